@@ -1,1 +1,1 @@
-"""Files in and out: contacts, suppression lists, exports."""
+"""Import contacts and do-not-contact lists from files, and contacts from the provider."""

@@ -1,1 +1,1 @@
-"""Routes of imports and do-not-contact lists."""
+"""Routes of contact imports and do-not-contact uploads."""

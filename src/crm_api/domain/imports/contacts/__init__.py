@@ -1,1 +1,1 @@
-"""Import of contacts from files and from the provider."""
+"""Import contacts from files and from the provider, and undo such imports."""

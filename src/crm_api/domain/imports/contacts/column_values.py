@@ -28,7 +28,7 @@ class ColumnBasis(StrEnum):
     NAME = "name"
     VALUES = "values"
     NOTHING = "nothing"
-    """No meaning was found: the column becomes an attribute with its own name."""
+    """No field was found, so the column becomes an attribute with the name of the column."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

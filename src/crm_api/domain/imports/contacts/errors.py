@@ -90,7 +90,7 @@ class DryRunCommittedError(ConflictError):
 
 
 class NotUndoableError(ConflictError):
-    """The import has not ended, changed nothing, or ended too long ago."""
+    """The import cannot be undone: it is a dry run, has not ended, or ended too long ago."""
 
     code = "import_not_undoable"
     title = "Import cannot be undone"

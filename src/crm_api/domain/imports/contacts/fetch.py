@@ -49,7 +49,7 @@ _LOST = "The file with the fetched contacts is missing or incomplete. Start a ne
 
 @dataclass(frozen=True)
 class CustomField:
-    """A contact field that the provider's workspace defines."""
+    """A custom contact field that is defined in the workspace at the provider."""
 
     key: str
     name: str

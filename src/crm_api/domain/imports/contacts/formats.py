@@ -92,7 +92,7 @@ mailzip owneroccupied ownerocc apn estvalue estequity yrbuilt
 
 
 SECOND = "second."
-"""Prefix of the fields of a row's second person."""
+"""Prefix of fields that belong to the second person of a row, such as ``second.phone``."""
 ATTRIBUTES = "attributes."
 PHONE_FIELDS = ("phone", "phone_2", "phone_3", "phone_4")
 FIELDS = frozenset(
@@ -202,10 +202,10 @@ def detect_format(
 
 
 def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
-    """Check a user's mapping against the columns and the fields.
+    """Check that the columns and fields of a user's mapping exist, and each field occurs once.
 
     Raises:
-        InvalidMappingError: There are faults; ``errors`` has one problem for each.
+        InvalidMappingError: They do not; ``errors`` has one problem for each wrong column.
     """
     problems = []
     taken: dict[str, str] = {}
@@ -234,7 +234,7 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> N
 
 
 def slug(column: str) -> str:
-    """Return an attribute name for a column: ``Est Equity %`` gives est_equity_percent."""
+    """Return the attribute name for a column: ``Est Equity %`` becomes ``est_equity_percent``."""
     text = column.casefold().replace("%", " percent ")
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")[:60] or "column"
 

@@ -94,17 +94,17 @@ class ContactImport(FileImport):
     Always None for the import of a file.
     """
     fetched_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """Bytes of rows fetched from the provider so far; None for a file."""
+    """The size in bytes of the rows that were fetched from the provider so far; None for a file."""
     rows_total: Mapped[int | None] = mapped_column(Integer)
     created: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     updated: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     unchanged: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     changed_since_dry_run: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """People whose result differs from that of the dry run, because the contacts have changed."""
+    """The number of people whose result differs from the dry run, as contacts have changed."""
     changes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """For each field: how often the import filled it, and how often it overwrote it."""
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """The first new and changed people, with each field before and after."""
+    """The first new and changed contacts as examples, with the old and new value of each field."""
     undo_state: Mapped[str | None]
     undo_counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """The counts of the undo so far, by the names in ``undo_request.COUNTS``."""
@@ -134,7 +134,7 @@ class ContactImportChunk(Base):
     applied_at: Mapped[datetime]
     """When the chunk was stored. Its contacts have this ``updated_at`` until they are edited."""
     outcomes: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
-    """Only for a dry run: for each person in order, a digest of the planned result."""
+    """A digest of the planned result for each person, in order. Empty unless it is a dry run."""
     created_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changes: Mapped[list[Any]] = mapped_column(ARRAY(JSONB()))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 CONSENT = "consent."
-"""Prefix of the fields that set flags on the number."""
+"""Prefix of fields that set a flag on a number, such as ``consent.opted_out``."""
 OPTED_OUT = f"{CONSENT}opted_out"
 DO_NOT_CONTACT = f"{CONSENT}do_not_contact"
 CONSENT_FIELDS = frozenset({OPTED_OUT, DO_NOT_CONTACT})
@@ -53,7 +53,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _DAY_NUMBER = re.compile(r"[2-6]\d{4}(?:\.\d+)?")
-"""A date as the day number of a spreadsheet, from 1954 to 2091."""
+"""A date from 1954 to 2091, written as the day number that spreadsheets use."""
 _NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
 
 

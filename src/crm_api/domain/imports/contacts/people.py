@@ -42,11 +42,13 @@ from crm_api.domain.kit.zones import (
 
 _MAX_NAME = 200
 _MAX_NUMBERS = 1_000
-"""Most characters of a cell that may contain several numbers; a longer cell is not split."""
+"""A cell with more characters than this is not split into several phone numbers."""
 _MAX_ATTRIBUTE = 5_000
 _MAX_ATTRIBUTES_TOGETHER = 12_000
-"""Most characters of one person's attributes. The API allows 16 KiB, and some characters take two
-bytes or more."""
+"""Most characters of all attributes of a person.
+
+The API allows 16 KiB of attributes, and some characters take two bytes or more.
+"""
 _MAX_COUNT = 90
 _MAX_TAGS = 50
 _MAX_TAG = 64
@@ -86,7 +88,7 @@ class RowReader:
             ]
 
     def read(self, row: RawRow) -> RowResult:
-        """Return the people and the problems of a row."""
+        """Read a row, and return its people, problems and opt-outs."""
         if row.fault is not None:
             return refused(row.line, "unreadable_row", row.fault)
         cells = self._cells(row)
@@ -108,7 +110,7 @@ class RowReader:
         return RowResult(people, problems, opt_outs)
 
     def phones(self, row: RawRow) -> list[str]:
-        """Return only the first number of each person that ``read`` would return."""
+        """Return the contact number of each person that ``read`` would return for the row."""
         cells = self._cells(row) if row.fault is None else None
         if cells is None:
             return []

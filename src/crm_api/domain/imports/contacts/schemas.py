@@ -32,7 +32,7 @@ def _read_json(value: object) -> object:
 
 
 def _refuse_number(value: Any) -> Any:  # noqa: ANN401 - a form's text, or any JSON value
-    """Refuse 0 and 1, which are not booleans in JSON."""
+    """Raise an error for a number, because 0 and 1 are not booleans in JSON."""
     if type(value) in (int, float):
         raise PydanticCustomError("bool_type", "Give true or false.")
     return value
@@ -42,14 +42,14 @@ class ImportOptions(RequestModel):
     """The options of a contact import, read from form fields or from a JSON body."""
 
     source: ImportSourceKind = ImportSourceKind.FILE
-    """``openphone`` imports the provider's contacts instead of a file."""
+    """``file`` imports the uploaded file, ``openphone`` imports the contacts in OpenPhone."""
     list_name: Annotated[str, Text(shortest=1, longest=200)] | None = None
     """All contacts of the import join the list with this name, which is created if needed."""
     list_id: UUID | None = None
     mapping: Annotated[dict[str, str | None] | None, BeforeValidator(_read_json)] = None
     """The field of each column, by the name of the column; null leaves the column out."""
     dry_run: Annotated[bool, BeforeValidator(_refuse_number)] = False
-    """Count what would happen, and change nothing."""
+    """True to count what the import would do, without changing contacts."""
     on_duplicate: OnDuplicate = OnDuplicate.FILL
 
 

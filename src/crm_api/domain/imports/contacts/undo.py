@@ -170,7 +170,7 @@ async def find_last_chunk(session: AsyncSession, *, import_id: UUID) -> AppliedC
 async def mark_chunk_undone(
     session: AsyncSession, *, import_id: UUID, start: int, now: datetime
 ) -> None:
-    """Mark a chunk as undone, and delete its stored changes."""
+    """Mark a chunk of an import as undone, and delete the changes that were stored for the undo."""
     statement = (
         update(ContactImportChunk)
         .where(ContactImportChunk.import_id == import_id, ContactImportChunk.start == start)

@@ -55,7 +55,7 @@ class Address:
 
 
 def squeeze(text: str) -> str:
-    """Trim, and replace every run of white space by one space."""
+    """Remove white space at both ends, and replace other runs of white space by one space."""
     return " ".join(text.split())
 
 
@@ -144,13 +144,13 @@ def state_name(text: str) -> str:
 
 
 def tag_names(text: str) -> list[str]:
-    """Split ``vip; spring, 2026`` into tags, each once."""
+    """Split a text such as ``vip; spring, 2026`` into tags, without repeated ones."""
     parts = (squeeze(part) for part in re.split(r"[,;|\n]", text))
     return list(dict.fromkeys(part for part in parts if part))
 
 
 def _name(given: list[str], last: str) -> Name:
-    """Build a name from the given names and the last name."""
+    """Build a name from the words before the last name, and the last name."""
     joiner = next((at for at, word in enumerate(given) if word.casefold() in {"&", "and"}), None)
     if joiner is not None:
         couple = [person_name(word) for word in given if len(word.rstrip(".")) > 1 or word == "&"]

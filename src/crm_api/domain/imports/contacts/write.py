@@ -46,7 +46,7 @@ _ATTRIBUTE = "attributes."
 
 
 def flag_reason(import_id: UUID) -> str:
-    """Return the reason of the flags that an import sets on numbers."""
+    """Return the reason that is stored with the flags that an import sets."""
     return f"import {import_id}"
 
 

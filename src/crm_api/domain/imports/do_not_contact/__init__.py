@@ -1,1 +1,1 @@
-"""Uploaded lists of numbers that must not get messages."""
+"""Do-not-contact uploads: lists of numbers that must not get messages."""

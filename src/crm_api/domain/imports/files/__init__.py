@@ -1,1 +1,1 @@
-"""Files that are imported: reading their rows, and the life of an import of any kind."""
+"""Read the rows of uploaded files, and claim, release and end imports of every kind."""

@@ -1,4 +1,4 @@
-"""Decode a file's bytes to lines of text; refuse files that are not text."""
+"""Decode the bytes of a file to lines of text, and refuse files that are not text."""
 
 import codecs
 from collections.abc import Iterator

@@ -53,7 +53,7 @@ class UploadChangedError(ImportFileError):
 
 
 class FileTooLargeError(TooLargeError):
-    """The file has more bytes than an import accepts."""
+    """The uploaded file is larger than allowed."""
 
     code = "file_too_large"
     title = "File too large"
@@ -72,7 +72,7 @@ class NoPhoneColumnError(ImportFileError):
 
 
 class MalformedUploadError(MalformedError):
-    """The body is not a multipart form, or it ends too early."""
+    """The request body is not a multipart form, or the form is incomplete."""
 
     code = "malformed_upload"
     title = "Malformed upload"

@@ -168,7 +168,7 @@ class _CountedLines(Iterator[str]):
         self._ended = False
 
     def start_row(self) -> int:
-        """Begin a row; return the number of its first line."""
+        """Begin to count the lines of a new row; return the number of its first line."""
         self._row = []
         self._size = 0
         self.saw_overlong = False

@@ -83,7 +83,7 @@ async def people_named(
 
 
 async def numbers_of(session: AsyncSession, *, contact_ids: Collection[UUID]) -> set[str]:
-    """Fetch the numbers of contacts and of the duplicates that were merged into them."""
+    """Return the numbers of contacts and of the duplicates that were merged into them."""
     return set(await session.scalars(_NUMBERS_OF, {"ids": list(contact_ids)}))
 
 

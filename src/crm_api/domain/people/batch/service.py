@@ -37,7 +37,7 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """Another transaction added one of the numbers between two statements."""
+    """Another transaction inserted a number of the batch after the batch had locked its rows."""
 
 
 async def apply(
@@ -168,7 +168,7 @@ async def _store(uow: UnitOfWork, world: World, *, now: datetime) -> None:
 
 
 async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetime) -> list[Outcome]:
-    """Add the active flags and the line types of the contacts' numbers."""
+    """Return the results with the active flags and the line types of the contacts' numbers."""
     phones = sorted({one.columns["phone"] for one in outcomes if one.columns is not None})
     flags = await flags_of(uow.session, phones, now=now) if phones else {}
     line_types = await phone_validation.read_line_types(uow, phones=phones)

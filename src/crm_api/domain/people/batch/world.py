@@ -27,7 +27,7 @@ BLANK: Mapping[str, Any] = {
     "tags": [],
     "attributes": {},
 }
-"""The columns of a contact that has a number and nothing else."""
+"""The columns of a contact without any data besides its number."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class World:
         return not (self.added or self.changed or self.erased or self.moved)
 
     def clean(self) -> None:
-        """Mark all changes as stored."""
+        """Mark all changes as stored in the database."""
         for part in (self.added, self.changed, self.erased, self.moved):
             part.clear()
 

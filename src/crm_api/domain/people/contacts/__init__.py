@@ -1,1 +1,1 @@
-"""Contacts, each found by its phone number. A deleted contact keeps its number and can return."""
+"""Create, find, change, delete and export contacts, and decide about their consent."""

@@ -1,4 +1,4 @@
-"""Errors of contacts."""
+"""Errors about contacts, and about batches of changes to contacts."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,

@@ -100,7 +100,7 @@ def _lists() -> FromClause:
 
 
 def _flags(now: datetime) -> FromClause:
-    """Select one row for each contact: the active flags of its number."""
+    """Select one row for each contact: the active flags of its number, and its opt-out."""
     flag = ContactFlag
     is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
     return (
@@ -218,7 +218,7 @@ async def attribute_names(
 
 
 async def attribute_names_of(session: AsyncSession, contact_ids: Sequence[UUID]) -> set[str]:
-    """Fetch the names of the attributes of these contacts."""
+    """Return the names of all attributes that these contacts have."""
     names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
     statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
     chosen = Contact.id == func.any(_ids(contact_ids))

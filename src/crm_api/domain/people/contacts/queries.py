@@ -40,7 +40,7 @@ from crm_api.domain.people.models.properties import PropertyContact
 from crm_api.platform.ids import new_id
 
 Position = tuple[datetime, UUID]
-"""Where a page continues: after the row with this time and id."""
+"""The last row of the previous page, by its instant and id. The page begins after it."""
 
 _ALIAS = aliased(Contact)
 
@@ -51,7 +51,7 @@ def is_unexpired(now: datetime) -> ColumnElement[bool]:
 
 
 def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
-    """Select the names of the active flags of a contact's number, in order."""
+    """Select the names of the active flags of a contact's number, in alphabetical order."""
     names = func.array_agg(aggregate_order_by(ContactFlag.flag_type, ContactFlag.flag_type))
     return (
         select(func.coalesce(names, cast([], ARRAY(String))))
@@ -141,7 +141,7 @@ async def find_contacts(
 async def find_contact_by_phone(
     session: AsyncSession, *, phone: str, now: datetime
 ) -> FlaggedContact | None:
-    """Fetch the contact with this number; None if there is none or it was deleted."""
+    """Fetch the contact that has this number, or a merged duplicate with it; None without one."""
     found = await fetch_flagged(
         session, _flagged(now).where(Contact.id == _head(_ALIAS.phone == phone))
     )
@@ -176,7 +176,7 @@ async def fetch_numbers(session: AsyncSession, *, contact_id: UUID) -> list[str]
 async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
-    """Fetch the contacts of a list and when each was added, the last added first."""
+    """Fetch up to ``limit`` contacts of a list and when each was added, the last added first."""
     member = ContactListMember
     statement = (
         _flagged(now)
@@ -205,7 +205,7 @@ async def fetch_list_member_ids(
 async def update_contact(
     session: AsyncSession, *, contact_id: UUID, values: dict[str, Any]
 ) -> None:
-    """Write these columns of a contact."""
+    """Write the given values to a contact, by column."""
     await session.execute(update(Contact).where(Contact.id == contact_id).values(values))
 
 

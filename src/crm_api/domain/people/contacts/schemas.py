@@ -189,7 +189,7 @@ class ContactCreate(RequestModel):
     attributes: Attributes = Field(default_factory=dict)
 
     def columns(self) -> dict[str, Any]:
-        """Return the values by column."""
+        """Return the values of the new contact, by column of ``contact``."""
         values = self.model_dump(exclude={"address"})
         return values | (self.address or AddressFields()).model_dump()
 
@@ -230,7 +230,7 @@ class ContactUpdate(RequestModel):
         return attributes if attributes is None else check_attributes(attributes)
 
     def columns(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the columns whose new value differs from the stored one.
+        """Return the new values that differ from the stored ones, by column of ``contact``.
 
         Raises:
             PydanticCustomError: The merged attributes exceed the limits.
@@ -309,13 +309,13 @@ class ContactRead(ReadModel):
 
     @classmethod
     def of(cls, found: FlaggedContact) -> Self:
-        """Build the response from a contact."""
+        """Build the response from a contact with its flags."""
         stored = vars(found.contact) | {"line_type": found.line_type}
         return cls.of_columns(stored, found.flags)
 
     @classmethod
     def of_columns(cls, stored: Mapping[str, Any], flags: list[str]) -> Self:
-        """Build the response from a contact's columns and flags."""
+        """Build the response from the columns of a contact and the flags of its number."""
         names = cls.model_fields.keys() & stored.keys()
         return cls(
             **{name: stored[name] for name in names},

@@ -29,7 +29,7 @@ from crm_api.domain.people.models.lists import ContactListMember
 
 _Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 Position = tuple[datetime | str, UUID]
-"""Where a page continues: after the row with this key and id."""
+"""The last row of the previous page, by sort value and id. The page begins after it."""
 
 WINDOW = 5_000
 """The number of contacts that are read in order first.
@@ -172,7 +172,7 @@ class Search:
     now: datetime
 
     def continued(self, after: Position | None) -> Self:
-        """Return the same search after another position."""
+        """Return the same search for the page after another position."""
         return replace(self, after=after)
 
     def all_in_order(self) -> Select[Any]:

@@ -1,1 +1,1 @@
-"""Find duplicate contacts, merge them into one, and undo merges."""
+"""Find contacts that may be one person, merge them, and undo merges."""

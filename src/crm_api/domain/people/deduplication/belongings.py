@@ -221,7 +221,7 @@ async def leave_lists_and_properties(
     list_ids: Collection[UUID],
     property_ids: Collection[UUID],
 ) -> None:
-    """Remove a contact from these lists and properties."""
+    """Remove a contact from the given lists and the given properties."""
     values = {"contact_id": contact_id, "ids": list(list_ids)}
     await session.execute(_LEAVE_THESE, values)
     await session.execute(_LEAVE_THESE_PROPERTIES, values | {"ids": list(property_ids)})

@@ -19,7 +19,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 NUMBER_DIGITS = 10
-"""Digits of a number without the country code."""
+"""The number of digits of a US or Canadian phone number without the country code."""
 
 _MOST_OF_A_KEY = 20
 """At most this many contacts with the same key are compared.
@@ -70,7 +70,7 @@ def close_number(place: int) -> TextClause:
 
 
 Position = tuple[int, UUID]
-"""Where a page continues: after the pair with this score and id."""
+"""The last pair of the previous page, by score and id. The page begins after it."""
 
 _SCAN = 1
 
@@ -181,7 +181,7 @@ async def list_candidates(
     limit: int,
     now: datetime,
 ) -> Page[CandidateRead]:
-    """List the pairs that were not dismissed, the highest score first.
+    """List pairs of contacts that may be one person and were not dismissed, by falling score.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -353,7 +353,7 @@ async def find_pairs(session: AsyncSession, *, now: datetime) -> None:
 
 
 async def note_scan(session: AsyncSession, *, started_at: datetime, finished_at: datetime) -> None:
-    """Store when a scan began and ended."""
+    """Store when the last scan for duplicates began and ended."""
     values = {"started_at": started_at, "finished_at": finished_at}
     statement = insert(DuplicateScan).values(id=_SCAN, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))

@@ -22,7 +22,7 @@ class MergeNotFoundError(NotFoundError):
 
 
 class UnknownDuplicatesError(InvalidError):
-    """Some ids of duplicates do not belong to a contact; nothing was merged."""
+    """Some ids in ``duplicate_ids`` do not belong to a contact; nothing was merged."""
 
     code = "unknown_duplicates"
     title = "Unknown duplicates"
@@ -59,7 +59,7 @@ class MergeWithItselfError(InvalidError):
 
 
 class ContactsChangedError(ConflictError):
-    """Other requests are merging or deleting these contacts at this moment."""
+    """Other requests merged or deleted these contacts during each attempt to merge them."""
 
     code = "contacts_changed"
     title = "Contacts changed"

@@ -13,7 +13,7 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
 
 Position = tuple[datetime, UUID]
-"""Where a page continues: after the row with this time and id."""
+"""The last row of the previous page, by its instant and id. The page begins after it."""
 
 
 async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
@@ -49,7 +49,7 @@ async def find_aliases(session: AsyncSession, *, ids: Collection[UUID]) -> set[U
 
 
 async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict[str, Any]) -> None:
-    """Write these columns of a contact."""
+    """Write the given values to a contact, by column."""
     await session.execute(update(Contact).where(Contact.id == contact_id).values(values))
 
 
@@ -122,7 +122,7 @@ async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> l
 async def note_undone(
     session: AsyncSession, *, merge_id: UUID, actor: str, now: datetime
 ) -> ContactMerge:
-    """Mark a merge as undone and remove its snapshot."""
+    """Mark a merge as undone, remove its snapshot, and return the merge."""
     statement = (
         update(ContactMerge)
         .where(ContactMerge.id == merge_id)

@@ -32,7 +32,7 @@ class Member:
 
     @property
     def is_maybe_sent(self) -> bool:
-        """True if this step's message was or may have been sent, even if it failed later."""
+        """True if the message was or may have been sent to the recipient, even if it failed."""
         return self.status in _MAYBE_SENT or self.sent_at is not None
 
 

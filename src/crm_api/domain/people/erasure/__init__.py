@@ -1,1 +1,1 @@
-"""Erasure: remove a person's data, keep decisions and counts, and block the number."""
+"""Erase a person: remove their data except decisions and counts, and block their numbers."""

@@ -40,7 +40,10 @@ FIND_PERSON = text("""
 
 
 async def find_person(session: AsyncSession, *, contact_id: UUID) -> ErasedPerson | None:
-    """Fetch a contact, also a deleted one; None if it was erased or does not exist."""
+    """Return a contact, also a deleted one; None if it was erased or does not exist.
+
+    The id of a merged duplicate finds the contact that it was merged into.
+    """
     found = await session.execute(FIND_PERSON, {"contact_id": contact_id})
     return typed_row(ErasedPerson, found.one_or_none())
 
@@ -59,7 +62,7 @@ LOCK_NUMBERS = text("""
 async def lock_person_rows(
     session: AsyncSession, *, contact_id: UUID, phones: Sequence[str]
 ) -> None:
-    """Lock the rows of a contact, its duplicates and these numbers, in the order of numbers."""
+    """Lock a contact, its merged duplicates and the contacts with these numbers, by number."""
     values = {"contact_id": contact_id, "phones": list(phones)}
     await session.execute(LOCK_NUMBERS, values)
 
@@ -146,7 +149,7 @@ UNDER_WAY = text("""
 
 
 async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
-    """Count the attempts to these numbers whose outcome is not known."""
+    """Count the attempts to send to these numbers whose outcome is not known yet."""
     return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
 
 

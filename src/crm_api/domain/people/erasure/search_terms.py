@@ -9,7 +9,7 @@ from typing import Self
 _SHORTEST_WORDS = 6
 """Words with fewer characters are not searched, because they would match unrelated text."""
 _BETWEEN = r"[^0-9]{0,3}"
-"""The characters between the groups of digits in usual number formats."""
+"""Regular expression for the characters between the groups of digits in a phone number."""
 
 
 @dataclass(frozen=True, kw_only=True)

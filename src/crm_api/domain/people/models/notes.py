@@ -11,7 +11,7 @@ from crm_api.platform.ids import new_id
 
 
 class ContactNote(Base):
-    """A note on a contact; deleted when the contact is deleted or erased."""
+    """A note about a contact. It is deleted when the contact is deleted or erased."""
 
     __tablename__ = "contact_note"
     __table_args__ = (Index("idx_contact_note_contact", "contact_id", "created_at", "id"),)
@@ -19,7 +19,7 @@ class ContactNote(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     contact_id: Mapped[UUID] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"))
     author: Mapped[str]
-    """The name of the API key or user that wrote it; an edit does not change it."""
+    """The API key or user that wrote the note first. Editing the note does not change it."""
     body: Mapped[str]
     is_pinned: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime]

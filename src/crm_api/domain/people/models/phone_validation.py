@@ -1,4 +1,4 @@
-"""The tables of phone look-ups, their daily budget, and validation runs."""
+"""The tables of phone look-ups, of their number per day, and of phone validations."""
 
 from datetime import date, datetime
 from enum import StrEnum

@@ -30,7 +30,7 @@ class PropertyRole(StrEnum):
 
 
 class Property(Base):
-    """A building; ``address_key`` is the same for every spelling of its address."""
+    """A building. ``address_key`` is the same for every spelling of its address."""
 
     __tablename__ = "property"
     __table_args__ = (
@@ -52,7 +52,7 @@ class Property(Base):
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     source: Mapped[str] = mapped_column(server_default=text("'api'"))
     import_id: Mapped[UUID | None]
-    """The import that created it; used to undo that import."""
+    """The import that created the property, so that an undo of the import can remove it."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -56,7 +56,7 @@ class TagChange(Base):
 
 
 class TagCount(Base):
-    """The number of contacts that had a tag when tags were last counted."""
+    """The number of contacts that had a tag when the tags were last counted."""
 
     __tablename__ = "tag_count"
 
