@@ -10,7 +10,7 @@ from crm_api.domain.consent import example_evaluation, reply_examples, reply_rea
 from crm_api.domain.imports.do_not_contact.service import DO_NOT_CONTACT_UPLOADS, survey_numbers
 from crm_api.domain.imports.files import runs
 from crm_api.domain.messaging.consent_decisions import flags, suppression
-from crm_api.domain.people.erasure import queries as erasure
+from crm_api.domain.people.erasure import erase, progress, records, removal
 
 HASH = sha256(b"hash7").digest()
 REPLY = made_id("activity", 7)
@@ -89,49 +89,49 @@ ERASURES = [
     Hot(
         "erasures, newest first",
         {"idx_erasure_created"},
-        lambda s: erasure.fetch_erasures(s, after=PLACE, limit=51),
+        lambda s: records.fetch_erasures(s, after=PLACE, limit=51),
     ),
     Hot(
         "the erasure that is due",
         {"idx_erasure_sweeping"},
-        lambda s: erasure.claim_due_erasure(s, now=NOW, lease_until=NOW),
+        lambda s: progress.claim_erasure(s, now=NOW),
     ),
     Hot(
         "a person's data is taken out",
         {"idx_activity_contact", "idx_activity_conversation", "idx_conversation_contact"}
         | {"idx_send_attempt_phone", "idx_campaign_membership_phone"}
         | {"pk_contact"},
-        lambda s: erasure.erase_person(s, ids=[CONTACT], phones=[PHONE], zone_key="US", now=NOW),
+        lambda s: removal.erase_person(s, ids=[CONTACT], phones=[PHONE], zone_key="US", now=NOW),
     ),
     Hot(
         "texts that wait for an erased person",
         {"idx_activity_queued"},
-        lambda s: erasure.cancel_queued_messages(s, phones=[PHONE], now=NOW),
+        lambda s: erase.cancel_queued_messages(s, phones=[PHONE], now=NOW),
     ),
     Hot(
         "the numbers of a person to be erased",
         {"pk_contact", "idx_contact_merged_into", "uq_contact_phone|idx_contact_phone_hash"},
-        lambda s: erasure.lock_person_rows(s, contact_id=CONTACT, phones=[PHONE]),
+        lambda s: erase.lock_person_rows(s, contact_id=CONTACT, phones=[PHONE]),
     ),
     Hot(
         "properties of an erased person",
         {"idx_property_contact_contact"},
-        lambda s: erasure.fetch_property_ids(s, contact_id=CONTACT),
+        lambda s: removal.fetch_property_ids(s, contact_id=CONTACT),
     ),
     Hot(
         "texts under way to a person",
         {"idx_send_attempt_phone"},
-        lambda s: erasure.count_open_attempts(s, phones=[PHONE]),
+        lambda s: erase.count_open_attempts(s, phones=[PHONE]),
     ),
     Hot(
         "files of an erased person",
         {"idx_activity_contact", "uq_media_fetch_activity_id_url"},
-        lambda s: erasure.release_media(s, contact_id=made_id("contact", 1), now=NOW),
+        lambda s: progress.release_media(s, contact_id=made_id("contact", 1), now=NOW),
     ),
     Hot(
         "a file that nobody else has",
         {"idx_media_fetch_media", "pk_media"},
-        sql(erasure.DROP_MEDIA, ids=[made_id("media", 7)]),
+        sql(progress.DROP_MEDIA, ids=[made_id("media", 7)]),
     ),
 ]
 

@@ -8,7 +8,7 @@ from crm_api.domain.consent import queries as consent
 from crm_api.domain.people.contacts import queries as contacts
 from crm_api.domain.people.contacts import search
 from crm_api.domain.people.contacts.schemas import ContactFilter
-from crm_api.domain.people.deduplication import candidates, queries, recipient_moves
+from crm_api.domain.people.deduplication import candidates, group, recipient_moves, records, undo
 from crm_api.domain.people.tags import tag_changes
 
 MERGING = [
@@ -38,17 +38,17 @@ MERGING = [
     Hot(
         "merges, newest first",
         {"idx_contact_merge_merged"},
-        lambda s: queries.list_merges(s, contact_id=None, after=PLACE, limit=51),
+        lambda s: records.fetch_merges(s, contact_id=None, after=PLACE, limit=51),
     ),
     Hot(
         "merges of a contact",
         {"idx_contact_merge_primary", "idx_contact_merge_duplicates"},
-        lambda s: queries.list_merges(s, contact_id=CONTACT, after=None, limit=51),
+        lambda s: records.fetch_merges(s, contact_id=CONTACT, after=None, limit=51),
     ),
     Hot(
         "merges into a contact",
         {"idx_contact_merge_primary"},
-        lambda s: queries.fetch_undoable_merges(s, primary_id=CONTACT),
+        lambda s: undo.fetch_undoable_merges(s, primary_id=CONTACT),
     ),
     Hot(
         "numbers of a person",
@@ -65,7 +65,7 @@ MERGING = [
     Hot(
         "contacts that are merged, locked",
         {"idx_contact_merged_into", "pk_contact"},
-        lambda s: queries.lock_contacts(s, ids=[CONTACT, made_id("contact", 8)]),
+        lambda s: group.lock_contacts(s, ids=[CONTACT, made_id("contact", 8)]),
     ),
     Hot(
         "campaigns of people who are merged",

@@ -13,15 +13,15 @@ from tests.migrations.support import Call
 from crm_api.domain.consent import linking
 from crm_api.domain.consent import queries as consent
 from crm_api.domain.consent.legal_rules.changes import find_places
-from crm_api.domain.imports.contacts import commit, merge_plan, staging, undo
-from crm_api.domain.imports.contacts import queries as import_queries
+from crm_api.domain.imports.contacts import commit, merge_plan, staging, target_list, undo
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import OnDuplicate
 from crm_api.domain.imports.contacts.rows import PersonRow, as_record
 from crm_api.domain.imports.files import runs
 from crm_api.domain.kit.idempotency import service
 from crm_api.domain.messaging.consent_decisions import flags
-from crm_api.domain.people.batch import queries as batch
+from crm_api.domain.people.batch import opt_outs as batch_opt_outs
+from crm_api.domain.people.batch import service as batch
 from crm_api.domain.people.contacts import queries as contacts
 from crm_api.domain.people.contacts import recipients, search, timeline
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
@@ -176,12 +176,12 @@ CONTACTS = [
     Hot(
         "contacts that are to be opted out",
         {"uq_contact_phone|idx_contact_phone_hash", "pk_contact"},
-        lambda s: batch.people_named(s, contact_ids=[CONTACT], phones=[PHONE]),
+        lambda s: batch_opt_outs.people_named(s, contact_ids=[CONTACT], phones=[PHONE]),
     ),
     Hot(
         "numbers of people, with their duplicates'",
         {"pk_contact", "idx_contact_merged_into"},
-        lambda s: batch.numbers_of(s, contact_ids=[CONTACT]),
+        lambda s: batch_opt_outs.numbers_of(s, contact_ids=[CONTACT]),
     ),
     Hot(
         "flags that have ended",
@@ -261,7 +261,7 @@ IMPORTS = [
     Hot(
         "the list of a name",
         {"uq_contact_list_name"},
-        lambda s: import_queries.find_or_create_list(s, name="List 7", now=NOW),
+        lambda s: target_list.find_or_create_list(s, name="List 7", now=NOW),
     ),
     Hot(
         "lists, newest first, with their counts",

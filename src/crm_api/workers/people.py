@@ -10,7 +10,7 @@ from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.people.custom_fields import stored_values
 from crm_api.domain.people.deduplication import candidates
-from crm_api.domain.people.erasure import service as erasure
+from crm_api.domain.people.erasure import progress as erasure_progress
 from crm_api.domain.people.models.erasure import Erasure
 from crm_api.domain.people.phone_validation import validation_run
 from crm_api.domain.people.phone_validation.budget import Budget
@@ -100,7 +100,7 @@ async def run_erasures(ctx: dict[str, Any]) -> None:
     limit = TimeLimit(deps)
     while not limit.is_over():
         async with deps.new_uow() as uow:
-            row = await erasure.claim_erasure(uow, now=await uow.database_now())
+            row = await erasure_progress.claim_erasure(uow.session, now=await uow.database_now())
         if row is None:
             return
         try:
@@ -116,7 +116,7 @@ async def _work_on(deps: Deps, row: Erasure, limit: TimeLimit) -> None:
     has_more = True
     while has_more and not limit.is_over():
         async with deps.new_uow() as uow:
-            has_more = await erasure.continue_sweep(
+            has_more = await erasure_progress.continue_sweep(
                 uow, erasure_id=row.id, now=await uow.database_now(), secret=deps.secret
             )
 
@@ -127,7 +127,9 @@ async def _remove_files(deps: Deps, row: Erasure) -> None:
     After a crash between the two steps, both run again.
     """
     async with deps.new_uow() as uow:
-        objects = await erasure.clear_remains(uow, erasure_id=row.id, now=await uow.database_now())
+        objects = await erasure_progress.clear_remains(
+            uow, erasure_id=row.id, now=await uow.database_now()
+        )
     if not objects:
         return
     store = MediaStore.from_settings(deps.settings)
@@ -138,4 +140,6 @@ async def _remove_files(deps: Deps, row: Erasure) -> None:
         log.warning("erased files not removed", erasure_id=str(row.id), error=error.detail)
         return
     async with deps.new_uow() as uow:
-        await erasure.record_removed_objects(uow, erasure_id=row.id, now=await uow.database_now())
+        await erasure_progress.record_removed_objects(
+            uow, erasure_id=row.id, now=await uow.database_now()
+        )

@@ -16,7 +16,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list, m
 from crm_api.domain.campaigns.models import CampaignMembership
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.people.batch import queries
+from crm_api.domain.people.batch import service as batch
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.ids import new_id
 
@@ -354,7 +354,7 @@ async def test_number_that_another_request_adds_meanwhile_is_found(
     committed_client: httpx.AsyncClient, committed_db: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another request adds the number between the read and the write."""
-    look = queries.lock_contacts
+    look = batch.lock_contacts
     looks = 0
 
     async def look_and_be_overtaken(*args: Any, **kwargs: Any) -> Any:
@@ -373,7 +373,7 @@ async def test_number_that_another_request_adds_meanwhile_is_found(
                 )
         return found
 
-    monkeypatch.setattr(queries, "lock_contacts", look_and_be_overtaken)
+    monkeypatch.setattr(batch, "lock_contacts", look_and_be_overtaken)
 
     answer = await send(committed_client, upsert(0), upsert(1, first_name="Ada"))
 
@@ -389,7 +389,7 @@ async def test_batch_that_loses_each_race_asks_to_be_sent_again(
     async def find_taken(*_args: Any, **_kwargs: Any) -> int:
         return 0
 
-    monkeypatch.setattr(queries, "insert_contacts", find_taken)
+    monkeypatch.setattr(batch, "insert_contacts", find_taken)
 
     answer = await client.post(PATH, json={"items": [upsert(0)]})
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.people.deduplication import candidates, undo
-from crm_api.domain.people.deduplication import service as merging
+from crm_api.domain.people.deduplication import candidates, records, undo
+from crm_api.domain.people.deduplication import merge as merging
 from crm_api.domain.people.deduplication.schemas import (
     CandidateRead,
     MergedContactRead,
@@ -113,7 +113,7 @@ async def list_merges(
 ) -> PageRead[MergeRead]:
     """List merges of contacts, newest first."""
     async with uow:
-        found = await merging.list_merges(
+        found = await records.list_merges(
             uow, contact_id=contact_id, cursor=page.cursor, limit=page.limit
         )
     return PageRead(data=[MergeRead.of(one) for one in found.data], next_cursor=found.next_cursor)
@@ -123,7 +123,7 @@ async def list_merges(
 async def get_merge(merge_id: UUID, uow: Uow, _caller: Reader) -> MergeRead:
     """Show a merge of contacts."""
     async with uow:
-        found = await merging.get_merge(uow, merge_id=merge_id)
+        found = await records.get_merge(uow, merge_id=merge_id)
     return MergeRead.of(found)
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.people.erasure import service as erasure
+from crm_api.domain.people.erasure import erase, records
 from crm_api.domain.people.erasure.schemas import EraseRequest, ErasureRead
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.http.route_notes import fails_with
@@ -27,7 +27,7 @@ async def erase_contact(
     A keyed hash of the phone number stays stored, so that the number stays blocked.
     """
     async with uow:
-        row = await erasure.erase_contact(
+        row = await erase.erase_contact(
             uow,
             contact_id=contact_id,
             reason=body.reason,
@@ -42,7 +42,7 @@ async def erase_contact(
 async def list_erasures(uow: Uow, page: Paging, _caller: Admin) -> PageRead[ErasureRead]:
     """List erasures, newest first."""
     async with uow:
-        found = await erasure.list_erasures(uow, cursor=page.cursor, limit=page.limit)
+        found = await records.list_erasures(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
         data=[ErasureRead.model_validate(row) for row in found.data],
         next_cursor=found.next_cursor,
@@ -53,5 +53,5 @@ async def list_erasures(uow: Uow, page: Paging, _caller: Admin) -> PageRead[Eras
 async def get_erasure(erasure_id: UUID, uow: Uow, _caller: Admin) -> ErasureRead:
     """Show the progress of an erasure."""
     async with uow:
-        row = await erasure.get_erasure(uow, erasure_id=erasure_id)
+        row = await records.get_erasure(uow, erasure_id=erasure_id)
     return ErasureRead.model_validate(row)

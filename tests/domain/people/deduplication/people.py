@@ -9,7 +9,7 @@ from tests.conftest import NOW, SECRET
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import number
 
-from crm_api.domain.people.deduplication import service as merging
+from crm_api.domain.people.deduplication import merge as merging
 from crm_api.domain.people.deduplication.undo import undo_merge
 from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.platform.database import UnitOfWorkFactory

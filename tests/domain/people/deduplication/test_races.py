@@ -15,7 +15,7 @@ from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.conversations.participants import find_or_add_contacts
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.deduplication import group
-from crm_api.domain.people.deduplication import service as merging
+from crm_api.domain.people.deduplication import merge as merging
 from crm_api.domain.people.deduplication.errors import ContactsChangedError
 from crm_api.platform.database import UnitOfWorkFactory
 

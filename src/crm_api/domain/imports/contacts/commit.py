@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.imports.contacts import queries
+from crm_api.domain.imports.contacts import target_list
 from crm_api.domain.imports.contacts.errors import (
     DryRunCommittedError,
     DryRunNotReadyError,
@@ -81,10 +81,12 @@ async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> 
             )
         return committed
     list_id = dry_run.list_id
-    if list_id is not None and not await queries.lock_list(uow.session, list_id=list_id):
+    if list_id is not None and not await target_list.lock_list(uow.session, list_id=list_id):
         raise unknown_list()
     if dry_run.list_name is not None:
-        list_id = await queries.find_or_create_list(uow.session, name=dry_run.list_name, now=now)
+        list_id = await target_list.find_or_create_list(
+            uow.session, name=dry_run.list_name, now=now
+        )
     values = {
         **{name: getattr(dry_run, name) for name in _COPIED},
         "id": new_id(),
@@ -142,7 +144,9 @@ async def correct_dry_run(
     """
     check_list(body.list_name, body.list_id)
     row = await get_correctable_dry_run(uow, import_id=import_id)
-    if body.list_id is not None and not await queries.lock_list(uow.session, list_id=body.list_id):
+    if body.list_id is not None and not await target_list.lock_list(
+        uow.session, list_id=body.list_id
+    ):
         raise unknown_list()
     if body.list_id is not None or body.list_name is not None:
         row.list_id, row.list_name = body.list_id, body.list_name

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.imports.contacts import queries
+from crm_api.domain.imports.contacts import target_list
 from crm_api.domain.imports.contacts.formats import Detected
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import ContactImport, ImportSourceKind
@@ -125,10 +125,10 @@ def as_columns(detected: Detected) -> dict[str, object]:
 async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) -> UUID | None:
     """Return the id of the import's list; create the list if needed, but not for a dry run."""
     list_id = options.list_id
-    if list_id is not None and not await queries.lock_list(uow.session, list_id=list_id):
+    if list_id is not None and not await target_list.lock_list(uow.session, list_id=list_id):
         raise unknown_list()
     if options.list_name is not None and not options.dry_run:
-        return await queries.find_or_create_list(uow.session, name=options.list_name, now=now)
+        return await target_list.find_or_create_list(uow.session, name=options.list_name, now=now)
     return list_id
 
 

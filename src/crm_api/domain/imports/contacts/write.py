@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import RowMapping
 
 from crm_api.domain.consent.models import ConsentAction
-from crm_api.domain.imports.contacts import merge_plan, queries, staging
+from crm_api.domain.imports.contacts import merge_plan, staging, target_list
 from crm_api.domain.imports.contacts.formats import ATTRIBUTES, SECOND
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
 from crm_api.domain.imports.contacts.models import ContactImport, OnDuplicate
@@ -65,7 +65,9 @@ async def apply_chunk(
     )
     if held is None:
         return False
-    if held.list_id is not None and not await queries.lock_list(uow.session, list_id=held.list_id):
+    if held.list_id is not None and not await target_list.lock_list(
+        uow.session, list_id=held.list_id
+    ):
         await runs.end_import(
             uow,
             CONTACT_IMPORTS,

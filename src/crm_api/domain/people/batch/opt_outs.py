@@ -1,10 +1,14 @@
 """Opt out many numbers in one request: one decision for each number, all in one transaction."""
 
+from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
+from uuid import UUID
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.schemas import ConsentGrounds
 from crm_api.domain.kit.dry_runs import DryRunRead, DryRunRequest
@@ -12,7 +16,6 @@ from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import Id
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.people.batch import queries
 from crm_api.domain.people.contacts.errors import UnknownToOptOutError
 from crm_api.platform.database import UnitOfWork
 
@@ -70,7 +73,7 @@ async def opt_out_many(
         UnknownToOptOutError: Some ids do not belong to a contact; no number was opted out.
     """
     session = uow.session
-    known = await queries.people_named(session, contact_ids=body.contact_ids, phones=body.phones)
+    known = await people_named(session, contact_ids=body.contact_ids, phones=body.phones)
     by_id = {one.named_id: one for one in known}
     unknown = [at for at, one in enumerate(body.contact_ids) if one not in by_id]
     if unknown:
@@ -79,7 +82,7 @@ async def opt_out_many(
     numbers = {phone: by_phone.get(phone) for phone in body.phones}
     numbers |= {by_id[one].phone: by_id[one].contact_id for one in body.contact_ids}
     # Lock all numbers at once and in order, because otherwise two such requests could deadlock.
-    theirs = await queries.numbers_of(session, contact_ids={one.contact_id for one in known})
+    theirs = await numbers_of(session, contact_ids={one.contact_id for one in known})
     await consent.lock_decisions(uow, phones=theirs.union(numbers))
     new = 0
     for phone in sorted(numbers):
@@ -98,3 +101,42 @@ async def opt_out_many(
         new += await consent.opt_out(uow, **act)
     counts = {"numbers": len(numbers), "newly_opted_out": new}
     return OptedOut(**counts, counts=counts)
+
+
+class Named(NamedTuple):
+    """A contact, and the id and number of the row by which it was found.
+
+    That row is the contact itself, or a duplicate that was merged into it.
+    """
+
+    named_id: UUID
+    named_phone: str
+    contact_id: UUID
+    phone: str
+
+
+_PEOPLE_NAMED = text("""
+    SELECT a.id AS named_id, a.phone AS named_phone, c.id AS contact_id, c.phone
+    FROM contact a JOIN contact c ON c.id = coalesce(a.merged_into, a.id)
+    WHERE (a.id = ANY(CAST(:ids AS uuid[])) OR a.phone = ANY(CAST(:phones AS text[])))
+      AND c.deleted_at IS NULL
+""")
+
+
+async def people_named(
+    session: AsyncSession, *, contact_ids: Collection[UUID], phones: Collection[str]
+) -> list[Named]:
+    """Fetch the contacts that have these ids or numbers, or a merged duplicate that has them."""
+    values = {"ids": list(contact_ids), "phones": list(phones)}
+    return [Named(*row) for row in await session.execute(_PEOPLE_NAMED, values)]
+
+
+_NUMBERS_OF = text("""
+    SELECT phone FROM contact
+    WHERE id = ANY(CAST(:ids AS uuid[])) OR merged_into = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+async def numbers_of(session: AsyncSession, *, contact_ids: Collection[UUID]) -> set[str]:
+    """Return the numbers of contacts and of the duplicates that were merged into them."""
+    return set(await session.scalars(_NUMBERS_OF, {"ids": list(contact_ids)}))

@@ -6,15 +6,20 @@ changes a contact's number is an exception: the changes before it are written fi
 applied like a PATCH request, because a new number must also be written to the contact's recipients.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 from crm_api.domain.kit.errors import CrmError, InvalidError
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
-from crm_api.domain.people.batch import queries as batch_queries
+from crm_api.domain.people.batch.loaded_contacts import Columns, LoadedContacts
 from crm_api.domain.people.batch.schemas import (
     CreateItem,
     DeleteItem,
@@ -25,11 +30,12 @@ from crm_api.domain.people.batch.schemas import (
     UpdateItem,
     UpsertItem,
 )
-from crm_api.domain.people.batch.world import Columns, World
-from crm_api.domain.people.contacts import queries, recipients, service
+from crm_api.domain.people.contacts import queries as contact_queries
+from crm_api.domain.people.contacts import recipients, service
 from crm_api.domain.people.contacts.errors import RACED, BatchRacedError, InvalidItemError
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.definitions import Definitions
+from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.phone_validation import service as phone_validation
 from crm_api.platform.database import UnitOfWork
 
@@ -68,40 +74,42 @@ async def apply(
 async def _apply(
     uow: UnitOfWork, items: Sequence[Item | FaultyItem], defined: Definitions, *, now: datetime
 ) -> list[Outcome]:
-    world = World(definitions=defined, now=now)
+    loaded = LoadedContacts(definitions=defined, now=now)
     ids, phones = _named(items)
-    await _lock(uow, world, contact_ids=ids, phones=phones)
+    await _lock(uow, loaded, contact_ids=ids, phones=phones)
     outcomes = []
     for index, item in enumerate(items):
         try:
-            outcome = await _do(uow, world, item, now=now)
+            outcome = await _do(uow, loaded, item, now=now)
         except CrmError as error:
             outcome = Outcome(error=_at(index, item, error))
         outcomes.append(outcome)
-    await _store(uow, world, now=now)
+    await _store(uow, loaded, now=now)
     return outcomes
 
 
-async def _do(uow: UnitOfWork, world: World, item: Item | FaultyItem, *, now: datetime) -> Outcome:
+async def _do(
+    uow: UnitOfWork, loaded: LoadedContacts, item: Item | FaultyItem, *, now: datetime
+) -> Outcome:
     match item:
         case FaultyItem():
             raise InvalidItemError(item.faults)
         case DeleteItem():
-            world.delete(item.id)
+            loaded.delete(item.id)
             return Outcome(done=Done.DELETED)
         case CreateItem():
-            row, done = world.create(item.contact), Done.CREATED
+            row, done = loaded.create(item.contact), Done.CREATED
         case UpsertItem():
-            holder = world.holder(item.contact.phone)
+            holder = loaded.holder(item.contact.phone)
             if holder is None:
-                row, done = world.begin(item.contact), Done.CREATED
+                row, done = loaded.begin(item.contact), Done.CREATED
             else:
-                row, done = world.update(item.contact, contact_id=holder["id"]), Done.UPDATED
+                row, done = loaded.update(item.contact, contact_id=holder["id"]), Done.UPDATED
         case UpdateItem():
-            known = world.find(item.id)
+            known = loaded.find(item.id)
             if known is not None and _renumbers(item, known):
-                return await _renumber(uow, world, item, old_phone=known["phone"], now=now)
-            row, done = world.update(item.contact, contact_id=item.id), Done.UPDATED
+                return await _renumber(uow, loaded, item, old_phone=known["phone"], now=now)
+            row, done = loaded.update(item.contact, contact_id=item.id), Done.UPDATED
     return Outcome(done=done, columns=row)
 
 
@@ -111,14 +119,14 @@ def _renumbers(item: UpdateItem, known: Columns) -> bool:
 
 
 async def _renumber(
-    uow: UnitOfWork, world: World, item: UpdateItem, *, old_phone: str, now: datetime
+    uow: UnitOfWork, loaded: LoadedContacts, item: UpdateItem, *, old_phone: str, now: datetime
 ) -> Outcome:
-    await _store(uow, world, now=now)
+    await _store(uow, loaded, now=now)
     found = (await service.update_contact(uow, item.contact, contact_id=item.id, now=now)).contact
     phones = {old_phone, found.phone}
-    world.forget(contact_ids=[found.id], phones=phones)
-    await _lock(uow, world, contact_ids={found.id}, phones=phones)
-    return Outcome(done=Done.UPDATED, columns=world.find(item.id))
+    loaded.forget(contact_ids=[found.id], phones=phones)
+    await _lock(uow, loaded, contact_ids={found.id}, phones=phones)
+    return Outcome(done=Done.UPDATED, columns=loaded.find(item.id))
 
 
 def _named(items: Sequence[Item | FaultyItem]) -> tuple[set[UUID], set[str]]:
@@ -135,36 +143,38 @@ def _named(items: Sequence[Item | FaultyItem]) -> tuple[set[UUID], set[str]]:
 
 
 async def _lock(
-    uow: UnitOfWork, world: World, *, contact_ids: Collection[UUID], phones: Collection[str]
+    uow: UnitOfWork,
+    loaded: LoadedContacts,
+    *,
+    contact_ids: Collection[UUID],
+    phones: Collection[str],
 ) -> None:
     """Lock contacts and load them, with the contacts that they were merged into."""
     while contact_ids or phones:
-        world.learn(
-            await batch_queries.lock_contacts(uow.session, phones=phones, contact_ids=contact_ids)
-        )
-        contact_ids, phones = world.unknown(), ()
+        loaded.learn(await lock_contacts(uow.session, phones=phones, contact_ids=contact_ids))
+        contact_ids, phones = loaded.unknown(), ()
 
 
-async def _store(uow: UnitOfWork, world: World, *, now: datetime) -> None:
+async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> None:
     """Write the changed contacts to the database.
 
     Raises:
         _RacedError: Another transaction added one of the new numbers.
     """
-    if world.added:
-        rows = world.pick(world.added)
-        if await batch_queries.insert_contacts(uow.session, rows=rows) < len(rows):
+    if loaded.added:
+        rows = loaded.pick(loaded.added)
+        if await insert_contacts(uow.session, rows=rows) < len(rows):
             raise _RacedError
-    if world.erased:
-        phones = [row["phone"] for row in world.pick(world.erased)]
-        await queries.remove_belongings(uow.session, contact_ids=list(world.erased))
+    if loaded.erased:
+        phones = [row["phone"] for row in loaded.pick(loaded.erased)]
+        await contact_queries.remove_belongings(uow.session, contact_ids=list(loaded.erased))
         await recipients.skip_deleted_recipients(uow.session, phones=phones, now=now)
-    if world.changed:
-        await batch_queries.update_contacts(uow.session, rows=world.pick(world.changed))
-    moved = [row["phone"] for row in world.pick(world.moved - world.erased)]
+    if loaded.changed:
+        await update_contacts(uow.session, rows=loaded.pick(loaded.changed))
+    moved = [row["phone"] for row in loaded.pick(loaded.moved - loaded.erased)]
     if moved:
         await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
-    world.clean()
+    loaded.clean()
 
 
 async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetime) -> list[Outcome]:
@@ -190,3 +200,76 @@ def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
         start = f"/items/{index}" if isinstance(item, FaultyItem) else f"/items/{index}/contact"
         error.errors = [replace(fault, pointer=f"{start}{fault.pointer}") for fault in error.errors]
     return error
+
+
+_ROW = tuple(column for column in Contact.__table__.c if column.name != "search_text")
+
+
+_IS_WANTED = text(
+    "contact.phone = ANY(CAST(:phones AS text[])) OR contact.id = ANY(CAST(:ids AS uuid[]))"
+)
+
+
+LOCK_CONTACTS = (
+    select(*_ROW).where(_IS_WANTED).order_by(Contact.phone).with_for_update(key_share=True)
+)
+
+
+async def lock_contacts(
+    session: AsyncSession, *, phones: Collection[str], contact_ids: Collection[UUID]
+) -> list[Columns]:
+    """Lock the contacts with these numbers or ids in the order of numbers, and return their rows.
+
+    Deleted contacts and merged duplicates are included.
+    """
+    values = {"phones": list(phones), "ids": list(contact_ids)}
+    found = await session.execute(LOCK_CONTACTS, values)
+    return [dict(row) for row in found.mappings()]
+
+
+_TEXTS = ", ".join(TEXT_COLUMNS)
+
+
+_RECORD = f"""
+    jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, phone text,
+        {", ".join(f"{name} text" for name in TEXT_COLUMNS)}, zone_key text, tags jsonb,
+        attributes jsonb, source text, created_at timestamptz, updated_at timestamptz,
+        deleted_at timestamptz)
+"""
+
+
+INSERT_CONTACTS = text(f"""
+    INSERT INTO contact (id, phone, {_TEXTS}, zone_key, tags, attributes, source, created_at,
+        updated_at, deleted_at)
+    SELECT id, phone, {_TEXTS}, zone_key, ARRAY(SELECT jsonb_array_elements_text(r.tags)),
+        attributes, source, created_at, updated_at, deleted_at
+    FROM {_RECORD}
+    ORDER BY phone
+    ON CONFLICT (phone) DO NOTHING RETURNING id
+""")
+
+
+async def insert_contacts(session: AsyncSession, *, rows: Sequence[Columns]) -> int:
+    """Insert contacts; return how many were inserted. A number that exists already is skipped."""
+    made = await session.execute(INSERT_CONTACTS, {"rows": _json(rows)})
+    return len(made.all())
+
+
+UPDATE_CONTACTS = text(f"""
+    UPDATE contact c
+    SET {", ".join(f"{name} = r.{name}" for name in TEXT_COLUMNS)}, zone_key = r.zone_key,
+        tags = ARRAY(SELECT jsonb_array_elements_text(r.tags)), attributes = r.attributes,
+        source = r.source, created_at = r.created_at, updated_at = r.updated_at,
+        deleted_at = r.deleted_at
+    FROM {_RECORD}
+    WHERE c.id = r.id
+""")
+
+
+async def update_contacts(session: AsyncSession, *, rows: Sequence[Columns]) -> None:
+    """Write all columns of these contacts except their numbers."""
+    await session.execute(UPDATE_CONTACTS, {"rows": _json(rows)})
+
+
+def _json(rows: Sequence[Columns]) -> str:
+    return json.dumps(rows, default=str)

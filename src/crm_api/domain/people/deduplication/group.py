@@ -1,11 +1,13 @@
 """Find the contacts to merge by their ids or those of earlier duplicates, and lock them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
-from crm_api.domain.people.deduplication import queries
 from crm_api.domain.people.deduplication.errors import (
     CHANGED,
     ContactsChangedError,
@@ -58,7 +60,7 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
         ContactsChangedError: Other requests merged or deleted them during every attempt.
     """
     for _ in range(_TRIES):
-        heads = await queries.find_heads(uow.session, ids={primary_id, *duplicate_ids})
+        heads = await find_heads(uow.session, ids={primary_id, *duplicate_ids})
         if primary_id not in heads:
             raise ContactNotFoundError("No contact has the id primary_id.")
         unknown = [place for place, one in enumerate(duplicate_ids) if one not in heads]
@@ -78,12 +80,10 @@ async def _lock_all(
 ) -> Group | None:
     """Lock the contacts and their earlier duplicates; None if they changed before that."""
     wanted = {*heads.values()}
-    rows = await queries.lock_contacts(uow.session, ids=wanted)
+    rows = await lock_contacts(uow.session, ids=wanted)
     live = {row.id: row for row in rows if row.deleted_at is None and row.id in wanted}
     aliases = {row.id: (row.merged_into, row.phone) for row in rows if row.merged_into in wanted}
-    if live.keys() != wanted or aliases.keys() != await queries.find_aliases(
-        uow.session, ids=wanted
-    ):
+    if live.keys() != wanted or aliases.keys() != await find_aliases(uow.session, ids=wanted):
         return None
     primary = live[heads[primary_id]]
     named = dict.fromkeys(heads[one] for one in duplicate_ids)
@@ -92,3 +92,51 @@ async def _lock_all(
         duplicates=[live[one] for one in named if one != primary.id],
         aliases={one: (head, phone) for one, (head, phone) in aliases.items() if head is not None},
     )
+
+
+async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return for each id the same id, or that of the contact that it was merged into.
+
+    Missing and deleted contacts are left out.
+    """
+    statement = select(Contact.id, Contact.merged_into).where(
+        Contact.id.in_(ids), or_(Contact.deleted_at.is_(None), Contact.merged_into.is_not(None))
+    )
+    return {row.id: row.merged_into or row.id for row in await session.execute(statement)}
+
+
+async def lock_contacts(session: AsyncSession, *, ids: Collection[UUID]) -> list[Contact]:
+    """Lock contacts and their merged duplicates, also deleted ones, in the order of numbers.
+
+    The lock also blocks transactions that add a message, because they take a share lock. So no
+    message is added to a duplicate while its messages are moved.
+    """
+    statement = (
+        select(Contact)
+        .where(or_(Contact.id.in_(ids), Contact.merged_into.in_(ids)))
+        .order_by(Contact.phone)
+        .with_for_update()
+    )
+    rows = await session.scalars(statement.execution_options(populate_existing=True))
+    return list(rows)
+
+
+async def find_aliases(session: AsyncSession, *, ids: Collection[UUID]) -> set[UUID]:
+    """Fetch the ids of the duplicates that were merged into these contacts."""
+    return set(await session.scalars(select(Contact.id).where(Contact.merged_into.in_(ids))))
+
+
+async def point_aliases(
+    session: AsyncSession, *, ids: Collection[UUID], to: UUID, only_of: UUID | None = None
+) -> None:
+    """Mark contacts as merged into another contact.
+
+    Args:
+        ids: The contacts, which are deleted duplicates.
+        to: The contact that they are merged into now.
+        only_of: Change only duplicates that are merged into this contact.
+    """
+    statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
+    if only_of is not None:
+        statement = statement.where(Contact.merged_into == only_of)
+    await session.execute(statement)

@@ -8,20 +8,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import null, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
-from crm_api.domain.people.deduplication import belongings, candidates, queries, recipient_moves
+from crm_api.domain.people.contacts.queries import update_contact
+from crm_api.domain.people.deduplication import belongings, candidates, recipient_moves
 from crm_api.domain.people.deduplication.errors import (
     MERGED_AGAIN,
     UNDONE,
-    MergeNotFoundError,
     MergeNotUndoableError,
     MergeUndoneError,
 )
 from crm_api.domain.people.deduplication.field_merge import content_of, undo_fields
-from crm_api.domain.people.deduplication.snapshot import DuplicateBefore, Snapshot
+from crm_api.domain.people.deduplication.group import lock_contacts, point_aliases
+from crm_api.domain.people.deduplication.records import get_merge
+from crm_api.domain.people.deduplication.snapshot import (
+    DuplicateBefore,
+    Snapshot,
+)
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.platform.database import UnitOfWork
@@ -40,12 +48,10 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
         MergeNotUndoableError: After the merge, the primary was deleted or merged into another
             contact, or a number changed.
     """
-    merge = await queries.find_merge(uow.session, merge_id=merge_id)
-    if merge is None:
-        raise MergeNotFoundError("No merge has this id.")
+    merge = await get_merge(uow, merge_id=merge_id)
     # Lock the contacts before the merge, because merging takes its locks in this order.
-    rows = await queries.lock_contacts(uow.session, ids={merge.primary_id, *merge.duplicate_ids})
-    locked = await queries.lock_merge(uow.session, merge_id=merge_id)
+    rows = await lock_contacts(uow.session, ids={merge.primary_id, *merge.duplicate_ids})
+    locked = await lock_merge(uow.session, merge_id=merge_id)
     snapshot = _undoable(locked or merge, {row.id: row for row in rows})
     people = {row.id: row for row in rows}
     primary = people[merge.primary_id]
@@ -73,7 +79,7 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
         },
         now=now,
     )
-    return await queries.note_undone(uow.session, merge_id=merge_id, actor=actor, now=now)
+    return await note_undone(uow.session, merge_id=merge_id, actor=actor, now=now)
 
 
 def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
@@ -118,8 +124,8 @@ async def _restore_duplicate(
         "deleted_at": None,
         "merged_into": None,
     }
-    await queries.write_contact(session, contact_id=one.id, values=values)
-    await queries.point_aliases(session, ids=one.alias_ids, to=one.id, only_of=primary.id)
+    await update_contact(session, contact_id=one.id, values=values)
+    await point_aliases(session, ids=one.alias_ids, to=one.id, only_of=primary.id)
     await belongings.return_children(
         session,
         of=primary.id,
@@ -170,17 +176,47 @@ async def _restore_primary(
     if changes:
         zone = zone_key_of({**(content_of(primary) | changes), "phone": primary.phone})
         values = {**changes, "zone_key": zone, "updated_at": now}
-        await queries.write_contact(uow.session, contact_id=primary.id, values=values)
+        await update_contact(uow.session, contact_id=primary.id, values=values)
         await recipients.copy_zone_keys(uow.session, phones=[primary.phone], now=now)
 
 
 async def _other_duplicates(
     uow: UnitOfWork, primary_id: UUID, *, merge_id: UUID
 ) -> Sequence[DuplicateBefore]:
-    merges = await queries.fetch_undoable_merges(uow.session, primary_id=primary_id)
+    merges = await fetch_undoable_merges(uow.session, primary_id=primary_id)
     return [
         duplicate
         for merge in merges
         if merge.id != merge_id
         for duplicate in Snapshot.model_validate(merge.snapshot).duplicates
     ]
+
+
+async def lock_merge(session: AsyncSession, *, merge_id: UUID) -> ContactMerge | None:
+    """Return a merge and lock it until the transaction ends; None if no merge has this id."""
+    statement = select(ContactMerge).where(ContactMerge.id == merge_id).with_for_update()
+    return await session.scalar(statement.execution_options(populate_existing=True))
+
+
+async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> list[ContactMerge]:
+    """Fetch the merges into a contact that can still be undone, the oldest first."""
+    statement = (
+        select(ContactMerge)
+        .where(ContactMerge.primary_id == primary_id, ContactMerge.snapshot.is_not(None))
+        .order_by(ContactMerge.merged_at, ContactMerge.id)
+    )
+    return list(await session.scalars(statement))
+
+
+async def note_undone(
+    session: AsyncSession, *, merge_id: UUID, actor: str, now: datetime
+) -> ContactMerge:
+    """Mark a merge as undone, remove its snapshot, and return the merge."""
+    statement = (
+        update(ContactMerge)
+        .where(ContactMerge.id == merge_id)
+        .values(undone_by=actor, undone_at=now, snapshot=null())
+        .returning(ContactMerge)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.scalars(statement)).one()

@@ -2,6 +2,11 @@
 
 from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
 
+OUTCOME_UNKNOWN = (
+    "It is not known yet whether a message to this person was sent. Try again in some minutes. If "
+    "the message waits for a decision, settle it first."
+)
+
 
 class ErasureBlockedError(ConflictError):
     """It is not known yet whether some messages to the person were sent; ``texts`` counts them."""
@@ -9,8 +14,7 @@ class ErasureBlockedError(ConflictError):
     code = "text_under_way"
     title = "A message is in progress"
     example = Example(
-        "It is not known yet whether a message to this person was sent. Try again in some minutes. "
-        "If the message waits for a decision, settle it first.",
+        OUTCOME_UNKNOWN,
         texts=1,
     )
 

@@ -5,6 +5,9 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
+from uuid import UUID
+
+from crm_api.platform.encryption import seal, unseal
 
 _SHORTEST_WORDS = 6
 """Words with fewer characters are not searched, because they would match unrelated text."""
@@ -53,6 +56,20 @@ class SearchTerms:
         """Read the terms from JSON."""
         value = json.loads(written)
         return cls(phones=tuple(value["phones"]), words=tuple(value["words"]))
+
+
+def seal_terms(terms: SearchTerms, *, erasure_id: UUID, secret: bytes) -> bytes:
+    """Encrypt the search terms of an erasure."""
+    return seal(terms.dump(), secret=secret, about=f"erasure {erasure_id}")
+
+
+def unseal_terms(sealed: bytes, *, erasure_id: UUID, secret: bytes) -> SearchTerms:
+    """Decrypt the search terms of an erasure.
+
+    Raises:
+        UnsealError: They were encrypted with another secret key.
+    """
+    return SearchTerms.load(unseal(sealed, secret=secret, about=f"erasure {erasure_id}"))
 
 
 def _number(phone: str) -> str:

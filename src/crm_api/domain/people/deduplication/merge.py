@@ -1,4 +1,4 @@
-"""Merge duplicates into a primary contact in one transaction, and list the merges.
+"""Merge duplicates into a primary contact in one transaction.
 
 A merge takes its locks in this order: contacts by number, consent locks of the numbers, campaigns,
 recipients.
@@ -6,25 +6,32 @@ recipients.
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from crm_api.domain.kit.audit_log.recording import note_decision
-from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.queries import update_contact
 from crm_api.domain.people.contacts.schemas import FlaggedContact
 from crm_api.domain.people.deduplication import (
     belongings,
     candidates,
     consent_sharing,
-    queries,
     recipient_moves,
 )
-from crm_api.domain.people.deduplication.errors import MergeNotFoundError, MergeWithItselfError
-from crm_api.domain.people.deduplication.field_merge import Values, content_of, merge_fields
-from crm_api.domain.people.deduplication.group import Group, lock_group
+from crm_api.domain.people.deduplication.errors import MergeWithItselfError
+from crm_api.domain.people.deduplication.field_merge import (
+    Values,
+    content_of,
+    merge_fields,
+)
+from crm_api.domain.people.deduplication.group import Group, lock_group, point_aliases
 from crm_api.domain.people.deduplication.snapshot import (
     DuplicateBefore,
     ListMembership,
@@ -70,36 +77,6 @@ async def merge_contacts(
     return await contacts.get_contact(uow, contact_id=group.primary.id, now=now), made
 
 
-async def get_merge(uow: UnitOfWork, *, merge_id: UUID) -> ContactMerge:
-    """Return a merge.
-
-    Raises:
-        MergeNotFoundError: No merge has this id.
-    """
-    found = await queries.find_merge(uow.session, merge_id=merge_id)
-    if found is None:
-        raise MergeNotFoundError("No merge has this id.")
-    return found
-
-
-async def list_merges(
-    uow: UnitOfWork, *, contact_id: UUID | None, cursor: str | None, limit: int
-) -> Page[ContactMerge]:
-    """List merges, newest first: all, or those with this contact as primary or as duplicate.
-
-    Raises:
-        InvalidCursorError: The cursor does not belong to this list.
-    """
-    cursors = Cursors("merges", contact_id=contact_id)
-    rows = await queries.list_merges(
-        uow.session,
-        contact_id=contact_id,
-        after=cursors.read(cursor),
-        limit=limit + 1,
-    )
-    return cursors.page(rows, limit=limit, position=lambda row: (row.merged_at, row.id))
-
-
 async def _merge(
     uow: UnitOfWork, group: Group, *, actor: str, secret: bytes, now: datetime
 ) -> ContactMerge:
@@ -130,7 +107,7 @@ async def _merge(
         },
         now=now,
     )
-    return await queries.insert_merge(
+    return await insert_merge(
         uow.session,
         values={
             "id": merge_id,
@@ -141,6 +118,13 @@ async def _merge(
             "merged_at": now,
         },
     )
+
+
+async def insert_merge(session: AsyncSession, *, values: dict[str, Any]) -> ContactMerge:
+    """Store a merge, and return it."""
+    return (
+        await session.scalars(insert(ContactMerge).values(values).returning(ContactMerge))
+    ).one()
 
 
 async def _settle_campaigns(
@@ -227,7 +211,7 @@ async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now
     """Write the primary, and clear the duplicates so that they only refer to the primary."""
     primary = group.primary
     old_zone = primary.zone_key
-    await queries.write_contact(
+    await update_contact(
         uow.session, contact_id=primary.id, values={**after, "zone_key": zone, "updated_at": now}
     )
     for one in group.duplicates:
@@ -239,8 +223,8 @@ async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now
             "deleted_at": now,
             "merged_into": primary.id,
         }
-        await queries.write_contact(uow.session, contact_id=one.id, values=values)
-    await queries.point_aliases(uow.session, ids=list(group.aliases), to=primary.id)
+        await update_contact(uow.session, contact_id=one.id, values=values)
+    await point_aliases(uow.session, ids=list(group.aliases), to=primary.id)
     gone = [one.id for one in group.duplicates]
     await candidates.forget_candidates(uow.session, contact_ids=gone)
     if zone != old_zone:

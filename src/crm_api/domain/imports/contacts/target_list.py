@@ -1,4 +1,4 @@
-"""SQL that several use cases of imports share."""
+"""Find, create and lock the list that the contacts of an import join."""
 
 from datetime import datetime
 from uuid import UUID

@@ -31,7 +31,7 @@ BLANK: Mapping[str, Any] = {
 
 
 @dataclass
-class World:
+class LoadedContacts:
     """The contacts of a batch by id, and the ids of those that differ from the database.
 
     Every change replaces the contact's dict, so that the results of earlier items do not change.

@@ -1,0 +1,257 @@
+"""Erase a person on request: their own rows in one transaction. The job erases other data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.zones import zone_key
+from crm_api.domain.messaging.consent_decisions import erased_numbers, suppression
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts.errors import ContactNotFoundError
+from crm_api.domain.people.erasure.errors import OUTCOME_UNKNOWN, ErasureBlockedError
+from crm_api.domain.people.erasure.removal import (
+    delete_number_rows,
+    drop_unused_properties,
+    erase_person,
+    fetch_property_ids,
+)
+from crm_api.domain.people.erasure.search_terms import SearchTerms, seal_terms
+from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
+from crm_api.platform.database import UnitOfWork, typed_row
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+
+async def erase_contact(
+    uow: UnitOfWork, *, contact_id: UUID, reason: str, actor: str, now: datetime, secret: bytes
+) -> Erasure:
+    """Erase a person and block their numbers; request the job ``run_erasures`` for other data.
+
+    Counts and consent decisions stay, without the numbers and the message texts. If a number was
+    opted out or on hold, it gets the same flag when it is added again.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was erased before.
+        ErasureBlockedError: It is not known yet whether a message was sent. Nothing was changed.
+    """
+    found = await _lock_person(uow, contact_id=contact_id)
+    person, ids, phones = found.row, found.ids, found.phones
+    properties = await fetch_property_ids(uow.session, contact_id=person.id)
+    if person.deleted_at is None:
+        await contacts.delete_contact(uow, contact_id=person.id, now=now)
+    await cancel_queued_messages(uow.session, phones=phones, now=now)
+    # Setting the flag withdraws all claimed messages. The flag is deleted below, with the numbers.
+    await suppression.suppress_numbers(
+        uow, phones=phones, reason=suppression.ERASED_REASON, now=now
+    )
+    under_way = await count_open_attempts(uow.session, phones=phones)
+    if under_way:
+        raise ErasureBlockedError(
+            OUTCOME_UNKNOWN,
+            texts=under_way,
+        )
+    await erased_numbers.keep_consent_state(
+        uow, phones=phones, contact_id=ids[0], actor=actor, now=now, secret=secret
+    )
+    await suppression.erase_consent_of(uow, phones=phones, now=now, secret=secret)
+    nowhere = zone_key(timezone=None, state=None, postal_code=None, phone="")
+    await erase_person(uow.session, ids=ids, phones=phones, zone_key=nowhere, now=now)
+    await delete_number_rows(uow.session, phones=phones)
+    if properties:
+        await drop_unused_properties(uow.session, ids=properties)
+    # Names are removed only from the reason, because other people may have the same name.
+    names = [person.first_name or "", person.last_name or ""]
+    of_reason = SearchTerms.of(phones, [" ".join(names), ", ".join(reversed(names)), person.email])
+    return await _store_erasure(
+        uow,
+        ids=ids,
+        terms=SearchTerms.of(phones, [person.email]),
+        reason=of_reason.redact(reason),
+        actor=actor,
+        now=now,
+        secret=secret,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedPerson:
+    """The contact of a person who is to be erased. It may be deleted already."""
+
+    id: UUID
+    phone: str
+    first_name: str | None
+    last_name: str | None
+    email: str | None
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Person:
+    """A contact, and all ids and numbers of the person; the contact's own id is the first."""
+
+    row: ErasedPerson
+    ids: list[UUID]
+    phones: list[str]
+
+
+async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
+    row = await find_contact_to_erase(uow.session, contact_id=contact_id)
+    if row is None:
+        raise ContactNotFoundError("No contact has this id.")
+    merged = await fetch_merged(uow.session, contact_id=row.id)
+    ids = [row.id, *merged]
+    former = await fetch_former_numbers(uow.session, ids=ids)
+    return _Person(row=row, ids=ids, phones=sorted({row.phone, *merged.values(), *former}))
+
+
+async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
+    """Find a person, lock their contacts by number, then take the consent locks of the numbers.
+
+    Repeat this if the ids or numbers changed before they were locked.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was erased before.
+    """
+    while True:
+        found = await _find_person_rows(uow, contact_id=contact_id)
+        async with uow.session.begin_nested() as attempt:
+            await lock_person_rows(uow.session, contact_id=found.row.id, phones=found.phones)
+            await consent.lock_decisions(uow, phones=found.phones)
+            locked = await _find_person_rows(uow, contact_id=contact_id)
+            if (locked.ids, locked.phones) == (found.ids, found.phones):
+                return locked
+            # Release all locks, because the next attempt must take them in order again.
+            await attempt.rollback()
+
+
+# The id of a merged duplicate also finds the contact.
+FIND_PERSON = text("""
+    SELECT c.id, c.phone, c.first_name, c.last_name, c.email, c.deleted_at
+    FROM contact c
+    WHERE c.id = coalesce(
+            (SELECT d.merged_into FROM contact d WHERE d.id = :contact_id), :contact_id)
+      AND c.phone NOT LIKE 'erased:%'
+""")
+
+
+async def find_contact_to_erase(session: AsyncSession, *, contact_id: UUID) -> ErasedPerson | None:
+    """Return a contact, also a deleted one; None if it was erased or does not exist.
+
+    The id of a merged duplicate finds the contact that it was merged into.
+    """
+    found = await session.execute(FIND_PERSON, {"contact_id": contact_id})
+    return typed_row(ErasedPerson, found.one_or_none())
+
+
+# Duplicates merged into the contact are the same person.
+MERGED = text("SELECT d.id, d.phone FROM contact d WHERE d.merged_into = :contact_id")
+
+
+async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID, str]:
+    """Return the numbers of the duplicates that were merged into a contact, by contact id."""
+    rows = await session.execute(MERGED, {"contact_id": contact_id})
+    return {row.id: row.phone for row in rows}
+
+
+# Earlier numbers of the person, without those that another contact has now.
+FORMER_NUMBERS = text("""
+    SELECT DISTINCT x.phone FROM (
+        SELECT a.phone FROM activity a WHERE a.contact_id = ANY(CAST(:ids AS uuid[]))
+        UNION ALL
+        SELECT t.phone FROM conversation t WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+    ) x
+    WHERE x.phone ~ '^[+][0-9]+$' AND NOT EXISTS (
+        SELECT 1 FROM contact c
+        WHERE c.phone = x.phone AND c.id <> ALL(CAST(:ids AS uuid[])))
+""")
+
+
+async def fetch_former_numbers(session: AsyncSession, *, ids: Sequence[UUID]) -> list[str]:
+    """Return the earlier numbers of these contacts, except numbers that another contact has now."""
+    return list(await session.scalars(FORMER_NUMBERS, {"ids": list(ids)}))
+
+
+# FOR UPDATE, because a transaction that adds data for a number holds a share lock on its contact
+# row. So that data is either committed and visible to the next statement, or added after the
+# erasure. All code locks contacts in the order of their numbers.
+LOCK_NUMBERS = text("""
+    SELECT c.id FROM contact c
+    WHERE c.id = :contact_id OR c.merged_into = :contact_id
+       OR c.phone = ANY(CAST(:phones AS text[]))
+    ORDER BY c.phone FOR UPDATE
+""")
+
+
+async def lock_person_rows(
+    session: AsyncSession, *, contact_id: UUID, phones: Sequence[str]
+) -> None:
+    """Lock a contact, its merged duplicates and the contacts with these numbers, by number."""
+    values = {"contact_id": contact_id, "phones": list(phones)}
+    await session.execute(LOCK_NUMBERS, values)
+
+
+CANCEL_QUEUED = text("""
+    UPDATE activity a SET status = 'failed', error_code = 'erased', updated_at = :now
+    WHERE a.status = 'queued' AND a.phone = ANY(CAST(:phones AS text[])) AND a.origin <> 'campaign'
+""")
+
+
+async def cancel_queued_messages(
+    session: AsyncSession, *, phones: Sequence[str], now: datetime
+) -> None:
+    """Mark the queued messages to these numbers as failed, except campaign messages."""
+    await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
+
+
+# Attempts that may have been sent and are not settled. Claimed messages were withdrawn before.
+UNDER_WAY = text("""
+    SELECT count(*) FROM send_attempt a
+    WHERE a.phone = ANY(CAST(:phones AS text[])) AND (a.is_open OR a.status = 'parked')
+""")
+
+
+async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
+    """Count the attempts to send to these numbers whose outcome is not known yet."""
+    return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
+
+
+async def _store_erasure(
+    uow: UnitOfWork,
+    *,
+    ids: list[UUID],
+    terms: SearchTerms,
+    reason: str,
+    actor: str,
+    now: datetime,
+    secret: bytes,
+) -> Erasure:
+    erasure_id = new_id()
+    erasure = Erasure(
+        id=erasure_id,
+        contact_id=ids[0],
+        reason=reason,
+        actor=actor,
+        status=ErasureStatus.SWEEPING,
+        sealed=seal_terms(terms, erasure_id=erasure_id, secret=secret),
+        position={"people": [str(one) for one in ids]},
+        next_at=now,
+        created_at=now,
+    )
+    uow.session.add(erasure)
+    await uow.session.flush()
+    await note_decision(
+        uow,
+        actor=actor,
+        action="erase_contact",
+        subject=str(ids[0]),
+        detail={"erasure_id": str(erasure_id)},
+        now=now,
+    )
+    uow.after_commit(Job(name=JobName.RUN_ERASURES))
+    return erasure

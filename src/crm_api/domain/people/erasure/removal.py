@@ -1,0 +1,151 @@
+"""SQL that removes a person's data from the tables.
+
+Rows that are unique by number (contacts, conversations, recipients) get ``erased:`` and an id in
+place of the number. The rows stay, so that counts and references stay correct.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.platform.database import Base
+
+CONVERSATIONS = text("""
+    SELECT t.id FROM conversation t WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION
+    SELECT t.id FROM line l JOIN conversation t ON t.line_id = l.id
+    WHERE t.phone = ANY(CAST(:phones AS text[]))
+""")
+
+
+# Another contact may have had the number before. The messages of that contact stay, without the
+# number.
+ERASE_ACTIVITIES = text("""
+    UPDATE activity a
+    SET phone = 'erased:' || a.id, updated_at = :now,
+        contact_id = CASE WHEN x.is_theirs THEN :contact_id ELSE a.contact_id END,
+        body = CASE WHEN NOT x.is_theirs THEN a.body END,
+        media = CASE WHEN x.is_theirs THEN '[]' ELSE a.media END,
+        call = CASE WHEN x.is_theirs THEN '{}' ELSE a.call END
+    FROM (
+        SELECT b.id, b.contact_id IS NULL OR b.contact_id = ANY(CAST(:ids AS uuid[])) AS is_theirs
+        FROM activity b
+        WHERE b.contact_id = ANY(CAST(:ids AS uuid[]))
+           OR b.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
+    ) x
+    WHERE a.id = x.id
+""")
+
+
+ERASE_CONVERSATIONS = text("""
+    UPDATE conversation t SET phone = 'erased:' || t.id, openphone_id = NULL
+    WHERE t.id = ANY(CAST(:conversation_ids AS uuid[]))
+""")
+
+
+ERASE_ATTEMPTS = text("""
+    UPDATE send_attempt a
+    SET phone = 'erased:' || a.id, body = '', error_detail = NULL, updated_at = :now
+    WHERE a.phone = ANY(CAST(:phones AS text[]))
+""")
+
+
+FORGET_FAILURES = text("""
+    DELETE FROM number_failure f WHERE f.phone = ANY(CAST(:phones AS text[]))
+""")
+
+
+FORGET_STOPS = text("""
+    DELETE FROM provider_stop s WHERE s.phone = ANY(CAST(:phones AS text[]))
+""")
+
+
+# The contact's id makes the value unique for each campaign and step. It equals the value in the
+# contact's row, so that the statement that derives a recipient's status finds the erased contact.
+ERASE_MEMBERSHIPS = text("""
+    UPDATE campaign_membership m SET phone = 'erased:' || m.contact_id, updated_at = :now
+    WHERE m.phone = ANY(CAST(:phones AS text[]))
+""")
+
+
+# The other fields were cleared when the contact was deleted.
+ERASE_CONTACT = text("""
+    UPDATE contact c SET phone = 'erased:' || c.id, zone_key = :zone_key, updated_at = :now
+    WHERE c.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+# Imports store examples of changed contacts.
+ERASE_SAMPLES = text("""
+    UPDATE contact_import i
+    SET sample = coalesce((
+        SELECT jsonb_agg(x.one ORDER BY x.place)
+        FROM jsonb_array_elements(i.sample) WITH ORDINALITY AS x (one, place)
+        WHERE NOT (x.one ->> 'phone' = ANY(CAST(:phones AS text[])))), '[]')
+    WHERE EXISTS (
+        SELECT 1 FROM jsonb_array_elements(i.sample) AS x (one)
+        WHERE x.one ->> 'phone' = ANY(CAST(:phones AS text[])))
+""")
+
+
+async def erase_person(
+    session: AsyncSession,
+    *,
+    ids: Sequence[UUID],
+    phones: Sequence[str],
+    zone_key: str,
+    now: datetime,
+) -> None:
+    """Remove a person's data from messages, conversations, recipients, imports and contacts.
+
+    The rows stay, because they are counted or other rows refer to them.
+
+    Args:
+        ids: The id of the contact, then the ids of the duplicates that were merged into it.
+    """
+    person: dict[str, Any] = {"ids": list(ids)}
+    numbers = {"phones": list(phones)}
+    conversations = list(await session.scalars(CONVERSATIONS, person | numbers))
+    values = {"contact_id": ids[0], "conversation_ids": conversations, "now": now}
+    await session.execute(ERASE_ACTIVITIES, person | values)
+    await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
+    await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})
+    await session.execute(ERASE_MEMBERSHIPS, numbers | {"now": now})
+    await session.execute(FORGET_FAILURES, numbers)
+    await session.execute(FORGET_STOPS, numbers)
+    await session.execute(ERASE_SAMPLES, numbers)
+    await session.execute(ERASE_CONTACT, person | {"zone_key": zone_key, "now": now})
+
+
+async def delete_number_rows(session: AsyncSession, *, phones: Sequence[str]) -> None:
+    """Delete the rows of these numbers from every table whose primary key is the phone number."""
+    for table in Base.metadata.tables.values():
+        if [column.name for column in table.primary_key] == ["phone"]:
+            await session.execute(delete(table).where(table.c.phone.in_(phones)))
+
+
+PROPERTIES_OF = text(
+    "SELECT k.property_id FROM property_contact k WHERE k.contact_id = :contact_id"
+)
+
+
+async def fetch_property_ids(session: AsyncSession, *, contact_id: UUID) -> list[UUID]:
+    """Return the ids of the properties that a contact belongs to."""
+    return list(await session.scalars(PROPERTIES_OF, {"contact_id": contact_id}))
+
+
+# A property without other contacts is removed too.
+DROP_UNUSED_PROPERTIES = text("""
+    DELETE FROM property p
+    WHERE p.id = ANY(CAST(:ids AS uuid[]))
+      AND NOT EXISTS (SELECT 1 FROM property_contact k WHERE k.property_id = p.id)
+""")
+
+
+async def drop_unused_properties(session: AsyncSession, *, ids: Sequence[UUID]) -> None:
+    """Delete those of the given properties that no contact belongs to."""
+    await session.execute(DROP_UNUSED_PROPERTIES, {"ids": list(ids)})
