@@ -27,7 +27,7 @@ from fastapi import FastAPI
 from benchmarks.web import free_port, listening
 from crm_api.app import build_app, create_app
 from crm_api.dev.embedded_servers import servers
-from crm_api.domain.people.contacts import manual_changes
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import ContactCreate, ContactRead
 from crm_api.platform import clock, lifetimes, logs
@@ -138,7 +138,7 @@ async def _add_contact(database_url: str) -> UUID:
             body = ContactCreate.model_validate(
                 {"phone": PHONE, "first_name": "Ada", "tags": ["porch"], "email": "ada@example.com"}
             )
-            made = await manual_changes.create_contact_by_hand(
+            made = await contact_changes.create_contact_by_hand(
                 uow, body, now=clock.now(), secret=SECRET_KEY.encode()
             )
     return made.contact.id

@@ -5,8 +5,8 @@ from tests.migrations.filling import FINISHED, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
 
 from crm_api.domain.consent import queries as consent
-from crm_api.domain.people.contacts import queries as contacts
 from crm_api.domain.people.contacts import search
+from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import ContactFilter
 from crm_api.domain.people.deduplication import candidates, group, recipient_moves, records, undo
 from crm_api.domain.people.tags import tag_changes

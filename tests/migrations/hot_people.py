@@ -22,8 +22,9 @@ from crm_api.domain.kit.idempotency import service
 from crm_api.domain.messaging.consent_decisions import flags
 from crm_api.domain.people.batch import opt_outs as batch_opt_outs
 from crm_api.domain.people.batch import service as batch
-from crm_api.domain.people.contacts import queries as contacts
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import recipients, search, timeline
+from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
 from crm_api.domain.people.contacts.search_patterns import search_patterns
 from crm_api.domain.people.lists import service as lists
@@ -104,7 +105,9 @@ CONTACTS = [
     Hot(
         "lists of a contact that is erased",
         {"idx_contact_list_member_contact", "pk_contact"},
-        lambda s: contacts.blank_contact(s, contact_id=CONTACT, zone_key="MA/zone1", now=NOW),
+        lambda s: contact_changes.blank_contact(
+            s, contact_id=CONTACT, zone_key="MA/zone1", now=NOW
+        ),
         is_generic=True,
     ),
     Hot(

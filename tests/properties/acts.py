@@ -16,8 +16,8 @@ from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.kit.errors import ConflictError
 from crm_api.domain.messaging.conversations import user_messages
 from crm_api.domain.messaging.conversations.schemas import ReplyCreate
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import decisions
-from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate, FlagCreate
 from crm_api.workers.imports import run_imports
 
@@ -44,7 +44,7 @@ class Acts(CampaignActs):
             }
         )
         async with self._service.new_uow() as uow:
-            made = await contacts.create_contact(uow, body, now=self._model.clock())
+            made = await contact_changes.create_contact(uow, body, now=self._model.clock())
         self._model.people.append(Person(kind, [phone], made.contact.id))
 
     async def write(self, person: Person, words: str, *, is_held_up: bool = False) -> None:
@@ -115,7 +115,7 @@ class Acts(CampaignActs):
         if person.is_deleted:
             return
         async with self._service.new_uow() as uow:
-            await contacts.delete_contact(
+            await contact_changes.delete_contact(
                 uow, contact_id=person.contact_id, now=self._model.clock()
             )
         await self._done(lambda: setattr(person, "is_deleted", True))
@@ -141,7 +141,7 @@ class Acts(CampaignActs):
         if person.is_deleted:
             return
         async with self._service.new_uow() as uow:
-            await contacts.update_contact(
+            await contact_changes.update_contact(
                 uow,
                 ContactUpdate(timezone=zone),
                 contact_id=person.contact_id,
@@ -167,7 +167,7 @@ class Acts(CampaignActs):
         position = 100 * len(person.numbers) + self._model.people.index(person)
         phone = f"+1{person.kind.area_code}555{position:04d}"
         async with self._service.new_uow() as uow:
-            await contacts.update_contact(
+            await contact_changes.update_contact(
                 uow,
                 ContactUpdate(phone=phone),
                 contact_id=person.contact_id,

@@ -29,11 +29,7 @@ from crm_api.domain.imports.files.chunk_reader import (
     OpenReaders,
     ThreadChunkReader,
 )
-from crm_api.domain.imports.files.errors import (
-    ImportFileError,
-    UploadChangedError,
-    UploadGoneError,
-)
+from crm_api.domain.imports.files.errors import ImportFileError, UploadChangedError, UploadGoneError
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.imports.files.runs import ImportKind, ImportRow
 from crm_api.domain.inbound.reconciliation.pace import RequestPace

@@ -12,7 +12,8 @@ from crm_api.domain.kit.examples import CONTACT
 from crm_api.domain.kit.fields import Line200, OptionalLine200, PhoneNumber
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.people.contacts import decisions, manual_changes
+from crm_api.domain.people.contacts import changes as contact_changes
+from crm_api.domain.people.contacts import decisions
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.export import contacts_csv
 from crm_api.domain.people.contacts.schemas import (
@@ -132,7 +133,7 @@ async def create_contact(
 ) -> ContactRead:
     """Create a contact. A deleted contact with this number is restored with the new fields."""
     async with uow:
-        contact = await manual_changes.create_contact_by_hand(
+        contact = await contact_changes.create_contact_by_hand(
             uow, body, now=await uow.database_now(), secret=state.secret
         )
     return ContactRead.of(contact)
@@ -205,7 +206,7 @@ async def update_contact(
     In `address` and `attributes`, members that are left out keep their values.
     """
     async with uow:
-        contact = await manual_changes.update_contact_by_hand(
+        contact = await contact_changes.update_contact_by_hand(
             uow,
             body,
             contact_id=contact_id,
@@ -219,7 +220,9 @@ async def update_contact(
 async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
     """Delete a contact. If its number is opted out, it stays opted out."""
     async with uow:
-        await contacts.delete_contact(uow, contact_id=contact_id, now=await uow.database_now())
+        await contact_changes.delete_contact(
+            uow, contact_id=contact_id, now=await uow.database_now()
+        )
 
 
 @router.get("/{contact_id}/timeline")

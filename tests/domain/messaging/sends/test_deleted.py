@@ -13,7 +13,7 @@ from crm_api.domain.messaging.sends import claim, gate
 from crm_api.domain.messaging.sends.claim_order import ClaimOrder
 from crm_api.domain.messaging.sends.pacing import Burst
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.settings import Settings
 
@@ -51,7 +51,7 @@ async def test_claimed_message_of_a_deleted_contact_is_skipped(
     async with new_uow() as uow:
         claimed = (await claim.claim_recipients(uow, order, limit=5, times=times, now=NOW)).claimed
     async with new_uow() as uow:
-        await contacts.delete_contact(uow, contact_id=contact.id, now=NOW)
+        await contact_changes.delete_contact(uow, contact_id=contact.id, now=NOW)
 
     async with new_uow() as uow:
         passed = await gate.pass_gate(uow, claimed, times=times, now=NOW)

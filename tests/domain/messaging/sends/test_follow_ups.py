@@ -17,7 +17,7 @@ from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
 from crm_api.domain.messaging.sends.replies import note_reply
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
-from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.schemas import ContactUpdate
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform.database import UnitOfWorkFactory
@@ -121,7 +121,7 @@ async def renumber(ledger: Ledger) -> None:
     """Change the number of the only recipient."""
     member = (await ledger.members())[0]
     async with ledger.new_uow() as uow:
-        await contacts.update_contact(
+        await contact_changes.update_contact(
             uow, ContactUpdate(phone=number(1)), contact_id=member.contact_id, now=after(60)
         )
 

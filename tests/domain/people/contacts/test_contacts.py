@@ -16,6 +16,7 @@ from crm_api.domain.kit.paging import InvalidCursorError
 from crm_api.domain.kit.phone import InvalidPhoneError
 from crm_api.domain.messaging.conversations.participants import find_or_add_contact
 from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import decisions
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.errors import (
@@ -47,21 +48,21 @@ BY_KEY: dict[str, Any] = {"actor": "a key", "now": NOW, "secret": SECRET}
 async def add(new_uow: UnitOfWorkFactory, **values: Any) -> FlaggedContact:
     now = values.pop("now", NOW)
     async with new_uow() as uow:
-        return await contacts.create_contact(
+        return await contact_changes.create_contact(
             uow, ContactCreate(**{"phone": PHONE, **values}), now=now
         )
 
 
 async def change(new_uow: UnitOfWorkFactory, contact_id: UUID, **values: Any) -> FlaggedContact:
     async with new_uow() as uow:
-        return await contacts.update_contact(
+        return await contact_changes.update_contact(
             uow, ContactUpdate(**values), contact_id=contact_id, now=LATER
         )
 
 
 async def remove(new_uow: UnitOfWorkFactory, contact_id: UUID) -> None:
     async with new_uow() as uow:
-        await contacts.delete_contact(uow, contact_id=contact_id, now=LATER)
+        await contact_changes.delete_contact(uow, contact_id=contact_id, now=LATER)
 
 
 async def opt_out(new_uow: UnitOfWorkFactory, contact_id: UUID) -> FlaggedContact:
@@ -203,9 +204,9 @@ class TestFind:
             with pytest.raises(ContactNotFoundError):
                 await contacts.get_contact_by_phone(uow, phone=PHONE, now=NOW)
             with pytest.raises(ContactNotFoundError):
-                await contacts.delete_contact(uow, contact_id=made.contact.id, now=NOW)
+                await contact_changes.delete_contact(uow, contact_id=made.contact.id, now=NOW)
             with pytest.raises(ContactNotFoundError):
-                await contacts.update_contact(
+                await contact_changes.update_contact(
                     uow, ContactUpdate(first_name="x"), contact_id=made.contact.id, now=NOW
                 )
         assert await search(new_uow) == []

@@ -4,7 +4,7 @@ from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger, after
 
 from crm_api.domain.messaging.sends import withdraw as sends
-from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.schemas import ContactUpdate
 from crm_api.platform.database import UnitOfWorkFactory
 
@@ -20,7 +20,7 @@ async def test_hold_of_the_old_number_does_not_hold_the_new_one(
     held = await ledger.member()
 
     async with new_uow() as uow:
-        await contacts.update_contact(
+        await contact_changes.update_contact(
             uow,
             ContactUpdate(phone="+16175550177"),
             contact_id=before.contact_id,

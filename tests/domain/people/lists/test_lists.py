@@ -8,6 +8,7 @@ from tests.conftest import NOW
 from tests.factories import ids, make_contact, number
 
 from crm_api.domain.kit.paging import InvalidCursorError
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.lists import service as lists
 from crm_api.domain.people.lists.errors import (
@@ -111,7 +112,7 @@ async def test_unknown_and_deleted_contacts_are_reported_and_none_is_added(
     made = await add(new_uow)
     ada, gone = await people(session, 2)
     async with new_uow() as uow:
-        await contacts.delete_contact(uow, contact_id=gone.id, now=NOW)
+        await contact_changes.delete_contact(uow, contact_id=gone.id, now=NOW)
 
     with pytest.raises(UnknownContactsError) as refusal:
         async with new_uow() as uow:
@@ -158,7 +159,7 @@ async def test_deleted_contact_is_removed_from_its_lists(
     await put(new_uow, made, ada)
 
     async with new_uow() as uow:
-        await contacts.delete_contact(uow, contact_id=ada.id, now=NOW)
+        await contact_changes.delete_contact(uow, contact_id=ada.id, now=NOW)
         found = await lists.get_list(uow, list_id=made.contact_list.id)
 
     assert found.contact_count == 0

@@ -5,10 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
-from crm_api.domain.imports.contacts.opt_outs import (
-    CONSENT_FIELDS,
-    is_answer,
-)
+from crm_api.domain.imports.contacts.opt_outs import CONSENT_FIELDS, is_answer
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone, split_numbers
 from crm_api.domain.kit.zones import is_time_zone, state_code
 

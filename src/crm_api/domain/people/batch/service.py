@@ -30,8 +30,8 @@ from crm_api.domain.people.batch.schemas import (
     UpdateItem,
     UpsertItem,
 )
-from crm_api.domain.people.contacts import queries as contact_queries
-from crm_api.domain.people.contacts import recipients, service
+from crm_api.domain.people.contacts import changes as contact_changes
+from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.contacts.errors import RACED, BatchRacedError, InvalidItemError
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.definitions import Definitions
@@ -122,7 +122,9 @@ async def _renumber(
     uow: UnitOfWork, loaded: LoadedContacts, item: UpdateItem, *, old_phone: str, now: datetime
 ) -> Outcome:
     await _store(uow, loaded, now=now)
-    found = (await service.update_contact(uow, item.contact, contact_id=item.id, now=now)).contact
+    found = (
+        await contact_changes.update_contact(uow, item.contact, contact_id=item.id, now=now)
+    ).contact
     phones = {old_phone, found.phone}
     loaded.forget(contact_ids=[found.id], phones=phones)
     await _lock(uow, loaded, contact_ids={found.id}, phones=phones)
@@ -167,7 +169,7 @@ async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> N
             raise _RacedError
     if loaded.erased:
         phones = [row["phone"] for row in loaded.pick(loaded.erased)]
-        await contact_queries.remove_belongings(uow.session, contact_ids=list(loaded.erased))
+        await contact_changes.remove_belongings(uow.session, contact_ids=list(loaded.erased))
         await recipients.skip_deleted_recipients(uow.session, phones=phones, now=now)
     if loaded.changed:
         await update_contacts(uow.session, rows=loaded.pick(loaded.changed))

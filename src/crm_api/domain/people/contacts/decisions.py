@@ -3,12 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.consent.models import (
-    ConsentEntry,
-    ConsentSource,
-    ConsentWording,
-    ContactFlag,
-)
+from crm_api.domain.consent.models import ConsentEntry, ConsentSource, ConsentWording, ContactFlag
 from crm_api.domain.consent.reply_examples import require_reply
 from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.identity.api_keys.errors import ExpiryInThePastError

@@ -34,7 +34,7 @@ from crm_api.domain.kit.csv_export import (
     truth,
     write_csv,
 )
-from crm_api.domain.people.contacts.queries import is_unexpired
+from crm_api.domain.people.contacts.flagged import is_unexpired
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
 from crm_api.domain.people.contacts.search import ORDERS, Position, Search
 from crm_api.domain.people.contacts.search_patterns import search_patterns

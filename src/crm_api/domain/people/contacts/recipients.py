@@ -4,9 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import (
-    text,
-)
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 # Lock campaigns before recipients, as pausing and cancelling do. A recipient whose zone key is

@@ -21,7 +21,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from crm_api.domain.consent.models import ContactFlag, FlagType
 from crm_api.domain.kit.regions import STATE_NAMES
 from crm_api.domain.kit.zones import state_code
-from crm_api.domain.people.contacts.queries import fetch_flagged, flagged_columns, is_unexpired
+from crm_api.domain.people.contacts.flagged import fetch_flagged, flagged_columns, is_unexpired
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort, FlaggedContact
 from crm_api.domain.people.contacts.search_patterns import fold
 from crm_api.domain.people.models.contacts import Contact

@@ -173,7 +173,7 @@ async def list_timeline(
         InvalidCursorError: The cursor does not belong to this list.
     """
     contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
-    phones = await fetch_numbers(uow, contact_id=contact.id)
+    phones = await fetch_numbers(uow.session, contact_id=contact.id)
     cursors = Cursors("timeline", contact_id=contact.id)
     rows = await fetch_timeline(
         uow.session,

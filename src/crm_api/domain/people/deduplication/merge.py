@@ -17,7 +17,7 @@ from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.contacts import service as contacts
-from crm_api.domain.people.contacts.queries import update_contact
+from crm_api.domain.people.contacts.changes import write_contact
 from crm_api.domain.people.contacts.schemas import FlaggedContact
 from crm_api.domain.people.deduplication import (
     belongings,
@@ -26,11 +26,7 @@ from crm_api.domain.people.deduplication import (
     recipient_moves,
 )
 from crm_api.domain.people.deduplication.errors import MergeWithItselfError
-from crm_api.domain.people.deduplication.field_merge import (
-    Values,
-    content_of,
-    merge_fields,
-)
+from crm_api.domain.people.deduplication.field_merge import Values, content_of, merge_fields
 from crm_api.domain.people.deduplication.group import Group, lock_group, point_aliases
 from crm_api.domain.people.deduplication.snapshot import (
     DuplicateBefore,
@@ -211,7 +207,7 @@ async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now
     """Write the primary, and clear the duplicates so that they only refer to the primary."""
     primary = group.primary
     old_zone = primary.zone_key
-    await update_contact(
+    await write_contact(
         uow.session, contact_id=primary.id, values={**after, "zone_key": zone, "updated_at": now}
     )
     for one in group.duplicates:
@@ -223,7 +219,7 @@ async def _write(uow: UnitOfWork, group: Group, *, after: Values, zone: str, now
             "deleted_at": now,
             "merged_into": primary.id,
         }
-        await update_contact(uow.session, contact_id=one.id, values=values)
+        await write_contact(uow.session, contact_id=one.id, values=values)
     await point_aliases(uow.session, ids=list(group.aliases), to=primary.id)
     gone = [one.id for one in group.duplicates]
     await candidates.forget_candidates(uow.session, contact_ids=gone)

@@ -15,7 +15,7 @@ from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
-from crm_api.domain.people.contacts.queries import update_contact
+from crm_api.domain.people.contacts.changes import write_contact
 from crm_api.domain.people.deduplication import belongings, candidates, recipient_moves
 from crm_api.domain.people.deduplication.errors import (
     MERGED_AGAIN,
@@ -26,10 +26,7 @@ from crm_api.domain.people.deduplication.errors import (
 from crm_api.domain.people.deduplication.field_merge import content_of, undo_fields
 from crm_api.domain.people.deduplication.group import lock_contacts, point_aliases
 from crm_api.domain.people.deduplication.records import get_merge
-from crm_api.domain.people.deduplication.snapshot import (
-    DuplicateBefore,
-    Snapshot,
-)
+from crm_api.domain.people.deduplication.snapshot import DuplicateBefore, Snapshot
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.platform.database import UnitOfWork
@@ -124,7 +121,7 @@ async def _restore_duplicate(
         "deleted_at": None,
         "merged_into": None,
     }
-    await update_contact(session, contact_id=one.id, values=values)
+    await write_contact(session, contact_id=one.id, values=values)
     await point_aliases(session, ids=one.alias_ids, to=one.id, only_of=primary.id)
     await belongings.return_children(
         session,
@@ -176,7 +173,7 @@ async def _restore_primary(
     if changes:
         zone = zone_key_of({**(content_of(primary) | changes), "phone": primary.phone})
         values = {**changes, "zone_key": zone, "updated_at": now}
-        await update_contact(uow.session, contact_id=primary.id, values=values)
+        await write_contact(uow.session, contact_id=primary.id, values=values)
         await recipients.copy_zone_keys(uow.session, phones=[primary.phone], now=now)
 
 

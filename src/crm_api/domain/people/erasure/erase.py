@@ -12,7 +12,7 @@ from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.messaging.consent_decisions import erased_numbers, suppression
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
 from crm_api.domain.people.erasure.errors import OUTCOME_UNKNOWN, ErasureBlockedError
 from crm_api.domain.people.erasure.removal import (
@@ -44,7 +44,7 @@ async def erase_contact(
     person, ids, phones = found.row, found.ids, found.phones
     properties = await fetch_property_ids(uow.session, contact_id=person.id)
     if person.deleted_at is None:
-        await contacts.delete_contact(uow, contact_id=person.id, now=now)
+        await contact_changes.delete_contact(uow, contact_id=person.id, now=now)
     await cancel_queued_messages(uow.session, phones=phones, now=now)
     # Setting the flag withdraws all claimed messages. The flag is deleted below, with the numbers.
     await suppression.suppress_numbers(

@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.people.contacts import queries as contact_queries
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.export import people_csv
 from crm_api.domain.people.contacts.schemas import FlaggedContact
@@ -150,7 +149,7 @@ async def members_csv(
     async def next_people(
         uow: UnitOfWork, after: tuple[datetime, UUID] | None, limit: int
     ) -> list[tuple[datetime, UUID]]:
-        return await contact_queries.fetch_list_member_ids(
+        return await contacts.fetch_list_member_ids(
             uow.session, list_id=list_id, after=after, limit=limit
         )
 

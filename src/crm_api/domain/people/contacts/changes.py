@@ -1,0 +1,289 @@
+"""Create, change and delete contacts, and block the numbers that an erased person had."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import PydanticCustomError
+from sqlalchemy import and_, delete, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
+from crm_api.domain.kit.zones import zone_key_of
+from crm_api.domain.messaging.consent_decisions.flags import find_suppressed_numbers
+from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
+from crm_api.domain.messaging.models.conversations import Conversation
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.people.contacts import recipients
+from crm_api.domain.people.contacts.errors import TAKEN, ContactExistsError, InvalidAttributesError
+from crm_api.domain.people.contacts.flagged import ALIAS, head_of
+from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate, FlaggedContact
+from crm_api.domain.people.contacts.service import get_contact, lock_contact
+from crm_api.domain.people.custom_fields import service as custom_fields
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.deduplication import ContactMerge
+from crm_api.domain.people.models.lists import ContactListMember
+from crm_api.domain.people.models.notes import ContactNote
+from crm_api.domain.people.models.properties import PropertyContact
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+_ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attributes"})
+
+
+async def create_contact_by_hand(
+    uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
+) -> FlaggedContact:
+    """Add a contact, and flag its number in the same transaction if an erased person had it.
+
+    Raises:
+        ContactExistsError: Another contact has this number; ``contact_id`` is its id.
+        FieldValuesError: Attributes do not fit their custom fields.
+    """
+    await suppress_erased(uow, phones=[body.phone], now=now, secret=secret)
+    return await create_contact(uow, body, now=now)
+
+
+async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime) -> FlaggedContact:
+    """Add a contact. A deleted contact with this number is restored under its old id.
+
+    A restored contact has only the new fields. Flags and consent belong to the number, so they
+    apply to the new contact too.
+
+    Raises:
+        ContactExistsError: Another contact has this number; ``contact_id`` is its id.
+        FieldValuesError: Attributes do not fit their custom fields.
+    """
+    values = body.columns()
+    defined = await custom_fields.definitions(uow)
+    values["attributes"] = defined.complete(values["attributes"], pointer="/attributes")
+    stamped = {
+        **values,
+        "zone_key": zone_key_of(values),
+        "source": "api",
+        "created_at": now,
+        "updated_at": now,
+    }
+    contact_id = await insert_contact(uow.session, values=stamped)
+    if contact_id is None:
+        raise await _taken(uow, body.phone)
+    return await get_contact(uow, contact_id=contact_id, now=now)
+
+
+async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
+    """Add a contact, or restore the deleted contact with this number; return its id.
+
+    Return None if another contact or a merged duplicate has the number.
+    """
+    statement = insert(Contact).values(id=new_id(), **values)
+    fresh = {name: statement.excluded[name] for name in values if name != "phone"}
+    statement = statement.on_conflict_do_update(
+        index_elements=["phone"],
+        set_=fresh | {"deleted_at": None},
+        where=and_(Contact.deleted_at.is_not(None), Contact.merged_into.is_(None)),
+    )
+    return await session.scalar(statement.returning(Contact.id))
+
+
+async def update_contact_by_hand(
+    uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime, secret: bytes
+) -> FlaggedContact:
+    """Change a contact, and flag its new number if an erased person had it.
+
+    A flagged number gets no messages; the contact's waiting messages are withdrawn.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        ContactExistsError: Another contact has the new number.
+        InvalidAttributesError: The merged attributes are too many or too large.
+        FieldValuesError: Attributes do not fit their custom fields.
+    """
+    if changes.phone:
+        await suppress_erased(uow, phones=[changes.phone], now=now, secret=secret)
+    return await update_contact(uow, changes, contact_id=contact_id, now=now)
+
+
+async def update_contact(
+    uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime
+) -> FlaggedContact:
+    """Change fields of a contact, and copy a new number or zone key to its waiting recipients.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        ContactExistsError: Another contact has the new number.
+        InvalidAttributesError: The merged attributes are too many or too large.
+        FieldValuesError: Attributes do not fit their custom fields.
+    """
+    if "attributes" in changes.model_fields_set:
+        defined = await custom_fields.definitions(uow)
+        changes = changes.model_copy(
+            update={"attributes": defined.merged(changes.attributes, pointer="/attributes")}
+        )
+    contact = await lock_contact(uow, contact_id=contact_id)
+    contact_id = contact.id
+    try:
+        values = changes.columns(vars(contact))
+    except PydanticCustomError as error:
+        raise InvalidAttributesError(error.message()) from error
+    if values:
+        old_phone, old_zone = contact.phone, contact.zone_key
+        if not _ZONE_FIELDS.isdisjoint(values):
+            values["zone_key"] = zone_key_of(vars(contact) | values)
+        await _write(uow, contact, values=values | {"updated_at": now})
+        phone, zone = values.get("phone", old_phone), values.get("zone_key", old_zone)
+        if (phone, zone) != (old_phone, old_zone):
+            await recipients.move_recipients(
+                uow.session,
+                contact_id=contact_id,
+                old_phone=old_phone,
+                phone=phone,
+                zone_key=zone,
+                now=now,
+            )
+        if phone != old_phone:
+            # From now on, the flags of the new number decide which waiting messages are withdrawn.
+            await sends.restore_held_recipients(uow, phones=[phone], now=now)
+            if await find_suppressed_numbers(uow.session, [phone], now=now):
+                await sends.withdraw_numbers(uow, phones=[phone], now=now)
+    return await get_contact(uow, contact_id=contact_id, now=now)
+
+
+async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
+    """Write columns of a contact; the transaction stays usable after a ``ContactExistsError``.
+
+    If the new number is that of a duplicate that was merged into the contact, the two rows swap
+    their numbers.
+
+    Raises:
+        ContactExistsError: Another contact has the new number.
+    """
+    contact_id, old_phone, phone = contact.id, contact.phone, values.get("phone")
+    if phone is None:
+        await write_contact(uow.session, contact_id=contact_id, values=values)
+        return
+    await remove_deleted_contact(uow.session, phone=phone, heir_id=contact_id)
+    alias_id = await free_alias(uow.session, phone=phone, heir_id=contact_id)
+    try:
+        async with uow.session.begin_nested():
+            await write_contact(uow.session, contact_id=contact_id, values=values)
+    except IntegrityError as error:
+        raise await _taken(uow, phone) from error
+    if alias_id is not None:
+        await write_contact(uow.session, contact_id=alias_id, values={"phone": old_phone})
+
+
+async def _taken(uow: UnitOfWork, phone: str) -> ContactExistsError:
+    holder = await find_id_by_phone(uow.session, phone=phone)
+    return ContactExistsError(TAKEN, contact_id=str(holder))
+
+
+async def find_id_by_phone(session: AsyncSession, *, phone: str) -> UUID | None:
+    """Return the id of the contact that has this number, also of a deleted one.
+
+    For a merged duplicate, it is the id of the contact that the duplicate was merged into.
+    """
+    return await session.scalar(select(head_of(ALIAS.phone == phone)))
+
+
+async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict[str, Any]) -> None:
+    """Write the given values to a contact, by column."""
+    await session.execute(update(Contact).where(Contact.id == contact_id).values(values))
+
+
+async def remove_deleted_contact(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
+    """Remove the row of a deleted contact that has this number, so that the heir can get it.
+
+    Its conversations move to the heir.
+    """
+    removed = await session.scalar(
+        delete(Contact)
+        .where(
+            Contact.phone == phone, Contact.deleted_at.is_not(None), Contact.merged_into.is_(None)
+        )
+        .returning(Contact.id)
+    )
+    if removed is not None:
+        await session.execute(
+            update(Conversation)
+            .where(Conversation.contact_id == removed)
+            .values(contact_id=heir_id)
+        )
+
+
+_FREE_ALIAS = text("""
+    UPDATE contact SET phone = 'changing ' || id
+    WHERE phone = :phone AND merged_into = :heir_id RETURNING id
+""")
+
+
+async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
+    """Free the number if a duplicate that was merged into the heir has it.
+
+    Returns:
+        The id of the duplicate, which has a placeholder for a number now; else None.
+    """
+    found: UUID | None = await session.scalar(_FREE_ALIAS, {"phone": phone, "heir_id": heir_id})
+    return found
+
+
+async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
+    """Delete a contact's fields, tags, attributes and lists, and skip its waiting recipients.
+
+    The number stays stored with its flags and its consent history, so that an opt-out survives.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+    """
+    contact = await lock_contact(uow, contact_id=contact_id)
+    zone = zone_key_of({"phone": contact.phone})
+    await blank_contact(uow.session, contact_id=contact.id, zone_key=zone, now=now)
+    await recipients.skip_deleted_recipients(uow.session, phones=[contact.phone], now=now)
+
+
+async def blank_contact(
+    session: AsyncSession, *, contact_id: UUID, zone_key: str, now: datetime
+) -> None:
+    """Clear a contact's personal fields and mark it as deleted; the row keeps the number.
+
+    Duplicates that were merged into it become separate deleted contacts. Its merges can no longer
+    be undone.
+    """
+    await write_contact(
+        session,
+        contact_id=contact_id,
+        values={
+            **dict.fromkeys(TEXT_COLUMNS),
+            "tags": [],
+            "attributes": {},
+            "zone_key": zone_key,
+            "updated_at": now,
+            "deleted_at": now,
+        },
+    )
+    await remove_belongings(session, contact_ids=[contact_id])
+
+
+async def remove_belongings(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
+    """Remove deleted contacts from lists and properties, and delete their notes.
+
+    Duplicates that were merged into them become separate deleted contacts. Their merges can no
+    longer be undone.
+    """
+    for table in (ContactListMember, ContactNote, PropertyContact):
+        await session.execute(delete(table).where(table.contact_id.in_(contact_ids)))
+    await session.execute(
+        update(Contact).where(Contact.merged_into.in_(contact_ids)).values(merged_into=None)
+    )
+    await session.execute(
+        update(ContactMerge)
+        .where(
+            or_(
+                ContactMerge.primary_id.in_(contact_ids),
+                ContactMerge.duplicate_ids.overlap(contact_ids),
+            )
+        )
+        .values(snapshot=None)
+    )

@@ -1,0 +1,64 @@
+"""Select contacts with the active flags and the line types of their numbers."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, ScalarSelect, Select, String, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.people.contacts.schemas import FlaggedContact
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.phone_validation import LineType, PhoneLookup
+
+ALIAS = aliased(Contact)
+
+
+def is_unexpired(now: datetime) -> ColumnElement[bool]:
+    """Return the condition that a flag has not expired."""
+    return or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now)
+
+
+def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
+    """Select the names of the active flags of a contact's number, in alphabetical order."""
+    names = func.array_agg(aggregate_order_by(ContactFlag.flag_type, ContactFlag.flag_type))
+    return (
+        select(func.coalesce(names, cast([], ARRAY(String))))
+        .where(ContactFlag.phone == person.phone, is_unexpired(now))
+        .correlate(person)
+        .scalar_subquery()
+    )
+
+
+def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
+    """Select the line type of a contact's number; NULL if it is not known."""
+    return (
+        select(func.nullif(PhoneLookup.line_type, LineType.UNKNOWN.value))
+        .where(PhoneLookup.phone == person.phone)
+        .correlate(person)
+        .scalar_subquery()
+    )
+
+
+def flagged_columns(person: type[Contact], now: datetime) -> tuple[Any, Any, Any]:
+    """Return the columns that ``fetch_flagged`` reads: the contact, its flags, its line type."""
+    flags, line_type = _flags_of(person, now), _line_type_of(person)
+    return person, flags.label("flags"), line_type.label("line_type")
+
+
+def select_flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
+    """Select the contacts that are not deleted, with their flags and line types."""
+    return select(*flagged_columns(Contact, now)).where(Contact.deleted_at.is_(None))
+
+
+def head_of(key: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """Select the id of the contact that matches, or of the contact that it was merged into."""
+    return select(func.coalesce(ALIAS.merged_into, ALIAS.id)).where(key).scalar_subquery()
+
+
+async def fetch_flagged(session: AsyncSession, statement: Select[Any]) -> list[FlaggedContact]:
+    """Run a statement that selects ``flagged_columns``, and return its contacts."""
+    rows = await session.execute(statement.execution_options(populate_existing=True))
+    return [FlaggedContact(row[0], list(row.flags), row.line_type) for row in rows]
