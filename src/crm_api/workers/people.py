@@ -137,7 +137,9 @@ async def _remove_files(deps: Deps, row: Erasure) -> None:
         for sha256 in objects:
             await store.remove(sha256)
     except MediaStoreUnavailableError as error:
-        log.warning("erased files not removed", erasure_id=str(row.id), error=error.detail)
+        log.warning(
+            "erased files not removed from media store", erasure_id=str(row.id), error=error.detail
+        )
         return
     async with deps.new_uow() as uow:
         await erasure_progress.record_removed_objects(

@@ -101,6 +101,6 @@ _COUNT = text(f"""
 
 
 async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
-    """Count what an undo would revert and what it would leave unchanged, by ``COUNTS``."""
+    """Count what an undo would revert and what it would not change; the keys are ``COUNTS``."""
     values = {"import_id": row.id, "list_id": row.list_id, "own_reason": flag_reason(row.id)}
     return dict((await uow.session.execute(_COUNT, values)).mappings().one())

@@ -57,7 +57,7 @@ class FileTooLargeError(TooLargeError):
 
     code = "file_too_large"
     title = "File too large"
-    example = Example("A file may have at most 512 MiB. Split it.")
+    example = Example("The file has more than 512 MiB. Split it and upload the parts.")
 
 
 class NoPhoneColumnError(ImportFileError):
@@ -94,5 +94,5 @@ _FILE_ERRORS: dict[str, type[ImportFileError]] = {
 
 
 def file_error(*, code: str, detail: str) -> ImportFileError:
-    """Build the error whose code and detail the reading process reported."""
+    """Build the error from the code and the detail that another process reported."""
     return _FILE_ERRORS[code](detail)

@@ -208,7 +208,7 @@ class _CountedLines(Iterator[str]):
         self._again += reversed(rest)
         self._row = lost
         if rest:
-            return "A value begins with a quote that is never closed."
+            return "A value begins with a quote that is not closed."
         return f"A value is longer than {csv.field_size_limit()} characters."
 
 

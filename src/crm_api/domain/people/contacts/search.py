@@ -176,7 +176,7 @@ class Search:
         return replace(self, after=after)
 
     def all_in_order(self) -> Select[Any]:
-        """Select all matches in order. Use it if every row in order matches, or one at most."""
+        """Select all matches in order. This is fast if every contact matches, or at most one."""
         return (
             select(*flagged_columns(Contact, self.now))
             .where(*self.span(), *self.conditions(Contact))

@@ -1,4 +1,4 @@
-"""Find, read, lock, count and list contacts."""
+"""Find, lock, count and list contacts with the flags of their numbers."""
 
 from collections.abc import Collection
 from datetime import datetime

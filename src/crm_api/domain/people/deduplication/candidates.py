@@ -215,7 +215,9 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
         CandidateNotFoundError: No pair has this id, or the pair is no longer a candidate.
     """
     if await mark_dismissed(uow.session, candidate_id=candidate_id, actor=actor, now=now) is None:
-        raise CandidateNotFoundError("No merge candidate has this id.")
+        raise CandidateNotFoundError(
+            "No merge candidate has this id. One of its contacts may have been merged."
+        )
 
 
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:

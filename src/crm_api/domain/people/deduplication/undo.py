@@ -158,7 +158,7 @@ async def _restore_primary(
     *,
     now: datetime,
 ) -> None:
-    """Remove the data that the primary got only by this merge, and not by another merge too."""
+    """Remove from the primary the data that it got only from this merge."""
     changes = undo_fields(
         content_of(primary), snapshot.before, snapshot.after, [one.content for one in others]
     )

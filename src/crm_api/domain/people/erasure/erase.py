@@ -1,4 +1,4 @@
-"""Erase a person on request: their own rows in one transaction. The job erases other data."""
+"""Erase a person's own rows in one transaction, on request. A job then erases other data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -207,7 +207,7 @@ NUMBERS_OF_CONTACTS = text(
 
 
 async def find_contact_numbers(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Return those of the given numbers that belong to a contact, in order."""
+    """Return the given numbers that belong to a contact, in order."""
     return list(await session.scalars(NUMBERS_OF_CONTACTS, {"phones": list(phones)}))
 
 

@@ -147,5 +147,5 @@ DROP_UNUSED_PROPERTIES = text("""
 
 
 async def drop_unused_properties(session: AsyncSession, *, ids: Sequence[UUID]) -> None:
-    """Delete those of the given properties that no contact belongs to."""
+    """Delete the given properties if no contact belongs to them."""
     await session.execute(DROP_UNUSED_PROPERTIES, {"ids": list(ids)})

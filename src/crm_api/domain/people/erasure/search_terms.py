@@ -32,7 +32,7 @@ class SearchTerms:
         )
 
     def number_pattern(self) -> str:
-        """Return a regular expression for the numbers, valid in PostgreSQL and Python."""
+        """Return a regular expression for the person's numbers, valid in PostgreSQL and Python."""
         found = "|".join(_number(phone) for phone in self.phones)
         return f"(?<![0-9])(?:{found})(?![0-9])"
 

@@ -102,7 +102,7 @@ def table_searches() -> list[TableSearch]:
 async def search_pages(
     session: AsyncSession, one: TableSearch, *, block: int, terms: SearchTerms, before: datetime
 ) -> tuple[int, bool]:
-    """Search 1,000 pages of a table from page ``block`` on, and change the rows found.
+    """Search 1,000 pages of a table from page ``block`` on, and change the rows that match.
 
     Returns:
         The number of rows that named the person, and whether the table has more pages.
