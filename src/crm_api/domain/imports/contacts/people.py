@@ -207,13 +207,13 @@ class RowReader:
         if not numbers:
             return None
         person = PersonRow(line=line, phone=numbers[0])
-        self._take_attributes(person, cells, plan, problems)
+        self._set_attributes(person, cells, plan, problems)
         for copy, number in enumerate(numbers[1:], start=2):
             person.attributes[f"phone_{copy}"] = number
         if extension:
             person.attributes["phone_extension"] = extension
-        self._take_name(person, cells, plan, problems)
-        self._take_rest(person, cells, plan, problems)
+        self._set_name(person, cells, plan, problems)
+        self._set_other_fields(person, cells, plan, problems)
         person.zone_key = zone_key(
             timezone=person.timezone,
             state=person.state or person.attributes.get(STATE_AS_WRITTEN),
@@ -261,7 +261,7 @@ class RowReader:
         ]
         return numbers, extension
 
-    def _take_name(
+    def _set_name(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
         parts = {name: cells[at] for name, at in plan.names.items()}
@@ -281,7 +281,7 @@ class RowReader:
                 column = self._header[plan.fields.get(which, plan.fields.get("name", 0))]
                 problems.append(left_out(person.line, column, text, "too_long", _MAX_NAME))
 
-    def _take_rest(
+    def _set_other_fields(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
         address = plan.fields.get("address")
@@ -299,8 +299,8 @@ class RowReader:
                 problems.append(left_out(person.line, column, text, "too_long", _MAX_NAME))
             else:
                 setattr(person, name, text)
-        self._take_state(person, cells, plan, problems)
-        self._take_email(person, cells, plan, problems)
+        self._set_state(person, cells, plan, problems)
+        self._set_email(person, cells, plan, problems)
         zone = plan.fields.get("timezone")
         if zone is not None and cells[zone]:
             if is_time_zone(cells[zone]):
@@ -316,7 +316,7 @@ class RowReader:
             elif tag not in person.tags:
                 person.tags.append(tag)
 
-    def _take_state(
+    def _set_state(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
         """Set the code of the state. An unknown state becomes an attribute: it limits the hours."""
@@ -337,7 +337,7 @@ class RowReader:
             if person.state is None:
                 person.attributes[STATE_AS_WRITTEN] = text
 
-    def _take_email(
+    def _set_email(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
         position = plan.fields.get("email")
@@ -348,7 +348,7 @@ class RowReader:
             column, text = self._header[position], cells[position]
             problems.append(left_out(person.line, column, text, "invalid_email"))
 
-    def _take_attributes(
+    def _set_attributes(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
         room = _MAX_ATTRIBUTES_TOGETHER

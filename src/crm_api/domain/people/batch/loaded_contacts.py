@@ -47,7 +47,7 @@ class LoadedContacts:
     erased: set[UUID] = field(default_factory=set)
     moved: set[UUID] = field(default_factory=set)
 
-    def learn(self, rows: Iterable[Columns]) -> None:
+    def load(self, rows: Iterable[Columns]) -> None:
         """Add contacts as they are stored in the database."""
         for row in rows:
             self.rows[row["id"]] = row
@@ -158,7 +158,7 @@ class LoadedContacts:
         for other in [one for one in self.rows.values() if one["merged_into"] == row["id"]]:
             self.rows[other["id"]] = other | {"merged_into": None}
 
-    def pick(self, contact_ids: Iterable[UUID]) -> list[Columns]:
+    def in_lock_order(self, contact_ids: Iterable[UUID]) -> list[Columns]:
         """Return these contacts in the order of their numbers, in which they must be locked."""
         return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
 

@@ -84,7 +84,7 @@ class FaultyItem:
 Item = CreateItem | UpdateItem | UpsertItem | DeleteItem
 
 
-def _keep_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - JSON
+def _catch_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - JSON
     """Return a ``FaultyItem`` for an item with faults, so that the batch is not refused."""
     try:
         return read(value)
@@ -99,7 +99,7 @@ def _keep_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa
 
 BatchItem = Annotated[
     Annotated[Item, Field(discriminator="op")],
-    WrapValidator(_keep_faults),
+    WrapValidator(_catch_faults),
 ]
 
 

@@ -153,7 +153,7 @@ async def _lock(
 ) -> None:
     """Lock contacts and load them, with the contacts that they were merged into."""
     while contact_ids or phones:
-        loaded.learn(await lock_contacts(uow.session, phones=phones, contact_ids=contact_ids))
+        loaded.load(await lock_contacts(uow.session, phones=phones, contact_ids=contact_ids))
         contact_ids, phones = loaded.unknown(), ()
 
 
@@ -164,16 +164,16 @@ async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> N
         _RacedError: Another transaction added one of the new numbers.
     """
     if loaded.added:
-        rows = loaded.pick(loaded.added)
+        rows = loaded.in_lock_order(loaded.added)
         if await insert_contacts(uow.session, rows=rows) < len(rows):
             raise _RacedError
     if loaded.erased:
-        phones = [row["phone"] for row in loaded.pick(loaded.erased)]
+        phones = [row["phone"] for row in loaded.in_lock_order(loaded.erased)]
         await contact_changes.remove_belongings(uow.session, contact_ids=list(loaded.erased))
         await recipients.skip_deleted_recipients(uow.session, phones=phones, now=now)
     if loaded.changed:
-        await update_contacts(uow.session, rows=loaded.pick(loaded.changed))
-    moved = [row["phone"] for row in loaded.pick(loaded.moved - loaded.erased)]
+        await update_contacts(uow.session, rows=loaded.in_lock_order(loaded.changed))
+    moved = [row["phone"] for row in loaded.in_lock_order(loaded.moved - loaded.erased)]
     if moved:
         await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
     loaded.clean()

@@ -69,7 +69,7 @@ async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime)
     }
     contact_id = await insert_contact(uow.session, values=stamped)
     if contact_id is None:
-        raise await _taken(uow, body.phone)
+        raise await _contact_exists(uow, body.phone)
     return await get_contact(uow, contact_id=contact_id, now=now)
 
 
@@ -170,12 +170,12 @@ async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -
         async with uow.session.begin_nested():
             await write_contact(uow.session, contact_id=contact_id, values=values)
     except IntegrityError as error:
-        raise await _taken(uow, phone) from error
+        raise await _contact_exists(uow, phone) from error
     if alias_id is not None:
         await write_contact(uow.session, contact_id=alias_id, values={"phone": old_phone})
 
 
-async def _taken(uow: UnitOfWork, phone: str) -> ContactExistsError:
+async def _contact_exists(uow: UnitOfWork, phone: str) -> ContactExistsError:
     holder = await find_id_by_phone(uow.session, phone=phone)
     return ContactExistsError(TAKEN, contact_id=str(holder))
 

@@ -240,7 +240,7 @@ async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[],
         if is_early or not await changed_since(session, at=last.started_at - UNSEEN):
             return False
     await find_pairs(session, now=now)
-    await note_scan(session, started_at=now, finished_at=clock())
+    await store_scan_times(session, started_at=now, finished_at=clock())
     return True
 
 
@@ -354,7 +354,9 @@ async def find_pairs(session: AsyncSession, *, now: datetime) -> None:
     await session.execute(DROP)
 
 
-async def note_scan(session: AsyncSession, *, started_at: datetime, finished_at: datetime) -> None:
+async def store_scan_times(
+    session: AsyncSession, *, started_at: datetime, finished_at: datetime
+) -> None:
     """Store when the last scan for duplicates began and ended."""
     values = {"started_at": started_at, "finished_at": finished_at}
     statement = insert(DuplicateScan).values(id=_SCAN, **values)

@@ -87,9 +87,9 @@ async def _merge(
         uow, group.contacts, group.phones, merge_id=merge_id, actor=actor, secret=secret, now=now
     )
     await sends.release_campaign_claims(uow, phones=group.phones, now=now)
-    members, verdict = await _settle_campaigns(uow, group, campaign_ids, zone=zone, now=now)
+    members, verdict = await _decide_recipients(uow, group, campaign_ids, zone=zone, now=now)
     snapshot = await _move(uow, group, before=before, after=after)
-    _note_tracks(snapshot, group, members, verdict)
+    _record_moved_recipients(snapshot, group, members, verdict)
     await _write(uow, group, after=after, zone=zone, now=now)
     await sends.derive_moved_recipients(uow, membership_ids=verdict.following, now=now)
     await note_decision(
@@ -123,7 +123,7 @@ async def insert_merge(session: AsyncSession, *, values: dict[str, Any]) -> Cont
     ).one()
 
 
-async def _settle_campaigns(
+async def _decide_recipients(
     uow: UnitOfWork, group: Group, campaign_ids: Sequence[UUID], *, zone: str, now: datetime
 ) -> tuple[list[Member], TrackVerdict]:
     """Decide for each campaign which recipients of the merged contacts continue; apply this.
@@ -188,7 +188,7 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
         duplicate.properties.append(place)
 
 
-def _note_tracks(
+def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
     """Record in the snapshot which recipients moved to the primary, and which were its own."""

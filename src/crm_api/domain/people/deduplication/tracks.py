@@ -99,7 +99,7 @@ def _judge_campaign(
                 row, continues=head == keeper and row.step not in sent_steps, verdict=verdict
             )
     if keeper != order[0]:
-        _hand_over(tracks[keeper], rows, primary_id=order[0], phone=phone, verdict=verdict)
+        _move_track(tracks[keeper], rows, primary_id=order[0], phone=phone, verdict=verdict)
 
 
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
@@ -118,7 +118,7 @@ def _judge_row(row: Member, *, continues: bool, verdict: TrackVerdict) -> None:
         verdict.ended.append(row.id)
 
 
-def _hand_over(
+def _move_track(
     track: Sequence[Member],
     rows: Sequence[Member],
     *,

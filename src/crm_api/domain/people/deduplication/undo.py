@@ -76,7 +76,7 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
         },
         now=now,
     )
-    return await note_undone(uow.session, merge_id=merge_id, actor=actor, now=now)
+    return await mark_undone(uow.session, merge_id=merge_id, actor=actor, now=now)
 
 
 def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
@@ -205,7 +205,7 @@ async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> l
     return list(await session.scalars(statement))
 
 
-async def note_undone(
+async def mark_undone(
     session: AsyncSession, *, merge_id: UUID, actor: str, now: datetime
 ) -> ContactMerge:
     """Mark a merge as undone, remove its snapshot, and return the merge."""
