@@ -173,10 +173,10 @@ class ImportRead(ReadModel):
 
     Attributes:
         file_name: The name of the uploaded file; null for an import from the provider.
-        rows_sha256: The SHA-256 digest of the imported rows as CSV, in hexadecimal; null until the
-            rows are complete.
+        rows_sha256: The SHA-256 digest of the imported rows as CSV, in hexadecimal; null while
+            contacts are still fetched from the provider.
         detected_format: The kind of file that was recognised, such as ``propertyradar`` or
-            ``generic``; null until the rows are complete.
+            ``generic``; null while contacts are still fetched from the provider.
         mapping: The field of each column, by the name of the column; null leaves the column out.
         dry_run: True if the import only counts what would happen, and changes nothing.
         rows_total: The number of rows in the file; null until they are counted.
@@ -191,7 +191,7 @@ class ImportRead(ReadModel):
         changed_since_dry_run: The number of contacts whose result differs from that of the dry run,
             because they changed before its commit.
         changes: By field name, how often the import fills or overwrites the field.
-        undo: The progress of the undo; null if no undo was requested.
+        undo: The progress of the undo of this import; null if no undo was requested.
         undone_at: When the undo was completed; null until then.
         list_id: The id of the list that the contacts join; null without a list. In a dry run it is
             also null if the list would be created.

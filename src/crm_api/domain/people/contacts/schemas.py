@@ -284,7 +284,7 @@ class ContactRead(ReadModel):
     Attributes:
         company: The company of the contact.
         tags: The tags of the contact.
-        opted_out: True if the number is opted out, so that no messages are sent to it.
+        opted_out: True if the number is opted out of messages.
         flags: The names of the active flags on the number.
         line_type: The type of the phone line; null if it is not known.
     """
