@@ -245,7 +245,7 @@ async def test_fields_changed_on_the_way_fail_the_import(
     done = await house.done(import_id)
 
     assert done["status"] == "failed"
-    assert "custom fields have changed" in done["error"]
+    assert "custom fields in OpenPhone changed" in done["error"]
 
 
 async def _away(*, token: str | None) -> Any:  # noqa: ARG001 - as above
@@ -265,7 +265,7 @@ async def test_list_that_does_not_end_fails_the_import(house: House, sandbox: Sa
     done = await house.done(await ask(house))
 
     assert done["status"] == "failed"
-    assert "same page token" in done["error"]
+    assert "same page of contacts" in done["error"]
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def surplus_values(line: int, values: list[str], *, columns: int) -> RowProblem:
         column=None,
         value=", ".join(values)[:MAX_SHOWN],
         code="surplus_values",
-        reason=f"The row has more values than the {columns} columns of the header. The additional "
+        reason=f"The row has more values than the header has columns ({columns}). The additional "
         "values were left out.",
         refuses=False,
     )
