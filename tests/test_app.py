@@ -53,4 +53,4 @@ async def test_parts_are_closed_although_the_first_fails_to_close(
 
     assert set(closed) == set(PARTS)
     assert provider._http.is_closed
-    assert "part not closed" in [line["event"] for line in lines]
+    assert "shutdown step failed" in [line["event"] for line in lines]

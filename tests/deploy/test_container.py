@@ -95,7 +95,7 @@ def test_without_servers_no_advice_names_up(tmp_path: Path) -> None:
         with pytest.raises(SettingsError) as caught:
             require()
         assert "crm-api up" not in str(caught.value)
-        assert "is not set; give " in str(caught.value)
+        assert "is not set; set it to " in str(caught.value)
     said = " ".join(check.advice for check in doctor.check_files(settings))
     assert "set CRM_SECRET_KEY" in said
     assert "crm-api up" not in said
@@ -104,7 +104,7 @@ def test_without_servers_no_advice_names_up(tmp_path: Path) -> None:
 def test_with_servers_the_advice_names_up(tmp_path: Path) -> None:
     settings = Settings.from_env({"CRM_DATA_DIR": str(tmp_path)})
 
-    with pytest.raises(SettingsError, match="run `crm-api up`, which brings a database"):
+    with pytest.raises(SettingsError, match="run `crm-api up`, which starts a database"):
         settings.require_database_url()
 
 

@@ -273,7 +273,7 @@ def test_second_run_in_the_same_folder_is_one_clear_line(running: Run) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         f"crm-api: crm-api is already running in {running.folder} (process "
-        f"{running.process.pid}); stop it, or give another CRM_DATA_DIR\n"
+        f"{running.process.pid}); stop it, or set CRM_DATA_DIR to another directory\n"
     )
 
 

@@ -57,15 +57,15 @@ def process(*arguments: str, url: str, urls: ServerUrls) -> tuple[int, str]:
     ("schema_state", "says"),
     [
         (SchemaState(HEAD, EARLIER), None),
-        (SchemaState(None, None), "at nothing, and this release needs"),
+        (SchemaState(None, None), "has revision (none), but this release needs"),
         (
             SchemaState(EARLIER, EARLIER),
-            f"at {EARLIER}, and this release needs {HEAD}: run `crm-api",
+            f"revision {EARLIER}, but this release needs {HEAD}; run `crm-api",
         ),
         (SchemaState(LATER, HEAD), None),
         (SchemaState(LATER, EARLIER), None),
-        (SchemaState(LATER, "99991231_0000"), "a later release's and does not serve this one"),
-        (SchemaState(LATER, None), "a later release's and does not serve this one"),
+        (SchemaState(LATER, "99991231_0000"), "a later release has migrated the database's schema"),
+        (SchemaState(LATER, None), "a later release has migrated the database's schema"),
     ],
     ids=["same", "none", "earlier", "next", "next but one", "far", "unwritten"],
 )

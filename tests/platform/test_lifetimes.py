@@ -42,9 +42,9 @@ async def test_part_that_fails_to_close_is_logged_and_the_others_are_closed() ->
             life.at_end(lambda: closed.append("third"))
 
     assert closed == ["third", "second", "first", "engine"]
-    assert [(one["event"], one["part"].rsplit(".", 1)[-1]) for one in lines] == [
-        ("part not closed", "close"),
-        ("part not closed", "leave"),
+    assert [(one["event"], one["step"].rsplit(".", 1)[-1]) for one in lines] == [
+        ("shutdown step failed", "close"),
+        ("shutdown step failed", "leave"),
     ]
 
 

@@ -80,4 +80,4 @@ async def test_taken_port_does_not_keep_the_worker_from_its_work() -> None:
                 pass
 
     (line,) = lines
-    assert (line["event"], line["port"]) == ("metrics not exported", port)
+    assert (line["event"], line["port"]) == ("metrics port or socket not opened", port)

@@ -18,7 +18,7 @@ from crm_api.domain.all_tables import metadata
 from crm_api.domain.monitoring.backups import postgres
 from crm_api.platform import database_roles
 from crm_api.platform.database import open_engine
-from crm_api.platform.database_roles import APPEND_ONLY, HIDDEN, KEPT_BY_THE_OWNER
+from crm_api.platform.database_roles import APPEND_ONLY, HIDDEN, READ_ONLY
 from crm_api.platform.migration_runner import upgrade
 from crm_api.platform.server_programs import find_postgres
 
@@ -61,10 +61,10 @@ async def refused(engine: AsyncEngine, statement: str) -> str:
 async def test_service_may_change_every_table_but_those_that_only_grow(owner: AsyncEngine) -> None:
     found = await grants(owner, SERVICE)
 
-    everything = {*metadata.tables, *KEPT_BY_THE_OWNER}
+    everything = {*metadata.tables, *READ_ONLY}
     assert found.keys() >= everything
     for name in everything:
-        if name in KEPT_BY_THE_OWNER:
+        if name in READ_ONLY:
             assert found[name] == "SELECT"
         elif name in APPEND_ONLY:
             assert found[name] == "INSERT SELECT"

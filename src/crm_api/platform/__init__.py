@@ -1,1 +1,1 @@
-"""Parts that every program needs: settings, database, clock, logs, metrics, Redis, encryption."""
+"""Modules that every process uses: settings, database, clock, logs, metrics, Redis, encryption."""

@@ -1,6 +1,6 @@
-"""Read the wall clock. Only this module does; other code takes the time as an argument.
+"""Read the current time. No other module reads the machine's clock.
 
-With the sandbox, and only then, the time of a process can be moved forward.
+Only with the sandbox, ``clock_follower`` can move the time of this process forward.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,23 +14,23 @@ _moved = _Moved()
 
 
 def now() -> datetime:
-    """Return the current instant, timezone-aware, in UTC."""
+    """Return the current time in UTC, timezone-aware; with the sandbox, the moved time."""
     return datetime.now(UTC) + _moved.ahead
 
 
 def wall_now() -> datetime:
-    """Return the instant of the machine's own clock, even when the sandbox has moved time.
+    """Return the time of the machine's own clock in UTC, even if the sandbox has moved time.
 
-    Use it for instants that other machines compare with their clocks, and for access checks.
+    Use it for access checks, and for times that other machines compare with their own clocks.
     """
     return datetime.now(UTC)
 
 
 def ahead() -> timedelta:
-    """Return how far time was moved; zero without the sandbox."""
+    """Return how far the sandbox has moved this process' time forward; zero without a sandbox."""
     return _moved.ahead
 
 
 def move(ahead: timedelta) -> None:
-    """Set how far this process is ahead of the machine's clock; for ``clock_follower`` only."""
+    """Set how far ``now`` is ahead of the machine's clock. Only ``clock_follower`` calls this."""
     _moved.ahead = ahead

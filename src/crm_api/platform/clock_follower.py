@@ -1,8 +1,9 @@
-"""Keep the clock of one process at the time of the database; only with the sandbox.
+"""With the sandbox, set the clock of this process to the moved time that the database stores.
 
-A separate connection listens for changes of ``sandbox_clock``, so that no process polls the time.
-Its name in ``pg_stat_activity`` contains the version of the row that this process knows. A move of
-time waits for all followers; a process that dies closes its connection and is not waited for.
+Each process opens one extra connection, which listens for changes of the table ``sandbox_clock``.
+The connection's application name in ``pg_stat_activity`` contains the version of the row that the
+process has read last. Code that moves time waits until every such connection shows the new version.
+A process that dies closes its connection, so the move does not wait for it.
 """
 
 import asyncio
@@ -21,24 +22,28 @@ from crm_api.platform.settings import Settings
 log = structlog.get_logger()
 
 FOLLOWER = "crm-api clock"
-"""Application name of these connections; the known version is appended."""
+"""Start of the application name of a follower's connection; the version read last is appended."""
 CONNECT_SECONDS = 5.0
 AWAY_SECONDS = 1.0
+"""Pause before the follower reconnects after an error."""
 LOOK_SECONDS = 30.0
-"""How often to read the clock without a notification, in case one was lost."""
+"""Longest time between two reads of the clock, in case a notification was lost."""
 _READ = "SELECT ahead, version, is_moving FROM sandbox_clock"
 _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 Hold = Callable[[bool], Awaitable[None]]
-"""Gets whether time is being moved; returns once no work depends on the time any more."""
+"""Function that a follower calls with True while time is being moved, else with False.
+
+With True, it returns only when no work of this process depends on the time.
+"""
 
 
 async def _hold_nothing(_is_moving: bool) -> None:  # noqa: FBT001 - a Hold
-    """Go on working while time is moved."""
+    """Do nothing: this process needs no pause while time is moved."""
 
 
 class ClockFollower:
-    """Follows the sandbox's clock for one process."""
+    """Sets the clock of this process whenever the row in ``sandbox_clock`` changes."""
 
     def __init__(self, database_url: str, *, hold: Hold | None = None) -> None:
         self._url = database_url
@@ -46,7 +51,10 @@ class ClockFollower:
         self._has_looked = asyncio.Event()
 
     async def start(self) -> "asyncio.Task[None]":
-        """Start to follow; return when the time is known, or after ``CONNECT_SECONDS``."""
+        """Start the background task and return it.
+
+        Waits until the time was read from the database, but at most ``CONNECT_SECONDS``.
+        """
         task = asyncio.create_task(self._follow(), name="clock follower")
         with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -58,8 +66,8 @@ class ClockFollower:
             try:
                 await self._listen()
             except _LOST as error:
-                log.warning("sandbox's clock not followed", error=type(error).__name__)
-            # Time may be moved while this process cannot notice it.
+                log.warning("sandbox clock connection lost", error=type(error).__name__)
+            # Without the connection this process would not notice that time is being moved.
             await self._hold(True)
             await asyncio.sleep(AWAY_SECONDS)
 
@@ -94,9 +102,9 @@ class ClockFollower:
 async def follow_clock(
     settings: Settings, new_uow: UnitOfWorkFactory, *, hold: Hold | None = None
 ) -> AsyncIterator[None]:
-    """Follow the sandbox's clock for the length of a block; with a real API key do nothing.
+    """Follow the sandbox's clock until the block ends; with a real API key, do nothing.
 
-    A clock that was never set begins at ``CRM_SANDBOX_CLOCK``.
+    If the database has no sandbox clock yet, set it to ``CRM_SANDBOX_CLOCK``.
     """
     if not settings.uses_sandbox:
         yield
@@ -106,7 +114,7 @@ async def follow_clock(
             if await start_sandbox_clock(
                 uow.session, settings.sandbox_clock, wall=clock.wall_now()
             ):
-                log.info("sandbox's clock set", now=str(settings.sandbox_clock))
+                log.info("sandbox clock set", now=str(settings.sandbox_clock))
     task = await ClockFollower(await require_direct(settings), hold=hold).start()
     try:
         yield

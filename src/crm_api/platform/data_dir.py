@@ -1,4 +1,4 @@
-"""The data directory: its lock, its secret files, and the address of a running ``up``."""
+"""The data directory: its lock, its secret files, and the settings of a running `crm-api up`."""
 
 import errno
 import fcntl
@@ -16,19 +16,19 @@ from pathlib import Path
 from crm_api.platform.processes import StartError
 
 LEFT_OVER_SECONDS = 30.0
-"""Time that the servers of a killed run get to end; a checkpoint takes the longest."""
+"""How long to wait for the servers of a killed run to end; PostgreSQL's checkpoint is slowest."""
 _RUNNING = "running.env"
 _MOVED = "moved-to"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A data directory that this process holds.
+    """A data directory that this process has locked.
 
     Attributes:
-        path: Absolute.
-        children_fd: Children keep it open, so that its lock lasts until the last one has ended,
-            even if this process is killed.
+        path: Absolute path of the directory.
+        children_fd: File descriptor of the second lock. Every child process inherits it. The lock
+            lasts until the last child has ended, even if this process is killed.
     """
 
     path: Path
@@ -37,17 +37,18 @@ class Claim:
 
 @contextmanager
 def claim(path: Path) -> Iterator[Claim]:
-    """Create the data directory and hold it until the block ends.
+    """Create the data directory if it is missing, and lock it until the block ends.
 
-    Waits for servers that a killed run left behind, because a second server on the same files
+    First waits until the servers of a killed run have ended, because two servers on the same files
     would damage them.
 
     Raises:
-        StartError: Another run holds it, its servers do not end, or it cannot be written.
+        StartError: Another run has locked the directory, servers of a killed run do not end, or the
+            directory cannot be written.
     """
     path = path.absolute()
     with explained(path):
-        # Root's servers run as the user nobody, who must be able to pass through.
+        # If root starts us, the servers run as the user nobody, who must be able to enter.
         path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         up_fd = os.open(path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -55,7 +56,7 @@ def claim(path: Path) -> Iterator[Claim]:
             owner = os.pread(up_fd, 32, 0).decode().strip()
             raise StartError(
                 f"crm-api is already running in {path} (process {owner}); "
-                "stop it, or give another CRM_DATA_DIR"
+                "stop it, or set CRM_DATA_DIR to another directory"
             )
         with explained(path):
             os.ftruncate(up_fd, 0)
@@ -72,10 +73,10 @@ def claim(path: Path) -> Iterator[Claim]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the usual failures of a disk into one line.
+    """Turn an OSError of the block into a StartError with a message of one line.
 
     Raises:
-        StartError: The disk is full, read-only, or belongs to another user.
+        StartError: The disk is full, or the directory cannot be read or written.
     """
     try:
         yield
@@ -84,17 +85,20 @@ def explained(path: Path) -> Iterator[None]:
             raise StartError(disk_full(path)) from error
         raise StartError(
             f"the data directory {path} cannot be used ({error.strerror}); "
-            "give a CRM_DATA_DIR that this user may write"
+            "set CRM_DATA_DIR to a directory that this user may write"
         ) from error
 
 
 def disk_full(path: Path) -> str:
-    """Return the message for a full disk."""
-    return f"the disk that holds {path} is full; free some space, or give another CRM_DATA_DIR"
+    """Return the error message for a full disk below ``path``; it says what to do."""
+    return (
+        f"the disk that holds {path} is full; free some space, "
+        "or set CRM_DATA_DIR to a directory on another disk"
+    )
 
 
 def secret_file(path: Path, make: Callable[[], str]) -> str:
-    """Read a secret, or create it in a file that only its owner can read (mode 0600).
+    """Return the secret in a file; if there is none, write what ``make`` returns (mode 0600).
 
     Raises:
         StartError: The file cannot be read or written.
@@ -109,7 +113,7 @@ def secret_file(path: Path, make: Callable[[], str]) -> str:
 
 
 def write_secret(path: Path, value: str) -> None:
-    """Write a secret file (mode 0600) completely or not at all.
+    """Write a secret file (mode 0600) atomically: a crash never leaves half of it.
 
     Raises:
         StartError: The file cannot be written.
@@ -128,12 +132,18 @@ def write_secret(path: Path, value: str) -> None:
 
 
 def new_secret() -> str:
-    """Return a random text of 43 characters."""
+    """Return a random secret: 32 bytes as 43 characters of URL-safe base64."""
     return secrets.token_urlsafe(32)
 
 
 def mark_moved(path: Path, *, to: str, at: str) -> None:
-    """Store where the database of this data directory went, so that the old copy never sends."""
+    """Store that this directory's database was moved to ``to``, so that ``up`` refuses the copy.
+
+    Args:
+        path: The data directory.
+        to: Where the database is now; no spaces.
+        at: When it was moved, in ISO 8601.
+    """
     write_secret(path / _MOVED, f"{to} {at}")
 
 
@@ -141,31 +151,32 @@ def refuse_moved(path: Path) -> None:
     """Refuse a data directory whose database was moved elsewhere.
 
     Raises:
-        StartError: It was moved. A second copy would send messages a second time.
+        StartError: The database was moved. Its old copy would send messages a second time.
     """
     try:
         to, at = (path / _MOVED).read_text().split()
     except FileNotFoundError:
         return
     raise StartError(
-        f"the database of {path} was moved to {to} on {at[:10]}, and what is left here would send "
-        "a second time; set CRM_DATABASE_URL to the new one (docs/how-to/backup.md)"
+        f"the database of {path} was moved to {to} on {at[:10]}; the copy that is left here would "
+        "send messages a second time. Set CRM_DATABASE_URL to the new database "
+        "(docs/how-to/backup.md)"
     )
 
 
 def announce(path: Path, variables: Mapping[str, str]) -> None:
-    """Store the settings of a running ``up``; other commands use ``running_settings``."""
+    """Store the settings of a running `crm-api up`; other commands read ``running_settings``."""
     write_secret(path / _RUNNING, "\n".join(f"{name}={value}" for name, value in variables.items()))
 
 
 def withdraw(path: Path) -> None:
-    """Remove what ``announce`` stored."""
+    """Remove the settings that ``announce`` stored, because `crm-api up` ends."""
     with suppress(OSError):
         (path / _RUNNING).unlink(missing_ok=True)
 
 
 def running_settings(path: Path) -> dict[str, str]:
-    """Return the settings of a running ``up`` in this data directory; empty if none runs."""
+    """Return the settings of the `crm-api up` that runs in this data directory; empty if none."""
     try:
         fd = os.open(path / "up.lock", os.O_RDONLY)
     except OSError:
@@ -196,7 +207,7 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 
 
 def _lock_after_the_dying(fd: int) -> bool:
-    """Lock the file of a killed run that has not ended yet; False if the run is alive."""
+    """Wait for a killed run to end, then lock its file; return False if the run was not killed."""
     deadline = time.monotonic() + LEFT_OVER_SECONDS
     while _is_dying(os.pread(fd, 32, 0).decode().strip()) and time.monotonic() < deadline:
         if _lock(fd, seconds=0.5):
@@ -205,7 +216,7 @@ def _lock_after_the_dying(fd: int) -> bool:
 
 
 def _is_dying(pid: str) -> bool:
-    """Return True if a process is gone, not reaped, or about to be killed; Linux only."""
+    """Return True if the process has ended or has a pending SIGKILL; False on other systems."""
     if not pid.isdecimal() or not Path("/proc/self").exists():
         return False
     try:
@@ -221,7 +232,7 @@ def _is_dying(pid: str) -> bool:
 def _wait_for_left_overs(path: Path, children_fd: int) -> None:
     if _lock(children_fd, seconds=0):
         return
-    # On Linux the kernel has signalled the servers; on other systems nothing has.
+    # On Linux the kernel has sent the servers their death signal. Other systems send none.
     for pid, command in _holders(path):
         if "crm_api" in command:
             _signal(pid, signal.SIGKILL)
@@ -231,12 +242,12 @@ def _wait_for_left_overs(path: Path, children_fd: int) -> None:
         named = ", ".join(f"{command[:40]} ({pid})" for pid, command in _holders(path))
         raise StartError(
             f"processes of an earlier run still use {path}: "
-            f"{named or 'see postgres, valkey-server and crm_api in `ps`'}; stop them first"
+            f"{named or 'look for postgres, valkey-server and crm_api in `ps`'}; stop them first"
         )
 
 
 def _holders(path: Path) -> list[tuple[int, str]]:
-    """List pid and command line of processes that hold the children's lock; Linux only."""
+    """Return pid and command line of each process that has the children's lock open; Linux only."""
     lock = (path / "children.lock").stat()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -255,7 +266,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _signal_server(pid_file: Path, name: str, number: signal.Signals) -> None:
-    """Signal the process of a pid file, unless another program has that number now."""
+    """Signal the process that a pid file names, if its program's name still contains ``name``."""
     with suppress(OSError, ValueError, IndexError):
         pid = int(pid_file.read_text().split()[0])
         command = subprocess.run(  # noqa: S603 - a number of our own

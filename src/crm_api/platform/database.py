@@ -1,4 +1,4 @@
-"""The tables' base class, the engine, and the unit of work: one transaction and its nudges."""
+"""The base class of all tables, the engine, and the unit of work (one transaction)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ from crm_api.platform.request_context import RequestOrigin
 
 
 class Base(DeclarativeBase):
-    """Base of every table; constraint names follow one convention, so migrations can name them."""
+    """Base class of every table; it names constraints by one convention that migrations rely on."""
 
     metadata = MetaData(
         naming_convention={
@@ -53,11 +53,11 @@ TypedRow = TypeVar("TypedRow")
 
 
 def typed_rows(kind: type[TypedRow], rows: Iterable[Row[Any]]) -> list[TypedRow]:
-    """Return the rows of a result as objects of a dataclass.
+    """Turn the rows of a result into objects of a dataclass, in the same order.
 
     Args:
-        kind: Its fields have the names of the statement's columns.
-        rows: What ``session.execute`` returned.
+        kind: The dataclass; each of its fields has the name of a column.
+        rows: The result of ``session.execute``.
     """
     return [typed_row(kind, row) for row in rows]
 
@@ -67,7 +67,7 @@ def typed_row(kind: type[TypedRow], row: Row[Any]) -> TypedRow: ...
 @overload
 def typed_row(kind: type[TypedRow], row: Row[Any] | None) -> TypedRow | None: ...
 def typed_row(kind: type[TypedRow], row: Row[Any] | None) -> TypedRow | None:
-    """Return one row as an object of a dataclass; None for no row."""
+    """Turn one row into an object of the dataclass ``kind``; return None if ``row`` is None."""
     return None if row is None else kind(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
@@ -75,10 +75,11 @@ SessionFactory = async_sessionmaker[AsyncSession]
 
 
 class UnitOfWork:
-    """One transaction, and the jobs to nudge after its commit.
+    """One transaction, and the background jobs to request after its commit.
 
-    ``async with uow:`` begins; the end of the block commits; an exception rolls back and forgets
-    the jobs. The entry point (route, worker function, command) opens it; use cases never do.
+    ``async with uow:`` begins the transaction, and the end of the block commits it. An exception
+    rolls it back and drops the jobs. The entry point (route, worker function, command) opens the
+    block; use cases never do.
     """
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue) -> None:
@@ -88,16 +89,16 @@ class UnitOfWork:
         self._jobs: list[Job] = []
         self._database_now: datetime | None = None
         self.origin: RequestOrigin | None = None
-        """The request that the transaction belongs to; None for a read and outside of requests."""
+        """The request that makes the changes; None if it only reads, and outside of requests."""
         self.is_audited = False
-        """True once this transaction holds an entry of the audit log."""
+        """True once this transaction has written an audit log entry."""
 
     @property
     def session(self) -> AsyncSession:
-        """The open session.
+        """The open session of the transaction.
 
         Raises:
-            RuntimeError: Outside the ``async with`` block.
+            RuntimeError: Read outside the ``async with`` block.
         """
         if self._session is None:
             msg = "The unit of work is not open; use `async with uow:`."
@@ -105,26 +106,26 @@ class UnitOfWork:
         return self._session
 
     async def database_now(self) -> datetime:
-        """Return the instant of this transaction by the database's clock.
+        """Return the time of this transaction by the database's clock.
 
-        It is read once and stays the same until the transaction ends, so that setting the clock
-        between two statements does no harm. Decisions about consent use this instant, never the
-        host's clock.
+        The clock is read once; later calls in the same transaction return the same time, even if
+        somebody sets the clock in between. Decisions about consent use this time, never the host's
+        clock.
         """
         if self._database_now is None:
             self._database_now = await read_database_now(self.session)
         return self._database_now
 
     def after_commit(self, job: Job) -> None:
-        """Nudge this job after the commit; a rollback forgets it."""
+        """Request a run of this job after the commit; a rollback drops the request."""
         if job not in self._jobs:
             self._jobs.append(job)
 
     async def commit_each(self) -> None:
-        """Let every statement commit itself; for a change that is one statement and must be fast.
+        """Make every statement commit itself, which saves the round trips of BEGIN and COMMIT.
 
-        Saves the round trips of BEGIN and COMMIT. Call it before the first statement. If the
-        session joined a transaction of its caller, that caller still commits.
+        Use it for a change that consists of one statement and must be fast. Call it before the
+        first statement. It has no effect if the session uses an open transaction of its caller.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return
@@ -144,7 +145,7 @@ class UnitOfWork:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Commit and push the jobs, or roll back."""
+        """Commit and then request the jobs; after an exception, roll back and request none."""
         session, self._session = self.session, None
         try:
             if exc_type is None:
@@ -159,9 +160,9 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def rehearsal(self) -> AsyncIterator[None]:
-        """Undo everything that the block does: changes of rows, audit log entries, queued jobs.
+        """Run the block as a dry run: at its end, undo its changes of rows, audit entries and jobs.
 
-        Build the answer inside the block: the rows cannot be read after it.
+        Build the response inside the block, because the rows cannot be read after it.
         """
         jobs = list(self._jobs)
         savepoint = await self.session.begin_nested()
@@ -170,27 +171,28 @@ class UnitOfWork:
         finally:
             await savepoint.rollback()
             self._jobs = jobs
-            # Nothing has changed, so the commit needs no audit log entry either.
+            # The commit checks for an audit log entry. Nothing has changed, so it needs none.
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
-        """Return a unit of work over the same database that nudges jobs in another queue."""
+        """Return a new unit of work on the same database that sends its jobs to ``queue``."""
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":
-        """Return a unit of work over the same database that commits only when asked to.
+        """Return a new unit of work on the same database that commits only on ``commit()``.
 
         Args:
-            begin: Called with the open transaction before anything else happens in it.
+            begin: Awaited with the new unit of work at the beginning of its transaction.
         """
         return HeldUnitOfWork(self._sessions, self._queue, begin)
 
 
 class HeldUnitOfWork(UnitOfWork):
-    """Transaction that outlives its block, for data that is written together with the response.
+    """Transaction that stays open after its ``async with`` block.
 
-    The end of a block keeps it open, and the next block continues it, until ``commit`` or
-    ``abandon``. An exception out of a block rolls it back at once.
+    The idempotency code uses it to commit a change and the stored response together. The next block
+    continues the same transaction, until ``commit`` or ``abandon``. An exception that leaves a
+    block rolls the transaction back at once.
     """
 
     def __init__(
@@ -204,11 +206,11 @@ class HeldUnitOfWork(UnitOfWork):
 
     @property
     def is_open(self) -> bool:
-        """True from the first block until the transaction has ended."""
+        """True from the beginning of the first block until the commit or rollback."""
         return self._session is not None
 
     async def __aenter__(self) -> Self:
-        """Begin the transaction, or continue it."""
+        """Begin the transaction; continue it if an earlier block has begun it."""
         if self._session is not None:
             return self
         await super().__aenter__()
@@ -225,20 +227,20 @@ class HeldUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Keep the transaction open, or roll it back."""
+        """Keep the transaction open; after an exception, roll it back."""
         if exc_type is not None:
             await super().__aexit__(exc_type, exc, traceback)
 
     async def commit_each(self) -> None:
-        """Do nothing: this transaction stays one until its end."""
+        """Do nothing, because all statements must stay in this one transaction."""
 
     async def commit(self) -> None:
-        """Commit and push the jobs, if a block was entered."""
+        """Commit and then request the jobs; do nothing if no transaction is open."""
         if self._session is not None:
             await super().__aexit__(None, None, None)
 
     async def abandon(self) -> None:
-        """Roll back and forget the jobs, if a block was entered."""
+        """Roll back and drop the jobs; do nothing if no transaction is open."""
         if self._session is not None:
             await super().__aexit__(GeneratorExit, None, None)
 
@@ -254,16 +256,16 @@ def create_engine(
     statement_seconds: int | None = None,
     ping: bool = False,
 ) -> AsyncEngine:
-    """Build the engine without connecting.
+    """Return an engine with a connection pool; the first statement connects.
 
     Args:
         database_url: ``postgresql+asyncpg://…``.
-        pool_size: Most connections of this process.
-        application: Shown in ``pg_stat_activity``.
-        statement_seconds: Longest time of a statement; None sets no limit. A statement that gets no
-            answer soon after that is given up here, and its connection is closed: when a network
-            drops connections, neither side is notified.
-        ping: Check each connection before it is used.
+        pool_size: The largest number of connections in the pool.
+        application: Application name in ``pg_stat_activity``.
+        statement_seconds: Timeout of each statement in the server; None sets no timeout. If no
+            answer comes two seconds after it, this process raises TimeoutError and closes the
+            connection: a network that drops a connection notifies neither side.
+        ping: Check that a pooled connection works each time before it is used.
     """
     engine = create_async_engine(
         database_url,
@@ -284,22 +286,22 @@ def create_engine(
 
 
 def _give_up(context: ExceptionContext) -> None:
-    """Reconnect the whole pool after a statement got no answer: the other connections are as old.
+    """After a statement got no answer, replace all connections of the pool.
 
-    SQLAlchemy itself discards only the one connection.
+    The network has probably dropped the others too. SQLAlchemy alone would replace only this one.
     """
     if isinstance(context.original_exception, TimeoutError):
         context.invalidate_pool_on_disconnect = True
 
 
 def session_factory(engine: AsyncEngine) -> SessionFactory:
-    """Return a factory of sessions whose objects stay readable after the commit."""
+    """Return a factory of sessions; their objects can still be read after the commit."""
     return async_sessionmaker(engine, expire_on_commit=False)
 
 
 @asynccontextmanager
 async def open_engine(database_url: str, **options: Any) -> AsyncIterator[AsyncEngine]:  # noqa: ANN401 - passed through to create_engine
-    """Yield an engine until the block ends, then dispose of it."""
+    """Yield a new engine; close its connections when the block ends."""
     engine = create_engine(database_url, **options)
     try:
         yield engine

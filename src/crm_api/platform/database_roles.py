@@ -1,9 +1,9 @@
-"""Database roles: one owns the tables, one runs the service, one reads for reports.
+"""Database roles: the owner of the tables, the role of the service, and the role for reports.
 
-The role that runs the migrations owns the tables. The role of the service has no DDL and cannot
-change the append-only tables. The role for reports sees neither secrets nor values that could be
-used as one. Both are groups without a login, named after the database. The operator creates the
-logins, with their passwords (``docs/explanation/security.md``).
+The owner runs the migrations. The role of the service cannot run DDL, and cannot update or delete
+rows of the append-only tables. The role for reports only reads, and cannot read columns that
+contain secrets. Service and reports are group roles without a login, named after the database. The
+operator creates logins with passwords and adds them to a group (``docs/explanation/security.md``).
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 APPEND_ONLY = frozenset({"audit_log", "consent_entry", "consent_link"})
-"""The service may only insert into these."""
-KEPT_BY_THE_OWNER = frozenset({"alembic_version"})
-"""The service may only read these."""
+"""Tables that the service may read and insert into, but not update or delete from."""
+READ_ONLY = frozenset({"alembic_version"})
+"""Tables that the service may only read."""
 HIDDEN = {
     "api_key": {"key_hash"},
     "app_user": {"password_hash"},
@@ -33,7 +33,7 @@ HIDDEN = {
     "webhook_key": {"sealed"},
     "webhook_secret": {"sealed"},
 }
-"""Columns hidden from reports: secrets, sealed or hashed, and addresses that may contain one."""
+"""Columns that the role for reports cannot read: they contain secrets, hashes, or secret URLs."""
 
 _WHERE = text("""
     SELECT current_database() AS database,
@@ -56,22 +56,31 @@ _DEFINERS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Names of the groups of one database."""
+    """Names of the two group roles of one database.
+
+    Attributes:
+        service: Group of the logins of web and worker processes.
+        reports: Group of the logins that only read.
+    """
 
     service: str
     reports: str
 
     @classmethod
     def of(cls, database: str) -> Self:
-        """Return the names. Roles belong to the whole server, so each database has its own."""
+        """Return the role names for a database.
+
+        Each database has its own roles, because PostgreSQL shares roles among all databases of a
+        server.
+        """
         return cls(service=f"{database}_app", reports=f"{database}_reader")
 
 
 async def make(connection: AsyncConnection) -> Roles:
-    """Create missing groups, and grant their rights.
+    """Create the group roles that are missing, and grant both groups their rights.
 
-    The connection's role must own the tables and the database. To create a missing group it also
-    needs CREATEROLE.
+    The role of the connection must own the tables and the database. It needs CREATEROLE if a group
+    is missing.
     """
     roles, known, _ = await _look(connection)
     for name in (roles.service, roles.reports):
@@ -82,17 +91,17 @@ async def make(connection: AsyncConnection) -> Roles:
 
 
 async def make_login(connection: AsyncConnection, name: str, *, group: str) -> None:
-    """Create a login of a group, for servers that ask for no password: the embedded one."""
+    """Create a login without a password in a group; only for the server of `crm-api up`."""
     if name not in await connection.scalars(_KNOWN, {"service": name, "reports": name}):
         await connection.exec_driver_sql(f"CREATE ROLE {_quoted(name)} LOGIN")
     await connection.exec_driver_sql(f"GRANT {_quoted(group)} TO {_quoted(name)}")
 
 
 async def renew(connection: AsyncConnection) -> bool:
-    """Grant the groups their rights on the current tables.
+    """Grant both groups their rights on the current tables, after a migration.
 
     Returns:
-        False if a group is missing or this role does not own the tables; then nothing was done.
+        False, without any change, if a group is missing or this role does not own the tables.
     """
     roles, known, is_owner = await _look(connection)
     if not (is_owner and known == {roles.service, roles.reports}):
@@ -102,7 +111,10 @@ async def renew(connection: AsyncConnection) -> bool:
 
 
 async def is_limited(connection: AsyncConnection) -> bool:
-    """Return True if this connection, or the service beside it, cannot rewrite history."""
+    """Return True if the service cannot change the append-only tables.
+
+    That is so if this connection's role does not own the tables, or if both group roles exist.
+    """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}
 
@@ -115,7 +127,7 @@ async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
 
 
 async def _allow(connection: AsyncConnection, roles: Roles) -> None:
-    """Revoke all rights and grant the right ones, in one transaction, without a visible gap."""
+    """Revoke all rights of both groups and grant the correct ones, in the caller's transaction."""
     service, reports = _quoted(roles.service), _quoted(roles.reports)
     database = _quoted(str(await connection.scalar(text("SELECT current_database()"))))
     both = f"{service}, {reports}"
@@ -148,7 +160,7 @@ async def _allow(connection: AsyncConnection, roles: Roles) -> None:
 
 
 def _acts(table: str) -> str:
-    if table in KEPT_BY_THE_OWNER:
+    if table in READ_ONLY:
         return "SELECT"
     if table in APPEND_ONLY:
         return "SELECT, INSERT"

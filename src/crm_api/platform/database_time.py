@@ -1,14 +1,14 @@
-"""The database's clock, which dates every decision.
+"""Read the database's clock. Every decision uses its time.
 
-The clocks of web hosts, workers and the provider may be wrong by hours; the database has one clock
-for all of them. With the sandbox, time can be moved forward. The one row of ``sandbox_clock``
-stores how far it is ahead of the machine's clock; there is no row until time is moved.
+The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
+database. With the sandbox, time can be moved forward. The only row of the table ``sandbox_clock``
+stores how far time is ahead of the machine's clock. The row is missing until time is first moved.
 
-- Statements read the row (``DATABASE_NOW``).
-- Processes read ``clock.now()``, which ``clock_follower`` keeps at the row.
-- ``workers/sandbox_time.py`` moves the row in steps, and then the provider's sandbox.
-- The provider's sandbox plans its events by its own clock, and skips to them when it is moved
-  (``dev/sandbox/timeline.py``).
+- SQL statements use ``DATABASE_NOW``, which adds the value of the row.
+- Python code calls ``clock.now()``; ``clock_follower`` updates it when the row changes.
+- ``workers/sandbox_time.py`` changes the row in steps, and moves the provider's sandbox after it.
+- The provider's sandbox has a clock of its own. When it is moved, it runs its planned events in
+  order (``dev/sandbox/timeline.py``).
 """
 
 from datetime import datetime
@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 DATABASE_NOW = """(clock_timestamp()
     + coalesce((SELECT ahead FROM sandbox_clock WHERE name = 'sandbox'), interval '0'))"""
-"""The current instant as an SQL expression; a new value each time it is evaluated."""
+"""SQL expression for the current time; it has a new value each time it is evaluated."""
 CHANGED_CHANNEL = "crm_sandbox_clock"
-"""Notified when the row changes."""
+"""Channel that gets a notification when the row in ``sandbox_clock`` changes."""
 _READ = text(f"SELECT {DATABASE_NOW}")
 
 _START = text("""
@@ -31,20 +31,29 @@ _START = text("""
     RETURNING name
 """)
 
-# Applied once per database; takes a lock that waits for writers of events.
+# Changes the database only at the first call. Waits for transactions that write events.
 _DATE_EVENTS = text("SELECT date_events_in_sandbox()")
 
 _NOTIFY = text(f"SELECT pg_notify('{CHANGED_CHANNEL}', '')")
 
 
 async def read_database_now(session: AsyncSession) -> datetime:
-    """Return the current instant by the database's clock."""
+    """Return the current time by the database's clock; with the sandbox, the moved time."""
     now: datetime = (await session.execute(_READ)).scalar_one()
     return now
 
 
 async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: datetime) -> bool:
-    """Set a clock that was never set; return False if it was, or if it would go back."""
+    """Set the sandbox's clock to ``start``, if it was never set and ``start`` is not past.
+
+    Args:
+        session: An open transaction.
+        start: The time that the clock shows from now on.
+        wall: The current time of the machine's clock.
+
+    Returns:
+        False, without any change, if the clock was set before or ``start`` is before ``wall``.
+    """
     is_set = (await session.execute(_START, {"ahead": start - wall})).first() is not None
     if is_set:
         await date_events(session)
@@ -53,10 +62,10 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """Date live events by the moved clock from now on."""
+    """From now on, use the moved time for the timestamps of live events."""
     await session.execute(_DATE_EVENTS)
 
 
 async def notify_clock_change(session: AsyncSession) -> None:
-    """Notify every process to read the clock after the commit."""
+    """After the commit, notify every process to read the sandbox's clock again."""
     await session.execute(_NOTIFY)

@@ -1,4 +1,7 @@
-"""Encrypt secrets that must be stored and read again, with a key derived from the secret key."""
+"""Encrypt secrets before they are stored (seal), and decrypt them (unseal), with AES-GCM.
+
+The encryption key is derived from the service's secret key (``CRM_SECRET_KEY``).
+"""
 
 import os
 from functools import lru_cache
@@ -11,24 +14,25 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 NONCE_BYTES = 12
 _FORMAT = b"\x01"
-"""The first byte, so that another cipher can be introduced later."""
+"""First byte of every encrypted value. It names the cipher, so that another can be added later."""
 
 
 class UnsealError(Exception):
-    """The text was sealed under another secret key or for another purpose, or was changed."""
+    """The bytes cannot be decrypted: the key or purpose differs, or the bytes were changed."""
 
 
 class Secret(bytes):
-    """Secret of a service whose secret key may have been replaced.
+    """The root secret of the service, with the secret keys that encrypt stored secrets.
 
-    The bytes are the root: they key hashes that cannot be computed again, so they never change.
-    ``seals`` are the secret keys that can open sealed texts; the first one seals.
+    The bytes are the root secret. It keys stored hashes that cannot be computed again, so it stays
+    the same when the operator replaces ``CRM_SECRET_KEY``. ``seals`` are the current and earlier
+    secret keys: the first one encrypts, and each of them can decrypt.
     """
 
     seals: tuple[bytes, ...]
 
     def __new__(cls, root: bytes, *, seals: tuple[bytes, ...]) -> Self:
-        """Take the root and the keys."""
+        """Create the bytes of ``root`` with the attribute ``seals``."""
         made = super().__new__(cls, root)
         made.seals = seals
         return made
@@ -38,7 +42,8 @@ def seal(text: str, *, secret: bytes, about: str) -> bytes:
     """Encrypt a text; each call returns different bytes.
 
     Args:
-        secret: The secret; the sealing key is derived from it.
+        text: The text to encrypt.
+        secret: The secret from which the encryption key is derived.
         about: The purpose of the text; ``unseal`` needs the same value.
     """
     nonce = os.urandom(NONCE_BYTES)
@@ -47,23 +52,23 @@ def seal(text: str, *, secret: bytes, about: str) -> bytes:
 
 
 def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
-    """Return the text, decrypted by the first of the keys that opens it.
+    """Decrypt a text with the first key of ``secret`` that fits.
 
     Raises:
-        UnsealError: The secret key or ``about`` differs, or the bytes were changed.
+        UnsealError: No key fits, ``about`` differs, or the bytes were changed.
     """
     if sealed[:1] != _FORMAT:
-        raise UnsealError("It was not sealed by this program.")
+        raise UnsealError("The value was not encrypted by this program.")
     for key in _seals(secret):
         try:
             return _decrypt(sealed, key, about)
         except (InvalidTag, ValueError):
             continue
-    raise UnsealError("It was sealed under another CRM_SECRET_KEY.")
+    raise UnsealError("The value was encrypted with another CRM_SECRET_KEY.")
 
 
 def is_under(sealed: bytes, *, key: bytes, about: str) -> bool:
-    """Return True if exactly this secret key opens it."""
+    """Return True if this secret key and purpose decrypt the bytes."""
     try:
         _decrypt(sealed, key, about)
     except (InvalidTag, ValueError):

@@ -1,6 +1,6 @@
-"""Named steps of sends and imports at which a test may stop or kill the process.
+"""Named steps of sends and imports at which a test can pause or kill the process.
 
-In production there is no hook, and no setting can set one: only a test's own process does.
+A test sets a hook in its own process. Production code never sets one, and no setting can.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,12 +11,12 @@ _hook: Hook | None = None
 
 
 def set_hook(hook: Hook | None) -> None:
-    """Await ``hook`` with the name of each step that is reached; None removes it."""
+    """Set the function that ``reach`` awaits with the step's name; None removes it."""
     global _hook  # noqa: PLW0603 - one per process, because it kills the process
     _hook = hook
 
 
 async def reach(name: str) -> None:
-    """Report that a step is reached; does nothing unless a test has set a hook."""
+    """Call the test's hook with the name of this step; without a hook, do nothing."""
     if _hook is not None:
         await _hook(name)

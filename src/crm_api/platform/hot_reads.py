@@ -1,9 +1,8 @@
-"""Look-ups that every request waits for, over a connection of their own.
+"""Fast look-ups that every request needs (API key, user session), on one separate connection.
 
-Keys that arrive while a statement runs are looked up together by the next statement, so that many
-parallel requests cost one round trip instead of one each. Each answer comes from a statement that
-began after its request. Nothing is cached, so a revocation takes effect at the next request, in
-every process.
+Look-ups that arrive while a statement runs are answered together by the next statement, so many
+parallel requests share one round trip. Nothing is cached: the statement that answers a look-up
+always begins after the look-up, so a revoked key is refused at the next request in every process.
 """
 
 import asyncio
@@ -23,20 +22,21 @@ log = structlog.get_logger()
 
 Key = bytes
 Found = Sequence[Any]
-"""The columns of a row after its key."""
+"""All columns of the found row except the first, which is the key."""
 Statement: TypeAlias = "PreparedStatement[asyncpg.Record]"
 Asked = dict[Key, list[asyncio.Future[Found | None]]]
 
 ANSWER_SECONDS = 2.0
 AWAY_SECONDS = 1.0
-"""Time after a failure in which the pool is used instead, so that no request waits twice."""
+"""How long look-ups use the connection pool after a failure of the separate connection."""
 
 
 class HotReads:
-    """Runs one statement for many keys: ``$1`` is ``bytea[]``, the first column is the key.
+    """Runs one SQL statement for many keys at once.
 
-    The application's lifespan calls ``start()`` and ``close()``. If it is not started, or its
-    connection is lost, the same statement goes through the pool.
+    The statement takes the keys as ``$1`` (``bytea[]``) and returns the key as the first column.
+    The application's lifespan calls ``start()`` and ``close()``. If this object is not started, or
+    its connection is lost, it runs the same statement on a connection of the pool.
     """
 
     def __init__(self, database_url: str, new_uow: UnitOfWorkFactory) -> None:
@@ -50,11 +50,11 @@ class HotReads:
         self._away_until = 0.0
 
     async def start(self) -> None:
-        """Begin to answer; the first look-up connects to the database."""
+        """Start the background task; the first look-up connects to the database."""
         self._task = asyncio.create_task(self._answer_on(), name="hot reads")
 
     async def close(self) -> None:
-        """Stop; look-ups that still wait go through the pool."""
+        """Stop the background task; look-ups that still wait use the connection pool."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -64,7 +64,7 @@ class HotReads:
         await self._drop()
 
     async def one(self, sql: str, key: Key) -> Found | None:
-        """Return the columns after the key of the matching row; None if there is none."""
+        """Return the columns after the key, of the row with this key; None if no row has it."""
         if self._task is not None and time.monotonic() >= self._away_until:
             future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(sql, {}).setdefault(key, []).append(future)
@@ -88,7 +88,7 @@ class HotReads:
                 except Exception as error:  # noqa: BLE001 - this task must survive every error
                     self._away_until = time.monotonic() + AWAY_SECONDS
                     await self._drop()
-                    log.warning("hot reads go through the pool", error=repr(error))
+                    log.warning("look-up connection failed, pool used", error=repr(error))
                 finally:
                     _give_up(asked)
 
@@ -117,7 +117,7 @@ class HotReads:
 
 
 class _NotAnsweredError(Exception):
-    """The connection is lost; the look-up must go through the pool."""
+    """The separate connection did not answer; the look-up must use the connection pool."""
 
 
 def _give_up(asked: Asked) -> None:

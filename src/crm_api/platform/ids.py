@@ -1,4 +1,4 @@
-"""Row ids: UUID version 7 (RFC 9562), made by this service, not the database; sorted by time."""
+"""Create row ids: UUIDs of version 7 (RFC 9562). The service creates them, not the database."""
 
 from uuid import UUID
 
@@ -6,5 +6,5 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """Return a new id; later ids sort after earlier ones to the millisecond."""
+    """Return a new id. Ids sort by their time of creation, to the millisecond."""
     return uuid7()

@@ -1,10 +1,9 @@
-"""Prometheus metrics that a process measures while it works.
+"""Prometheus metrics that each process counts in its own memory while it works.
 
-Values are in the memory of the process: a measurement costs half a microsecond and cannot fail.
-They are in the library's registry beside those of Python and the process;
-``metrics_export`` exports them. Metrics that are read from the database belong to the
-domain (``operations.metrics``). Labels have few values and identify no person: a route's template,
-never a path; a line's id, never its number.
+One measurement takes half a microsecond and cannot fail. ``metrics_export`` exports the values,
+together with the metrics of Python and of the process. Metrics that are read from the database are
+in ``domain/monitoring/system_metrics``. A label has few values and identifies no person: it may be
+the template of a route but not a path, and the id of a line but not its number.
 """
 
 from functools import cache
@@ -16,73 +15,76 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-# The creation time of a series doubles the response, and Prometheus knows it anyway.
+# Creation times would double the size of the response, and Prometheus does not need them.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
 
 HTTP_ANSWERS = Histogram(
     "crm_http_answer_seconds",
-    "From the arrival of a request to the beginning of its answer, by the route's template "
-    "(unmatched: answered before one was found, such as 404 and 429), method and class of status.",
+    "Seconds from the arrival of a request until its response began, by route template, method "
+    "and class of status. The route is unmatched if the response came before a route was found, "
+    "such as 404 and 429.",
     ["route", "method", "status"],
     buckets=(0.005, 0.025, 0.1, 0.5, 2.5),
 )
 _under_way = Gauge(
     "crm_http_requests_in_flight",
-    "Requests that are being answered; streams of events count as long as they last.",
+    "Requests without a complete response yet; an event stream counts until it is closed.",
 )
 POOL_WAIT = Histogram(
     "crm_database_pool_wait_seconds",
-    "What it took to get a connection from the pool, opening it included.",
+    "Seconds until the pool gave a database connection, including the time to open a new one.",
     buckets=(0.001, 0.01, 0.1, 1, 5),
 )
 POOL_TIMEOUTS = Counter(
     "crm_database_pool_timeouts",
-    "Times that no connection became free within ten seconds.",
+    "Statements that failed because no database connection became free within ten seconds.",
 )
 PROVIDER_CALLS = Histogram(
     "crm_provider_call_seconds",
-    "Calls to the provider until its answer began, by operation (ids left out) and outcome: 2xx, "
-    "4xx, 429, 5xx, timeout, no_answer.",
+    "Seconds from a request to the provider until its response began, by operation (without ids) "
+    "and outcome: 2xx, 4xx, 429, 5xx, timeout, no_answer.",
     ["operation", "outcome"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
 )
 LIMITER_WAIT = Histogram(
     "crm_limiter_wait_seconds",
-    "How long the provider's rate limit put off a call, or a batch of them.",
+    "Seconds that a call to the provider, or a batch of calls, waited for the rate limit.",
     buckets=(0.01, 0.1, 0.5, 1, 5, 30),
 )
 SENDS = Counter(
     "crm_sends",
-    "Calls that sent or tried to send a text, by the line's id and outcome: accepted, refused "
-    "(this text), account_refused, later (429), not_connected, too_late, unclear (may have left).",
+    "Calls to the provider that tried to send a message, by line id and outcome: accepted, refused "
+    "(this message), account_refused (every message), later (429), not_connected, too_late (not "
+    "sent in time), unclear (may have been sent).",
     ["line_id", "outcome"],
 )
 SETTLED = Counter(
     "crm_sends_settled",
-    "Look-ups of unclear sends, by what they came to: sent, not_found, parked, unknown (asked "
-    "again).",
+    "Look-ups at the provider of unclear sends, by result: sent, not_found, parked (a person must "
+    "decide), unknown (will be looked up again).",
     ["result"],
 )
 WEBHOOK_LAG = Histogram(
     "crm_webhook_lag_seconds",
-    "From the receipt of an event until it was applied.",
+    "Seconds from the receipt of a provider's event until its change was written.",
     buckets=(0.1, 0.5, 1, 5, 30, 120, 600),
 )
 WEBHOOKS_RECEIVED = Counter(
     "crm_webhooks_received",
-    "Deliveries from the provider: stored, repeated (known already), not_stored (the database was "
-    "away; asked to come again), or refused, by the code of the error.",
+    "Webhook deliveries from the provider, by result: stored, repeated (stored before), not_stored "
+    "(database unreachable, so the provider sends it again), or the error code of a refusal.",
     ["result"],
 )
 JOB_RUNS = Histogram(
     "crm_job_run_seconds",
-    "Runs of jobs in this process, by result: ok, failed.",
+    "Seconds that each run of a background job took in this process, by job name and result: ok, "
+    "failed.",
     ["name", "result"],
     buckets=(0.1, 1, 5, 30, 90),
 )
 LOOP_LAG = Histogram(
     "crm_event_loop_lag_seconds",
-    "How late the event loop came back to work that was due, once a second.",
+    "Seconds by which the event loop ran a timer too late, measured once a second.",
     buckets=(0.005, 0.02, 0.1, 0.5, 2),
 )
 
@@ -94,17 +96,17 @@ class _UnderWay:
 
 
 UNDER_WAY = _UnderWay()
-"""Requests of this process' one event loop. A plain counter: a gauge's own takes two locks."""
+"""Number of requests in flight; a plain integer, because a gauge takes two locks per change."""
 _under_way.set_function(lambda: UNDER_WAY.count)
 
 
 def answered(*, route: str, method: str, status: int, seconds: float) -> None:
-    """Measure one response of the API."""
+    """Record the duration of one response of the API in ``crm_http_answer_seconds``."""
     known = method if method in METHODS else "other"
     _answers(route, known, status // 100).observe(seconds)
 
 
-# Finding a series by its labels costs more than the measurement.
+# Cached, because the library takes longer to find a series by its labels than to record a value.
 @cache
 def _answers(route: str, method: str, status: int) -> Histogram:
     return HTTP_ANSWERS.labels(route, method, f"{status}xx")

@@ -1,7 +1,8 @@
-"""What a background job is, independent of its transport.
+"""Background jobs, independent of the queue that transports them.
 
-The row is the truth and a job is a nudge: it carries no data, may be lost, late or doubled, and
-only says that something waits. The schedule finds whatever a lost nudge left behind.
+A queued job is only a nudge: a request to run a function soon. It carries no data, because the
+function reads its work from the database. A nudge may be lost, late or doubled without harm: the
+schedule runs every function regularly too.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Protocol
 
 
 class JobName(StrEnum):
-    """Every background function, by the name under which the worker registers it."""
+    """The name of each background function, as the worker registers it in arq."""
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     DELIVER_WEBHOOKS = "deliver_webhooks"
@@ -40,11 +41,11 @@ class JobName(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A nudge.
+    """A request to run a background function (a nudge).
 
     Attributes:
         name: The function to run.
-        delay_seconds: Wait before it runs; 0 is at once.
+        delay_seconds: Seconds to wait before the run; 0 runs it at once.
     """
 
     name: JobName
@@ -52,10 +53,10 @@ class Job:
 
 
 class JobQueue(Protocol):
-    """Transport of nudges after the commit."""
+    """Queue that transports nudges to the worker, for example Redis."""
 
     async def push(self, job: Job) -> None:
-        """Ask for a run of the job; a failure is logged, never raised."""
+        """Request a run of the job; log an error of the queue instead of raising it."""
 
     async def ping(self) -> bool:
-        """Return True if the transport answers."""
+        """Return True if the queue answers."""

@@ -1,12 +1,13 @@
-"""Export the metrics of processes in one response: this process' own and those of its worker.
+"""Export the metrics of the API and of its worker in one response.
 
-Each process keeps its own values. `crm-api up` gives its worker a socket, on which the API reads
-them, so that one scrape returns both. A worker that runs alone answers on a port of its own.
+Each process has its own values in memory. Under `crm-api up`, the worker listens on a Unix socket,
+and the API reads the worker's metrics there when Prometheus scrapes it. A worker that runs alone
+answers scrapes on a port of its own.
 
-The socket carries JSON. prometheus-client has no reader for this purpose: its multiprocess mode
-knows neither the metrics of the process and of Python nor collectors such as that of the pools, and
-its text format takes 0.3 s to write and to read again for 4,000 samples, which would block the API;
-JSON takes 0.03 s (measured on 2026-11-28, two cores).
+The socket carries JSON, because prometheus-client offers nothing that fits. Its multiprocess mode
+leaves out the metrics of the process and of Python and custom collectors such as that of the pools.
+Its text format takes 0.3 s to write and read 4,000 samples, which would block the API. JSON takes
+0.03 s (measured on 2026-11-28, two cores).
 """
 
 import asyncio
@@ -26,18 +27,18 @@ from crm_api.platform import instruments
 log = structlog.get_logger()
 
 ANSWER_SECONDS = 1.0
-"""A worker that is too busy to answer in time is skipped until the next scrape."""
+"""How long the API waits for the worker's metrics; after that the response lacks them."""
 LOOK_SECONDS = 1.0
 
 
 class MergedMetrics(Collector):
-    """Metric families of several processes, ready for a writer of the text formats."""
+    """Collector that joins the metric families of several processes."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families
 
     def collect(self) -> Iterator[Metric]:
-        """Return every family once, with the samples of all processes."""
+        """Yield each family once, with the samples of all processes."""
         merged: dict[str, Metric] = {}
         for family in self._families:
             known = merged.get(family.name)
@@ -49,7 +50,7 @@ class MergedMetrics(Collector):
 
 
 class _OwnMetrics(Collector):
-    """This process' current families, for a server that collects repeatedly."""
+    """Collector that reads the current metrics of this process at each scrape."""
 
     def __init__(self, process: str) -> None:
         self._process = process
@@ -59,10 +60,10 @@ class _OwnMetrics(Collector):
 
 
 def own_metrics(process: str) -> Iterator[Metric]:
-    """Return the metrics of this process, each sample with the name of the process as label.
+    """Yield the metrics of this process; each sample gets the label ``process``.
 
     Args:
-        process: ``serve`` or ``worker``.
+        process: Value of the label: ``serve`` or ``worker``.
     """
     for family in REGISTRY.collect():
         labelled = Metric(family.name, family.documentation, family.type)
@@ -76,10 +77,12 @@ def own_metrics(process: str) -> Iterator[Metric]:
 def disk_metrics(data_dir: Path) -> list[Metric]:
     """Return free and total bytes of the data directory's disk; no samples if it does not exist."""
     free = GaugeMetricFamily(
-        "crm_data_directory_free_bytes", "What may still be written into the data directory."
+        "crm_data_directory_free_bytes",
+        "Bytes that can still be written into the data directory.",
     )
     size = GaugeMetricFamily(
-        "crm_data_directory_size_bytes", "The file system that holds the data directory."
+        "crm_data_directory_size_bytes",
+        "Size in bytes of the file system that contains the data directory.",
     )
     with suppress(OSError):
         found = shutil.disk_usage(data_dir)
@@ -89,7 +92,7 @@ def disk_metrics(data_dir: Path) -> list[Metric]:
 
 
 async def read_worker_metrics(socket: Path) -> list[Metric]:
-    """Return the metrics of another process; empty if it does not answer in time."""
+    """Return the metrics of the worker that listens on the socket; empty if it does not answer."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(socket)
@@ -99,7 +102,7 @@ async def read_worker_metrics(socket: Path) -> list[Metric]:
                 writer.close()
         return _from_json(answer)
     except (OSError, TimeoutError, ValueError) as error:
-        log.info("the worker's metrics were not read", error=type(error).__name__)
+        log.info("worker metrics unavailable", error=type(error).__name__)
         return []
 
 
@@ -109,14 +112,14 @@ async def export_metrics(
 ) -> AsyncIterator[None]:
     """Export this process' metrics until the block ends.
 
-    If the port or socket cannot be opened, the error is logged and the work continues: metrics must
-    never stop a send.
+    If the port or the socket cannot be opened, log the error and go on without it, because metrics
+    must never prevent messages from being sent.
 
     Args:
-        process: Its name in the answers.
-        host: The address of the port.
-        port: ``GET /metrics`` by HTTP; None opens none.
-        socket: Read by ``ask``; None opens none.
+        process: Name of this process in the metrics.
+        host: Address on which the port listens.
+        port: Port of ``GET /metrics``; None opens no port.
+        socket: Unix socket for ``read_worker_metrics``; None opens no socket.
     """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(measure_loop_lag())
@@ -126,7 +129,7 @@ async def export_metrics(
             if socket is not None:
                 await stack.enter_async_context(_on_socket(process, socket))
         except OSError as error:
-            log.error("metrics not exported", port=port, reason=error.strerror)  # noqa: TRY400 - one line, not a traceback
+            log.error("metrics port or socket not opened", port=port, error=error.strerror)  # noqa: TRY400 - one line, not a traceback
         yield
 
 
@@ -160,7 +163,7 @@ async def _on_socket(process: str, socket: Path) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def measure_loop_lag() -> AsyncIterator[None]:
-    """Measure until the block ends how late the event loop returns."""
+    """Until the block ends, measure once a second how late the event loop runs a timer."""
 
     async def look() -> None:
         loop = asyncio.get_running_loop()

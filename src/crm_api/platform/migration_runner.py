@@ -1,4 +1,4 @@
-"""Run the migrations, one process at a time, and report the state of the schema."""
+"""Run the migrations, in one process at a time, and check which schema the database has."""
 
 import time
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from crm_api.platform.settings import Settings, SettingsError
 log = structlog.get_logger()
 
 ADVISORY_LOCK = 0x63726D61
-"""An arbitrary number of this program, so that two migrations never run at once."""
+"""Number of the advisory lock that a migration holds, so that two never run at once."""
 TABLE = "alembic_version"
-"""Table in which the database stores its revision."""
+"""Table that stores the revision of the schema."""
 LOCK_SECONDS = 10
-"""While a statement waits for a table, all later statements on the table wait too."""
+"""Lock timeout: other statements on a table are blocked while a migration waits for it."""
 STATEMENT_SECONDS = 900
-"""Statement timeout. A revision that needs longer, such as a concurrent index, sets its own."""
+"""Statement timeout of migrations. A revision that needs longer sets its own."""
 LOCK_TRIES = 5
 LOCK_PAUSE_SECONDS = 3.0
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -42,20 +42,21 @@ _SCHEMA_STATE = text("""
                      AND relname <> 'alembic_version') AS has_tables
 """)
 HALF_RESTORED = (
-    "the database holds half of a restore (or of a move) that was cut off, and nothing starts on "
-    "it. Run the same `crm-api restore FILE --identity KEYFILE` with `--again`: it clears the "
-    "database and restores it whole. Continue a move with the same `crm-api move`"
+    "a restore or a move into this database was interrupted, so the database is incomplete. After "
+    "a restore, run the same `crm-api restore FILE --identity KEYFILE` with `--again`, which "
+    "clears the database and restores it completely. After a move, run the same `crm-api move` "
+    "again"
 )
 
 
 @dataclass(frozen=True)
 class Release:
-    """A line of ``migrations/releases.txt``.
+    """A release of this program, from ``migrations/releases.txt``.
 
     Attributes:
         version: Version of the program.
-        revision: Revision of its schema.
-        commit: Commit of its code.
+        revision: The newest schema revision in the release.
+        commit: Git commit of the release.
     """
 
     version: str
@@ -69,17 +70,17 @@ def _directory() -> Path:
 
 
 def config() -> Config:
-    """Return Alembic's configuration; it needs no file and no working directory."""
+    """Return Alembic's configuration with the path of the migrations; no ini file is read."""
     settings = Config()
     settings.set_main_option("script_location", str(_directory()).replace("%", "%%"))
     return settings
 
 
 def head_revision() -> str:
-    """Return the newest revision of this code.
+    """Return the newest schema revision among the migrations of this code.
 
     Raises:
-        RuntimeError: The installation has no migrations.
+        RuntimeError: The installation contains no migrations.
     """
     head = ScriptDirectory.from_config(config()).get_current_head()
     if head is None:
@@ -94,7 +95,7 @@ def _revisions() -> frozenset[str]:
 
 
 def knows(revision: str) -> bool:
-    """Return True if this code has the revision."""
+    """Return True if this code contains the migration with this revision."""
     return revision in _revisions()
 
 
@@ -105,9 +106,9 @@ def releases() -> list[Release]:
 
 
 def serves_since() -> str:
-    """Return the revision of the oldest code that still runs on this code's schema.
+    """Return the revision of the oldest release whose code still runs on this code's schema.
 
-    It is that of the release before this code; newer revisions may only add to its schema.
+    It is the release before this code, because migrations after a release only add to its schema.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -119,10 +120,11 @@ class SchemaState:
     """State of a database's schema.
 
     Attributes:
-        revision: None if it was never migrated.
-        since: The revision of the oldest code that it serves, as stored by the last migration.
-        is_half_restored: True if it has tables and no revision. A restore and a move write the
-            revision last; a migration writes it together with its tables.
+        revision: The revision of the schema; None if no migration ever ran.
+        since: The revision of the oldest release whose code runs on this schema. The last migration
+            stored it; None if unknown.
+        is_half_restored: True if the database has tables but no revision. That means that a restore
+            or a move was interrupted, because both write the revision last.
     """
 
     revision: str | None
@@ -131,14 +133,14 @@ class SchemaState:
 
     @property
     def is_later(self) -> bool:
-        """True if a later release has migrated it."""
+        """True if a later release has migrated the schema: this code does not have its revision."""
         return self.revision is not None and not knows(self.revision)
 
     def trouble(self) -> str | None:
-        """Return why this code cannot run on the schema, and what to do; None if it can.
+        """Return why this code cannot run on the schema, and what to do; None if it can run.
 
-        During a rollout, and after a step back, code of the last release runs on the schema of the
-        next release.
+        During a rollout, and after a rollback of the code, a release runs on the schema of the next
+        release. That is allowed.
         """
         if self.revision == head_revision():
             return None
@@ -146,19 +148,19 @@ class SchemaState:
             return HALF_RESTORED
         if not self.is_later:
             return (
-                f"the database's schema is at {self.revision or 'nothing'}, and this release "
-                f"needs {head_revision()}: run `crm-api migrate` first"
+                f"the database's schema has revision {self.revision or '(none)'}, but this "
+                f"release needs {head_revision()}; run `crm-api migrate` first"
             )
         if self.since is not None and knows(self.since):
             return None
         return (
-            f"the database's schema ({self.revision}) is a later release's and does not serve "
-            f"this one ({head_revision()}) any more: start that release or a newer one"
+            f"a later release has migrated the database's schema ({self.revision}), and this "
+            f"release ({head_revision()}) cannot run on it; start that release or a newer one"
         )
 
 
 async def read_schema_state(connection: AsyncConnection) -> SchemaState:
-    """Read the state of the schema from the database."""
+    """Read the schema's revision, and which releases can run on it, from the database."""
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return SchemaState(None, None)
     row = (await connection.execute(_SCHEMA_STATE)).one()
@@ -170,7 +172,7 @@ async def read_schema_state(connection: AsyncConnection) -> SchemaState:
 
 
 async def current_revision(engine: AsyncEngine) -> str | None:
-    """Return the database's revision; None if it was never migrated."""
+    """Return the revision of the database's schema; None if no migration ever ran."""
     async with engine.connect() as connection:
         return (await read_schema_state(connection)).revision
 
@@ -183,19 +185,19 @@ def run(
     lock_seconds: float = LOCK_SECONDS,
     pause_seconds: float = LOCK_PAUSE_SECONDS,
 ) -> None:
-    """Run the revisions up or down to the target; wait while another process migrates.
+    """Run the migrations up or down to the target; wait while another process migrates.
 
     Args:
-        connection: To the database; it keeps the lock until it is closed.
+        connection: A connection of this call only; the advisory lock lasts until it is closed.
         target: A revision, ``head`` or ``base``.
-        is_down: True if the target is older than the schema.
-        lock_seconds: How long a statement waits for a table in use.
-        pause_seconds: Pause before the next try, so that other statements get through.
+        is_down: True to downgrade.
+        lock_seconds: How long a statement waits for a table that is in use.
+        pause_seconds: Pause before the next try, in which waiting statements can run.
 
     Raises:
-        StartError: A table stays in use.
+        StartError: A table was in use during every one of ``LOCK_TRIES`` tries.
     """
-    # Session-level: each revision is a transaction of its own, and the lock must cover all of them.
+    # A session-level lock, because it must cover all revisions and each one commits separately.
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
     connection.execute(text(f"SET lock_timeout = '{int(lock_seconds * 1000)}ms'"))
     connection.execute(text(f"SET statement_timeout = '{STATEMENT_SECONDS}s'"))
@@ -214,38 +216,40 @@ def run(
     at = connection.scalar(text("SELECT version_num FROM alembic_version"))
     since = serves_since() if at == head_revision() else at
     stored = connection.scalar(text("SELECT obj_description(CAST('alembic_version' AS regclass))"))
-    # A role that owns nothing may run this too, if there is nothing to change.
+    # Compare first: a role that does not own the table cannot comment on it.
     if since is not None and stored != f"{_SINCE}{since}":
         connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{_SINCE}{since}'"))
     connection.commit()
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Return if the revision found its table in use and may be tried again; earlier ones stay.
+    """Return only if the revision failed on a lock timeout and can be tried again.
+
+    Revisions that were applied before it stay applied.
 
     Raises:
         DBAPIError: The revision failed for another reason.
-        StartError: It was tried ``LOCK_TRIES`` times.
+        StartError: The revision failed on the lock timeout ``LOCK_TRIES`` times.
     """
     if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
         raise error
     if tries == LOCK_TRIES:
         raise StartError(
-            f"a table was in use too long, {LOCK_TRIES} times in a row, so the migration stopped "
-            "before the change that needs it; end the statement or transaction that uses it "
-            "(pg_stat_activity shows it), and run the migration again"
+            f"the migration stopped, because a table that it must change was in use at each of "
+            f"{LOCK_TRIES} tries; find the transaction that uses the table in pg_stat_activity, "
+            "end it, and run the migration again"
         ) from error
 
 
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
-    """Upgrade the schema and the rights of the roles on it; one process at a time.
+    """Upgrade the schema, then grant the database roles their rights on it.
 
-    The schema of a later release is left unchanged, if it still serves this code.
+    A schema of a later release is left unchanged if this code can run on it.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.
-        StartError: The schema belongs to a later release that does not serve this code, is half
-            restored, or is in use.
+        StartError: This code cannot run on the schema of a later release, a restore was
+            interrupted, or a table was in use at every try.
     """
     async with open_engine(database_url, pool_size=1) as engine:
         await _reach(engine)
@@ -259,17 +263,17 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
             return
         async with engine.connect() as connection:
             await connection.run_sync(run, target=revision)
-            # The lock is held until the connection closes.
+            # The migration's advisory lock is still held here, until the connection closes.
             await database_roles.renew(connection)
             await connection.commit()
 
 
 async def make_roles(database_url: str, *, login: str | None = None) -> Roles:
-    """Create the roles of ``database_roles``, or update their rights; waits for a migration.
+    """Create the roles of ``database_roles`` and grant their rights; wait for a running migration.
 
     Args:
-        database_url: With the login of the tables' owner.
-        login: A login of the service to create too; it has no password.
+        database_url: URL with the login of the tables' owner.
+        login: Name of a login without a password to create in the service's group; None for none.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.
@@ -295,18 +299,18 @@ async def _reach(engine: AsyncEngine) -> None:
 
 
 async def downgrade(database_url: str, *, revision: str) -> None:
-    """Downgrade the schema to the revision; ``base`` removes everything."""
+    """Downgrade the schema to the revision; ``base`` removes all tables and their data."""
     async with open_engine(database_url, pool_size=1) as engine, engine.connect() as connection:
         await connection.run_sync(run, target=revision, is_down=True)
 
 
 async def require_matching_schema(settings: Settings) -> None:
-    """Check that the database has the schema of this release, or one that serves it.
+    """Check that this code can run on the database's schema.
 
-    If the database cannot be reached, only a warning is logged; `/readyz` checks again.
+    If the database cannot be reached, only log a warning, because `/readyz` checks again.
 
     Raises:
-        StartError: The schema does not fit.
+        StartError: This code cannot run on the schema; the message says what to do.
     """
     try:
         async with (
@@ -315,11 +319,9 @@ async def require_matching_schema(settings: Settings) -> None:
         ):
             schema_state = await read_schema_state(connection)
     except DATABASE_UNREACHABLE as error:
-        log.warning("the schema was not checked", error=type(error).__name__)
+        log.warning("database unreachable, schema not checked", error=type(error).__name__)
         return
     if trouble := schema_state.trouble():
         raise StartError(trouble)
     if schema_state.is_later:
-        log.warning(
-            "the schema is of a later release and serves this one", at=schema_state.revision
-        )
+        log.warning("schema belongs to a later release", revision=schema_state.revision)

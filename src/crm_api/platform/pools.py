@@ -1,4 +1,4 @@
-"""The engine's connection pool, with metrics."""
+"""Database connection pool that records metrics."""
 
 import time
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 
 
 class MeasuredPool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool, which also measures the wait for a connection."""
+    """SQLAlchemy's pool, extended: it measures how long callers wait for a connection."""
 
-    # It logs under SQLAlchemy's name, not as one of our own modules.
+    # SQLAlchemy logs the pool's lines under this name instead of the name of this module.
     _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"
 
     def dispose(self) -> None:
-        """Close all connections; an engine that is used again makes another pool."""
+        """Close the idle connections and leave the metrics; the engine will use a new pool."""
         _POOLS.discard(self)
         super().dispose()
 
     def _do_get(self) -> ConnectionPoolEntry:
-        # Not when it is made: an engine that is disposed of makes one that is never used.
+        # Register at the first use: an engine that is closed creates a new pool and never uses it.
         _POOLS.add(self)
         began = time.perf_counter()
         try:
@@ -40,21 +40,22 @@ class MeasuredPool(AsyncAdaptedQueuePool):
 
 
 class _Connections(Collector):
-    """Counts the connections of this process' pools at each scrape."""
+    """Collector that counts the connections in this process' pools at each scrape."""
 
     def collect(self) -> Iterator[Metric]:
         pools = list(_POOLS)
         connections = GaugeMetricFamily(
             "crm_database_pool_connections",
-            "Connections of the pool: in_use (of a transaction), idle. Those of the webhook intake "
-            "and of look-ups that every request waits for are not of the pool.",
+            "Database connections in the pool, by state: in_use (by a transaction) or idle. "
+            "Excludes the separate connections of the webhook intake and of the look-ups of API "
+            "keys and sessions.",
             labels=["state"],
         )
         connections.add_metric(["in_use"], sum(pool.checkedout() for pool in pools))
         connections.add_metric(["idle"], sum(pool.checkedin() for pool in pools))
         most = GaugeMetricFamily(
             "crm_database_pool_size",
-            "Connections that the pool may hold.",
+            "The largest number of database connections that the pool may open.",
             sum(pool.size() for pool in pools),
         )
         yield from (connections, most)

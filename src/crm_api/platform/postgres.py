@@ -1,8 +1,8 @@
-"""Connect to PostgreSQL, directly or through a pooler in transaction mode.
+"""Connect to PostgreSQL, directly or through a pooler (such as PgBouncer) in transaction mode.
 
-Behind a pooler each transaction may run on another connection to the server, so no state of ours
-may outlive a transaction: locks, settings, temporary tables. Work that needs a session (migrations,
-dumps, LISTEN) gets a direct URL from ``require_direct``.
+Behind such a pooler, each transaction may run on another connection to the server. So locks,
+settings and temporary tables must not be needed after their transaction. Work that needs a session
+(migrations, dumps, LISTEN) gets a direct URL from ``require_direct``.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,17 @@ from crm_api.platform.settings import Settings, SettingsError
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 KEPT_BY_POOLERS = {"timezone": "UTC"}
-"""Session settings that PgBouncer itself restores on each connection."""
+"""Session settings that PgBouncer sets again when it gives a client another connection."""
 REFUSED_BY_POOLERS = {"jit": "off", "idle_in_transaction_session_timeout": "60000"}
+"""Session settings with which PgBouncer refuses a connection."""
 REQUEST_SECONDS = 30
-"""Statement timeout of requests: longer than any client waits for a response."""
+"""Statement timeout of requests; clients stop waiting for a response earlier."""
 WORK_SECONDS = 120
-"""Statement timeout of workers: longer than a job's own timeout, for a process that is gone."""
+"""Statement timeout of workers. It exceeds the usual time limit of jobs, so it only ends statements
+whose worker process is gone."""
 _CONNECT_SECONDS = 5.0
 _ON_ITS_WAY_SECONDS = 2.0
-"""Time between PostgreSQL's own statement timeout and the arrival of its error here."""
+"""How long to wait for PostgreSQL's timeout error after the statement timeout."""
 DATABASE_UNREACHABLE = (
     OSError,
     TimeoutError,
@@ -35,28 +37,31 @@ DATABASE_UNREACHABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-"""Errors of a database that cannot be reached, refuses connections, or ends one.
+"""Errors that mean that the database is unreachable, refuses a connection, or has ended it.
 
-A new connection raises the driver's own error; a statement raises SQLAlchemy's. Not among them is
-the driver's error for wrong data, which a raw ``COPY`` raises.
+Opening a connection raises errors of asyncpg; a statement raises errors of SQLAlchemy. The error of
+asyncpg for wrong data is not included; a raw ``COPY`` can raise it.
 """
 
 
 class PooledConnection(asyncpg.Connection):
-    """Sets the options that a pooler refuses for a session, in the same message as each BEGIN."""
+    """Connection through a pooler; it applies the refused session settings to each transaction.
+
+    It sends the SET LOCAL statements together with BEGIN, which costs no extra round trip.
+    """
 
     for_a_transaction = ""
-    """Text after BEGIN; set once the connection is open."""
+    """The SET LOCAL statements to append to each BEGIN; assigned after the connection is open."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's own signature
-        """Run a statement; asyncpg begins its transactions with this."""
+        """Run a statement; asyncpg also calls this with the BEGIN of each transaction."""
         if not args and query.startswith("BEGIN"):
             query = query.rstrip(";") + self.for_a_transaction
         return await super().execute(query, *args, timeout=timeout)
 
 
 def driver_url(database_url: str) -> str:
-    """Return the URL in the form of asyncpg and libpq."""
+    """Return the URL with the scheme ``postgresql://``, as asyncpg and libpq expect it."""
     return database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
@@ -72,12 +77,12 @@ async def connect(
     """Open one connection.
 
     Args:
-        database_url: With ``sslmode``, ``sslrootcert`` and the like in its query.
-        application: Shown in ``pg_stat_activity``.
-        timeout_seconds: Time after which connecting fails.
-        session: Settings in addition to the time zone; a pooler may refuse them.
-        connection_class: Class of the connection.
-        answer_seconds: Time after which a statement is given up; None waits for ever.
+        database_url: Its query may contain libpq's TLS options, such as ``sslmode``.
+        application: Application name in ``pg_stat_activity``.
+        timeout_seconds: Timeout for opening the connection.
+        session: Session settings in addition to the time zone; a pooler may refuse them.
+        connection_class: Class of the returned connection.
+        answer_seconds: Timeout in this process for each statement; None waits without a limit.
     """
     return await asyncpg.connect(
         driver_url(database_url),
@@ -89,10 +94,11 @@ async def connect(
 
 
 class Connector:
-    """Opens the connections of one pool; the first one shows whether a pooler is between.
+    """Opens the connections of one pool, directly or through a pooler.
 
-    A pooler refuses the settings that it cannot keep. If it is configured to ignore them instead
-    (``ignore_startup_parameters``), the server's own values apply.
+    If the first connection is refused because of its session settings, there is a pooler. From then
+    on the settings are sent with each transaction. If the pooler is configured to ignore the
+    settings instead (``ignore_startup_parameters``), the server's defaults apply.
     """
 
     def __init__(
@@ -109,7 +115,7 @@ class Connector:
         self._is_pooled = False
 
     async def __call__(self) -> Connection:
-        """Open one connection."""
+        """Open one connection with the session settings of this pool."""
         if not self._is_pooled:
             try:
                 return await connect(
@@ -135,15 +141,15 @@ class Connector:
 
 
 async def is_pooled(connection: Connection) -> bool:
-    """Return True if a pooler is between: it reports another process id than the server's."""
+    """Return True if the connection goes through a pooler.
+
+    A pooler reports a process id of its own instead of the one of the server process.
+    """
     return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
 
 
 async def renames_statements(connection: Connection) -> bool:
-    """Return True if a pooler supports prepared statements across connections.
-
-    Such a pooler gives them names of its own.
-    """
+    """Return True if the pooler supports prepared statements, which it renames on the server."""
     async with connection.transaction():
         statement = await connection.prepare("SELECT name FROM pg_prepared_statements")
         names = {row["name"] for row in await statement.fetch()}
@@ -151,7 +157,7 @@ async def renames_statements(connection: Connection) -> bool:
 
 
 def unreachable_sentence(error: BaseException) -> str:
-    """Return a sentence for an operator: why the database cannot be reached, and what to do."""
+    """Return one line for the operator: why the database cannot be reached, and what to do."""
     cause = getattr(error, "orig", None) or error
     why = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     return (
@@ -161,12 +167,14 @@ def unreachable_sentence(error: BaseException) -> str:
 
 
 async def require_direct(settings: Settings) -> str:
-    """Return a URL on which a session stays a session: the direct URL if set, else the usual one.
+    """Return a database URL for work that needs a session, past any pooler.
 
-    If the database cannot be reached, the usual URL is returned and the caller gets the error.
+    This is ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
+    cannot be reached, the URL is returned too, and the caller's own connection fails.
 
     Raises:
-        SettingsError: No database is set, or a pooler is in between and no direct URL is set.
+        SettingsError: No database URL is set, or ``CRM_DATABASE_URL`` leads to a pooler and no
+            direct URL is set.
     """
     url = settings.require_database_url()
     if settings.database_direct_url is not None:
@@ -178,8 +186,8 @@ async def require_direct(settings: Settings) -> str:
     try:
         if await is_pooled(connection):
             raise SettingsError(
-                "CRM_DATABASE_DIRECT_URL is needed: CRM_DATABASE_URL leads to a pooler, and this "
-                "command needs a session of its own; set the address of the database itself"
+                "CRM_DATABASE_DIRECT_URL is needed, because CRM_DATABASE_URL leads to a pooler and "
+                "this command needs a session; set it to the address of the database server"
             )
     finally:
         connection.terminate()

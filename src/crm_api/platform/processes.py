@@ -1,8 +1,8 @@
-"""Start child processes that do not outlive their parent, under an account that they accept.
+"""Start child processes that end with their parent, under a user account that they accept.
 
-The module is also a script, which runs between fork and the real program. It changes the account,
-asks the kernel for a signal when the parent dies, and replaces itself. It is a script, because
-Python code between fork and exec can deadlock in a parent that has threads.
+This module is also a script that the child runs first. The script changes the user account, asks
+the kernel for a signal when the parent dies, and then replaces itself with the real program. It is
+a separate script, because Python code between fork and exec can deadlock in a parent with threads.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ _CLONE_NEWUSER = 0x10000000
 
 
 class StartError(Exception):
-    """The start is impossible on this machine; the message is one line that says what to do."""
+    """A program cannot start; the message is one line that says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Account:
     """User and group of a child process.
 
     Attributes:
-        kind: ``same`` as the parent; ``switch`` to another user, which only root can;
-            ``namespace``: the parent's own user, under another id in a user namespace.
+        kind: ``same`` uses the parent's user. ``switch`` changes to another user, which only root
+            can do. ``namespace`` uses the parent's user with another id in a user namespace.
         uid: The user id that the child sees as its own.
         gid: The group id that the child sees as its own.
     """
@@ -42,30 +42,30 @@ class Account:
 
     @property
     def file_owner(self) -> tuple[int, int]:
-        """The user and group, as this process sees them, that the child's files belong to."""
+        """User and group id of the files that the child creates, as this process sees them."""
         if self.kind == "switch":
             return self.uid, self.gid
         return os.geteuid(), os.getegid()
 
 
 def own_account() -> Account:
-    """Return the account of this process."""
+    """Return the account of this process, for a child with the same user and group."""
     return Account("same", os.geteuid(), os.getegid())
 
 
 def choose_account(binary: Path, folder: Path) -> Account:
-    """Find an account for a server that refuses to run as root.
+    """Choose an account for PostgreSQL, which refuses to run as root.
 
-    An ordinary user keeps their own. Root changes to nobody, if that user can reach the data and
-    the program (not in a folder like root's home), else to a user namespace. Each candidate is
-    tried with ``--version``, because some containers forbid one of them.
+    A user other than root keeps the own account. For root, the choice is the user ``nobody`` if it
+    can enter the data folder and run the program, else a user namespace. The program is run with
+    ``--version`` to test the account, because some containers forbid one of the two.
 
     Args:
         binary: The server's program.
         folder: An existing folder that will contain its data.
 
     Raises:
-        StartError: No candidate works here.
+        StartError: The server cannot run under any of these accounts.
     """
     uid = os.geteuid()
     if uid != 0 and _has_name(uid):
@@ -80,15 +80,17 @@ def choose_account(binary: Path, folder: Path) -> Account:
         return own_account()
     raise StartError(
         f"PostgreSQL refuses to run as root and no other account can use {folder} and {binary}; "
-        "give a CRM_DATA_DIR that other users may enter, or start as an ordinary user"
+        "set CRM_DATA_DIR to a directory that other users may enter, or start crm-api as a user "
+        "other than root"
     )
 
 
 def child_command(argv: Sequence[str], *, account: Account, death_signal: int) -> list[str]:
-    """Wrap a command so that it runs as the account and gets the signal when this process dies.
+    """Return the command line that runs ``argv`` under the account, with a death signal.
 
-    Start the result from the main thread: Linux sends the signal when the *thread* that started
-    the child ends. Other systems have no such signal; there the next start cleans up.
+    On Linux the child gets the signal when this process dies. Start the command from the main
+    thread, because Linux sends the signal when the *thread* that started the child ends. Other
+    systems have no such signal; there the next `crm-api up` stops the servers that are left.
     """
     step = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal))]
     return [*step, account.kind, str(account.uid), str(account.gid), *argv]
@@ -109,11 +111,11 @@ def start(
     Args:
         argv: The program and its arguments.
         account: The account of the child.
-        death_signal: Signal that the child gets when this process dies without stopping it.
-        environment: All of the child's variables.
-        pass_fd: A descriptor that the child keeps open as long as it lives.
-        output: Where its output goes; None uses this process' own.
-        folder: Its working directory; None uses this process' own.
+        death_signal: Signal that the child gets if this process dies before it.
+        environment: All environment variables of the child.
+        pass_fd: A file descriptor that the child inherits and keeps open until it ends.
+        output: File for the child's output; None uses the output of this process.
+        folder: Working directory of the child; None uses that of this process.
     """
     return subprocess.Popen(  # noqa: S603 - our own commands, no shell
         child_command(argv, account=account, death_signal=death_signal),
@@ -128,7 +130,7 @@ def start(
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child and everything that it started, without waiting."""
+    """Kill the child and all processes that it started; do not wait until they have ended."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -180,12 +182,12 @@ def _become(kind: str, uid: int, gid: int) -> None:
 
 def _main() -> None:
     parent, death_signal = int(sys.argv[1]), int(sys.argv[2])
-    # Python ignores these signals, and a program would inherit that.
+    # Python sets these signals to be ignored, and the program would inherit that setting.
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     _become(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
     if sys.platform == "linux":
-        # After the change of account, which would clear the setting.
+        # Set it after the change of the account, because that change clears it.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
         if os.getppid() != parent:
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""Read the address of Redis from its URL, once for every client library."""
+"""Parse the URL of Redis into connection parameters that both client libraries use."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +9,24 @@ _SCHEMES = ("redis", "rediss", "unix")
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CHOICES = {"ssl_cert_reqs": ("required", "none"), "ssl_check_hostname": ("true", "false")}
 _TAKES = (
-    "takes redis://user:password@host:port/0, rediss://… or unix:///path; special characters of "
-    "the password as %-escapes"
+    "takes redis://user:password@host:port/0, rediss://… or unix:///path; write special "
+    "characters of the password as %-escapes"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedisServer:
-    """Connection parameters of a URL.
+    """Connection parameters of a Redis server, parsed from its URL.
 
     Attributes:
-        tls: Arguments of ``redis.asyncio.SSLConnection``; None without TLS. The certificate and the
-            host name are checked unless the URL says otherwise.
+        host: Host name; not used with a socket.
+        port: TCP port; not used with a socket.
+        socket: Path of a Unix socket; None for TCP.
+        database: Number of the Redis database.
+        username: None for the default user.
+        password: None without a password.
+        tls: TLS arguments of ``redis.asyncio.SSLConnection``; None without TLS. The certificate and
+            the host name are checked unless the URL disables a check.
     """
 
     host: str
@@ -33,10 +39,12 @@ class RedisServer:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Read a URL; the clients' own parsers differ on %-escapes and on certificates.
+        """Parse the URL here, because the parsers of the client libraries differ from each other.
+
+        They differ on %-escapes and on the checks of certificates.
 
         Raises:
-            ValueError: The URL is wrong; one line says what is accepted.
+            ValueError: The URL is wrong; the message is one line that says what is accepted.
         """
         try:
             parts = urlsplit(url)
@@ -62,24 +70,30 @@ class RedisServer:
 def _read_tls(query: dict[str, str], *, has_tls: bool) -> dict[str, Any] | None:
     if not has_tls:
         if query:
-            raise ValueError(f"{next(iter(query))} needs rediss://")
+            raise ValueError(f"{next(iter(query))} is accepted only with rediss://")
         return None
     for name, value in query.items():
         if name in _FILES:
             require_file(name, value)
         elif value not in _CHOICES.get(name, ()):
             known = ", ".join((*_FILES, *_CHOICES))
-            raise ValueError(f"{name}={value} is not known; the query of rediss:// takes {known}")
+            raise ValueError(
+                f"{name}={value} is not accepted; the query of a rediss:// URL takes {known}"
+            )
     is_checked = query.get("ssl_cert_reqs") != "none"
     has_name = query.pop("ssl_check_hostname", "true") == "true"
     return {"ssl_cert_reqs": "required", **query, "ssl_check_hostname": is_checked and has_name}
 
 
 def require_file(name: str, path: str) -> None:
-    """Check that a file named in a URL can be read.
+    """Check that a file that an option of a URL names can be read.
+
+    Args:
+        name: Name of the option, for the message.
+        path: Path of the file.
 
     Raises:
-        ValueError: It cannot; one line names it.
+        ValueError: The file cannot be read; the message is one line with its name.
     """
     try:
         with Path(path).open("rb"):

@@ -1,8 +1,8 @@
-"""A replica of the database that serves lists and statistics, while it keeps up.
+"""Read lists and statistics from a replica of the database, unless the replica is too far behind.
 
-Its lag is measured by the primary's log, not by clocks. Once a second the primary's log position is
-stored; the replica is as old as the last stored position that it has replayed. This also detects a
-replica that has lost its primary, and an idle primary does not look like lag.
+The lag is measured without clocks. Once a second this process stores the position of the primary's
+write-ahead log. The replica is as old as the last stored position that it has replayed. So a
+replica without a connection to its primary is noticed, and an idle primary does not look like lag.
 """
 
 import asyncio
@@ -28,14 +28,15 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0
 CONNECTIONS = 10
 _NOTED = 600
+"""Number of log positions to store."""
 AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _WRITTEN = text("SELECT CAST(pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS bigint)")
-# NULL if the server is not a replica: then its data belongs to another database.
+# The result is NULL if the server is not a replica. Such a server must not be read.
 _REPLAYED = text("SELECT CAST(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS bigint)")
 
 
 class Replica:
-    """Gives units of work for reading: of the replica, or of the primary if the replica lags.
+    """Returns units of work that read from the replica, or from the primary if the replica lags.
 
     The application's lifespan calls ``start()`` and ``close()``.
     """
@@ -66,12 +67,12 @@ class Replica:
         self.keeps_up = False
 
     async def start(self) -> None:
-        """Check once, and from then on every second."""
+        """Measure the lag now, and start a task that measures it every second."""
         await self.look()
         self._task = asyncio.create_task(self._watch(), name="replica")
 
     async def close(self) -> None:
-        """Stop checking."""
+        """Stop the measurements and close the connections to the replica."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -79,13 +80,13 @@ class Replica:
         await self._engine.dispose()
 
     def new_uow(self) -> UnitOfWork:
-        """Return a unit of work that only reads."""
+        """Return a unit of work for reading: on the replica if it keeps up, else on the primary."""
         if not self.keeps_up:
             return UnitOfWork(self.primary, self._queue)
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Check whether the replica keeps up."""
+        """Measure the lag once, and set ``keeps_up``: True if the lag is within the limit."""
         try:
             async with self.primary() as session:
                 written = int(await session.scalar(_WRITTEN) or 0)
@@ -103,12 +104,12 @@ class Replica:
         self._note(has_come and behind <= self._most_behind, reason=f"{behind:.0f} s behind")
 
     def leave(self, error: BaseException) -> None:
-        """Read from the primary until the next check, because the replica failed."""
+        """Read from the primary until the next measurement, because the replica did not answer."""
         self._note(False, reason=type(error).__name__)
 
     def _note(self, keeps_up: bool, *, reason: str) -> None:  # noqa: FBT001 - what was found
         if self.keeps_up and not keeps_up:
-            log.warning("lists are read from the primary", reason=reason)
+            log.warning("replica not usable, reading from the primary", reason=reason)
         self.keeps_up = keeps_up
 
     async def _watch(self) -> None:
@@ -118,7 +119,7 @@ class Replica:
 
 
 def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -> Replica | None:
-    """Return the replica of the settings, not yet connected; None if none is set."""
+    """Return the replica at ``CRM_DATABASE_REPLICA_URL``, not connected yet; None if unset."""
     if settings.database_replica_url is None:
         return None
     return Replica(
@@ -130,7 +131,7 @@ def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -
 
 
 class ReadingUnitOfWork(UnitOfWork):
-    """Reads from the replica; from the primary if the replica has just gone."""
+    """Unit of work that reads from the replica; if that does not answer, from the primary."""
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue, *, replica: Replica) -> None:
         super().__init__(sessions, queue)
@@ -149,4 +150,4 @@ class ReadingUnitOfWork(UnitOfWork):
         return self
 
     async def commit_each(self) -> None:
-        """Do nothing: the transaction has begun already."""
+        """Do nothing, because ``__aenter__`` has already begun the transaction."""

@@ -1,4 +1,4 @@
-"""Who and what caused a piece of work: the request, its ids for jobs, the network of its client."""
+"""The request that causes work: its caller, its ids in log lines and jobs, its client's network."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,16 @@ from crm_api.platform.jobs import JobName
 
 @dataclass(kw_only=True)
 class RequestOrigin:
-    """A request that changes something; its fields are filled as they become known.
+    """A request that changes data, for the audit log. Its fields are filled while it is handled.
 
     Attributes:
-        request_id: The id in the response.
-        address: The client's address.
-        operation: Its operationId.
-        route: Method and path, with the names of the ids instead of the ids.
-        ids: The ids of its path by their names; no free text.
-        actor: The name of the API key, or the user's e-mail address.
-        actor_id: Id of the API key or the user.
+        request_id: The id that the response returns too.
+        address: IP address of the client.
+        operation: The operationId of the route.
+        route: Method and path template, such as ``POST /v1/contacts/{contact_id}/notes``.
+        ids: The ids in the path, by the names of their path parameters; no free text.
+        actor: Name of the API key, or e-mail address of the user.
+        actor_id: Id of the API key or of the user; None if there is none.
     """
 
     request_id: str
@@ -35,13 +35,13 @@ class RequestOrigin:
 
 
 Cause = Mapping[str, str]
-"""Ids only. A job finds its work in the rows, and it may have no cause at all."""
+"""Ids of the request and the span that caused a job; only for log lines and traces."""
 _CARRIED = ("request_id",)
 _STEP = "traceparent"
 
 
 def current_cause() -> dict[str, str]:
-    """Return the ids of the current work."""
+    """Return the ids of the current request and span; empty if there are none."""
     bound = structlog.contextvars.get_contextvars()
     ids = {name: bound[name] for name in _CARRIED if name in bound}
     step = tracing.traceparent()
@@ -51,8 +51,8 @@ def current_cause() -> dict[str, str]:
 def cause_of_nudge(job: JobName) -> dict[str, str]:
     """Return the ids that a nudge for this job carries.
 
-    A nudge that a run sends for itself carries none: a queue that wakes itself for days would keep
-    the id of its first request.
+    A job that requests its own next run passes no ids. Otherwise a job that continues for days
+    would log the id of the first request all the time.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()
@@ -60,7 +60,7 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """Bind these ids to the log lines, the trace and the nudges of the block."""
+    """Use these ids in the log lines, the trace and the nudges of the block."""
     cause = cause or {}
     known = {name: cause[name] for name in _CARRIED if name in cause}
     with structlog.contextvars.bound_contextvars(**known), tracing.within(cause.get(_STEP)):
@@ -68,14 +68,14 @@ def resume_cause(cause: Cause | None) -> Iterator[None]:
 
 
 _IPV6_PREFIX = 64
-"""Bits of an IPv6 address that name one customer of an internet provider (RFC 6177)."""
+"""Number of leading bits that identify one customer in an IPv6 address (RFC 6177)."""
 
 
 def network_of(address: str) -> str:
-    """Return the key that limits count by: an IPv4 address, or the /64 network of an IPv6 address.
+    """Return the key for limits per client: an IPv4 address, or the /64 network of an IPv6 address.
 
-    One household or machine has a whole /64, so a limit for each IPv6 address would limit nothing.
-    A text that is not an address is returned unchanged.
+    A client can use every address of its /64 network, so a limit per IPv6 address would have no
+    effect. Text that is not an IP address is returned unchanged.
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

@@ -20,7 +20,7 @@ _HOW_TO_INSTALL = (
 
 
 def find_postgres() -> Path:
-    """Find the folder of PostgreSQL's programs: the wheel's, else the system's newest.
+    """Return the folder of PostgreSQL's programs: from the Python package, else from the system.
 
     Raises:
         StartError: No PostgreSQL was found.
@@ -37,7 +37,7 @@ def find_postgres() -> Path:
 
 
 def find_redis() -> Path:
-    """Find a Valkey or Redis server: the wheel's, else the system's.
+    """Return the program of a Valkey or Redis server: from the Python package, else from PATH.
 
     Raises:
         StartError: No server was found.
@@ -54,7 +54,7 @@ def find_redis() -> Path:
 
 
 def _package_folders(name: str) -> list[Path]:
-    # Located without an import, because importing the package has side effects.
+    # Find the package without importing it, because the import has side effects.
     spec = find_spec(name)
     locations = spec.submodule_search_locations if spec is not None else None
     return [Path(location) for location in locations or ()]
@@ -66,7 +66,7 @@ def _version(folder: Path) -> tuple[int, ...]:
 
 
 def major_version(program: str | Path) -> int:
-    """Return the major version of a PostgreSQL program.
+    """Run a PostgreSQL program with ``--version`` and return its major version, such as 17.
 
     Raises:
         StartError: The program does not run.
@@ -80,7 +80,7 @@ def major_version(program: str | Path) -> int:
 
 @cache
 def can_start_servers() -> bool:
-    """Return True if ``crm-api up`` can start a database and a Redis here."""
+    """Return True if PostgreSQL and Redis for ``crm-api up`` are installed on this machine."""
     try:
         find_postgres()
         find_redis()
@@ -90,5 +90,5 @@ def can_start_servers() -> bool:
 
 
 def advise_up(advice: str) -> str:
-    """Return the advice, which names ``crm-api up``; empty if that cannot start servers here."""
+    """Return ``advice``, which suggests ``crm-api up``; empty if that cannot work here."""
     return advice if can_start_servers() else ""

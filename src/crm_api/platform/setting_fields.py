@@ -1,4 +1,4 @@
-"""All settings and the values derived from them; ``settings`` reads and validates them."""
+"""All settings with their defaults, and values derived from them; ``settings`` reads them."""
 
 import ipaddress
 from datetime import timedelta
@@ -30,20 +30,20 @@ REAL_PROVIDER = "https://api.quo.com"
 _REAL_HOSTS = frozenset({"api.quo.com", "api.openphone.com"})
 SANDBOX_PORT_OFFSET = 1
 CALL_START_SECONDS = 1.0
-"""Longest time from the gate statement to the request body ("Sending, rule 4")."""
+"""Longest time from the last check before a send to its request ("Sending, rule 4")."""
 SHORTEST_LEASE_SECONDS = 20
 LONGEST_LEASE_SECONDS = 120
-"""Longest time that a worker holds a claim: its job ends after 90 seconds, its last call 16 later.
+"""Longest lease of a claim: a job ends after 90 seconds, and its last call 16 seconds later.
 
-A longer lease only delays what a dead worker held. The caps also rely on it: they look for calls
-no further back than an hour after the claim.
+With a longer lease, messages that a dead worker has claimed would only wait longer. The sending
+caps rely on this limit too: they look for the call of a claim only within an hour after it.
 """
 MAX_SKEW_SECONDS = 2.0
-"""Most seconds by which the clocks of workers, provider and database may differ."""
+"""Largest accepted difference in seconds between the clocks of worker, provider and database."""
 
 
 class SettingFields(BaseModel):
-    """Every field is the variable ``CRM_<NAME>``; names of durations contain the unit."""
+    """All settings; each field is read from the environment variable ``CRM_<NAME>``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -104,12 +104,12 @@ class SettingFields(BaseModel):
 
     @property
     def uses_sandbox(self) -> bool:
-        """True if nothing is really sent, because there is no API key."""
+        """True if no API key is set; then the sandbox plays the provider and no message is sent."""
         return self.openphone_api_key is None
 
     @property
     def provider_url(self) -> str:
-        """The provider's URL without a trailing slash; v1 paths are under ``/v1``."""
+        """Base URL of the provider's API, without ``/v1`` and without a trailing slash."""
         if self.openphone_base_url is not None:
             return self.openphone_base_url.rstrip("/")
         if self.uses_sandbox:
@@ -118,73 +118,73 @@ class SettingFields(BaseModel):
 
     @property
     def provider_on_loopback(self) -> bool:
-        """True if the provider runs on this machine; then times and rules may be relaxed."""
+        """True if the provider's URL is on this machine; then shorter time limits are accepted."""
         return is_on_loopback(self.provider_url)
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds after which an unclear send may be concluded not to exist."""
+        """Seconds after which an unclear send counts as not sent if the provider has no trace."""
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)
         return 10.0 if self.uses_sandbox and self.provider_on_loopback else 600.0
 
     @property
     def call_timeout_seconds(self) -> float:
-        """Timeout in seconds of the whole POST, from the pool to the answer."""
+        """Timeout in seconds of a send request, from waiting for a connection to the response."""
         return min(15.0, self.send_lease_seconds / 3, self.grace_seconds / 3)
 
     @property
     def look_gap_seconds(self) -> float:
-        """Shortest time in seconds between two look-ups that both find nothing."""
+        """Shortest time in seconds between two look-ups of an unclear send that find nothing."""
         return min(60.0, self.grace_seconds / 2)
 
     @property
     def rules_name(self) -> str:
-        """``us``, ``none`` or the path of a rules file."""
+        """The legal rules to apply: ``us``, ``none``, or the path of a file with rules."""
         if self.compliance_rules is not None:
             return self.compliance_rules
         return "none" if self.uses_sandbox and self._reaches_no_person else "us"
 
     @property
     def _reaches_no_person(self) -> bool:
-        """True with a sandbox, also on another machine, and with a provider on this machine."""
+        """True if the provider is the sandbox (on any machine) or runs on this machine."""
         host = urlsplit(self.provider_url).hostname
         return self.provider_on_loopback or (self.uses_sandbox and host not in _REAL_HOSTS)
 
     @property
     def alert_sender(self) -> str:
-        """Sender address of alert mail."""
+        """Sender address of alert mail; by default ``crm-api@`` the host of the public URL."""
         host = urlsplit(self.public_base_url).hostname or "localhost"
         return self.alert_from or f"crm-api@{host}"
 
     @property
     def alert_quiet(self) -> timedelta:
-        """How long a repeated alert is not mailed again."""
+        """Shortest time between two mails about the same alert."""
         return timedelta(minutes=self.alert_quiet_minutes)
 
     @property
     def alert_escalate_after(self) -> timedelta:
-        """Age at which an alert that is not acknowledged is mailed once more."""
+        """Age at which an alert is mailed a second time if nobody has acknowledged it."""
         return timedelta(hours=self.alert_escalate_hours)
 
     @property
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
-        """Average wait after the first, second … failed delivery of an event."""
+        """Average waits after the first, second … failed try to deliver an event to an endpoint."""
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 
     @property
     def public_base_url(self) -> str:
-        """URL at which the provider reaches this service, without a trailing slash."""
+        """URL at which other systems reach this service, without a trailing slash."""
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     @property
     def media_location(self) -> Path | str:
-        """Location of pictures and recordings: a directory, or ``s3://bucket/prefix``."""
+        """Where pictures and recordings are stored: a directory, or ``s3://bucket/prefix``."""
         return self.data_dir / "media" if self.media_url is None else _place(self.media_url)
 
     @property
     def archive_location(self) -> Path | str:
-        """Location of the monthly archives; by default a folder beside the media."""
+        """Where monthly archives are stored; by default in ``archive`` below the media location."""
         if self.archive_url is not None:
             return _place(self.archive_url)
         media = self.media_location
@@ -192,7 +192,7 @@ class SettingFields(BaseModel):
 
     @property
     def webhook_address(self) -> str:
-        """URL at which the provider delivers its events."""
+        """URL to which the provider sends its webhooks."""
         return f"{self.public_base_url}/webhooks/openphone"
 
 
@@ -203,7 +203,7 @@ def _place(url: str) -> Path | str:
 
 
 def is_on_loopback(url: str) -> bool:
-    """Return True if a URL's host is this machine's loopback."""
+    """Return True if the host of a URL is ``localhost`` or a loopback address."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True

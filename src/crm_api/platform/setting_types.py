@@ -1,4 +1,4 @@
-"""Types of single settings: each checks one kind of value and says what is accepted."""
+"""Types of settings; each checks its value, and its error message says what is accepted."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ from crm_api.platform.redis_server import RedisServer, require_file
 
 SHORTEST_SECRET = 32
 SHORTEST_SIGNING_KEY_BYTES = 8
-"""A shorter key proves nothing."""
+"""Shortest accepted signing key in bytes; a shorter key could be guessed."""
 LONGEST_RETRY_MINUTES = 7 * 24 * 60.0
 _YEARS = range(2000, 3000)
 _ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
@@ -42,7 +42,7 @@ def _database(value: str) -> str:
 
 
 def _database_query(query: str) -> str:
-    """Check the TLS options; SQLAlchemy's ``ssl`` becomes libpq's ``sslmode``."""
+    """Check the TLS options of a database URL, and rename SQLAlchemy's ``ssl`` to ``sslmode``."""
     values = dict(parse_qsl(query))
     if "ssl" in values:
         values["sslmode"] = values.pop("ssl")
@@ -90,11 +90,11 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Write each address or network as a network.
+    """Return each address or network in the notation of networks, such as ``10.0.0.5/32``.
 
     Raises:
-        ValueError: A value is neither, or is the network of all addresses, with which any caller
-            could claim any address.
+        ValueError: A value is not an address or network, or it contains all addresses. With all
+            addresses trusted, any caller could pretend to have any address.
     """
     networks = []
     for text in value:
@@ -105,7 +105,8 @@ def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
         if network is None or network.prefixlen == 0:
             raise ValueError(
                 "takes addresses and networks of proxies like 10.0.0.5,10.1.0.0/16, separated by "
-                "commas; not 0.0.0.0/0 or ::/0, because any caller could claim any address"
+                "commas; 0.0.0.0/0 and ::/0 are refused, because then any caller could pretend to "
+                "have any address"
             )
         networks.append(str(network))
     return tuple(networks)
@@ -131,7 +132,10 @@ def _mail_sender(value: str) -> str:
 
 def _waits(value: tuple[float, ...]) -> tuple[float, ...]:
     if not value or not all(0 < wait <= LONGEST_RETRY_MINUTES for wait in value):
-        raise ValueError("takes minutes between tries, such as 1,5,30,120,360,960")
+        raise ValueError(
+            "takes the minutes between tries, such as 1,5,30,120,360,960; each above 0 and at most "
+            f"{LONGEST_RETRY_MINUTES:.0f}"
+        )
     return value
 
 

@@ -1,4 +1,4 @@
-"""Settings, read once from the environment or a ``.env`` file and passed on as an argument."""
+"""Read the settings from the environment and a ``.env`` file, and validate them."""
 
 import hashlib
 import hmac
@@ -19,11 +19,11 @@ from crm_api.platform.setting_fields import (
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message is one line that names it and says what is accepted."""
+    """A setting is wrong; the message is one line with its name and the accepted values."""
 
 
 class Settings(SettingFields):
-    """All settings; read once at start and passed on, never a module global."""
+    """All settings, validated. They are read once at the start and passed on as an argument."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
@@ -33,8 +33,8 @@ class Settings(SettingFields):
         if not SHORTEST_LEASE_SECONDS <= self.send_lease_seconds <= LONGEST_LEASE_SECONDS:
             msg = (
                 f"CRM_SEND_LEASE_SECONDS takes {SHORTEST_LEASE_SECONDS} to "
-                f"{LONGEST_LEASE_SECONDS}: a shorter lease could end during a call, a longer one "
-                "only delays what a dead worker held"
+                f"{LONGEST_LEASE_SECONDS}; a shorter lease could end during a call, and with a "
+                "longer one the messages of a dead worker would wait longer"
             )
             raise ValueError(msg)
         if self.compliance_rules == "none" and not self._reaches_no_person:
@@ -46,46 +46,48 @@ class Settings(SettingFields):
             raise ValueError(msg)
         if (self.smtp_url is None) != (not self.alert_emails):
             msg = (
-                "CRM_SMTP_URL and CRM_ALERT_EMAILS go together: without the other one no alert "
-                "would be mailed"
+                "CRM_SMTP_URL and CRM_ALERT_EMAILS must be set together, because alert mail needs "
+                "both"
             )
             raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
-    def _past_what(self) -> Self:
+    def _direct_url_fits(self) -> Self:
         if self.database_direct_url is not None and self.database_url is None:
-            msg = "CRM_DATABASE_DIRECT_URL is the way past CRM_DATABASE_URL; set that one too"
+            msg = "CRM_DATABASE_DIRECT_URL is set without CRM_DATABASE_URL; set both"
             raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _clock_is_the_sandboxs(self) -> Self:
         if self.sandbox_clock is not None and not self.uses_sandbox:
-            msg = "CRM_SANDBOX_CLOCK works only with the sandbox; unset it when an API key is set"
+            msg = (
+                "CRM_SANDBOX_CLOCK works only with the sandbox; unset it, because an API key is set"
+            )
             raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _lookup_fits(self) -> Self:
         if (self.phone_lookup_url is None) != (self.phone_lookup_api_key is None):
-            msg = "CRM_PHONE_LOOKUP_URL and CRM_PHONE_LOOKUP_API_KEY go together"
+            msg = "CRM_PHONE_LOOKUP_URL and CRM_PHONE_LOOKUP_API_KEY must be set together"
             raise ValueError(msg)
         url = self.phone_lookup_url
         if url is not None and not url.startswith("https://") and not is_on_loopback(url):
-            msg = "CRM_PHONE_LOOKUP_URL takes https://…: the key goes with each request"
+            msg = "CRM_PHONE_LOOKUP_URL takes https://…, because each request contains the API key"
             raise ValueError(msg)
         return self
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read every ``CRM_*`` variable; refuse unknown ones, so that a typing error is noticed.
+        """Read every ``CRM_*`` variable; refuse unknown names, because they may be misspelt.
 
         An empty value counts as unset.
 
         Raises:
-            SettingsError: A setting is wrong; one line names it and what it accepts, never its
-                value.
+            SettingsError: A setting is wrong or unknown. The message is one line with its name and
+                the accepted values; it never contains the value.
         """
         values = {
             name.removeprefix("CRM_").lower(): value
@@ -99,46 +101,46 @@ class Settings(SettingFields):
 
     @classmethod
     def load(cls, env: Mapping[str, str], *, env_file: Path = Path(".env")) -> Self:
-        """Read the environment over a ``.env`` file, if there is one.
+        """Read the settings from ``env`` and the ``.env`` file; a variable in ``env`` wins.
 
         Raises:
-            SettingsError: See ``from_env``.
+            SettingsError: A setting is wrong or unknown; see ``from_env``.
         """
         return cls.from_env({**read_env_file(env_file), **env})
 
     def require_database_url(self) -> str:
-        """Return the database's URL.
+        """Return ``CRM_DATABASE_URL``.
 
         Raises:
-            SettingsError: It is unset, and this command starts no database of its own.
+            SettingsError: It is not set.
         """
         if self.database_url is None:
-            up = advise_up(", or run `crm-api up`, which brings a database of its own")
-            raise SettingsError(f"CRM_DATABASE_URL is not set; give postgresql://…{up}")
+            up = advise_up(", or run `crm-api up`, which starts a database of its own")
+            raise SettingsError(f"CRM_DATABASE_URL is not set; set it to postgresql://…{up}")
         return self.database_url
 
     def require_redis_url(self) -> str:
-        """Return the URL of Redis.
+        """Return ``CRM_REDIS_URL``.
 
         Raises:
-            SettingsError: It is unset, and this command starts no Redis of its own.
+            SettingsError: It is not set.
         """
         if self.redis_url is None:
-            up = advise_up(", or run `crm-api up`, which brings a Redis of its own")
-            raise SettingsError(f"CRM_REDIS_URL is not set; give redis://…{up}")
+            up = advise_up(", or run `crm-api up`, which starts a Redis of its own")
+            raise SettingsError(f"CRM_REDIS_URL is not set; set it to redis://…{up}")
         return self.redis_url
 
     def knowing(self, secret: bytes) -> Self:
-        """Return the same settings with the root secret that the database stores."""
+        """Return a copy of the settings with the root secret that was read from the database."""
         made = self.model_copy()
         made._secret = secret  # noqa: SLF001 - its own class, and the object is not shared yet
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the root secret, which keys hashes and seals texts.
+        """Return the root secret, which keys hashes and encrypts stored secrets.
 
-        This is the secret that the database stores, once a process has opened it. Before that it is
-        the secret key, which is the same unless the key was replaced.
+        It is the secret from the database if ``knowing`` has set it, else the secret key. The two
+        are equal unless the operator has replaced the secret key.
 
         Raises:
             SettingsError: There is no secret key.
@@ -146,7 +148,9 @@ class Settings(SettingFields):
         return self._secret or self.secret_keys()[0]
 
     def secret_keys(self) -> tuple[bytes, ...]:
-        """Return the secret key, from the environment or the data directory, then the other keys.
+        """Return the current secret key first, then the keys of ``CRM_OTHER_SECRET_KEYS``.
+
+        The current key comes from ``CRM_SECRET_KEY``, else from the data directory.
 
         Raises:
             SettingsError: There is no secret key.
@@ -160,13 +164,14 @@ class Settings(SettingFields):
         except OSError:
             raise SettingsError(
                 "CRM_SECRET_KEY is not set and the data directory has no secret-key file; "
-                "give any text of 32 characters or more, the same to every process"
+                "set it to any text of 32 characters or more, the same for every process"
             ) from None
 
     def webhook_secrets(self) -> tuple[str, ...]:
-        """Return the signing keys of the settings; the sandbox's key if it is used and none is set.
+        """Return the webhook signing keys of the settings.
 
-        Empty with a real API key and none set: then only stored keys are accepted.
+        If none is set, this is the sandbox's key, or nothing with a real API key. The database can
+        store further keys.
 
         Raises:
             SettingsError: The sandbox's key cannot be derived, because there is no secret key.
@@ -176,25 +181,31 @@ class Settings(SettingFields):
         return (self.sandbox_signing_key(),) if self.uses_sandbox else ()
 
     def refuse_without_signing_key(self) -> NoReturn:
-        """Refuse to start with a real API key and without a webhook signing key.
+        """Raise the error for a real API key without a webhook signing key.
 
         Raises:
-            SettingsError: Always.
+            SettingsError: Always; the message says how to get a signing key.
         """
         raise SettingsError(
-            "CRM_OPENPHONE_WEBHOOK_SECRETS is needed with a real API key: without a signing key "
-            "anyone could post webhooks; `crm-api webhooks register` makes and saves one, or "
-            "copy it from the provider's webhook page"
+            "CRM_OPENPHONE_WEBHOOK_SECRETS is needed with a real API key, because without a "
+            "signing key anyone could send webhooks; run `crm-api webhooks register`, which "
+            "creates and stores a key, or copy the key from the provider's webhook page"
         )
 
     def sandbox_signing_key(self) -> str:
-        """Return the sandbox's signing key in base64, derived from the secret key."""
+        """Return the key with which the sandbox signs webhooks, in base64.
+
+        It is derived from the secret key, so both processes compute the same key.
+        """
         digest = hmac.new(self.secret_keys()[0], b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Read ``NAME=value`` lines; comments, blank lines and quotes around a value are allowed."""
+    """Return the ``NAME=value`` lines of a file; empty if the file does not exist.
+
+    Comments, blank lines, ``export`` and quotes around a value are allowed.
+    """
     if not path.is_file():
         return {}
     values: dict[str, str] = {}

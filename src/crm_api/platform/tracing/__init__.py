@@ -1,11 +1,11 @@
-"""OpenTelemetry traces: one per request, with its jobs and the provider's calls.
+"""OpenTelemetry traces. One trace contains a request, its jobs and their calls to the provider.
 
-Traces are written if a collector is set. Without one the SDK is not even imported, and a span costs
-about a microsecond; a no-op span of the API costs six.
+Traces are recorded only if a collector is set. Without a collector the SDK is not imported, and a
+span costs about one microsecond (a no-op span of the OpenTelemetry API costs six).
 
 Names follow OpenTelemetry's semantic conventions 1.44.0 ("HTTP spans", "Database client spans",
-"Messaging spans", read 2026-11-26), with one omission: addresses and the text of statements
-(``url.full``, ``url.path``, ``db.query.text``), because they may contain a phone number.
+"Messaging spans", read 2026-11-26). URLs and SQL texts (``url.full``, ``url.path``,
+``db.query.text``) are left out, because they may contain a phone number.
 """
 
 import threading
@@ -23,12 +23,12 @@ if TYPE_CHECKING:  # the log imports this module, and not every command needs a 
 
 NAME: Final = "crm-api"
 CLOSE_SECONDS = 3.0
-"""Limit for all remaining batches at the end: a missing collector must not delay a restart."""
+"""Time limit for sending the remaining spans when a process ends."""
 
 Attributes = Mapping[str, str | int | bool]
 _NOTHING: Attributes = {}
 NO_SPAN: Final[AbstractContextManager[Span]] = nullcontext(trace.INVALID_SPAN)
-"""A span that is not written."""
+"""Context manager of a span that is not recorded, for use when tracing is off."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 _FIELD = "traceparent"
 _provider: "TracerProvider | None" = None
@@ -36,10 +36,10 @@ _provider: "TracerProvider | None" = None
 
 @contextmanager
 def traced(endpoint: str | None, *, process: str) -> Iterator[None]:
-    """Write traces until the block ends, then send the remaining ones.
+    """Record traces until the block ends, then send the remaining spans.
 
     Args:
-        endpoint: The collector, for OTLP over HTTP; None writes none.
+        endpoint: URL of the collector, which takes OTLP over HTTP; None records no traces.
         process: Name of this process: ``serve``, ``worker`` or ``sandbox``.
     """
     # The API's own global provider can be set only once per process.
@@ -55,18 +55,21 @@ def traced(endpoint: str | None, *, process: str) -> Iterator[None]:
 
 
 def stop() -> None:
-    """Send the remaining traces and stop writing; for processes that end inside the block."""
+    """Send the remaining spans and turn tracing off.
+
+    ``traced`` calls it at its end; a process that ends inside that block must call it itself.
+    """
     global _provider
     provider, _provider = _provider, None
     if provider is not None:
-        # In a thread, because the SDK's own limit is half a minute.
+        # In a thread with a limit of our own, because the SDK would wait for half a minute.
         closing = threading.Thread(target=provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)
 
 
 def is_on() -> bool:
-    """Return True if tracing is on."""
+    """Return True if traces are recorded: inside ``traced`` with a collector."""
     return _provider is not None
 
 
@@ -78,14 +81,14 @@ def span(
     parent: str | None = None,
     is_inner: bool = False,
 ) -> AbstractContextManager[Span]:
-    """Make the block a span; an exception out of it marks the span as failed.
+    """Record the block as a span; an exception that leaves the block marks the span as failed.
 
     Args:
-        name: From a small set: templates, never ids.
-        kind: Side of the communication.
-        attributes: Attributes known at the beginning.
-        parent: A ``traceparent`` from another process; None continues the current span.
-        is_inner: Write nothing unless a span is open.
+        name: Name of the span, from a small set: it may contain templates, but no ids.
+        kind: Role of this process, such as client or server.
+        attributes: Attributes that are known when the span begins.
+        parent: A ``traceparent`` from another process; None uses the current span as parent.
+        is_inner: True records the span only if it has a current span as parent.
     """
     if _provider is None or (is_inner and ids() is None):
         return NO_SPAN
@@ -101,7 +104,7 @@ def _written(
         context=None if parent is None else _PROPAGATOR.extract({_FIELD: parent}),
         kind=kind,
         attributes=attributes,
-        # The message of an exception may contain personal data, so only its class is written.
+        # Only the class of an exception is recorded, because its message may be personal data.
         record_exception=False,
         set_status_on_exception=False,
     ) as written:
@@ -113,13 +116,13 @@ def _written(
 
 
 def fail(span: Span, kind: str) -> None:
-    """Mark a span as failed; ``kind`` is an error class, never a message."""
+    """Mark a span as failed; ``kind`` is the name of an error class, never an error message."""
     span.set_attribute("error.type", kind)
     span.set_status(trace.StatusCode.ERROR)
 
 
 def within(traceparent: str | None) -> AbstractContextManager[None]:
-    """Make the spans in the block children of a span elsewhere; None changes nothing."""
+    """Make a span of another process the parent of the spans in the block; None changes nothing."""
     if _provider is None or traceparent is None:
         return nullcontext()
     return _continued(traceparent)
@@ -150,7 +153,7 @@ def ids() -> tuple[str, str] | None:
 
 
 def watch(engine: "AsyncEngine") -> None:
-    """Write each statement of an engine as a span of its trace."""
+    """If tracing is on, record each SQL statement of the engine as a span."""
     if _provider is not None:
         from crm_api.platform.tracing.statements import watch_statements  # noqa: PLC0415 - needs SQLAlchemy
 

@@ -1,4 +1,4 @@
-"""Send traces with OpenTelemetry's SDK, in batches by a background thread."""
+"""Send spans to the collector in batches, from a background thread of OpenTelemetry's SDK."""
 
 import logging
 import os
@@ -18,13 +18,16 @@ from crm_api.platform.tracing import NAME
 log = structlog.get_logger()
 
 SEND_SECONDS = 2.0
-"""Limit for one batch, retries included; what the collector does not accept in time is dropped."""
+"""Time limit to send one batch, including retries; then the spans of the batch are dropped."""
 QUIET_SECONDS = 60.0
-"""Time between two log lines about a missing collector."""
+"""Shortest time between two log lines about dropped spans."""
 
 
 def open_provider(endpoint: str, *, process: str) -> TracerProvider:
-    """Return a provider that sends to a collector; its ``shutdown`` sends the remaining spans."""
+    """Return a tracer provider that sends spans to the collector at ``endpoint``.
+
+    Its ``shutdown`` sends the remaining spans.
+    """
     # The exporter logs each failed batch; ``_Sender`` logs once a minute instead.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     resource = Resource.create(
@@ -42,7 +45,7 @@ def open_provider(endpoint: str, *, process: str) -> TracerProvider:
 
 
 class _Sender(SpanExporter):
-    """Sends batches; logs failures at most once a minute."""
+    """Sends batches of spans to the collector; logs failures at most once a minute."""
 
     def __init__(self, endpoint: str) -> None:
         self._inner = OTLPSpanExporter(
@@ -52,20 +55,20 @@ class _Sender(SpanExporter):
         self._quiet_until = 0.0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send a batch; drop one that is not accepted."""
+        """Send one batch; if the collector does not accept it, drop its spans."""
         result = self._inner.export(spans)
         if result is not SpanExportResult.SUCCESS:
             self._lost += len(spans)
             if time.monotonic() >= self._quiet_until:
                 self._quiet_until = time.monotonic() + QUIET_SECONDS
-                log.warning("traces not accepted by the collector; dropped", spans=self._lost)
+                log.warning("trace export failed, spans dropped", spans=self._lost)
                 self._lost = 0
         return result
 
     def shutdown(self) -> None:
-        """Close the connection."""
+        """Close the connection to the collector."""
         self._inner.shutdown()  # type: ignore[no-untyped-call]  # theirs has no types
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the exporter; this class keeps nothing."""
+        """Flush the wrapped exporter; this class has no buffer of its own."""
         return self._inner.force_flush(timeout_millis)

@@ -1,6 +1,6 @@
-"""Write the statements of an engine as trace steps: their verbs and tables.
+"""Record the SQL statements of an engine as spans, by verb and table name.
 
-Neither their text nor their parameters are written.
+The text and the parameters of a statement are not recorded, because they may be personal data.
 """
 
 import re
@@ -23,9 +23,9 @@ _READ = re.compile(r"\bFROM\s+\"?(\w+)(?!\w)(?!\s*\()", re.IGNORECASE)
 
 
 def watch_statements(engine: AsyncEngine, tracer: trace.Tracer) -> None:
-    """Write a span for each statement that runs while another span is open.
+    """Record a span for each statement that runs inside another span.
 
-    A statement without a request or job, such as a heartbeat, starts no trace of its own.
+    A statement outside of requests and jobs, such as a heartbeat, is not recorded.
     """
 
     def begin(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -60,10 +60,10 @@ def watch_statements(engine: AsyncEngine, tracer: trace.Tracer) -> None:
 
 @lru_cache(MOST_STATEMENTS)
 def summary(statement: str) -> str:
-    """Return what a statement does to which tables: ``INSERT contact``, ``SELECT campaign``.
+    """Return the verb and the table of a statement, such as ``INSERT contact``.
 
-    A statement with several parts names each of its writes once; one without writes names the first
-    table that it reads.
+    For a statement with several writes, return each verb and table once, in order. For a statement
+    without writes, return only the first table that it reads, such as ``SELECT campaign``.
     """
     writes = [
         " ".join(part for part in found.groups() if part) for found in _WRITE.finditer(statement)

@@ -307,11 +307,11 @@ async def test_half_restore_is_named_and_can_be_begun_again(
     with pytest.raises(BackupError, match="rows are missing"):
         await house.bring_back(rewritten(house, path, fewer))
 
-    with pytest.raises(StartError, match=r"half of a restore .*`--again`"):
+    with pytest.raises(StartError, match=r"was interrupted.*`--again`"):
         await migration_runner.upgrade(house.elsewhere.require_database_url())
-    with pytest.raises(StartError, match=r"half of a restore .*`--again`"):
+    with pytest.raises(StartError, match=r"was interrupted.*`--again`"):
         await require_matching_schema(house.elsewhere)
-    with pytest.raises(BackupError, match=r"half of a restore .*`--again`"):
+    with pytest.raises(BackupError, match=r"was interrupted.*`--again`"):
         await house.bring_back(path)
     await house.bring_back(path, again=True)
     assert await query(elsewhere, "SELECT count(*) FROM contact") == [(300,)]
