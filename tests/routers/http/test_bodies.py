@@ -236,7 +236,7 @@ async def test_a_request_with_an_unacceptable_answer_changes_nothing(
 async def test_only_the_first_of_many_faults_are_reported(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/contacts", json={"phone": "6175550142", "tags": [1] * 500})
 
-    assert answer.json()["detail"].startswith("The request has 500 fault(s).")
+    assert answer.json()["detail"].startswith("The request has 500 invalid value(s).")
     assert len(answer.json()["errors"]) == 100
 
 

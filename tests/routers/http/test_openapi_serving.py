@@ -72,5 +72,5 @@ def test_the_document_is_the_same_whatever_settings_and_process(app: FastAPI) ->
     assert document == app.openapi()
     assert written == json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     assert document["servers"] == [
-        {"url": "/", "description": "The server that this document was read from."}
+        {"url": "/", "description": "The server that sent this document."}
     ]

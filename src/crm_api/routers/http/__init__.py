@@ -1,1 +1,1 @@
-"""Code that all routes share: problems, preconditions, paging, rate limits, OpenAPI."""
+"""HTTP code that all routes share: error responses, preconditions, paging, rate limits, OpenAPI."""

@@ -1,7 +1,8 @@
-"""Check the body and the ``Accept`` header of a request before any route: size, type, strict JSON.
+"""Check the body and the ``Accept`` header of each request before its route runs.
 
-A body is read here once and passed on whole. Uploads are passed on unread: their routes stream them
-to disk and have their own limits.
+The checks are: size of the body, media type, and strict JSON. The middleware reads the complete
+body and passes it on to the route. It does not read file uploads, because their routes stream them
+to disk and have limits of their own.
 """
 
 from starlette.requests import Request
@@ -19,9 +20,9 @@ from crm_api.routers.http.csv_answers import preference
 from crm_api.routers.http.paths import JSON, paths_of
 
 LARGEST_BODY = 1024 * 1024
-"""Maximum bytes of a JSON body; uploads and webhooks have their own limits."""
+"""Largest accepted JSON body in bytes; uploads and webhooks have their own limits."""
 _LENGTH_DIGITS = 15
-"""Maximum digits of a ``Content-Length`` that is read as a number."""
+"""A ``Content-Length`` with more digits is refused as too large without parsing the number."""
 RESOURCES = "/v1/"
 _UPLOADS = ("/v1/imports", "/v1/do-not-contact-uploads")
 _OWN_LIMIT = (*_UPLOADS, "/webhooks/")
@@ -30,37 +31,38 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class BodyTooLargeError(TooLargeError):
-    """The body is larger than the limit for JSON bodies."""
+    """The request body is larger than the limit for JSON bodies."""
 
     code = "body_too_large"
     title = "Body too large"
     example = Example(
-        "The body has 2097152 bytes; at most 1048576 bytes are accepted. Send it in parts."
+        "The request body has 2097152 bytes, but at most 1048576 bytes are accepted. Split the "
+        "data into several requests."
     )
 
 
 class UnsupportedMediaTypeError(UnreadableKindError):
-    """The operation does not accept the body's ``Content-Type``."""
+    """The operation does not accept request bodies with this ``Content-Type``."""
 
     code = "unsupported_media_type"
     title = "Unsupported media type"
 
 
 class NotAcceptableError(UnacceptableError):
-    """The operation cannot answer with any media type in ``Accept``."""
+    """The operation cannot respond with any of the media types in the header ``Accept``."""
 
     code = "not_acceptable"
     title = "Not acceptable"
 
 
 class BodyMiddleware:
-    """Plain ASGI; requests outside ``/v1/`` pass unchecked."""
+    """ASGI middleware that checks bodies and ``Accept`` headers of requests to ``/v1/``."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its checked body, or answer with a problem."""
+        """Check the request and pass it on; if a check fails, send an error response."""
         if scope["type"] == "http" and scope["path"].startswith(RESOURCES):
             try:
                 _check_accept(scope)
@@ -74,20 +76,25 @@ class BodyMiddleware:
 
 
 def check_declared(scope: Scope) -> None:
-    """Refuse a body by its ``Content-Length``, without reading it.
+    """Refuse a request whose ``Content-Length`` is above the limit, before the body is read.
 
     Raises:
-        BodyTooLargeError: The declared length is above the limit.
+        BodyTooLargeError: ``Content-Length`` is above the limit.
     """
     declared = (header(scope, b"content-length") or "").lstrip("0")
     if not declared.isdecimal() or scope["path"].startswith(_OWN_LIMIT):
         return
     if len(declared) > _LENGTH_DIGITS or int(declared) > LARGEST_BODY:
-        raise _too_large(f"The body has {declared[:_LENGTH_DIGITS]} bytes")
+        raise _too_large(f"The request body has {declared[:_LENGTH_DIGITS]} bytes")
 
 
 def header(scope: Scope, wanted: bytes) -> str | None:
-    """Return the first value of a header; None if it was not sent."""
+    """Return the first value of a request header; None if the request does not have it.
+
+    Args:
+        scope: The ASGI scope of the request.
+        wanted: Name of the header in lower case.
+    """
     for name, value in scope["headers"]:
         if name == wanted:
             return str(value.decode("latin-1"))
@@ -95,10 +102,10 @@ def header(scope: Scope, wanted: bytes) -> str | None:
 
 
 def _check_accept(scope: Scope) -> None:
-    """Refuse a request whose answer the client cannot accept, before the route does any work.
+    """Refuse a request before its route runs if the client accepts none of the response types.
 
     Raises:
-        NotAcceptableError: ``Accept`` allows no media type of the operation.
+        NotAcceptableError: ``Accept`` allows no media type that the operation can return.
     """
     accept = ",".join(
         value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"
@@ -114,18 +121,19 @@ def _check_accept(scope: Scope) -> None:
     if not any("*" in kind or preference(accept, kind) > 0 for kind in operation.gives):
         given = " or ".join(sorted(operation.gives))
         raise NotAcceptableError(
-            f"This operation answers with {given}. Add it to Accept, or send no Accept header."
+            f"This operation responds only with {given}, which the Accept header does not allow. "
+            f"Add {given} to Accept, or send no Accept header."
         )
 
 
 async def _read(scope: Scope, receive: Receive) -> Receive:
-    """Read and check the body. Return a ``receive`` that gives the body again.
+    """Read and check the body; return a ``receive`` function that delivers it to the route.
 
     Raises:
-        BodyTooLargeError: It has more bytes than the limit.
-        UnsupportedMediaTypeError: The operation does not accept its media type.
-        MalformedJsonError: It is not JSON in UTF-8, or an object has a name twice.
-        UnusableJsonError: It is nested too deeply, or a number is out of range.
+        BodyTooLargeError: The body has more bytes than the limit.
+        UnsupportedMediaTypeError: The operation does not accept the media type of the body.
+        MalformedJsonError: The body is not JSON in UTF-8, or one object has the same name twice.
+        UnusableJsonError: The JSON is nested too deeply, or a number is out of range.
     """
     kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
     if kind == _FORM and scope["path"].startswith(_UPLOADS):
@@ -137,7 +145,7 @@ async def _read(scope: Scope, receive: Receive) -> Receive:
             return _giving(message, receive)
         body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
-            raise _too_large("The body is too large")
+            raise _too_large("The request body is too large")
         if not message.get("more_body", False):
             break
     if body:
@@ -156,7 +164,11 @@ def _check_kind(scope: Scope, kind: str) -> None:
     if operation is None or not operation.takes or kind in operation.takes:
         return
     taken = " or ".join(sorted(operation.takes))
-    sent = f"{kind[:100]} is not accepted here" if kind else "The body has no Content-Type"
+    sent = (
+        f"This operation does not accept a request body with the Content-Type {kind[:100]}"
+        if kind
+        else "The request has a body but no Content-Type"
+    )
     raise UnsupportedMediaTypeError(f"{sent}. Send the body as {taken}.")
 
 
@@ -175,5 +187,6 @@ def _giving(message: Message, receive: Receive) -> Receive:
 
 def _too_large(what: str) -> BodyTooLargeError:
     return BodyTooLargeError(
-        f"{what}; at most {LARGEST_BODY} bytes are accepted. Send it in parts."
+        f"{what}, but at most {LARGEST_BODY} bytes are accepted. Split the data into several "
+        "requests."
     )

@@ -1,7 +1,7 @@
-"""Read a request's credentials from the header ``Authorization``, never from the address.
+"""Read a request's credentials from the header ``Authorization``, never from the URL.
 
-Credentials in an address are refused even if they are valid: logs and browser histories keep
-addresses.
+A request with credentials in its URL is refused even if they are valid, because logs and browser
+histories store URLs.
 """
 
 import re
@@ -16,28 +16,28 @@ REFRESH_COOKIE = "crm_refresh"
 _NAMES = frozenset(
     {"access_token", "api_key", "api-key", "apikey", "authorization", "token", "x-api-key"}
 )
-"""Names that clients of other services use for such a parameter, in lower case."""
+"""Names of query parameters, in lower case, in which other services accept credentials."""
 _TOKEN = re.compile(r"crm[rst]?_[A-Za-z0-9_-]{16,}")
 
 
 class CredentialsInAddressError(UnauthenticatedError):
-    """The query string contains a key or a token."""
+    """The query string of the URL contains an API key or a token."""
 
     code = "credentials_in_address"
     title = "Credentials in the address"
 
     def __init__(self) -> None:
         super().__init__(
-            "The address contains a key or token, and logs and browser histories keep addresses. "
-            "Send it in the header `Authorization: Bearer <it>`. Replace this one: another person "
-            "may have read it."
+            "The query string contains an API key or a token, and logs and browser histories "
+            "store URLs. Create a new key or token, because other people may have read this one, "
+            "and send it in the header `Authorization: Bearer <key or token>`."
         )
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """Return the token of ``Authorization: Bearer``; None if the request has none.
+    """Return the API key or token in the header ``Authorization: Bearer``; None if there is none.
 
-    The case of the scheme does not matter. Spaces around the token are removed.
+    ``bearer`` may be in upper or lower case. Spaces around the token are removed.
     """
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -50,7 +50,8 @@ def refuse_in_address(scope: Scope) -> None:
     """Refuse a request with credentials in its query string.
 
     Raises:
-        CredentialsInAddressError: A parameter has such a name, or a value that looks like a token.
+        CredentialsInAddressError: The name of a query parameter is usual for credentials, or its
+            value looks like an API key or a token of this service.
     """
     query: bytes = scope["query_string"]
     if not query or not scope["path"].startswith("/v1/"):

@@ -1,4 +1,4 @@
-"""Answer lists as CSV for clients that prefer it in ``Accept``."""
+"""Return lists as CSV to clients that prefer CSV in the header ``Accept``."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -11,7 +11,12 @@ JSON = "application/json"
 
 
 def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a route that answers with CSV; ``row`` is its example."""
+    """Return the argument ``responses`` of a route that returns CSV.
+
+    Args:
+        description: Description of the response in the OpenAPI document.
+        row: One row as an example, by the names of the columns.
+    """
     cells = [f'"{value}"' if "," in value else value for value in row.values()]
     table = f"{','.join(row)}\r\n{','.join(cells)}\r\n"
     content = {CSV: {"schema": {"type": "string"}, "example": table}}
@@ -19,31 +24,38 @@ def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[
 
 
 def csv_list(row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a list that is JSON, or CSV if the client prefers it."""
+    """Return the argument ``responses`` of a list that is JSON by default and CSV on request.
+
+    Args:
+        row: One row of the CSV as an example, by the names of the columns.
+    """
     return csv_response(
-        "A page as JSON. With `Accept: text/csv`, every matching row as CSV, without pages.", row
+        "One page of the list as JSON. With `Accept: text/csv`, all matching rows as CSV, not in "
+        "pages.",
+        row,
     )
 
 
 CSV_OF_ERRORS = csv_response(
-    "A CSV with the columns line, column, value, reason.",
+    "The lines of the file that could not be read, as CSV with the columns line, column, value "
+    "and reason.",
     {"line": "17", "column": "Mobile", "value": "555-01", "reason": "This is not a phone number."},
 )
 """``responses`` of a route that lists the lines of a file that could not be read."""
 
 
 async def wants_csv(request: Request) -> bool:
-    """Return True if ``Accept`` prefers CSV to JSON; JSON is the default."""
+    """Return True if the header ``Accept`` prefers CSV to JSON."""
     accept = ",".join(request.headers.getlist("accept"))
     return preference(accept, CSV) > preference(accept, JSON)
 
 
 def preference(accept: str, media_type: str) -> float:
-    """Return the quality that an ``Accept`` header gives a media type (RFC 9110, 12.5.1).
+    """Return the quality value of a media type in an ``Accept`` header (RFC 9110, 12.5.1).
 
-    The most specific matching range decides. The result is from 0 to 1; 0 if no range matches.
-    werkzeug's ``MIMEAccept`` is not used: it refuses ``text/csv;charset=utf-8``, which clients
-    send.
+    The result is from 0 (not accepted) to 1. The most specific range that matches decides. This
+    function replaces werkzeug's ``MIMEAccept``, which does not match ``text/csv;charset=utf-8``;
+    some clients send that.
     """
     kind = media_type.partition("/")[0]
     found: dict[str, float] = {}
@@ -69,7 +81,7 @@ WantsCsv = Annotated[bool, Depends(wants_csv)]
 
 
 def csv_answer(rows: AsyncIterator[bytes], *, name: str) -> StreamingResponse:
-    """Answer with a stream of CSV that browsers save as ``name.csv``."""
+    """Return a streaming response of CSV rows, which browsers save as the file ``name.csv``."""
     return StreamingResponse(
         rows,
         media_type="text/csv; charset=utf-8",

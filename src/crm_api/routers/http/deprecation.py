@@ -1,7 +1,8 @@
-"""Deprecated operations: marked at the route, shown in the document and in every answer.
+"""Mark operations as deprecated, in the OpenAPI document and in the headers of their responses.
 
-``Deprecation`` (RFC 9745) is the day of deprecation, ``Sunset`` (RFC 8594) the first day on which
-the operation may be removed, and ``Link`` its replacement. Mark an operation at its route::
+The header ``Deprecation`` (RFC 9745) contains the day of the deprecation. ``Sunset`` (RFC 8594)
+contains the first day on which the operation may be removed. ``Link`` contains the path that
+replaces it. To deprecate an operation, write at its route::
 
     @router.get("/v1/old", **deprecated(since=..., sunset=..., instead="/v1/new"))
 """
@@ -18,18 +19,18 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 AT_LEAST = timedelta(days=180)
-"""How long a deprecated operation must work: integrators check their code twice a year."""
+"""Shortest time from the deprecation to the removal; integrators check their code twice a year."""
 SINCE, SUNSET, INSTEAD = "x-deprecated-since", "x-sunset", "x-use-instead"
-"""Members of an operation in the document, beside ``deprecated: true``."""
+"""Names of the extra fields of a deprecated operation in the OpenAPI document."""
 
 
 def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
-    """Return the keyword arguments for the declaration of a deprecated route.
+    """Return the keyword arguments with which a route is declared as deprecated.
 
     Args:
-        since: The day of the release that deprecates it.
-        sunset: The first day on which it may be removed.
-        instead: The path that replaces it, as in the document.
+        since: The day of the release that deprecates the route.
+        sunset: The first day on which the route may be removed.
+        instead: The path of the route that replaces it, as in the OpenAPI document.
 
     Raises:
         ValueError: ``sunset`` is less than ``AT_LEAST`` after ``since``.
@@ -41,7 +42,7 @@ def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
 
 
 def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
-    """Add the headers to the answers of deprecated operations. Do nothing if there are none."""
+    """Add the middleware that sets the headers, if at least one of the routes is deprecated."""
     marked = [
         Marked(pattern=route.path_regex, methods=frozenset(route.methods or ()), headers=headers)
         for route in routes
@@ -53,7 +54,13 @@ def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """A deprecated operation, and the headers of its answers."""
+    """A deprecated operation.
+
+    Attributes:
+        pattern: Matches the paths of the operation.
+        methods: HTTP methods of the operation.
+        headers: The headers to add to each response.
+    """
 
     pattern: re.Pattern[str]
     methods: frozenset[str]
@@ -61,14 +68,17 @@ class Marked:
 
 
 class DeprecationMiddleware:
-    """Plain ASGI, so that error answers get the headers too."""
+    """ASGI middleware that adds the headers to all responses of deprecated operations.
+
+    It also covers error responses.
+    """
 
     def __init__(self, app: ASGIApp, marked: list[Marked]) -> None:
         self.app = app
         self._marked = marked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and add the headers to its answer."""
+        """Pass the request on; if its operation is deprecated, add the headers to the response."""
         headers = self._headers_of(scope) if scope["type"] == "http" else []
 
         async def send_with_headers(message: Message) -> None:

@@ -1,7 +1,7 @@
-"""Dependencies of the routes: unit of work, caller, page, application state.
+"""FastAPI dependencies of the routes: unit of work, caller, page of a list, application state.
 
-All of them are ``async def``. FastAPI runs other dependencies in a thread, and starting the thread
-takes longer than the dependency itself.
+All of them are ``async def``, because FastAPI runs other dependencies in a thread, which takes
+longer than the work of the dependency.
 """
 
 import re
@@ -43,13 +43,22 @@ from crm_api.routers.http.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
 from crm_api.routers.http.request_outcome import HANDLED, Handled
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""The path parameters that the audit log may store. Its entries are never deleted, so it must not
-get free text, which may be personal data."""
+"""Matches the path parameters that the audit log may store: only ids. Free text may be personal
+data, and entries of the audit log cannot be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppState:
-    """Objects that live as long as the web process."""
+    """Objects that exist from the start to the end of the web process.
+
+    Attributes:
+        new_uow: Returns a new unit of work on the primary database.
+        secret: The root secret of the service.
+        provider: Client for the provider's API.
+        rules: The legal rules that apply.
+        replica: The replica for lists and statistics; None if none is set.
+        passwords: Hashes and checks the passwords of users.
+    """
 
     settings: Settings
     new_uow: UnitOfWorkFactory
@@ -60,18 +69,20 @@ class AppState:
     passwords: PasswordHasher = field(default_factory=PasswordHasher)
 
     def new_list_uow(self) -> UnitOfWork:
-        """Make a unit of work for lists and statistics, on the replica if there is one."""
+        """Return a unit of work for lists and statistics; on the replica if one is set."""
         return self.new_uow() if self.replica is None else self.replica.new_uow()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """The caller, an API key or a user, with the caller's scopes.
+    """The authenticated caller of a request: an API key or a user.
 
     Attributes:
-        id: The id of the key or the user.
-        name: The name in the audit log and the consent history.
-        user: None for an API key.
+        id: The id of the API key or of the user.
+        name: The name of the API key, or the e-mail address of the user. The audit log and the
+            consent history store it.
+        scopes: The scopes of the API key, or those of the user's role.
+        user: The user; None if the caller is an API key.
     """
 
     id: str
@@ -85,10 +96,10 @@ class Caller:
 
     @property
     def user_id(self) -> UUID:
-        """The user's id.
+        """The id of the user who calls.
 
         Raises:
-            UserNeededError: The caller is an API key.
+            UserNeededError: The caller is an API key, not a user.
         """
         if self.user is None:
             raise UserNeededError
@@ -97,14 +108,19 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class PageParams:
-    """The page of a list that the caller wants."""
+    """The page of a list that the caller requests.
+
+    Attributes:
+        limit: The largest number of items on the page.
+        cursor: The ``next_cursor`` of the previous page; None for the first page.
+    """
 
     limit: int
     cursor: str | None
 
 
 async def app_state(request: Request) -> AppState:
-    """Return the state of the application."""
+    """Return the objects that exist as long as the web process."""
     state: AppState = request.app.state.crm
     return state
 
@@ -113,10 +129,10 @@ State = Annotated[AppState, Depends(app_state)]
 
 
 async def new_uow(request: Request, state: State) -> UnitOfWork:
-    """Make a unit of work that the route opens.
+    """Return the unit of work of a request; the route opens it.
 
-    For a request that changes something, it is the unit of the ``Exchange``, so that the answer is
-    stored in the same transaction as the change (``preconditions``).
+    For a request that changes data, this is the unit of work of its ``Exchange``. It commits the
+    change together with the stored response (see ``preconditions``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()
@@ -126,7 +142,7 @@ async def new_uow(request: Request, state: State) -> UnitOfWork:
 
 
 def _origin(request: Request) -> RequestOrigin | None:
-    """Return the origin for the audit log, completed with the route of the request."""
+    """Return the request's origin for the audit log, with its route filled in; None for a read."""
     origin: RequestOrigin | None = request.scope.get(ORIGIN)
     if origin is not None:
         route: APIRoute = request.scope["route"]
@@ -142,7 +158,7 @@ Uow = Annotated[UnitOfWork, Depends(new_uow)]
 
 
 async def new_list_uow(state: State) -> UnitOfWork:
-    """Make a unit of work for lists; its data may be a few seconds old."""
+    """Return a unit of work for lists and statistics; on a replica, its data is seconds old."""
     return state.new_list_uow()
 
 
@@ -150,15 +166,21 @@ ListUow = Annotated[UnitOfWork, Depends(new_list_uow)]
 
 
 CALLER = "crm.caller"
-"""The key in the ASGI scope."""
+"""Key in the ASGI scope under which the result of the look-up of the caller is stored."""
 IDENTIFIED_SECONDS = 1.0
-"""How long one request uses the result of the look-up again. A body may take minutes to arrive, and
-a key that is revoked in that time must be refused."""
+"""How long a request may use a stored look-up of its caller. The body of a request can take minutes
+to arrive, and a key that is revoked during that time must be refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identified:
-    """The result of a look-up: the caller or the error, and its time (monotonic seconds)."""
+    """The result of looking up the caller of a request.
+
+    Attributes:
+        caller: The caller; None if the credentials were refused.
+        error: The reason of the refusal; None if there is a caller.
+        at: When the look-up began, in seconds of the monotonic clock.
+    """
 
     caller: Caller | None
     error: UnauthenticatedError | None
@@ -166,25 +188,28 @@ class Identified:
 
 
 async def identify(scope: AsgiScope) -> Caller:
-    """Return the caller. The rate limit and the route share one look-up.
+    """Return the caller of a request, from its API key or access token.
+
+    The rate limit and the route both call this. The second call uses the stored result of the
+    first if it is at most ``IDENTIFIED_SECONDS`` old.
 
     Raises:
-        MissingCredentialsError: No bearer token was sent.
-        InvalidCredentialsError: The key is unknown.
-        ApiKeyRevokedError: The key was revoked.
-        ApiKeyExpiredError: The key has expired.
-        SessionOverError: The access token is unknown, too old, or its session has ended.
+        MissingCredentialsError: The request has no bearer token.
+        InvalidCredentialsError: The API key does not exist.
+        ApiKeyRevokedError: The API key was revoked.
+        ApiKeyExpiredError: The API key has expired.
+        SessionOverError: The access token does not exist or has expired, or its session has ended.
     """
     known: Identified | None = scope.get(CALLER)
     if known is None or time.monotonic() - known.at > IDENTIFIED_SECONDS:
         known = scope[CALLER] = await look_up(scope)
     if known.caller is None:
-        raise known.error or MissingCredentialsError("Send an API key.")
+        raise known.error or MissingCredentialsError("The request has no API key. Send one.")
     return known.caller
 
 
 async def look_up(scope: AsgiScope) -> Identified:
-    """Look up the caller now, without the stored result of this request."""
+    """Look up the caller in the database, even if the request has a stored result."""
     at = time.monotonic()  # before the statement, so that the result is never older than ``at``
     try:
         return Identified(caller=await _find(scope), error=None, at=at)
@@ -196,7 +221,8 @@ async def _find(scope: AsgiScope) -> Caller:
     token = bearer_token(scope)
     if token is None:
         raise MissingCredentialsError(
-            "Send an API key or an access token as `Authorization: Bearer <it>`."
+            "The request has no credentials. Send an API key or an access token in the header "
+            "`Authorization: Bearer <key or token>`."
         )
     now = clock.wall_now()  # credentials expire by real time, not by the sandbox clock
     reads: HotReads = scope["app"].state.hot_reads
@@ -207,10 +233,10 @@ async def _find(scope: AsgiScope) -> Caller:
 
 
 async def authenticate(request: Request) -> Caller:
-    """Return the caller, and record it for the log, the audit log and the key's last use.
+    """Return the caller; store its id for the log line, the audit log and the key's last use.
 
     Raises:
-        UnauthenticatedError: As listed at ``identify``.
+        UnauthenticatedError: One of the errors of ``identify``.
     """
     caller = await identify(request.scope)
     if caller.user is None:
@@ -229,7 +255,7 @@ async def authenticate(request: Request) -> Caller:
 
 
 AnyCaller = Annotated[Caller, Depends(authenticate)]
-"""Any authenticated caller, with any scopes."""
+"""Dependency: an authenticated caller, whatever its scopes are."""
 
 
 def _user(user: AuthenticatedUser) -> Caller:
@@ -239,10 +265,10 @@ def _user(user: AuthenticatedUser) -> Caller:
 
 
 async def signed_in(caller: AnyCaller) -> Caller:
-    """Return the caller if it is a user.
+    """Return the caller, which must be a user.
 
     Raises:
-        UserNeededError: The caller is an API key.
+        UserNeededError: The caller is an API key, not a user.
     """
     if caller.user is None:
         raise UserNeededError
@@ -253,56 +279,65 @@ SignedIn = Annotated[Caller, Depends(signed_in)]
 
 
 class Needs:
-    """A dependency that returns the caller if it has this scope."""
+    """FastAPI dependency that returns the caller and requires that it has a scope."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
     async def __call__(self, caller: AnyCaller) -> Caller:
-        """Return the caller.
+        """Return the caller if it has the scope.
 
         Raises:
-            MissingScopeError: The caller does not have the scope.
+            MissingScopeError: The caller has neither the scope nor ``admin``.
         """
         if not caller.may(self.scope):
             raise MissingScopeError(
-                f"This operation needs the scope {self.scope}. Use a key or a user that has it.",
+                f"This operation needs the scope {self.scope}, which the caller does not have. Use "
+                "an API key or a user with this scope.",
                 required_scope=self.scope.value,
             )
         return caller
 
 
 def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
-    """Require a caller with this scope."""
+    """Return the dependency that requires a caller with this scope."""
     return Depends(Needs(scope))
 
 
 async def page_params(
-    limit: Annotated[int, Query(ge=1, le=200, description="Items per page.")] = 50,
+    limit: Annotated[
+        int, Query(ge=1, le=200, description="The largest number of items on a page.")
+    ] = 50,
     cursor: Annotated[
         str | None,
         Query(
-            description="The `next_cursor` of the previous page.",
+            description="The value of `next_cursor` in the previous page. Leave it out to get the "
+            "first page.",
             examples=["WyIyMDI2LTExLTI0VDE2OjIwOjAwWiIsIjAxYTEiXQ"],
         ),
     ] = None,
 ) -> PageParams:
-    """Read the paging parameters that every list takes."""
+    """Return the values of the query parameters ``limit`` and ``cursor``."""
     return PageParams(limit=limit, cursor=cursor)
 
 
 Paging = Annotated[PageParams, Depends(page_params)]
-IN_STATUS = Query(description="Only items in this status.")
+IN_STATUS = Query(description="Return only items with this status.")
 
 Step = Annotated[
     int,
-    Query(ge=0, le=20, description="The step: 0 is the first message, then the follow-ups."),
+    Query(
+        ge=0,
+        le=20,
+        description="The step of the campaign: 0 is the first message, 1 the first follow-up, and "
+        "so on.",
+    ),
 ]
-"""The step of a campaign: the first message or a follow-up."""
+"""Query parameter: the step of a campaign, which is the first message or a follow-up."""
 
 
 async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
-    """Return the sender of mails to users, from the settings."""
+    """Return the object that mails links to users, with the company's name and this API's URLs."""
     business = await business_of(uow, state)
     return UserMailSender(
         name=business.name or "crm-api",
@@ -312,10 +347,13 @@ async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
 
 
 async def business_of(uow: UnitOfWork, state: AppState) -> Business:
-    """Return the sending company, from the environment and the company's settings."""
+    """Return name and contact of the company that sends the messages.
+
+    They come from the settings in the database, completed by environment variables.
+    """
     return await company.read_business(uow, configured=configured_business(state))
 
 
 def configured_business(state: AppState) -> Business:
-    """Return the sending company as far as the environment sets it."""
+    """Return name and contact of the company from the environment variables; each may be None."""
     return Business(name=state.settings.business_name, contact=state.settings.business_contact)

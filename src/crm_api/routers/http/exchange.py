@@ -1,10 +1,10 @@
-"""A request that changes something, and the one transaction for its change and its answer.
+"""Commit the change of a request in one transaction with its stored response and audit entry.
 
-A route commits at the end of its block, before the answer is made. Three things need the answer in
-the same transaction: an ``Idempotency-Key`` stores it, ``If-Match`` depends on the version that the
-caller has seen, and the audit log records both. So ``preconditions`` puts an exchange into the
-request's scope. The route then uses the unit of work of the exchange, which commits after the
-answer is complete.
+A route would normally commit at the end of its ``async with uow:`` block, before its response
+exists. But the same transaction must also store the response for the ``Idempotency-Key``, check
+``If-Match`` before the change, and write the audit entry, which contains the response's status.
+Therefore ``preconditions`` puts an ``Exchange`` into the ASGI scope. The route uses the unit of
+work of the exchange, which commits only when the response is complete.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from crm_api.platform import clock
 from crm_api.platform.database import HeldUnitOfWork, UnitOfWork, UnitOfWorkFactory
 
 EXCHANGE = "crm.exchange"
-"""The key in the ASGI scope."""
+"""Key in the ASGI scope under which the ``Exchange`` is stored."""
 ORIGIN = "crm.origin"
-"""The key in the ASGI scope of a request that changes something."""
+"""Key in the ASGI scope of the ``RequestOrigin``; only requests that change data have one."""
 CHANGING = frozenset({"POST", "PATCH", "DELETE"})
 _MAKING = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
 
@@ -32,7 +32,7 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:path, 2))"
 
 
 class AnsweredBeforeError(Exception):
-    """The request was answered before; ``answer`` is the stored answer."""
+    """An earlier request had the same idempotency key; ``answer`` is its stored response."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__("answered before")
@@ -41,12 +41,14 @@ class AnsweredBeforeError(Exception):
 
 @dataclass(kw_only=True)
 class Exchange:
-    """A request in progress.
+    """A request that changes data, while it is handled.
 
     Attributes:
-        path: The resource that it changes; None for a POST.
-        target: Method, path and query, as received.
-        key: Its ``Idempotency-Key``; None if it has none.
+        new_uow: Returns a new unit of work.
+        path: Path of the resource to change or delete; None for a POST.
+        target: Method, path and query string of the request, as received.
+        key: The ``Idempotency-Key`` of the request; None if it has none.
+        secret: The root secret, which encrypts the stored response.
         caller: The id of the caller; empty until the caller is authenticated.
     """
 
@@ -60,18 +62,20 @@ class Exchange:
     _uow: HeldUnitOfWork | None = None
 
     def unit_of_work(self) -> HeldUnitOfWork:
-        """Return the unit of work of this request; always the same one."""
+        """Return the unit of work of this request; each call returns the same object."""
         if self._uow is None:
             self._uow = self.new_uow().held(self._begin)
         return self._uow
 
     async def _begin(self, uow: UnitOfWork) -> None:
-        """Claim the idempotency key of a POST, or lock the resource of a PATCH or DELETE.
+        """At the beginning of the transaction, lock the resource or claim the idempotency key.
+
+        A PATCH or DELETE locks its path. A POST claims its ``Idempotency-Key``, if it has one.
 
         Raises:
-            AnsweredBeforeError: A request with this key was answered before.
-            KeyReusedError: The key was sent with a different request.
-            KeyInUseError: The first request with this key is still in progress.
+            AnsweredBeforeError: An earlier request with this key has a stored response.
+            KeyReusedError: An earlier, different request had this key.
+            KeyInUseError: The first request with this key is still being handled.
         """
         if self.path is not None:
             await uow.session.execute(_ONE_AT_A_TIME, {"path": self.path})
@@ -82,12 +86,12 @@ class Exchange:
             raise AnsweredBeforeError(answer)
 
     def hashed(self, receive: Receive, *, boundary: bytes = b"") -> Receive:
-        """Return a ``receive`` that also adds the body to the fingerprint of the request.
+        """Wrap ``receive`` so that each part of the body is added to the request's fingerprint.
 
         Args:
-            receive: The source of the body.
-            boundary: The boundary of a multipart form; empty for other bodies. Clients choose a
-                new one for each request, so it is not part of the fingerprint.
+            receive: The function that delivers the body.
+            boundary: The boundary of a multipart form; empty for other bodies. It is left out of
+                the fingerprint, because clients choose a new boundary for each request.
         """
         rest = b""
 
@@ -99,7 +103,7 @@ class Exchange:
                 if boundary
                 else (message.get("body", b""))
             )
-            # A boundary may be split across two messages.
+            # A boundary may be split across two messages, so the end waits for the next message.
             held = len(boundary) - 1 if boundary and message.get("more_body", False) else 0
             rest = whole[len(whole) - held :] if held else b""
             self._digest.update(whole[: len(whole) - held] if held else whole)
@@ -108,10 +112,10 @@ class Exchange:
         return read
 
     async def settle(self, answer: Answer) -> None:
-        """Commit the change together with its answer; roll back if the answer is a failure."""
+        """Store response and audit entry, and commit; roll back if the response is an error."""
         if self._uow is None or not self._uow.is_open:
-            return  # no transaction was opened, or a failure has already rolled it back
-        if answer.status >= 400:  # noqa: PLR2004 - the first status of a failure
+            return  # the route opened no transaction, or an exception has already rolled it back
+        if answer.status >= 400:  # noqa: PLR2004 - the lowest status of an error
             await self._uow.abandon()
             return
         if self.key is not None:
@@ -122,7 +126,7 @@ class Exchange:
         await self._uow.commit()
 
     async def abandon(self) -> None:
-        """Roll back everything that is not committed."""
+        """Roll back the transaction if it is still open."""
         if self._uow is not None:
             await self._uow.abandon()
 
@@ -132,7 +136,7 @@ class Exchange:
 
 
 def _made_id(answer: Answer) -> str | None:
-    """Return the id of the thing that a request created; None if it created nothing."""
+    """Return the ``id`` in the response to a request that created something; None for others."""
     if answer.status not in _MAKING:
         return None
     try:

@@ -1,4 +1,8 @@
-"""The outer middlewares of every request: id and log line; HEAD, OPTIONS and security headers."""
+"""The two outermost middlewares.
+
+``RequestMiddleware`` gives each request an id and a log line. ``MethodsMiddleware`` answers HEAD
+and OPTIONS and adds security headers.
+"""
 
 import re
 from http import HTTPStatus
@@ -18,17 +22,20 @@ from crm_api.routers.http.request_outcome import HANDLED, Handled, header, route
 
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-"""Ids from the caller that are used: short, and with no characters that could forge a log line."""
+"""Request ids of callers that are accepted; other characters could forge log lines."""
 
 
 class RequestMiddleware:
-    """Plain ASGI, because it must cost almost nothing on the webhook path."""
+    """ASGI middleware that gives each request an id, one log line and one trace span.
+
+    It uses plain ASGI, because it must add almost no time to the receipt of webhooks.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with an id, and answer for any exception that it raises."""
+        """Pass the request on with an id; turn an exception into an error response with this id."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -54,7 +61,7 @@ class RequestMiddleware:
                 credentials.refuse_in_address(scope)
                 await self.app(scope, receive, send_with_id)
             except Exception as error:
-                # Answer here: the framework's own answer would not have the request id.
+                # Respond here, because the framework's own response would lack the request id.
                 if handled.status is not None:
                     handled.is_broken = True
                     raise
@@ -72,21 +79,24 @@ SECURITY = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
-"""An answer of an API is not a web page: browsers must not frame it, guess its type, or send its
-address to another site."""
+"""Headers of every response. Browsers must not guess the type of a response, show it in a frame, or
+send its URL to another site."""
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
-"""Sent only if clients reach the service by TLS. One year, in seconds."""
+"""Header that makes browsers use only TLS for one year; sent only if the service has TLS."""
 
 
 class MethodsMiddleware:
-    """Plain ASGI; must be outside every middleware that reads the method."""
+    """ASGI middleware that answers HEAD and OPTIONS requests and adds security headers.
+
+    It must be outside of every middleware that reads the method, because it replaces HEAD by GET.
+    """
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
         self.app = app
         self._extra = [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer HEAD like GET without the body, and OPTIONS with the allowed methods."""
+        """Answer HEAD as GET without its body, and OPTIONS with the methods of the path."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,6 +1,6 @@
-"""The methods of each path, with the media types of their requests and answers.
+"""Know the methods of each path, and the media types of their request and response bodies.
 
-Read from the routes and not from the OpenAPI document, which takes seconds to build.
+They are read from the routes, because building the OpenAPI document would take seconds.
 """
 
 import re
@@ -25,9 +25,9 @@ class Operation:
     """One method of a path.
 
     Attributes:
-        takes: Media types of its request; empty if it takes no body.
-        gives: Media types of its successful answer; empty if that has no body, or if only the
-            route knows them.
+        takes: Media types of the request body; empty if the method accepts no body.
+        gives: Media types of the successful response; empty if the response has no body, or if its
+            type is known only when the route runs.
     """
 
     takes: frozenset[str]
@@ -36,7 +36,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class _RoutePaths:
-    """The operations of one route, at all paths that match its pattern."""
+    """The operations of one route, by method, for all paths that match the pattern."""
 
     pattern: re.Pattern[str]
     operations: dict[str, Operation]
@@ -44,12 +44,12 @@ class _RoutePaths:
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """Every path of the API.
+    """All paths of the API.
 
     Attributes:
         routes: All routes.
-        without_json_answer: Routes with an answer that is never JSON.
-        without_json_body: Routes that accept a body, but not JSON.
+        without_json_answer: The few routes that never respond with JSON.
+        without_json_body: The few routes that accept a body but not JSON.
     """
 
     routes: tuple[_RoutePaths, ...]
@@ -57,19 +57,19 @@ class Paths:
     without_json_body: tuple[_RoutePaths, ...]
 
     def at(self, path: str) -> dict[str, Operation]:
-        """Return the operations of a path, by method; empty if there is no such path."""
+        """Return the operations of a path, by method; empty if the path does not exist."""
         return _found(self.routes, path)
 
     def giving_no_json(self, path: str) -> dict[str, Operation]:
-        """Return the operations of a path that answer without JSON; searches few routes."""
+        """Return the operations of a path that never respond with JSON; faster than ``at``."""
         return _found(self.without_json_answer, path)
 
     def taking_no_json(self, path: str) -> dict[str, Operation]:
-        """Return the operations of a path that accept no JSON body; searches few routes."""
+        """Return the operations of a path that accept a body but not JSON; faster than ``at``."""
         return _found(self.without_json_body, path)
 
     def allowed(self, path: str) -> list[str]:
-        """Return the methods of a path, sorted; empty if there is no such path."""
+        """Return the sorted methods of a path, with HEAD and OPTIONS; empty for an unknown path."""
         found = set(self.at(path))
         if "GET" in found:
             found.add("HEAD")
@@ -77,13 +77,13 @@ class Paths:
 
 
 def paths_of(state: State) -> Paths:
-    """Return the paths from the state of the application."""
+    """Return the paths that the start of the application has stored in its state."""
     paths: Paths = state.paths
     return paths
 
 
 def read_paths(routes: Iterable[APIRoute]) -> Paths:
-    """Read the paths of all routes."""
+    """Read paths, methods and media types from the routes."""
     found = tuple(_paths_of_route(route) for route in routes)
     return Paths(
         routes=found,
@@ -135,7 +135,7 @@ def _given(route: APIRoute) -> Iterable[str]:
 
 
 def _pattern(route: APIRoute) -> re.Pattern[str]:
-    """Return a pattern for the paths of a route; at the place of an id it matches only a UUID."""
+    """Return the pattern for the paths of a route; an id in the path matches only a UUID."""
     ids = {
         field.alias for field in route.dependant.path_params if field.field_info.annotation is UUID
     }

@@ -1,4 +1,4 @@
-"""Names of HTTP statuses that are the same in every version of Python."""
+"""Reason phrases of HTTP statuses that do not depend on the version of Python."""
 
 from http import HTTPStatus
 
@@ -8,10 +8,10 @@ _SINCE_PYTHON_3_13 = {
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "Range Not Satisfiable",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
 }
-"""Earlier versions of Python have the names from before RFC 9110. Problem codes and names in the
-OpenAPI document are made of these names, so they must not depend on the interpreter."""
+"""The phrases of RFC 9110. Python before 3.13 has older ones. Error codes and names in the OpenAPI
+document contain these phrases, so they must not depend on the version of Python."""
 
 
 def phrase_of(status: HTTPStatus) -> str:
-    """Return the reason phrase of RFC 9110."""
+    """Return the reason phrase of a status as in RFC 9110, such as ``Not Found``."""
     return _SINCE_PYTHON_3_13.get(status, status.phrase)

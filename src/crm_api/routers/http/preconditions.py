@@ -1,10 +1,10 @@
-"""Idempotency keys, ETags and the audit entry of every change.
+"""Handle the headers ``Idempotency-Key``, ``ETag``, ``If-Match`` and ``If-None-Match``.
 
-``Idempotency-Key`` on a POST: the answer is stored in the transaction of the change, and sent again
-to a caller that repeats the request within a day. ``ETag`` on the answer to a GET or PATCH:
-``If-None-Match`` saves sending the body, and ``If-Match`` on a PATCH or DELETE refuses the change
-if the resource has changed since. Every change writes an entry to the audit log in the same
-transaction.
+- A POST with an ``Idempotency-Key`` stores its response in the transaction of the change. If the
+  caller repeats the request within a day, it gets the stored response.
+- A GET or PATCH returns an ``ETag``. A GET with ``If-None-Match`` gets 304 without a body if the
+  ETag is still current. A PATCH or DELETE with ``If-Match`` gets 412 if it is not.
+- Every change also writes an entry to the audit log in the same transaction.
 """
 
 import re
@@ -29,7 +29,7 @@ KEY = b"idempotency-key"
 REPLAYED = (b"idempotent-replayed", b"true")
 RESOURCES = "/v1/"
 SIGN_IN = "/v1/auth/"
-"""Excluded: each sign-in is a new one, and its tokens must not be stored."""
+"""Paths without idempotency keys and ETags, because responses with tokens must not be stored."""
 CHANGES = frozenset({"PATCH", "DELETE"})
 TAG_BYTES = 16
 _NOT_FOR_A_READ = frozenset(
@@ -38,26 +38,27 @@ _NOT_FOR_A_READ = frozenset(
 
 
 class ChangedSinceError(PreconditionFailedError):
-    """The resource has changed since the caller read it."""
+    """The resource has changed since the caller read the ETag in ``If-Match``."""
 
     code = "changed_since"
     title = "Changed since it was read"
 
     def __init__(self) -> None:
         super().__init__(
-            "The resource has changed since you read this ETag. Read it again, check what changed, "
-            "and repeat your change with the new ETag in If-Match."
+            "The resource has changed since you read the ETag in If-Match, so your change was not "
+            "made. Read the resource again, check what has changed, and repeat your change with "
+            "the new ETag."
         )
 
 
 class PreconditionMiddleware:
-    """Plain ASGI; requests outside ``/v1/`` pass unchanged."""
+    """ASGI middleware that handles ETags and idempotency keys of requests to ``/v1/``."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with the rules of its method, or send its stored answer."""
+        """Handle the request by the rules of its method; pass other paths on unchanged."""
         path = scope.get("path", "")
         if scope["type"] != "http" or not path.startswith(RESOURCES) or path.startswith(SIGN_IN):
             await self.app(scope, receive, send)
@@ -71,7 +72,7 @@ class PreconditionMiddleware:
             await self.app(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add an ETag to the answer; send 304 without a body if the caller has that version."""
+        """Add an ETag to a JSON response; send 304 instead if ``If-None-Match`` contains it."""
         known = _header(scope, b"if-none-match")
         waiting: Message | None = None
 
@@ -90,7 +91,7 @@ class PreconditionMiddleware:
         await self.app(scope, receive, send_tagged)
 
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run a change and store its answer in one transaction."""
+        """Run the request and store its response in one transaction, then send the response."""
         request = Request(scope)
         exchange: Exchange | None = None
         is_replayed = False
@@ -120,9 +121,9 @@ class PreconditionMiddleware:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _stale(self, scope: Scope, exchange: Exchange) -> Answer | None:
-        """Return a refusal if the resource does not match ``If-Match``; None if it does.
+        """Return an error response if the resource does not match ``If-Match``, else None.
 
-        Reads the current version through the GET route of the path, in the transaction of the
+        It reads the current version with the GET route of the same path, in the transaction of the
         change.
         """
         seen = _header(scope, b"if-match")
@@ -132,13 +133,13 @@ class PreconditionMiddleware:
         reading = {**scope, "method": "GET", "query_string": b"", "headers": headers}
         now = await self._call(reading, _nothing, exchange)
         if now.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            return None  # the path has no GET, so the caller cannot have an ETag of it
+            return None  # the path has no GET, so the caller cannot have an ETag
         if now.status != HTTPStatus.OK:
             return now
         return None if _matches(seen, etag(now.body)) else await _precondition_failed(scope)
 
     async def _call(self, scope: Scope, receive: Receive, exchange: Exchange) -> Answer:
-        """Run the application and collect its whole answer."""
+        """Run the route and return its complete response instead of sending it."""
         start: Message = {}
         body = bytearray()
 
@@ -162,15 +163,15 @@ class PreconditionMiddleware:
 
 
 def etag(body: bytes) -> str:
-    """Return the strong ETag of an answer body."""
+    """Return the strong ETag of a response body: a hash of its bytes, in quotes."""
     return f'"{blake2b(body, digest_size=TAG_BYTES).hexdigest()}"'
 
 
 def _exchange(scope: Scope) -> Exchange:
-    """Begin the exchange of a request that changes something.
+    """Return the exchange of a request that changes data.
 
     Raises:
-        InvalidKeyError: The value of its Idempotency-Key is invalid.
+        InvalidKeyError: The value of the header Idempotency-Key is invalid.
     """
     key = _header(scope, KEY) if scope["method"] == "POST" else None
     state: AppState = scope["app"].state.crm
@@ -207,7 +208,7 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
 
 
 def _boundary(scope: Scope) -> bytes:
-    """Return the boundary of a multipart form; empty for any other body."""
+    """Return the boundary of a multipart form from its ``Content-Type``; empty for other bodies."""
     kind, options = parse_options_header(_header(scope, b"content-type"))
     return options.get(b"boundary", b"") if kind == b"multipart/form-data" else b""
 
@@ -222,7 +223,7 @@ def _is_plain_json(start: Message) -> bool:
 
 
 def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, Message]:
-    """Add the ETag to an answer; make it a 304 without a body if ``known`` names the ETag."""
+    """Add the ETag to a response; make it a 304 without a body if ``known`` contains the ETag."""
     tag = etag(body.get("body", b""))
     headers = [*start["headers"], (b"etag", tag.encode())]
     if known is None or not _matches(known, tag):
@@ -235,7 +236,7 @@ def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, 
 
 
 def _matches(condition: str, tag: str) -> bool:
-    """Return True if a list of ETags contains this one or ``*``; weak marks are ignored."""
+    """Return True if a header's list of ETags contains ``tag`` or ``*``; ``W/`` is ignored."""
     named = [one.strip().removeprefix("W/") for one in condition.split(",")]
     return "*" in named or tag in named
 
@@ -244,18 +245,23 @@ _ONE_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 
 
 class UnsatisfiableRangeError(ValueError):
-    """No byte of the file is in the range."""
+    """The requested range contains no byte of the file."""
 
 
 def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
-    """Return the first byte and the one after the last; None for the whole file.
+    """Read a ``Range`` header; return the first byte and the byte after the last.
 
-    A header with several ranges, or one that cannot be read, means the whole file: a server may
-    ignore any range (RFC 9110, 14.2). werkzeug's ``parse_range_header`` is not used: it refuses the
-    last 1,000 bytes of a file that has fewer, and reads "the last 0 bytes" as the whole file.
+    None means the whole file. That is also the result for several ranges and for an invalid header,
+    because a server may ignore ranges (RFC 9110, 14.2). werkzeug's ``parse_range_header`` does not
+    fit. It refuses the last 1,000 bytes of a shorter file, and it reads the last 0 bytes as the
+    whole file.
+
+    Args:
+        header: The value of the header; None if the request does not have it.
+        size: Size of the file in bytes.
 
     Raises:
-        UnsatisfiableRangeError: The range begins after the end of the file.
+        UnsatisfiableRangeError: The range contains no byte of the file.
     """
     found = _ONE_RANGE.fullmatch(header.replace(" ", "")) if header else None
     if found is None:

@@ -1,4 +1,4 @@
-"""Turn every failure into an RFC 9457 problem document; no other module does this."""
+"""Turn every error into an error response: a problem document as in RFC 9457."""
 
 import socket
 from collections.abc import Mapping, Sequence
@@ -54,14 +54,14 @@ STATUS_OF_KIND: dict[type[CrmError], int] = {
 }
 RETRY_AFTER_SECONDS = 5
 UNREACHABLE = (ConnectionError, FileNotFoundError, TimeoutError, socket.gaierror)
-"""Errors of connecting to a server: refused or reset, no socket file, timeout, unknown host."""
+"""Exceptions if a server cannot be reached: refused, no socket file, timeout, unknown host."""
 MEDIA_TYPE = "application/problem+json"
 DEFECT = (
-    "The server failed because of a defect. Report it with the request id (X-Request-ID), "
-    "which finds the log entry."
+    "The server failed because of a defect in its code. Report the defect to the operator, with "
+    "the request id from the header X-Request-ID."
 )
 MOST_FAULTS = 100
-"""Maximum faults in one answer, so that a body of 10,000 wrong items does not get a megabyte."""
+"""Largest number of invalid values that one response lists, so that it stays small."""
 
 
 class UnstorableTextError(InvalidError):
@@ -72,17 +72,21 @@ class UnstorableTextError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "A string contains a NUL character or half of a surrogate pair. Remove that character."
+            "A string in the request contains a NUL character or half of a surrogate pair, which "
+            "cannot be stored. Remove that character."
         )
 
 
 class DatabaseUnavailableError(TransientError):
-    """The database is temporarily unavailable."""
+    """The database of the service is temporarily unavailable."""
 
     code = "database_unavailable"
 
     def __init__(self) -> None:
-        super().__init__("The database is not available now. Try again in a few seconds.")
+        super().__init__(
+            "The database of the service is not available at the moment. Send the request again in "
+            "a few seconds."
+        )
 
 
 def problem(
@@ -95,7 +99,7 @@ def problem(
     extras: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with a problem document."""
+    """Return an error response with a problem document."""
     body = _document(
         request.url.path, status=status, code=code, title=title, detail=detail, extras=extras
     )
@@ -105,7 +109,7 @@ def problem(
 
 
 def document(failure: CrmError, *, path: str) -> dict[str, Any]:
-    """Build the document of a failure that is one of several results in an answer."""
+    """Return the problem document of one failed item, for a response with several results."""
     return _document(
         path,
         status=status_of(failure),
@@ -125,7 +129,7 @@ def _document(
     detail: str,
     extras: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Build the document; ``extras`` are further members and never replace standard ones."""
+    """Return a problem document; ``extras`` adds members but does not replace standard ones."""
     standard = {
         "type": f"urn:crm-api:problem:{code}",
         "title": title,
@@ -138,14 +142,14 @@ def _document(
 
 
 def extras_of(failure: CrmError) -> dict[str, Any]:
-    """Return the further members of a failure's document."""
+    """Return the members of an error's problem document beyond the standard ones."""
     if isinstance(failure, InvalidError):
         return failure.extras | {"errors": [vars(fault) for fault in failure.errors]}
     return dict(failure.extras)
 
 
 def status_of(error: CrmError) -> int:
-    """Return the HTTP status of the error's kind; 500 for an unknown kind."""
+    """Return the HTTP status for the kind of the error; 500 for an unknown kind."""
     for kind, status in STATUS_OF_KIND.items():
         if isinstance(error, kind):
             return status
@@ -153,7 +157,7 @@ def status_of(error: CrmError) -> int:
 
 
 async def on_crm_error(request: Request, error: Exception) -> Response:
-    """Answer an expected failure."""
+    """Return the response to an error of the domain (a ``CrmError``)."""
     failure = cast("CrmError", error)
     status = status_of(failure)
     extras = extras_of(failure)
@@ -189,10 +193,10 @@ _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 
 
 async def _no_such_id(request: Request) -> Response:
-    """Answer 404 for a path with a string that cannot be an id in the place of an id.
+    """Return the response to a path that has something else than a UUID in the place of an id.
 
-    The path may also be that of another route with other methods, such as
-    ``/v1/segments/preview``. Then the answer is 405.
+    The response is 404. It is 405 if the path belongs to another route that does not support the
+    method, such as GET ``/v1/segments/preview``.
     """
     is_known = bool(paths_of(request.app.state).allowed(request.url.path))
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND
@@ -200,7 +204,10 @@ async def _no_such_id(request: Request) -> Response:
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
-    """Answer a request that does not fit its schema, with a pointer to each fault."""
+    """Return the 422 response to a request that does not match its schema.
+
+    It lists the invalid values, each with a JSON pointer.
+    """
     invalid = cast("RequestValidationError", error)
     faults = _errors_of(invalid)
     if any(
@@ -212,14 +219,14 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
         status=422,
         code="validation_failed",
         title="Invalid input",
-        detail=f"The request has {len(invalid.errors())} fault(s). The first is at "
-        f"{faults[0]['pointer']}.",
+        detail=f"The request has {len(invalid.errors())} invalid value(s). The first is at "
+        f"{faults[0]['pointer']}. Correct all of them as `errors` describes.",
         extras={"errors": faults},
     )
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Answer errors of the framework: unknown path, wrong method, unreadable body."""
+    """Return the response to an error of the framework: unknown path, wrong method, bad body."""
     refusal = cast("HTTPException", error)
     status = HTTPStatus(refusal.status_code)
     headers = dict(refusal.headers or {})
@@ -236,26 +243,29 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_database_error(request: Request, error: Exception) -> Response:
-    """Answer 503 if the database is unavailable, 422 for text that it cannot store, else 500."""
+    """Return the response to a database error.
+
+    It is 503 if the database is unavailable, 422 if it cannot store a text, else 500.
+    """
     if is_unstorable_text(error):
         return await on_crm_error(request, UnstorableTextError())
     if not database_is_away(error):
         return await on_bug(request, error)
-    log.warning("database away", route=route_of(request.scope), error=type(error).__name__)
+    log.warning("database unavailable", route=route_of(request.scope), error=type(error).__name__)
     return await on_crm_error(request, DatabaseUnavailableError())
 
 
 _UNDEFINED = {"42P01", "42703"}
-"""SQLSTATEs of a missing table and a missing column."""
+"""SQLSTATE codes for a table or a column that does not exist."""
 
 
 def schema_is_older(error: BaseException) -> bool:
-    """Return True if the failure means that migrations of this release have not run yet."""
+    """Return True if a table or column is missing, so a migration of this release has not run."""
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
 
 
 def database_is_away(error: BaseException) -> bool:
-    """Return True if the failure means that the database is unreachable, starting or stopping."""
+    """Return True if the error means that the database is unreachable, starting or stopping."""
     if isinstance(error, (InterfaceError, PoolTimeoutError, *UNREACHABLE)):
         return True
     if isinstance(error, (asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
@@ -266,12 +276,12 @@ def database_is_away(error: BaseException) -> bool:
         return True
     original = getattr(error, "orig", None)
     state = getattr(original, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
-    # Class 57: operator intervention (shutdown, start-up); 53: out of resources; 08: connection.
+    # SQLSTATE classes: 57 operator intervention (shutdown, start-up), 53 resources, 08 connection.
     return str(state)[:2] in {"57", "53", "08"}
 
 
 def is_unstorable_text(error: BaseException) -> bool:
-    """Return True if a string has a character that PostgreSQL or UTF-8 cannot represent."""
+    """Return True if the error means that PostgreSQL or UTF-8 cannot represent a character."""
     chain: BaseException | None = error
     while chain is not None:
         if isinstance(chain, UnicodeEncodeError):
@@ -283,7 +293,7 @@ def is_unstorable_text(error: BaseException) -> bool:
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
-    """Answer 500 without any internals; the traceback goes to the log."""
+    """Log an unexpected exception with its traceback, and return a 500 response without details."""
     log.error("unhandled error", route=route_of(request.scope), exc_info=error)
     return problem(
         request,
@@ -295,7 +305,7 @@ async def on_bug(request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers of all failures."""
+    """Register the functions of this module as the application's exception handlers."""
     app.add_exception_handler(CrmError, on_crm_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_error)

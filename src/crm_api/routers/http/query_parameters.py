@@ -1,4 +1,4 @@
-"""Query parameters: refuse unknown ones, and read instants."""
+"""Refuse unknown query parameters, and read times from query parameters."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
@@ -20,7 +20,7 @@ LONGEST_NAME = 100
 
 
 class UnknownParameterError(InvalidError):
-    """The query string has a parameter that the operation does not have."""
+    """The query string contains a parameter that the operation does not have."""
 
     code = "unknown_parameter"
     title = "Unknown query parameter"
@@ -44,21 +44,21 @@ async def refuse_unknown_parameters(request: Request) -> None:
     """Refuse a request with a query parameter that its route does not have.
 
     Raises:
-        UnknownParameterError: The request has at least one such parameter.
+        UnknownParameterError: The route does not have at least one of the query parameters.
     """
     if not request.scope["query_string"] or not request.scope["path"].startswith(RESOURCES):
         return
     known = known_parameters(request.scope["route"].dependant)
     unknown = [name for name in request.query_params if name not in known]
-    # With a malformed id the path belongs to another route or to none. The answer must then be 405
-    # or 404, not 422.
+    # A path with an invalid id belongs to another route or to none. Then this check does nothing,
+    # because the response must be 405 or 404, not 422.
     if unknown and request.method in paths_of(request.app.state).allowed(request.scope["path"]):
         shown = [name[:LONGEST_NAME] for name in unknown[:MOST_FAULTS]]
         raise UnknownParameterError(shown, sorted(known))
 
 
 def known_parameters(dependant: Dependant) -> frozenset[str]:
-    """Return the names of the query parameters of a route and its dependencies."""
+    """Return the names of all query parameters of a route, including those of its dependencies."""
     return frozenset(_names(dependant))
 
 
@@ -74,18 +74,18 @@ _INSTANT = TypeAdapter[datetime](RequestInstant)
 
 
 def _read(value: object) -> object:
-    """Read ``2026-11-25`` as a date and everything else as an instant."""
+    """Read a text of ten characters, such as ``2026-11-25``, as a date, and others as a time."""
     if isinstance(value, str) and len(value.strip()) == _DATE_LENGTH:
         day = _DAY.validate_python(value.strip())
-        _INSTANT.validate_python(f"{day.isoformat()}T12:00:00Z")  # the same limits as instants
+        _INSTANT.validate_python(f"{day.isoformat()}T12:00:00Z")  # same limits as for times
         return day
     return _INSTANT.validate_python(value)
 
 
 QueryTime = Annotated[datetime | date, BeforeValidator(_read)]
-"""An instant, or a date, which means midnight in the zone of the parameter ``timezone``.
+"""Query parameter that is a time or a date; a date means midnight in the time zone ``timezone``.
 
-``start_of`` converts it to an instant.
+``start_of`` converts it to a time.
 """
 
 
@@ -93,8 +93,8 @@ async def _zone(
     timezone: Annotated[
         TimeZoneName,
         Query(
-            description="The IANA time zone in which a date without a time begins, such as "
-            "`America/New_York`."
+            description="The IANA time zone for query parameters that are dates without a time, "
+            "such as `America/New_York`. A date begins at midnight in this time zone."
         ),
     ] = "UTC",
 ) -> ZoneInfo:
@@ -102,11 +102,14 @@ async def _zone(
 
 
 QueryZone = Annotated[ZoneInfo, Depends(_zone)]
-"""The time zone in which dates of the query begin."""
+"""Query parameter ``timezone``: the time zone in which dates of other parameters begin."""
 
 
 def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
-    """Return the instant; for a date, its first instant in the zone, even without a midnight."""
+    """Return the time of a query parameter, in UTC if it was a date; None if there is none.
+
+    A date becomes its first instant in the time zone. That also works on days without a midnight.
+    """
     if value is None or isinstance(value, datetime):
         return value
     return datetime.combine(value, time.min, zone).astimezone(UTC)
@@ -115,14 +118,14 @@ def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
 After = Annotated[
     QueryTime | None,
     Query(
-        description="Later than this instant. A date means midnight in `timezone`.",
+        description="Return only items after this time. A date means midnight in `timezone`.",
         examples=["2026-11-01T00:00:00Z"],
     ),
 ]
 Before = Annotated[
     QueryTime | None,
     Query(
-        description="Earlier than this instant (exclusive). A date means midnight in `timezone`.",
+        description="Return only items before this time. A date means midnight in `timezone`.",
         examples=["2026-12-01T00:00:00Z"],
     ),
 ]

@@ -1,7 +1,8 @@
-"""Limit the requests per second of each caller, counted in Redis for all web processes together.
+"""Limit the requests per second of each caller, over all web processes together.
 
-While Redis is unavailable, requests are not counted and not limited: no request may depend on
-Redis. ``RateLimit-Policy`` has the quota and its window, ``RateLimit`` the requests that are left.
+The requests are counted in Redis. While Redis is unavailable, requests are neither counted nor
+limited, so that the API works without Redis. The response header ``RateLimit-Policy`` contains the
+limit and its window. ``RateLimit`` contains the number of requests that the caller may still send.
 
 Source: IETF draft "RateLimit header fields for HTTP", version 10, read 2026-11-26.
 """
@@ -27,27 +28,33 @@ log = structlog.get_logger()
 
 WINDOW_SECONDS = 1
 LIMITED = "/v1/"
-"""The webhook receiver is outside this path and not limited: no event may be lost."""
+"""Only requests below this path are limited. Webhooks of the provider are not, so none is lost."""
 POLICY = "caller"
 AWAY_SECONDS = 5.0
-"""How long Redis is not used after a failure, so that requests do not wait for it."""
+"""How long Redis is not used after an error, so that requests do not wait for its timeout."""
 ANSWER_SECONDS = 0.25
-"""Timeout of Redis. A slower answer would delay every request."""
+"""Timeout of a call to Redis; every request waits for that call."""
 
 
 class TooManyRequestsError(RateLimitedError):
-    """The caller has sent more requests than the rate limit allows."""
+    """The caller has sent more requests in a second than the rate limit allows."""
 
     code = "too_many_requests"
     title = "Too many requests"
     example = Example(
-        "You sent more than 100 requests within 1 s. Wait for that time, then send fewer requests."
+        "You have sent more than 100 requests within 1 s. Wait 1 s, then send the request again."
     )
 
 
 @dataclass(frozen=True)
 class Left:
-    """The requests that a caller has left in this window; negative above the quota."""
+    """How many requests a caller may still send in the current window.
+
+    Attributes:
+        quota: The limit: requests per window.
+        left: The remaining requests; negative if the caller has exceeded the limit.
+        window_seconds: The length of the window in seconds.
+    """
 
     quota: int
     left: int
@@ -55,7 +62,7 @@ class Left:
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers of an answer."""
+        """The response headers ``RateLimit-Policy`` and ``RateLimit``."""
         left = max(self.left, 0)
         return [
             (b"ratelimit-policy", f'"{POLICY}";q={self.quota};w={self.window_seconds}'.encode()),
@@ -64,18 +71,18 @@ class Left:
 
 
 class RequestRate:
-    """Counts requests in Redis.
+    """Counts the requests of each caller in Redis.
 
-    Connections are opened at first use. Call ``close()`` at the end of the application's lifespan.
+    The first request opens a connection. The application's lifespan calls ``close()`` at its end.
     """
 
     def __init__(self, redis_url: str, *, quota: int, window_seconds: int = WINDOW_SECONDS) -> None:
-        """Prepare to count; opens no connection.
+        """Create the counter without opening a connection.
 
         Args:
-            redis_url: The URL from the settings.
-            quota: Requests per caller and window; 0 means no limit.
-            window_seconds: Length of a window. It begins with a caller's first request.
+            redis_url: URL of Redis.
+            quota: The limit: requests per caller and window; 0 sets no limit.
+            window_seconds: Length of a window, which begins with the caller's first request.
         """
         self._quota = quota
         self._window_seconds = window_seconds
@@ -89,30 +96,33 @@ class RequestRate:
         self._away_until = 0.0
 
     async def take(self, caller: str) -> Left | None:
-        """Count one request; return None if there is no limit or Redis is unavailable."""
+        """Count one request of the caller, and return how many are left in the window.
+
+        Return None if no limit is set or Redis is unavailable; then the request is not limited.
+        """
         if self._quota == 0 or time.monotonic() < self._away_until:
             return None
         try:
             count = await self._storage.incr(caller, self._window_seconds)
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
-            log.warning("requests not counted: Redis is unavailable", error=type(error).__name__)
+            log.warning("Redis unavailable, rate limit paused", error=type(error).__name__)
             return None
         return Left(self._quota, self._quota - count, self._window_seconds)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to Redis."""
         await self._pool.disconnect()
 
 
 class RateLimitMiddleware:
-    """Plain ASGI; before a refusal, only the caller is read from the database."""
+    """ASGI middleware that limits the requests of each caller; a refusal costs one look-up."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 429."""
+        """Count the request; pass it on, or respond with 429 if the caller is over the limit."""
         if scope["type"] != "http" or not scope["path"].startswith(LIMITED):
             await self.app(scope, receive, send)
             return
@@ -132,8 +142,8 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send_with_headers)
             return
         error = TooManyRequestsError(
-            f"You sent more than {left.quota} requests within {left.window_seconds} s. Wait for "
-            "that time, then send fewer requests.",
+            f"You have sent more than {left.quota} requests within {left.window_seconds} s. Wait "
+            f"{left.window_seconds} s, then send the request again.",
             retry_after_seconds=left.window_seconds,
         )
         answer = await problems.on_crm_error(Request(scope), error)
@@ -141,9 +151,10 @@ class RateLimitMiddleware:
 
 
 async def _payer(scope: Scope) -> str:
-    """Return the name of the quota of a request: key or user, otherwise the client's network.
+    """Return the name under which a request is counted.
 
-    A user has one quota for all sessions. The name contains no secret, because Redis stores it.
+    It is the id of the API key or user, else the network of the client. All sessions of a user
+    count together. Redis stores the name, so it contains no secret.
     """
     try:
         caller = await identify(scope)

@@ -1,7 +1,7 @@
-"""``/docs``: Swagger UI for the OpenAPI document, to try every operation. ``/`` redirects there.
+"""Serve ``/docs``: Swagger UI, which shows the OpenAPI document. ``/`` redirects browsers to it.
 
-The script comes from an installed package and is served by this process: users type API keys into
-the page, so it must not load code from another host. It also works without the internet.
+This process serves the scripts of Swagger UI from an installed Python package. Users type API keys
+into the page, so it must not load code from another host. The page also works without the internet.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page may load from and connect to this service only. Inline styles are allowed, because
-Swagger UI needs them."""
+"""Content security policy: the page may load from and connect to this service only. Inline styles
+are allowed, because Swagger UI needs them."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -65,9 +65,9 @@ _MEDIA_TYPES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/java
 
 @router.get("/")
 async def show_index(request: Request) -> Response:
-    """Redirect a browser to the documentation; send a program the main addresses as JSON.
+    """Redirect a browser to ``/docs``; send other clients the most important paths as JSON.
 
-    Caches must not store the answer, so that another page can use this address later.
+    The response must not be cached, so that ``/`` can serve another page later.
     """
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     accept = request.headers.get("accept", JSON)
@@ -78,7 +78,7 @@ async def show_index(request: Request) -> Response:
 
 @router.get("/docs")
 async def show_reference() -> Response:
-    """Send the HTML page."""
+    """Send the HTML page of Swagger UI."""
     return _answer(PAGE, "text/html")
 
 
@@ -90,7 +90,7 @@ async def start_reference() -> Response:
 
 @router.get("/docs/{name}")
 async def load_reference(name: str, request: Request) -> Response:
-    """Send a file of Swagger UI, or 304 if the browser has it."""
+    """Send a file of Swagger UI; send 304 if the browser has the current version."""
     if name not in _MEDIA_TYPES:
         return Response(status_code=HTTPStatus.NOT_FOUND)
     content, etag = _file(name)

@@ -1,4 +1,4 @@
-"""The outcome of a request, reported once at its end as a log line and a trace span."""
+"""Collect the outcome of a request; at its end, write one log line and one trace span."""
 
 import logging
 import time
@@ -14,24 +14,27 @@ from crm_api.platform import instruments, logs, tracing
 log = logging.getLogger(__name__)
 
 HANDLED = "crm.handled"
-"""The key in the ASGI scope."""
+"""Key in the ASGI scope under which the ``Handled`` of the request is stored."""
 UNMATCHED = "unmatched"
-"""The route of a request without one. Its path is not logged, because it may contain anything."""
+"""Logged instead of a route if no route matches; the path may contain personal data."""
 POLLED = frozenset({"/healthz", "/readyz", "/metrics"})
 _FAILURE = 500
 
 
 @dataclass(kw_only=True)
 class Handled:
-    """The facts of a request, filled in while it is handled.
+    """The outcome of a request, filled in while it is handled.
 
     Attributes:
-        route: Its path with parameter names instead of ids.
-        caller: The id of the key or the user.
-        status: None without an answer: the client disconnected, or the process stopped.
-        sent_bytes: Size of the answer's body, in bytes.
-        answered_after: Seconds until the answer began; a stream continues after that.
-        is_broken: True if the answer began but could not be completed.
+        method: The HTTP method.
+        route: Path template of the route, such as ``/v1/contacts/{contact_id}``.
+        caller: The id of the API key or user; None if it is unknown.
+        status: Status of the response; None if none was sent, because the client disconnected or
+            the process stopped.
+        sent_bytes: Size of the response body in bytes.
+        is_broken: True if the response began but an error ended it.
+        seconds: Duration of the whole request.
+        answered_after: Seconds until the response began.
     """
 
     method: str
@@ -45,11 +48,11 @@ class Handled:
     _begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        """Count the request as in progress until ``end``."""
+        """Add the request to the number of requests in flight; ``end`` subtracts it."""
         instruments.UNDER_WAY.count += 1
 
     def note(self, message: Message) -> None:
-        """Record the status or the bytes of an answer message."""
+        """Record the status, or the number of bytes, from an ASGI message of the response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.answered_after = time.perf_counter() - self._begun
@@ -57,7 +60,7 @@ class Handled:
             self.sent_bytes += len(message.get("body", b""))
 
     def end(self, scope: Scope) -> None:
-        """Record the duration and the route."""
+        """Record duration and route at the end of the request, and update the metrics."""
         self.seconds = time.perf_counter() - self._begun
         route_of(scope)
         instruments.UNDER_WAY.count -= 1
@@ -70,7 +73,7 @@ class Handled:
             )
 
     def report(self, span: Span, request_id: str) -> None:
-        """Write the log line of the request, and add its outcome to the span."""
+        """Write the log line of the request, and add the outcome to its trace span."""
         self._log(request_id)
         if not span.is_recording():
             return
@@ -86,7 +89,10 @@ class Handled:
                 tracing.fail(span, str(self.status))
 
     def _log(self, request_id: str) -> None:
-        """Write the log line; a successful poll is logged at level debug."""
+        """Write the log line.
+
+        The level is warning for a server error, debug for health checks and metrics, else info.
+        """
         fields: dict[str, Any] = {
             "method": self.method,
             "route": self.route,
@@ -94,7 +100,7 @@ class Handled:
             "duration_ms": round(self.seconds * 1000, 2),
             "bytes": self.sent_bytes,
             "caller": self.caller,
-            # The only value that the client sets.
+            # Masked, because the client can choose this value.
             "request_id": logs.mask_text(request_id),
         }
         if self.is_broken or (self.status or 0) >= _FAILURE:
@@ -105,9 +111,10 @@ class Handled:
 
 
 def route_of(scope: Scope) -> str:
-    """Return the route of a request, and store it for the log line.
+    """Return the path template of a request's route, and store it for the log line.
 
-    Call it with each copy of a scope: the framework writes the route into the copy only.
+    If a middleware copies the scope, call this with the copy, because the framework writes the
+    route only there.
     """
     found: str | None = getattr(scope.get("route"), "path_format", None)
     handled: Handled | None = scope.get(HANDLED)
@@ -119,10 +126,10 @@ def route_of(scope: Scope) -> str:
 
 
 def step_of(scope: Scope) -> AbstractContextManager[Span]:
-    """Return the span of a request, in the caller's trace or a new one; polls get none.
+    """Return the trace span of a request, in the caller's trace or in a new trace.
 
-    The span does not have the path, which may contain a phone number; ``http.route`` names the
-    operation.
+    Health checks and metrics get no span. The span contains the path template of the route, but not
+    the path, which may contain a phone number.
     """
     if not tracing.is_on() or scope["path"] in POLLED:
         return tracing.NO_SPAN
@@ -135,5 +142,5 @@ def step_of(scope: Scope) -> AbstractContextManager[Span]:
 
 
 def header(scope: Scope, wanted: bytes) -> bytes:
-    """Return the value of a request header; empty if it was not sent."""
+    """Return the first value of a request header as bytes; empty if the request lacks it."""
     return next((value for name, value in scope["headers"] if name == wanted), b"")

@@ -1,6 +1,6 @@
-"""What a route says about itself for the OpenAPI document: ``openapi_extra=fails_with(...)``.
+"""Notes at a route for the OpenAPI document, such as ``openapi_extra=fails_with("too_large")``.
 
-``routers/http/openapi`` reads these notes and removes them from the document.
+``routers/http/openapi`` reads the notes and removes them from the document.
 """
 
 import json
@@ -11,17 +11,16 @@ SHOWN = "x-shown"
 
 
 def fails_with(*codes: str) -> dict[str, Any]:
-    """Name the problems that only the use case behind a route decides.
+    """List the error codes that only the use case of a route can cause.
 
-    Those that follow from the shape of the route are added by rule: authentication, reading of the
-    body, paging, ids in the path. If one of ``codes`` ends in ``_not_found``, ``codes`` has all
-    such problems of the route. The client of the tests compares every answer with the document, so
-    a missing code fails a test.
+    Codes that follow from the route itself (authentication, request body, paging, ids in the path)
+    are added automatically. If one of ``codes`` ends in ``_not_found``, list all such codes of the
+    route. A missing code fails a test, because the tests compare every response with the document.
     """
     return {PROBLEMS: codes}
 
 
 def shows(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Name the fields of the answer whose example differs from that of the model."""
-    # As text, because FastAPI removes all null members from its document.
+    """Give values of fields for the example of this route's response, instead of the usual ones."""
+    # Stored as text, because FastAPI removes null values from its document.
     return {SHOWN: json.dumps(fields)}

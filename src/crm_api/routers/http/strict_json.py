@@ -1,9 +1,11 @@
 """Accept only JSON that every parser reads the same way: I-JSON (RFC 7493), with limited depth.
 
-Input that parsers read differently is refused: a name that occurs twice in one object (some parsers
-use the first, some the last), ``NaN`` and ``Infinity`` (not JSON, but Python reads them), integers
-beyond 2^53 (JavaScript rounds them, so a frontend would get back a different number; as strings
-they stay exact), and numbers too large for a float.
+The following is refused:
+
+- The same name twice in one object: some parsers use the first value, others the last.
+- ``NaN`` and ``Infinity``: they are not JSON, but Python reads them.
+- Integers beyond 2^53 - 1: JavaScript rounds them. Clients can send them as strings.
+- Numbers that are too large for a float.
 
 Source: RFC 7493, sections 2.1 to 2.3, read 2026-11-26.
 """
@@ -19,35 +21,35 @@ from crm_api.domain.kit.faults import pointer_to
 LARGEST_NUMBER = 2**53 - 1
 """Largest integer that JSON clients represent exactly (2^53 - 1)."""
 DEEPEST = 64
-"""Maximum levels of nesting. The deepest valid body, a segment's rules, has far fewer."""
+"""Largest accepted number of nested levels; the rules of a segment need the most, but far fewer."""
 _SAFE_DIGITS = 15
-"""An integer with at most this many characters is always within the limit."""
+"""An integer with at most this many characters is always below ``LARGEST_NUMBER``."""
 
 
 class MalformedJsonError(MalformedError):
-    """The body is not valid JSON, or parsers would read it differently."""
+    """The request body is not valid JSON, or an object in it has the same name twice."""
 
     code = "malformed_json"
     title = "Malformed JSON"
 
 
 class UnusableJsonError(InvalidError):
-    """The JSON is nested too deeply, or has a number that would lose digits."""
+    """The JSON is nested too deeply, or a number is too large to be read exactly."""
 
     code = "validation_failed"
     title = "Invalid input"
 
 
 class _TooLarge(int):
-    """Placeholder for a number that is too large; ``_look_through`` then finds its pointer."""
+    """Placeholder for a number that is too large, so that ``_look_through`` can find its place."""
 
 
 def check(body: bytes) -> None:
     """Refuse a body that is not I-JSON.
 
     Raises:
-        MalformedJsonError: It is not JSON in UTF-8, or an object has a name twice.
-        UnusableJsonError: It is nested too deeply, or a number is out of range.
+        MalformedJsonError: The body is not JSON in UTF-8, or one object has the same name twice.
+        UnusableJsonError: The JSON is nested too deeply, or a number is out of range.
     """
     has_large = False
 
@@ -55,7 +57,7 @@ def check(body: bytes) -> None:
         nonlocal has_large
         if len(text) <= _SAFE_DIGITS:
             return int(text)
-        # int() is slow for many digits and raises for thousands, so longer numbers are not read.
+        # Longer numbers are not parsed: int() is slow for many digits and raises for thousands.
         if len(text) <= 2 * _SAFE_DIGITS and abs(int(text)) <= LARGEST_NUMBER:
             return int(text)
         has_large = True
@@ -79,7 +81,8 @@ def check(body: bytes) -> None:
         )
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise MalformedJsonError(
-            "The body is not valid JSON in UTF-8. Correct it and send it as application/json."
+            "The request body is not valid JSON in UTF-8. Correct it and send it as "
+            "application/json."
         ) from error
     except RecursionError as error:
         raise _too_deep() from error
@@ -92,21 +95,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise MalformedJsonError(
-            f"The name {json.dumps(twice[:100])} occurs twice in one object, so its value is "
-            "ambiguous. Send it once."
+            f"The name {json.dumps(twice[:100])} occurs twice in one JSON object, so its value is "
+            "ambiguous. Send each name once."
         )
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise MalformedJsonError(f"{name} is not valid JSON. Send null or a number.")
+    raise MalformedJsonError(
+        f"The request body contains {name}, which is not valid JSON. Send null or a number."
+    )
 
 
 def _look_through(value: Any) -> None:  # noqa: ANN401 - JSON
-    """Refuse a value that is nested too deeply or has numbers out of range, with pointers.
+    """Refuse JSON that is nested too deeply, or that contains a ``_TooLarge`` placeholder.
 
     Raises:
-        UnusableJsonError: At least one of these faults was found.
+        UnusableJsonError: The JSON is refused; the error has a pointer to each number.
     """
     faults: list[FieldProblem] = []
     waiting: list[tuple[Any, tuple[int | str, ...]]] = [(value, ())]
@@ -122,7 +127,8 @@ def _look_through(value: Any) -> None:  # noqa: ANN401 - JSON
         waiting += [(member, (*path, name)) for name, member in inside]
     if faults:
         raise UnusableJsonError(
-            f"The request has {len(faults)} fault(s). The first is at {faults[-1].pointer}.",
+            f"The request has {len(faults)} invalid value(s). The first is at "
+            f"{faults[-1].pointer}. Correct all of them as `errors` describes.",
             errors=faults[::-1],
         )
 
@@ -131,13 +137,16 @@ def _out_of_range(path: tuple[int | str, ...]) -> FieldProblem:
     return FieldProblem(
         pointer=pointer_to(path or ("",)),
         code="number_out_of_range",
-        detail=f"The number is larger than {LARGEST_NUMBER} (2^53 - 1), so JavaScript would round "
-        "it. Send it as a string.",
+        detail=f"The number is larger than {LARGEST_NUMBER} (2^53 - 1), so some clients would "
+        "round it. Send it as a string.",
     )
 
 
 def _too_deep() -> UnusableJsonError:
-    detail = f"The JSON is nested too deeply. Send at most {DEEPEST} levels."
+    detail = (
+        f"The JSON in the request body has more than {DEEPEST} nested levels. Send at most "
+        f"{DEEPEST} levels."
+    )
     return UnusableJsonError(
         detail, errors=[FieldProblem(pointer="", code="too_deep", detail=detail)]
     )

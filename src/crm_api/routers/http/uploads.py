@@ -1,4 +1,4 @@
-"""Stream a multipart upload to one file on disk, never whole in memory."""
+"""Stream a multipart upload to a file on disk, so that it never fills the memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,14 @@ _FILE_FIELD = "file"
 
 @dataclass
 class Upload:
-    """The fields of a form. The content of its file, if it had one, is at the target path."""
+    """A received multipart form; ``receive`` has written its file to disk.
+
+    Attributes:
+        fields: The text fields of the form, by name.
+        has_file: True if the form contained a file.
+        file_name: The name of the file on the sender's computer; None if unknown.
+        byte_size: The size of the file in bytes.
+    """
 
     fields: dict[str, str] = field(default_factory=dict)
     has_file: bool = False
@@ -37,16 +44,21 @@ class Upload:
 
 
 async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
-    """Stream the file of a form to ``target`` and read the fields; a form without a file is valid.
+    """Read a multipart form: write its file to ``target``, and return its fields.
+
+    A form without a file is accepted; see ``check_file``.
 
     Raises:
         MalformedUploadError: The body is not a multipart form, or it is incomplete.
         FileTooLargeError: The file has more than ``max_bytes``.
-        ImportOptionError: The form has more than one file.
+        ImportOptionError: The form contains more than one file.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or b"boundary" not in options:
-        raise MalformedUploadError("Send the file as multipart/form-data in the field `file`.")
+        raise MalformedUploadError(
+            "The request body is not a multipart form. Send the file as multipart/form-data in the "
+            "field `file`."
+        )
     if int(request.headers.get("content-length") or 0) > max_bytes + _MAX_FIELD_BYTES:
         raise _too_large(max_bytes)
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
@@ -58,49 +70,56 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
             parser.finalize()
         except FormParserError as error:
             raise MalformedUploadError(
-                "The multipart body is malformed. Send it again with a form library."
+                "The multipart form in the request body is malformed. Create the form with a "
+                "library and send it again."
             ) from error
     if not parts.has_ended:
-        raise MalformedUploadError("The multipart body is incomplete. Send the file again.")
+        raise MalformedUploadError(
+            "The multipart form in the request body is incomplete. Send the file again."
+        )
     return parts.upload
 
 
 def check_file(upload: Upload) -> None:
-    """Check that a form has a file exactly if its source is ``file``.
+    """Check that a form with the source ``file`` contains a file, and other forms do not.
 
     Raises:
-        ImportOptionError: The file is missing, or there is a file with another source.
+        ImportOptionError: The file is missing, or there is a file but the source is ``openphone``.
     """
     is_wanted = upload.fields.get("source", "").strip() != ImportSourceKind.OPENPHONE
     if is_wanted and not upload.has_file:
         raise _wrong_file("missing", "The file is missing. Send the CSV in the form field `file`.")
     if upload.has_file and not is_wanted:
         raise _wrong_file(
-            "conflicting_fields", "Only the source `file` takes a file. Leave out one of the two."
+            "conflicting_fields",
+            "The form contains a file, but its source is not `file`. Remove the file, or set "
+            "`source` to `file`.",
         )
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:
-    """Read the small JSON object that requests an import without a file.
+    """Read the JSON object in the request body that asks for an import without a file.
 
     Raises:
-        MalformedUploadError: The body is too long, not a JSON object, or names no other source.
+        MalformedUploadError: The body is too long, is not a JSON object, or its ``source`` is
+            missing or is ``file``.
     """
     content = bytearray()
     async for data in request.stream():
         content += data
         if len(content) > _MAX_FIELD_BYTES:
             raise MalformedUploadError(
-                f"The JSON body is too long. Send at most {_MAX_FIELD_BYTES} bytes."
+                f"The JSON in the request body is too long. Send at most {_MAX_FIELD_BYTES} bytes."
             )
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise MalformedUploadError("The body is not valid JSON. Correct it.") from error
+        raise MalformedUploadError("The request body is not valid JSON. Correct it.") from error
     if not isinstance(body, dict) or body.get("source") in (None, ImportSourceKind.FILE):
         raise MalformedUploadError(
-            "Send a file as multipart/form-data in the field `file`. A JSON body must name another "
-            'source, for example {"source": "openphone"}.'
+            "The JSON in the request body names no source that works without a file. Send a file "
+            "as multipart/form-data in the field `file`, or name another source, for example "
+            '{"source": "openphone"}.'
         )
     return body
 
@@ -116,7 +135,10 @@ async def _feed(
 
 
 class _Parts:
-    """Collects the parts of a form from the parser: it keeps fields and passes the file on."""
+    """Receives the parts of a form from the parser.
+
+    It stores text fields in ``upload``, and the file's bytes in ``waiting`` until they are written.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.upload = Upload()
@@ -131,7 +153,7 @@ class _Parts:
         self._value = bytearray()
 
     def callbacks(self) -> "MultipartCallbacks":
-        """Return the callbacks for the parser."""
+        """Return the methods of this object as callbacks for the parser."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._add_header_name,
@@ -144,7 +166,7 @@ class _Parts:
         }
 
     def take_waiting(self) -> bytes:
-        """Return the file's bytes that are not written yet."""
+        """Return the bytes of the file that are not written to disk yet, and forget them."""
         taken, self.waiting = bytes(self.waiting), bytearray()
         return taken
 
@@ -172,7 +194,7 @@ class _Parts:
             raise _wrong_file("more_than_one", "The form has more than one file. Send one file.")
         self.upload.has_file = True
         name = options.get(b"filename", b"").decode(errors="replace")
-        # Only shown, never used as a path. Some browsers send the whole path; keep the file name.
+        # The name is only shown, never used as a path. Some browsers send a path; remove folders.
         self.upload.file_name = name.replace("\\", "/").rpartition("/")[2][:_MAX_FILE_NAME] or None
 
     def _add_content(self, data: bytes, start: int, end: int) -> None:
@@ -180,7 +202,8 @@ class _Parts:
             self._value += data[start:end]
             if len(self._value) > _MAX_FIELD_BYTES:
                 raise MalformedUploadError(
-                    f"The field {self._name!r} is too long. Send at most {_MAX_FIELD_BYTES} bytes."
+                    f"The form field {self._name!r} is too long. Send at most {_MAX_FIELD_BYTES} "
+                    "bytes."
                 )
             return
         self.upload.byte_size += end - start
@@ -200,7 +223,10 @@ class _Parts:
 
 
 def _too_large(max_bytes: int) -> FileTooLargeError:
-    return FileTooLargeError(f"A file may have at most {max_bytes // 2**20} MiB. Split it.")
+    return FileTooLargeError(
+        f"The file is larger than {max_bytes // 2**20} MiB, which is the limit. Split it into "
+        "several files."
+    )
 
 
 def _wrong_file(code: str, detail: str) -> ImportOptionError:

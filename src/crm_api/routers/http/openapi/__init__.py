@@ -1,1 +1,1 @@
-"""The OpenAPI document: what FastAPI reads from the routes, and what is added to it."""
+"""Build the OpenAPI document: FastAPI makes it from the routes, and this package completes it."""

@@ -1,4 +1,4 @@
-"""Every problem of the API: those of the error classes, and the few without a class."""
+"""The list of all error codes of the API, with status, title, meaning and an example."""
 
 import importlib
 import inspect
@@ -17,12 +17,15 @@ from crm_api.routers.http import problems
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemKind:
-    """One code.
+    """One error code of the API.
 
     Attributes:
-        meaning: What is wrong, in any occurrence.
-        detail: The text of one occurrence, as an example. It says what to do next.
-        extras: Further members of that occurrence's document.
+        code: Stable code for programs.
+        title: Short text for people, the same each time.
+        status: HTTP status of the response.
+        meaning: What the code means, independent of a single request.
+        detail: An example of the text in a response; it says what to do next.
+        extras: An example of further members of the problem document.
     """
 
     code: str
@@ -34,7 +37,7 @@ class ProblemKind:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The document of one occurrence (RFC 9457)."""
+        """An example of the problem document (RFC 9457)."""
         return {
             "type": f"urn:crm-api:problem:{self.code}",
             "title": self.title,
@@ -47,28 +50,34 @@ class ProblemKind:
 
 
 _WITHOUT_CLASS = (
-    (400, "malformed_json", "Malformed JSON", "The body is not valid JSON."),
+    (400, "malformed_json", "Malformed JSON", "The request body is not valid JSON."),
     (404, "not_found", "Not Found", "Nothing exists at this path."),
     (405, "method_not_allowed", "Method Not Allowed", "The path does not support this method."),
-    (416, "range_not_satisfiable", "Range not satisfiable", "The file does not have these bytes."),
-    (422, "validation_failed", "Invalid input", "The request does not fit its schema."),
-    (500, "internal_error", "Internal error", "The server failed because of a defect."),
+    (
+        416,
+        "range_not_satisfiable",
+        "Range not satisfiable",
+        "The file is too short for the requested range of bytes.",
+    ),
+    (422, "validation_failed", "Invalid input", "The request does not match its schema."),
+    (500, "internal_error", "Internal error", "The server failed because of a defect in its code."),
 )
-"""Problems that ``routers/http/problems`` detects itself: status, code, title, meaning."""
+"""Errors without a class of their own: status, code, title, meaning."""
 _DETAILS = {
-    "malformed_json": "The body is not valid JSON in UTF-8. Correct it and send it as "
+    "malformed_json": "The request body is not valid JSON in UTF-8. Correct it and send it as "
     "application/json.",
     "range_not_satisfiable": "The file has only 378 bytes. Request a range that begins before its "
     "end.",
-    "validation_failed": "The request has 1 fault(s). The first is at /phone.",
+    "validation_failed": "The request has 1 invalid value(s). The first is at /phone. Correct all "
+    "of them as `errors` describes.",
     "internal_error": problems.DEFECT,
 }
-"""Their examples; the others have their meaning as the example."""
+"""Examples of ``detail`` for errors without a class; the default is the meaning."""
 _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
 
 
 def catalogue() -> list[ProblemKind]:
-    """Return every problem, in the order of status and code; includes those of workers only."""
+    """Return all error codes, by status and then by code; imports every module of the domain."""
     for module in pkgutil.walk_packages(domain.__path__, "crm_api.domain."):
         importlib.import_module(module.name)
     return sorted(_known().values(), key=lambda one: (one.status, one.code))
@@ -76,7 +85,7 @@ def catalogue() -> list[ProblemKind]:
 
 @cache
 def kinds() -> dict[str, ProblemKind]:
-    """Return the problems of all error classes that are imported so far, by code."""
+    """Return the errors of all classes that are imported at the first call, by their code."""
     return _known()
 
 
@@ -96,9 +105,10 @@ def _known() -> dict[str, ProblemKind]:
 
 
 def _classes(kind: type[CrmError]) -> Iterator[type[CrmError]]:
-    """Yield the classes that have their own code, each before its subclasses.
+    """Yield the error classes below ``kind``, each before its subclasses.
 
-    Sorted by module, so that of two classes with the same code always the same one is documented.
+    They are sorted by module and name, so that the documentation does not depend on the order of
+    imports if two classes share a code.
     """
     for error in sorted(kind.__subclasses__(), key=lambda one: (one.__module__, one.__name__)):
         if error not in problems.STATUS_OF_KIND:
@@ -121,7 +131,7 @@ def _of_class(error: type[CrmError]) -> ProblemKind:
 
 
 def _example(error: type[CrmError]) -> CrmError:
-    """Make one occurrence of an error; without an example, the docstring is its ``detail``."""
+    """Return an example of an error; if its class has none, the docstring is its ``detail``."""
     example = vars(error).get("example")
     if example is not None:
         return error(*example.args, **example.kwargs)

@@ -1,8 +1,10 @@
-"""Describe everything in the document: schemas, properties, answers, parameters.
+"""Describe schemas, properties, responses and parameters in the document.
 
-A model describes its fields in its docstring, and a route its parameters. Here are the names that
-mean the same in many models, and what follows from a name.
+A model describes its fields in its docstring, and a route describes its parameters. This module
+describes the rest: fields that mean the same in many models, and ids.
 """
+
+import re
 
 from crm_api.domain.kit.docstrings import split_docstring
 from crm_api.routers.http.document_walk import Node, operations
@@ -10,57 +12,114 @@ from crm_api.routers.http.openapi.naming import PREFIX
 
 _SAYS_NOTHING = "Successful Response"
 SHARED = {
-    "ab_test": "The comparison of the variants; null without one.",
-    "actor": "The name of the API key, or the e-mail address of the user.",
+    "ab_test": "The A/B test that compares the variants of the message; null if there is none.",
+    "actor": "Who did this: the name of the API key, or the e-mail address of the user.",
     "address": "The postal address.",
-    "at": "When it happened.",
-    "attributes": "Further values by name. A custom field sets the type of a value.",
-    "body": "The text. In a campaign or a template, it is a Liquid template.",
-    "campaign_id": "The id of the campaign; null if it belongs to none.",
-    "city": "The city.",
+    "at": "The time of the {thing}.",
+    "attributes": "Further values, by the names of their fields. A custom field defines the type "
+    "of its values.",
+    "body": "The text of the {thing}. Texts of campaigns and templates are Liquid templates.",
+    "campaign_id": "The id of the campaign; null if there is none.",
+    "city": "The city of the address.",
     "code": "A stable code for programs.",
-    "contact_id": "The id of the contact; null if no contact has the number.",
+    "contact_id": "The id of the contact; null if no contact has the phone number.",
     "contact_ids": "The ids of the contacts.",
-    "conversation_id": "The id of the conversation; null without one.",
-    "created_at": "When it was created.",
-    "detail": "What happened and what to do next.",
-    "direction": "Whether it is incoming or outgoing.",
-    "dry_run": "True: only count what would change; change nothing.",
-    "email": "The e-mail address.",
-    "error_code": "The code of the failure; null without a failure.",
-    "expires_at": "When it expires; null if it does not expire.",
-    "filter": "The rules; see `GET /v1/segments/fields`.",
-    "finished_at": "When it ended; null until then.",
-    "first_name": "The first name.",
+    "conversation_id": "The id of the conversation; null if there is none.",
+    "created_at": "When the {thing} was created.",
+    "detail": "What happened and what to do next, as text for people.",
+    "direction": "Whether the {thing} is incoming or outgoing.",
+    "dry_run": "True: nothing is changed, and the response counts what would change.",
+    "email": "The e-mail address of the {thing}.",
+    "error_code": "The code of the error; null if there was no error.",
+    "expires_at": "When the {thing} expires; null if it never expires.",
+    "filter": "The rules that contacts must match. `GET /v1/segments/fields` lists their fields.",
+    "finished_at": "When the {thing} finished; null before that.",
+    "first_name": "The first name of the contact.",
     "flag": "The name of the flag.",
-    "id": "The id.",
-    "last_error": "What went wrong the last time; null without a failure.",
-    "last_name": "The last name.",
-    "name": "The name, for people.",
-    "note": "A free text for people; null without one.",
-    "occurred_at": "When it happened.",
-    "on_duplicate": "What happens to an existing contact: fill empty fields, overwrite, or skip.",
-    "op": "The operation of the item.",
-    "phone": "The phone number in E.164.",
-    "pinned": "Whether the note is shown first.",
-    "postal_code": "The postal code.",
-    "reason": "The reason, in the words of the person who decided; null without one.",
-    "role": "The role.",
-    "started_at": "When it began; null until then.",
+    "id": "The id of the {thing}.",
+    "last_error": "The error of the last try; null if it succeeded.",
+    "last_name": "The last name of the contact.",
+    "name": "The name of the {thing}.",
+    "note": "A remark, as text for people; null if there is none.",
+    "occurred_at": "The time of the {thing}.",
+    "on_duplicate": "What to do with a contact that already exists: fill its empty fields, "
+    "overwrite its fields, or skip it.",
+    "op": "The operation to run for this item.",
+    "phone": "The phone number in E.164 format.",
+    "pinned": "Whether the note is shown before other notes.",
+    "postal_code": "The postal code of the address.",
+    "reason": "The reason, in the words of the person who decided; null if none was given.",
+    "role": "The role of the {thing}.",
+    "started_at": "When the {thing} started; null before that.",
     "state": "The two-letter code of the state.",
-    "status": "The status.",
-    "street": "The street with the house number.",
-    "timezone": "The IANA name of the time zone.",
-    "type": "The type.",
-    "updated_at": "When it was last changed.",
-    "variant": "The name of the variant.",
-    "variants": "The variants.",
+    "status": "The status of the {thing}.",
+    "street": "The street and the house number.",
+    "timezone": "The IANA name of the time zone, such as `America/New_York`.",
+    "type": "The type of the {thing}.",
+    "updated_at": "When the {thing} was last changed.",
+    "variant": "The name of the variant of the message.",
+    "variants": "The variants of the message.",
 }
-"""Descriptions of properties that their model does not describe, by name."""
+"""Descriptions of properties that their model does not describe, by name.
+
+``{thing}`` is replaced by what the model describes, such as ``campaign``.
+"""
+_PARTS_OF_NAMES = re.compile(
+    r"(Read|Detail|Created?|Updated?|Upsert|Rotated?|Invited?|Retry|Stats|Preview|Facts|Rename)$"
+)
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_THINGS = {
+    "ABTestRead": "A/B test",
+    "AffectedContact": "contact",
+    "AliveRead": "process",
+    "ApiKeyCreate": "API key",
+    "ApiKeyCreated": "API key",
+    "ApiKeyRead": "API key",
+    "ApiKeyUpdate": "API key",
+    "AuditEntryRead": "audit log entry",
+    "CloneRequest": "new campaign",
+    "ClockRead": "sandbox clock",
+    "ConsentEntryRead": "consent history entry",
+    "DeleteItem": "contact",
+    "DeliveriesRetry": "events to deliver again",
+    "DraftPreview": "campaign",
+    "ExplanationRead": "recipient",
+    "FollowUpRead": "follow-up",
+    "ForecastRead": "campaign",
+    "ImportUndoRead": "undo",
+    "InvitationAccept": "user",
+    "ItemResult": "response for this item",
+    "MediaFetchRetry": "fetches to start again",
+    "MembersAdded": "list",
+    "MergedContactRead": "contact",
+    "PasswordResetRequest": "user",
+    "PropertyContactAdd": "contact for the property",
+    "PropertyContactRead": "contact for the property",
+    "ProvenEntry": "consent history entry",
+    "ProvenFlag": "flag",
+    "ProvenMessage": "message",
+    "ReadinessRead": "service",
+    "ReplayRequest": "events to process again",
+    "ReplyCreate": "message",
+    "SegmentMembership": "recipient in the campaign",
+    "TimelineCall": "call",
+    "TimelineConsent": "consent decision",
+    "TimelineMessage": "message",
+    "TimelineNote": "note",
+    "TimelineStep": "campaign step",
+    "UndoneImportRead": "import",
+    "UpdateItem": "contact",
+    "WebhookHealthRead": "webhooks",
+    "WebhookHealthSideRead": "last check",
+}
+"""What a model describes, if that does not follow from the name of its class."""
 
 
 def tidy_docstrings(document: Node) -> None:
-    """Move the attributes of each docstring to their properties; drop the other sections."""
+    """Remove the sections ("Attributes:", "Raises:") from all descriptions in the document.
+
+    ``DocumentedModel`` has already described the properties. For an enumeration, list its values.
+    """
     for schema in document["components"]["schemas"].values():
         text, attributes = split_docstring(schema.get("description", ""))
         if text:
@@ -72,17 +131,19 @@ def tidy_docstrings(document: Node) -> None:
 
 
 def _with_values(text: str, attributes: dict[str, str]) -> str:
-    """Return the description of an enumeration, with a list of its values."""
+    """Return the description of an enumeration, followed by a list of its values."""
     lines = [f"- `{name.lower()}`: {said}" for name, said in attributes.items()]
     return "\n".join((text, "", *lines))
 
 
 def describe_answers(document: Node) -> None:
-    """Describe each answer that its route does not describe."""
+    """Describe each response that its route does not describe, by the model of its body."""
     for _, _, operation in operations(document):
         for answer in operation["responses"].values():
             if answer["description"] == _SAYS_NOTHING:
-                answer["description"] = _first_sentence(document, answer) or "Done."
+                answer["description"] = (
+                    _first_sentence(document, answer) or "The operation has succeeded."
+                )
 
 
 def _first_sentence(document: Node, answer: Node) -> str:
@@ -94,7 +155,7 @@ def _first_sentence(document: Node, answer: Node) -> str:
 
 
 def describe_parameters(document: Node) -> None:
-    """Describe each id in a path by its name, and say how lists of values are written."""
+    """Describe each id in a path by its name, and state the format of parameters with lists."""
     for _, _, operation in operations(document):
         for parameter in operation.get("parameters", ()):
             name, schema = parameter["name"], parameter["schema"]
@@ -106,21 +167,28 @@ def describe_parameters(document: Node) -> None:
 
 
 def describe_properties(document: Node) -> None:
-    """Describe each property that has no description yet.
+    """Describe each property that has no description yet, by its name and its model.
 
-    A property that holds a word of a closed set gets the first sentence of the set.
+    A property that is an enumeration gets the first line of the enumeration's description.
     """
     schemas = document["components"]["schemas"]
-    for schema in schemas.values():
+    for model, schema in schemas.items():
         for name, part in schema.get("properties", {}).items():
             shown = schemas.get(part.get("$ref", "").removeprefix(PREFIX), {})
             text = SHARED.get(name)
+            if text is not None:
+                text = text.format(thing=_thing_of(model))
             if text is None and name.endswith("_id"):
                 text = _id_of(name)
             if text is None and "enum" in shown:
                 text = shown.get("description", "").split("\n")[0] or None
             if text is not None and not part.get("description"):
                 part["description"] = text
+
+
+def _thing_of(model: str) -> str:
+    """Return what a model describes, in words: ``webhook event`` for ``WebhookEventRead``."""
+    return _THINGS.get(model) or _WORDS.sub(" ", _PARTS_OF_NAMES.sub("", model)).lower()
 
 
 def _id_of(name: str) -> str:

@@ -1,7 +1,7 @@
-"""Complete the OpenAPI document.
+"""Complete FastAPI's OpenAPI document.
 
-Everything is added by rule and not by hand, so that a new route has it too: security with scopes,
-every problem that a caller may get, headers, links, names, descriptions of the tags.
+This module adds security with scopes, error responses, headers, links, names of schemas and
+descriptions of tags. All of it follows from rules, so a new route needs no entry here.
 """
 
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ from crm_api.routers.http.openapi.outgoing import add_shapes, add_webhooks
 from crm_api.routers.http.openapi.security import security_of, security_schemes
 from crm_api.routers.http.openapi.tags import TAGS
 
-SERVERS = [{"url": "/", "description": "The server that this document was read from."}]
+SERVERS = [{"url": "/", "description": "The server that sent this document."}]
 STREAM = "text/event-stream"
 _ORDER = ("get", "post", "put", "patch", "delete")
 
 
 def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
-    """Add to FastAPI's document what FastAPI does not know. Changes and returns ``document``."""
+    """Complete FastAPI's document in place, and return it."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
@@ -59,13 +59,13 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     add_examples(document)
     add_webhooks(document)
     for schema in components["schemas"].values():
-        schema.pop("example", None)  # shown at the bodies and answers
+        schema.pop("example", None)  # the request and response bodies contain it now
     descriptions.describe_properties(document)
     return document
 
 
 def _describe_stream(operation: Node) -> None:
-    """Describe the data of a stream's events, in place of a JSON answer that is never sent."""
+    """For an event stream, describe the events' data; remove FastAPI's JSON response."""
     content = operation["responses"].get("200", {}).get("content", {})
     if STREAM in content:
         schema = content.pop("application/json", {}).get("schema", {})
@@ -73,10 +73,10 @@ def _describe_stream(operation: Node) -> None:
 
 
 def _drop_defaults_of_changes(document: Node) -> None:
-    """Remove the defaults from the bodies of all PATCH operations.
+    """Remove the default values from the request bodies of all PATCH operations.
 
-    The server ignores fields that are left out, so these defaults mean nothing. A generated client
-    would send them, and reset fields that its user did not name.
+    A PATCH does not change fields that are left out. A generated client would send the defaults,
+    and so reset fields that its user did not want to change.
     """
     schemas: Node = document["components"]["schemas"]
     for _, method, operation in operations(document):
@@ -89,6 +89,6 @@ def _drop_defaults_of_changes(document: Node) -> None:
 
 
 def _order_methods(document: Node) -> None:
-    """Sort the methods of each path: GET first, DELETE last."""
+    """Sort the methods of each path in the order of ``_ORDER``: GET first, DELETE last."""
     for path, known in document["paths"].items():
         document["paths"][path] = dict(sorted(known.items(), key=lambda one: _ORDER.index(one[0])))

@@ -1,8 +1,8 @@
-"""Make the example of every body, answer and parameter.
+"""Create an example for every request body, response body and parameter of the document.
 
-The examples follow one case: a list, a campaign, a reply. Granite Foundations sends messages to the
-owners of old houses in Quincy. The same person or thing has the same id and phone number in every
-example. A model names the values that do not follow from the name and the type of a field.
+All examples belong to one story: Granite Foundations sends a campaign to the owners of old houses
+in Quincy. The same person or thing has the same id and phone number in every example. The value of
+a field follows from its name and type, unless its model contains an example.
 """
 
 import json
@@ -43,7 +43,7 @@ BY_NAME: dict[str, Any] = {
     "updated_at": "2026-11-30T14:05:12.000Z",
     "variant": "Short",
 }
-"""Used only if the value fits the schema of the field."""
+"""Example by the name of a field; used only if its type fits the schema of the field."""
 
 BY_FORMAT: dict[str, Any] = {
     "date": "2026-11-30",
@@ -54,7 +54,7 @@ BY_FORMAT: dict[str, Any] = {
     "binary": "phone,first_name\r\n+16175550123,Ada\r\n",
 }
 NOTHING_KNOWN = "?"
-"""The example of a field that is in no table; a test fails on it."""
+"""Example of a field for which no rule has a value; a test fails if the document contains it."""
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NO_PART_OF_THE_THING = re.compile(r"(Read|Detail|Created)$")
 _COLLECTION = re.compile(r"/([a-z-]+)s/\{")
@@ -71,7 +71,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def add_examples(document: Node) -> None:
-    """Add an example beside every schema of a request, answer or parameter."""
+    """Add an example to every request body, response body and parameter of the document."""
     schemas: Node = document["components"]["schemas"]
     for path, _, operation in operations(document):
         for content in operation.get("requestBody", {}).get("content", {}).values():
@@ -80,7 +80,7 @@ def add_examples(document: Node) -> None:
         for answer in operation["responses"].values():
             for content in answer.get("content", {}).values():
                 if "binary" in content["schema"].get("format", ""):
-                    continue  # the bytes of a picture are not a useful example
+                    continue  # an example of binary data, such as a picture, would be useless
                 composed = compose(schemas, content["schema"])
                 if isinstance(composed, dict):
                     composed = _changed(composed, shown)
@@ -91,21 +91,21 @@ def add_examples(document: Node) -> None:
 
 
 def _changed(composed: Node, shown: Node) -> Node:
-    """Return an example with the fields that its route shows."""
+    """Return an example with the values that its route gives by ``route_notes.shows``."""
     if not shown.keys() <= composed.keys():
-        message = f"The answer has not all of these fields: {', '.join(shown)}"
+        message = f"The response lacks at least one of these fields: {', '.join(shown)}"
         raise ValueError(message)
     return composed | shown
 
 
 def compose(schemas: Node, schema: Node, *, name: str = "", owner: str = "") -> Any:  # noqa: ANN401
-    """Make an example that fits a schema.
+    """Return an example value for a schema.
 
     Args:
         schemas: All schemas of the document, by name.
-        schema: The schema that needs the example.
-        name: The name of the field; empty if the schema is not that of a field.
-        owner: The name of the schema that has the field.
+        schema: The schema for which to make an example.
+        name: Name of the field with this schema; empty if there is no field.
+        owner: Name of the schema that contains the field.
     """
     if "$ref" in schema and (known := schema["$ref"].rpartition("/")[2]) in schemas:
         return _named(schemas, known, name)
@@ -147,7 +147,7 @@ def _simple(schemas: Node, schema: Node, name: str, owner: str) -> Any:  # noqa:
 
 
 def _fits(schemas: Node, value: Any, schema: Node) -> bool:  # noqa: ANN401 - JSON
-    """Return True if the type of a value fits the schema; formats and limits are not checked."""
+    """Return True if a value has the type of the schema; its format and limits are not checked."""
     if "$ref" in schema:
         return _fits(schemas, value, schemas[schema["$ref"].rpartition("/")[2]])
     if "anyOf" in schema:
@@ -161,13 +161,16 @@ def _fits(schemas: Node, value: Any, schema: Node) -> bool:  # noqa: ANN401 - JS
 
 
 def _kinds(schema: Node) -> Iterator[Node]:
-    """Yield the alternatives of a schema, null last."""
+    """Yield the alternatives of ``anyOf`` or ``oneOf``; the type ``null`` comes last."""
     kinds: list[Node] = schema.get("anyOf") or schema["oneOf"]
     yield from sorted(kinds, key=lambda one: one.get("type") == "null")
 
 
 def _thing(name: str, owner: str) -> str:
-    """Return the thing that a field ``…_id`` identifies; for ``id``, the owner of the field."""
+    """Return what an id field identifies, in snake case.
+
+    For ``contact_id`` that is ``contact``. For ``id`` it is the name of the schema ``owner``.
+    """
     if name == "id":
         return _WORDS.sub("_", _NO_PART_OF_THE_THING.sub("", owner)).lower()
     return name.removesuffix("_id")
@@ -191,6 +194,9 @@ def _parameter(schemas: Node, path: str, parameter: Node) -> Any:  # noqa: ANN40
 
 
 def _collected(path: str) -> str:
-    """Return the collection in a path, to distinguish validation runs from reconciliation runs."""
+    """Return the name of the collection in a path, such as ``phone_validation``.
+
+    Several collections have a path parameter ``run_id``, and their ids must differ.
+    """
     found = _COLLECTION.search(path)
     return "run" if found is None else found[1].replace("-", "_")

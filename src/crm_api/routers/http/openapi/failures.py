@@ -1,4 +1,4 @@
-"""The problems of each operation in the document."""
+"""Add to each operation of the OpenAPI document the error responses that it can return."""
 
 import re
 from collections.abc import Iterable
@@ -24,10 +24,13 @@ from crm_api.routers.http.route_notes import PROBLEMS
 
 
 class FieldProblem(DocumentedModel):
-    """One fault in the input: a JSON pointer to it, a stable code, and a sentence for people.
+    """One invalid value in the request.
 
     Attributes:
-        pointer: A JSON pointer to the place of the fault.
+        pointer: JSON pointer to the invalid value in the request body, or `/` and the name of a
+            parameter.
+        code: Stable code of the fault, for programs.
+        detail: What is wrong with the value, as a sentence for people.
     """
 
     pointer: str
@@ -36,17 +39,19 @@ class FieldProblem(DocumentedModel):
 
 
 class Problem(DocumentedModel):
-    """A failure (RFC 9457).
+    """An error response (RFC 9457).
 
-    ``code`` is stable and meant for programs. ``detail`` says what happened and what to do next.
-    Some problems have further members, such as ``contact_id``.
+    Programs should use ``code``, which is stable. ``detail`` says what happened and what to do
+    next. Some errors have further members, such as ``contact_id``.
 
     Attributes:
-        type: A URN that names the code.
-        title: A short text for people, the same for every occurrence of the code.
+        type: A URN that contains the code.
+        title: A short text for people; it is always the same for one code.
         status: The status of the HTTP response.
+        detail: What happened and what to do next, as text for people.
         instance: The path of the request.
-        errors: Every fault of the input, each with a pointer to its place.
+        code: The stable code of the error, for programs.
+        errors: All invalid values in the request; empty for other errors.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -61,7 +66,7 @@ class Problem(DocumentedModel):
 
 
 KNOWN = ("missing_credentials", "invalid_credentials", "api_key_expired", "api_key_revoked")
-"""Codes of a refused key. ``session_over`` is the code of a refused token."""
+"""Error codes of refused API keys. The code of a refused access token is ``session_over``."""
 _LONGEST_NAME = 60
 _PARAMETER = re.compile(r"\{(\w+)[}:]")
 _COLLECTION = re.compile(r"/([a-z-]+)s/\{")
@@ -77,17 +82,17 @@ _THINGS = {
     "key": "api_key",
     "upload": "do_not_contact_upload",
 }
-"""The thing that a path parameter names, where the problem's code uses another name."""
+"""What a path parameter identifies, if the error code ``…_not_found`` uses another word."""
 
 
 def add_problem(document: Node) -> None:
-    """Add the schema of a problem. Call it before ``name_schemas``."""
+    """Add the schemas ``Problem`` and ``FieldProblem``. Call it before ``name_schemas``."""
     _, found = models_json_schema([(Problem, "validation")], ref_template=f"{PREFIX}{{model}}")
     document["components"]["schemas"] |= found["$defs"]
 
 
 def complete(document: Node, operation: Node, route: APIRoute) -> None:
-    """Add to an operation the problems that its caller may get, by status."""
+    """Add the error responses of an operation, one for each status with all its error codes."""
     operation["responses"].pop("422", None)
     shared: Node = document["components"].setdefault("responses", {})
     known: Node = document["components"].setdefault("examples", {})
@@ -97,7 +102,7 @@ def complete(document: Node, operation: Node, route: APIRoute) -> None:
         by_status.setdefault(kind.status, []).append(kind)
     for status, met in sorted(by_status.items()):
         if operation["responses"].get(str(status), {}).get("content"):
-            continue  # the route documents this answer itself
+            continue  # the route itself documents the response with this status
         name = _name(HTTPStatus(status), met, operation)
         shared[name] = _response(HTTPStatus(status), met)
         known |= {camel(one.code): {"summary": one.title, "value": one.document} for one in met}
@@ -105,7 +110,10 @@ def complete(document: Node, operation: Node, route: APIRoute) -> None:
 
 
 def codes_of(operation: Node, route: APIRoute) -> set[str]:
-    """Return the codes of the problems that a caller of this operation may get."""
+    """Return the error codes that a caller of this operation can get.
+
+    These are the codes that the route names in ``fails_with`` and those that follow from its shape.
+    """
     own = set(operation.pop(PROBLEMS, ()))
     by_rule = {*_of_caller(route), *_of_body(operation, route), *_of_headers(operation)}
     if not any(code.endswith("_not_found") for code in own):
@@ -158,7 +166,7 @@ def _of_headers(operation: Node) -> Iterable[str]:
 
 
 def _of_path(route: APIRoute) -> Iterable[str]:
-    """Yield a ``_not_found`` code for each thing that the path names."""
+    """Yield the code ``…_not_found`` for each path parameter."""
     collection = _COLLECTION.search(route.path)
     for parameter in _PARAMETER.findall(route.path):
         thing = parameter.removesuffix("_id")
@@ -169,7 +177,7 @@ def _of_path(route: APIRoute) -> Iterable[str]:
 
 
 def _name(status: HTTPStatus, met: list[ProblemKind], operation: Node) -> str:
-    """Name an answer after its problems, or after its operation if that name is too long."""
+    """Name a response after its error codes, or after its operation if the name gets too long."""
     phrase = camel(phrase_of(status).lower().replace(" ", "_"))
     name = phrase + "".join(camel(one.code) for one in met if camel(one.code) != phrase)
     return name if len(name) <= _LONGEST_NAME else phrase + camel(operation["operationId"])

@@ -1,4 +1,4 @@
-"""Headers that the middleware reads and writes; routes do not declare them."""
+"""Describe the headers that middlewares read and write, because routes do not declare them."""
 
 from http import HTTPStatus
 
@@ -6,14 +6,14 @@ from crm_api.routers.http.document_walk import Node, nodes
 
 
 def _component(header: str) -> str:
-    """Return the name of a header among the components."""
+    """Return the name of a header in the document's components: ``X-Request-ID`` is XRequestId."""
     return header.replace("-", "").replace("ID", "Id")
 
 
 def header_parameter(
     name: str, description: str, example: str, *, required: bool = False, **schema: str | int
 ) -> Node:
-    """Return a header of a request, as a parameter."""
+    """Return the OpenAPI parameter that describes a request header."""
     return {
         "name": name,
         "in": "header",
@@ -33,8 +33,8 @@ PARAMETERS: Node = {
     "IdempotencyKey": header_parameter(
         "Idempotency-Key",
         "A string that you choose for this request, such as a UUID. If you send the same request "
-        "with the same key again within a day, you get the stored answer and nothing is done "
-        "twice.",
+        "with the same key again within a day, you get the stored response, and the operation "
+        "does not run a second time.",
         "4f1c6f0e-2f6a-4d0e-9a57-3a1f7d3b8f10",
         minLength=1,
         maxLength=255,
@@ -42,43 +42,47 @@ PARAMETERS: Node = {
     ),
     "IfMatch": header_parameter(
         "If-Match",
-        "The ETag of the version that you read. The answer is 412 if the resource has changed "
-        "since then.",
+        "The ETag of the version that you read. If the resource has changed since then, the "
+        "response is 412 and nothing is changed.",
         _TAG,
     ),
     "IfNoneMatch": header_parameter(
         "If-None-Match",
-        "The ETag of the version that you have. The answer is 304 if it is still current.",
+        "The ETag of the version that you have. If it is still current, the response is 304 "
+        "without a body.",
         _TAG,
     ),
 }
 HEADERS: Node = {
     "Deprecation": _header("When the operation was deprecated (RFC 9745).", "@1798761600"),
     "Sunset": _header(
-        "When the operation may be removed, at the earliest (RFC 8594).",
+        "The earliest time at which the operation may be removed (RFC 8594).",
         "Thu, 01 Jul 2027 00:00:00 GMT",
     ),
     "Link": _header(
-        "The operation that replaces this one, and the page that explains it.",
+        "The path of the operation that replaces this one, and the page that explains it.",
         '</v1/contacts>; rel="successor-version"',
     ),
     "X-Request-ID": _header(
-        "The id of the request, as in the log. If the request has this header with 1 to 64 "
-        "letters, digits, `.`, `_` or `-`, the service uses that id.",
+        "The id of the request, which the service also logs. If the request has this header with "
+        "1 to 64 letters, digits, `.`, `_` or `-`, the service uses that value as the id.",
         "0b9f6c1f7a5d4c6f8e2d1c3b4a596877",
     ),
     "ETag": _header(
         "Identifies this version of the resource, for `If-None-Match` and `If-Match`.", _TAG
     ),
     "RateLimit": _header(
-        "The requests that are left (`r`), and the seconds until the quota starts again (`t`).",
-        '"default";r=99;t=1',
+        "The number of requests that you may still send in this window (`r`), and the length of "
+        "the window in seconds (`t`).",
+        '"caller";r=99;t=1',
     ),
     "RateLimit-Policy": _header(
-        "The quota: requests (`q`) in a window of so many seconds (`w`).", '"default";q=100;w=1'
+        "The rate limit: the number of requests (`q`) that you may send in a window of `w` "
+        "seconds.",
+        '"caller";q=100;w=1',
     ),
     "Idempotent-Replayed": _header(
-        "`true` if this is the stored answer to an earlier request with the same "
+        "`true` if this is the stored response to an earlier request with the same "
         "`Idempotency-Key`.",
         "true",
         const="true",
@@ -90,7 +94,7 @@ HEADERS: Node = {
     },
     "WWW-Authenticate": _header("The authentication scheme to use.", "Bearer"),
     "Content-Disposition": _header(
-        "The file name that a browser saves the answer under.",
+        "The name of the file in which a browser saves the response.",
         'attachment; filename="contacts.csv"',
     ),
 }
@@ -104,20 +108,22 @@ _SIGN_IN = "/v1/auth/"
 
 
 def complete_headers(path: str, method: str, operation: Node, *, is_read: bool) -> None:
-    """Add the headers of a request and of each of its answers.
+    """Add the request headers and response headers to an operation, in place.
 
     Args:
         path: The path of the route.
-        method: In lower case.
-        operation: The operation; it is changed in place.
-        is_read: Whether the path also has GET, so that its resource has an ETag.
+        method: The HTTP method in lower case.
+        operation: The operation to complete.
+        is_read: True if the path also has GET, because then its resource has an ETag.
     """
     sent = _sent(path, method, operation, is_read=is_read)
     if sent is not None:
         reference = {"$ref": f"#/components/parameters/{sent}"}
         operation.setdefault("parameters", []).append(reference)
     if sent == "IfNoneMatch":
-        operation["responses"]["304"] = {"description": "Not modified: your version is current."}
+        operation["responses"]["304"] = {
+            "description": "The version in `If-None-Match` is still current."
+        }
     for code, answer in operation["responses"].items():
         status = HTTPStatus(int(code))
         names = headers_of(status)
@@ -135,7 +141,7 @@ def complete_headers(path: str, method: str, operation: Node, *, is_read: bool) 
 
 
 def used_headers(document: Node) -> Node:
-    """Return the headers that at least one answer refers to."""
+    """Return the descriptions of all headers that at least one response refers to."""
     used = {node["$ref"].rpartition("/")[2] for node in nodes(document) if _is_header(node)}
     known = {_component(name): header for name, header in HEADERS.items()}
     return {name: header for name, header in known.items() if name in used}
@@ -146,13 +152,13 @@ def _is_header(node: Node) -> bool:
 
 
 def headers_of(status: HTTPStatus) -> list[str]:
-    """Return the names of the headers that every answer with this status has."""
+    """Return the names of the headers that every response with this status has."""
     own = [_OF_STATUS[status]] if status in _OF_STATUS else []
     return ["X-Request-ID", *own]
 
 
 def reference_headers(names: list[str]) -> Node:
-    """Return the ``headers`` object of an answer, as references to the shared headers."""
+    """Return the ``headers`` object of a response: references to the shared descriptions."""
     return {name: {"$ref": f"#/components/headers/{_component(name)}"} for name in names}
 
 

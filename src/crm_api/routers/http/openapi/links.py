@@ -1,4 +1,4 @@
-"""Links of the document: from an answer with an id to the operations that take the id."""
+"""Add links to the document: from a response with an id to the operations that take this id."""
 
 import re
 
@@ -8,9 +8,9 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 def link_operations(document: Node) -> None:
-    """Add links from each answer that has an id to the operations of the path with that id.
+    """Add links to each response that contains an id, and from each page of a list to the next.
 
-    The answer of a list also links to its next page.
+    The links of an id lead to the operations that have the id in their path.
     """
     for path, method, operation in operations(document):
         for status, answer in operation["responses"].items():
@@ -29,7 +29,7 @@ def _to_next_page(path: str, operation: Node) -> Node:
         return {}  # the list always fits on one page
     next_page = {
         "operationId": operation["operationId"],
-        "description": "The next page; there is none if the cursor is null.",
+        "description": "The next page of the list. If `next_cursor` is null, there is none.",
         "parameters": {**_outer(path), "cursor": "$response.body#/next_cursor"},
     }
     return {"NextPage": next_page}
@@ -40,13 +40,16 @@ def _outer(path: str) -> Node:
 
 
 def _linked_item(document: Node, schema: Node) -> tuple[str, Node]:
-    """Return the expression and the schema of an answer's item, or of the first item of a list."""
+    """Return the runtime expression and the schema of the item in a response.
+
+    If the response is a list, its item is the first element of ``data``.
+    """
     items = _named(document, schema).get("properties", {}).get("data", {}).get("items")
     return ("$response.body#", schema) if items is None else ("$response.body#/data/0", items)
 
 
 def _to_operations(document: Node, path: str, item: tuple[str, Node], source: Node) -> Node:
-    """Return the links to every operation on one item of a collection."""
+    """Return the links from an item to all operations on it, which are below the item's path."""
     outer = _outer(path)
     links: Node = {}
     for target, _, operation in operations(document):
@@ -64,10 +67,10 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 
 
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
-    """Return the member of the item that holds the parameter's value; None if it has none.
+    """Return the field of an item that contains the value of a path parameter; None if none does.
 
-    An operation that adds one item to another often answers with the outer item, and the ``id`` of
-    that is a different one.
+    Below the path of another item, ``id`` is used only if the schema's name fits the parameter. The
+    reason: an operation that adds one item to another often returns the outer item.
     """
     properties = _named(document, schema).get("properties", {})
     if parameter in properties:

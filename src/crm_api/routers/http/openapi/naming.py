@@ -1,7 +1,7 @@
-"""Give every schema a name, because client generators make one type of each.
+"""Give every schema of the document a name, because client generators need a name for each type.
 
-Models have the name of their class. Free objects, maps and enumerations inside a model get a name
-here.
+The schema of a model has the name of its class. This module names the objects, maps and
+enumerations inside of models.
 """
 
 from typing import Any
@@ -11,21 +11,21 @@ from crm_api.routers.http.document_walk import Node, camel, nodes, operations
 
 PREFIX = "#/components/schemas/"
 RENAMED = {"CandidateRead": "MergeCandidateRead"}
-"""The name of the model, and its name in the document. The page of these keeps its shorter name."""
+"""New names of models in the document, by their class names."""
 
 SHARED = {
     ("mon", "tue", "wed", "thu", "fri", "sat", "sun"): "Weekday",
     ("fill", "overwrite", "skip"): "OnDuplicate",
 }
-"""Enumerations that several models share, by their values."""
+"""Names of enumerations that several models share, by their values."""
 
 JSON_OBJECT = "JsonObject"
 PAGE = "PageRead_"
-"""FastAPI names generic models after their parts; ``PageRead`` sets a better name as title."""
+"""Prefix of the names that FastAPI gives to pages; each is replaced by the title of its schema."""
 
 
 def name_schemas(document: Node) -> None:
-    """Give every schema that is an object or an enumeration its own name."""
+    """Move every object and enumeration to the document's named schemas, in place."""
     schemas: Node = document["components"]["schemas"]
     for _, _, operation in operations(document):
         for part, content in _contents(operation):
@@ -42,7 +42,7 @@ def name_schemas(document: Node) -> None:
 
 
 def is_plain(schema: Node) -> bool:
-    """Return True if a schema has a name or needs none: a string, or a choice of named schemas."""
+    """Return True if a schema needs no new name: a reference, a string, or a choice of these."""
     if "$ref" in schema or schema.get("type") in {"string", "null"} or not schema:
         return True
     return "anyOf" in schema and all(is_plain(one) for one in schema["anyOf"])
@@ -80,7 +80,7 @@ def _renamed(reference: str, names: dict[str, str]) -> str:
 
 
 def _name_inner(schemas: Node, schema: Node, name: str) -> None:
-    """Name the schema of a property, its items and its alternatives."""
+    """Name the schema of a property, and those of its items and alternatives."""
     schema.pop("title", None)
     if "enum" in schema:
         closed_set = schema.pop(SET, {"title": SHARED.get(tuple(schema["enum"]), name)})
@@ -96,7 +96,10 @@ def _name_inner(schemas: Node, schema: Node, name: str) -> None:
 
 
 def _move(schemas: Node, schema: Node, name: str, *, keys: tuple[str, ...]) -> None:
-    """Replace a schema by a reference; the description and default of this use stay beside it."""
+    """Move the ``keys`` of a schema to the named schemas and put a reference in their place.
+
+    The other keys, such as the description and the default, stay beside the reference.
+    """
     moved = {key: schema.pop(key) for key in keys if key in schema}
     if name == JSON_OBJECT:
         moved = {"description": "Any JSON object.", **moved, "additionalProperties": True}
@@ -106,6 +109,9 @@ def _move(schemas: Node, schema: Node, name: str, *, keys: tuple[str, ...]) -> N
 def _moved(schemas: Node, schema: Node, name: str) -> dict[str, Any]:
     known = schemas.setdefault(name, schema | {"title": name})
     if {**known, "title": name, "description": ""} != {**schema, "title": name, "description": ""}:
-        message = f"Two schemas would be called {name}; give one a name in RENAMED or SHARED."
+        message = (
+            f"Two different schemas have the name {name}; give one of them another name in RENAMED "
+            "or SHARED."
+        )
         raise ValueError(message)
     return {"$ref": f"{PREFIX}{name}"}

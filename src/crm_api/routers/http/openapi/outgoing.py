@@ -1,4 +1,4 @@
-"""The ``webhooks`` of the document: the events that are sent to endpoints, by type."""
+"""Describe in the document the webhooks that this service sends, one operation per event type."""
 
 from pydantic.json_schema import models_json_schema
 
@@ -14,15 +14,15 @@ TAG = "webhook endpoints"
 PARAMETERS: Node = {
     "WebhookId": header_parameter(
         "webhook-id",
-        "The id of this delivery. It is the same in every attempt; use it to ignore a delivery "
-        "that you have received before.",
+        "The id of this delivery. It is the same in every attempt, so you can use it to ignore a "
+        "delivery that you have received before.",
         example_id("webhook_delivery"),
         required=True,
     ),
     "WebhookTimestamp": header_parameter(
         "webhook-timestamp",
-        "When this attempt was signed, in seconds since 1970. Refuse a request whose timestamp "
-        "differs from your clock by more than five minutes.",
+        "When this attempt was signed, as Unix time in seconds. Refuse the request if this differs "
+        "from your clock by more than five minutes.",
         "1796047512",
         required=True,
         pattern="^[0-9]+$",
@@ -30,20 +30,20 @@ PARAMETERS: Node = {
     "WebhookSignature": header_parameter(
         "webhook-signature",
         "The signature as defined by [Standard Webhooks](https://www.standardwebhooks.com): `v1,` "
-        "and the base64 of an HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`. After the "
-        "secret was rotated, the header has two signatures with a space between, until the old "
-        "secret ends.",
+        "and the base64 of an HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`. After you "
+        "rotate the secret, the header has two signatures with a space between them, until the "
+        "old secret expires.",
         "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
         required=True,
     ),
 }
 ANSWERS: Node = {
-    "2XX": {"description": "Accepted."},
+    "2XX": {"description": "The endpoint has accepted the event; it is not sent again."},
     "default": {
-        "description": "410 disables the endpoint at once. 429 or 503 with `Retry-After` holds all "
-        "deliveries to the endpoint until then, for at most a day. After any other answer, or no "
-        "answer in time, the event is sent again, up to ten times over some days. An endpoint that "
-        "accepts nothing for days is disabled.",
+        "description": "410 disables the endpoint at once. 429 or 503 with `Retry-After` pauses "
+        "all deliveries to the endpoint until that time, for at most a day. After any other "
+        "response, or none in time, the event is sent again, up to ten times over some days. An "
+        "endpoint that accepts no event for days is disabled.",
     },
 }
 _ASKED = "Sent to each endpoint that subscribes to this type and has the scope for it."
@@ -51,17 +51,17 @@ _TEST = "Sent only on request: `POST /v1/webhook-endpoints/{endpoint_id}/test`."
 
 
 def add_shapes(document: Node) -> None:
-    """Add the schemas of outgoing events. Call it before ``name_schemas``."""
+    """Add the schemas of the events that are sent. Call it before ``name_schemas``."""
     models = [(model, "serialization") for model in PAYLOADS.values()]
     _, found = models_json_schema(models, ref_template=f"{PREFIX}{{model}}")  # type: ignore[arg-type]  # a list of pairs is taken
     for schema in found["$defs"].values():
         if "properties" in schema:
-            schema["required"] = list(schema["properties"])  # a missing value is sent as null
+            schema["required"] = list(schema["properties"])  # a field without a value is null
     document["components"]["schemas"] |= found["$defs"]
 
 
 def add_webhooks(document: Node) -> None:
-    """Add an operation for each event type, as the receiving endpoint implements it."""
+    """Add one webhook operation for each event type; the receiving endpoint implements it."""
     document["components"]["parameters"] |= PARAMETERS
     document["webhooks"] = {
         kind: {"post": _operation(document, kind)} for kind in map(str, PAYLOADS)

@@ -1,4 +1,4 @@
-"""The security of each operation: who may call it, and with which scope."""
+"""Describe in the document how each operation authenticates its caller, and the scope it needs."""
 
 from collections.abc import Iterable
 
@@ -13,25 +13,25 @@ from crm_api.routers.http.document_walk import Node
 BEARER, OAUTH, COOKIE = "bearer", "oauth2", "refreshCookie"
 SCOPES = {
     Scope.CONTACTS_READ: "Read contacts, lists, segments and imports.",
-    Scope.CONTACTS_WRITE: "Change contacts, lists and segments; import.",
+    Scope.CONTACTS_WRITE: "Change contacts, lists and segments, and import contacts.",
     Scope.CAMPAIGNS_READ: "Read campaigns, lines and templates.",
     Scope.CAMPAIGNS_WRITE: "Create and change campaigns, lines and templates.",
     Scope.CAMPAIGNS_SEND: "Start, pause, resume and cancel campaigns.",
     Scope.MESSAGES_READ: "Read conversations, messages and calls.",
     Scope.MESSAGES_SEND: "Send single messages.",
     Scope.WEBHOOKS_READ: "Read received events and webhook endpoints.",
-    Scope.WEBHOOKS_WRITE: "Replay events, change webhook endpoints.",
-    Scope.OPERATIONS: "Use alerts, runs, checks and jobs.",
+    Scope.WEBHOOKS_WRITE: "Process received events again, and change webhook endpoints.",
+    Scope.OPERATIONS: "Read and handle alerts, reconciliation runs, health checks and jobs.",
     Scope.ADMIN: "Do everything, including API keys and users.",
 }
 BY_LINK = {"open_media": Scope.MESSAGES_READ}
-"""Operations that a signed link opens without credentials; a caller needs this scope."""
+"""Operations that accept a signed link instead of credentials, and the scope for credentials."""
 BY_COOKIE = frozenset({"refresh", "sign_out"})
-"""Operations that find their session by the refresh token, in the body or in the cookie."""
+"""Operations that authenticate by the refresh token in the request body or in the cookie."""
 
 
 def security_schemes() -> Node:
-    """Return the security schemes of the document."""
+    """Return the security schemes of the document: bearer token, OAuth 2 password, cookie."""
     scopes = " ".join(f"`{scope}` {text}" for scope, text in SCOPES.items())
     return {
         BEARER: {
@@ -41,7 +41,7 @@ def security_schemes() -> Node:
         },
         OAUTH: {
             "type": "oauth2",
-            "description": "Users sign in with their e-mail address and password.",
+            "description": "A user signs in with e-mail address and password to get a token.",
             "flows": {
                 "password": {
                     "tokenUrl": "/v1/auth/token",
@@ -54,15 +54,15 @@ def security_schemes() -> Node:
             "type": "apiKey",
             "in": "cookie",
             "name": REFRESH_COOKIE,
-            "description": "The refresh token, if the user signed in with `?cookie=true`. "
-            "Scripts cannot read this cookie. The request must also have the value of the cookie "
-            "`crm_csrf` in the header `X-CSRF-Token`.",
+            "description": "The refresh token of a user who signed in with `?cookie=true`. "
+            "Scripts cannot read this cookie. The request must also contain the value of the "
+            "cookie `crm_csrf` in the header `X-CSRF-Token`.",
         },
     }
 
 
 def security_of(route: APIRoute) -> list[Node]:
-    """Return the alternative security requirements of a route; empty if it is public."""
+    """Return the security requirements of a route; a caller must meet one. Empty if public."""
     if route.name in BY_COOKIE:
         return [{COOKIE: []}, {}]
     scope = BY_LINK.get(route.name) or scope_of(route)
@@ -74,12 +74,12 @@ def security_of(route: APIRoute) -> list[Node]:
 
 
 def scope_of(route: APIRoute) -> Scope | None:
-    """Return the scope that a route requires; None if it requires none."""
+    """Return the scope that the caller of a route needs; None if it needs none."""
     return next((call.scope for call in calls(route.dependant) if isinstance(call, Needs)), None)
 
 
 def is_open(route: APIRoute) -> bool:
-    """Return True if a route does not authenticate its caller."""
+    """Return True if a route is public: it has no dependency that authenticates the caller."""
     return not any(call is authenticate for call in calls(route.dependant))
 
 

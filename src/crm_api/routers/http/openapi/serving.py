@@ -1,4 +1,4 @@
-"""``GET /openapi.json``: built once, kept as bytes, sent with an ETag."""
+"""Serve ``GET /openapi.json``. The document is built once and then sent from memory."""
 
 import asyncio
 import gzip
@@ -13,12 +13,18 @@ from starlette.routing import Route
 
 PATH = "/openapi.json"
 SMALLEST = 9
-"""The gzip level; the strongest one, because the document is compressed once."""
+"""Gzip level with the smallest result; it is slow, but the document is compressed only once."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """The document as bytes: plain and gzipped, with one ETag for both."""
+    """The OpenAPI document in memory.
+
+    Attributes:
+        plain: The JSON.
+        packed: The JSON, compressed with gzip.
+        etag: ETag of both.
+    """
 
     plain: bytes = field(repr=False)
     packed: bytes = field(repr=False)
@@ -26,10 +32,10 @@ class Document:
 
 
 class DocumentRoute:
-    """Serves the document of an application.
+    """Serves the OpenAPI document of an application.
 
-    The first request builds it, in a thread: this takes about a second, and the event loop must
-    answer other requests meanwhile.
+    The first request builds the document. This takes about a second, so it runs in a thread and
+    does not block other requests.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -39,11 +45,11 @@ class DocumentRoute:
 
     @property
     def route(self) -> Route:
-        """The route; register it before FastAPI's own, which writes the document each time."""
+        """The route. Register it before FastAPI's own route, which is slower at each request."""
         return Route(PATH, self.answer, methods=["GET"], include_in_schema=False)
 
     async def answer(self, request: Request) -> Response:
-        """Send the document, gzipped if the client accepts that, or 304 if its ETag matches."""
+        """Send the document, with gzip if the client accepts it; send 304 if the ETag matches."""
         request.scope["route"] = self.route  # FastAPI sets this for its own routes only
         known = self._made
         if known is None:
@@ -61,7 +67,7 @@ class DocumentRoute:
             if self._made is not None:  # another thread was faster
                 return self._made
             plain = orjson.dumps(self._app.openapi())
-            # A weak validator, because it names both the plain and the gzipped document.
+            # A weak ETag, because the plain and the compressed document share it.
             etag = f'W/"{blake2b(plain, digest_size=16).hexdigest()}"'
             self._made = made = Document(plain, gzip.compress(plain, SMALLEST, mtime=0), etag)
         return made
