@@ -83,13 +83,15 @@ def test_figures_have_intervals_and_misread_replies_are_listed(evaluate: Command
 
     shown = evaluate()
 
-    assert "2 replies that people decided about: 2 stop, 0 not a stop" in shown
+    assert "People decided about 2 replies: 2 ask to stop, 0 do not." in shown
     assert "| all | 2 | 0.500 (0.095-0.905; 1/2) | 0.500 (0.095-0.905; 1/2) |" in shown
     assert "| en | 2 |" in shown
-    assert "1 misread:" in shown
+    assert "Replies that the model misreads: 1" in shown
     [line] = [line for line in shown.splitlines() if line.startswith("  stop")]
     assert "read as none (0." in line
-    assert line.endswith("none when it came): What does a wall of ## feet cost, call ###-###-####?")
+    assert line.endswith(
+        "read as none when it was received): What does a wall of ## feet cost, call ###-###-####?"
+    )
 
 
 def test_json_has_the_same(evaluate: Command) -> None:

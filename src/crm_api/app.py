@@ -1,4 +1,4 @@
-"""Wire the web process: lifespan, middleware, routers, problem handlers."""
+"""Build the web application: its lifespan, middlewares, routers and exception handlers."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -74,18 +74,22 @@ from crm_api.workers.queue import open_queue
 log = structlog.get_logger()
 
 SMALLEST_COMPRESSED = 1_400
-"""Bytes. A response that fits into one packet is not worth compressing."""
+"""Smallest response in bytes that is compressed; smaller ones fit into one network packet."""
 
-DESCRIPTION = """Send text campaigns through an OpenPhone (Quo) number: import a list, write a
-message, start. Replies, calls and opt-outs come back by webhook.
+DESCRIPTION = """Send campaigns of text messages through an OpenPhone (Quo) number: import a list of
+contacts, write a message, and start the campaign. The service receives replies, calls and opt-outs
+from the provider by webhook.
 
-- **Authentication**: `Authorization: Bearer` with an API key or the access token of a user. Every
-  operation names the scope that it needs. `admin` includes every scope.
-- **Problems** are `application/problem+json` (RFC 9457) with a stable `code`, and a `detail` that
-  says what to do.
-- **Lists** have `data` and `next_cursor`. Send `next_cursor` as `cursor` to get the next page.
-- **Repeated requests**: a POST with an `Idempotency-Key` may be repeated; it is done once.
-- **Lost updates**: `If-Match` with an `ETag` refuses the change if the resource was changed since.
+- **Authentication**: Send the header `Authorization: Bearer` with an API key or with the access
+  token of a user. Each operation states the scope that it needs. `admin` includes every scope.
+- **Errors** are `application/problem+json` (RFC 9457). `code` is stable, and `detail` says what
+  happened and what to do next.
+- **Lists** have the fields `data` and `next_cursor`. Send the value of `next_cursor` as the
+  parameter `cursor` to get the next page.
+- **Repeated requests**: If you repeat a POST with the same `Idempotency-Key`, the operation runs
+  only once.
+- **Lost updates**: If you send an `ETag` in `If-Match`, the change is refused if the resource has
+  changed since you read it.
 """
 
 
@@ -96,12 +100,12 @@ NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""Switch off FastAPI's own telemetry, which an environment variable could switch on. It exports
-addresses with their query and the messages of exceptions, which may contain phone numbers. Use
-``tracing`` instead."""
+"""Turns off FastAPI's own telemetry, which an environment variable could turn on. It would export
+URLs with query strings and messages of exceptions, which may contain phone numbers. This service
+uses ``platform/tracing`` instead."""
 
 ROUTERS = (
-    # Before the contact routes: they would take `merge` for an id.
+    # Before the contact routes, which would read `merge` in a path as the id of a contact.
     deduplication,
     batch,
     tags,
@@ -139,36 +143,36 @@ ROUTERS = (
     health,
     metrics_endpoint,
 )
-"""Every router, in the order in which paths are matched."""
+"""All routers, in the order in which a request's path is compared with their routes."""
 
 
 def own_routes() -> tuple[APIRoute, ...]:
-    """Return every route of the API, in the order in which paths are matched."""
+    """Return all routes of the API, in the order in which a path is compared with them."""
     routes = [route for module in ROUTERS for route in module.router.routes]
     return (webhooks.receive_route, *(one for one in routes if isinstance(one, APIRoute)))
 
 
 @cache
 def _paths() -> Paths:
-    """Read the routes once per process; tests build many applications from them."""
+    """Return the paths of all routes; cached, because tests build many applications."""
     return read_paths(own_routes())
 
 
 class CrmApi(FastAPI):
-    """FastAPI with a complete OpenAPI document."""
+    """FastAPI application whose OpenAPI document is completed by ``routers/http/openapi``."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document; it is built once."""
+        """Return the OpenAPI document; the first call builds it."""
         if self.openapi_schema is None:
             self.openapi_schema = enrich(super().openapi(), own_routes())
         return self.openapi_schema
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application. Its lifespan opens the connections.
+    """Return the web application; its lifespan opens connections and starts background tasks.
 
     Raises:
-        SettingsError: The rules file cannot be used.
+        SettingsError: The file of legal rules cannot be used.
     """
     rules = load_rules(settings.rules_name)
 
@@ -182,7 +186,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _open(app: FastAPI, settings: Settings, rules: RuleBook, life: Lifetime) -> None:
-    """Open the connections and start the services; ``life`` closes them in reverse order."""
+    """Open all connections and start the background tasks; ``life`` closes them at the end."""
     engine = await life.open(
         open_engine(
             settings.require_database_url(),
@@ -233,10 +237,13 @@ def build_app(
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """Build the application without connections; tests put their own into its state."""
+    """Return the web application without open connections.
+
+    ``create_app`` passes a lifespan that opens them. Tests set their own objects with ``attach``.
+    """
     app = CrmApi(
         title="crm-api",
-        summary="Text campaigns from own numbers, with replies, calls and consent.",
+        summary="Send text campaigns from your own phone numbers, and handle replies and opt-outs.",
         version="0.1.0",
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -275,10 +282,10 @@ def build_app(
         )
     app.add_middleware(RequestMiddleware)
     if settings.trusted_proxies:
-        # Outermost, so that limits, sign-ins and the audit log all use the client's address.
+        # Added last, so it runs first: all other code sees the client's address, not the proxy's.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     app.router.routes.insert(0, DocumentRoute(app).route)
-    # First of all routes: the hot path must not be compared with every other route.
+    # The first route, so that a webhook's path is not compared with all other routes before.
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (*ROUTERS, reference_page):
         app.include_router(module.router)
@@ -293,7 +300,10 @@ def attach(
     intake: EventIntake,
     refusals: RefusalAlerts,
 ) -> None:
-    """Put the parts that the lifespan would build into the application's state."""
+    """Store the objects that routes and middlewares use in the application's state.
+
+    The lifespan calls it; tests call it with objects of their own.
+    """
     app.state.crm = state
     app.state.queue = queue
     app.state.intake = intake

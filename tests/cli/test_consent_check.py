@@ -39,8 +39,8 @@ async def test_an_empty_and_a_true_chain_are_fine(
     [true] = await check_consent(settings)
 
     assert (empty.state, true.state) == (State.OK, State.OK)
-    assert empty.advice == "0 links fit"
-    assert true.advice.startswith("5 links fit, the last ")
+    assert empty.advice == "all 0 links of the consent history are correct"
+    assert true.advice.startswith("all 5 links of the consent history are correct; the last is ")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_many_faults_are_counted_not_all_listed(
 
     checks = await check_consent(settings)
     assert len(checks) == linking.SHOWN_FINDINGS + 1
-    assert checks[-1].advice == "and 10 more like these"
+    assert checks[-1].advice == "there are 10 more faults of the history"
 
 
 async def test_a_changed_secret_key_is_a_warning_that_says_so(
@@ -92,4 +92,4 @@ async def test_a_changed_secret_key_is_a_warning_that_says_so(
     [check] = await check_consent(other)
 
     assert check.state is State.WARNING
-    assert "3 of 3 links were made under another CRM_SECRET_KEY" in check.advice
+    assert "3 of 3 links cannot be verified" in check.advice

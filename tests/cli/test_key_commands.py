@@ -59,7 +59,7 @@ def test_a_key_from_its_making_to_its_end(run: Runner) -> None:
     assert rotated != made
     assert id_of(second) != id_of(first)
     assert run("list", "--status", "expired").startswith(id_of(first))
-    assert revoked == "revoked"
+    assert revoked == "The key was revoked."
     assert run("list", "--status", "revoked").startswith(id_of(second))
     assert "There is no API key with this id" in run.refused("revoke", id_of(second))
 

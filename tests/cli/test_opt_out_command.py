@@ -9,14 +9,14 @@ def test_reading_shows_answer_scores_thresholds_and_words() -> None:
     )
 
     assert shown.exit_code == 0
-    for part in ("opt_out", "asks to stop: 0.", "opts out from", "holds from", "list +"):
+    for part in ("opt_out", "asks to stop: 0.", "an opt-out from", "a hold from", "list +"):
         assert part in shown.output
 
 
 def test_keyword_is_named() -> None:
     shown = CliRunner().invoke(cli, ["read", "ARRÊTE svp"])
 
-    assert "decided by a keyword: 'arrete'" in shown.output
+    assert "decided by a keyword that matches: 'arrete'" in shown.output
 
 
 def test_context_counts() -> None:

@@ -84,7 +84,7 @@ def test_from_nothing_to_a_proved_delivery(served: RunningSandbox, root: Path) -
     assert registered.startswith("Registered webhook 1")
     assert "needs no change" in again
     assert "broken" not in healthy
-    assert "the hourly test text is off" in _words(healthy)
+    assert "the hourly test message is not sent" in _words(healthy)
     assert "delivered, verified and stored" in tested
     assert "has a new key" in rotated
     assert "delivered, verified and stored" in tested_again
@@ -128,4 +128,4 @@ def test_legacy_webhooks_are_registered_beside(root: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Registered legacy webhook") == 4
     assert listed.stdout.count("legacy") == 4
-    assert "Every event that is needed is delivered here." in listed.stdout
+    assert "The provider sends all needed events to this service." in listed.stdout

@@ -196,7 +196,7 @@ def test_output_says_where_everything_is_and_what_comes_next(running: Run) -> No
     for text in (running.url, f"{running.url}/docs", running.admin_key, "make demo"):
         assert text in output
     assert str(running.folder / "admin-key") in output
-    assert "nothing is really sent" in output
+    assert "no real messages are sent" in output
     assert f"http://127.0.0.1:{running.port + 1}" in output
     assert output.count("is ready") == 1
 
@@ -483,11 +483,11 @@ def test_log_line_of_each_process_leads_to_the_next(past: Past) -> None:
 
     by_event = {(line["process"], line["event"]): line for line in lines}
     assert {line["request_id"] for line in lines} == {"one-text"}
-    assert by_event["serve", "request"]["route"] == "/v1/messages"
-    assert by_event["worker", "job run"]["job"] == "send_messages"
+    assert by_event["serve", "request finished"]["route"] == "/v1/messages"
+    assert by_event["worker", "job finished"]["job"] == "send_messages"
     call = by_event["worker", "provider call completed"]
     assert (call["path"], call["status"]) == ("/v1/messages", 202)
-    assert call["run_id"] == by_event["worker", "job run"]["run_id"]
+    assert call["run_id"] == by_event["worker", "job finished"]["run_id"]
     assert call["attempt"]
 
 

@@ -166,7 +166,11 @@ async def test_doctor_detects_the_pooler_and_one_without_prepared_statements(
         broken = await check_pooler(settings_of(forgetful, **direct))
 
     assert await check_pooler(settings_of(pooler, **direct)) == [
-        Check("pooler", State.OK, "transactions and prepared statements go through")
+        Check(
+            "pooler",
+            State.OK,
+            "the pooler supports prepared statements, and a direct connection works",
+        )
     ]
     assert [check.state for check in broken] == [State.BROKEN]
     assert "max_prepared_statements = 200" in broken[0].advice

@@ -54,7 +54,7 @@ def job(did: Mapping[str, object] | Exception | None) -> JobFunction:
 
 
 def runs(written: Lines) -> Lines:
-    return [line for line in written if line["event"] == "job run"]
+    return [line for line in written if line["event"] == "job finished"]
 
 
 async def test_run_that_a_request_caused_is_one_line(deps: Deps, written: Lines) -> None:
@@ -66,7 +66,7 @@ async def test_run_that_a_request_caused_is_one_line(deps: Deps, written: Lines)
     assert line.pop("duration_ms") >= 0
     assert len(line.pop("run_id")) == 36
     assert line == {
-        "event": "job run",
+        "event": "job finished",
         "log_level": "info",
         "job": "send_messages",
         "request_id": "r-1",

@@ -46,15 +46,16 @@ async def test_job_that_is_not_registered_stops_the_start(settings: Settings) ->
     }
 
     assert refusal(settings, functions) == (
-        "the worker does not fit its schedule: it would not run by the clock seal_consent; "
-        "it would not run when asked seal_consent"
+        "the worker does not match its schedule: it would not run on schedule: seal_consent; "
+        "it would not run on request: seal_consent. Correct FUNCTIONS in workers/schedule.py or "
+        "SCHEDULE in scheduled_jobs/schedule.py"
     )
 
 
 async def test_unknown_job_stops_the_start(settings: Settings) -> None:
     functions = {**FUNCTIONS, cast("JobName", UNKNOWN): FUNCTIONS[JobName.SEND_MAIL]}
 
-    assert "it would run by the clock walk_the_dog, which is not known" in refusal(
+    assert "it would run on schedule, although unknown: walk_the_dog" in refusal(
         settings, functions
     )
 
@@ -64,13 +65,13 @@ async def test_unscheduled_job_stops_the_start(settings: Settings) -> None:
 
     message = refusal(settings, FUNCTIONS, cron_jobs=crons[1:])
 
-    assert f"it would not run by the clock {crons[0].name.removeprefix('cron:')}" in message
+    assert f"it would not run on schedule: {crons[0].name.removeprefix('cron:')}" in message
 
 
 async def test_queue_that_no_worker_reads_stops_the_start(settings: Settings) -> None:
     message = refusal(settings, FUNCTIONS, queue_name="others")
 
-    assert "it would not consume the queue crm:jobs" in message
+    assert "it would not read the queue: crm:jobs" in message
 
 
 class _Unknown:
@@ -83,7 +84,7 @@ UNKNOWN = _Unknown()
 @pytest.mark.parametrize(
     ("alive", "is_consumed", "state", "advice"),
     [
-        (2, True, State.OK, "2 running"),
+        (2, True, State.OK, "2 worker(s) running"),
         (2, False, State.BROKEN, "same CRM_REDIS_URL"),
         (0, True, State.BROKEN, "same CRM_DATABASE_URL"),
         (0, False, State.WARNING, "start `crm-api worker`"),

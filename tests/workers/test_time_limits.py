@@ -103,7 +103,7 @@ async def test_run_that_arq_cuts_off_is_recorded_as_failed_and_its_calls_are_sto
     assert Counter(row.status for row in await ledger.attempts()) == {"sent": 3}
     last = await _last_run(committed_uow, JobName.SEND_MESSAGES)
     assert (last.last_result, last.failures) == ("failed", 1)
-    assert last.last_error.startswith("Cancelled after")
+    assert last.last_error.startswith("The run was cancelled after")
     assert Job(name=JobName.SEND_MESSAGES, delay_seconds=5) in queue.jobs
 
 
@@ -128,7 +128,7 @@ async def test_run_that_ends_with_its_worker_says_so(
         await run
 
     last = await _last_run(committed_uow, JobName.RUN_WATCHDOG)
-    assert last.last_error == "Cancelled: the worker was stopped."
+    assert last.last_error == "The run was cancelled, because the worker was stopped."
     assert JobName.RUN_WATCHDOG not in queue.names
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file per command, loaded only when the command is called."""
+"""The command line `crm-api`: one module per command, imported only when the command runs."""
 
 import sys
 from importlib import import_module
@@ -31,15 +31,15 @@ COMMANDS = (
     "openapi",
     "opt-out",
 )
-"""Each is a module of this package with a Typer application named ``cli``."""
+"""Names of the commands. Each has a module in this package with a Typer application ``cli``."""
 _ENVIRONMENT_LIBRARIES = ("asyncpg", "httpx", "redis", "sqlalchemy")
-"""Their errors mean that a server is away or refuses, not that this program has a bug."""
+"""Libraries whose errors mean that a server is unreachable or refuses, not that we have a bug."""
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
 
 
 class _Commands(typer.core.TyperGroup):
-    """Loads a command's module when it is asked for, so that no command pays for the others."""
+    """Group of commands that imports only the module of the command that runs; this saves time."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - the library's signature
         return list(COMMANDS)
@@ -79,7 +79,7 @@ def _about(
 
 
 def main() -> None:
-    """Run the command that the arguments name; an expected failure is reported in one line."""
+    """Run the command in the arguments; print an expected error as one line without a traceback."""
     try:
         application()
     except SettingsError as error:
@@ -89,7 +89,7 @@ def main() -> None:
     except StartError as error:
         _fail(str(error), EXIT_FAILED)
     except BrokenPipeError:
-        # The reader of the output has closed the pipe, as `head` does.
+        # The program that reads our output, such as `head`, has closed the pipe.
         sys.stdout = None
         sys.exit(EXIT_FAILED)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""``python -m crm_api.cli``: the same as ``crm-api``."""
+"""Run the command line with ``python -m crm_api.cli``; it is the same as ``crm-api``."""
 
 from crm_api.cli import main
 

@@ -1,4 +1,4 @@
-"""`crm-api backup`: write one encrypted file with everything that a new machine needs."""
+"""`crm-api backup`: write one encrypted file with the data that a new machine needs."""
 
 import asyncio
 from contextlib import suppress
@@ -18,39 +18,44 @@ cli = typer.Typer(add_completion=False)
 Recipients = Annotated[
     list[str] | None,
     typer.Option(
-        "--recipient", help="A public key of age (age1…). Repeat the option for more keys."
+        "--recipient",
+        help="Public key (age1…) for which to encrypt the backup. Repeat the option for more keys.",
     ),
 ]
 NewKey = Annotated[
     Path | None,
-    typer.Option(help="Write a new key file and print its public key; make no backup."),
+    typer.Option(help="Write a new key file and print its public key, without making a backup."),
 ]
 
 AsOf = Annotated[
     str | None,
-    typer.Option(help="The instant of the database's state, if it was restored to one."),
+    typer.Option(
+        help="The time whose state the database has, if it was restored to an earlier time, such "
+        "as 2026-11-26T14:03:00Z."
+    ),
 ]
 
 
 @cli.command()
 def backup(
     target: Annotated[
-        Path | None, typer.Argument(help="The file to write, or a folder; a file name is chosen.")
+        Path | None,
+        typer.Argument(help="The file to write, or a folder in which a new file is written."),
     ] = None,
     recipient: Recipients = None,
     new_key: NewKey = None,
     as_of: AsOf = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write database, media and secret key into one encrypted file; the service may run."""
+    """Write database, media and secret key into one encrypted file, also while the service runs."""
     logs.configure(None, "WARNING", process="backup")
     if new_key is not None:
         _make_key(new_key)
         return
     if target is None or not recipient:
         raise StartError(
-            "a backup takes a file and whom it is for: crm-api backup FILE --recipient age1…; "
-            "`crm-api backup --new-key KEYFILE` makes a key"
+            "FILE or --recipient is missing; run `crm-api backup FILE --recipient age1…` with a "
+            "public key, which `crm-api backup --new-key KEYFILE` creates"
         )
     _make(load_settings(data_dir=data_dir), target, recipient, _instant(as_of))
 
@@ -59,14 +64,16 @@ def _make_key(path: Path) -> None:
     from crm_api.domain.monitoring.backups import keys  # noqa: PLC0415 - loaded when needed, as commands are
 
     passphrase = typer.prompt(
-        "Passphrase (empty: none)",
+        "Passphrase for the key file (leave empty for none)",
         default="",
         show_default=False,
         hide_input=True,
         confirmation_prompt=True,
     )
     recipient = keys.new_key(path, passphrase=passphrase)
-    typer.echo(f"{path} opens backups; keep it away from this machine.\nPublic key: {recipient}")
+    typer.echo(
+        f"The key in {path} decrypts backups; store it on another machine.\nPublic key: {recipient}"
+    )
 
 
 def _instant(as_of: str | None) -> datetime:
@@ -77,7 +84,7 @@ def _instant(as_of: str | None) -> datetime:
         instant = datetime.fromisoformat(as_of)
         if instant.tzinfo is not None and instant <= now:
             return instant
-    raise StartError("--as-of takes an instant in the past, such as 2026-11-26T14:03:00Z")
+    raise StartError("--as-of takes a time in the past, such as 2026-11-26T14:03:00Z")
 
 
 def _make(settings: Settings, wanted: Path, recipient: list[str], made_at: datetime) -> None:
@@ -97,4 +104,7 @@ def _make(settings: Settings, wanted: Path, recipient: list[str], made_at: datet
     if made.missing_media:
         typer.echo(f"{made.missing_media:,} media files are missing from the store.", err=True)
     if settings.secret_key is not None:
-        typer.echo("The backup does not contain CRM_SECRET_KEY; keep that value as well.")
+        typer.echo(
+            "The backup does not contain CRM_SECRET_KEY. Store its value too: a restored database "
+            "needs it."
+        )

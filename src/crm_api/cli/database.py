@@ -1,4 +1,4 @@
-"""`crm-api database`: database roles, and encryption of stored secrets with the current key."""
+"""`crm-api database`: create database roles, and encrypt stored secrets with the current key."""
 
 import asyncio
 
@@ -21,21 +21,21 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @cli.callback()
 def database() -> None:
-    """Manage the database roles and the encryption of stored secrets."""
+    """Manage the database's roles and the encryption of the secrets that it stores."""
 
 
 @cli.command()
 def roles(data_dir: DataDir = None) -> None:
-    """Create the roles of the service and of reports, and grant their rights.
+    """Create the database roles for the service and for reports, and grant their rights.
 
-    Run it as the owner of the tables; `crm-api migrate` repeats the grants for new tables.
+    Run it with the login of the tables' owner. `crm-api migrate` grants the rights on new tables.
     """
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="database")
     made = asyncio.run(_make(settings))
     typer.echo(
-        f"{made.service} is the role of the service; {made.reports} reads for reports. "
-        "Create a login for each:\n"
+        f"The role for the service is {made.service}. The role for reports is {made.reports}; it "
+        "can only read. Create a login in each role:\n"
         f"  CREATE ROLE crm_service LOGIN PASSWORD '…' IN ROLE \"{made.service}\";\n"
         f"  CREATE ROLE crm_reports LOGIN PASSWORD '…' IN ROLE \"{made.reports}\";"
     )
@@ -47,22 +47,29 @@ async def _make(settings: Settings) -> Roles:
 
 @cli.command()
 def reseal(data_dir: DataDir = None) -> None:
-    """Encrypt every stored secret with the current secret key; safe to stop and repeat."""
+    """Encrypt all stored secrets with the current CRM_SECRET_KEY; you can stop and repeat it."""
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="database")
     left = asyncio.run(_reseal(settings))
     unreadable = sum(one.unreadable for one in left)
     others = sum(one.others for one in left)
     if unreadable:
-        typer.echo(f"{unreadable} rows cannot be decrypted with any given key.", err=True)
+        typer.echo(
+            f"{unreadable} rows cannot be decrypted with CRM_SECRET_KEY or any key in "
+            "CRM_OTHER_SECRET_KEYS; add the key that encrypted them and run the command again.",
+            err=True,
+        )
     if others:
         typer.echo(
-            f"{others} rows were encrypted with another key meanwhile; run the command again.",
+            f"{others} rows were encrypted with another key while the command ran; run it again.",
             err=True,
         )
     if unreadable or others:
         raise typer.Exit(1)
-    typer.echo("Everything is sealed under the present key; CRM_OTHER_SECRET_KEYS may go.")
+    typer.echo(
+        "All stored secrets are encrypted with the current key; you can unset "
+        "CRM_OTHER_SECRET_KEYS."
+    )
 
 
 async def _reseal(settings: Settings) -> list[SealedRows]:
@@ -75,6 +82,6 @@ async def _reseal(settings: Settings) -> list[SealedRows]:
             lambda: UnitOfWork(sessions, NO_QUEUE), secret=secret
         ):
             totals[table] = totals.get(table, 0) + count
-            typer.echo(f"{table}: {totals[table]} encrypted with the current key")
+            typer.echo(f"{table}: {totals[table]} rows encrypted with the current key")
         async with sessions() as session:
             return await resealing.count_sealed_rows(session, secret=secret)

@@ -1,4 +1,4 @@
-"""`crm-api demo`: the main job in one command, on the sandbox."""
+"""`crm-api demo`: run one complete campaign on the sandbox."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,16 +21,20 @@ cli = typer.Typer(add_completion=False)
 @cli.command()
 def demo(
     csv: Annotated[
-        Path | None, typer.Option(help="A CSV of contacts; made-up people if left out.")
+        Path | None,
+        typer.Option(help="A CSV file of contacts; without it, the demo uses invented people."),
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="URL of a running service; left out: find or start one.")
+        str | None,
+        typer.Option(
+            help="URL of a running service; without it, the demo finds or starts a service."
+        ),
     ] = None,
     port: Port = None,
     host: Host = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Import a CSV, send a campaign to everyone on the sandbox, and wait for the replies."""
+    """On the sandbox, import a CSV file, send a campaign to its contacts, and wait for replies."""
     screen = Screen()
     upload = _upload(csv)
     found = variables(port=port, host=host, data_dir=data_dir)
@@ -46,4 +50,7 @@ def _upload(csv: Path | None) -> Upload:
     try:
         return Upload(csv.name, csv.read_bytes())
     except OSError as error:
-        raise DemoError(f"{csv} cannot be read ({error.strerror})") from error
+        raise DemoError(
+            f"{csv} cannot be read ({error.strerror}); set --csv to a CSV file that this user may "
+            "read"
+        ) from error

@@ -1,4 +1,4 @@
-"""`crm-api doctor`: check every part that can be broken, and say what to fix."""
+"""`crm-api doctor`: check settings and servers, and print what is wrong and how to fix it."""
 
 import asyncio
 import sys
@@ -34,7 +34,7 @@ from crm_api.platform.settings import Settings, SettingsError
 from crm_api.workers.queue import try_redis
 
 OLDEST_POSTGRES = 160_000
-"""Version 16, in the format of ``server_version_num``."""
+"""Oldest supported PostgreSQL: version 16, as ``server_version_num`` shows it."""
 TIMEOUT_SECONDS = 10.0
 _OPEN_TO_OTHERS = 0o077
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError)
@@ -44,7 +44,7 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def doctor(data_dir: DataDir = None) -> None:
-    """Check settings, database, Redis, migrations, provider and secrets; say what to fix."""
+    """Check settings, database, Redis, worker, provider and secrets; print what to fix."""
     logs.configure("console", "CRITICAL")
     try:
         settings = load_settings(data_dir=data_dir)
@@ -52,7 +52,7 @@ def doctor(data_dir: DataDir = None) -> None:
     except SettingsError as error:
         checks = [Check("settings", State.BROKEN, str(error))]
     else:
-        checks = [Check("settings", State.OK, "all values can be read")]
+        checks = [Check("settings", State.OK, "all settings are valid")]
         checks += check_files(settings)
         checks += asyncio.run(_check_services(settings))
     show(checks)
@@ -61,20 +61,22 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 def check_files(settings: Settings) -> list[Check]:
-    """Check that the secret files of the data directory exist and are closed to other users."""
+    """Check that the secret files in the data directory exist and that only their owner reads."""
     checks = []
     wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}
     for name, given in wanted.items():
         path = settings.data_dir / name
         if path.exists() and path.stat().st_mode & _OPEN_TO_OTHERS:
-            checks.append(Check(name, State.BROKEN, f"other users can read it: chmod 600 {path}"))
+            advice = f"other users can read the file; run `chmod 600 {path}`"
+            checks.append(Check(name, State.BROKEN, advice))
         elif path.exists() or given is not None:
             checks.append(Check(name, State.OK, "present"))
         elif name == "secret-key":
-            advice = "set CRM_SECRET_KEY" + advise_up(", or run `crm-api up`, which makes one")
+            advice = "there is no secret key; set CRM_SECRET_KEY"
+            advice += advise_up(", or run `crm-api up`, which creates one")
             checks.append(Check(name, State.BROKEN, advice))
         else:
-            advice = "no file here; `crm-api keys create` creates a key"
+            advice = "there is no file with an admin key; `crm-api keys create` creates an API key"
             checks.append(Check(name, State.WARNING, advice))
     return checks
 
@@ -100,29 +102,30 @@ async def _guarded(
     except (*_AWAY, SQLAlchemyError) as error:
         cause = getattr(error, "orig", None) or error
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        return [Check(part, State.BROKEN, f"cannot be used: {logs.mask_text(reason)}")]
+        return [Check(part, State.BROKEN, f"the check failed: {logs.mask_text(reason)}")]
 
 
 async def check_mail(settings: Settings) -> list[Check]:
-    """Check that the mail server accepts our login; nothing is sent."""
+    """Check that the mail server accepts our login, without sending a mail."""
     mailer = open_mailer(settings)
     if mailer is None:
         state = State.OK if settings.uses_sandbox else State.WARNING
-        advice = "off: alerts are stored only; set CRM_SMTP_URL and CRM_ALERT_EMAILS"
+        advice = "alerts are not mailed; to mail them, set CRM_SMTP_URL and CRM_ALERT_EMAILS"
         return [Check("mail", state, advice)]
     try:
         await mailer.check()
     except MailNotSentError as error:
-        advice = f"alerts cannot be mailed; check CRM_SMTP_URL: {logs.mask_text(error.detail)}"
+        advice = f"alerts cannot be mailed ({logs.mask_text(error.detail)}); check CRM_SMTP_URL"
         return [Check("mail", State.BROKEN, advice)]
-    return [Check("mail", State.OK, f"alerts go to {len(settings.alert_emails)} address(es)")]
+    count = len(settings.alert_emails)
+    return [Check("mail", State.OK, f"alerts are mailed to {count} address(es)")]
 
 
 async def check_database(settings: Settings) -> list[Check]:
-    """Check the server's version and the schema's version.
+    """Check the version of PostgreSQL, the revision of the schema, and the role of the service.
 
     Raises:
-        SettingsError: No database is set.
+        SettingsError: CRM_DATABASE_URL is not set.
     """
     async with (
         open_engine(settings.require_database_url(), pool_size=1) as engine,
@@ -136,26 +139,32 @@ async def check_database(settings: Settings) -> list[Check]:
     database = Check(
         "database",
         State.BROKEN if is_old else State.OK,
-        f"PostgreSQL {version}" + ("; this program needs 16 or newer" if is_old else ""),
+        f"PostgreSQL {version}" + ("; version 16 or newer is needed" if is_old else ""),
     )
     if trouble := schema_state.trouble():
         return [database, Check("migrations", State.BROKEN, trouble)]
-    schema = Check("migrations", State.OK, schema_state.revision or "")
+    schema = Check("migrations", State.OK, f"the schema has revision {schema_state.revision}")
     return [database, schema, _judge_role(is_limited=is_limited)]
 
 
 def _judge_role(*, is_limited: bool) -> Check:
     if is_limited:
-        return Check("roles", State.OK, "the service's own role cannot change the audit log")
-    advice = "the service runs as the tables' owner: `crm-api database roles` creates its own role"
+        return Check("roles", State.OK, "the role of the service cannot change the audit log")
+    advice = (
+        "the service uses the login of the tables' owner, which can change the audit log; "
+        "`crm-api database roles` creates a limited role"
+    )
     return Check("roles", State.WARNING, advice)
 
 
 async def check_pooler(settings: Settings) -> list[Check]:
-    """Check that a pooler supports prepared statements, and that a direct connection exists.
+    """If there is a pooler, check that it supports prepared statements and can be bypassed.
+
+    Returns nothing without a pooler.
 
     Raises:
-        SettingsError: No database is set, or no direct connection past the pooler.
+        SettingsError: CRM_DATABASE_URL is not set, or there is a pooler and
+            CRM_DATABASE_DIRECT_URL is not set.
     """
     connection = await connect(settings.require_database_url(), application="crm-api doctor")
     try:
@@ -165,18 +174,22 @@ async def check_pooler(settings: Settings) -> list[Check]:
     finally:
         connection.terminate()
     if not is_followed:
-        advice = "it does not follow prepared statements: PgBouncer takes max_prepared_statements "
-        return [Check("pooler", State.BROKEN, advice + "= 200 from version 1.21 on")]
+        advice = (
+            "the pooler does not support prepared statements; use PgBouncer 1.21 or newer with "
+            "max_prepared_statements = 200"
+        )
+        return [Check("pooler", State.BROKEN, advice)]
     direct = await connect(await require_direct(settings), application="crm-api doctor")
     direct.terminate()
-    return [Check("pooler", State.OK, "transactions and prepared statements go through")]
+    advice = "the pooler supports prepared statements, and a direct connection works"
+    return [Check("pooler", State.OK, advice)]
 
 
 async def check_consent(settings: Settings) -> list[Check]:
-    """Verify the chain of the consent history, from its first link to its last.
+    """Verify the hash chain of the consent history, from its first link to its last.
 
     Raises:
-        SettingsError: No database is set, or there is no secret key.
+        SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
     """
     secret = (await with_secret(settings, patience=0, adopts=False)).require_secret_key()
     found = ChainVerification()
@@ -185,40 +198,41 @@ async def check_consent(settings: Settings) -> list[Check]:
         session_factory(engine)() as session,
     ):
         while await linking.verify_links(session, found, secret=secret):
-            await session.rollback()  # page by page, so that no snapshot is held for long
+            await session.rollback()  # one transaction per page, so that none is long
         await linking.verify_tail(session, found, now=clock.now())
     return judge_chain(found)
 
 
 def judge_chain(found: ChainVerification) -> list[Check]:
-    """Turn the result of the verification into lines of the report."""
+    """Return the lines of the report about the verified consent history."""
     checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
     if found.faults > len(found.findings):
-        advice = f"and {found.faults - len(found.findings)} more like these"
+        advice = f"there are {found.faults - len(found.findings)} more faults of the history"
         checks.append(Check("consent", State.BROKEN, advice))
     if found.other_keys:
         advice = (
-            f"{found.other_keys} of {found.position} links were made under another CRM_SECRET_KEY "
-            "and are not verified: run this once more with that one"
+            f"{found.other_keys} of {found.position} links cannot be verified, because they were "
+            "made with another CRM_SECRET_KEY; run `crm-api doctor` again with that key"
         )
         checks.append(Check("consent", State.WARNING, advice))
     if not checks:
-        end = f", the last {found.head.hex()[:16]}…" if found.position else ""
-        checks.append(Check("consent", State.OK, f"{found.position} links fit{end}"))
+        end = f"; the last is {found.head.hex()[:16]}…" if found.position else ""
+        advice = f"all {found.position} links of the consent history are correct{end}"
+        checks.append(Check("consent", State.OK, advice))
     return checks
 
 
 async def check_redis(settings: Settings) -> list[Check]:
-    """Check that Redis answers, allows the commands that we need, and drops no keys.
+    """Check that Redis answers, allows all commands that we need, and never evicts keys.
 
     Raises:
-        SettingsError: No Redis is set.
+        SettingsError: CRM_REDIS_URL is not set.
     """
     async with asyncio.timeout(TIMEOUT_SECONDS):
         about = await try_redis(settings.require_redis_url())
     policy = about.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        advice = f"it may drop keys ({policy}); set maxmemory-policy noeviction"
+        advice = f"Redis may evict keys ({policy}); set maxmemory-policy to noeviction"
         return [Check("redis", State.WARNING, advice)]
     name = "Valkey" if "valkey_version" in about else "Redis"
     version = about.get("valkey_version") or about.get("redis_version")
@@ -226,7 +240,7 @@ async def check_redis(settings: Settings) -> list[Check]:
 
 
 async def check_provider(settings: Settings) -> list[Check]:
-    """Check the API key by listing the own numbers, then the webhook that delivers events here."""
+    """Check that the provider accepts the API key, and that its webhooks are registered."""
     key = settings.openphone_api_key
     headers = {"Authorization": key.get_secret_value() if key is not None else "sandbox"}
     async with httpx.AsyncClient(
@@ -237,7 +251,7 @@ async def check_provider(settings: Settings) -> list[Check]:
         except httpx.HTTPError as error:
             advice = f"{settings.provider_url} cannot be reached ({type(error).__name__})"
             if settings.uses_sandbox:
-                advice += f"; {advise_up('`crm-api up` or ')}`crm-api sandbox` starts the sandbox"
+                advice += f"; run {advise_up('`crm-api up` or ')}`crm-api sandbox` to start it"
             return [Check("provider", State.BROKEN, advice)]
     checks = [read_numbers(settings, numbers)]
     if checks[0].state is not State.BROKEN:
@@ -246,49 +260,54 @@ async def check_provider(settings: Settings) -> list[Check]:
 
 
 async def check_webhooks(settings: Settings) -> list[Check]:
-    """Check that a complete webhook points here, and that its signing key is known.
+    """Check that the provider sends all needed events here, signed with a key that we know.
 
     Raises:
-        SettingsError: No database is set, or there is no secret key.
+        SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
     """
     async with open_registrar(settings) as registrar:
         try:
             found = await registrar.look()
         except CrmError as error:
-            return [Check("webhooks", State.BROKEN, f"they cannot be listed: {error.detail}")]
+            advice = f"the provider's webhooks cannot be listed: {error.detail}"
+            return [Check("webhooks", State.BROKEN, advice)]
     return judge_webhooks(settings, found)
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Turn the registered webhooks into lines, each fault with the command that repairs it."""
+    """Return the lines of the report about webhooks, with a command to repair each fault."""
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
         for one in found.findings
     ]
     if not checks:
         is_dated = bool(found.of(SignatureScheme.STANDARD))
-        only = "" if is_dated else ": legacy webhooks only, which do not report failed messages"
-        checks.append(Check("webhooks", State.OK, found.url + only))
+        only = "" if is_dated else " (only legacy webhooks, which do not report failed messages)"
+        checks.append(Check("webhooks", State.OK, f"events are sent to {found.url}{only}"))
     if settings.public_url is None and not settings.uses_sandbox:
-        advice = "CRM_PUBLIC_URL is not set: the provider cannot reach this machine's own address"
+        advice = "set CRM_PUBLIC_URL to a URL at which the provider can reach this service"
         checks.append(Check("webhooks", State.BROKEN, advice))
     is_off = OwnLines.from_settings(settings) is None
     is_half_set = bool(settings.health_check_from) != bool(settings.health_check_to)
     if is_off and (is_half_set or not settings.uses_sandbox):
-        advice = f"the hourly test text is off: {MESSAGE_OFF_BECAUSE}"
+        advice = f"the hourly test message is not sent: {MESSAGE_OFF_BECAUSE}"
         checks.append(Check("webhook health", State.WARNING, advice))
     return checks
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Judge the response to the list of own numbers."""
-    where = "the sandbox: nothing is really sent" if settings.uses_sandbox else "the real provider"
+    """Return the line of the report for the provider's response with the list of our numbers."""
+    where = "the sandbox, which sends nothing" if settings.uses_sandbox else "the real provider"
     if answer.status_code in (401, 403):
-        advice = f"it refuses the key ({answer.status_code}): check CRM_OPENPHONE_API_KEY"
+        advice = (
+            f"the provider refuses the API key ({answer.status_code}); check CRM_OPENPHONE_API_KEY"
+        )
         return Check("provider", State.BROKEN, advice)
     if answer.is_error:
-        return Check("provider", State.BROKEN, f"it answers {answer.status_code}; try again later")
+        advice = f"the provider responded with status {answer.status_code}; try again later"
+        return Check("provider", State.BROKEN, advice)
     numbers = answer.json().get("data", [])
     if not numbers:
-        return Check("provider", State.WARNING, "the account has no number to send from")
-    return Check("provider", State.OK, f"{len(numbers)} numbers, on {where}")
+        advice = "the provider's account has no phone number to send from"
+        return Check("provider", State.WARNING, advice)
+    return Check("provider", State.OK, f"{len(numbers)} phone numbers at {where}")

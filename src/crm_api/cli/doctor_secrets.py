@@ -1,4 +1,4 @@
-"""`crm-api doctor`: check under which key the stored secrets are encrypted."""
+"""`crm-api doctor`: check with which key the stored secrets are encrypted."""
 
 from crm_api.cli.findings import Check, State
 from crm_api.domain.monitoring.key_rotation import resealing
@@ -10,10 +10,10 @@ from crm_api.platform.settings import Settings
 
 
 async def check_secrets(settings: Settings) -> list[Check]:
-    """Count the secrets that are encrypted under another key than the current one.
+    """Check that all stored secrets are encrypted with the current key.
 
     Raises:
-        SettingsError: No database is set, or no given key opens the root secret.
+        SettingsError: CRM_DATABASE_URL is not set, or no given key decrypts the root secret.
     """
     known = await with_secret(settings, patience=0, adopts=False)
     secret = Secret(known.require_secret_key(), seals=known.secret_keys())
@@ -25,12 +25,13 @@ async def check_secrets(settings: Settings) -> list[Check]:
 
 
 def judge_secrets(found: list[SealedRows]) -> list[Check]:
-    """Turn the counts per key into lines of the report."""
+    """Return the lines of the report about stored secrets, from their counts per table."""
     checks = [
         Check(
             "secrets",
             State.BROKEN,
-            f"{one.unreadable} rows of {one.table} cannot be decrypted with any given key",
+            f"{one.unreadable} rows of {one.table} cannot be decrypted with any given key; add the "
+            "key that encrypted them to CRM_OTHER_SECRET_KEYS",
         )
         for one in found
         if one.unreadable
@@ -40,4 +41,5 @@ def judge_secrets(found: list[SealedRows]) -> list[Check]:
         advice = f"{others} rows are encrypted with another key; run `crm-api database reseal`"
         checks.append(Check("secrets", State.WARNING, advice))
     total = sum(one.current for one in found)
-    return checks or [Check("secrets", State.OK, f"{total} rows, all under the current key")]
+    advice = f"all {total} stored secrets are encrypted with the current key"
+    return checks or [Check("secrets", State.OK, advice)]

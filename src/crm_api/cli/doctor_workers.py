@@ -1,4 +1,4 @@
-"""`crm-api doctor`: check that a worker fits this release, and that one reads the queue."""
+"""`crm-api doctor`: check that a worker runs, reads the queue, and knows all scheduled jobs."""
 
 import asyncio
 from typing import Any, cast
@@ -20,14 +20,14 @@ from crm_api.workers.queue import QUEUE_NAME, redis_settings
 from crm_api.workers.worker import build_worker
 
 LOOKS = 3
-"""A busy worker renews its sign in Redis a little late. Two looks are a second apart."""
+"""How often to look for the health key of a worker, once a second: a busy worker sets it late."""
 
 
 async def check_workers(settings: Settings) -> list[Check]:
-    """Check that a worker would run every job of this release, and that one reads the queue.
+    """Check that a worker of this release would run every scheduled job, and that one is running.
 
     Raises:
-        SettingsError: No database or no Redis is set.
+        SettingsError: CRM_DATABASE_URL or CRM_REDIS_URL is not set.
     """
     try:
         # The jobs are only listed, so no dependencies are needed.
@@ -44,7 +44,7 @@ async def check_workers(settings: Settings) -> list[Check]:
 
 
 async def _is_consumed(redis_url: str) -> bool:
-    """Return True if a worker's sign is in Redis; a worker renews it every ten seconds."""
+    """Return True if a worker reads the queue: its health key, renewed every 10 s, is in Redis."""
     pool: Any = await create_pool(redis_settings(redis_url))
     try:
         for _ in range(LOOKS):
@@ -57,20 +57,28 @@ async def _is_consumed(redis_url: str) -> bool:
 
 
 def judge_workers(alive: int, *, is_consumed: bool) -> Check:
-    """Turn what is known about the workers into a line of the report."""
+    """Return the line of the report about workers.
+
+    Args:
+        alive: Number of workers that have stored a heartbeat in the database lately.
+        is_consumed: True if a worker reads the queue in Redis.
+    """
     if alive and is_consumed:
-        return Check("worker", State.OK, f"{alive} running")
+        return Check("worker", State.OK, f"{alive} worker(s) running")
     if alive:
         advice = (
-            f"{alive} running, but none reads the queue of this Redis: give API and workers the "
-            "same CRM_REDIS_URL"
+            f"{alive} worker(s) running, but none reads the queue in this Redis; set the same "
+            "CRM_REDIS_URL for the API and the workers"
         )
         return Check("worker", State.BROKEN, advice)
     if is_consumed:
         advice = (
-            "one reads the queue, but none runs on this database: give API and workers "
-            "the same CRM_DATABASE_URL"
+            "a worker reads the queue in this Redis, but none uses this database; set the same "
+            "CRM_DATABASE_URL for the API and the workers"
         )
         return Check("worker", State.BROKEN, advice)
-    advice = "none reads the queue, so nothing is sent or applied: start `crm-api worker`"
+    advice = (
+        "no worker is running, so no message is sent and no event is processed; start "
+        "`crm-api worker`"
+    )
     return Check("worker", State.WARNING, advice)

@@ -1,4 +1,4 @@
-"""Findings of `crm-api doctor`, and how they are printed."""
+"""The lines of the report of `crm-api doctor`, and the function that prints them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +11,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 
 class State(StrEnum):
-    """State of a part; only ``broken`` makes the command fail."""
+    """Result of a check; `crm-api doctor` fails only if at least one is ``broken``."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,7 +20,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report; ``advice`` says what was found or what to do."""
+    """One line of the report.
+
+    Attributes:
+        part: What was checked, such as ``database``.
+        state: The result.
+        advice: What was found and, if it is wrong, what to do.
+    """
 
     part: str
     state: State
@@ -28,7 +34,7 @@ class Check:
 
 
 def show(checks: list[Check]) -> None:
-    """Print one line per check."""
+    """Print the checks as a table, in the given order."""
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("check", "state", "what was found, what to fix"):
         table.add_column(heading, overflow="fold")

@@ -1,4 +1,4 @@
-"""`crm-api keys`: manage API keys without an API key."""
+"""`crm-api keys`: manage API keys in the database, without calling the API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,9 @@ from crm_api.workers.queue import open_queue
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 PAGE = 200
-KeyId = Annotated[UUID, typer.Argument(help="Id from `crm-api keys list`.", metavar="ID")]
+KeyId = Annotated[
+    UUID, typer.Argument(help="Id of the key, as `crm-api keys list` shows it.", metavar="ID")
+]
 Found = TypeVar("Found")
 
 
@@ -34,13 +36,18 @@ def keys() -> None:
 
 @cli.command()
 def create(
-    name: Annotated[str, typer.Option(help="Person or program that will use it.")],
-    scopes: Annotated[str, typer.Option(help="Separated by commas; `admin` is every scope.")],
+    name: Annotated[
+        str, typer.Option(help="Name of the key: the person or program that will use it.")
+    ],
+    scopes: Annotated[
+        str, typer.Option(help="Scopes, separated by commas; `admin` includes every scope.")
+    ],
     expires_in_days: Annotated[
-        float | None, typer.Option(help="Days until it expires; never if left out.", min=0)
+        float | None,
+        typer.Option(help="Days until the key expires; without it, it never expires.", min=0),
     ] = None,
 ) -> None:
-    """Create a key and print it once: only its hash is stored."""
+    """Create an API key and print it. It cannot be shown again, because only its hash is stored."""
     now = clock.now()
     expires_at = None if expires_in_days is None else now + timedelta(days=expires_in_days)
     try:
@@ -63,10 +70,11 @@ def create(
 @cli.command("list")
 def list_keys(
     status: Annotated[
-        KeyStatus | None, typer.Option(help="Left out: all keys that are not revoked.")
+        KeyStatus | None,
+        typer.Option(help="List only keys with this status; without it, all that are not revoked."),
     ] = None,
 ) -> None:
-    """List keys, newest first: id, first characters, status, expiry, last use, scopes, name."""
+    """List API keys, newest first: id, first characters, status, expiry, last use, scopes, name."""
     now = clock.now()
     for key in _run(lambda uow: _all(uow, status, now)):
         typer.echo(
@@ -81,10 +89,12 @@ def rotate(
     key_id: KeyId,
     overlap_seconds: Annotated[
         int,
-        typer.Option(help="Seconds the old key stays valid.", min=0, max=LONGEST_OVERLAP_SECONDS),
+        typer.Option(
+            help="Seconds for which the old key stays valid.", min=0, max=LONGEST_OVERLAP_SECONDS
+        ),
     ] = 24 * 3600,
 ) -> None:
-    """Create a key like this one and print it once; the old one expires after the overlap."""
+    """Replace an API key: print a new key with the same scopes; the old one expires later."""
     overlap = timedelta(seconds=overlap_seconds)
     _, text = _run(
         lambda uow: access.rotate_api_key(
@@ -96,9 +106,9 @@ def rotate(
 
 @cli.command()
 def revoke(key_id: KeyId) -> None:
-    """Revoke a key immediately."""
+    """Revoke an API key; requests with it are refused at once."""
     _run(lambda uow: access.revoke_api_key(uow, key_id=key_id, maker=COMMAND_LINE, now=clock.now()))
-    typer.echo("revoked")
+    typer.echo("The key was revoked.")
 
 
 async def _all(uow: UnitOfWork, status: KeyStatus | None, now: datetime) -> list[ApiKey]:

@@ -1,4 +1,4 @@
-"""`crm-api migrate`: bring the database schema to the revision of this release or an older one."""
+"""`crm-api migrate`: upgrade the database schema to this release, or downgrade it."""
 
 import asyncio
 from typing import Annotated
@@ -18,7 +18,10 @@ cli = typer.Typer(add_completion=False)
 @cli.command()
 def migrate(
     down_to: Annotated[
-        str | None, typer.Option(help="Downgrade to this revision; `base` removes everything.")
+        str | None,
+        typer.Option(
+            help="Downgrade to this revision instead; `base` removes all tables and their data."
+        ),
     ] = None,
 ) -> None:
     """Upgrade the database schema to this release."""
@@ -37,5 +40,5 @@ async def _migrate(settings: Settings, down_to: str | None) -> str:
             await schema.downgrade(database_url, revision=down_to)
         after = await schema.current_revision(engine)
     if before == after:
-        return f"The schema is at {after or 'base'}; there was nothing to do."
-    return f"The schema is at {after or 'base'}; it was at {before or 'base'}."
+        return f"The schema already had revision {after or 'base'}; nothing was changed."
+    return f"The schema was migrated from revision {before or 'base'} to {after or 'base'}."

@@ -1,4 +1,4 @@
-"""`crm-api move`: move from the embedded database to another one."""
+"""`crm-api move`: move the data from the embedded database to another database."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -24,8 +24,11 @@ def move(data_dir: DataDir = None) -> None:
     settings = Settings.from_env(variables(data_dir=data_dir))
     settings.require_database_url()
     if not (settings.data_dir / "postgres").is_dir():
-        raise StartError(f"{settings.data_dir} has no embedded database; there is nothing to move")
-    # Held, so that nothing runs or starts in this directory during the move.
+        raise StartError(
+            f"there is no embedded database in {settings.data_dir}, so there is nothing to move; "
+            "set CRM_DATA_DIR to the data directory of `crm-api up`"
+        )
+    # `servers` locks the data directory, so that nothing can start in it during the move.
     with servers(settings.data_dir, redis=False, is_moving=True) as urls:
         if urls.database_url is not None:
             _say(settings, asyncio.run(_move(settings, urls.database_url)))
@@ -42,16 +45,20 @@ def _say(settings: Settings, moved: "Moved") -> None:
     if settings.secret_key is None:
         kept.append(f"set CRM_SECRET_KEY to the content of {settings.data_dir / 'secret-key'}")
     if settings.media_url is None:
-        kept.append(f"keep {settings.data_dir / 'media'}: it still holds pictures and recordings")
+        kept.append(
+            f"do not delete {settings.data_dir / 'media'}: pictures and recordings are still "
+            "stored there"
+        )
     if moved.missing_media:
-        kept.append(f"{moved.missing_media:,} media files were missing from the store")
+        kept.append(f"{moved.missing_media:,} media files were missing and could not be moved")
     if moved.waiting_files:
         kept.append(
-            f"start with this CRM_DATA_DIR: {moved.waiting_files:,} uploads in it wait for import"
+            f"start the service with the same CRM_DATA_DIR, because {moved.waiting_files:,} "
+            "uploaded files in it are not imported yet"
         )
-    kept.append("set CRM_REDIS_URL, or let `crm-api up` keep using its own Redis")
+    kept.append("set CRM_REDIS_URL, or let `crm-api up` start its own Redis as before")
     typer.echo(
         f"Moved {moved.rows:,} rows in {moved.tables} tables and {moved.media_files:,} media "
-        "files; every row is the same on both sides. The old copy does not start any more.\n"
-        "Next, with CRM_DATABASE_URL unchanged:\n" + "\n".join(f"- {line}" for line in kept)
+        "files; every row is the same on both sides. The old database cannot be started any "
+        "more.\nNext, with CRM_DATABASE_URL unchanged:\n" + "\n".join(f"- {line}" for line in kept)
     )

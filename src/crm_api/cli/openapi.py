@@ -1,4 +1,4 @@
-"""`crm-api openapi`: write the OpenAPI document."""
+"""`crm-api openapi`: write the OpenAPI document to a file or to standard output."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,15 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def openapi(
-    output: Annotated[Path | None, typer.Option(help="File; left out: standard output.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File to write; without it, the document goes to standard output."),
+    ] = None,
 ) -> None:
-    """Write the OpenAPI document as JSON. Needs no settings and no server."""
+    """Write the OpenAPI document as JSON. This needs no settings, no database and no Redis."""
     document = json.dumps(build_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         typer.echo(document, nl=False)
         return
     output.write_text(document)
-    typer.echo(f"Written to {output}.")
+    typer.echo(f"The OpenAPI document was written to {output}.")

@@ -1,4 +1,4 @@
-"""`crm-api opt-out`: show how replies are read and why, and measure how well."""
+"""`crm-api opt-out`: show how the service reads a reply, and measure how often it is right."""
 
 import asyncio
 import json
@@ -27,65 +27,68 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 WORDS_LISTED = 8
 
 _MEANING = {
-    ReplyKind.OPT_OUT: "opts out: no message leaves to this number any more",
-    ReplyKind.DOUBTFUL: "holds: campaigns wait until a person decides",
-    ReplyKind.OPT_IN: "opts in again",
-    ReplyKind.HELP: "asks for help: the business's name and contact are sent",
-    ReplyKind.NONE: "changes no consent",
+    ReplyKind.OPT_OUT: "the person opts out; no message is sent to this number any more",
+    ReplyKind.DOUBTFUL: "unclear; campaigns send nothing to this number until a person decides",
+    ReplyKind.OPT_IN: "the person opts in again",
+    ReplyKind.HELP: "the person asks for help; the company's name and contact are sent",
+    ReplyKind.NONE: "the reply does not change consent",
 }
 
 
 @cli.callback()
 def opt_out() -> None:
-    """Show how replies are read."""
+    """Show how the service reads replies, and measure how often it is right."""
 
 
 @cli.command("read")
 def read(
-    text: str = typer.Argument(..., help="The reply, in quotes."),
+    text: str = typer.Argument(..., help="The text of the reply, in quotes."),
     *,
     sale: bool = typer.Option(
-        default=False, help="A person of the office wrote the previous message."
+        default=False, help="The previous message was written by a person, not by a campaign."
     ),
     question: bool = typer.Option(
         default=False, help="The previous message ended in a question mark."
     ),
 ) -> None:
-    """Read a reply; show the result, scores, thresholds and the words with the largest weight."""
+    """Read a reply as an opt-out or not; print result, scores and the words with most weight."""
     context = Context(is_sale=sale, is_question=question)
     reading = read_reply(text, context)
     model = current_model()
     typer.echo(f"{reading.kind}: {_MEANING[reading.kind]}")
     typer.echo(f"class: {reading.reply_class} (proposed); language: {reading.language}")
     if reading.decided_by is not DecidedBy.MODEL:
-        typer.echo(f"decided by a {reading.decided_by}: {reading.wording or text!r}")
+        typer.echo(f"decided by a {reading.decided_by} that matches: {reading.wording or text!r}")
         return
-    typer.echo(f"asks to stop: {reading.asks_to_stop:.4f}, opts out from {model.opt_out_at:.4f}")
-    typer.echo(f"needs a person: {reading.needs_a_person:.4f}, holds from {model.hold_at:.4f}")
+    typer.echo(
+        f"asks to stop: {reading.asks_to_stop:.4f} (an opt-out from {model.opt_out_at:.4f} on)"
+    )
+    typer.echo(f"needs a person: {reading.needs_a_person:.4f} (a hold from {model.hold_at:.4f} on)")
     scores = score_replies(model, [analyse(text)], [context])
     for output, title in (("asks_to_stop", "asks to stop"), ("needs_a_person", "needs a person")):
         weighed = weighed_words(scores, 0, output=output)[:WORDS_LISTED]
         words = ", ".join(f"{word} {part:+.2f}" for word, part in weighed)
-        typer.echo(f"words that weigh for '{title}': {words}")
+        typer.echo(f"words with the most weight for '{title}': {words}")
 
 
 @cli.command("evaluate")
 def evaluate(
     data_dir: DataDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - an option
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,  # noqa: FBT002 - an option
     export: Annotated[
         Path | None,
         typer.Option(
-            help="Write the examples to this new file, for `make opt-out-model EXAMPLES=`. It "
-            "contains people's replies: keep it private, and delete it after use."
+            help="Write the replies and decisions to this new file, for `make opt-out-model "
+            "EXAMPLES=`. Keep the file private and delete it after use, because it contains "
+            "replies of people."
         ),
     ] = None,
 ) -> None:
-    """Measure the model on the replies that people decided about; list the misread ones."""
+    """Measure the model on replies about which a person decided, and list those it misreads."""
     examples = asyncio.run(collect_examples(data_dir))
     if export is not None:
         export_examples(examples, export)
-        typer.echo(f"{len(examples)} examples are in {export}.", err=True)
+        typer.echo(f"{len(examples)} examples were written to {export}.", err=True)
     if as_json:
         typer.echo(json.dumps(shape_report(examples), ensure_ascii=False, indent=2))
         return

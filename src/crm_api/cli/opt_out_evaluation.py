@@ -1,4 +1,4 @@
-"""`crm-api opt-out evaluate`: measure the reader on replies that people decided about."""
+"""`crm-api opt-out evaluate`: compare the model with people's decisions about replies."""
 
 import json
 import os
@@ -23,17 +23,18 @@ from crm_api.domain.consent.reply_reader.classifier import current_model
 from crm_api.platform.database import open_engine
 
 NONE_YET = (
-    "There are no examples yet. Each decision about a reply makes one: confirm or release a hold, "
-    "opt out a person whose reply changed nothing, or undo an opt-out that a reply caused."
+    "There are no examples yet. A decision of a person about a reply creates one: to confirm or "
+    "release a hold, to opt out a number whose reply changed nothing, or to undo an opt-out that a "
+    "reply caused."
 )
 _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 
 
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
-    """Read the examples of the database.
+    """Return all replies in the database about which a person decided, read by the current model.
 
     Raises:
-        SettingsError: No database is set.
+        SettingsError: CRM_DATABASE_URL is not set.
     """
     url = load_settings(data_dir=data_dir).require_database_url()
     async with connect_read_only(url) as connection:
@@ -42,7 +43,7 @@ async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
 
 @asynccontextmanager
 async def connect_read_only(url: str) -> AsyncIterator[AsyncConnection]:
-    """Open a connection whose transactions can only read."""
+    """Open a database connection on which PostgreSQL refuses every write."""
     async with open_engine(url, pool_size=1) as engine, engine.connect() as connection:
         await connection.execution_options(postgresql_readonly=True)
         yield connection
@@ -52,29 +53,32 @@ def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
     """Write the examples as JSON lines into a new file that only this user can read.
 
     Raises:
-        BadParameter: The file exists.
+        BadParameter: The file exists already.
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        sentence = f"{path} exists; name another file."
+        sentence = f"{path} exists already; choose another file."
         raise typer.BadParameter(sentence, param_hint="--export") from None
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(one.exported(), ensure_ascii=False) + "\n" for one in examples)
 
 
 def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
-    """Return figures and misread replies as lines for people."""
+    """Yield the lines of a report for people: rates by language, then the misread replies."""
     if not examples:
         yield NONE_YET
         return
     model = current_model()
     stops = sum(one.is_stop for one in examples)
     yield (
-        f"{len(examples)} replies that people decided about: {stops} stop, "
-        f"{len(examples) - stops} not a stop; model {model.facts['data_sha256'][:12]}"
+        f"People decided about {len(examples)} replies: {stops} ask to stop, "
+        f"{len(examples) - stops} do not. Model: {model.facts['data_sha256'][:12]}"
     )
-    yield f"opts out from {model.opt_out_at:.4f}, holds from {model.hold_at:.4f}"
+    yield (
+        f"Thresholds of the model: opt-out from {model.opt_out_at:.4f} on, hold from "
+        f"{model.hold_at:.4f} on"
+    )
     yield f"| language | replies | {' | '.join(_COLUMNS)} |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name, chosen in by_language(examples).items():
@@ -82,18 +86,18 @@ def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
         cells = (found.recall, found.at_once, found.precision, found.harmless_held)
         yield f"| {name} | {len(chosen)} | {' | '.join(map(str, cells))} |"
     wrong = misread(examples)
-    yield f"{len(wrong)} misread:" if wrong else "None is misread."
+    yield f"Replies that the model misreads: {len(wrong)}"
     for one in wrong:
         reading = one.reading
         yield (
-            f"  {one.label}, read as {reading.kind} ({reading.asks_to_stop:.4f} asks to stop, "
-            f"{reading.needs_a_person:.4f} needs a person; {one.read_as} when it came): "
-            f"{one.masked}"
+            f"  {one.label}, read as {reading.kind} (asks to stop {reading.asks_to_stop:.4f}, "
+            f"needs a person {reading.needs_a_person:.4f}; read as {one.read_as} when it was "
+            f"received): {one.masked}"
         )
 
 
 def shape_report(examples: Sequence[ReadExample]) -> dict[str, Any]:
-    """Return figures and misread replies for programs."""
+    """Return the report as JSON data for programs: rates by language, and the misread replies."""
     model = current_model()
     return {
         "model": model.facts["data_sha256"][:12],
@@ -132,7 +136,7 @@ def _shape_figures(found: ExampleFigures) -> dict[str, Any]:
 
 
 def _shape_rate(rate: Rate) -> dict[str, Any]:
-    """Return a rate with its interval; ``rate`` is None for a total of zero."""
+    """Return a rate with its confidence interval as JSON data; ``rate`` is None if total is 0."""
     low, high = rate.interval
     return {
         "rate": round(rate.value, 4) if rate.total else None,

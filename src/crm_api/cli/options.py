@@ -1,4 +1,4 @@
-"""Settings of a command: its options, the environment, ``.env``, and a running ``up``."""
+"""Options that commands share, and the settings from options, environment and ``.env``."""
 
 import os
 from collections.abc import Mapping
@@ -18,17 +18,20 @@ DataDir = Annotated[Path | None, typer.Option(help="Data directory; overrides CR
 def variables(
     *, port: int | None = None, host: str | None = None, data_dir: Path | None = None
 ) -> dict[str, str]:
-    """Collect the ``CRM_*`` variables: options first, then the environment, then ``.env``."""
+    """Return the ``CRM_*`` variables; options win over the environment, and that over ``.env``."""
     given = {"CRM_PORT": port, "CRM_HOST": host, "CRM_DATA_DIR": data_dir}
     named = _ours({**read_env_file(Path(".env")), **_ours(os.environ)})
     return named | {name: str(value) for name, value in given.items() if value is not None}
 
 
 def load_settings(*, data_dir: Path | None = None) -> Settings:
-    """Read the settings; take unset server addresses from a running ``up`` of the data directory.
+    """Read the settings of a command.
+
+    If the database or Redis is not set, use those of a `crm-api up` that runs in the data
+    directory.
 
     Raises:
-        SettingsError: A setting is wrong; one line names it.
+        SettingsError: A setting is wrong; the message is one line with its name.
     """
     found = variables(data_dir=data_dir)
     settings = Settings.from_env(found)
@@ -38,5 +41,5 @@ def load_settings(*, data_dir: Path | None = None) -> Settings:
 
 
 def _ours(values: Mapping[str, str]) -> dict[str, str]:
-    """Keep our variables; an empty one counts as unset."""
+    """Return the variables that begin with ``CRM_`` and are not empty."""
     return {name: value for name, value in values.items() if name.startswith("CRM_") and value}

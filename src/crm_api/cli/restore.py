@@ -19,18 +19,19 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def restore(
-    source: Annotated[Path, typer.Argument(help="The file that `crm-api backup` wrote.")],
-    identity: Annotated[Path, typer.Option(help="The key file that decrypts it.")],
+    source: Annotated[Path, typer.Argument(help="The backup: a file from `crm-api backup`.")],
+    identity: Annotated[Path, typer.Option(help="The key file that decrypts the backup.")],
     again: Annotated[  # noqa: FBT002 - an option
-        bool, typer.Option("--again", help="First clear what an interrupted restore has left.")
+        bool,
+        typer.Option("--again", help="First clear the database after an interrupted restore."),
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Restore a backup into an empty database; nothing is sent before you resume the campaigns."""
+    """Restore a backup into an empty database. Campaigns are paused until you resume them."""
     logs.configure(None, "WARNING", process="restore")
     found = variables(data_dir=data_dir)
     settings = Settings.from_env(found)
-    # Held, so that nothing starts in this directory during the restore.
+    # `servers` locks the data directory, so that nothing can start in it during the restore.
     with servers(settings.data_dir, postgres=settings.database_url is None, redis=False) as urls:
         if urls.database_url is not None:
             settings = Settings.from_env({**found, "CRM_DATABASE_URL": urls.database_url})
@@ -41,7 +42,7 @@ def _restore(settings: Settings, source: Path, identity: Path, *, again: bool) -
     from crm_api.domain.monitoring.backups import keys, restoring  # noqa: PLC0415 - loaded when needed
 
     identities = keys.read_identities(
-        identity, ask_passphrase=lambda: typer.prompt("Passphrase of the key", hide_input=True)
+        identity, ask_passphrase=lambda: typer.prompt("Passphrase of the key file", hide_input=True)
     )
     return asyncio.run(
         restoring.restore(
@@ -56,7 +57,8 @@ def _say(restored: "Restored") -> None:
     typer.echo(
         f"Restored the backup of {made_at:%Y-%m-%d %H:%M} UTC: {rows:,} rows in "
         f"{len(restored.manifest.tables)} tables, {restored.media_files:,} media files.\n"
-        f"{restored.paused:,} campaigns are paused. {restored.not_sent:,} waiting messages will "
-        "not be sent.\nNow start the service. It asks the provider what was sent and received "
-        "since; when that reconciliation has ended, resume the campaigns."
+        f"{restored.paused:,} campaigns were paused. {restored.not_sent:,} messages that were "
+        "waiting to be sent will not be sent.\nNow start the service. It reads from the provider "
+        "which messages were sent and received since the backup. Resume the campaigns after this "
+        "reconciliation has finished."
     )

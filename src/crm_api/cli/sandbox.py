@@ -1,4 +1,4 @@
-"""`crm-api sandbox`: simulate OpenPhone, to try everything without sending anything."""
+"""`crm-api sandbox`: run the simulation of OpenPhone, which sends no real messages."""
 
 from typing import Annotated
 
@@ -21,14 +21,16 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def sandbox(
-    port: Annotated[int | None, typer.Option(help="Left out: the port after the API's.")] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; by default the API's port plus one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Run the OpenPhone sandbox: it accepts messages and answers, and nothing is really sent."""
+    """Run the sandbox. It simulates OpenPhone and people who reply; it sends no real messages."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="sandbox")
     port = port if port is not None else settings.port + SANDBOX_PORT_OFFSET
-    require_free_port(host, port, takes="the sandbox listens there; give another CRM_PORT")
+    require_free_port(host, port, takes="the sandbox needs this port; set CRM_PORT to another port")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     config = SandboxConfig(
         webhook_url=f"{settings.public_base_url}/webhooks/openphone",
@@ -37,7 +39,7 @@ def sandbox(
         journal=settings.data_dir / "sandbox-journal.jsonl",
         media_url=_address(settings, host, port),
     )
-    structlog.get_logger().info("sandbox listens", url=f"http://{host}:{port}")
+    structlog.get_logger().info("sandbox started", url=f"http://{host}:{port}")
     app = create_sandbox(config)
     listening = server_config(app, host=host, port=port, stop_seconds=GRACE_SECONDS)
     with tracing.traced(settings.otlp_endpoint, process="sandbox"):
@@ -45,5 +47,5 @@ def sandbox(
 
 
 def _address(settings: Settings, host: str, port: int) -> str:
-    """Return where the service reaches the sandbox: the set address, or this machine."""
+    """Return the URL at which the service reaches the sandbox: the setting, or this machine."""
     return settings.openphone_base_url or f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""`crm-api serve`: run one API process."""
+"""`crm-api serve`: run one process of the API."""
 
 import asyncio
 import socket
@@ -23,16 +23,18 @@ from crm_api.platform.migration_runner import require_matching_schema
 from crm_api.platform.postgres import require_direct
 
 GRACE_SECONDS = 10
-"""Time that running requests get to end after the server stops accepting new ones."""
+"""How long running requests may continue after the server has stopped accepting new ones."""
 _CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)
 
 
 class ApiServer(Server):
-    """Announces its end, keeps serving while load balancers react, and then ends.
+    """Server that stops in two steps.
 
-    It closes event streams as soon as it shuts down; they would last for the whole grace period.
+    First it reports on `/readyz` that it is stopping, and serves requests for the drain time, so
+    that load balancers can react. Then it shuts down. It closes event streams at once, because they
+    would never end on their own.
     """
 
     def __init__(
@@ -44,43 +46,45 @@ class ApiServer(Server):
         self._ends_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain first, if a drain time is set; a second signal ends the server at once."""
+        """On a first signal, begin the drain time, if one is set; otherwise shut down."""
         if not self._drain_seconds or self._ends_at is not None:
             super().handle_exit(sig, frame)
             return
         self._ends_at = time.monotonic() + self._drain_seconds
         self._application.state.is_stopping = True
-        # A kept connection is closed together with a response, not under the next request.
+        # Close connections after a response, so that a client never sends into a closed one.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
 
     async def on_tick(self, counter: int) -> bool:
-        """Check ten times a second whether the drain time is over."""
+        """Shut down when the drain time has passed; uvicorn calls this ten times a second."""
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End event streams, which never end by themselves, then wait for the other requests."""
+        """Close the event streams, which never end on their own, then wait for other requests."""
         self._application.state.events.stop()
         await super().shutdown(sockets)
 
 
 @cli.command()
 def serve() -> None:
-    """Run the API. Any number of these share one database and one Redis."""
+    """Run one process of the API. Several processes can share one database and one Redis."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="serve")
-    load_rules(settings.rules_name)  # before any connection
+    load_rules(settings.rules_name)  # check the file before any connection is opened
     require_free_port(
-        settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
+        settings.host,
+        settings.port,
+        takes="the API needs this port; set CRM_PORT to another port",
     )
     asyncio.run(require_matching_schema(settings))
     settings = asyncio.run(with_secret(settings))
     asyncio.run(require_signing_key(settings))
     asyncio.run(refuse_moved_time(settings))
     if settings.uses_sandbox:
-        asyncio.run(require_direct(settings))  # following its clock needs LISTEN
+        asyncio.run(require_direct(settings))  # the clock follower uses LISTEN
     application = create_app(settings)
     config = uvicorn.Config(
         application,
@@ -98,6 +102,6 @@ def serve() -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     lifetimes.tune_garbage_collection()
-    structlog.get_logger().info("API listens", host=settings.host, port=settings.port)
+    structlog.get_logger().info("API started", host=settings.host, port=settings.port)
     with tracing.traced(settings.otlp_endpoint, process="serve"):
         ApiServer(config, application, drain_seconds=settings.drain_seconds).run()

@@ -1,4 +1,4 @@
-"""uvicorn server for the API and the sandbox."""
+"""The uvicorn server that the API and the sandbox use."""
 
 import signal
 import socket
@@ -10,13 +10,13 @@ from crm_api.platform import tracing
 
 
 class Server(uvicorn.Server):
-    """Ends with exit status 0 after SIGTERM, and sends the remaining traces first."""
+    """uvicorn server that exits with status 0 after SIGTERM, and sends remaining traces first."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Shut down after the running requests have ended.
+        """Shut down after the running requests have ended; hide SIGTERM from uvicorn.
 
-        At its end uvicorn raises each signal that it received again, so the process dies of SIGTERM
-        (status 143). Process managers count that as a failure, so uvicorn does not get SIGTERM.
+        At its end, uvicorn sends itself each signal again that it received. So the process would
+        exit with status 143 after SIGTERM, which process managers count as a failure.
         """
         if sig == signal.SIGTERM:
             self.should_exit = True
@@ -26,5 +26,5 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for running requests, then send the remaining traces."""
         await super().shutdown(sockets)
-        # After a signal other than SIGTERM, uvicorn ends the process itself.
+        # Here, because uvicorn ends the process itself after a signal other than SIGTERM.
         tracing.stop()

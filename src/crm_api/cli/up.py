@@ -1,4 +1,4 @@
-"""`crm-api up`: run everything under one supervisor."""
+"""`crm-api up`: run database, Redis, API, worker and sandbox on one machine."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ from crm_api.platform.settings import Settings
 
 READY_SECONDS = 90.0
 STOP_MARGIN_SECONDS = 15.0
-"""Time beyond the longest call to the provider, which the worker finishes and records."""
+"""How long to wait, beyond the longest call to the provider, until the worker has recorded it."""
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound
 
@@ -41,7 +41,8 @@ cli = typer.Typer(add_completion=False)
 
 
 Verbose = Annotated[
-    bool, typer.Option("--verbose", help="On a terminal, show every log line of the processes.")
+    bool,
+    typer.Option("--verbose", help="Show all log lines of the processes, also on a terminal."),
 ]
 
 
@@ -52,12 +53,12 @@ def up(
     data_dir: DataDir = None,
     verbose: Verbose = False,  # noqa: FBT002 - an option
 ) -> None:
-    """Start everything: database, Redis, migrations, API, worker and sandbox. Ctrl-C stops it."""
+    """Start database, Redis, API, worker and sandbox, and migrate the schema. Ctrl-C stops all."""
     began = time.monotonic()
     found = variables(port=port, host=host, data_dir=data_dir)
     settings = Settings.from_env(found)
     if not verbose and _is_watched(settings):
-        # A log level that the user chose stays.
+        # `setdefault`, because a log level that the user has set has priority.
         found.setdefault("CRM_LOG_LEVEL", "warning")
         settings = Settings.from_env(found)
     load_rules(settings.rules_name)
@@ -71,23 +72,23 @@ def up(
         with claim(settings.data_dir) as held:
             _run(settings, found, held, began)
     except KeyboardInterrupt:
-        # Stopped before everything was up; the blocks that were left have stopped what ran.
+        # Ctrl-C during the start. The context managers have already stopped the running servers.
         sys.exit(128 + signal.SIGINT)
 
 
 def _is_watched(settings: Settings) -> bool:
-    """Return True if a person reads the output: then it is a few sentences, not a log."""
+    """Return True if a person reads the output on a terminal and wants sentences, not log lines."""
     return settings.log_format != "json" and sys.stderr.isatty()
 
 
 def _say(settings: Settings, sentence: str) -> None:
-    """Report the progress of the start to a person; the log has its own lines."""
+    """Print a sentence about the start if a person reads the output; log lines are separate."""
     if _is_watched(settings):
         typer.echo(sentence)
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Refuse early if no signing key is given and no database can hold one."""
+    """Raise the error early if there is no signing key and no database that could store one."""
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:
         settings.refuse_without_signing_key()
@@ -106,7 +107,7 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         stack.callback(_ignore_stops)
         urls = embedded.start()
         if embedded.processes:
-            _say(settings, "- the database and Redis are running")
+            _say(settings, "- database and Redis are running")
         if urls.database_url is not None:
             found["CRM_DATABASE_URL"] = urls.database_url
         if urls.redis_url is not None:
@@ -117,7 +118,7 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         found["CRM_WORKER_METRICS_SOCKET"] = str(embedded.worker_socket)
         resolved = Settings.from_env(found)
         banner = _banner(resolved, admin_key)
-        # Commands run as the owner of the database; the service's processes do not.
+        # Commands use the login of the database's owner, the service's processes a limited login.
         service_url = urls.service_url or resolved.require_database_url()
         environment = found | {"CRM_DATABASE_URL": service_url}
         programs = _programs(environment, held, runs_sandbox=runs_sandbox)
@@ -125,24 +126,26 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
 
 
 def _ignore_stops() -> None:
-    """Let the end run: it is bounded, and after a kill the kernel ends the children."""
+    """Ignore further stop signals during the shutdown, which ends by itself within a time limit."""
     for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _check_ports(settings: Settings, *, runs_sandbox: bool) -> None:
     require_free_port(
-        settings.host, settings.port, takes="the API listens there; give another CRM_PORT"
+        settings.host,
+        settings.port,
+        takes="the API needs this port; set CRM_PORT to another port",
     )
     if not runs_sandbox:
         return
     sandbox_port = settings.port + SANDBOX_PORT_OFFSET
-    takes = "the sandbox takes the port after the API's; give another CRM_PORT"
+    takes = "the sandbox needs the port after CRM_PORT; set CRM_PORT to another port"
     require_free_port("127.0.0.1", sandbox_port, takes=takes)
 
 
 def _secrets(settings: Settings, folder: Path) -> str:
-    """Create the secrets that the environment does not give; return the admin key."""
+    """Create secret key and admin key, unless the environment sets them; return the admin key."""
     if settings.secret_key is None:
         secret_file(folder / "secret-key", new_secret)
     path = folder / "admin-key"
@@ -170,7 +173,7 @@ async def _supervise(
     banner: str,
     began: float,
 ) -> None:
-    # Loading these takes longer than starting Redis.
+    # Imported late, because these imports take longer than the start of Redis.
     from crm_api.domain.inbound.webhook_setup.signing import require_signing_key  # noqa: PLC0415 - as above
     from crm_api.domain.monitoring.key_rotation.root_secret import with_secret  # noqa: PLC0415 - as above
     from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time  # noqa: PLC0415 - as above
@@ -187,7 +190,7 @@ async def _supervise(
     await migration_runner.upgrade(owner_url)
     if embedded.has_postgres:
         await migration_runner.make_roles(owner_url, login=SERVICE_LOGIN)
-    _say(settings, "- the database has the tables of this release")
+    _say(settings, "- the database schema is up to date")
     settings = await with_secret(settings)
     await require_signing_key(settings)
     await refuse_moved_time(settings)
@@ -220,17 +223,17 @@ def _banner(settings: Settings, admin_key: str) -> str:
     host = _EVERYWHERE.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host else host
     api = f"http://{host}:{settings.port}"
-    provider, step = settings.provider_url, "POST /v1/lines/sync reads your numbers"
+    provider, step = settings.provider_url, "call POST /v1/lines/sync to read your phone numbers"
     if settings.uses_sandbox:
-        provider, step = f"{provider}  (sandbox: nothing is really sent)", "`make demo`"
+        provider, step = f"{provider}  (sandbox: no real messages are sent)", "run `make demo`"
     else:
-        provider = f"{provider}  (messages are REALLY sent)"
+        provider = f"{provider}  (real messages ARE sent)"
     lines = [("API", api), ("Docs", f"{api}/docs"), ("OpenPhone", provider)]
     if settings.rules_name == "none":
-        lines.append(("Rules", "none: legal quiet hours are NOT applied; only for the sandbox"))
+        lines.append(("Rules", "none: legal quiet hours are NOT applied (only for the sandbox)"))
     lines += [
         ("Data", str(settings.data_dir)),
-        ("Admin key", f"{admin_key}  (kept in {settings.data_dir / 'admin-key'})"),
-        ("Next", f"{step}, in another terminal; Ctrl-C here stops everything"),
+        ("Admin key", f"{admin_key}  (stored in {settings.data_dir / 'admin-key'})"),
+        ("Next", f"{step} in another terminal; Ctrl-C in this terminal stops everything"),
     ]
     return "\n".join(f"  {name:<10} {value}" for name, value in lines) + "\n"

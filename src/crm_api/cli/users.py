@@ -1,4 +1,4 @@
-"""`crm-api users`: invite the first users."""
+"""`crm-api users`: invite a user, such as the first owner."""
 
 import asyncio
 from typing import Annotated
@@ -20,7 +20,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @cli.callback()
 def users() -> None:
-    """Invite users."""
+    """Invite users of the API."""
 
 
 @cli.command()
@@ -29,7 +29,7 @@ def invite(
     name: Annotated[str, typer.Option(help="Name of the user.")],
     role: Annotated[UserRole, typer.Option(help="Role of the user.")] = UserRole.OWNER,
 ) -> None:
-    """Add a user and print their invitation token, with which they choose a password."""
+    """Add a user and print an invitation token; with it, the user sets a password."""
     settings = load_settings()
     logs.configure(settings.log_format, "WARNING", process="users")
     try:
@@ -39,8 +39,8 @@ def invite(
     token = asyncio.run(_invite(settings, body))
     typer.echo(token)
     typer.echo(
-        f"Choose a password with it within a week: POST "
-        f"{settings.public_base_url}/v1/auth/invitations/accept "
+        "Set a password with this token within a week: "
+        f"POST {settings.public_base_url}/v1/auth/invitations/accept "
         '{"token": "…", "password": "…"}',
         err=True,
     )

@@ -1,4 +1,4 @@
-"""`crm-api webhooks`: manage the provider's webhooks that deliver events here, and their keys."""
+"""`crm-api webhooks`: manage the webhooks by which the provider sends events to this service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,19 +32,19 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 Legacy = Annotated[
     bool,
     typer.Option(
-        "--legacy", help="Use the four legacy webhooks instead, one per family of events."
+        "--legacy", help="Create the four webhooks of the provider's legacy API instead of one."
     ),
 ]
 
 
 @cli.callback()
 def webhooks() -> None:
-    """Register, list, rotate and test the provider's webhooks; secrets are never printed."""
+    """Register, list, rotate and test the provider's webhooks. Signing keys are never printed."""
 
 
 @cli.command()
 def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa: FBT002 - an option
-    """Create the webhook, or adopt and repair the existing one. Repeating it is harmless."""
+    """Create the webhook at the provider, or repair an existing one. You can repeat it."""
 
     async def act(registrar: Registrar) -> list[str]:
         return await (registrar.register_legacy() if legacy else registrar.register())
@@ -54,29 +54,31 @@ def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa:
 
 @cli.command("list")
 def list_webhooks(data_dir: DataDir = None) -> None:
-    """List every webhook that the API key can see, ours and others, and the faults of ours."""
+    """List all webhooks of the provider's account, and what is wrong with those of this service."""
 
     async def act(registrar: Registrar) -> list[str]:
         found = await registrar.look()
         _show(found)
-        lines = [f"{one.sentence} Repair: `{one.repair}`." for one in found.findings]
-        return lines or ["Every event that is needed is delivered here."]
+        lines = [f"{one.sentence} To repair it, run `{one.repair}`." for one in found.findings]
+        return lines or ["The provider sends all needed events to this service."]
 
     _run(act, data_dir)
 
 
 @cli.command()
 def rotate(data_dir: DataDir = None) -> None:
-    """Give our webhooks new keys; the old keys are accepted for 28 more hours."""
+    """Replace the signing keys of our webhooks; the old keys are accepted for 28 more hours."""
     _run(lambda registrar: registrar.rotate(), data_dir)
 
 
 @cli.command("test")
 def try_webhook(
     data_dir: DataDir = None,
-    seconds: Annotated[float, typer.Option(help="Seconds to wait.")] = SAMPLE_SECONDS,
+    seconds: Annotated[
+        float, typer.Option(help="How many seconds to wait for the sample event.")
+    ] = SAMPLE_SECONDS,
 ) -> None:
-    """Ask the provider to deliver a signed sample, and wait until it is stored here."""
+    """Ask the provider to send a signed sample event, and wait until it is stored here."""
 
     async def act(registrar: Registrar) -> list[str]:
         return [await receive_sample(registrar, seconds=seconds)]
@@ -99,12 +101,13 @@ async def _act(act: Callable[[Registrar], Awaitable[list[str]]], settings: Setti
 
 @contextmanager
 def _with_database(settings: Settings) -> Iterator[Settings]:
-    """Yield settings with a database: the given one, that of a running `up`, or `up`'s own.
+    """Yield settings with a database; if none is set and none runs, start the embedded one.
 
-    `up` does not start without a signing key, so its database is started here for the command.
+    The reason: before a signing key exists, `crm-api up` does not start, and this command creates
+    the key.
 
     Raises:
-        StartError: The database cannot be started.
+        StartError: The embedded database cannot be started.
     """
     if settings.database_url is not None:
         yield settings
@@ -124,10 +127,10 @@ def _with_database(settings: Settings) -> Iterator[Settings]:
 
 @asynccontextmanager
 async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
-    """Yield a registrar for the database and the provider of the settings.
+    """Yield the object that registers webhooks at the provider and stores their keys.
 
     Raises:
-        SettingsError: There is no database or secret key.
+        SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
     """
     known = await with_secret(settings, patience=0, adopts=False)
     async with (
@@ -148,7 +151,7 @@ async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
 
 def _show(found: Registration) -> None:
     table = Table(show_edge=False, pad_edge=False)
-    for heading in ("webhook", "scheme", "status", "events", "key", "address"):
+    for heading in ("webhook", "scheme", "status", "events", "signing key", "URL"):
         table.add_column(heading, overflow="fold")
     for one in found.ours:
         webhook = one.webhook
@@ -157,7 +160,7 @@ def _show(found: Registration) -> None:
             one.scheme.value,
             webhook.status or "?",
             _events(one),
-            "unknown" if Fault.KEY_UNKNOWN in one.faults else "known",
+            "missing" if Fault.KEY_UNKNOWN in one.faults else "present",
             escape(webhook.url),
         )
     for foreign in found.foreign:

@@ -1,4 +1,4 @@
-"""`crm-api worker`: run one process with background jobs and the schedule."""
+"""`crm-api worker`: run one worker process, which runs the background jobs."""
 
 import asyncio
 
@@ -17,10 +17,10 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def worker() -> None:
-    """Run background jobs and the schedule. Any number of these share one database and Redis."""
+    """Run one worker process for background jobs. Several can share one database and one Redis."""
     settings = load_settings()
     logs.configure(settings.log_format, settings.log_level, process="worker")
-    load_rules(settings.rules_name)  # before any connection
+    load_rules(settings.rules_name)  # check the file before any connection is opened
     asyncio.run(require_matching_schema(settings))
     settings = asyncio.run(with_secret(settings))
     asyncio.run(refuse_moved_time(settings))

@@ -1,1 +1,1 @@
-"""HTTP routes: parse the request, call one use case, shape the answer."""
+"""HTTP routes: each parses the request, calls one use case, and builds the response."""

@@ -1,4 +1,4 @@
-"""Dependencies of the background functions; built at start and kept under ``ctx["deps"]``."""
+"""Objects that background jobs need; they are created at the start and passed in the context."""
 
 import asyncio
 import time
@@ -25,10 +25,12 @@ from crm_api.platform.settings import Settings
 
 @dataclass(kw_only=True)
 class JobSlot:
-    """One kind of job in this process: one run at a time; a later request asks for another.
+    """State of one job in this process, so that it has only one run at a time.
 
     Attributes:
-        cause: The cause of the first request that waits.
+        lock: Locked while a run works.
+        is_asked: True if another run was requested since the current run began.
+        cause: The ids of the first of those requests; None if there are none.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -38,15 +40,24 @@ class JobSlot:
 
 @dataclass(kw_only=True)
 class Deps:
-    """Parts of a worker process.
+    """Objects that the jobs of a worker process share.
 
     Attributes:
-        on_stop: Called on SIGTERM, so that running work claims and gates nothing more.
-        slots: One for each kind of job that has run.
-        circuit: Holds back calls to the provider while it is down; None never holds back.
-        import_readings: Import files that stay open from one run to the next.
+        new_uow: Returns a new unit of work.
+        queue: The queue of nudges.
+        provider: Client for the provider's API.
+        limiter: Rate limit for calls to the provider, shared by all workers.
+        times: Time limits of sends.
+        rules: The legal rules that apply.
+        secret: The root secret of the service.
+        circuit: Circuit breaker that stops calls while the provider does not answer; None for none.
         mailer: Mails alerts; None if mail is not set up.
-        works_for_seconds: How long one run of a job begins new work.
+        import_readings: Files of imports that stay open from one run of the job to the next.
+        works_for_seconds: How long one run of a job may begin new work.
+        is_stopping: True after SIGTERM or SIGINT.
+        on_stop: Functions that make running jobs begin no more sends; called at the shutdown and
+            when the sandbox's time is moved.
+        slots: The state of each job that has run in this process.
     """
 
     settings: Settings
@@ -63,21 +74,24 @@ class Deps:
     works_for_seconds: float = 30.0
     is_stopping: bool = False
     is_paused: bool = False
-    """True while the sandbox's time is moved: then only the job that moves it works."""
+    """True while the sandbox's time is being moved; then only the job that moves it runs."""
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     slots: dict[JobName, JobSlot] = field(default_factory=dict)
     budgets_checked_at: datetime | None = None
-    """When this process last checked for recipients that carrier budgets have room for."""
+    """When this process last looked for recipients that may be sent within carrier budgets."""
 
     async def business(self, uow: UnitOfWork) -> Business:
-        """Return the sender's details, from the environment and the company's settings."""
+        """Return name and contact of the company, from its settings or environment variables."""
         configured = Business(
             name=self.settings.business_name, contact=self.settings.business_contact
         )
         return await company.read_business(uow, configured=configured)
 
     async def pause(self, is_moving: bool) -> None:  # noqa: FBT001 - what the clock's follower reports
-        """Begin no work while time is being moved; return when running work has ended."""
+        """Pause all jobs while the sandbox's time is moved, or end the pause.
+
+        If ``is_moving`` is True, this returns only after all running jobs have ended.
+        """
         if is_moving == self.is_paused:
             return
         self.is_paused = is_moving
@@ -91,30 +105,30 @@ class Deps:
                     pass
 
     def stop(self) -> None:
-        """Ask running work to end."""
+        """Make the running jobs end soon, because the process shuts down."""
         self.is_stopping = True
         for stop in tuple(self.on_stop):
             stop()
 
 
 def deps_of(ctx: dict[str, Any]) -> Deps:
-    """Return the dependencies that the worker put into the job's context."""
+    """Return the ``Deps`` from the context that arq passes to a job."""
     return cast("Deps", ctx["deps"])
 
 
 class TimeLimit:
-    """Counts from its creation, at the beginning of a run.
+    """Time limit for one run of a job, which begins when this object is created.
 
-    A run whose time is over asks for another run, so that a job's timeout can be short.
+    A run that reaches its limit must request another run and end.
     """
 
     def __init__(self, deps: Deps, *, seconds: float | None = None) -> None:
-        """Begin to count; ``deps.works_for_seconds`` is the usual limit."""
+        """Start the time; the limit is ``seconds``, or ``deps.works_for_seconds`` if None."""
         self._deps = deps
         self._seconds = seconds
         self._began_at = time.monotonic()
 
     def is_over(self) -> bool:
-        """Return True if the run must end: its time is over, or the worker stops."""
+        """Return True if the run must end, because its limit is reached or the worker stops."""
         limit = self._deps.works_for_seconds if self._seconds is None else self._seconds
         return self._deps.is_stopping or time.monotonic() - self._began_at >= limit

@@ -1,4 +1,4 @@
-"""Checks before work: this machine's clock, and the provider's circuit before a read."""
+"""Checks before jobs start work: is this machine's clock right, and does the provider answer?"""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ LOOK_SECONDS = 1.0
 
 
 async def clock_agrees(deps: Deps) -> bool:
-    """Compare this machine's clock with the database's; raise an alert if they differ."""
+    """Return True if this machine's clock agrees with the database's; if not, raise an alert."""
     async with deps.new_uow() as uow:
         skew = await readiness.clock_skew(uow, now=clock.wall_now())
         if abs(skew) <= MAX_SKEW:
@@ -32,16 +32,20 @@ async def clock_agrees(deps: Deps) -> bool:
 
 
 def _wall_clock_offset() -> float:
-    """Return the seconds by which the wall clock is ahead of the monotonic clock."""
+    """Return the difference of wall clock and monotonic clock; it changes if the clock is set."""
     return time.time() - time.monotonic()
 
 
 async def wait_until_clock_is_set(
     read: Callable[[], float] = _wall_clock_offset, *, look_seconds: float = LOOK_SECONDS
 ) -> None:
-    """Return when this machine's clock was set, forward or back, by more than ``MAX_SKEW``.
+    """Wait until this machine's clock is set, forward or back, by more than ``MAX_SKEW``.
 
-    A schedule that was planned by the old time would wait for the hour that the clock showed then.
+    After that, the schedule must be planned again, because its times come from the old clock.
+
+    Args:
+        read: Returns wall clock minus monotonic clock, in seconds.
+        look_seconds: Time between two looks at the clocks.
     """
     begun = read()
     while abs(read() - begun) <= MAX_SKEW.total_seconds():  # noqa: ASYNC110 - no event reports it
@@ -49,23 +53,33 @@ async def wait_until_clock_is_set(
 
 
 async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None:
-    """Raise an alert that this machine's clock differs from the one named by ``of``."""
+    """Raise an alert that this machine's clock differs from another clock.
+
+    Args:
+        uow: An open transaction.
+        of: Whose clock the other one is: ``database`` or ``provider``.
+        skew: The difference between the clocks.
+    """
     await alerts.raise_alert(
         uow,
         kind=AlertKind.CLOCK_SKEW,
         subject=of,
-        detail=f"This worker's clock and the {of}'s differ by {skew.total_seconds():.0f} seconds; "
-        "nothing is sent until they agree within five. Set the clocks (NTP).",
+        detail=f"The clocks of this worker and of the {of} differ by {skew.total_seconds():.0f} "
+        "seconds. No message is sent until they differ by at most five seconds. Set the clocks, "
+        "for example with NTP.",
         now=clock.now(),
     )
 
 
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
-    """Wrap a read and report its result to the circuit that all calls share.
+    """Guard a read from the provider with the circuit breaker that all calls to it share.
+
+    The block makes the call. Its result is recorded for the circuit breaker.
 
     Raises:
-        OpenPhoneDownError: The provider is down, so the read is not begun.
+        OpenPhoneDownError: The circuit is open because the provider does not answer, so the block
+            is not entered.
     """
     circuit = deps.circuit
     if circuit is None:
@@ -74,11 +88,13 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
     async with deps.new_uow() as uow:
         state = await circuits.read_circuit(uow, circuit)
     if state.is_open:
-        raise OpenPhoneDownError("OpenPhone has not answered lately; it is asked once it does.")
+        raise OpenPhoneDownError(
+            "OpenPhone has not answered recent calls. The read starts again when OpenPhone answers."
+        )
     try:
         yield
     except OpenPhoneDownError:
-        raise  # It was not called.
+        raise  # the provider was not called
     except OpenPhoneBusyError as error:
         if not error.is_answer:
             async with deps.new_uow() as uow:
@@ -96,10 +112,11 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
 
 
 async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None = None) -> datetime:
-    """Wait until the shared limiter allows a call; return the instant at which it begins.
+    """Wait until the rate limit of all workers allows a call to the provider; return the time then.
 
     Args:
-        now: The clock that the limiter follows; the process's clock if None.
+        deps: The dependencies of the worker.
+        now: Returns the current time; None uses the clock of this process.
     """
     now = now or clock.now
     async with deps.new_uow() as uow:
@@ -109,7 +126,7 @@ async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None 
 
 
 async def _note_pause(deps: Deps, error: OpenPhoneBusyError) -> None:
-    """Hold back all calls of the API key if the provider asked for a pause."""
+    """Pause all calls with our API key if the provider has sent ``Retry-After``."""
     if error.retry_after_seconds is None:
         return
     async with deps.new_uow() as uow:

@@ -1,4 +1,4 @@
-"""Run a function as a job: one at a time per process, result stored, one log line per run."""
+"""Run job functions: one run at a time per job and process, with a stored result and a log line."""
 
 import asyncio
 import logging
@@ -22,28 +22,31 @@ from crm_api.workers.queue import messaging
 log = structlog.get_logger()
 
 JobFunction = Callable[[dict[str, Any]], Awaitable[Mapping[str, object] | None]]
-"""A job. The log line of its run contains what it returns; None adds nothing."""
+"""The function of a job. The fields that it returns are added to the log line of its run."""
 Nudged = Callable[..., Awaitable[None]]
 
 AWAY_RETRY_SECONDS = 5
-STOPPED = "Cancelled: the worker was stopped."
+"""Wait before a failed job runs again."""
+STOPPED = "The run was cancelled, because the worker was stopped."
 
 
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
-    """Wrap a function: one run at a time per process, its result stored in ``scheduled_job``.
+    """Return a function for arq that runs a job at most once at a time in this process.
 
-    A request that comes during a run asks for another run afterwards. New work therefore does not
-    wait for the next minute.
+    If a run is requested while one is working, another run follows it, so that new work does not
+    wait for the next minute. The result of each run is stored in the table ``scheduled_job``.
 
     Args:
-        is_tick: True if the schedule starts the run. If a run is working already, or time is being
-            moved, this minute is stored as not missed.
+        name: Name of the job.
+        function: Function of the job.
+        is_tick: True for the runs of the schedule. If such a run is skipped, because a run is
+            working or the sandbox's time is being moved, its minute does not count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
         deps: Deps = ctx["deps"]
         if deps.is_paused and name is not JobName.MOVE_SANDBOX_TIME:
-            # Time is being moved; the job that moves it does this work too.
+            # The sandbox's time is being moved. The job that moves it runs this job too.
             if is_tick:
                 await _note_at_work(deps, name)
             return
@@ -69,8 +72,8 @@ async def _note_at_work(deps: Deps, name: JobName) -> None:
     try:
         async with deps.new_uow() as uow:
             await schedule.store_job_at_work(uow, name=name.value, now=clock.now())
-    except Exception as failure:  # noqa: BLE001 - database away; the minute counts as missed
-        log.warning("minute of the job not stored", job=name.value, error=type(failure).__name__)
+    except Exception as failure:  # noqa: BLE001 - without the database, the minute counts as missed
+        log.warning("job activity not stored", job=name.value, error=type(failure).__name__)
 
 
 async def run_once(
@@ -81,10 +84,17 @@ async def run_once(
     *,
     caused_by: Cause | None = None,
 ) -> None:
-    """Run a function and store its result; ask again for one that failed.
+    """Run a job once and store its result; if it fails, request another run in a few seconds.
+
+    Args:
+        deps: The dependencies of the worker.
+        name: Name of the job.
+        function: Function of the job.
+        ctx: The context that arq passes to the function.
+        caused_by: Ids of the request that has caused the run; None for the schedule.
 
     Raises:
-        asyncio.CancelledError: The run was cancelled; this is stored as a failure.
+        asyncio.CancelledError: The run was cancelled. This is stored as a failure first.
     """
     started = time.monotonic()
     error: str | None = None
@@ -110,10 +120,14 @@ async def run_once(
         except asyncio.CancelledError as stop:
             cancelled = stop
             after = time.monotonic() - started
-            error = STOPPED if deps.is_stopping else f"Cancelled after {after:.0f} s: out of time."
+            error = (
+                STOPPED
+                if deps.is_stopping
+                else f"The run was cancelled after {after:.0f} s, at its time limit."
+            )
             tracing.fail(span, "cancelled")
             log.warning("job cancelled", reason=error)
-        except Exception as failure:  # process boundary: no error may end the worker
+        except Exception as failure:  # an error in a job must not end the worker
             error = mask_text(f"{type(failure).__name__}: {failure}")[:500]
             tracing.fail(span, type(failure).__name__)
             log.exception("job failed")
@@ -128,8 +142,8 @@ async def run_once(
                 await schedule.finish_job(
                     uow, name=name.value, duration_ms=duration_ms, error=error, now=clock.now()
                 )
-        except Exception as failure:  # noqa: BLE001 - database away; the next run stores its own result
-            log.warning("result of the job not stored", error=type(failure).__name__)
+        except Exception as failure:  # noqa: BLE001 - without the database, only the log has the result
+            log.warning("job result not stored", error=type(failure).__name__)
             error = error or "not stored"
         if error is not None and not (cancelled and deps.is_stopping):
             await deps.queue.push(Job(name=name, delay_seconds=AWAY_RETRY_SECONDS))
@@ -140,11 +154,11 @@ async def run_once(
 def _log_run(
     did: Mapping[str, object] | None, duration_ms: int, *, is_news: bool, is_failure: bool
 ) -> None:
-    """Write the one log line of a run.
+    """Write the log line of a run.
 
-    The schedule starts every function each minute, and most runs find nothing: these are logged at
-    level debug. A run that a request caused, that did something, or that failed is logged higher.
+    The level is error for a failed run, and info for a run that did something or that a request
+    caused. It is debug for other runs, because most runs of the schedule find no work.
     """
     level = logging.ERROR if is_failure else logging.INFO if is_news else logging.DEBUG
     result = "failed" if is_failure else "ok"
-    log.log(level, "job run", result=result, duration_ms=duration_ms, **(did or {}))
+    log.log(level, "job finished", result=result, duration_ms=duration_ms, **(did or {}))

@@ -1,4 +1,4 @@
-"""Push nudges to arq; no other file does."""
+"""The queue of nudges in Redis, as arq reads it; no other module writes to it."""
 
 import asyncio
 import json
@@ -21,22 +21,22 @@ log = structlog.get_logger()
 
 QUEUE_NAME = "crm:jobs"
 NUDGE_STEP_SECONDS = 0.1
-"""Nudges for the same job within one step become one run, which starts at most this much later."""
+"""Nudges of one job within this time share one run, which starts at the end of it."""
 
 
 def serialize(value: dict[str, Any]) -> bytes:
-    """Write a job as JSON; an exception becomes its ``repr`` (arq would pickle)."""
+    """Return a job of arq as JSON, because arq would use pickle; exceptions become ``repr``."""
     return json.dumps(value, default=repr).encode()
 
 
 def deserialize(raw: bytes) -> dict[str, Any]:
-    """Read a job from JSON."""
+    """Return the job that ``serialize`` has written as JSON."""
     value: dict[str, Any] = json.loads(raw)
     return value
 
 
 def redis_settings(url: str) -> RedisSettings:
-    """Return the connection settings for arq."""
+    """Return arq's connection settings for the URL of Redis."""
     server = RedisServer.from_url(url)
     return RedisSettings(
         host=server.host,
@@ -71,14 +71,14 @@ _NEEDED: tuple[tuple[str, ...], ...] = (
     ("ZRANGEBYSCORE", "0", "1"),
     ("ZREM", "one"),
 )
-"""Every command on a key that arq and the rate limits use, with the arguments after the key."""
+"""The commands that arq and the rate limit use, each with its arguments after the key."""
 
 
 async def try_redis(url: str) -> dict[str, Any]:
-    """Run every command that we need on temporary keys; return the server's ``INFO``.
+    """Try every Redis command that we need, on temporary keys; return the server's ``INFO``.
 
     Raises:
-        RedisError: Redis is away, or refuses a command or a key to this user.
+        RedisError: Redis cannot be reached, or does not allow a command or a key to this user.
     """
     pool: Any = await create_pool(redis_settings(url))
     try:
@@ -99,10 +99,16 @@ async def try_redis(url: str) -> dict[str, Any]:
 
 
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
-    """Return the trace attributes of a nudge.
+    """Return the trace attributes of a nudge or of the run that it causes.
 
-    Each job counts as a destination of its own: one list in Redis holds all nudges, but no job
-    waits for the nudges of another.
+    The destination is the name of the job. All nudges are in one list in Redis, but the jobs do not
+    wait for each other.
+
+    Args:
+        name: Name of the job.
+        job_id: arq's id of the queued job.
+        operation: Name of the operation: ``nudge`` or ``run``.
+        kind: Type of the operation by OpenTelemetry: ``send`` or ``process``.
     """
     return {
         "messaging.system": "redis",
@@ -114,7 +120,7 @@ def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str,
 
 
 class ArqJobQueue:
-    """Pushes nudges; connects on first use, and again after Redis was away."""
+    """Sends nudges to the workers through Redis; the first nudge opens the connection."""
 
     def __init__(self, redis_url: str) -> None:
         self._settings = redis_settings(redis_url)
@@ -122,12 +128,12 @@ class ArqJobQueue:
         self._connecting = asyncio.Lock()
 
     async def push(self, job: Job) -> None:
-        """Enqueue the job for the start of the next step, so that many nudges become one run.
+        """Request a run of the job at the end of the current step of ``NUDGE_STEP_SECONDS``.
 
-        All nudges within a step share a job that cannot have started yet. A job that had started
-        would read the rows too early, and its id would swallow the nudge. The job carries the cause
-        of the first nudge. A failure is logged, not raised: the row is stored, and the schedule
-        finds it.
+        All nudges of a job within one step have the same id in arq, so they cause one run. The run
+        starts after the step, so it sees the rows of all of them. It gets the request id of the
+        first nudge. If Redis fails, this logs a warning and raises nothing, because the schedule
+        runs the job within a minute anyway.
         """
         try:
             pool = await self._connect()
@@ -147,7 +153,11 @@ class ArqJobQueue:
                 )
                 span.set_attribute("crm.nudge.joined", new is None)
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("nudge lost; cron will do it", job=job.name, error=type(error).__name__)
+            log.warning(
+                "nudge not sent, job waits for its schedule",
+                job=job.name,
+                error=type(error).__name__,
+            )
 
     async def ping(self) -> bool:
         """Return True if Redis answers."""
@@ -169,7 +179,7 @@ class ArqJobQueue:
             return self._pool
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to Redis."""
         if self._pool is not None:
             await self._pool.aclose(close_connection_pool=True)
             self._pool = None
@@ -177,7 +187,7 @@ class ArqJobQueue:
 
 @asynccontextmanager
 async def open_queue(redis_url: str) -> AsyncIterator[ArqJobQueue]:
-    """Yield a queue until the block ends, then close its connections."""
+    """Yield a queue for nudges; close its connections when the block ends."""
     queue = ArqJobQueue(redis_url)
     try:
         yield queue

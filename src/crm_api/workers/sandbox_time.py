@@ -1,7 +1,7 @@
-"""Move the sandbox's time: do all due work, then set the clock to the next due instant.
+"""Move the sandbox's time forward in steps: do all due work, then jump to the next due time.
 
-All other work pauses meanwhile, in every worker, so that no call is running while the clock jumps.
-Otherwise an unclear send would look old and be sent again.
+During a move, all workers pause their other jobs, so that no call to the provider is running while
+the clock jumps. Otherwise an unclear send would look old and would be sent again.
 """
 
 import asyncio
@@ -42,33 +42,36 @@ from crm_api.workers.job_runs import JobFunction, run_once
 log = structlog.get_logger()
 
 WORKS_FOR_SECONDS = 40.0
-"""A run ends within the job's timeout; the next one continues the move."""
+"""How long one run of the job works, which is shorter than its timeout; the next run continues."""
 FOLLOWED_SECONDS = 40.0
-"""Longer than a worker needs to end its running work."""
+"""How long to wait until all processes use the new time; workers must end running work first."""
 CALLS_END_SECONDS = 20.0
-"""Longer than any call: what is still open after it belongs to a dead worker."""
+"""How long to wait for running calls, which is longer than any call. A claim that is still open
+after it belongs to a dead worker."""
 POLL_SECONDS = 0.001
 KEEP_SECONDS = 2.0
+"""Period in which the sandbox's clock is set again when time is not being moved."""
 
 STOPS = 1000
+"""Number of steps into which a move is divided, unless the stride reaches one of its limits."""
 LARGEST_STRIDE = CATCH_UP
-"""Campaigns send at the end of a stride what became due in it: no more than the pace makes up for,
-so that they send as much per day as without moves. A short move is exact to the second."""
+"""Largest step of time while a campaign sends. A campaign sends at the end of a step all messages
+that became due in it. Its pace makes up for at most this time, so a longer step would lose some."""
 SMALLEST_STRIDE = timedelta(seconds=1)
 TOGETHER = timedelta(minutes=4)
-"""What happens at the provider within this after the first event is read at one stop."""
+"""Events at the provider within this time after the first one are processed in the same step."""
 CALLS_PER_SECOND = 200.0
-"""The provider's rate has no meaning while a day passes in a second."""
+"""Rate limit during a move. The provider's own rate does not apply when a day takes a second."""
 
 
 class TimeMover:
-    """Job that moves time and runs the given functions on the way."""
+    """The job that moves the sandbox's time and runs all other jobs at each step."""
 
     def __init__(self, functions: Mapping[JobName, JobFunction]) -> None:
         self._functions = functions
 
     async def __call__(self, ctx: dict[str, Any]) -> None:
-        """Continue the waiting move, as far as the job's timeout allows."""
+        """Run the requested move of time, if there is one, until its end or the time limit."""
         deps = deps_of(ctx)
         async with deps.new_uow() as uow:
             move = await take_clock_move(uow)
@@ -90,7 +93,7 @@ class TimeMover:
 
 
 class MoveRun:
-    """One run of the job that moves the sandbox's clock."""
+    """One run of the job that moves the sandbox's time; a long move takes several runs."""
 
     def __init__(
         self,
@@ -109,16 +112,19 @@ class MoveRun:
             LARGEST_STRIDE, max(SMALLEST_STRIDE, (move.to_at - move.from_at) / STOPS)
         )
         self._campaigns_at: datetime | None = clock.now()
-        """When a campaign may send next."""
+        """The next time at which a campaign may send; None if none will."""
         self._has_unclear_send = True
         self._provider_event_in: timedelta | None = None
-        """How long until something happens at the provider; None if nothing is planned."""
+        """Time until the sandbox's next planned event; None if it has planned none."""
 
     async def run(self) -> bool:
-        """Move until the target time or the end of this run; return whether the move has ended.
+        """Move time until the target or the time limit of this run.
+
+        Returns:
+            True if the move has ended or another worker continues it; False if time is left.
 
         Raises:
-            ClockNotFollowedError: A process does not follow in time.
+            ClockNotFollowedError: A process did not use the new time within ``FOLLOWED_SECONDS``.
         """
         ends_at = time.monotonic() + WORKS_FOR_SECONDS
         await self._wait_for_followers(self._move.version)
@@ -131,14 +137,14 @@ class MoveRun:
                 await self._end()
                 return True
             if not await self._step_to(await self._next_stop()):
-                return True  # another worker has taken the move over
+                return True  # another worker continues the move
         return False
 
     async def _end(self) -> None:
         await self._set_sandbox_clock(is_moving=False)
         async with self._deps.new_uow() as uow:
             await end_clock_move(uow, self._move)
-        log.info("time was moved", to=self._move.to_at.isoformat())
+        log.info("sandbox time moved", to=self._move.to_at.isoformat())
 
     async def _do_due_work(self, *, every_job: bool) -> None:
         asked: set[JobName] = set()
@@ -149,7 +155,7 @@ class MoveRun:
         await self._schedule.run_due(asked, every_job=every_job)
 
     async def _next_stop(self) -> datetime:
-        """Return when something is due next, at least a second from now."""
+        """Return the time of the next due work, at least a second from now, at most the target."""
         await self._set_sandbox_clock(is_moving=True)
         now = clock.now()
         async with self._deps.new_uow() as uow:
@@ -171,7 +177,7 @@ class MoveRun:
         return min(self._move.to_at, max(min(stops), now + SMALLEST_STRIDE))
 
     async def _step_to(self, at: datetime) -> bool:
-        """Set every clock to an instant; False if another worker has taken the move over."""
+        """Set every clock to ``at``; return False if another worker continues the move."""
         skipped = at - clock.now()
         ahead = clock.ahead() + skipped
         async with self._deps.new_uow() as uow:
@@ -179,7 +185,7 @@ class MoveRun:
         if version is None:
             return False
         await self._wait_for_followers(version)
-        # Last of all, so that the events that it delivers are signed at the new time.
+        # After all other clocks, because the sandbox signs the events that it sends with this time.
         await self._set_sandbox_clock(is_moving=True)
         return True
 
@@ -187,7 +193,11 @@ class MoveRun:
         self._provider_event_in = await self._controls.move_time(clock.ahead(), is_moving=is_moving)
 
     async def _wait_for_followers(self, version: int) -> None:
-        """Wait until every process uses the new time."""
+        """Wait until every process uses the new time.
+
+        Raises:
+            ClockNotFollowedError: That takes longer than ``FOLLOWED_SECONDS``.
+        """
 
         async def is_followed(uow: UnitOfWork) -> bool:
             return await is_clock_followed(uow, version=version)
@@ -196,7 +206,7 @@ class MoveRun:
             raise ClockNotFollowedError
 
     async def _wait_for_calls(self) -> None:
-        """Wait until no claim and no call is open."""
+        """Wait until no message is claimed and no call runs, at most ``CALLS_END_SECONDS``."""
 
         async def none_is_open(uow: UnitOfWork) -> bool:
             return await leases.next_lease_end(uow) is None
@@ -221,44 +231,46 @@ class MoveRun:
 
 
 async def keep_sandbox_in_time(deps: Deps) -> None:
-    """Set the sandbox's clock periodically: after a restart it has the machine's time."""
+    """Set the sandbox's clock every few seconds, because a restarted sandbox has the real time."""
     async with open_controls(deps.settings.provider_url) as controls:
         while True:
             if clock.ahead() and not deps.is_paused:
                 try:
                     await controls.move_time(clock.ahead(), is_moving=False)
                 except SandboxAwayError as error:
-                    log.warning("sandbox's clock not set", error=error.detail)
+                    log.warning("sandbox clock not set", error=error.detail)
             await asyncio.sleep(KEEP_SECONDS)
 
 
 MINUTE = timedelta(minutes=1)
 RARELY = timedelta(hours=6)
-"""Period of a job that has nothing to do; by the machine's clock it is a minute."""
+"""Period, in moved time, of a job that has no work; without a move it runs every minute."""
 DELIVERING_SECONDS = 5.0
-"""At one stop, endpoints that hang delay the move by at most this."""
+"""Time limit in each step for deliveries to webhook endpoints, because some may not respond."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 ANSWERING = (JobName.PROCESS_WEBHOOK_BACKLOG, JobName.SEND_MESSAGES)
-"""Run first at every stop: apply what people wrote, and answer it."""
+"""Jobs that run first in every step: they process people's replies, and send automatic replies."""
 CAMPAIGNS = (JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE)
 _FIRST = (*ANSWERING, JobName.RECONCILE_OPENPHONE, JobName.RUN_DAILY_TASKS)
 _LAST = (JobName.RESOLVE_UNKNOWN_SENDS, *CAMPAIGNS)
-"""After the comparison with the provider: a reply that it finds ends a follow-up in time."""
+"""Jobs that run last in a step. They run after the reconciliation, because a reply that it finds
+must stop a follow-up before it is sent."""
 _TIMED_ELSEWHERE = (*_LAST, JobName.DELIVER_WEBHOOKS)
-"""The time mover knows when these have something to do; each message would nudge them."""
+"""Jobs whose nudges are ignored during a move, because ``MoveRun`` decides when they run."""
 
 
 class NudgedJobs:
-    """Queue in moved time: it keeps the instant at which each nudged job is to run."""
+    """Queue during a move of time: it stores when each nudged job must run, in moved time."""
 
     def __init__(self) -> None:
         self.due: dict[JobName, datetime] = {}
 
     async def push(self, job: Job) -> None:
-        """Store when the job is to run; the earliest instant counts.
+        """Store when the job must run; if it is stored already, the earlier time counts.
 
-        The job that orders a webhook health check also runs it, so that nudge is left out.
+        A nudge of the webhook health check without a delay is ignored, because the job that
+        requests the check also runs it.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -266,17 +278,17 @@ class NudgedJobs:
             self.due[job.name] = min(at, self.due.get(job.name, at))
 
     def take(self, name: JobName, *, now: datetime) -> None:
-        """Forget a nudge whose instant has come; a later one stays."""
+        """Remove the nudge of a job if its time has come; keep a later one."""
         if name in self.due and self.due[name] <= now:
             del self.due[name]
 
     async def ping(self) -> bool:
-        """Return True: there is no transport that can fail."""
+        """Return True, because this queue is in memory and cannot fail."""
         return True
 
 
 class MovedSchedule:
-    """Jobs of one move, and when each of them is due."""
+    """The jobs that run during a move of time, and when each of them is due."""
 
     def __init__(self, deps: Deps, functions: Mapping[JobName, JobFunction]) -> None:
         self._nudged = NudgedJobs()
@@ -289,15 +301,15 @@ class MovedSchedule:
         between = [name for name in functions if name not in elsewhere]
         self._order = [name for name in (*_FIRST, *between, *_LAST) if name in functions]
         self._due: dict[JobName, datetime] = {}
-        """When jobs with their own times are due."""
+        """When each job is due whose time follows from the database; other jobs are missing."""
         self._ran_at: dict[JobName, datetime] = {}
 
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
-        """Run the due jobs in order, and those that answer people.
+        """Run in a fixed order the jobs that are due, and always those in ``ANSWERING``.
 
         Args:
-            asked: Jobs that have something to do now.
-            every_job: Run the others too.
+            asked: Further jobs to run, because they have work now.
+            every_job: True runs all jobs.
         """
         ctx: dict[str, Any] = {"deps": self.deps}
         for name in self._order:
@@ -311,10 +323,10 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due, except those of campaigns.
+        """Return when the next job is due, not counting the jobs of campaigns.
 
-        A job that was due and could not do its work waits for something else. It is tried again at
-        the next stop.
+        A job that was due before ``now`` could not finish its work yet. It runs again in the next
+        step, but does not count here.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

@@ -1,4 +1,4 @@
-"""The jobs of a worker: their functions and time limits, compared with the schedule at start."""
+"""The background jobs: the function and the time limit of each, and a check at the start."""
 
 from collections.abc import Iterable, Iterator
 
@@ -48,46 +48,50 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.VALIDATE_PHONES: people.validate_phones,
     JobName.WRITE_AUDIENCES: campaigns.write_audiences,
 }
-"""Each runs every minute, and whenever it is nudged."""
+"""The function of each job. It runs every minute, and whenever the job is nudged."""
 JOB_TIMEOUT_SECONDS = 90
-"""At least 45 s of work, the longest call, and 15 s to record its answer."""
+"""Time limit of a run: 45 s of work, the longest call to the provider, and 15 s to record it."""
 LONG_JOBS = {
     JobName.FIND_DUPLICATES: WORK_SECONDS + 30,
     JobName.RUN_DAILY_TASKS: 3600,
 }
-"""Jobs with another timeout: one statement over all contacts, which the database ends first, and
-the archive of a month, which cannot continue where it was cut off."""
+"""Jobs with a longer time limit in seconds. The search for duplicates is one statement, which the
+database stops first. The daily tasks archive a month, which cannot be continued in another run."""
 CRON = "cron:"
-"""Prefix of the names of scheduled functions; a nudge for the same work has the name alone."""
+"""Prefix of the arq names of scheduled runs; nudged runs of the same job have no prefix."""
 
 
 def timeout_of(name: JobName) -> int:
-    """Return the seconds after which arq cancels a run of a job."""
+    """Return the time limit of a job in seconds; arq cancels a run that takes longer."""
     return LONG_JOBS.get(name, JOB_TIMEOUT_SECONDS)
 
 
 def require_schedule(worker: Worker, settings: Settings) -> None:
-    """Refuse a worker that would silently leave work undone.
+    """Check at the start that a worker runs exactly the jobs in the schedule.
 
     Raises:
-        StartError: One line that names what is missing or unknown.
+        StartError: A job is missing or unknown, or the worker reads another queue. The message is
+            one line that lists the jobs.
     """
     expected = set(SCHEDULE)
     if settings.uses_sandbox:
         expected.add(JobName.MOVE_SANDBOX_TIME.value)
     names = [job.name for job in worker.cron_jobs]
     found = [
-        *_differences("run by the clock", expected, (name.removeprefix(CRON) for name in names)),
-        *_differences("run when asked", expected, set(worker.functions) - set(names)),
-        *_differences("consume the queue", {QUEUE_NAME}, {worker.queue_name}),
+        *_differences("run on schedule", expected, (name.removeprefix(CRON) for name in names)),
+        *_differences("run on request", expected, set(worker.functions) - set(names)),
+        *_differences("read the queue", {QUEUE_NAME}, {worker.queue_name}),
     ]
     if found:
-        raise StartError(f"the worker does not fit its schedule: {'; '.join(found)}")
+        raise StartError(
+            f"the worker does not match its schedule: {'; '.join(found)}. Correct FUNCTIONS in "
+            "workers/schedule.py or SCHEDULE in scheduled_jobs/schedule.py"
+        )
 
 
 def _differences(does: str, expected: set[str], registered: Iterable[str]) -> Iterator[str]:
     registered = set(registered)
     if lacking := expected - registered:
-        yield f"it would not {does} {', '.join(sorted(lacking))}"
+        yield f"it would not {does}: {', '.join(sorted(lacking))}"
     if unknown := registered - expected:
-        yield f"it would {does} {', '.join(sorted(unknown))}, which is not known"
+        yield f"it would {does}, although unknown: {', '.join(sorted(unknown))}"

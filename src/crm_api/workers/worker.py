@@ -1,7 +1,7 @@
-"""Run the worker process: arq with our functions, its schedule, and a loop around it.
+"""Run the worker process: an arq worker with our job functions, restarted when it ends.
 
-arq's worker ends when Redis goes away; the loop starts another one, with back-off. Every function
-is also a scheduled function, so that a lost nudge costs a minute at most.
+An arq worker ends when Redis becomes unreachable. Then this module starts another one, with
+back-off. Each job runs every minute too, so a lost nudge delays its work by at most a minute.
 """
 
 import asyncio
@@ -54,19 +54,20 @@ from crm_api.workers.schedule import CRON, FUNCTIONS, JOB_TIMEOUT_SECONDS, timeo
 log = structlog.get_logger()
 
 FINISH_SECONDS = 10
-"""Time that a run gets at the end, beyond the longest call, to record its answers."""
+"""At shutdown, how long a run may take, beyond the longest call, to record the responses."""
 POLL_SECONDS = 0.1
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
-"""Limit for one heartbeat: a database that hangs must not keep a worker from ending."""
+"""Timeout for storing a heartbeat, so that a database that hangs cannot block the shutdown."""
 RESTARTS = Backoff(first=timedelta(seconds=0.5), longest=timedelta(seconds=10))
-"""Waits before the next arq worker."""
+"""Waits before another arq worker is started."""
 HEALTHY_AFTER_SECONDS = 60
+"""After an arq worker has run this long, the back-off starts again at the shortest wait."""
 
 
 def build_worker(
     settings: Settings, deps: Deps, functions: Mapping[JobName, JobFunction] = FUNCTIONS
 ) -> Worker:
-    """Build arq's worker: each function runs every minute, and whenever it is nudged."""
+    """Return an arq worker that runs each function every minute, and whenever it is nudged."""
     if settings.uses_sandbox:
         move = sandbox_time.TimeMover(functions)
         functions = {**functions, JobName.MOVE_SANDBOX_TIME: move}
@@ -91,10 +92,10 @@ def build_worker(
 
 
 def _nudged(name: JobName, function: JobFunction) -> ArqFunction:
-    # Separate from the scheduled function of the same work: arq keeps the id of a scheduled run for
-    # a minute, and a nudge with the id of a run that has just ended would wait until then.
+    # A nudge and the schedule use two functions with different names. arq stores the id of a
+    # scheduled run for a minute, and a nudge with the same name would have to wait for its end.
     return func(
-        cast("Any", one_at_a_time(name, function)),  # arq's protocol wants *args that no job takes
+        cast("Any", one_at_a_time(name, function)),  # arq's type needs *args, which no job has
         name=name.value,
         timeout=timeout_of(name),
         keep_result=0,
@@ -116,7 +117,7 @@ def _cron(name: JobName, function: JobFunction) -> CronJob:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; calls under way end and are recorded first."""
+    """Run until SIGTERM or SIGINT; calls that have begun are finished and recorded first."""
     lifetimes.tune_garbage_collection()
     uvloop.run(_run(settings))
 
@@ -188,11 +189,12 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
         worker = build_worker(settings, deps)
         working = asyncio.create_task(worker.async_run())
         stopped = asyncio.create_task(stopping.wait())
-        # The schedule is planned ahead. After a clock an hour ahead it would wait for that hour.
+        # arq plans its next runs by the wall clock. If that is set back by an hour, arq would run
+        # nothing for an hour, so another arq worker is started.
         clock_set = asyncio.create_task(guards.wait_until_clock_is_set())
         await asyncio.wait({working, stopped, clock_set}, return_when=asyncio.FIRST_COMPLETED)
         if clock_set.done():
-            log.warning("this machine's clock was set; the schedule is planned again")
+            log.warning("system clock changed, schedule restarted")
         if stopping.is_set() or clock_set.done():
             await _finish(worker, settings)
         stopped.cancel()
@@ -202,7 +204,11 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
             try:
                 await working
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("Redis away; trying again", error=type(error).__name__, seconds=wait)
+                log.warning(
+                    "Redis unreachable, worker restarts",
+                    error=type(error).__name__,
+                    wait_seconds=wait,
+                )
         with suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
             await worker.close()
         if not stopping.is_set():
@@ -213,7 +219,7 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
 
 
 async def _finish(worker: Worker, settings: Settings) -> None:
-    """Take no more jobs and wait for the running ones, longer than the longest call takes."""
+    """Start no more jobs, and wait for the running ones to end, within a time limit."""
     worker.allow_pick_jobs = False
     running = list(worker.tasks.values())
     if running:
@@ -221,7 +227,7 @@ async def _finish(worker: Worker, settings: Settings) -> None:
 
 
 async def _beat(deps: Deps) -> None:
-    """Store this worker's heartbeat periodically, and at the end that it was asked to stop."""
+    """Store a heartbeat of this worker periodically; at a normal shutdown, store that it stops."""
     worker = heartbeats.WorkerProcess(started_at=clock.now())
     try:
         while True:
@@ -236,5 +242,5 @@ async def _store_heartbeat(deps: Deps, store: Callable[..., Awaitable[None]]) ->
     try:
         async with asyncio.timeout(HEARTBEAT_TIMEOUT_SECONDS), deps.new_uow() as uow:
             await store(uow, now=clock.now())
-    except Exception as error:  # noqa: BLE001 - process boundary: the database is away
+    except Exception as error:  # noqa: BLE001 - the worker must go on without the database
         log.warning("heartbeat not stored", error=type(error).__name__)

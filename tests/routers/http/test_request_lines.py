@@ -20,7 +20,7 @@ def written() -> Iterator[Lines]:
 
 
 def requests(written: Lines) -> Lines:
-    return [line for line in written if line["event"] == "request"]
+    return [line for line in written if line["event"] == "request finished"]
 
 
 async def test_request_is_one_line_with_template_and_ids(
@@ -34,7 +34,7 @@ async def test_request_is_one_line_with_template_and_ids(
     line = requests(written)[0]
     assert line.pop("duration_ms") > 0
     assert line == {
-        "event": "request",
+        "event": "request finished",
         "log_level": "info",
         "request_id": "r-1",
         "method": "GET",
@@ -106,7 +106,10 @@ async def test_bug_is_a_warning_beside_its_traceback(
 
     lines = {line["event"]: line for line in written}
     assert lines["unhandled error"]["route"] == "/v1/broken/{phone}"
-    assert (lines["request"]["status"], lines["request"]["log_level"]) == (500, "warning")
+    assert (lines["request finished"]["status"], lines["request finished"]["log_level"]) == (
+        500,
+        "warning",
+    )
 
 
 async def test_stream_of_events_is_one_line_when_it_ends(app: FastAPI, written: Lines) -> None:

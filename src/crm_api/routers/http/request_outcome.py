@@ -107,7 +107,7 @@ class Handled:
             level = logging.WARNING
         else:
             level = logging.DEBUG if self.route in POLLED else logging.INFO
-        logs.write(log, level, "request", fields)
+        logs.write(log, level, "request finished", fields)
 
 
 def route_of(scope: Scope) -> str:

@@ -14,9 +14,9 @@ RECIPIENT = "age129ztnhxcgdxsxxvuzuwravymtr4jfzm9c0c7h9u8swfnnjl63gys5u2jcq"
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "a backup takes a file and whom it is for"),
-        (["file"], "a backup takes a file and whom it is for"),
-        (["file", "--recipient", RECIPIENT, "--as-of", "yesterday"], "--as-of takes an instant"),
+        ([], "FILE or --recipient is missing"),
+        (["file"], "FILE or --recipient is missing"),
+        (["file", "--recipient", RECIPIENT, "--as-of", "yesterday"], "--as-of takes a time"),
         (["file", "--recipient", RECIPIENT, "--as-of", "2999-01-01T00:00Z"], "--as-of takes"),
         (["file", "--recipient", RECIPIENT, "--as-of", "2026-01-01T00:00"], "--as-of takes"),
     ],

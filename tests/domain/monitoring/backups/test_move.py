@@ -95,7 +95,7 @@ async def test_the_old_copy_sends_no_more(house: House) -> None:
     refuse_moved(house.settings.data_dir)
     await house.move()
 
-    with pytest.raises(StartError, match="would send a second time"):
+    with pytest.raises(StartError, match="would send messages a second time"):
         refuse_moved(house.settings.data_dir)
 
 
@@ -187,5 +187,5 @@ async def test_move_as_people_run_it(engine: AsyncEngine, place: Path) -> None:
     assert "every row is the same on both sides" in moved.stdout
     assert f"the content of {folder / 'secret-key'}" in moved.stdout
     assert back.returncode == 1
-    assert "would send a second time" in back.stderr
+    assert "would send messages a second time" in back.stderr
     assert found == contact_id
