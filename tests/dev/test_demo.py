@@ -114,13 +114,16 @@ def test_three_equal_counts_agree() -> None:
 def test_a_duplicate_message_disagrees() -> None:
     texts = [*witnesses().texts, {"to": ["+16175550001"], "status": "sent"}]
 
-    assert disagreeing(witnesses(texts=texts)) == ["texted twice"]
+    assert disagreeing(witnesses(texts=texts)) == ["got two messages"]
 
 
 def test_a_message_after_an_opt_out_disagrees() -> None:
     texts = [*witnesses().texts, {"to": ["+16175550003"], "status": "sent"}]
 
-    assert disagreeing(witnesses(texts=texts)) == ["got a text", "texted after an opt-out"]
+    assert disagreeing(witnesses(texts=texts)) == [
+        "got a message",
+        "got a message after an opt-out",
+    ]
 
 
 def test_a_reply_that_was_not_stored_disagrees() -> None:
@@ -230,7 +233,7 @@ def test_demo_finds_the_service_of_another_container(tmp_path: Path) -> None:
         elsewhere.shutdown()
 
     assert looked_for == named == Service(url, "http://sandbox:8001", "k" * 32)
-    assert steps == [f"using the service that runs at {url}"] * 2
+    assert steps == [f"using the running service at {url}"] * 2
 
 
 def test_demo_alone_starts_its_service_and_stops_it(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_files_of_another_version_are_one_clear_line(folder: Path) -> None:
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres" / "PG_VERSION").write_text("9\n")
 
-    with pytest.raises(StartError, match=r"was written by PostgreSQL 9.*crm-api restore FILE"):
+    with pytest.raises(StartError, match=r"are of PostgreSQL 9.*crm-api restore FILE"):
         servers(folder, redis=False).__enter__()
 
 
@@ -277,7 +277,7 @@ def test_server_that_cannot_start_says_why_in_one_line(folder: Path) -> None:
     (folder / "postgres" / "postgresql.conf").write_text("max_connections = many\n")
 
     with pytest.raises(
-        StartError, match=r"the embedded postgres does not start: FATAL: .*contains errors"
+        StartError, match=r"the embedded postgres server does not start: FATAL: .*contains errors"
     ) as caught:
         servers(folder, redis=False, fsync=False).__enter__()
     assert "\n" not in str(caught.value)

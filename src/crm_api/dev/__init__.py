@@ -1,1 +1,1 @@
-"""Parts that only development and demos need: the sandbox, embedded servers and the demo."""
+"""Code that only development and demos use: the sandbox, the embedded servers and the demo."""

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for a machine without them: find, start and stop their programs."""
+"""Run PostgreSQL and Redis in a data directory, for machines that have no such servers."""
 
 import os
 import shutil
@@ -14,15 +14,18 @@ from crm_api.platform.processes import choose_account, own_account
 from crm_api.platform.server_programs import find_postgres, find_redis
 
 _SOCKET_PATH_LIMIT = 107
-"""Bytes: the kernel's ``sun_path`` without its final zero."""
+"""Longest path of a Unix socket in bytes: the kernel's ``sun_path`` without its final zero."""
 _LONGEST_SOCKET = "/.s.PGSQL.5432.lock"
 
 
 @dataclass(frozen=True)
 class ServerUrls:
-    """Addresses of the started servers; None for one that was not requested.
+    """URLs of the started servers; None for a server that was not requested.
 
-    ``service_url`` is the database's address with the login of the service, which owns nothing.
+    Attributes:
+        database_url: The database, with the login of its owner.
+        redis_url: Redis.
+        service_url: The database, with the limited login of the service.
     """
 
     database_url: str | None = None
@@ -31,7 +34,7 @@ class ServerUrls:
 
 
 class EmbeddedServers:
-    """The embedded servers of one data directory, from ``start`` to ``stop``."""
+    """The embedded servers of one data directory; they run from ``start`` to ``stop``."""
 
     def __init__(
         self,
@@ -42,9 +45,14 @@ class EmbeddedServers:
         fsync: bool = True,
         is_moving: bool = False,
     ) -> None:
-        """Store the claim on the data directory and the wanted servers; nothing is started.
+        """Store the arguments; ``start`` starts the servers.
 
-        A database that was moved elsewhere starts only with ``is_moving``.
+        Args:
+            held: The locked data directory.
+            postgres: True to start PostgreSQL.
+            redis: True to start Redis.
+            fsync: False makes PostgreSQL faster but unsafe; for tests.
+            is_moving: True to start a database even if it was moved to another server.
         """
         self._is_moving = is_moving
         self._held = held
@@ -61,26 +69,26 @@ class EmbeddedServers:
 
     @property
     def processes(self) -> tuple[Server, ...]:
-        """The started servers in that order, for the supervisor."""
+        """The servers that were started, in the order of their start."""
         return tuple(self._started)
 
     @property
     def worker_socket(self) -> Path:
-        """Socket on which the worker exports its metrics.
+        """Path of the socket on which the worker exports its metrics.
 
         Raises:
-            RuntimeError: ``start`` was not called.
+            RuntimeError: ``start`` was not called before.
         """
         if self._sockets is None:
-            msg = "start() makes the folder of the sockets"
+            msg = "Call start() first; it creates the folder of the sockets."
             raise RuntimeError(msg)
         return self._sockets / "worker.sock"
 
     def start(self) -> ServerUrls:
-        """Start the wanted servers; return when all of them answer.
+        """Start the requested servers; return their URLs when all of them answer.
 
         Raises:
-            StartError: A server cannot start; one line says why.
+            StartError: A server cannot start; the message is one line that says why.
         """
         if self._wants_postgres and not self._is_moving:
             refuse_moved(self._held.path)
@@ -111,7 +119,7 @@ class EmbeddedServers:
         return ServerUrls(database_url, redis_url, service_url)
 
     def stop(self) -> None:
-        """Stop all in bounded time: Redis first, then PostgreSQL."""
+        """Stop the servers within a time limit, the first started first, and remove the sockets."""
         with ExitStack() as stack:
             stack.callback(self._remove_sockets)
             while self._started:
@@ -137,17 +145,18 @@ def servers(
     fsync: bool = True,
     is_moving: bool = False,
 ) -> Iterator[ServerUrls]:
-    """Claim a data directory and run its servers until the block ends.
+    """Lock a data directory, run its servers until the block ends, and yield their URLs.
 
     Args:
-        data_dir: Created if missing; no second run may use it at the same time.
-        postgres: Start PostgreSQL, with a database ``crm``.
-        redis: Start Valkey.
-        fsync: False trades the safety of the data for speed; for tests.
-        is_moving: Start a database that was moved elsewhere too.
+        data_dir: The data directory; it is created if it is missing.
+        postgres: True to start PostgreSQL, with the database ``crm``.
+        redis: True to start Valkey or Redis.
+        fsync: False makes PostgreSQL faster but unsafe; for tests.
+        is_moving: True to start a database even if it was moved to another server.
 
     Raises:
-        StartError: A server cannot start; one line says why.
+        StartError: Another run uses the directory, or a server cannot start; the message is one
+            line that says why.
     """
     with claim(data_dir) as held:
         embedded = EmbeddedServers(
@@ -160,11 +169,14 @@ def servers(
 
 
 def _socket_folder(path: Path) -> Path:
-    """Choose the folder of the sockets: a short temporary folder if the path is too long."""
+    """Return the folder for sockets: ``run`` in the data directory, else one in ``/tmp``.
+
+    ``/tmp`` is used if the path of the data directory is too long for a socket.
+    """
     note = path / "sockets-at"
     with explained(path):
         if note.exists():
-            # A killed run could not remove its own folder.
+            # A killed run has left its temporary folder.
             _remove_own(Path(note.read_text().strip()))
             note.unlink()
         folder = path / "run"

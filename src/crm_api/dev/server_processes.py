@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey as child processes: prepare, start, wait for and stop each."""
+"""Run PostgreSQL and Valkey (or Redis) as child processes: create files, start, wait, stop."""
 
 import os
 import re
@@ -20,40 +20,40 @@ from crm_api.platform.server_programs import major_version
 
 DATABASE = "crm"
 SERVICE_LOGIN = "crm_service"
-"""Login of the service's processes; it owns nothing (``database_roles``)."""
+"""Login of the service's processes; it does not own the tables (see ``database_roles``)."""
 _REDIS_SOCKET = "redis.sock"
 _POSTGRES_SOCKETS = (".s.PGSQL.5432", ".s.PGSQL.5432.lock")
 _LOG_LIMIT = 10_000_000
 _FULL_BELOW = 1_000_000
-"""With fewer free bytes than this, a server that cannot start has no room to log why."""
+"""With fewer free bytes than this, a server that does not start has failed for lack of space."""
 _BUILTIN_LOCALE_SINCE = 17
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-"""Fixed part of the servers' environment. Our own may hold secrets, so it is not passed on."""
+"""Environment of the servers. Our own environment is not passed on, because it contains secrets."""
 _PRELOADED = re.compile("LD_PRELOAD|FAKETIME.*")
-"""Variables that are passed on: a preloaded library, such as libfaketime, must be in every process
-of a run. Servers with another clock than the service would expire leases at random."""
+"""Variables that are passed on to the servers. If a test sets a fake time with libfaketime, all
+processes need it: with different clocks, leases would expire at random."""
 
 
 class Server(Protocol):
-    """Interface of an embedded server for the supervisor."""
+    """An embedded server, as the supervisor sees it."""
 
     name: str
 
     def spawn(self) -> None:
-        """Start the process and return at once."""
+        """Start the process, without waiting until it answers."""
 
     def is_alive(self) -> bool:
-        """Return True if the process runs."""
+        """Return True if the process is running."""
 
     def wait_ready(self, *, seconds: float = 120) -> None:
-        """Return when the server answers."""
+        """Wait until the server answers, at most ``seconds``."""
 
     def stop(self) -> None:
-        """End the process in bounded time."""
+        """End the process within a time limit."""
 
 
 class _Process(ABC):
-    """A server as a child process with a log file."""
+    """A server that runs as a child process and writes a log file."""
 
     name = ""
 
@@ -69,10 +69,10 @@ class _Process(ABC):
         return self._process is not None and self._process.poll() is None
 
     def wait_ready(self, *, seconds: float = 120) -> None:
-        """Return when the server answers; recovery after a crash may take long.
+        """Wait until the server answers; after a crash, its recovery may take long.
 
         Raises:
-            StartError: It ended or did not answer in time.
+            StartError: The server has ended, or did not answer within ``seconds``.
         """
         deadline = time.monotonic() + seconds
         while not self._answers():
@@ -82,7 +82,7 @@ class _Process(ABC):
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop the server cleanly, then by force: at most about 25 seconds."""
+        """Ask the server to stop, and kill it if it does not; this takes at most 25 seconds."""
         process = self._process
         if process is None:
             return
@@ -98,11 +98,11 @@ class _Process(ABC):
 
     @abstractmethod
     def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
-        """Return the signals that stop it, each with the seconds to wait after it."""
+        """Return the signals that stop the server, each with the seconds to wait after it."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Return True if it accepts connections."""
+        """Return True if the server accepts connections."""
 
     def _run(self, argv: Sequence[str], death_signal: signal.Signals) -> None:
         with explained(self._held.path), self._open_log() as log:
@@ -126,7 +126,7 @@ class _Process(ABC):
 
 
 class Postgres(_Process):
-    """PostgreSQL on a socket in a private folder, with the database ``crm``."""
+    """PostgreSQL, with the database ``crm``, on a Unix socket in a private folder."""
 
     name = "postgres"
 
@@ -140,10 +140,15 @@ class Postgres(_Process):
         binaries: Path,
         fsync: bool,
     ) -> None:
-        """Prepare; nothing is started.
+        """Store the arguments; ``spawn`` starts the server.
 
         Args:
-            fsync: False trades the safety of the data for speed; for tests.
+            held: The locked data directory.
+            account: The user account of the server.
+            folder: Folder of the server's files.
+            sockets: Folder of the Unix sockets.
+            binaries: Folder of PostgreSQL's programs.
+            fsync: False makes the server faster but unsafe; for tests.
         """
         super().__init__(held, account, folder, sockets)
         self._binaries = binaries
@@ -151,22 +156,22 @@ class Postgres(_Process):
 
     @property
     def url(self) -> str:
-        """URL for the engine, as the owner; the host is the folder of the socket."""
+        """URL of the database with the login of its owner; the host is the folder of the socket."""
         return self._url("postgres")
 
     @property
     def service_url(self) -> str:
-        """URL for the service's processes; their login is created with the roles."""
+        """URL of the database with the limited login of the service."""
         return self._url(SERVICE_LOGIN)
 
     def _url(self, login: str) -> str:
         return f"postgresql+asyncpg://{login}@/{DATABASE}?host={quote(str(self._sockets))}"
 
     def spawn(self) -> None:
-        """Start the process; on the first start, create the cluster.
+        """Start PostgreSQL; at the first start, create its files first.
 
         Raises:
-            StartError: Its files are of another version, or the disk refuses.
+            StartError: The files are of another major version, or they cannot be written.
         """
         program = str(self._binaries / "postgres")
         major = major_version(program)
@@ -174,12 +179,13 @@ class Postgres(_Process):
         found = (self._folder / "PG_VERSION").read_text().strip()
         if found != str(major):
             raise StartError(
-                f"{self._folder} was written by PostgreSQL {found}, but this is {major}: "
-                "with the release that wrote it run `crm-api backup FILE --recipient age1…`, with "
-                "this one `crm-api restore FILE --identity KEYFILE --data-dir NEW`, and use NEW"
+                f"the files in {self._folder} are of PostgreSQL {found}, but this release has "
+                f"PostgreSQL {major}. Run `crm-api backup FILE --recipient age1…` with the release "
+                "that wrote them, and then `crm-api restore FILE --identity KEYFILE --data-dir "
+                "NEW` with this release; from then on, use NEW as CRM_DATA_DIR"
             )
-        # The claim proves that no server runs here, so these files name a dead or foreign process.
-        # PostgreSQL would take a process that was killed and is not reaped yet for alive.
+        # We have locked the directory, so no server runs and these files are left over. PostgreSQL
+        # would refuse to start if the process in its pid file was killed but not reaped yet.
         (self._folder / "postmaster.pid").unlink(missing_ok=True)
         for name in _POSTGRES_SOCKETS:
             (self._sockets / name).unlink(missing_ok=True)
@@ -193,8 +199,8 @@ class Postgres(_Process):
     def _make_cluster(self, program: str, major: int) -> None:
         if (self._folder / "PG_VERSION").exists():
             return
-        # Created aside and renamed when complete, so that an interrupted run leaves no half
-        # cluster.
+        # Create the files in another folder and rename it at the end, so that an interruption
+        # never leaves incomplete files.
         fresh = self._folder.with_name("postgres.new")
         shutil.rmtree(fresh, ignore_errors=True)
         make_folder(fresh, self._account)
@@ -228,14 +234,14 @@ class Postgres(_Process):
             raise StartError(_explain(self.name, reason, self._held.path))
 
     def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
-        # Fast (with a checkpoint), then immediate (recovery at the next start).
+        # First a fast shutdown with a checkpoint, then an immediate one, which needs recovery.
         return ((signal.SIGINT, 20), (signal.SIGQUIT, 5))
 
     def _answers(self) -> bool:
         with suppress(OSError):
             lines = (self._folder / "postmaster.pid").read_text().splitlines()
-            # pg_ctl waits for line 8 too; a line of an earlier process does not count. The file is
-            # empty for a moment while it is written.
+            # Line 8 is "ready" when the server accepts connections; pg_ctl checks it too. Line 1
+            # must be our process. The file may be empty while it is being written.
             return (
                 self._process is not None
                 and lines[:1] == [str(self._process.pid)]
@@ -245,7 +251,7 @@ class Postgres(_Process):
 
 
 class Redis(_Process):
-    """Valkey (or Redis) on a socket in a private folder, every write in its append-only file."""
+    """Valkey (or Redis) on a Unix socket in a private folder, with an append-only file."""
 
     name = "redis"
 
@@ -257,14 +263,14 @@ class Redis(_Process):
 
     @property
     def url(self) -> str:
-        """URL for the Redis client; the path is the socket."""
+        """URL of Redis; its path is the Unix socket."""
         return f"unix://{quote(str(self._sockets / _REDIS_SOCKET))}"
 
     def spawn(self) -> None:
-        """Start the process.
+        """Start the server.
 
         Raises:
-            StartError: The disk refuses.
+            StartError: Its files cannot be written.
         """
         path = str(self._sockets / _REDIS_SOCKET)
         Path(path).unlink(missing_ok=True)
@@ -286,10 +292,10 @@ class Redis(_Process):
 
 
 def make_folder(folder: Path, account: Account) -> None:
-    """Create a private folder, or take over all of an existing one, for the account.
+    """Create a private folder for the account; if it exists, give all its files to the account.
 
     Raises:
-        StartError: It belongs to another user.
+        StartError: The folder cannot be created, or belongs to another user.
     """
     owner = account.file_owner
     with explained(folder):
@@ -298,7 +304,7 @@ def make_folder(folder: Path, account: Account) -> None:
         status = folder.stat()
         if (status.st_uid, status.st_gid) == owner:
             return
-        # Children first: a run that is interrupted here begins again at the next start.
+        # Change the folder itself last, so that an interrupted change is repeated next time.
         for parent, folders, files in os.walk(folder, topdown=False):
             for name in (*folders, *files):
                 os.chown(Path(parent) / name, *owner, follow_symlinks=False)
@@ -311,12 +317,12 @@ def _environment() -> dict[str, str]:
 
 
 def _explain(name: str, lines: Sequence[str], folder: Path) -> str:
-    """Return one line that says why a server gave up, from its output."""
+    """Return one line that says why a server does not start, from the end of its output."""
     has_no_room = shutil.disk_usage(folder).free < _FULL_BELOW
     if has_no_room or any("No space left on device" in line for line in lines):
         return disk_full(folder)
     relevant = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:|# ", line)]
     reason = (relevant or list(lines) or ["it printed nothing"])[-1].strip()
-    # Remove the time and process number in front.
+    # Remove the time and the process id at the beginning of the line.
     reason = re.sub(r"^.*?(?=FATAL|PANIC|ERROR)", "", reason)
-    return f"the embedded {name} does not start: {reason[:300]}"
+    return f"the embedded {name} server does not start: {reason[:300]}"

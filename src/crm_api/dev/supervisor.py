@@ -1,4 +1,4 @@
-"""Keep child processes running: restart dead ones with back-off, and stop all in order."""
+"""Keep child processes running: restart those that end, with back-off, and stop all at the end."""
 
 import asyncio
 import signal
@@ -19,23 +19,23 @@ from crm_api.platform.lifetimes import Lifetime
 from crm_api.platform.processes import StartError, kill_group, own_account, start
 
 RESTARTS = Backoff(first=timedelta(seconds=0.5), longest=timedelta(seconds=30))
-"""Waits before a child is started again."""
+"""Waits before a child process is started again."""
 HEALTHY_AFTER_SECONDS = 60.0
-"""A child that lived this long has a new problem when it dies, not the old one."""
+"""After a child process has run this long, its back-off starts again at the shortest wait."""
 _POLL_SECONDS = 0.1
 _ENDS_AT_START = 5
-"""A child that ends this often before all is ready will not get better."""
+"""If a child process ends this often before the service is ready, the start fails."""
 
 log = structlog.get_logger()
 
 
 class Program:
-    """One of our own processes: the API, the worker, the sandbox."""
+    """One of our own processes: the API, the worker or the sandbox."""
 
     def __init__(
         self, name: str, argv: Sequence[str], environment: Mapping[str, str], held: Claim
     ) -> None:
-        """Prepare; nothing is started."""
+        """Store the arguments; ``spawn`` starts the process."""
         self.name = name
         self._argv = argv
         self._environment = environment
@@ -44,31 +44,31 @@ class Program:
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
-        """The running process, or the last one."""
+        """The process that was started last; None before the first start."""
         return self._process
 
     def spawn(self) -> None:
-        """Start the process and return at once; it dies with this one.
+        """Start the process without waiting; the kernel kills it if this process dies.
 
         Raises:
-            StartError: The system refuses.
+            StartError: The system cannot start it.
         """
         with explained(self._held.path):
             self._process = start(
                 self._argv,
                 account=own_account(),
-                # Its database dies at the same moment, so there is nothing to end in order.
+                # SIGKILL, because its database ends too, so that it could not shut down in order.
                 death_signal=signal.SIGKILL,
                 environment=self._environment,
                 pass_fd=self._held.children_fd,
             )
 
     def is_alive(self) -> bool:
-        """Return True if the process runs."""
+        """Return True if the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def ending(self) -> str:
-        """Describe how the last process ended."""
+        """Return how the process ended: the name of a signal, or its exit code."""
         code = self._process.returncode if self._process is not None else None
         if code is not None and code < 0:
             with suppress(ValueError):
@@ -76,12 +76,12 @@ class Program:
         return f"exit code {code}"
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM."""
+        """Send SIGTERM to the process, if it is running."""
         if self._process is not None and self.is_alive():
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill it and everything that it started."""
+        """Kill the process and all processes that it started."""
         if self._process is not None:
             kill_group(self._process)
             self._process.wait()
@@ -89,12 +89,14 @@ class Program:
 
 @dataclass
 class _Watched:
-    """A child and its back-off.
+    """A child process with its back-off; all times are seconds of the monotonic clock.
 
     Attributes:
-        start_at: When it is started again; None while it runs.
-        failures: Consecutive exits; zero again once the child has run long enough.
-        endings: All ends since the start.
+        child: The program or server.
+        started_at: When it was started last.
+        start_at: When it will be started again; None while it runs.
+        failures: How often it has ended in a row; 0 again after ``HEALTHY_AFTER_SECONDS``.
+        endings: How often it has ended since the supervisor's start.
     """
 
     child: Program | Server
@@ -104,7 +106,7 @@ class _Watched:
     endings: int = 0
 
     def tend(self, now: float) -> None:
-        """Detect that the child died, or restart it when its back-off is over."""
+        """Plan a restart if the child has ended; start it again if its restart is due."""
         if self.start_at is not None:
             if now >= self.start_at:
                 self._start_again(now)
@@ -112,21 +114,21 @@ class _Watched:
         if self.child.is_alive():
             return
         if isinstance(self.child, Program):
-            # What it started must not work beside its successor.
+            # Kill the processes that it has started, before another one starts the same.
             self.child.kill()
         if now - self.started_at >= HEALTHY_AFTER_SECONDS:
             self.failures = 0
         wait_seconds = self._schedule(now)
         how = self.child.ending() if isinstance(self.child, Program) else "see its log"
         log.warning(
-            "process ended; it is started again",
-            child=self.child.name,
+            "process ended, restart planned",
+            process_name=self.child.name,
             ending=how,
-            in_seconds=wait_seconds,
+            restart_in_seconds=wait_seconds,
         )
 
     def _schedule(self, now: float) -> float:
-        """Set when the child is started again; return the seconds until then."""
+        """Plan the next start of the child; return the seconds until then."""
         self.endings += 1
         self.failures += 1
         wait_seconds = RESTARTS.wait(self.failures).total_seconds()
@@ -139,22 +141,22 @@ class _Watched:
         try:
             self.child.spawn()
         except StartError as error:
-            log.error("process does not start", child=self.child.name, reason=str(error))  # noqa: TRY400 - one line, not a traceback
+            log.error("process start failed", process_name=self.child.name, error=str(error))  # noqa: TRY400 - one line, not a traceback
             self._schedule(now)
 
 
 class Supervisor:
-    """Runs programs beside embedded servers until a stop is requested."""
+    """Runs programs, and restarts programs and embedded servers that end, until a stop."""
 
     def __init__(
         self, programs: Sequence[Program], *, servers: Sequence[Server], stop_seconds: float
     ) -> None:
-        """Prepare; nothing is started.
+        """Store the arguments; ``run`` starts the programs.
 
         Args:
             programs: Programs to start.
-            servers: Servers that run already and are only watched.
-            stop_seconds: Time that the programs get to end their work before they are killed.
+            servers: Servers that are already running; they are restarted if they end.
+            stop_seconds: How long the programs may work after SIGTERM before they are killed.
         """
         self._stop_seconds = stop_seconds
         self._programs = programs
@@ -164,7 +166,7 @@ class Supervisor:
         self._hurry = asyncio.Event()
 
     def request_stop(self) -> None:
-        """Begin to stop; the second call stops waiting for running work."""
+        """Begin the shutdown; a second call kills the programs without waiting for them."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
@@ -172,15 +174,15 @@ class Supervisor:
     async def run(
         self, *, is_ready: Callable[[], bool], on_ready: Callable[[], None], ready_seconds: float
     ) -> None:
-        """Start the programs and keep all children running; return when all programs have ended.
+        """Start the programs, keep them running until a stop, and return when they have ended.
 
         Args:
-            is_ready: Called until it returns True.
-            on_ready: Called once after that.
-            ready_seconds: Longest time until then.
+            is_ready: Returns True once the service is ready; it is called repeatedly.
+            on_ready: Called once when the service is ready.
+            ready_seconds: Longest time until the service must be ready.
 
         Raises:
-            StartError: A program does not start, or not all is ready in time.
+            StartError: A program does not start, or the service is not ready in time.
         """
         async with Lifetime() as life:
             for program in self._programs:
@@ -203,10 +205,13 @@ class Supervisor:
             for watched in self._watched:
                 if watched.endings >= _ENDS_AT_START:
                     raise StartError(
-                        f"`{watched.child.name}` keeps ending; its log lines above say why"
+                        f"the process `{watched.child.name}` has ended {_ENDS_AT_START} times "
+                        "during the start; the log lines above say why"
                     )
             if time.monotonic() > deadline:
-                raise StartError("the API is not ready in time; the log lines above say why")
+                raise StartError(
+                    "the service did not become ready in time; the log lines above say why"
+                )
 
     def _tend(self) -> None:
         for watched in self._watched:
@@ -218,7 +223,7 @@ class Supervisor:
         return self._stop.is_set()
 
     async def _wait_for_programs(self) -> None:
-        """Return when all have ended, their time is over, or a second stop is requested."""
+        """Wait until all programs have ended, but not beyond the time limit or a second stop."""
         deadline = time.monotonic() + self._stop_seconds
         while any(program.is_alive() for program in self._programs):
             if self._hurry.is_set() or time.monotonic() > deadline:
@@ -227,20 +232,24 @@ class Supervisor:
 
 
 def require_free_port(host: str, port: int, *, takes: str) -> None:
-    """Check that a port can be bound.
+    """Check that this process can listen on a port.
 
     Args:
         host: The address to listen on.
         port: The port.
-        takes: The owner of the port and the setting that moves it, for the message.
+        takes: For the message: which process needs the port, and which setting changes it.
 
     Raises:
-        StartError: The port is taken or not ours, or the host is not an address of this machine.
+        StartError: The port is in use or not allowed, or the host is not an address of this
+            machine.
     """
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise StartError(f"CRM_HOST {host} is not an address: {error.strerror}") from error
+        raise StartError(
+            f"CRM_HOST is {host}, which is not an address of this machine ({error.strerror}); set "
+            "it to an address such as 127.0.0.1"
+        ) from error
     for family, kind, protocol, _, address in infos:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -248,6 +257,6 @@ def require_free_port(host: str, port: int, *, takes: str) -> None:
                 probe.bind(address)
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
-                raise StartError(f"port {port} on {host} cannot be used ({reason}): {takes}") from (
+                raise StartError(f"port {port} on {host} cannot be used ({reason}); {takes}") from (
                     error
                 )

@@ -19,7 +19,7 @@ def test_it_says_that_nothing_is_sent(caplog: pytest.LogCaptureFixture) -> None:
 
     assert BANNER in caplog.messages
     assert shown["banner"] == BANNER
-    assert "nothing is really sent" in BANNER
+    assert "no real messages are sent" in BANNER
 
 
 def test_reset_closes_the_connection_without_an_answer() -> None:

@@ -1,1 +1,1 @@
-"""The main job in one command: from a CSV to the replies, over the public API."""
+"""The demo: it runs one complete campaign over the public API, from a CSV file to the replies."""

@@ -1,4 +1,4 @@
-"""HTTP clients of the demo: this service's API and the sandbox's controls."""
+"""HTTP clients that the demo uses: one for the API, one for the controls of the sandbox."""
 
 from collections.abc import Iterator
 from types import TracebackType
@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 class Api:
-    """Client of the service, with an API key."""
+    """Client of the API, with the admin key; an error response becomes a ``DemoError``."""
 
     def __init__(self, service: Service, *, transport: httpx.BaseTransport | None = None) -> None:
         self._http = httpx.Client(
@@ -25,7 +25,7 @@ class Api:
         )
 
     def __enter__(self) -> Self:
-        """Use the connection until the block ends."""
+        """Return this client; the end of the block closes its connection."""
         return self
 
     def __exit__(
@@ -38,40 +38,40 @@ class Api:
         self._http.close()
 
     def get(self, path: str, **query: str | int) -> JSON:
-        """Read one resource.
+        """Return the response to a GET request.
 
         Raises:
-            DemoError: The API refuses the request.
+            DemoError: The API responded with an error.
         """
         return _answer(self._http.get(path, params=query))
 
     def post(self, path: str, body: JSON | None = None) -> JSON:
-        """Create a resource or start an action.
+        """Send a POST request; return its response, which is empty if it has no body.
 
         Raises:
-            DemoError: The API refuses the request.
+            DemoError: The API responded with an error.
         """
         return _answer(self._http.post(path, json=body))
 
     def patch(self, path: str, body: JSON) -> JSON:
-        """Change a resource.
+        """Send a PATCH request; return its response.
 
         Raises:
-            DemoError: The API refuses the request.
+            DemoError: The API responded with an error.
         """
         return _answer(self._http.patch(path, json=body))
 
     def upload(self, path: str, *, name: str, content: bytes, fields: dict[str, str]) -> JSON:
-        """Send a file with form fields.
+        """Send a CSV file with form fields by POST; return the response.
 
         Raises:
-            DemoError: The API refuses the request.
+            DemoError: The API responded with an error.
         """
         files = {"file": (name, content, "text/csv")}
         return _answer(self._http.post(path, files=files, data=fields))
 
     def pages(self, path: str) -> Iterator[JSON]:
-        """Yield every item of a list, page by page."""
+        """Yield all items of a list; request further pages as needed."""
         cursor: str | None = None
         while True:
             query: dict[str, str | int] = {"limit": PAGE}
@@ -85,39 +85,39 @@ class Api:
 
 
 class Sandbox:
-    """Client of the sandbox, which stands in for the provider and stores what it accepted."""
+    """Client of the sandbox, which simulates the provider and stores the accepted messages."""
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self._url = url
         self._transport = transport
 
     def lines(self) -> list[str]:
-        """Return the ids of its lines; this also proves that it is a sandbox.
+        """Return the ids of the sandbox's lines; this also proves that it is a sandbox.
 
         Raises:
-            DemoError: No sandbox answers there.
+            DemoError: No sandbox answers at the URL.
         """
         try:
             banner = self._get("/sandbox")
             return [str(line["id"]) for line in banner["lines"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise DemoError(
-                f"no sandbox answers at {self._url}: the demo runs only on the sandbox, "
-                "because it must not send real messages"
+                f"no sandbox answers at {self._url}. The demo runs only on the sandbox, because it "
+                "must not send real messages; start it with `crm-api up`"
             ) from error
 
     def messages(self, *, after: int) -> list[JSON]:
-        """Return every message after this position, oldest first."""
+        """Return the messages that the sandbox stored after this position, oldest first."""
         messages: list[JSON] = self._get("/sandbox/messages", after=after)["data"]
         return messages
 
     def last_position(self) -> int:
-        """Return the position of the last message; 0 if there is none."""
+        """Return the position of the newest message; 0 if there is none."""
         messages = self.messages(after=0)
         return int(messages[-1]["seq"]) if messages else 0
 
     def stats(self) -> JSON:
-        """Return the sandbox's own counts."""
+        """Return the sandbox's counts of accepted messages, replies, stops and webhooks."""
         return self._get("/sandbox/stats")
 
     def _get(self, path: str, **query: int) -> JSON:
@@ -141,5 +141,6 @@ def _answer(response: httpx.Response) -> JSON:
     except (ValueError, KeyError, TypeError, AttributeError):
         reason = response.text[:200]
     raise DemoError(
-        f"{request.method} {request.url.path} answered {response.status_code} ({reason})"
+        f"the API refused {request.method} {request.url.path} with status "
+        f"{response.status_code} ({reason})"
     )

@@ -1,4 +1,4 @@
-"""Run the main job over the API, from the upload to the last reply."""
+"""Run the demo's campaign over the API, from the upload of the file to the last reply."""
 
 import time
 from collections.abc import Callable
@@ -14,15 +14,16 @@ from crm_api.dev.demo.screen import Screen
 from crm_api.dev.demo.service import DemoError
 
 OPT_OUTS = 5
-"""Contacts that the demo opts out beforehand, to show that they get nothing."""
+"""Number of contacts that the demo opts out before the start, to show that they get no message."""
 POLL_SECONDS = 1.0
 STALL_SECONDS = 150.0
-"""More than two scheduled runs: what has not moved for so long is stuck."""
+"""After this time without progress, which is more than two scheduled runs, the demo fails."""
 SETTLE_SECONDS = 30.0
-"""Time for replies and reports on the last messages; simulated people answer within 8 seconds."""
+"""Longest wait for replies and delivery reports; simulated people reply within 8 seconds."""
 ROOM = 1_000
+"""Number of messages that the daily limits allow beyond the demo's contacts."""
 LARGEST_BATCH = 100_000
-"""The API's limit."""
+"""Largest batch size that the API accepts."""
 VARIANT_BODIES = {
     "A": 'Hi {{ first_name | default: "there" }}, this is Granite Foundations. May we do a free '
     'foundation check at {{ attributes.property_address | default: "your home" }}? ',
@@ -33,17 +34,17 @@ VARIANT_BODIES = {
 
 @dataclass(frozen=True)
 class Upload:
-    """The file to import."""
+    """The CSV file to import: its name and its content."""
 
     name: str
     content: bytes
 
 
 def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: datetime) -> bool:
-    """Run the whole job; True if all three counts agree.
+    """Run the whole demo; return True if API, stored recipients and sandbox agree on all figures.
 
     Raises:
-        DemoError: A request is refused, or nothing moves any more.
+        DemoError: The API refuses a request, or there is no progress for ``STALL_SECONDS``.
     """
     line = _line(api, sandbox)
     list_id = _import(api, upload, screen, name=f"Demo {now:%Y-%m-%d %H:%M:%S}")
@@ -55,7 +56,9 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
     campaign_id = api.post("/v1/campaigns", wanted)["id"]
     position, stops = sandbox.last_position(), int(sandbox.stats()["stops"])
     if position:
-        screen.step("the sandbox was used before: its people answer only their first message")
+        screen.step(
+            "the sandbox has messages of an earlier run; people reply only to their first message"
+        )
 
     def look() -> Snapshot:
         messages = sandbox.messages(after=position)
@@ -64,58 +67,61 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
 
     began = time.monotonic()
     api.post(f"/v1/campaigns/{campaign_id}/start")
-    screen.step(f"campaign {campaign_id} started; the worker sends")
+    screen.step(f"started the campaign {campaign_id}; the worker sends its messages")
     try:
         _follow(api, campaign_id, screen)
         sent_seconds = time.monotonic() - began
-        screen.step("every text is on its way; waiting for the last reports and replies")
+        screen.step("all messages are sent; waiting for the last delivery reports and replies")
         snapshot, checks = _settle(look, sandbox)
     except KeyboardInterrupt:
-        with suppress(DemoError):  # it may just have ended by itself
+        with suppress(DemoError):  # the campaign may have finished at this moment
             api.post(f"/v1/campaigns/{campaign_id}/cancel")
-            screen.step("stopped; the campaign is cancelled")
+            screen.step("interrupted; the campaign was cancelled")
         raise
     screen.result(_rows(snapshot, sent_seconds, screen.seconds), checks)
     return all(check.agrees for check in checks) and not figures.waiting(snapshot.stats)
 
 
 def _line(api: Api, sandbox: Sandbox) -> JSON:
-    """Return a line of the sandbox; refuse a service with other lines, because it sends for real.
+    """Return the line to send from; refuse a service with lines that are not the sandbox's.
+
+    Such a service would send real messages.
 
     Raises:
-        DemoError: The service's provider is not this sandbox.
+        DemoError: The service uses another provider than this sandbox.
     """
     own = set(sandbox.lines())
     found: list[JSON] = api.post("/v1/lines/sync")["data"]
     ours = [line for line in found if line["phone_number_id"] in own]
     if not ours or len(ours) != len(found):
         raise DemoError(
-            "the service's lines are not the sandbox's: the demo runs only on the sandbox, "
-            "because it must not send real messages"
+            "the service has lines that are not the sandbox's. The demo runs only on the sandbox, "
+            "because it must not send real messages; use a service without CRM_OPENPHONE_API_KEY"
         )
     return min(ours, key=lambda line: str(line["phone_number_id"]))
 
 
 def _make_room(api: Api, line: JSON, contacts: int, screen: Screen) -> None:
-    """Raise the line's daily limit if it leaves too little for all contacts today."""
+    """Raise the line's daily limit if not all contacts could get a message today."""
     limit = int(line["sent_today"]) + contacts + ROOM
     if limit > line["daily_limit"]:
         api.patch(f"/v1/lines/{line['id']}", {"daily_limit": limit})
         screen.step(
-            f"line {line['number']}: raised its daily limit from {line['daily_limit']} to {limit}"
+            f"raised the daily limit of the line {line['number']} from {line['daily_limit']} to "
+            f"{limit} messages"
         )
 
 
 def _import(api: Api, upload: Upload, screen: Screen, *, name: str) -> str:
-    """Upload the file into a new list and wait for the import; return the list's id.
+    """Import the file into a new list; when the import has finished, return the list's id.
 
     Raises:
-        DemoError: The import failed or does not move.
+        DemoError: The import failed, or there is no progress for ``STALL_SECONDS``.
     """
     made = api.upload(
         "/v1/imports", name=upload.name, content=upload.content, fields={"list_name": name}
     )
-    screen.step(f"uploaded {upload.name} ({len(upload.content):,} bytes) onto the list {name!r}")
+    screen.step(f"uploaded {upload.name} ({len(upload.content):,} bytes) to the list {name!r}")
     path = f"/v1/imports/{made['id']}"
     watch = _Watch("the import")
     with screen.bars({"rows": 0}) as bars:
@@ -127,10 +133,15 @@ def _import(api: Api, upload: Upload, screen: Screen, *, name: str) -> str:
                 break
             time.sleep(POLL_SECONDS / 4)
     if now["status"] != "completed":
-        raise DemoError(f"the import {now['status']}: {now['error']}")
+        raise DemoError(
+            f"the import ended with the status {now['status']} ({now['error']}); correct the file "
+            "and run the demo again"
+        )
     counts = ("created", "updated", "unchanged", "duplicates_in_file", "invalid")
     summary = ", ".join(f"{now[count]} {count.replace('_', ' ')}" for count in counts)
-    screen.step(f"read as {now['detected_format']}, {now['rows_total']} rows: {summary}")
+    screen.step(
+        f"imported {now['rows_total']} rows in the format {now['detected_format']}: {summary}"
+    )
     return str(now["list_id"])
 
 
@@ -139,14 +150,18 @@ def _opt_some_out(api: Api, list_id: str, screen: Screen) -> None:
     chosen = list(islice((one for one in members if not one["opted_out"]), OPT_OUTS))
     for contact in chosen:
         api.post(f"/v1/contacts/{contact['id']}/opt-out", {"reason": "asked on the phone"})
-    screen.step(f"opted out {len(chosen)} contacts beforehand; they must get nothing")
+    screen.step(f"opted out {len(chosen)} contacts before the start; they must get no message")
 
 
 def _campaign(line_id: str, list_id: str, contacts: int, *, mark: str, now: datetime) -> JSON:
-    """Return a campaign that may send at any hour, as fast as the provider accepts.
+    """Return the body that creates a campaign which sends at any hour, as fast as possible.
 
     Args:
-        mark: Is part of every message, so that the sandbox's copies can be recognised.
+        line_id: The line to send from.
+        list_id: The list of contacts.
+        contacts: The number of contacts in the list.
+        mark: Text in every message, by which its copy in the sandbox is recognised.
+        now: The time in the name of the campaign.
     """
     return {
         "name": f"Demo {now:%Y-%m-%d %H:%M:%S}",
@@ -170,10 +185,10 @@ def _campaign(line_id: str, list_id: str, contacts: int, *, mark: str, now: date
 
 
 def _follow(api: Api, campaign_id: str, screen: Screen) -> None:
-    """Show the campaign's progress until no recipient waits any more.
+    """Show the campaign's progress until every recipient has a final status.
 
     Raises:
-        DemoError: It does not move.
+        DemoError: The campaign was stopped, or there is no progress for ``STALL_SECONDS``.
     """
     path = f"/v1/campaigns/{campaign_id}"
     watch = _Watch("the campaign")
@@ -207,11 +222,14 @@ def _moving(stats: JSON) -> dict[str, int]:
 def _refuse_stopped(campaign: JSON) -> None:
     if campaign["status"] in {"paused", "blocked", "cancelled"}:
         reason = campaign["blocked_reason"] or campaign["paused_reason"] or "no reason given"
-        raise DemoError(f"the campaign is {campaign['status']}: {reason}")
+        raise DemoError(
+            f"the campaign is {campaign['status']} ({reason}), so the demo cannot continue; see "
+            "the worker's log"
+        )
 
 
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
-    """Wait until the sandbox has no more events and all sources agree, or the time is over."""
+    """Wait until the sandbox plans no more events and all figures agree, or a time limit."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         is_quiet = not sandbox.stats()["webhooks"]["scheduled"]
@@ -253,13 +271,16 @@ def _rows(snapshot: Snapshot, sent_seconds: float, whole_seconds: float) -> list
         ("failed", str(by_status["failed"])),
         *skipped,
         *variants,
-        ("sending took", f"{sent_seconds:.0f} s ({sent / max(sent_seconds, 1):.1f} texts/s)"),
-        ("whole demo took", f"{whole_seconds:.0f} s"),
+        (
+            "sending took",
+            f"{sent_seconds:.0f} s ({sent / max(sent_seconds, 1):.1f} messages per second)",
+        ),
+        ("the whole demo took", f"{whole_seconds:.0f} s"),
     ]
 
 
 class _Watch:
-    """Detects that the awaited work does not move any more."""
+    """Detects that work makes no progress."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -267,15 +288,15 @@ class _Watch:
         self._moved_at = time.monotonic()
 
     def update(self, *state: object) -> None:
-        """Compare with the previous state.
+        """Compare the state with that of the previous call.
 
         Raises:
-            DemoError: It has been the same for too long.
+            DemoError: The state has not changed for ``STALL_SECONDS``.
         """
         if state != self._last:
             self._last, self._moved_at = state, time.monotonic()
         elif time.monotonic() - self._moved_at > STALL_SECONDS:
             raise DemoError(
-                f"{self._name} has not moved for {STALL_SECONDS:.0f} s; see the worker's log "
-                "and GET /readyz"
+                f"{self._name} has made no progress for {STALL_SECONDS:.0f} s; see the worker's "
+                "log and GET /readyz"
             )

@@ -1,4 +1,7 @@
-"""The campaign's outcome, counted three times: by ``stats``, by the store, by the sandbox."""
+"""Compare the figures of the campaign from three sources.
+
+The sources are the API's ``stats``, the list of recipients, and the sandbox's messages.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +16,15 @@ FAILED_THERE = ("failed", "undelivered")
 
 @dataclass(frozen=True)
 class Check:
-    """One figure from up to three sources; None if a source does not know it."""
+    """One figure from up to three sources.
+
+    Attributes:
+        name: Name of the figure.
+        stats: The figure in the API's ``stats``; None if it is not there.
+        store: The figure counted in the list of recipients; None if it cannot be counted there.
+        sandbox: The figure counted in the sandbox's messages; None if it cannot be counted there.
+        wanted: The value that the figure must have; None if any value is right.
+    """
 
     name: str
     stats: int | None
@@ -23,7 +34,7 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """True if all sources that know the figure agree, and it is the wanted one."""
+        """True if all sources have the same value, and it is the wanted one."""
         known = {
             value
             for value in (self.stats, self.store, self.sandbox, self.wanted)
@@ -34,14 +45,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Data of one moment.
+    """The data of the three sources at one time.
 
     Attributes:
-        stats: The campaign's figures.
-        recipients: Every recipient.
-        texts: The campaign's messages that the sandbox accepted.
-        answers: Replies that came back meanwhile.
-        stops: Number of replies that asked to stop.
+        stats: The API's ``stats`` of the campaign.
+        recipients: All recipients of the campaign, from the API.
+        texts: The campaign's messages that the sandbox has accepted.
+        answers: The messages that the sandbox's people have sent since the campaign's start.
+        stops: The number of replies that asked to stop, as the sandbox counts them.
     """
 
     stats: JSON
@@ -52,7 +63,7 @@ class Snapshot:
 
 
 def compare(snapshot: Snapshot) -> list[Check]:
-    """Compare the figures of the three sources."""
+    """Return the figures to compare, each with its values from the three sources."""
     by_status = snapshot.stats["by_status"]
     store = Counter(one["status"] for one in snapshot.recipients)
     phones = {one["phone"] for one in snapshot.recipients}
@@ -62,7 +73,7 @@ def compare(snapshot: Snapshot) -> list[Check]:
     return [
         Check("recipients", snapshot.stats["recipients_total"], len(snapshot.recipients), None),
         Check(
-            "got a text",
+            "got a message",
             _sum(by_status, (*REACHED, "failed")),
             sum(1 for one in snapshot.recipients if one["provider_message_id"]),
             len(sent_to),
@@ -78,13 +89,15 @@ def compare(snapshot: Snapshot) -> list[Check]:
         Check("asked to stop", snapshot.stats["opted_out"], None, snapshot.stops),
         Check("skipped", by_status["skipped"], store["skipped"], None),
         Check(
-            "texted twice",
+            "got two messages",
             None,
             len(snapshot.recipients) - len(phones),
             sent_to.total() - len(sent_to),
             wanted=0,
         ),
-        Check("texted after an opt-out", None, None, len(opted_out & set(sent_to)), wanted=0),
+        Check(
+            "got a message after an opt-out", None, None, len(opted_out & set(sent_to)), wanted=0
+        ),
     ]
 
 
@@ -94,12 +107,12 @@ def waiting(stats: JSON) -> int:
 
 
 def was_sent(stats: JSON) -> int:
-    """Return the number of recipients whose message was sent, whatever its status."""
+    """Return the number of recipients whose message was sent: sent, delivered or failed later."""
     return _sum(stats["by_status"], (*REACHED, "failed"))
 
 
 def skip_reasons(recipients: Iterable[JSON]) -> Counter[str]:
-    """Count the skipped recipients by reason."""
+    """Return the number of skipped recipients by skip reason."""
     return Counter(
         one["skip_reason"] or "none given" for one in recipients if one["status"] == "skipped"
     )

@@ -1,4 +1,7 @@
-"""Made-up property list in PropertyRadar's 39 columns: two owners per row, 555 numbers."""
+"""Create an invented list of properties as CSV, in PropertyRadar's format with 39 columns.
+
+Each row has two owners. Their phone numbers begin with 555, so they belong to nobody.
+"""
 
 import csv
 import io
@@ -37,7 +40,7 @@ _CITIES = (
 )
 _WRITINGS = ("({0}) {1}-{2}", "{0}-{1}-{2}", "+1{0}{1}{2}", "{0}.{1}.{2}", "1-{0}-{1}-{2}")
 _HAS_PHONE = (0.62, 0.34)
-"""Shares of first and of second owners with a number, about as in a real list."""
+"""Shares of the first and of the second owners with a phone number, about as in a real list."""
 _SAME_AGAIN = 0.02
 _UNUSABLE = 0.01
 
@@ -50,9 +53,10 @@ class _Owner:
 
 
 def make_csv(*, rows: int = ROWS, seed: int = SEED) -> bytes:
-    """Return the list as CSV; the same seed returns the same file.
+    """Return the list as CSV; the same seed gives the same file.
 
-    A few numbers appear twice and a few are not numbers, so that the import reports something.
+    Some phone numbers appear twice and some are not phone numbers, so that the import has something
+    to report.
     """
     random = Random(seed)  # noqa: S311 - made-up people, no secret
     text = io.StringIO()
@@ -102,7 +106,7 @@ def _owner(random: Random, last: str, *, area: str, has_phone: bool, phones: lis
         return _Owner(name, "unknown", "")
     if chance < _UNUSABLE + _SAME_AGAIN and phones:
         return _Owner(name, random.choice(phones), "")
-    # Counted up, so that two people share a number only where that is intended.
+    # Numbers are counted up, so that two people share one only where that is intended above.
     number = (area, "555", f"{1_000 + len(phones) * 7 % 9_000:04d}")
     phone = random.choice(_WRITINGS).format(*number)
     phones.append(phone)

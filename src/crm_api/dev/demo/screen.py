@@ -1,4 +1,4 @@
-"""Output for the user: steps, progress bars, and the table at the end."""
+"""Print the demo's output: steps, progress bars, and tables at the end."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +11,11 @@ from rich.table import Table
 from crm_api.dev.demo.figures import Check
 
 PLAIN_GAP_SECONDS = 5.0
-"""Time between two progress lines where no bar can be drawn."""
+"""Shortest time between two progress lines if the output is not a terminal."""
 
 
 class Bars:
-    """Progress bars on a terminal; occasional lines elsewhere."""
+    """Progress bars on a terminal; a progress line every few seconds if the output is a file."""
 
     def __init__(self, console: Console, totals: Mapping[str, int], began: float) -> None:
         self._console = console
@@ -37,7 +37,13 @@ class Bars:
     def show(
         self, values: Mapping[str, int], *, total: int | None = None, is_last: bool = False
     ) -> None:
-        """Move the bars; ``total`` is given if it was not known before."""
+        """Show the current values.
+
+        Args:
+            values: Value of each bar, by its name.
+            total: The total of all bars, if it was not known at the start.
+            is_last: True prints a line even if the last one is recent.
+        """
         for name, value in values.items():
             if self.progress is not None:
                 self.progress.update(self._tasks[name], completed=value, total=total)
@@ -49,7 +55,7 @@ class Bars:
 
 
 class Screen:
-    """Writes to the terminal, or plain lines if the output goes elsewhere."""
+    """Prints the demo's output, with colours and bars on a terminal, else as plain lines."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
@@ -61,14 +67,14 @@ class Screen:
         return time.monotonic() - self.began
 
     def step(self, text: str) -> None:
-        """Report the current step."""
+        """Print a sentence about the current step, with the seconds since the start."""
         self._console.print(
             f"{self.seconds:7.1f} s  {text}", highlight=False, markup=False, soft_wrap=True
         )
 
     @contextmanager
     def bars(self, totals: Mapping[str, int]) -> Iterator[Bars]:
-        """Show several growing counts, each up to its total."""
+        """Show progress bars until the block ends, one for each name in ``totals``."""
         bars = Bars(self._console, totals, self.began)
         if bars.progress is None:
             yield bars
@@ -77,13 +83,13 @@ class Screen:
             yield bars
 
     def result(self, rows: Sequence[tuple[str, str]], checks: Sequence[Check]) -> None:
-        """Show the outcome, and the count of each source."""
+        """Print two tables: the outcome, and each figure from its three sources."""
         outcome = Table(title="Outcome", title_justify="left", show_header=False)
         outcome.add_column(no_wrap=True)
         outcome.add_column(justify="right")
         for name, value in rows:
             outcome.add_row(name, value)
-        proof = Table(title="Three counts of the same", title_justify="left")
+        proof = Table(title="The same figures from three sources", title_justify="left")
         proof.add_column("", no_wrap=True)
         for witness in ("stats", "database", "sandbox"):
             proof.add_column(witness, justify="right")

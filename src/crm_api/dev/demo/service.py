@@ -1,4 +1,4 @@
-"""Find a running service for the demo, or start `crm-api up` and stop it at the end."""
+"""Find a running service for the demo; if there is none, run `crm-api up` during the demo."""
 
 import os
 import signal
@@ -26,12 +26,12 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, 
 
 
 class DemoError(StartError):
-    """The demo cannot continue; the message is one line."""
+    """The demo cannot continue; the message is one line that says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """URLs of the API and the sandbox, and the API's admin key."""
+    """A running service: the URL of its API, the URL of its sandbox, and its admin key."""
 
     api_url: str
     sandbox_url: str
@@ -39,15 +39,15 @@ class Service:
 
 
 def refuse_real_provider(settings: Settings) -> None:
-    """Check that no message can really be sent.
+    """Check that the settings use the sandbox.
 
     Raises:
-        DemoError: There is an API key, so messages would reach people.
+        DemoError: A real API key is set, so the demo would send messages to people.
     """
     if not settings.uses_sandbox:
         raise DemoError(
-            "the demo runs only on the sandbox, and CRM_OPENPHONE_API_KEY is set; unset it, "
-            "because it must not send real messages"
+            "CRM_OPENPHONE_API_KEY is set, but the demo runs only on the sandbox, because it must "
+            "not send real messages; unset CRM_OPENPHONE_API_KEY"
         )
 
 
@@ -55,18 +55,19 @@ def refuse_real_provider(settings: Settings) -> None:
 def service(
     variables: Mapping[str, str], say: Callable[[str], None], *, url: str | None = None
 ) -> Iterator[Service]:
-    """Yield a service that answers; one that was started here is stopped at the end.
+    """Yield a service that is ready.
 
-    A running service is looked for in the data directory, then at ``CRM_PUBLIC_URL``, where another
-    machine or container with the same settings has it.
+    This looks for a running service in the data directory, and then at ``CRM_PUBLIC_URL``, where
+    another container with the same settings may run it. If there is none, it starts a service and
+    stops it at the end of the block.
 
     Args:
-        variables: The ``CRM_*`` variables of this run.
-        say: Reports progress to the user.
-        url: URL of the service; None looks for it.
+        variables: The ``CRM_*`` variables of the demo.
+        say: Prints a sentence about the progress.
+        url: URL of the service; None looks for a service.
 
     Raises:
-        DemoError: An API key is set, or the service does not start.
+        DemoError: A real API key is set, or the service does not become ready.
     """
     settings = Settings.from_env(variables)
     refuse_real_provider(settings)
@@ -78,11 +79,11 @@ def service(
     if url is None and not found and not _answers(here) and _answers(elsewhere):
         here = elsewhere
     if url is not None or found or _answers(here):
-        say(f"using the service that runs at {here.api_url}")
+        say(f"using the running service at {here.api_url}")
         _wait_until_ready(here, lambda: not found or bool(running_settings(settings.data_dir)))
         yield _with_key(here, settings.data_dir)
         return
-    say("nothing runs here yet: starting `crm-api up`; it is stopped at the end")
+    say("no service is running; starting `crm-api up`, which will be stopped at the end")
     with _started(variables) as (process, log):
         _wait_until_ready(here, lambda: process.poll() is None, log=log)
         yield _with_key(here, settings.data_dir)
@@ -109,15 +110,22 @@ def _kept_key(folder: Path) -> str:
 
 
 def _with_key(found: Service, folder: Path) -> Service:
-    """Add the admin key, which a first start has created only now."""
+    """Return the service with its admin key; a service that has just started has created it.
+
+    Raises:
+        DemoError: The file with the admin key cannot be read.
+    """
     key = found.admin_key or _kept_key(folder)
     if not key:
-        raise DemoError(f"{folder / 'admin-key'} cannot be read; set CRM_BOOTSTRAP_API_KEY to it")
+        raise DemoError(
+            f"the admin key in {folder / 'admin-key'} cannot be read; set CRM_BOOTSTRAP_API_KEY to "
+            "the admin key of the service"
+        )
     return Service(found.api_url, found.sandbox_url, key)
 
 
 def _answers(found: Service) -> bool:
-    """Return True if a service answers and its admin key is known."""
+    """Return True if the service is ready and we have its admin key."""
     return bool(found.admin_key) and _is_ready(found)
 
 
@@ -134,10 +142,14 @@ def _wait_until_ready(
     deadline = time.monotonic() + READY_SECONDS
     while not _is_ready(found):
         if not is_alive():
-            raise DemoError(_last_line(log) or f"the service at {found.api_url} has stopped")
+            raise DemoError(
+                _last_line(log)
+                or f"the service at {found.api_url} has stopped; start it again with `crm-api up`"
+            )
         if time.monotonic() > deadline:
             raise DemoError(
-                f"the service at {found.api_url} did not become ready in {READY_SECONDS:.0f} s"
+                f"the service at {found.api_url} did not become ready in {READY_SECONDS:.0f} s; "
+                "GET /readyz shows why"
             )
         time.sleep(_POLL_SECONDS)
 
@@ -154,7 +166,7 @@ def _last_line(log: IO[bytes] | None) -> str | None:
 def _started(
     variables: Mapping[str, str],
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Run `crm-api up` as a child, with its output separate from the demo's."""
+    """Run `crm-api up` as a child process until the block ends; its output goes to a file."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
     with tempfile.TemporaryFile() as log:
         process = start(

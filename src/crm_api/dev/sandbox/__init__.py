@@ -1,1 +1,1 @@
-"""Simulation of OpenPhone: the provider that ``up`` and the tests use without an API key."""
+"""Simulation of OpenPhone, which `crm-api up` and the tests use if there is no API key."""

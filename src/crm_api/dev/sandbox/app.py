@@ -1,6 +1,6 @@
-"""Simulation of OpenPhone as an ASGI app: its API, its signed webhooks, and controls for tests.
+"""Simulation of OpenPhone as an ASGI application: its API, its webhooks, and controls for tests.
 
-Nothing is really sent: messages stay in memory, and in a journal file if one is set.
+It sends no real messages. Messages are stored in memory and, if set, in a journal file.
 """
 
 import contextlib
@@ -46,7 +46,11 @@ START_SECONDS = 10.0
 
 
 class Sandbox(Starlette):
-    """The app; ``workspace`` is its state, for tests in the same process."""
+    """The sandbox's ASGI application.
+
+    Attributes:
+        workspace: The state of the sandbox; tests in the same process may use it.
+    """
 
     def __init__(self, config: SandboxConfig) -> None:
         self.workspace = Workspace(config)
@@ -62,7 +66,10 @@ class Sandbox(Starlette):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle sends without routing; check the key and the faults of every other request."""
+        """Handle a request; sends bypass the router, because that is faster.
+
+        Other requests to the provider's API are first checked for their key and for faults.
+        """
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await super().__call__(scope, receive, send)
         elif scope["path"] == "/v1/messages" and scope["method"] == "POST":
@@ -74,10 +81,10 @@ class Sandbox(Starlette):
 
 
 def create_sandbox(config: SandboxConfig | None = None) -> Sandbox:
-    """Make a sandbox.
+    """Return a sandbox.
 
-    Background work starts with the first event, so that it also runs without the lifespan. A
-    caller that does not run the lifespan closes with ``await sandbox.workspace.stop()``.
+    The first event starts its background tasks, so they also run without the ASGI lifespan. A
+    caller that does not run the lifespan must call ``await sandbox.workspace.stop()`` at the end.
     """
     return Sandbox(config or SandboxConfig())
 
@@ -92,7 +99,7 @@ async def _answer_bad_request(request: Request, error: Exception) -> Response:
 
 
 def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
-    """Continue the trace of the worker that sends; a real provider does not get it."""
+    """Return a span in the trace of the worker that sends; only the sandbox gets such a header."""
     if not tracing.is_on():
         return tracing.NO_SPAN
     step = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
@@ -107,7 +114,7 @@ def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     if not isinstance(app, Sandbox):
-        raise TypeError("only the sandbox's own app runs this")
+        raise TypeError("The lifespan belongs to a Sandbox application only.")
     _logger.warning(BANNER)
     app.workspace.resume()
     try:
@@ -117,16 +124,16 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 class _MovedDate:
-    """Puts the sandbox's time into the ``Date`` header of every response, as a remote server would.
+    """Adds the header ``Date`` with the sandbox's time to every response.
 
-    Only under uvicorn, which then sends no ``Date`` itself.
+    It replaces uvicorn's own ``Date`` header, which would contain the real time.
     """
 
     def __init__(self, app: Sandbox) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app and add the header."""
+        """Call the application and add the header to its response."""
 
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -135,7 +142,7 @@ class _MovedDate:
                 message = {**message, "headers": [*message.get("headers", ()), date]}
             await send(message)
 
-        # uvicorn's `send` is a method of the cycle of one request.
+        # uvicorn's `send` is a method of an object that has the connection of the request.
         scope[send_endpoint.TRANSPORT] = getattr(getattr(send, "__self__", None), "transport", None)
         await self._app(scope, receive, send_dated)
 
@@ -143,7 +150,7 @@ class _MovedDate:
 def server_config(
     app: Sandbox, *, host: str = "127.0.0.1", port: int = 0, stop_seconds: int = 1
 ) -> uvicorn.Config:
-    """Return uvicorn's configuration: hanging requests do not delay the shutdown."""
+    """Return the configuration of uvicorn; the shutdown waits at most ``stop_seconds``."""
     return uvicorn.Config(
         _MovedDate(app),
         date_header=False,
@@ -161,7 +168,7 @@ def server_config(
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """A sandbox that answers; ``app`` runs on another thread, so change it by HTTP only."""
+    """A running sandbox; ``app`` runs in another thread, so change it only over HTTP."""
 
     url: str
     app: Sandbox
@@ -169,11 +176,15 @@ class RunningSandbox:
 
 @contextlib.contextmanager
 def run_sandbox(config: SandboxConfig | None = None, *, port: int = 0) -> Iterator[RunningSandbox]:
-    """Serve a sandbox on loopback from a thread until the block ends; port 0 chooses a free one.
+    """Run a sandbox in a thread, on the loopback address, until the block ends.
+
+    Args:
+        config: The configuration; None uses the defaults.
+        port: The port; 0 chooses a free one.
 
     Raises:
-        RuntimeError: It did not start in time.
-        OSError: The port is taken.
+        RuntimeError: The sandbox did not start in time.
+        OSError: The port is in use.
     """
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -196,5 +207,5 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> Non
     deadline = time.monotonic() + START_SECONDS
     while not server.started:
         if time.monotonic() > deadline or not thread.is_alive():
-            raise RuntimeError("the sandbox did not start")
+            raise RuntimeError("The sandbox did not start in time.")
         time.sleep(0.01)

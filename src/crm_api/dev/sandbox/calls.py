@@ -1,4 +1,4 @@
-"""Simulated calls, as they appear in events and lists."""
+"""Simulated calls, in the formats of the provider's events and lists."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,7 +20,19 @@ from crm_api.dev.sandbox.wire_format import ORGANISATION, OWNER, stamp
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxCall:
-    """One call from its first ring to its transcript."""
+    """One simulated call.
+
+    Attributes:
+        line: The own line.
+        person: Phone number of the person.
+        is_incoming: True if the person calls.
+        is_answered: True if the call is answered.
+        seconds: Duration of the conversation.
+        started_at: When the phone begins to ring.
+        extras: Which of recording, voicemail, summary and transcript the call has.
+        media_url: URL of the sandbox, for the links to recordings; None if unknown.
+        id: The id of the call.
+    """
 
     line: OwnLine
     person: str
@@ -33,7 +45,7 @@ class SandboxCall:
     id: str = field(default_factory=lambda: "AC" + uuid4().hex)
 
     def events(self) -> list[SandboxEvent]:
-        """Return its events in order."""
+        """Return the events of the call, from ringing to the transcript, in their order."""
         events = [self._ringing()]
         if self.is_answered:
             events.append(self._dated_only("call.answered", self._answered()))
@@ -51,7 +63,7 @@ class SandboxCall:
         return events
 
     def shown(self) -> Payload:
-        """Return the call in REST form."""
+        """Return the call in the format of ``GET /v1/calls``."""
         ended = stamp(self.ended_at)
         status = "completed" if self.is_answered else "no-answer"
         shown = self._legacy_call(status=status, completed=ended, recordings=None)
@@ -60,7 +72,7 @@ class SandboxCall:
         return {**shown, "callRoute": "phone-number", "aiHandled": None}
 
     def recordings(self) -> list[Payload]:
-        """Return its recordings."""
+        """Return the recordings of the call as a list: one, or none."""
         if "recording" not in self.extras:
             return []
         return [
@@ -85,7 +97,7 @@ class SandboxCall:
         }
 
     def summary(self) -> Payload | None:
-        """Return the summary without a status; None if there is none."""
+        """Return the summary of the call, without the field ``status``; None if there is none."""
         if "summary" not in self.extras:
             return None
         return {
@@ -96,7 +108,7 @@ class SandboxCall:
         }
 
     def transcript(self) -> Payload | None:
-        """Return the transcript without a status; None if there is none."""
+        """Return the transcript of the call without the field ``status``; None if it has none."""
         if "transcript" not in self.extras:
             return None
         ours = {"identifier": self.line.number, "userId": OWNER}
@@ -117,7 +129,7 @@ class SandboxCall:
 
     @property
     def ended_at(self) -> datetime:
-        """Instant at which the call ended."""
+        """When the call ends: six seconds of ringing plus its duration after ``started_at``."""
         return self.started_at + timedelta(seconds=self.seconds + 6)
 
     def _answered(self) -> Payload:
@@ -259,16 +271,25 @@ class SandboxCall:
 def read_call(
     body: dict[str, Any], line: OwnLine, *, at: datetime, media_url: str | None = None
 ) -> SandboxCall:
-    """Read ``{person, direction?, answered?, seconds?, with?: [recording, summary, …]}``.
+    """Return the call that a request to ``/sandbox/calls`` describes.
+
+    Args:
+        body: ``{person, direction?, answered?, seconds?, with?: [recording, summary, …]}``.
+        line: The own line.
+        at: When the phone begins to ring.
+        media_url: URL of the sandbox; None if unknown.
 
     Raises:
-        ValueError: ``with`` has an unknown item.
+        ValueError: ``with`` contains an unknown word.
         KeyError: ``person`` is missing.
     """
     extras = frozenset(body.get("with", ()))
     unknown = extras - {"recording", "voicemail", "summary", "transcript"}
     if unknown:
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"`with` contains unknown words ({', '.join(sorted(unknown))}); it accepts recording, "
+            "voicemail, summary and transcript"
+        )
     return SandboxCall(
         line=line,
         person=str(body["person"]),

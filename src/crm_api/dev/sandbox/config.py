@@ -1,4 +1,4 @@
-"""Configuration of a sandbox."""
+"""Configuration of the sandbox."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,28 +9,32 @@ from typing import Literal
 
 from crm_api.platform import clock
 
-BANNER = "OpenPhone sandbox: nothing is really sent. Every text stays on this machine."
+BANNER = "OpenPhone sandbox: no real messages are sent. All messages stay on this machine."
 
 DEFAULT_SIGNING_KEY = "c2FuZGJveC1rZXktdGhhdC1wcm92ZXMtbm90aGluZyE="
-"""For a sandbox that runs alone; `crm-api up` derives a key from its own secret key."""
+"""Signing key of a sandbox that runs alone; `crm-api up` derives a key from the secret key."""
 
 Post = Callable[[str, bytes, dict[str, str]], Awaitable[int]]
-"""Deliver one webhook (address, body, headers); returns the status, raises if unreachable."""
+"""Function that delivers a webhook (URL, body, headers) and returns the status of the response.
+
+It raises an error if the endpoint cannot be reached.
+"""
 
 
 class SigningScheme(StrEnum):
-    """How webhooks are signed and shaped."""
+    """Signature and format of the webhooks that the sandbox sends."""
 
     LEGACY = "legacy"
-    """v4 shapes; has no event for failed and undelivered messages, like the real provider."""
+    """The provider's older format (v4); it has no events for failed and undelivered messages."""
     STANDARD = "2026-03-30"
+    """The provider's format of 2026-03-30."""
     ALTERNATING = "both"
-    """Events alternate between the two, each sent once; failures always use 2026-03-30."""
+    """One event in the one format, the next in the other; failures always in 2026-03-30."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnLine:
-    """A number of the sandbox's workspace."""
+    """One of the phone numbers from which the sandbox accepts messages."""
 
     id: str
     number: str
@@ -39,10 +43,16 @@ class OwnLine:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleWeights:
-    """Shares of 1 of the people who get a message; the rest only has it delivered.
+    """What people do with a message: the share of people for each action, from 0 to 1.
 
-    A number's share depends on the number and the seed alone, so that a second run meets the same
-    people.
+    For all other people, the message is only delivered. The action of a number depends only on the
+    number and the seed, so it is the same in every run.
+
+    Attributes:
+        reply: Share of people who reply.
+        stop: Share of people who ask to stop.
+        failed: Share of numbers to which a message fails.
+        undelivered: Share of numbers to which a message is not delivered.
     """
 
     reply: float = 0.12
@@ -53,21 +63,34 @@ class PeopleWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxConfig:
-    """Behaviour of a sandbox; everything has a default.
+    """Configuration of a sandbox; every field has a default.
 
     Attributes:
-        webhook_url: Receives every event; None for none. ``POST /v1/webhooks/…`` adds more.
-        signing_key: Base64, for ``webhook_url``; both schemes sign with it.
-        own_keys: True gives registered hooks keys of their own, as the provider does; False gives
-            them ``signing_key``, for receivers that know no other. A rotated key is always new.
-        people: ``silent`` people do nothing without a script.
-        time_scale: Factor on every delay, also of webhook retries; 0 is at once.
-        rate_per_second: Requests per key in any second, else 429; None is no limit.
-        list_delay_seconds: Age from which an accepted message is listed.
-        journal: File that keeps accepted messages over a restart; None keeps nothing.
-        media_url: Address of this sandbox, for the pictures and recordings that its events name;
-            without it they cannot be fetched.
-        post: Delivers webhooks instead of HTTP, for tests in one process.
+        webhook_url: URL that gets all events; None for no such URL. Requests to
+            ``POST /v1/webhooks/…`` add further URLs.
+        signing_key: Signing key for ``webhook_url`` in base64, for both formats.
+        own_keys: True gives each registered webhook a key of its own, as the provider does. False
+            gives it ``signing_key``, for receivers that accept only this key. A rotated key is
+            always new.
+        scheme: Format and signature of the events to ``webhook_url``.
+        people: What people do; with ``silent`` they do nothing unless they have a script.
+        seed: Seed of the random decisions.
+        time_scale: Factor for all delays, including those of webhook retries; 0 removes them.
+        delivered_after_seconds: Shortest and longest time until a message is delivered.
+        replied_after_seconds: Shortest and longest time from the delivery to a reply.
+        rate_per_second: Requests per API key and second, after which the response is 429; None sets
+            no limit.
+        list_delay_seconds: Seconds until an accepted message appears in lists.
+        webhook_concurrency: Number of webhooks that are delivered at the same time.
+        webhook_timeout_seconds: Timeout for the delivery of a webhook.
+        hang_seconds: How long the fault ``hang`` keeps a request without a response.
+        slow_seconds: By how much the fault ``slow`` delays a response.
+        journal: File in which messages are stored, so that they survive a restart; None for none.
+        lines: The own lines.
+        clock: Returns the current time.
+        media_url: URL of this sandbox, for links to pictures and recordings in events; without it
+            the files cannot be fetched.
+        post: Function that delivers webhooks instead of HTTP, for tests in one process.
     """
 
     webhook_url: str | None = None

@@ -1,4 +1,4 @@
-"""Contacts and custom fields of the sandbox's workspace."""
+"""The contacts and custom fields in the sandbox's address book."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,34 +11,40 @@ FIELD_TYPES = frozenset(("address", "boolean", "date", "multi-select", "number",
 
 @dataclass
 class AddressBook:
-    """Contacts and fields; empty until a test writes some."""
+    """Contacts and custom fields, in the provider's format; empty until some are added."""
 
     contacts: list[dict[str, Any]] = field(default_factory=list)
     fields: list[dict[str, str]] = field(default_factory=list)
 
     def write(self, body: dict[str, Any], *, at: str) -> dict[str, int]:
-        """Add ``{fields?: [{name, key, type}], contacts?: [{firstName, phoneNumbers: […], …}]}``.
+        """Add custom fields and contacts; return how many of each there are now.
+
+        Args:
+            body: ``{fields?: [{name, key, type}], contacts?: [{firstName, phoneNumbers: […], …}]}``
+            at: When the contacts were created, in ISO 8601.
 
         Raises:
-            BadRequestError: The provider has no such type of field.
+            BadRequestError: A field has an unknown type.
         """
         self.define(body.get("fields", []))
         self.add(body.get("contacts", []), at=at)
         return {"contacts": len(self.contacts), "fields": len(self.fields)}
 
     def define(self, fields: list[dict[str, Any]]) -> None:
-        """Add custom fields: ``{name, key, type}`` each.
+        """Add custom fields, each with ``name``, ``key`` and ``type``.
 
         Raises:
-            BadRequestError: The provider has no such type.
+            BadRequestError: A field has an unknown type.
         """
         for one in fields:
             if one.get("type") not in FIELD_TYPES:
-                raise BadRequestError(f"a field's type is one of {', '.join(sorted(FIELD_TYPES))}")
+                raise BadRequestError(
+                    f"the type of a custom field must be one of {', '.join(sorted(FIELD_TYPES))}"
+                )
             self.fields.append({name: str(one[name]) for name in ("name", "key", "type")})
 
     def add(self, contacts: list[dict[str, Any]], *, at: str) -> None:
-        """Add contacts: the members of ``defaultFields``, and ``customFields`` by key."""
+        """Add contacts; each has fields such as ``firstName``, and ``customFields`` by key."""
         types = {one["key"]: one for one in self.fields}
         for one in contacts:
             custom = [

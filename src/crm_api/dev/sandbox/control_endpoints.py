@@ -1,4 +1,4 @@
-"""The sandbox's controls under ``/sandbox``: people, faults, counts, incoming messages."""
+"""Endpoints under ``/sandbox`` that control the simulation: people, faults, time, messages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,14 +28,14 @@ CHANGEABLE = frozenset(
 )
 PAGE = 100_000
 DELIVERED_SECONDS = 20.0
-"""Longer than the delivery of one event may take."""
+"""How long ``move_clock`` waits for webhooks; longer than one delivery may take."""
 BUSY_POLL_SECONDS = 0.001
 
 Handler = Callable[[Workspace, Request], Awaitable[dict[str, Any]]]
 
 
 def routes(workspace: Workspace) -> list[Route]:
-    """Return the routes of the controls."""
+    """Return the routes of all endpoints in this module."""
     listed: list[tuple[str, str, Handler]] = [
         ("", "GET", show_banner),
         ("/messages", "GET", list_messages),
@@ -73,12 +73,16 @@ def _endpoint(workspace: Workspace, act: Handler) -> Callable[[Request], Awaitab
 
 
 async def show_banner(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Identify the sandbox and list its lines."""
+    """Return a text that identifies the sandbox, and its own lines."""
     return {"banner": BANNER, "lines": [asdict(line) for line in workspace.config.lines]}
 
 
 async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """List messages, oldest first, ignoring the list delay; ``limit`` and ``after`` (seq) page."""
+    """List all messages, oldest first, including those that the provider's API does not list yet.
+
+    Query: ``direction`` filters; ``after`` is the position (seq) before the page, ``limit`` its
+    size.
+    """
     query = request.query_params
     direction, after = query.get("direction"), int(query.get("after", "0"))
     limit = int(query.get("limit", str(PAGE)))
@@ -97,14 +101,14 @@ async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any
 
 
 async def show_stats(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Count accepted messages and their outcomes."""
+    """Return the counts of accepted messages, their statuses, replies and webhooks."""
     return workspace.stats()
 
 
 async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Set what a number does on each message: ``{number, script: [{do, after, …}]}``.
+    """Set what a number does when it gets a message: ``{number, script: [{do, after, …}]}``.
 
-    A number that ends with ``*`` matches all numbers with that prefix.
+    A number that ends with ``*`` stands for all numbers that begin with the part before it.
     """
     body = await read_json(request)
     steps = read_script(body["script"])
@@ -113,7 +117,7 @@ async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Return the sandbox's time, and the seconds until its next planned event."""
+    """Return the sandbox's time and the seconds until its next planned event (null if none)."""
     return {
         "now": workspace.timeline.now().isoformat(),
         "shift_seconds": workspace.timeline.shift.total_seconds(),
@@ -123,9 +127,10 @@ async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]: 
 
 
 async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Move time: ``{shift_seconds, is_moving?}``; respond when its events are delivered.
+    """Move the sandbox's clock: ``{shift_seconds, is_moving?}``.
 
-    While time is moving, the request rate is not limited.
+    ``shift_seconds`` is how far the clock is ahead of real time. The response comes after the
+    events that became due are delivered. If ``is_moving`` is true, the rate limit is off.
     """
     body = await read_json(request)
     workspace.is_moving = bool(body.get("is_moving", False))
@@ -138,7 +143,7 @@ async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def list_scripts(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """List the numbers that have a script."""
+    """List the numbers that have a script, with their scripts."""
     return {
         "data": [
             {"number": number, "script": [asdict(step) for step in steps]}
@@ -148,7 +153,7 @@ async def list_scripts(workspace: Workspace, request: Request) -> dict[str, Any]
 
 
 async def clear_scripts(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Delete the script of ``?number=``, or all scripts."""
+    """Delete the script of the number in the query ``number``; without it, all scripts."""
     number = request.query_params.get("number")
     if number is None:
         workspace.people.scripts.clear()
@@ -158,7 +163,7 @@ async def clear_scripts(workspace: Workspace, request: Request) -> dict[str, Any
 
 
 async def list_faults(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """List the active faults."""
+    """List the active faults, oldest first."""
     return {"data": [asdict(fault) for fault in workspace.faults.active]}
 
 
@@ -169,7 +174,7 @@ async def add_fault(workspace: Workspace, request: Request) -> dict[str, Any]:
     is_of_webhooks = kind.startswith(FaultScope.WEBHOOK)
     on = FaultScope(str(body.get("on", FaultScope.WEBHOOK if is_of_webhooks else FaultScope.SEND)))
     if is_of_webhooks != (on is FaultScope.WEBHOOK):
-        raise BadRequestError(f"{kind} is not a fault of {on}")
+        raise BadRequestError(f"the fault {kind} cannot be used with `on` = {on}")
     fault = Fault(**{**body, "kind": kind, "on": on})
     if fault.count is None and fault.probability is None:
         fault.count = 1
@@ -184,7 +189,10 @@ async def clear_faults(workspace: Workspace, request: Request) -> dict[str, Any]
 
 
 async def receive(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Simulate an incoming message: ``{from, to?, text, media?}``; media without url is drawn."""
+    """Simulate an incoming message: ``{from, to?, text, media?}``.
+
+    An item of ``media`` without ``url`` becomes a picture that the sandbox draws.
+    """
     body = await read_json(request)
     items = tuple(
         {"url": str(item["url"]), "type": str(item["type"])}
@@ -199,7 +207,7 @@ async def receive(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def send_from_app(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Simulate a message that a colleague sends from the provider's app: ``{from?, to, text}``."""
+    """Simulate a message that a colleague sends in the provider's app: ``{from?, to, text}``."""
     body = await read_json(request)
     to = body["to"]
     recipients = tuple(map(str, to)) if isinstance(to, list) else (str(to),)
@@ -208,7 +216,7 @@ async def send_from_app(workspace: Workspace, request: Request) -> dict[str, Any
 
 
 async def make_call(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Simulate a call, whose events follow: see ``calls.read_call``."""
+    """Simulate a call and send its events; ``calls.read_call`` describes the body."""
     body = await read_json(request)
     call = read_call(
         body,
@@ -221,28 +229,31 @@ async def make_call(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def add_contacts(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Add to the address book: see ``AddressBook.write``."""
+    """Add contacts and custom fields to the address book; see ``AddressBook.write``."""
     return workspace.address_book.write(
         await read_json(request), at=stamp(workspace.config.clock())
     )
 
 
 async def reset(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Delete all data; hooks and settings stay."""
+    """Delete messages, calls, contacts, faults and scripts; keep webhooks and configuration."""
     workspace.reset()
     return workspace.stats()
 
 
 async def change_config(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Change settings of the running sandbox."""
+    """Change the configuration of the running sandbox; ``CHANGEABLE`` lists the accepted fields."""
     body = await read_json(request)
     unknown = body.keys() - CHANGEABLE
     if unknown:
-        raise BadRequestError(f"cannot change {', '.join(sorted(unknown))}")
+        raise BadRequestError(
+            f"{', '.join(sorted(unknown))} cannot be changed; these can: "
+            f"{', '.join(sorted(CHANGEABLE))}"
+        )
     if isinstance(body.get("people"), dict):
         body["people"] = PeopleWeights(**body["people"])
     elif body.get("people", "silent") != "silent":
-        raise BadRequestError("people takes silent or an object of weights")
+        raise BadRequestError('`people` must be "silent" or an object with shares of people')
     workspace.configure(**body)
     return {name: body[name] for name in body if name != "people"}
 
@@ -250,5 +261,5 @@ async def change_config(workspace: Workspace, request: Request) -> dict[str, Any
 def _line(workspace: Workspace, name: object) -> OwnLine:
     line = workspace.config.lines[0] if name is None else workspace.line(str(name))
     if line is None:
-        raise BadRequestError("there is no such line")
+        raise BadRequestError("the sandbox has no such line; GET /sandbox lists its lines")
     return line

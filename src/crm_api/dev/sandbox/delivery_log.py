@@ -1,4 +1,4 @@
-"""The provider's delivery log, its test events, and its retry on request."""
+"""Endpoints of the provider's log of webhook deliveries, its test events, and manual retries."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -26,14 +26,14 @@ LOG_STATUSES = frozenset({"success", "pending", "sending", "failed"})
 
 
 async def list_deliveries(workspace: Workspace, request: Request) -> Response:
-    """List a hook's deliveries, newest first; filter by status, type, resource and time."""
+    """List the deliveries of a webhook, newest first; filter by status, type, resource and time."""
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()
     query = request.query_params
     status, limit = query.get("status"), read_limit(query.get("limit", "10"), DATED_PAGE)
     if status is not None and status not in LOG_STATUSES:
-        raise BadRequestError("status is success, pending, sending or failed")
+        raise BadRequestError("status must be success, pending, sending or failed")
     after, before = read_instant(query, "createdAt[gt]"), read_instant(query, "createdAt[lt]")
     kinds = {name for name in (query.get("eventType"),) if name is not None}
     kinds.update(name for name in query.get("eventType[in]", "").split(",") if name)
@@ -52,7 +52,7 @@ async def list_deliveries(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_delivery(workspace: Workspace, request: Request) -> Response:
-    """Return one delivery: its request body, and every attempt, the last one first."""
+    """Return one delivery with its request body and its attempts, newest first."""
     delivery = _find_delivery(workspace, request)
     if delivery is None:
         return webhook_not_found()
@@ -76,7 +76,7 @@ async def get_delivery(workspace: Workspace, request: Request) -> Response:
 
 
 async def retry(workspace: Workspace, request: Request) -> Response:
-    """Queue one more attempt."""
+    """Queue one more attempt of a delivery; respond with 202."""
     delivery = _find_delivery(workspace, request)
     if delivery is None:
         return webhook_not_found()
@@ -85,13 +85,13 @@ async def retry(workspace: Workspace, request: Request) -> Response:
 
 
 async def send_test(workspace: Workspace, request: Request) -> Response:
-    """Deliver a signed sample, and return it."""
+    """Queue a signed sample event for a webhook, and return the event."""
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()
     kind = (await read_json(request)).get("eventType")
     if kind not in EVENT_TYPES:
-        raise BadRequestError("eventType is one of the events")
+        raise BadRequestError("eventType must be one of the provider's event types")
     sample = sample_event(str(kind), workspace.config.lines[0], at=workspace.config.clock())
     workspace.deliverer.emit_sample(hook, sample)
     return json_answer(sample.dated)
@@ -116,7 +116,11 @@ def _entry(delivery: Delivery) -> dict[str, Any]:
 
 
 def _list_older(workspace: Workspace, cursor: str | None) -> list[Delivery]:
-    """Return the log, newest first, after the entry that the cursor names."""
+    """Return the deliveries, newest first, that are older than the one with the cursor's id.
+
+    Raises:
+        BadRequestError: No delivery has this id.
+    """
     log = list(reversed(workspace.deliverer.log.values()))
     if cursor is None:
         return log

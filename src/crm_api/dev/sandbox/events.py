@@ -1,4 +1,4 @@
-"""The sandbox's events, in both shapes: v4 legacy and 2026-03-30."""
+"""Events of the sandbox, each in both formats of the provider: legacy (v4) and 2026-03-30."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +13,13 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxEvent:
-    """One event, ready for hooks of either scheme.
+    """One event in both formats.
 
     Attributes:
-        legacy: None if the legacy system has no such event.
+        type: The event type.
+        phone_number_id: The id of the own line.
+        dated: The event in the format of 2026-03-30.
+        legacy: The event in the legacy format; None if that format does not have this type.
     """
 
     type: str
@@ -26,7 +29,13 @@ class SandboxEvent:
 
 
 def message_event(kind: str, stored: StoredMessage, *, at: datetime) -> SandboxEvent:
-    """Return the ``received``, ``delivered``, ``failed`` or ``undelivered`` event of a message."""
+    """Return an event about a message.
+
+    Args:
+        kind: ``message.received``, ``.delivered``, ``.failed`` or ``.undelivered``.
+        stored: The message.
+        at: When the event happens.
+    """
     event_id = "EV" + uuid4().hex
     link = deep_link(stored.phone_number_id, stored.conversation_id, stored.id)
     resource: Payload = {
@@ -76,14 +85,14 @@ def message_event(kind: str, stored: StoredMessage, *, at: datetime) -> SandboxE
 
 
 def deep_link(phone_number_id: str, conversation: str, activity: str) -> str:
-    """Return the inbox URL that events carry."""
+    """Return the URL of a message or call in the provider's inbox, as events contain it."""
     return f"https://my.quo.com/inbox/{phone_number_id}/c/{conversation}?at={activity}"
 
 
 def dated_envelope(
     event_id: str, kind: str, at: datetime, *, resource: Payload, context: Payload, link: str
 ) -> Payload:
-    """Wrap a resource like the 2026-03-30 webhooks."""
+    """Return an event in the format of 2026-03-30, with the message or call as its resource."""
     return {
         "id": event_id,
         "apiVersion": "2026-03-30",
@@ -96,7 +105,7 @@ def dated_envelope(
 def legacy_envelope(
     event_id: str, kind: str, at: datetime, *, content: Payload, link: str
 ) -> Payload:
-    """Wrap an object like webhooks that were created through ``/v1/webhooks``."""
+    """Return an event in the legacy format (v4), with the message or call as its object."""
     return {
         "id": event_id,
         "object": "event",

@@ -1,4 +1,4 @@
-"""Faults on request: what goes wrong, for which numbers, how often."""
+"""Faults that a test or developer adds: what goes wrong, for which numbers, and how often."""
 
 import random
 from dataclasses import dataclass
@@ -8,20 +8,26 @@ from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 
 
 class FaultScope(StrEnum):
-    """Requests that a fault applies to."""
+    """What a fault applies to: sends, reads, or webhooks."""
 
     SEND = "send"
     READ = "read"
     WEBHOOK = "webhook"
-    """Events, by the person's number."""
+    """Deliveries of events; ``Fault.number`` is the number of the person."""
 
 
 @dataclass
 class Fault:
-    """One active fault; ends when ``count`` is used up, else lasts until it is deleted.
+    """One active fault.
 
     Attributes:
-        delay: Seconds by which a late event is delayed.
+        kind: What goes wrong.
+        on: What the fault applies to.
+        number: Only requests about this number; None for all.
+        count: How many more times the fault happens; None until it is deleted.
+        probability: Probability that the fault happens, from 0 to 1; None means always.
+        retry_after: Seconds in the header ``Retry-After``; None for no header.
+        delay: Seconds by which an event is delayed, if ``kind`` is a late event.
     """
 
     kind: FaultKind
@@ -34,7 +40,10 @@ class Fault:
 
     @property
     def is_after(self) -> bool:
-        """True if a request is processed all the same; only a send is then answered otherwise."""
+        """True if the sandbox processes the request, and only its response goes wrong.
+
+        Reads are answered normally then.
+        """
         return self.kind in _AFTER
 
 
@@ -50,14 +59,14 @@ _AFTER = frozenset(
 
 
 class Faults:
-    """Active faults, oldest first; random ones repeat with the same seed."""
+    """The active faults, oldest first; random decisions are the same for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self.active: list[Fault] = []
         self._random = random.Random(seed)  # noqa: S311 - repeatable tests, no secret
 
     def take(self, scope: FaultScope, numbers: tuple[str, ...]) -> Fault | None:
-        """Return the fault for this request and decrement its count; None if there is none."""
+        """Return the first fault that applies to a request, and reduce its count; None if none."""
         for fault in self.active:
             if fault.on != scope or (fault.number is not None and fault.number not in numbers):
                 continue

@@ -1,7 +1,7 @@
-"""The sandbox's pictures and recordings, so that the files in its events can be fetched.
+"""Serve the pictures and recordings to which the sandbox's events link.
 
-Each name has its own content, the same at every request: a small drawing of a crack, or one second
-of a tone.
+A picture shows a crack in a wall; a recording is a tone of one second. The content depends only on
+the name of the file, so it is the same at every request.
 """
 
 import io
@@ -20,11 +20,11 @@ PATH = "/media"
 WIDTH, HEIGHT = 160, 120
 SAMPLES_PER_SECOND = 8_000
 _FARTHEST_RECORDINGS = "https://recordings.example.com"
-"""Used if the sandbox does not know its own address; nothing can be fetched there."""
+"""Base URL of recordings if the sandbox does not know its own URL; no file exists there."""
 
 
 async def show_file(request: Request) -> Response:
-    """Serve ``<anything>.png`` or ``<anything>.wav``."""
+    """Return the picture or recording with any name that ends in ``.png`` or ``.wav``."""
     name = str(request.path_params["name"])
     if name.endswith(".png"):
         return Response(draw_crack(name), media_type="image/png")
@@ -34,25 +34,27 @@ async def show_file(request: Request) -> Response:
 
 
 def picture(base_url: str | None, name: str) -> dict[str, str]:
-    """Return a picture as it appears in events.
+    """Return URL and media type of a picture, as events contain them.
 
     Raises:
-        ValueError: The sandbox does not know its own address.
+        ValueError: The sandbox does not know its own URL.
     """
     if base_url is None:
-        raise ValueError("a picture needs a url: this sandbox does not know its own address")
+        raise ValueError(
+            "give `url` for each item of `media`, because this sandbox does not know its own URL"
+        )
     return {"url": f"{base_url}{PATH}/{name}.png", "type": "image/png"}
 
 
 def recording(base_url: str | None, name: str) -> dict[str, str]:
-    """Return a recording as it appears in events."""
+    """Return URL and media type of a recording, as events contain them."""
     if base_url is None:
         return {"url": f"{_FARTHEST_RECORDINGS}/{name}.mp3", "type": "audio/mpeg"}
     return {"url": f"{base_url}{PATH}/{name}.wav", "type": "audio/wav"}
 
 
 def draw_crack(name: str) -> bytes:
-    """Draw a PNG: a grey wall with a crack; the name decides its shape."""
+    """Return a PNG of a grey wall with a crack; the name decides the shape of the crack."""
     course = blake2b(name.encode(), digest_size=HEIGHT // 2).digest()
     x, rows = WIDTH // 2, []
     for y in range(HEIGHT):
@@ -71,7 +73,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def sound_tone(name: str) -> bytes:
-    """Make a WAV of one second; the name decides its pitch."""
+    """Return a WAV of a tone of one second; the name decides its pitch."""
     pitch = 220 + blake2b(name.encode(), digest_size=1).digest()[0]
     step = 2 * math.pi * pitch / SAMPLES_PER_SECOND
     samples = array("h", (int(8000 * math.sin(step * at)) for at in range(SAMPLES_PER_SECOND)))

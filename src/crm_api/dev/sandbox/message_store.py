@@ -1,4 +1,4 @@
-"""The sandbox's messages, in memory and, if set, in a journal file."""
+"""Store the sandbox's messages in memory and, if one is set, in a journal file."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class StoredMessage:
-    """One message. ``seq`` grows with each and is its position in lists."""
+    """One message; ``seq`` is its number in the order of creation, by which lists are paged."""
 
     seq: int
     id: str
@@ -35,18 +35,18 @@ class StoredMessage:
 
     @property
     def participants(self) -> tuple[str, ...]:
-        """The outside numbers, sorted; they identify the thread."""
+        """The numbers of the people, sorted; with the line they identify the conversation."""
         return tuple(sorted(self.to)) if self.direction == "outgoing" else (self.sender,)
 
     @property
     def conversation_id(self) -> str:
-        """The same for every message between a line and the same people."""
+        """The id of the conversation; all messages between a line and the same people share it."""
         return conversation_id(self.phone_number_id, self.participants)
 
 
 @dataclass(slots=True)
 class Conversation:
-    """A conversation; ``seq`` grows with every activity and is its position in the list."""
+    """A conversation; ``seq`` is the number of its last activity, by which the list is sorted."""
 
     seq: int
     phone_number_id: str
@@ -57,19 +57,19 @@ class Conversation:
 
 
 def conversation_id(phone_number_id: str, participants: tuple[str, ...]) -> str:
-    """Derive the ``CN…`` id, so that it survives a restart."""
+    """Return the id of a conversation; it depends only on the line and the people."""
     name = "|".join((phone_number_id, *participants)).encode()
     return "CN" + blake2b(name, digest_size=16).hexdigest()
 
 
 class MessageStore:
-    """All messages by id, in order, and by thread; a journal keeps them over a restart."""
+    """All messages, by id, in order and by conversation; a journal lets them survive a restart."""
 
     def __init__(self, journal: Path | None = None) -> None:
         self.by_id: dict[str, StoredMessage] = {}
         self.ordered: list[StoredMessage] = []
         self.conversations: dict[tuple[str, tuple[str, ...]], Conversation] = {}
-        """The last active one is last."""
+        """All conversations; the one with the newest activity is last."""
         self._activities = 0
         self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
         self._path = journal
@@ -79,7 +79,7 @@ class MessageStore:
             self._file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def add(self, message: StoredMessage) -> None:
-        """Store a message; with a journal it is written before this returns."""
+        """Store a message; if there is a journal, it contains the message when this returns."""
         self._index(message)
         self._write(
             {
@@ -100,12 +100,12 @@ class MessageStore:
     def update(
         self, message: StoredMessage, *, status: str, at: datetime, error_code: str | None = None
     ) -> None:
-        """Change a message's status."""
+        """Set the status, the time of the change and the error code of a message."""
         message.status, message.updated_at, message.error_code = status, at, error_code
         self._write({"id": message.id, "set": status, "at": at.timestamp(), "code": error_code})
 
     def next_seq(self) -> int:
-        """Return the position of the next message."""
+        """Return the ``seq`` for the next message."""
         return self.ordered[-1].seq + 1 if self.ordered else 1
 
     def newest_first(
@@ -114,7 +114,12 @@ class MessageStore:
         before_seq: int | None = None,
         thread: tuple[str, tuple[str, ...]] | None = None,
     ) -> Iterator[StoredMessage]:
-        """Yield all messages, or those of one (line, participants) thread, newest first."""
+        """Yield messages, newest first.
+
+        Args:
+            before_seq: Only messages with a smaller ``seq``; None for all.
+            thread: Only messages of this conversation (line id and participants); None for all.
+        """
         held = self.ordered if thread is None else self._threads.get(thread, [])
         end = len(held)
         if before_seq is not None:
@@ -125,7 +130,7 @@ class MessageStore:
     def note_activity(
         self, phone_number_id: str, participants: tuple[str, ...], *, at: datetime, activity_id: str
     ) -> None:
-        """Make a conversation the last active one; its first message or call creates it."""
+        """Record a message or call in its conversation, which is created if it does not exist."""
         self._activities += 1
         thread = (phone_number_id, participants)
         found = self.conversations.pop(thread, None) or Conversation(
@@ -136,7 +141,7 @@ class MessageStore:
         self.conversations[thread] = found
 
     def reset(self) -> None:
-        """Delete every message, also in the journal."""
+        """Delete all messages and conversations, and empty the journal."""
         self.by_id.clear()
         self.ordered.clear()
         self._threads.clear()
@@ -145,7 +150,7 @@ class MessageStore:
             os.ftruncate(self._file, 0)
 
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -158,7 +163,7 @@ class MessageStore:
         self.note_activity(*thread, at=message.created_at, activity_id=message.id)
 
     def _write(self, entry: dict[str, Any]) -> None:
-        # One unbuffered write per change: what was answered survives a kill of the process.
+        # Unbuffered, so that a message survives if the process is killed after its response.
         if self._file is not None:
             os.write(self._file, orjson.dumps(entry) + b"\n")
 
@@ -174,9 +179,9 @@ class MessageStore:
                 try:
                     self._replay(orjson.loads(line))
                 except (orjson.JSONDecodeError, KeyError):
-                    _logger.warning("a line of the sandbox's journal cannot be read")
+                    _logger.warning("sandbox journal line unreadable, skipped")
                 complete += len(line)
-        # A kill may cut off the last line; the next one must not be appended to it.
+        # Remove an incomplete last line, which a killed process may have left.
         os.truncate(journal, complete)
 
     def _replay(self, entry: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The simulated people: what a number does when a message arrives."""
+"""The simulated people: decide what a number does when it gets a message."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from crm_api.domain.monitoring.sandbox_control.schemas import Act
 PROVIDER_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 PROVIDER_START_WORDS = frozenset({"START", "UNSTOP"})
 BLOCKED_CODE = "21610"
-"""Error code of a send to a number that the provider has blocked; inferred, not documented."""
+"""Error code of a message to a number that sent STOP; we inferred it, the provider has no docs."""
 
 REPLIES = (
     "Yes, please call me tomorrow afternoon.",
@@ -30,12 +30,16 @@ UNDELIVERED_CODES = ("30007", "30008")
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One action, so many seconds after the message was accepted.
+    """One action of a person, or one status of the message to the person.
 
     Attributes:
-        times: How often its event is sent, for a provider that repeats itself.
-        on_text: Only on the number's first, second … message; None is on each.
-        answered: For a call: a person answered it.
+        do: What happens.
+        after: Seconds from the acceptance of the message to the action.
+        text: The text of a reply.
+        error_code: The error code of a failed message.
+        times: How often the event is sent; the real provider sometimes repeats events.
+        on_text: Only for the first, second … message to the number; None for every message.
+        answered: For a call: True if it is answered.
     """
 
     do: Act
@@ -48,25 +52,25 @@ class Step:
 
 
 class People:
-    """Decides by script if there is one, else by the number alone."""
+    """Decides what each number does: by its script, else by the number and the seed."""
 
     def __init__(self) -> None:
         self.scripts: dict[str, tuple[Step, ...]] = {}
-        """By number, or by its prefix and a star; ``*`` is every number."""
+        """Scripts by number, or by the beginning of a number and ``*``; ``*`` is every number."""
         self.blocked: set[str] = set()
-        """Numbers that sent one of the provider's own stop words."""
+        """Numbers that sent a stop word of the provider, so that it blocks messages to them."""
         self._answered: set[str] = set()
         self._texts: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Delete scripts, blocks and the record of who has answered."""
+        """Delete all scripts and blocks, and forget who has replied."""
         self.scripts.clear()
         self.blocked.clear()
         self._answered.clear()
         self._texts.clear()
 
     def script_of(self, number: str) -> tuple[Step, ...] | None:
-        """Return the script of a number, else that of its longest prefix; None if there is none."""
+        """Return the script of a number, else of its longest beginning with a script; else None."""
         if number in self.scripts:
             return self.scripts[number]
         for length in range(len(number), -1, -1):
@@ -76,7 +80,7 @@ class People:
         return None
 
     def note_incoming(self, number: str, text: str) -> None:
-        """Record an incoming message, and apply the provider's own stop and start words."""
+        """Record a message from a number; a stop word blocks it, a start word unblocks it."""
         self._answered.add(number)
         word = text.strip().upper()
         if word in PROVIDER_STOP_WORDS:
@@ -85,10 +89,10 @@ class People:
             self.blocked.discard(number)
 
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
-        """Return what follows when this number gets a message.
+        """Return what happens after this number gets a message.
 
-        A person answers only the first message that reaches them; otherwise two machines could talk
-        to each other for ever.
+        Without a script, a person replies only to the first message. Otherwise the service and the
+        sandbox could reply to each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:
@@ -113,7 +117,7 @@ class People:
 
 
 def _usual_behaviour(weights: PeopleWeights, share: float) -> tuple[Act, tuple[str, ...]]:
-    """Return what a person of this share does, with the texts or codes to choose from."""
+    """Return the action for a random ``share`` from 0 to 1, with texts or error codes to choose."""
     kinds = (
         (weights.stop, Act.REPLY, STOPS),
         (weights.failed, Act.FAIL, FAILURE_CODES),
@@ -129,21 +133,22 @@ def _usual_behaviour(weights: PeopleWeights, share: float) -> tuple[Act, tuple[s
 
 
 def read_script(steps: list[dict[str, Any]]) -> tuple[Step, ...]:
-    """Read ``[{"do": "reply", "after": 1.5, "text": "STOP"}, …]``.
+    """Return the steps of a script such as ``[{"do": "reply", "after": 1.5, "text": "STOP"}]``.
 
     Raises:
-        ValueError: A step has an unknown action or field.
+        ValueError: A step has an unknown action or an unknown field.
     """
     try:
         return tuple(Step(**{**step, "do": Act(str(step["do"]))}) for step in steps)
     except (TypeError, KeyError) as error:
         raise ValueError(
-            f"a step takes do, after, text, error_code, times, on_text, answered: {error}"
+            f"a step has a wrong or missing field ({error}); it accepts do, after, text, "
+            "error_code, times, on_text and answered"
         ) from error
 
 
 def is_stop(text: str) -> bool:
-    """Return True if this text of a simulated person asks to stop."""
+    """Return True if this text is a stop word of the provider or a stop text of our people."""
     return text.strip().upper() in PROVIDER_STOP_WORDS or text in STOPS
 
 

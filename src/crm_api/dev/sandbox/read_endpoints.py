@@ -1,4 +1,4 @@
-"""Read endpoints of the provider: messages, lines, conversations, calls and contacts."""
+"""The provider's endpoints for reading messages, lines, conversations, calls and contacts."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ CONTACTS_PAGE = 50
 
 
 async def list_messages(workspace: Workspace, request: Request) -> Response:
-    """List one thread, newest first: ``GET /v1/messages``."""
+    """``GET /v1/messages``: list the messages of one conversation, newest first."""
     query = request.query_params
     line_id, participants = query.get("phoneNumberId"), query.getlist("participants")
     if not line_id or not participants:
@@ -56,7 +56,7 @@ async def list_messages(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_workspace_messages(workspace: Workspace, request: Request) -> Response:
-    """List the whole workspace, newest first: 2026-03-30 ``GET /messages``."""
+    """``GET /messages`` of 2026-03-30: list the messages of all lines, newest first."""
     query = request.query_params
     limit = read_limit(query.get("limit", "10"), DATED_PAGE)
     after, before = read_instant(query, "createdAt[gt]"), read_instant(query, "createdAt[lt]")
@@ -87,7 +87,7 @@ async def list_workspace_messages(workspace: Workspace, request: Request) -> Res
 
 
 async def get_message(workspace: Workspace, request: Request) -> Response:
-    """Read one message; one that is not listed yet can be read by its id."""
+    """Return one message by its id, even if lists do not contain it yet."""
     message = workspace.store.by_id.get(request.path_params["id"])
     if message is None:
         return not_found("0200404")
@@ -95,7 +95,7 @@ async def get_message(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_phone_numbers(workspace: Workspace, request: Request) -> Response:  # noqa: ARG001
-    """List the workspace's own lines."""
+    """List the own lines."""
     return json_answer({"data": [phone_number_form(line) for line in workspace.config.lines]})
 
 
@@ -107,7 +107,7 @@ def _is_listed(workspace: Workspace, message: StoredMessage) -> bool:
 
 
 async def list_conversations(workspace: Workspace, request: Request) -> Response:
-    """List conversations, last active first: ``GET /v1/conversations``."""
+    """``GET /v1/conversations``: list conversations, the newest activity first."""
     query = request.query_params
     limit, position = read_limit(query.get("maxResults"), PAGE), read_token(query.get("pageToken"))
     after, before = read_instant(query, "updatedAfter"), read_instant(query, "updatedBefore")
@@ -127,7 +127,7 @@ async def list_conversations(workspace: Workspace, request: Request) -> Response
 
 
 async def list_calls(workspace: Workspace, request: Request) -> Response:
-    """List the calls between a line and one person, newest first: ``GET /v1/calls``."""
+    """``GET /v1/calls``: list the calls between a line and one person, newest first."""
     query = request.query_params
     line_id, participants = query.get("phoneNumberId"), query.getlist("participants")
     if not line_id or len(participants) != 1:
@@ -148,13 +148,13 @@ async def list_calls(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_call(workspace: Workspace, request: Request) -> Response:
-    """Read one call."""
+    """Return one call by its id."""
     call = workspace.calls.get(request.path_params["id"])
     return not_found("0100404") if call is None else json_answer({"data": call.shown()})
 
 
 async def list_recordings(workspace: Workspace, request: Request) -> Response:
-    """List a call's recordings; empty for a call without recordings."""
+    """List the recordings of a call; the list may be empty."""
     call = workspace.calls.get(request.path_params["id"])
     if call is None:
         return not_found("0900404")
@@ -163,14 +163,14 @@ async def list_recordings(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_voicemail(workspace: Workspace, request: Request) -> Response:
-    """Read a call's voicemail."""
+    """Return the voicemail of a call; 404 if it has none."""
     call = workspace.calls.get(request.path_params["id"])
     voicemail = None if call is None else call.voicemail()
     return not_found("1200404") if voicemail is None else json_answer({"data": voicemail})
 
 
 async def get_summary(workspace: Workspace, request: Request) -> Response:
-    """Read a call's summary."""
+    """Return the summary of a call; 404 if it has none."""
     call = workspace.calls.get(request.path_params["id"])
     summary = None if call is None else call.summary()
     if summary is None:
@@ -179,7 +179,7 @@ async def get_summary(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_transcript(workspace: Workspace, request: Request) -> Response:
-    """Read a call's transcript."""
+    """Return the transcript of a call; 404 if it has none."""
     call = workspace.calls.get(request.path_params["id"])
     transcript = None if call is None else call.transcript()
     if transcript is None:
@@ -188,7 +188,7 @@ async def get_transcript(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_contacts(workspace: Workspace, request: Request) -> Response:
-    """List contacts, oldest first: ``GET /v1/contacts``."""
+    """``GET /v1/contacts``: list contacts, oldest first."""
     query = request.query_params
     limit = read_limit(query.get("maxResults"), CONTACTS_PAGE)
     start = read_token(query.get("pageToken")) or 0
@@ -199,7 +199,7 @@ async def list_contacts(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_fields(workspace: Workspace, request: Request) -> Response:  # noqa: ARG001
-    """List the custom fields: ``GET /v1/contact-custom-fields``."""
+    """``GET /v1/contact-custom-fields``: list the custom fields."""
     return json_answer({"data": workspace.address_book.fields})
 
 

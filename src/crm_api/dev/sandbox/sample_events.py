@@ -1,4 +1,4 @@
-"""Sample events of ``POST /webhooks/{id}/events/test``: one for each event type."""
+"""The sample events that ``POST /webhooks/{id}/events/test`` sends, one for each event type."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from crm_api.dev.sandbox.message_store import StoredMessage
 from crm_api.dev.sandbox.wire_format import ORGANISATION, OWNER, stamp
 
 SAMPLE_ID = "EVsample"
-"""Event id that all samples share."""
+"""The event id of all sample events."""
 _PERSON = "+15555550100"
 MESSAGES = ("message.received", "message.delivered", "message.failed", "message.undelivered")
 CALLS = (
@@ -45,11 +45,11 @@ TASKS = tuple(
 )
 INTEGRATIONS = ("integration.created", "integration.updated", "integration.deleted")
 EVENT_TYPES = frozenset((*MESSAGES, *CALLS, *CONTACTS, *TASKS, *INTEGRATIONS))
-"""Event types that a webhook of 2026-03-30 can subscribe to."""
+"""The event types to which a webhook of 2026-03-30 can subscribe."""
 
 
 def sample_event(kind: str, line: OwnLine, *, at: datetime) -> SandboxEvent:
-    """Return the sample of a type; it describes nothing that happened."""
+    """Return the sample event of a type; its message, call or contact does not exist."""
     if kind in MESSAGES:
         event = message_event(kind, _message(kind, line, at), at=at)
     elif kind in CALLS:

@@ -1,4 +1,7 @@
-"""``POST /v1/messages`` without routing, because benchmarks send through it; faults of requests."""
+"""``POST /v1/messages``, and the checks and faults of all requests to the provider's API.
+
+Sends bypass the router, because benchmarks need a fast sandbox.
+"""
 
 import asyncio
 import contextlib
@@ -28,7 +31,7 @@ from crm_api.dev.sandbox.workspace import Workspace
 from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 
 TRANSPORT = "sandbox.transport"
-"""Member of an ASGI scope: the connection under the request, for resets."""
+"""Key in the ASGI scope for the connection of a request, so that a fault can reset it."""
 API_VERSION = "2026-03-30"
 MAX_TEXT = 1600
 MAX_RECIPIENTS = 10
@@ -80,7 +83,7 @@ _REFUSALS: dict[FaultKind, tuple[bytes, int]] = {
 
 @dataclass(frozen=True)
 class _Draft:
-    """A valid request."""
+    """A valid request to send a message."""
 
     line: OwnLine
     to: tuple[str, ...]
@@ -88,7 +91,7 @@ class _Draft:
 
 
 class _RefusedError(Exception):
-    """The request is refused."""
+    """The request to send is invalid; ``answer`` is the error response."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__(answer.status_code)
@@ -96,7 +99,7 @@ class _RefusedError(Exception):
 
 
 async def post_message(workspace: Workspace, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one send, or fail it as a fault demands."""
+    """Handle ``POST /v1/messages``, with the fault that applies to it, if there is one."""
     request = Request(scope, receive)
     answer = check_key(workspace, request)
     try:
@@ -139,7 +142,10 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Return the answer to a read that its version, its key or a fault refuses; else None."""
+    """Return the error response to a request other than a send; None if it must be handled.
+
+    The reasons are a wrong API version, a wrong key, the rate limit, or a fault.
+    """
     is_dated = not request.url.path.startswith("/v1/")
     if is_dated and request.headers.get("quo-api-version") != API_VERSION:
         needed = f"Quo-Api-Version: {API_VERSION} needed"
@@ -153,7 +159,10 @@ def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
 
 
 def check_key(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Refuse a request without a key, with a Bearer prefix, or beyond the rate; else None."""
+    """Return the error response if the key is missing or wrong, or the rate is exceeded; else None.
+
+    Like the provider, the sandbox refuses a key with the prefix ``Bearer``.
+    """
     key = request.headers.get("authorization", "")
     if not key or key.startswith("Bearer "):
         body = nested_problem("Unauthorized: send the bare API key", "unauthorized")
@@ -189,7 +198,7 @@ def _validate(workspace: Workspace, request: object) -> _Draft:
     if not isinstance(to, list) or not 1 <= len(to) <= MAX_RECIPIENTS:
         raise _invalid("/to", "Expected 1 to 10 recipients", to, "array")
     for number in to:
-        # The second branch is the vendor's: any short text passes, even a number without +1.
+        # Like the provider, accept any text of up to 15 characters, even a number without +1.
         if not isinstance(number, str) or not (
             _E164.fullmatch(number) or 0 < len(number) <= MAX_IDENTIFIER
         ):
@@ -207,13 +216,13 @@ def _invalid(path: str, message: str, value: object, kind: str) -> _RefusedError
 
 
 async def _reset(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an ASGI app
-    """Close the connection without an answer.
+    """Reset the connection instead of sending a response.
 
-    Under uvicorn the socket is set not to linger, so that the peer sees a reset. Without a
-    transport, as in tests in one process, the caller gets the error itself.
+    Under uvicorn, SO_LINGER is set to zero, so that the client sees a reset. In tests without a
+    connection, this raises the error that a client would get.
 
     Raises:
-        ConnectionResetError: There is no transport to close.
+        ConnectionResetError: There is no connection to reset.
     """
     transport = scope.get(TRANSPORT)
     if transport is None:
@@ -222,7 +231,7 @@ async def _reset(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: A
     with contextlib.suppress(OSError, AttributeError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    # Until uvicorn knows that the client is gone, it would answer 500 on return.
+    # Wait, because uvicorn would respond with 500 if this returned before it sees the reset.
     await _wait_until_gone(receive, 5.0)
 
 

@@ -1,7 +1,7 @@
-"""The sandbox's time: its clock, and the actions that it plans.
+"""The sandbox's clock, and the actions that are planned by it.
 
-Actions are planned by this clock. Moving the clock forward runs what is due on the way at once, in
-order, and each action sees the instant at which it was due.
+If the clock is moved forward, the actions that become due run at once, in their order. While an
+action runs, the clock shows the time at which the action was due.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ _logger = logging.getLogger(__name__)
 Action = Callable[[], None]
 _NOT_MOVED = timedelta(0)
 _AT_ONCE = 100
-"""Actions that run before requests get their turn."""
+"""Number of actions that run in a row before the event loop handles requests again."""
 
 
 class Timeline:
-    """A base clock plus a shift, and plain functions that run at their time.
+    """A clock that can be moved forward, with functions that run at planned times.
 
     Attributes:
-        shift: How far the clock is ahead of the base clock.
+        shift: How far this clock is ahead of the base clock.
     """
 
     def __init__(self, base: Callable[[], datetime]) -> None:
         self.shift = _NOT_MOVED
         self._base = base
         self._stopped_at: datetime | None = None
-        """While time is moved: when the current action was due."""
+        """While the clock is moved: the time at which the current action was due; else None."""
         self._planned: list[tuple[datetime, int, Action]] = []
         self._order = itertools.count()
         self._wake = asyncio.Event()
@@ -41,18 +41,19 @@ class Timeline:
         return len(self._planned)
 
     def now(self) -> datetime:
-        """Return the current instant."""
+        """Return the current time of the sandbox."""
         return self._stopped_at or self._base() + self.shift
 
     @property
     def next_in_seconds(self) -> float | None:
-        """Seconds until the next action; None if there is none."""
+        """Seconds until the next planned action; None if none is planned."""
         return None if not self._planned else max(0.0, self._seconds_to_next())
 
     def after(self, seconds: float, act: Action) -> None:
-        """Run ``act`` after so many seconds; those due together run in the order of the calls.
+        """Plan to run ``act`` after ``seconds``.
 
-        The first action starts the task that runs them.
+        Actions for the same time run in the order in which they were planned. The first call starts
+        the background task that runs the actions.
         """
         due = self.now() + timedelta(seconds=max(seconds, 0.0))
         heapq.heappush(self._planned, (due, next(self._order), act))
@@ -62,7 +63,10 @@ class Timeline:
             self._wake.set()
 
     def move(self, shift: timedelta) -> None:
-        """Set how far the clock is ahead of the base clock; it never goes back."""
+        """Set how far the clock is ahead of the base clock, and run the actions that become due.
+
+        A smaller value than the current one is ignored, because the clock never goes back.
+        """
         if shift <= self.shift:
             return
         began = self.now()
@@ -78,11 +82,11 @@ class Timeline:
         self._wake.set()
 
     def clear(self) -> None:
-        """Delete all actions that have not run."""
+        """Delete all planned actions."""
         self._planned.clear()
 
     async def stop(self) -> None:
-        """Delete all actions and end the task."""
+        """Delete all planned actions and end the background task."""
         self.clear()
         if self._task is not None:
             self._task.cancel()
@@ -112,4 +116,4 @@ def _perform(act: Action) -> None:
     try:
         act()
     except Exception:
-        _logger.exception("a scheduled step of the sandbox failed")
+        _logger.exception("sandbox action failed")

@@ -1,6 +1,7 @@
-"""The sandbox's webhook endpoints, in both of the provider's systems.
+"""The provider's endpoints to manage webhooks, in its two APIs: legacy and 2026-03-30.
 
-Each system lists only its own hooks. Hooks of 2026-03-30 can be changed and rotated.
+Each API lists only its own webhooks. Only webhooks of 2026-03-30 can be changed, and only their
+keys can be replaced.
 """
 
 import os
@@ -40,24 +41,24 @@ _CHANGEABLE = frozenset({"url", "events", "resourceIds", "status", "label"})
 
 
 async def list_legacy(workspace: Workspace, request: Request) -> Response:  # noqa: ARG001
-    """List the legacy hooks, with their keys."""
+    """List the legacy webhooks, with their signing keys."""
     hooks = [hook for hook in workspace.deliverer.hooks.values() if is_legacy(hook)]
     return json_answer({"data": [_legacy(hook) for hook in hooks]})
 
 
 async def get_legacy(workspace: Workspace, request: Request) -> Response:
-    """Read one legacy hook."""
+    """Return one legacy webhook."""
     hook = _find(workspace, request, is_legacy)
     return webhook_not_found() if hook is None else json_answer({"data": _legacy(hook)})
 
 
 async def delete_legacy(workspace: Workspace, request: Request) -> Response:
-    """Delete a legacy hook; deliveries under way to it continue."""
+    """Delete a legacy webhook; deliveries to it that have begun continue."""
     return _delete(workspace, _find(workspace, request, is_legacy))
 
 
 async def create_legacy(workspace: Workspace, request: Request) -> Response:
-    """Add a hook of the legacy scheme for one family of events."""
+    """Create a legacy webhook for one family of events, such as ``messages``."""
     known = HOOK_EVENTS.get(request.path_params["family"])
     if known is None:
         return webhook_not_found()
@@ -67,15 +68,15 @@ async def create_legacy(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_dated(workspace: Workspace, request: Request) -> Response:  # noqa: ARG001
-    """List the hooks of 2026-03-30, all on one page and without their keys."""
+    """List the webhooks of 2026-03-30 on one page, without their signing keys."""
     hooks = [hook for hook in workspace.deliverer.hooks.values() if hook.is_dated]
     return json_answer({"data": [_dated(hook) for hook in hooks]})
 
 
 async def create_dated(workspace: Workspace, request: Request) -> Response:
-    """Add a hook of the 2026-03-30 scheme; its key is shown only this once."""
+    """Create a webhook of 2026-03-30; only this response contains its signing key."""
     if sum(hook.is_dated for hook in workspace.deliverer.hooks.values()) >= MOST_HOOKS:
-        raise BadRequestError(f"a workspace may have {MOST_HOOKS} webhooks")
+        raise BadRequestError(f"a workspace may have at most {MOST_HOOKS} webhooks; delete one")
     workspace.hooks_made += 1
     body = await read_json(request)
     hook_id = str(workspace.hooks_made)
@@ -84,19 +85,22 @@ async def create_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_dated(workspace: Workspace, request: Request) -> Response:
-    """Read one hook, without its key."""
+    """Return one webhook of 2026-03-30, without its signing key."""
     hook = find_dated(workspace, request)
     return webhook_not_found() if hook is None else json_answer({"data": _dated(hook)})
 
 
 async def change_dated(workspace: Workspace, request: Request) -> Response:
-    """Change the given fields; ``events`` and ``resourceIds`` are replaced."""
+    """Change the given fields of a webhook; a given list replaces the old list."""
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()
     body = await read_json(request)
     if not body or body.keys() - _CHANGEABLE:
-        raise BadRequestError("name one or more of url, events, resourceIds, status, label")
+        raise BadRequestError(
+            "the body must contain one or more of url, events, resourceIds, status and label, and "
+            "nothing else"
+        )
     if "url" in body:
         hook.url = _url(body["url"])
     if "events" in body:
@@ -111,12 +115,12 @@ async def change_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def delete_dated(workspace: Workspace, request: Request) -> Response:
-    """Delete a hook; deliveries under way to it continue."""
+    """Delete a webhook of 2026-03-30; deliveries to it that have begun continue."""
     return _delete(workspace, find_dated(workspace, request))
 
 
 async def rotate(workspace: Workspace, request: Request) -> Response:
-    """Create a new key, which signs everything from now on, also retries."""
+    """Replace the signing key of a webhook; from now on it signs all deliveries and retries."""
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()
@@ -125,7 +129,7 @@ async def rotate(workspace: Workspace, request: Request) -> Response:
 
 
 def is_legacy(hook: Hook) -> bool:
-    """Return True if ``/v1/webhooks`` shows the hook; an alternating one is in both systems."""
+    """Return True if the legacy API lists the webhook; both APIs list an alternating webhook."""
     return hook.scheme is not SigningScheme.STANDARD
 
 
@@ -134,7 +138,7 @@ def _is_dated(hook: Hook) -> bool:
 
 
 def find_dated(workspace: Workspace, request: Request) -> Hook | None:
-    """Return the hook of 2026-03-30 that a path names; None if there is none."""
+    """Return the webhook of 2026-03-30 whose id is in the path; None if it does not exist."""
     return _find(workspace, request, _is_dated)
 
 
@@ -179,20 +183,20 @@ def _new_key(scheme: SigningScheme) -> str:
 
 
 def _shared_key(workspace: Workspace, scheme: SigningScheme) -> str:
-    """Return the sandbox's one key, so that a receiver with that key can verify."""
+    """Return the configured signing key, in the form of the scheme."""
     prefix = "whsec_" if scheme is SigningScheme.STANDARD else ""
     return prefix + workspace.config.signing_key.removeprefix("whsec_")
 
 
 def _url(value: object) -> str:
     if not isinstance(value, str) or not value.startswith(("http://", "https://")):
-        raise BadRequestError("url is required")
+        raise BadRequestError("url is required and must begin with http:// or https://")
     return value
 
 
 def _events(value: object, known: frozenset[str]) -> frozenset[str]:
     if not isinstance(value, list) or not value or not known.issuperset(value):
-        raise BadRequestError("events must be a list of event types of this family")
+        raise BadRequestError("events must be a list of event types that this webhook supports")
     return frozenset(value)
 
 
@@ -200,13 +204,13 @@ def _resources(value: object) -> frozenset[str] | None:
     if not value or value == ["*"]:
         return None
     if not isinstance(value, list):
-        raise BadRequestError("resourceIds is a list of phone number ids, or [*]")
+        raise BadRequestError('resourceIds must be a list of phone number ids, or ["*"]')
     return frozenset(map(str, value))
 
 
 def _status(value: object) -> str:
     if value not in STATUSES:
-        raise BadRequestError("status is enabled or disabled")
+        raise BadRequestError("status must be enabled or disabled")
     return str(value)
 
 
@@ -243,7 +247,7 @@ def _dated(hook: Hook) -> dict[str, Any]:
 
 
 def webhook_not_found() -> Response:
-    """Return the 404 for an unknown webhook."""
+    """Return the provider's 404 response for an unknown webhook."""
     return not_found("0300404")
 
 

@@ -1,4 +1,4 @@
-"""Hooks, and the delivery of signed events to them, with the provider's retries."""
+"""Registered webhooks, and the delivery of signed events to them with the provider's retries."""
 
 import asyncio
 import logging
@@ -21,21 +21,21 @@ _logger = logging.getLogger(__name__)
 
 LOG_LENGTH = 20_000
 RETRY_AFTER_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
-"""Eight attempts in total. Source: Quo, "Webhooks overview", read 2026-11-24."""
+"""Waits between the eight attempts. Source: Quo, "Webhooks overview", read 2026-11-24."""
 
 
 @dataclass(kw_only=True)
 class Hook:
-    """One registered address."""
+    """One registered webhook."""
 
     id: str
     url: str
     key: str
     scheme: SigningScheme
     events: frozenset[str] | None = None
-    """None is every event."""
+    """The event types to send; None for all."""
     resource_ids: frozenset[str] | None = None
-    """None is every line."""
+    """The ids of the lines whose events to send; None for all."""
     label: str | None = None
     status: str = "enabled"
     created_at: datetime
@@ -43,11 +43,11 @@ class Hook:
 
     @property
     def is_dated(self) -> bool:
-        """True if the 2026-03-30 interface shows it."""
+        """True if the API of 2026-03-30 lists the webhook."""
         return self.scheme is not SigningScheme.LEGACY
 
     def wants(self, event: SandboxEvent) -> bool:
-        """Return True if this hook gets the event."""
+        """Return True if the event must be sent to this webhook."""
         return (
             self.status == "enabled"
             and (self.events is None or event.type in self.events)
@@ -58,7 +58,10 @@ class Hook:
 
 @dataclass
 class DeliveryCounts:
-    """Counts of deliveries; a delivery is pending until a 2xx or its last attempt."""
+    """Numbers of deliveries by status, and the number of failed attempts.
+
+    A delivery is pending until a response with a 2xx status, or until its last attempt.
+    """
 
     ok: int = 0
     failed: int = 0
@@ -68,7 +71,7 @@ class DeliveryCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt to deliver; ``response_status`` 0 means no answer."""
+    """One attempt to deliver an event; ``response_status`` is 0 if there was no response."""
 
     id: str
     at: datetime
@@ -79,18 +82,26 @@ class Attempt:
 
     @property
     def is_ok(self) -> bool:
-        """True for any 2xx, which ends a delivery."""
+        """True if the response had a 2xx status, which ends the delivery."""
         return 200 <= self.response_status < 300  # noqa: PLR2004 - as it says
 
 
 @dataclass(kw_only=True)
 class Delivery:
-    """One event on its way to one hook.
+    """The delivery of one event to one webhook.
 
     Attributes:
-        event_id: None for samples; the provider's own samples have no id either.
-        is_given_up: True if no scheduled attempt follows.
-        is_manual: True if the next attempt was requested.
+        hook: The webhook.
+        scheme: Format and signature of the request.
+        event_type: Type of the event.
+        event_id: Id of the event; None for a sample, as at the provider.
+        resource_id: Id of the message or call; None for a sample.
+        body: Body of the request.
+        first_at: When the delivery was created.
+        id: Id of the delivery.
+        attempts: All attempts so far, oldest first.
+        is_given_up: True if all scheduled attempts have failed.
+        is_manual: True if the next attempt was requested over the API.
     """
 
     hook: Hook
@@ -107,7 +118,7 @@ class Delivery:
 
     @property
     def status(self) -> str:
-        """Status in the provider's log."""
+        """Status in the provider's delivery log: success, failed, sending or pending."""
         if any(attempt.is_ok for attempt in self.attempts):
             return "success"
         if self.is_given_up:
@@ -116,12 +127,15 @@ class Delivery:
 
 
 class Deliverer:
-    """Sends events with bounded concurrency; workers start with the first event."""
+    """Delivers events to webhooks, with a limited number of requests at the same time.
+
+    The first event starts the background tasks.
+    """
 
     def __init__(self, config: SandboxConfig, timeline: Timeline) -> None:
         self.hooks: dict[str, Hook] = {}
         self.log: OrderedDict[str, Delivery] = OrderedDict()
-        """The last deliveries by id, oldest first."""
+        """The last ``LOG_LENGTH`` deliveries by id, oldest first."""
         self.counts = DeliveryCounts()
         self._config = config
         self._timeline = timeline
@@ -134,35 +148,35 @@ class Deliverer:
 
     @property
     def is_busy(self) -> bool:
-        """True while a delivery is queued or being sent; waiting retries do not count."""
+        """True while an attempt is queued or running; retries that are planned do not count."""
         return not self._queue.empty() or self._under_way > 0
 
     def emit(self, event: SandboxEvent) -> None:
-        """Queue the event for each hook that wants it."""
+        """Queue a delivery of the event to each webhook that subscribes to it."""
         for hook in self.hooks.values():
             if hook.wants(event):
                 self._dispatch(self._delivery(hook, event))
 
     def emit_sample(self, hook: Hook, event: SandboxEvent) -> None:
-        """Queue a sample for one hook; the log names no event for it."""
+        """Queue a delivery of a sample event to one webhook, whatever it subscribes to."""
         delivery = self._delivery(hook, event)
         delivery.event_id = delivery.resource_id = None
         self._dispatch(delivery)
 
     def retry(self, delivery: Delivery) -> None:
-        """Queue one more attempt, whatever the outcome of the earlier ones."""
+        """Queue one more attempt of a delivery, whatever its status is."""
         delivery.is_manual = True
         self._queue.put_nowait(delivery)
 
     def clear(self) -> None:
-        """Delete the queue, the log and the counts."""
+        """Delete all queued attempts, the log and the counts."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self.log.clear()
         self.counts = DeliveryCounts()
 
     async def stop(self) -> None:
-        """End the workers; what is not delivered is lost."""
+        """End the background tasks; events that are not delivered yet are lost."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -213,7 +227,7 @@ class Deliverer:
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
             except Exception:
-                _logger.exception("a webhook could not be delivered")
+                _logger.exception("sandbox webhook delivery failed")
             attempt = Attempt(
                 id="att_" + uuid4().hex[:12],
                 at=at,
@@ -227,11 +241,11 @@ class Deliverer:
 
     def _settle(self, delivery: Delivery, attempt: Attempt, counts: DeliveryCounts) -> None:
         if counts is not self.counts:
-            return  # deleted meanwhile
+            return  # the counts and this delivery were deleted during the attempt
         was = delivery.status
         delivery.attempts.append(attempt)
         if was in {"success", "failed"}:
-            # A manual attempt after the end: it changes the counts only if it changes the outcome.
+            # The delivery had ended. A manual attempt counts only if it turns a failure to success.
             counts.ok += attempt.is_ok and was == "failed"
             counts.failed -= attempt.is_ok and was == "failed"
             return
@@ -241,7 +255,7 @@ class Deliverer:
             return
         counts.attempts_failed += 1
         if attempt.trigger == "manual":
-            return  # the scheduled ones continue
+            return  # the scheduled attempts continue
         scheduled = sum(one.trigger == "scheduled" for one in delivery.attempts)
         if scheduled > len(RETRY_AFTER_SECONDS):
             delivery.is_given_up = True
@@ -259,7 +273,7 @@ class Deliverer:
         headers = {"content-type": "application/json"}
         key = delivery.hook.key
         if delivery.scheme is SigningScheme.LEGACY:
-            # Retries keep the first timestamp: the harder of the two possible behaviours.
+            # Retries have the timestamp of the first attempt, which is harder for the receiver.
             return headers | sign_legacy(key, delivery.body, at=delivery.first_at)
         now = self._config.clock()
         return headers | sign_standard(key, delivery.body, delivery_id=delivery.id, at=now)

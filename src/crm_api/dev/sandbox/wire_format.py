@@ -1,4 +1,4 @@
-"""Requests to the sandbox and its answers, in the provider's forms."""
+"""Read requests and write responses in the provider's formats."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
@@ -16,23 +16,23 @@ from crm_api.dev.sandbox.message_store import Conversation, StoredMessage, conve
 ORGANISATION = "ORsandbox"
 OWNER = "USsandbox1"
 COLLEAGUE = "USsandbox2"
-"""The user who sends from the provider's app."""
+"""Id of the user who sends messages in the provider's app."""
 GROUP = "GRsandbox"
 DOCS = "https://openphone.com/docs"
 _SINCE = "2026-01-05T14:00:00.000Z"
 DATED_PAGE = 50
-"""Longest page of the 2026-03-30 interface."""
+"""Largest page size of the API of 2026-03-30."""
 _DESCRIPTIONS = {
     "0200402": "The organization does not have enough prepaid credits to send the message",
 }
 
 
 class BadRequestError(Exception):
-    """A parameter is missing or wrong; returned as a 400 in the interface's own shape."""
+    """A parameter is missing or wrong; the response is 400 in the format of the called API."""
 
 
 async def read_json(request: Request) -> dict[str, Any]:
-    """Read a JSON object.
+    """Return the JSON object in the request body; empty if there is no body.
 
     Raises:
         BadRequestError: The body is not a JSON object.
@@ -40,17 +40,17 @@ async def read_json(request: Request) -> dict[str, Any]:
     try:
         body = orjson.loads(await request.body() or b"{}")
     except orjson.JSONDecodeError as error:
-        raise BadRequestError("the body is not JSON") from error
+        raise BadRequestError("the request body must be JSON") from error
     if not isinstance(body, dict):
-        raise BadRequestError("the body is not a JSON object")
+        raise BadRequestError("the request body must be a JSON object")
     return body
 
 
 def read_limit(text: str | None, most: int) -> int:
-    """Read the size of a page.
+    """Return the page size from a query parameter.
 
     Raises:
-        BadRequestError: It is not a number from 1 to ``most``.
+        BadRequestError: The parameter is missing or not a number from 1 to ``most``.
     """
     if text is None or not text.isdigit() or not 1 <= int(text) <= most:
         raise BadRequestError(f"the page size must be 1 to {most}")
@@ -58,10 +58,10 @@ def read_limit(text: str | None, most: int) -> int:
 
 
 def read_instant(query: QueryParams, name: str) -> datetime | None:
-    """Read an instant with its time zone; None if the parameter is missing.
+    """Return the time in a query parameter; None if the parameter is missing.
 
     Raises:
-        BadRequestError: It is not such an instant.
+        BadRequestError: The parameter is not an ISO 8601 time with a time zone.
     """
     text = query.get(name)
     if text is None:
@@ -69,60 +69,60 @@ def read_instant(query: QueryParams, name: str) -> datetime | None:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadRequestError(f"{name} is not an ISO 8601 time") from error
+        raise BadRequestError(f"{name} must be an ISO 8601 time") from error
     if instant.tzinfo is None:
-        raise BadRequestError(f"{name} has no time zone")
+        raise BadRequestError(f"{name} must have a time zone")
     return instant
 
 
 def write_token(seq: int) -> str:
-    """Return the token of the page that begins after this position."""
+    """Return the page token for the page that begins after the item with this number."""
     return urlsafe_b64encode(b"seq:%d" % seq).decode()
 
 
 def read_token(token: str | None) -> int | None:
-    """Read the token of a page; None for the first page.
+    """Return the number in a page token; None if there is no token, for the first page.
 
     Raises:
-        BadRequestError: It is not a token of this sandbox.
+        BadRequestError: The token is not from this sandbox.
     """
     if token is None:
         return None
     try:
         return int(urlsafe_b64decode(token).removeprefix(b"seq:"))
     except (Base64Error, ValueError) as error:
-        raise BadRequestError("the page token does not belong to this list") from error
+        raise BadRequestError("the page token is not from this list") from error
 
 
 def json_answer(body: dict[str, Any], status: int = 200) -> Response:
-    """Return a JSON response."""
+    """Return a response with the object as JSON."""
     return raw_json_answer(orjson.dumps(body), status)
 
 
 def raw_json_answer(body: bytes, status: int) -> Response:
-    """Return a response whose body is JSON already."""
+    """Return a response with a body that is already JSON."""
     return Response(body, status, media_type="application/json")
 
 
 def not_found(code: str) -> Response:
-    """Return a 404 with the provider's code."""
+    """Return a 404 response with the provider's error code."""
     return raw_json_answer(problem(404, code, "Not Found", "Not found"), 404)
 
 
 def read_recipients(request: Request) -> tuple[str, ...]:
-    """Return the recipients that a list is filtered by."""
+    """Return the recipients in the query (``to`` and ``to[all]``) by which a list is filtered."""
     query = request.query_params
     together = query.get("to[all]", "")
     return (*query.getlist("to"), *(part for part in together.split(",") if part))
 
 
 def stamp(at: datetime) -> str:
-    """Format an instant like the provider: milliseconds and ``Z``."""
+    """Return a time in the provider's format: ISO 8601 in UTC with milliseconds and ``Z``."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def message_form(stored: StoredMessage) -> dict[str, Any]:
-    """Return a message in REST form."""
+    """Return a message in the format of the provider's API."""
     shown: dict[str, Any] = {
         "id": stored.id,
         "to": stored.to,
@@ -141,7 +141,7 @@ def message_form(stored: StoredMessage) -> dict[str, Any]:
 
 
 def conversation_form(found: Conversation) -> dict[str, Any]:
-    """Return a conversation in REST form."""
+    """Return a conversation in the format of the provider's API."""
     return {
         "id": conversation_id(found.phone_number_id, found.participants),
         "name": None,
@@ -159,7 +159,7 @@ def conversation_form(found: Conversation) -> dict[str, Any]:
 
 
 def phone_number_form(line: OwnLine) -> dict[str, Any]:
-    """Return an own line in REST form."""
+    """Return an own line in the format of the provider's API."""
     free = {"US": "unrestricted", "CA": "unrestricted", "Intl": "restricted"}
     return {
         "id": line.id,
@@ -197,7 +197,7 @@ def problem(
     *,
     errors: list[dict[str, Any]] | None = None,
 ) -> bytes:
-    """Return an error in the shape of the v1 description."""
+    """Return an error body in the format of the provider's v1 API."""
     body: dict[str, Any] = {
         "message": message,
         "code": code,
@@ -212,10 +212,10 @@ def problem(
 
 
 def nested_problem(message: str, key: str) -> bytes:
-    """Return an error in the shape of the live gateway's answer to a missing key."""
+    """Return an error body in the format in which the provider's gateway refuses a missing key."""
     return orjson.dumps({"error": {"message": message, "key": key, "trace": "sandbox"}})
 
 
 def dated_problem(title: str, message: str) -> bytes:
-    """Return an error in the shape of the 2026-03-30 interface."""
+    """Return an error body in the format of the provider's API of 2026-03-30."""
     return orjson.dumps({"title": title, "message": message, "docs": DOCS})

@@ -1,4 +1,4 @@
-"""The sandbox's state, and the events that change it."""
+"""The state of the sandbox, and the functions that change it."""
 
 from collections import Counter, deque
 from dataclasses import asdict, replace
@@ -26,20 +26,20 @@ _OUTCOMES = {
 
 
 class Workspace:
-    """Lines, messages, people, hooks and faults of one sandbox."""
+    """The lines, messages, people, webhooks and faults of one sandbox."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self.timeline = Timeline(config.clock)
         self.config = config = replace(config, clock=self.timeline.now)
         self.is_moving = False
-        """True while time is being moved: then the rate per second is not limited."""
+        """True while time is being moved; then there is no rate limit."""
         self.store = MessageStore(config.journal)
         self.people = People()
         self.faults = Faults(config.seed)
         self.deliverer = Deliverer(config, self.timeline)
         self.hooks_made = 0
         self.after_stop = 0
-        """Messages accepted for people who had asked to stop: each is a fault of the sender."""
+        """Number of messages that were sent to people who had asked to stop; it should be 0."""
         self.stops = 0
         self.address_book = AddressBook()
         self.calls: dict[str, SandboxCall] = {}
@@ -60,13 +60,13 @@ class Workspace:
             )
 
     def resume(self) -> None:
-        """Continue the messages that an earlier run accepted and did not report yet."""
+        """Plan what happens with messages that an earlier run accepted but did not finish."""
         for message in self.store.ordered:
             if message.direction == "outgoing" and message.status == "sent":
                 self._schedule_steps(message)
 
     async def stop(self) -> None:
-        """End all background work."""
+        """End all background tasks and close the journal."""
         await self.timeline.stop()
         await self.deliverer.stop()
         self.store.close()
@@ -79,7 +79,7 @@ class Workspace:
         return None
 
     def exceeds_rate(self, key: str) -> bool:
-        """Count a request of this key; True if it exceeds the limit."""
+        """Count a request with this API key; return True if it exceeds the rate limit."""
         limit = self.config.rate_per_second
         if limit is None or self.is_moving:
             return False
@@ -95,7 +95,7 @@ class Workspace:
     def accept(
         self, line: OwnLine, to: tuple[str, ...], text: str, *, user_id: str = OWNER
     ) -> StoredMessage:
-        """Accept a message from an own line, and schedule what follows."""
+        """Store a message from an own line, and plan what happens with it."""
         message = self._new(line, line.number, to, text, user_id=user_id)
         if not self._stopped.isdisjoint(to):
             self.after_stop += 1
@@ -103,20 +103,20 @@ class Workspace:
         return message
 
     def send_from_app(self, line: OwnLine, to: tuple[str, ...], text: str) -> StoredMessage:
-        """Accept a message that a colleague sends in the provider's app."""
+        """Store a message that a colleague sends in the provider's app."""
         return self.accept(line, to, text, user_id=COLLEAGUE)
 
     def receive(
         self, line: OwnLine, sender: str, text: str, media: tuple[dict[str, str], ...] = ()
     ) -> StoredMessage:
-        """Simulate an incoming message; emit its event."""
+        """Store a message from a person, and send its event to the webhooks."""
         message = self._new(line, sender, (line.number,), text, media=media)
         self._apply_stop_words(sender, text)
         self._emit(message_event("message.received", message, at=message.created_at), sender)
         return message
 
     def call(self, call: SandboxCall) -> None:
-        """Simulate a call; emit its events. Calls are lost when the process ends."""
+        """Store a call, and send its events to the webhooks. A restart forgets calls."""
         self.calls[call.id] = call
         self._calls_between.setdefault((call.line.id, call.person), []).append(call)
         self.store.note_activity(
@@ -126,11 +126,11 @@ class Workspace:
             self._emit(event, call.person)
 
     def calls_between(self, line_id: str, person: str) -> list[SandboxCall]:
-        """Return the calls of a line with one person, oldest first."""
+        """Return the calls between a line and one person, oldest first."""
         return self._calls_between.get((line_id, person), [])
 
     def reset(self) -> None:
-        """Delete messages, calls, contacts, faults and scripts; hooks and settings stay."""
+        """Delete messages, calls, contacts, faults and scripts; keep webhooks and configuration."""
         self.timeline.clear()
         self.deliverer.clear()
         self.store.reset()
@@ -144,11 +144,11 @@ class Workspace:
         self.after_stop = self.stops = 0
 
     def configure(self, **changes: Any) -> None:  # noqa: ANN401 - checked by the caller
-        """Change settings of the running sandbox."""
+        """Change fields of the configuration while the sandbox runs."""
         self.config = replace(self.config, **changes)
 
     def stats(self) -> dict[str, Any]:
-        """Count accepted messages and their outcomes."""
+        """Return the counts of accepted messages, their statuses, replies and webhooks."""
         outgoing = [m for m in self.store.ordered if m.direction == "outgoing"]
         pairs = Counter((number, m.text) for m in outgoing for number in m.to)
         status = Counter(m.status for m in outgoing)
@@ -184,7 +184,7 @@ class Workspace:
     ) -> StoredMessage:
         is_ours = sender == line.number
         now = self.config.clock()
-        # The provider's times have milliseconds; a finer one would not be equal when read back.
+        # Round down to milliseconds, which is the precision of times in the provider's API.
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         message = StoredMessage(
             seq=self.store.next_seq(),
@@ -222,7 +222,7 @@ class Workspace:
             self._stopped.discard(sender)
 
     def _arrive(self, message: StoredMessage, line: OwnLine) -> None:
-        """Deliver a message from one own line to another, which a health check needs."""
+        """Deliver a message from one own line to another; the webhook health check sends such."""
         self._perform(message, line.number, Step(do=Act.DELIVER))
         incoming = self._new(line, message.sender, (line.number,), message.text)
         event = message_event("message.received", incoming, at=incoming.created_at)
@@ -252,7 +252,7 @@ class Workspace:
             self.call(read_call(body, line, at=at, media_url=media_url))
 
     def _emit(self, event: SandboxEvent, number: str) -> None:
-        """Emit an event about a person to the hooks, or fail as a fault demands."""
+        """Send an event about a person to the webhooks, or lose, repeat or delay it by a fault."""
         fault = self.faults.take(FaultScope.WEBHOOK, (number,))
         if fault is None or fault.kind is FaultKind.WEBHOOK_TWICE:
             self.deliverer.emit(event)
