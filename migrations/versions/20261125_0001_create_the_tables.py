@@ -1,6 +1,7 @@
 """Create the tables.
 
-States are text with a CHECK, ids are made by the client (UUID version 7), times are timestamptz.
+Statuses are text with a CHECK constraint. The service creates ids (UUID version 7). Times are
+timestamptz.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ CREATE FUNCTION uuid_v7() RETURNS uuid LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
     )::uuid
 $$
 """
-"""RFC 9562, version 7, for rows that a statement makes (PostgreSQL 18 has its own `uuidv7`)."""
+"""Creates UUIDs of version 7 (RFC 9562) in SQL; PostgreSQL 18 has its own function `uuidv7`."""
 
 APPEND_ONLY = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -743,7 +744,7 @@ def upgrade() -> None:
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
         )
-    # The queue's tables change all day: vacuum and analyze after a few thousand rows, not 20 %.
+    # These tables change all day, so vacuum and analyze them after 2 % of changed rows, not 20 %.
     for table in ("campaign_membership", "send_attempt", "activity", "webhook_event"):
         op.execute(
             f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.02, "

@@ -1,7 +1,7 @@
-"""Count recipients as they change.
+"""Count the recipients of each campaign by status while they change.
 
-Every statement that writes `campaign_membership` appends what it added and took away; the sum of a
-campaign's rows is its count. Appending locks nothing, so counting holds up no sender.
+Every statement that writes `campaign_membership` appends the changes of the counts to a table. The
+sum of a campaign's rows is its count. Appending needs no lock, so it does not block senders.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ TRIGGERS = {
     "delete": "OLD TABLE AS removed",
 }
 
-# The triggers hold off writers until the commit, so nothing falls between them and this count.
+# Creating the triggers blocks writers until the commit, so this count misses no row.
 COUNT_WHAT_IS_THERE = """
 INSERT INTO campaign_tally (campaign_id, step, variant, status, people, replied, opted_out)
 SELECT campaign_id, step, variant, status, count(*), count(replied_at), count(opted_out_at)

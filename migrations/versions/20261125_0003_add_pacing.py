@@ -1,4 +1,4 @@
-"""Add the pace of campaigns, and the ramp and the probe of lines."""
+"""Add the pacing of campaigns, and the daily ramp and the probe of lines."""
 
 from collections.abc import Sequence
 

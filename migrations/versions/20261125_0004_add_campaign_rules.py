@@ -1,4 +1,4 @@
-"""Add what stops a campaign by itself, its test of wordings, and what ends its follow-ups."""
+"""Add the rules that stop a campaign automatically, its A/B test, and the rules that end follow-ups."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Add saved texts."""
+"""Add message templates."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Drop the index of answers: `campaign_tally` counts them."""
+"""Drop the index of replies, because `campaign_tally` counts the replies."""
 
 from collections.abc import Sequence
 

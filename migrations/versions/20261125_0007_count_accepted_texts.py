@@ -1,13 +1,13 @@
-"""Count accepted texts as they come, and let the gate rewrite no index.
+"""Count accepted messages when they are accepted, and avoid index writes by the gate.
 
-Every statement that writes `send_attempt` appends to `send_tally` what became accepted, and took
-back what no longer is, by line, campaign and quarter of an hour: every zone's day is a whole
-number of these. The sum over a day is what the caps are held against, however many were sent.
+Every statement that writes `send_attempt` appends the change in the number of accepted messages to
+`send_tally`, by line, campaign and quarter of an hour. The day of every time zone consists of whole
+quarters. The sum over a day is compared with the caps, so the number of attempts does not matter.
 
-Which attempts are open, and which uncertain, become columns of their own. The indexes stand on
-them instead of on the status, so that the gate, which changes the status alone, writes one row
-and no index. The table is written anew once. The foreign key to the line goes: its check would
-lock the line for each text, and no line is ever deleted.
+Two new columns say which attempts are open and which are uncertain. The indexes use these columns
+instead of the status. The gate changes only the status, so it writes one row and no index. The
+table is rewritten once. The foreign key to the line is dropped, because its check would lock the
+line for each message; lines are never deleted.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ TRIGGERS = {
     "delete": "OLD TABLE AS removed",
 }
 
-# The triggers hold off writers until the commit, so nothing falls between them and this count.
+# Creating the triggers blocks writers until the commit, so this count misses no row.
 COUNT_WHAT_IS_THERE = """
 INSERT INTO send_tally (line_id, campaign_id, quarter, texts)
 SELECT line_id, campaign_id, date_bin('15 minutes', accepted_at, '2000-01-01Z'), count(*)

@@ -1,4 +1,4 @@
-"""Note who was approved in review, so that a claim does not send them there again."""
+"""Store which recipients were approved in review, so that a claim does not send them to review again."""
 
 from collections.abc import Sequence
 

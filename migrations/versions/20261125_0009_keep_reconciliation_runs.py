@@ -1,4 +1,4 @@
-"""Keep runs of the reconciliation, and when the receiver was last seen."""
+"""Store the runs of the reconciliation, and when the webhook receiver was last alive."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ COUNTS = ("pages_done", "items_seen", "created", "updated", "already_known", "er
 
 
 def upgrade() -> None:
-    # First, and beside the running code; what a build that was cut off left behind goes.
+    # First, while the service runs. Drop the index that an interrupted build has left.
     with op.get_context().autocommit_block():
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_activity_message")
         op.create_index(

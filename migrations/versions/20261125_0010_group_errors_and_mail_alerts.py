@@ -1,11 +1,10 @@
-"""Group failed events by their error, tell of alerts by mail, and keep circuits.
+"""Group failed events by their error, store mails about alerts, and add circuit breakers.
 
-An event's error class stays until it is applied, so that what failed alike can be listed and
-replayed together; the index of statuses keeps to the rare ones, since each event that came in
-and was applied paid for it twice. An alert gets a beginning that moves when it comes up again, and
-somebody who
-has taken note; what was told about it, and by which channel, is a row of its own. A circuit is
-the common memory of all processes that an outside system is down.
+An event keeps its error class until it is applied, so that events with the same error can be listed
+and replayed together. The index of statuses contains only the rare statuses, because each event
+that was received and applied had to update it twice. An alert gets the time at which it was opened
+last, and the person who acknowledged it. Each notification about an alert is a row with its
+channel. A circuit breaker is the state, shared by all processes, that an outside system is down.
 """
 
 from collections.abc import Sequence

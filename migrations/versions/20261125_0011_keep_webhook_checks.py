@@ -1,4 +1,4 @@
-"""Keep the signing keys of webhooks, and what was found when their health was looked at."""
+"""Store the signing keys of webhooks, and the results of the webhook health checks."""
 
 from collections.abc import Sequence
 

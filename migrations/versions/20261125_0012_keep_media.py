@@ -1,4 +1,4 @@
-"""Keep pictures and recordings."""
+"""Store pictures and recordings."""
 
 from collections.abc import Sequence
 

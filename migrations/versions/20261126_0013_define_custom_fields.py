@@ -1,4 +1,4 @@
-"""Define custom fields."""
+"""Add the definitions of custom fields."""
 
 from collections.abc import Sequence
 

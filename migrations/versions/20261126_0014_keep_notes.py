@@ -1,4 +1,4 @@
-"""Keep notes on people."""
+"""Add notes about contacts."""
 
 from collections.abc import Sequence
 

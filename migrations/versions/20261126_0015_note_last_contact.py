@@ -1,10 +1,10 @@
-"""Note on each conversation when the person was last contacted and when they last answered.
+"""Store in each conversation when the person was last contacted and last replied.
 
-What a segment asks of a million people must not read all that was ever said. Texts of ours count
-once the provider has accepted them, calls when they were made to the person; answers are texts.
+A segment over a million contacts must not read all messages. Our messages count from the provider's
+acceptance, calls only if we called the person. Replies are messages from the person.
 
-A recorded acceptance writes the conversation a second time: there is room for it in the page, so
-that no index is written.
+When an acceptance is recorded, the conversation is written a second time. Its pages have free space
+for that, so that no index is written.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Index the ends of flags."""
+"""Index the times at which flags expire."""
 
 from collections.abc import Sequence
 

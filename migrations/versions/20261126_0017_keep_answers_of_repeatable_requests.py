@@ -1,4 +1,4 @@
-"""Keep the answers of requests that may be repeated."""
+"""Store the responses to requests with an idempotency key."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Keep what imports do, so that it can be compared and undone."""
+"""Store what each import changes, so that it can be compared with its dry run and undone."""
 
 from collections.abc import Sequence
 from typing import Any

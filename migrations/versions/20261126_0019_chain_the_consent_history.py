@@ -1,9 +1,9 @@
-"""Chain the consent history.
+"""Link the entries of the consent history into a chain of hashes.
 
-Each entry gets a digest of its words, salted so that it tells nothing once they are erased, and a
-link in a chain of keyed digests. The key is not known here: what was written before waits in
-``consent_unlinked`` for the first run of the job. The digest stays nullable: the release before
-this one writes entries without it while the schema is brought up.
+Each entry gets a hash of its words, with a salt, so that the hash reveals nothing after the words
+are erased. It also gets a link in a chain of keyed hashes. The migration does not know the key, so
+the existing entries wait in ``consent_unlinked`` for the first run of the job. The hash may be
+null, because code of the previous release writes entries without it during the rollout.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def upgrade() -> None:
         "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
     )
     op.execute(FILL_SALTS)
-    # The one change that an entry may ever see: it gains the digest of its words.
+    # The only change of an entry that is allowed: it gets the hash of its words.
     op.execute("ALTER TABLE consent_entry DISABLE TRIGGER append_only")
     op.execute(FILL_DIGESTS)
     op.execute("ALTER TABLE consent_entry ENABLE TRIGGER append_only")
@@ -75,7 +75,7 @@ def downgrade() -> None:
     op.drop_table("consent_link")
     op.drop_table("consent_unlinked")
     op.drop_constraint(op.f("ck_consent_entry_source"), "consent_entry", type_="check")
-    # What came by one of the new ways can only have come through the API, for the old release.
+    # The previous release does not know the new sources, so their entries become "api".
     op.execute("ALTER TABLE consent_entry DISABLE TRIGGER append_only")
     op.execute(f"UPDATE consent_entry SET source = 'api' WHERE NOT {OLD_SOURCES}")
     op.execute("ALTER TABLE consent_entry ENABLE TRIGGER append_only")

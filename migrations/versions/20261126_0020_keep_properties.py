@@ -1,4 +1,4 @@
-"""Keep properties, and who belongs to them."""
+"""Add properties, and the contacts that belong to them."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Take do-not-contact lists."""
+"""Add uploads of do-not-contact lists."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,8 @@
-"""Keep the events that frontends follow.
+"""Add the events that clients follow.
 
-Facts that many statements write (messages, campaigns, opt-outs, alerts) are told by triggers, so
-that no way of writing them can forget it; what is not in a table's row is told by the code.
+Triggers emit the events about facts that many statements write (messages, campaigns, opt-outs,
+alerts), so that no statement can forget one. The code emits events about facts that are not in a
+row of a table.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ depends_on: str | Sequence[str] | None = None
 
 INSTANT = sa.DateTime(timezone=True)
 
-# What was said long before it is stored is history that was taken over, and no event.
+# A message that happened long before it is stored was imported, so it emits no event.
 TELL_NEW_MESSAGE = """
 CREATE FUNCTION tell_new_message() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -75,7 +76,7 @@ CREATE TRIGGER tell_campaign_status AFTER UPDATE ON campaign FOR EACH ROW
 WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION tell_campaign_status()
 """
 
-# Says only that they changed: a reader sums them up, as often as it wants to tell them.
+# The event says only that the counts changed; the reader of the events reads the sums.
 TELL_COUNTERS = """
 CREATE FUNCTION tell_campaign_counters() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -90,7 +91,7 @@ CREATE TRIGGER tell_campaign_counters AFTER INSERT ON campaign_tally
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tell_campaign_counters()
 """
 
-# An opt-out is the number's; it is told of the contact who has the number, for events name nobody.
+# An opt-out belongs to a number. The event names the contact with the number, not the number.
 TELL_OPT_OUTS = """
 CREATE FUNCTION tell_opt_outs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""Add users, their sessions, and the mails that reach them."""
+"""Add users, their sessions, and the mails to them."""
 
 from collections.abc import Sequence
 

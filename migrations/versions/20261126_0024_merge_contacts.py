@@ -1,4 +1,4 @@
-"""Merge contacts: a duplicate's row becomes an alias, and the merge is kept."""
+"""Merge contacts: the row of a duplicate becomes an alias of the other contact, and the merge is stored."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    # First, and beside the running code; what an upgrade that was cut off left behind goes.
+    # First, while the service runs. Drop the index that an interrupted upgrade has left.
     op.execute("ALTER TABLE contact ADD COLUMN IF NOT EXISTS merged_into uuid")
     with op.get_context().autocommit_block():
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_contact_merged_into")

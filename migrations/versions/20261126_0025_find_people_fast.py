@@ -1,7 +1,7 @@
-"""Find people without accents, and list them by name, by change and by place.
+"""Search contacts without regard to accents, and list them by name, last change and place.
 
-`search_fold` is made of built-in functions alone, so that no extension beyond pg_trgm is needed.
-Words of `search_text` begin after a space, so that trigrams answer a beginning of one letter.
+`search_fold` uses only built-in functions, so that only the extension pg_trgm is needed. Every word
+in `search_text` follows a space, so that the trigram index also finds words by one letter.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Keep what each morning has done."""
+"""Store the results of the daily tasks."""
 
 from collections.abc import Sequence
 

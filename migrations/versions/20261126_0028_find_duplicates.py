@@ -1,4 +1,4 @@
-"""Keep pairs of contacts that may be one person."""
+"""Store pairs of contacts that may be the same person."""
 
 from collections.abc import Sequence
 

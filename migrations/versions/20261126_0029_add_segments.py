@@ -1,4 +1,4 @@
-"""Add segments, and find conversations that are nobody's by their number."""
+"""Add segments, and an index to find conversations without a contact by their phone number."""
 
 from collections.abc import Sequence
 

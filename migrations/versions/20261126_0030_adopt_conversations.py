@@ -1,8 +1,8 @@
-"""Give conversations of unknown numbers to whoever becomes the number's contact.
+"""Give a conversation with an unknown number to the contact who gets this number.
 
-A colleague's text in the app, or one of the past, may be there before its number is a contact's.
-Whoever adds the contact (an import, the API, a merge) need not know of it: these triggers do. What
-a segment asks of a conversation then is one join by the contact's id.
+A conversation may exist before its number belongs to a contact, for example after a message from
+the provider's app. The code that adds the contact (an import, the API, a merge) does not need to
+handle this, because triggers do. A segment can then join conversations by the id of the contact.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ down_revision: str | None = "20261126_0029"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# Nearly always no conversation is nobody's, and an import adds thousands in one statement.
+# An import adds thousands of contacts in one statement, and usually no conversation lacks one.
 ADOPT_FOR_NEW = """
 CREATE FUNCTION adopt_conversations_for_new() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -39,7 +39,7 @@ ON_INSERT = """
 CREATE TRIGGER adopt_conversations_on_insert AFTER INSERT ON contact
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION adopt_conversations_for_new()
 """
-# A number that changed hands, or whose contact came back.
+# A contact gets another number, or a deleted contact is restored.
 ON_UPDATE = """
 CREATE TRIGGER adopt_conversations_on_update AFTER UPDATE ON contact FOR EACH ROW
 WHEN (NEW.deleted_at IS NULL AND (OLD.deleted_at IS NOT NULL OR NEW.phone <> OLD.phone))

@@ -1,4 +1,4 @@
-"""Keep changes of tags, and counts of them."""
+"""Store changes of tags, and the number of contacts with each tag."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """Erase persons.
 
-What is left of an erased number is a keyed hash. An erasure searches the ledgers in the
-background; a file is removed when no other message has it, which the new index tells.
+Only a keyed hash of an erased number is left. The erasure searches the tables in the background. It
+deletes a file if no other message uses the file; the new index finds such messages.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Look numbers up: what kind of line each is, what that has cost today, and the runs that ask.
+"""Look up phone numbers: store their line types, the look-ups used today, and the validation runs.
 
-Campaigns may leave landlines out.
+Campaigns can skip landlines.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Let API keys end, be replaced, and tell when they were last used."""
+"""Let API keys expire and be replaced, and store when they were last used."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.add_column("api_key", sa.Column("last_used_at", INSTANT))
     op.add_column("api_key", sa.Column("replaces_id", sa.Uuid()))
     op.add_column("api_key", sa.Column("created_by", sa.Text()))
-    # One successor a key: of two rotations at once, one is refused.
+    # A key has at most one successor, so one of two simultaneous rotations is refused.
     op.create_unique_constraint(op.f("uq_api_key_replaces_id"), "api_key", ["replaces_id"])
 
 

@@ -1,6 +1,6 @@
-"""Tell of calls and of new contacts, which integrators wait for.
+"""Emit events for calls and for new contacts, because integrations need them.
 
-What an import adds is told by its progress, not one by one.
+For contacts that an import adds, the import emits events about its progress instead.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ down_revision: str | None = "20261126_0034"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The word of an answered call stays as it is when it ends; its rank says that it is over.
-# A call is added as `unknown` and placed in the same transaction; that is not told, nor what a
-# reconciliation finds of long ago.
+# The status of an answered call does not change when the call ends; its rank does.
+# A call is inserted as `unknown` and gets its status in the same transaction. That emits no
+# event, and neither does an old call that a reconciliation finds.
 TELL_CALL_STATUS = """
 CREATE FUNCTION tell_call_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -34,7 +34,7 @@ WHEN (NEW.kind = 'call' AND NEW.status <> 'unknown'
 EXECUTE FUNCTION tell_call_status()
 """
 
-# By statement: a batch adds hundreds in one.
+# A trigger per statement, because a batch adds hundreds of contacts in one statement.
 TELL_NEW_CONTACTS = """
 CREATE FUNCTION tell_new_contacts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -50,7 +50,7 @@ CREATE TRIGGER tell_new_contacts AFTER INSERT ON contact
 REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION tell_new_contacts()
 """
 
-# Who was deleted and is added again keeps the row.
+# A deleted contact that is added again keeps its row.
 TELL_CONTACT_AGAIN = """
 CREATE FUNCTION tell_contact_again() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""Let the audit log tell of requests: which, from where, by whom; let its oldest entries go."""
+"""Store in the audit log which request made a change, from where and by whom; allow deleting old entries."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Keep webhook endpoints, their secrets, and what is sent to them."""
+"""Add webhook endpoints, their secrets, and the deliveries to them."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,8 @@
-"""Keep how far the sandbox's time was moved.
+"""Store how far the sandbox's time was moved.
 
-Live events are dated by the database. Where time is moved a trigger dates them by the moved clock;
-it is disabled until that happens, so that a service with a real API key pays nothing for it.
+The database sets the times of live events. When the sandbox's time is first moved, a trigger is
+enabled that uses the moved time instead. Until then it is disabled, so it costs nothing with a real
+API key.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Let a role that owns nothing do the three things that need the owner.
+"""Let a role that does not own the tables do the three things that need the owner.
 
-Each runs as the owner of the schema and does one narrow thing. `crm-api database roles` says who
-may call them.
+Each is a function that runs with the rights of the owner and does only one thing. `crm-api database
+roles` grants the right to call it.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ down_revision: str | None = "20261126_0038"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The cut is the database's own: not even with a wrong instant does an entry of this year go.
+# The database computes the limit, so a wrong argument cannot delete an entry of this year.
 FORGET_AUDIT_ENTRIES = """
 CREATE FUNCTION forget_audit_entries(before timestamptz, at_most integer) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -30,7 +30,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT count(*) FROM gone
 $$
 """
-# Only an owner may gather statistics; a claim after a mass change is slow without them.
+# Only the owner may run ANALYZE; without it, a claim after a mass change is slow.
 COUNT_MEMBERSHIPS_AGAIN = """
 CREATE FUNCTION analyze_memberships() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,4 +1,4 @@
-"""Count the minutes in which a scheduled job did not run, and tell workers apart."""
+"""Count the minutes in which a scheduled job did not run, and distinguish the workers."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,7 @@
-"""Keep the root secret, so that the secret key can be replaced.
+"""Store the root secret, so that the operator can replace the secret key.
 
-It is written by the first start of a release that knows it: the key is not known here. The release
-before this one goes on with the secret key itself, which is the same until it is replaced.
+The migration does not know the secret key, so the first start of the new release stores the root
+secret. The previous release uses the secret key itself, which is equal until it is replaced.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Keep since when something looks wrong, so that an alert comes only if it stays so."""
+"""Store since when a problem has been suspected, so that an alert opens only if the problem lasts."""
 
 from collections.abc import Sequence
 

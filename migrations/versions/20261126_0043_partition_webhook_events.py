@@ -1,12 +1,12 @@
-"""Keep received events in one partition a month, so that old ones can be dropped whole.
+"""Partition received events by month, so that an old month can be dropped as a whole.
 
-By the id, which carries the time at which it was made: the primary key stays, and whoever knows an
-id reads one partition. That an event is stored once is kept by a small table of its own, since a
-unique index of a partitioned table would have to hold the id as well.
+The partition key is the id, which contains the time of its creation. So the primary key can stay,
+and reading by id touches one partition. A small separate table ensures that an event is stored only
+once, because a unique index of a partitioned table would have to contain the id.
 
-The table of before becomes the first partition, with all that came up to the end of its month; no
-row is copied. Code of before, which stores with ``ON CONFLICT (provider_event_id)``, cannot store
-events any more: it answers 503 and the provider delivers them again, to the new code.
+The existing table becomes the first partition, for all events until the end of its month; no row is
+copied. Code of the previous release uses ``ON CONFLICT (provider_event_id)``, so it can no longer
+store events. It responds with 503, and the provider sends the events again, to the new code.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ down_revision: str | None = "20261126_0042"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The smallest id of an instant: 48 bits of milliseconds, and zeros.
+# The smallest id of a time: 48 bits of milliseconds, followed by zeros.
 ID_AT = """
 CREATE OR REPLACE FUNCTION smallest_id_at(at timestamptz) RETURNS uuid
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -27,8 +27,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$
 """
 
-# They run with the rights of whoever owns the tables, so that the worker needs none to change the
-# schema; a lock that is not had at once is asked for again another day.
+# These functions run with the rights of the owner, so the worker needs no right to change the
+# schema. If a lock is not available soon, the worker tries again on another day.
 ADD = """
 CREATE FUNCTION add_partition(parent text, month date) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '3s' AS $$
@@ -146,7 +146,7 @@ UNIQUE = "uq_webhook_event_provider_event_id"
 
 
 def upgrade() -> None:
-    # Beside the running code, and again from the start when it was cut off.
+    # This runs while the service runs, and starts again from the beginning after an interruption.
     with op.get_context().autocommit_block():
         op.execute(ID_AT)
         op.execute(
@@ -184,8 +184,8 @@ def _fill_keys() -> None:
 
 
 def _month() -> tuple[sa.Date, str]:
-    """The month that the table of before holds up to its end, and the first id after it."""
-    # Not one that is over in a moment.
+    """Return the month that the existing table covers until its end, and the first id after it."""
+    # Do not choose a month that ends within minutes.
     row = (
         op.get_bind()
         .execute(
@@ -223,7 +223,7 @@ def _swap(first: str, high: str) -> None:
         f"FOR VALUES FROM (MINVALUE) TO ('{high}')"
     )
     op.execute(f"ALTER TABLE {first} DROP CONSTRAINT ck_webhook_event_month")
-    # What is made with a clock that is far wrong, or while nobody makes partitions.
+    # For rows with a wrong clock, and if the partition of a month was not created in time.
     op.execute(
         f"CREATE TABLE webhook_event_default PARTITION OF webhook_event DEFAULT WITH ({STORAGE})"
     )

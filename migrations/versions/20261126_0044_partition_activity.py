@@ -1,11 +1,13 @@
-"""Keep messages and calls in one partition a month, as received events are.
+"""Partition messages and calls by month, like received events.
 
-That the provider's id is one row's is kept by a table of keys, written by triggers on every row
-that gets, loses or changes such an id: no statement can forget it, and the second of two gets the
-same error that the unique index gave. The index of the name stays, for whoever looks a message up.
+A separate table of keys ensures that only one row has a provider's id. Triggers write it for each
+row that gets, loses or changes such an id, so no statement can forget it. A second row with the
+same id gets the same error as from the unique index before. That index stays, without uniqueness,
+for looking up messages.
 
-The table of before becomes the first partition; no row is copied. Code of before sends on, but
-what it is told (``ON CONFLICT (openphone_id)``) fails there and waits for the new code.
+The existing table becomes the first partition; no row is copied. Code of the previous release can
+still send. Its statements with ``ON CONFLICT (openphone_id)`` fail, so reports about its messages
+wait for the new code.
 """
 
 from collections.abc import Sequence
@@ -45,7 +47,7 @@ TRIGGERS = (
     ("drop_activity_key", "DELETE", "OLD.openphone_id IS NOT NULL"),
 )
 OWN = {name for name, _, _ in TRIGGERS}
-# Locked, so that who takes an id away meanwhile finds the key.
+# The lock makes a concurrent statement that removes an id wait until it can find the key.
 FILL_KEYS = """
 WITH batch AS (
     SELECT id, openphone_id FROM activity WHERE id > :after ORDER BY id LIMIT 20000 FOR SHARE
@@ -82,7 +84,7 @@ STORAGE = (
 
 
 def upgrade() -> None:
-    # Beside the running code, and again from the start when it was cut off.
+    # This runs while the service runs, and starts again from the beginning after an interruption.
     with op.get_context().autocommit_block():
         op.execute(
             "CREATE TABLE IF NOT EXISTS activity_key (openphone_id text NOT NULL, "
@@ -110,7 +112,7 @@ def upgrade() -> None:
         )
         op.execute("ALTER TABLE activity VALIDATE CONSTRAINT ck_activity_month")
     _swap(f"activity_{month:%Y_%m}", high)
-    # Its look at one row is planned once: anew for each row it takes longer than the rest.
+    # The look-up of one row is planned only once; planning it for each row would take longer.
     op.execute("ALTER FUNCTION tell_new_message() SET plan_cache_mode = force_generic_plan")
     for ahead in (1, 2):
         op.execute(
@@ -126,8 +128,8 @@ def _fill_keys() -> None:
 
 
 def _month() -> tuple[sa.Date, str]:
-    """The month that the table of before holds up to its end, and the first id after it."""
-    # Not one that is over in a moment.
+    """Return the month that the existing table covers until its end, and the first id after it."""
+    # Do not choose a month that ends within minutes.
     row = (
         op.get_bind()
         .execute(

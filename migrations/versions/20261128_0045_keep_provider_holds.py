@@ -1,4 +1,4 @@
-"""Keep the pause that the provider asked for, and end one that is too long."""
+"""Store the pause for which the provider has asked, so that a pause that is too long can be ended."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""Keep the addresses from which users have signed in.
+"""Store the addresses from which users have signed in.
 
-From such an address a user can sign in although others have guessed their password from elsewhere.
-Code of the release before neither reads nor writes the table.
+From such an address a user can sign in, even while others guess the password from elsewhere. Code
+of the previous release does not use this table.
 """
 
 from collections.abc import Sequence

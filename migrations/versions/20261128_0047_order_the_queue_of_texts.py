@@ -1,7 +1,8 @@
-"""Order the queue of texts: answers to a person's own message before all others.
+"""Order the queue of messages: automatic replies to a person come before all other messages.
 
-The index is built beside running code: the parent's definition first, which reads no row, then each
-month's index concurrently. Code of before goes on with ``idx_activity_queued``.
+The index is built while the service runs. First the index of the parent table is defined, which
+reads no row. Then the index of each month is built concurrently. Code of the previous release uses
+``idx_activity_queued``, which stays.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ depends_on: str | Sequence[str] | None = None
 INDEX = "idx_activity_queue"
 COLUMNS = "((origin NOT IN ('confirmation', 'help')), send_after, id)"
 WHERE = "status = 'queued' AND send_after IS NOT NULL"
-# Months whose index is not attached yet; a run that was cut off goes on with them.
+# Months whose index is not attached yet; after an interruption, the next run continues here.
 UNINDEXED = f"""
 SELECT i.inhrelid::regclass::text AS month FROM pg_inherits i
 WHERE i.inhparent = 'activity'::regclass AND NOT EXISTS (

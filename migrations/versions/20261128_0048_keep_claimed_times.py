@@ -1,7 +1,7 @@
-"""Keep what the provider's clock said of a decision beside the instant that counts.
+"""Store the provider's time of a consent decision beside the time that counts.
 
-Decisions are ordered by ``occurred_at``, which is bounded by the receipt from now on. The entries
-of before keep what they have; their bound is their own ``created_at``.
+The order of decisions follows ``occurred_at``. From now on this is at most the time of receipt.
+Existing entries keep their value; their limit is their own ``created_at``.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Keep the provider user as whom the texts over a line are sent."""
+"""Store for each line the provider's user as whom its messages are sent."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Keep what an administrator sets at run time: names, test numbers, brand, carrier budgets."""
+"""Store the settings that an administrator changes at run time: names, test numbers, brand, budgets."""
 
 from collections.abc import Sequence
 

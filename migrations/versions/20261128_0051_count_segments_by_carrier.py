@@ -1,8 +1,8 @@
 """Count accepted segments by carrier, beside the messages of each line.
 
-An attempt keeps how many segments it takes and the carrier of its number, both as they were at the
-claim. `count_accepted` also appends to `carrier_tally`. A row of an older release has neither: it
-counts as if each segment held 67 characters, for an unknown carrier.
+An attempt stores its number of segments and the carrier of its phone number, both as of the claim.
+`count_accepted` also appends to `carrier_tally`. A row of an older release has neither. It counts
+with one segment per 67 characters, for an unknown carrier.
 """
 
 from collections.abc import Sequence

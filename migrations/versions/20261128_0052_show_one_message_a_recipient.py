@@ -1,12 +1,13 @@
-"""Show one message for a recipient and step, however many tries it takes.
+"""Show one message per recipient and step, even if it takes several attempts to send it.
 
-``campaign_membership.activity_id`` names the message, so that the next try takes it up. Between two
-tries it is ``queued``. When the recipient's status ends without a text, the message ends with it; a
-trigger does that, for many statements end recipients. A message that was never called is removed:
-nothing about it can come in late.
+``campaign_membership.activity_id`` refers to the message, and the next attempt uses the same
+message. Between two attempts it is ``queued``. If the recipient gets a final status without a sent
+message, a trigger ends the message too, because many statements end recipients. A message without
+any call to the provider is deleted, because no report about it can come later.
 
-``released`` is no status of a message any more. Old rows are converted here; one that code of before
-writes while it still runs is converted by a trigger, which a later revision may drop.
+``released`` is no longer a status of messages. This migration converts the existing rows. A trigger
+converts rows that code of the previous release writes during the rollout. A later migration may
+drop it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ down_revision: str | None = "20261128_0051"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The message's lock is not waited for: who holds it writes a fact, and derives the recipient after.
+# Do not wait for a locked message: the transaction with the lock updates the recipient itself.
 END_MESSAGE = """
 CREATE FUNCTION end_message_of_recipient() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -65,7 +66,7 @@ ON_RELEASED = """
 CREATE TRIGGER convert_released_message BEFORE UPDATE ON activity FOR EACH ROW
 WHEN (NEW.status = 'released') EXECUTE FUNCTION convert_released_message()
 """
-# As before, and nothing about what this revision converts: those texts are long over.
+# As before, but the rows that this migration converts emit no event, because they are old.
 ON_MESSAGE_STATUS = """
 CREATE OR REPLACE TRIGGER tell_message_status AFTER UPDATE ON activity FOR EACH ROW
 WHEN (NEW.kind = 'message' AND OLD.status IS DISTINCT FROM NEW.status
@@ -74,7 +75,7 @@ EXECUTE FUNCTION tell_message_status()
 """
 NOT_CONVERTED = "AND OLD.status <> 'released'"
 
-# Recipients with a try that certainly, or by inference, sent nothing: some thousand at a time.
+# Recipients with an attempt that sent nothing, known or inferred; some thousand at a time.
 NEXT_RECIPIENTS = """
 SELECT array_agg(DISTINCT a.membership_id) AS ids, max(a.id::text) AS last FROM (
     SELECT id, membership_id FROM send_attempt
@@ -82,7 +83,7 @@ SELECT array_agg(DISTINCT a.membership_id) AS ids, max(a.id::text) AS last FROM 
     ORDER BY id LIMIT 5000
 ) a
 """
-# Each of their tries belongs to the message of the best one, in the order of the derived status.
+# All attempts of a recipient get the message of the best attempt, by the order of the status.
 JOIN_TRIES = """
 WITH tries AS (
     SELECT a.id, a.activity_id, a.status,

@@ -1,4 +1,4 @@
-"""Keep what failed messages say about their number, and the provider's stop list."""
+"""Store what failed messages reveal about a phone number, and the provider's list of stopped numbers."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Index contacts by their zone key: whom a change of the legal rules concerns."""
+"""Index contacts by their zone key, to find the contacts that a change of the legal rules concerns."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Keep replies with what a person decided about them, so that the reader can be measured."""
+"""Store replies with the decision of a person about them, so that the reply reader can be measured."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
-"""Name the functions and triggers that write events after the event that they emit.
+"""Rename the functions and triggers that write events after the event that they emit.
 
-Only names change, so code of the release before runs on.
+Only names change, so code of the previous release keeps working.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ FUNCTIONS = (
     ("tell_new_message", "emit_new_message_event"),
     ("tell_opt_outs", "emit_opt_out_events"),
 )
-"""Each with its new name."""
+"""The old and the new name of each function."""
 
 TRIGGERS = (
     ("alert", "tell_alert", "emit_alert_event"),
@@ -38,9 +38,9 @@ TRIGGERS = (
     ("contact_flag", "tell_opt_outs_on_delete", "emit_opt_in_events"),
     ("contact_flag", "tell_opt_outs_on_insert", "emit_opt_out_events"),
 )
-"""The table of each, its name and its new name."""
+"""The table, the old name and the new name of each trigger."""
 
-# PostgreSQL 14 leaves the triggers of partitions as they were.
+# PostgreSQL 14 does not rename the triggers of partitions together with the parent's.
 RENAME_ON_PARTITIONS = """
     DO $$
     DECLARE part regclass;

@@ -1,4 +1,4 @@
-"""Check the last columns that hold a word of a closed set."""
+"""Add CHECK constraints to the last columns that contain a word of a closed set."""
 
 from collections.abc import Sequence
 
@@ -38,8 +38,8 @@ WORDS = {
 
 
 def upgrade() -> None:
-    # NOT VALID checks new rows at once and takes its lock for a moment only. VALIDATE reads the old
-    # rows beside writers. An interrupted run is repeated from the start.
+    # NOT VALID checks only new rows, so its lock is short. VALIDATE reads the existing rows and does
+    # not block writers. An interrupted run starts again from the beginning.
     with op.get_context().autocommit_block():
         for (table, column), words in WORDS.items():
             listed = ", ".join(f"'{word}'" for word in words.split())
