@@ -1,1 +1,1 @@
-"""Figures, as ratios against a floor that is measured in the same run."""
+"""Benchmarks. Most compare a measurement with a floor: the least possible work, in the same run."""

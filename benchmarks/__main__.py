@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after the other; each also runs alone, by its own name."""
+"""`make bench`: run all benchmarks one after the other; each can also be run alone by its name."""
 
 import time
 

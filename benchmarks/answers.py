@@ -1,8 +1,8 @@
-"""What a user waits for: figures, explanations, previews and forecasts of large campaigns.
+"""Measure how long a user waits for stats, explanations, previews and forecasts of large campaigns.
 
-Each is asked over HTTP of a web process of its own, against the answer for a campaign of 1,000 and
-against the floor: the same process showing one campaign, the cheapest answer of the kind. How long
-PostgreSQL works for the figures is what `EXPLAIN ANALYZE` says of each of their statements.
+Each request goes over HTTP to a separate web process. It is compared with the same request for a
+campaign of 1,000 recipients, and with the floor: the request that shows one campaign, which is the
+cheapest of its kind. The time in PostgreSQL is what `EXPLAIN ANALYZE` reports for each statement.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ ADMIN_KEY = "crm_benchmark-admin-key-of-enough-characters"
 
 
 def main(large: int = LARGE) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with stage() as on:
         subject = asyncio.run(fill(on.database_url, large=large, listed=LIST))
         port = free_port()
@@ -57,7 +57,7 @@ def main(large: int = LARGE) -> None:
             _report_calls(client, subject)
 
 
-# What PostgreSQL does for the figures
+# The work of PostgreSQL for the stats
 
 
 async def _report_database(on: Stage, subject: Subject) -> None:
@@ -104,7 +104,7 @@ def _recorded(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
 
 
 async def _explained(engine: AsyncEngine, statements: list[tuple[str, Any]]) -> tuple[float, float]:
-    """Return the milliseconds in which PostgreSQL plans these, and executes them."""
+    """Return the milliseconds that PostgreSQL takes to plan and to execute all the statements."""
     planning = execution = 0.0
     async with engine.connect() as connection:
         for statement, parameters in statements:
@@ -118,12 +118,12 @@ async def _explained(engine: AsyncEngine, statements: list[tuple[str, Any]]) -> 
     return planning, execution
 
 
-# What the user waits for
+# The requests that a user waits for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One kind of call."""
+    """A kind of request to measure."""
 
     label: str
     ask: Callable[[int], httpx.Response]
@@ -190,7 +190,7 @@ def _get(
 
 
 def _draft(client: httpx.Client, subject: Subject, *, previously_contacted: str) -> str:
-    """Write a campaign to the list, and return its path."""
+    """Create a draft of a campaign to the list, and return its path in the API."""
     body = {
         "name": f"Preview {previously_contacted}",
         "line_id": str(subject.line_id),
@@ -207,9 +207,9 @@ def _draft(client: httpx.Client, subject: Subject, *, previously_contacted: str)
 
 
 def _ask(question: Question) -> tuple[float, float]:
-    """Ask so often, one after the other; milliseconds of the first, and the middle of the others.
+    """Send a request repeatedly; return the milliseconds of the first, and the others' median.
 
-    The first also loads what the process had no need of before.
+    The first request is slower, because it also loads what the process has not used before.
     """
     taken = []
     for call in range(question.calls + 1):

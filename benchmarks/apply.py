@@ -1,8 +1,8 @@
-"""Apply: what one worker makes of stored events a second, by what they tell.
+"""Measure how many stored webhook events one worker applies per second, by the kind of event.
 
-Each kind gets a database of its own: people of whom every one was texted by a campaign, and a
-backlog of events of these people, the longest waiting first, as the receiver stores them. A
-worker's own job then applies them to the end; its process and PostgreSQL share the machine.
+Each kind has its own database: people who all got a message of a campaign, and a backlog of events
+about them, in the order in which the receiver stores them. The worker's job applies all of them.
+The worker and PostgreSQL share the machine.
 """
 
 import asyncio
@@ -42,14 +42,14 @@ REPLIES = (
     "Not sure yet, can you send me more about what it costs?",
     "Thanks!",
 )
-"""What most people answer; one in a hundred opts out."""
+"""Replies of most people; one person in a hundred opts out."""
 OPT_OUT = "Please take me off your list"
 SEED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Where events come from: the campaign whose texts were sent, and now."""
+    """The campaign whose messages the events are about, and the current time."""
 
     campaign: str
     now: datetime
@@ -59,7 +59,7 @@ Event = dict[str, Any]
 
 
 def main(people: int = PEOPLE) -> None:
-    """Measure each kind of event, and print events a second."""
+    """Measure each kind of event, and print the events per second."""
     print(f"apply, one worker, {people:,} people that a campaign has texted:")
     rates = {}
     with stage() as on:
@@ -98,12 +98,12 @@ def _measure(on: Stage, name: str, people: int) -> float:
 
 
 def plain(url: str) -> str:
-    """Return a database's address as asyncpg takes it."""
+    """Return a database URL in the form that asyncpg accepts."""
     return url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 async def fill(url: str, people: int) -> Scene:
-    """Let a campaign have texted so many people half an hour ago."""
+    """Store a campaign that sent a message to each of ``people`` contacts half an hour ago."""
     line_id = await population.add_line(url)
     await population.add_contacts(url, first=0, count=people + WARM_UP)
     past = Past(line_id=line_id, ago=timedelta(minutes=30), spread=timedelta(minutes=20))
@@ -146,7 +146,7 @@ async def _count(url: str) -> dict[str, int]:
         return {row.status: row.events for row in found}
 
 
-# What the provider tells
+# The provider's events
 
 
 def _event(kind: str, name: str, at: datetime, resource: Event, context: Event) -> Event:
@@ -170,7 +170,7 @@ def _event(kind: str, name: str, at: datetime, resource: Event, context: Event) 
 
 
 def texts(scene: Scene, people: int) -> Iterator[Event]:
-    """One answer of every person."""
+    """Yield one reply of each person."""
     chooser = random.Random(SEED)  # noqa: S311 - the same texts in every run
     for position in range(people):
         words = OPT_OUT if position % 100 == 99 else chooser.choice(REPLIES)  # noqa: PLR2004
@@ -190,7 +190,7 @@ def texts(scene: Scene, people: int) -> Iterator[Event]:
 
 
 def reports(scene: Scene, people: int) -> Iterator[Event]:
-    """One report of each of the campaign's texts."""
+    """Yield one delivery report for each message of the campaign."""
     for position in range(people):
         phone = population.phone(position)
         resource = {
@@ -206,7 +206,7 @@ def reports(scene: Scene, people: int) -> Iterator[Event]:
 
 
 def calls(scene: Scene, people: int) -> Iterator[Event]:
-    """Three events of each of some calls."""
+    """Yield three events for each of some calls."""
     for position in range(people // 3):
         begun = scene.now - timedelta(minutes=5)
         resource = {
@@ -234,7 +234,7 @@ def calls(scene: Scene, people: int) -> Iterator[Event]:
 
 
 def everything(scene: Scene, people: int) -> Iterator[Event]:
-    """Reports, answers and calls as they come together: six, three and one of ten."""
+    """Yield delivery reports, replies and call events in a mix of six, three and one of ten."""
     of_each = (reports(scene, people), texts(scene, people), calls(scene, people))
     chooser = random.Random(SEED)  # noqa: S311 - the same order in every run
     for choice in chooser.choices(range(3), weights=(6, 3, 1), k=people):
@@ -256,7 +256,7 @@ KINDS: dict[str, Callable[[Scene, int], Iterator[Event]]] = {
 
 
 async def run_worker() -> None:
-    """Apply a few events to get warm, then all that wait."""
+    """Apply a few events as a warm-up, then all others."""
     async with AsyncExitStack() as stack:
         deps, engine = await open_deps(Settings.from_env(os.environ), stack)
         counter = StatementCounter(engine)
@@ -270,7 +270,7 @@ async def run_worker() -> None:
                 nudges.is_asked = False
                 await process_webhook_backlog({"deps": deps})
 
-        # The others are not due yet.
+        # The other events wait: they are not due yet.
         held = "UPDATE webhook_event SET next_attempt_at = next_attempt_at {} interval '1 day'"
         later = " WHERE id IN (SELECT id FROM webhook_event ORDER BY received_at OFFSET :count)"
         async with engine.begin() as connection:

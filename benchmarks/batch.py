@@ -1,8 +1,8 @@
-"""A batch of 500 upserts over HTTP: its time and its statements.
+"""Measure a batch of 500 upserts over HTTP: its duration and its SQL statements.
 
-The floor is one bare INSERT … ON CONFLICT DO UPDATE of the same 500 rows, already parsed, by the
-driver itself. Rounds alternate between the two, each with numbers of its own; medians count. What
-500 single requests take is told besides.
+The floor is one INSERT … ON CONFLICT DO UPDATE of the same 500 rows, already parsed, sent by the
+driver. Rounds of both alternate, each with phone numbers of its own, and the medians are compared.
+For comparison, the benchmark also measures 500 single requests.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _FLOOR = """
 
 
 def main(people: int = PEOPLE) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with stage(sandboxes=0) as on:
         asyncio.run(population.add_contacts(on.database_url, first=0, count=people))
         say(f"{people:,} contacts are there")
@@ -101,7 +101,7 @@ def _rows(first: int, *, name: str) -> str:
 
 
 async def _count(on: Stage, people: int) -> str:
-    """Apply a batch of new and one of known numbers in this process, and count."""
+    """Run a batch of new and one of existing numbers in this process; count their statements."""
     app = create_app(Settings.load(_environment(on)))
     found = []
     async with app.router.lifespan_context(app):
@@ -140,7 +140,7 @@ async def _report(database_url: str, port: int, people: int) -> None:
             for turn in range(ROUNDS + 1):
                 for which, act in (("batch", batch), ("floor", floor)):
                     taken[which].append(await _timed(act, next(firsts), f"{kind}{turn}"))
-            # The first loads what the process had no need of before.
+            # The first batch is slower, because it also loads what the process has not used before.
             whole, bare = (statistics.median(taken[which][1:]) for which in ("batch", "floor"))
             print(
                 f"batch of {ITEMS} upserts, {kind} numbers:"

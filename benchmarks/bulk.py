@@ -1,4 +1,4 @@
-"""Loads millions of rows in minutes: without indexes and keys, which come after."""
+"""Load millions of rows in minutes: drop indexes and keys before, and create them again after."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,9 +10,9 @@ from crm_api.platform.database import open_engine
 
 _INDEX_MEMORY = "512MB"
 _LOAD_WAL = "8GB"
-"""No checkpoint gets into the way of the load; what is measured has the server's own setting."""
+"""Setting during the load, so that no checkpoint slows it; measurements use the default setting."""
 
-# Keys that other tables refer to stay.
+# Keys to which foreign keys of other tables refer are not dropped.
 _INDEXES = text("""
     SELECT coalesce(c.conname, i.relname) AS name, t.relname AS "table",
            c.oid IS NOT NULL AS is_key,
@@ -26,7 +26,7 @@ _INDEXES = text("""
     ORDER BY x.indisprimary DESC, i.relname
 """)
 
-# Of foreign keys, in the tables that refer; and what would tell of every row at the commit.
+# Triggers that check foreign keys row by row, and deferred triggers that run per row at the commit.
 _CHECKS = text("""
     SELECT g.tgname AS name, t.relname AS "table"
     FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
@@ -37,10 +37,10 @@ _CHECKS = text("""
 
 @asynccontextmanager
 async def bare_tables(database_url: str, tables: Sequence[str]) -> AsyncIterator[AsyncConnection]:
-    """Give a transaction in which these tables have no indexes, and no row is checked singly.
+    """Yield a transaction in which the tables lack indexes, foreign keys and row triggers.
 
-    All is back when it commits, at the end of the block. Triggers that count still count. The
-    planner knows nothing of the new rows meanwhile, so it joins them by hash and never row by row.
+    The end of the block creates them again and commits. Triggers that count rows stay. The planner
+    has no statistics of the new rows, so nested loop joins are off and it uses hash joins.
     """
     async with open_engine(database_url) as engine:
         await _set_wal(engine, f"ALTER SYSTEM SET max_wal_size = '{_LOAD_WAL}'")

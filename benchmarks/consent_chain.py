@@ -1,8 +1,7 @@
-"""How fast the consent history is linked and verified, and in how much memory.
+"""Measure how fast the consent history is linked and verified, and how much memory that takes.
 
-The floor of the verification is what none can do without: every link, entry and wording read from
-the database in the same pages, and nothing computed. ``python -m benchmarks.consent_chain 1000000``
-measures with more entries.
+The floor of the verification is to read the same links, entries and wordings in the same pages
+without computing anything. ``python -m benchmarks.consent_chain 1000000`` uses more entries.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ FILL = (
 
 
 def main(entries: int = ENTRIES) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     asyncio.run(_measure(entries))
 

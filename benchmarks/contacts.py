@@ -1,11 +1,11 @@
-"""Contacts at a million: pages at any depth, searches, a long timeline, and the export.
+"""Measure a million contacts: pages at any depth, searches, a long timeline, and the export.
 
-Everything goes through a real `serve` over HTTP, one client, one request after the other. The floor
-is a bare FastAPI route in a process of its own that answers the same 50 people by the same index,
-without a key, a model or a check. Growth compares with a store of 10,000 people.
+One client sends all requests over HTTP to a real `serve`, one after the other. The floor is a bare
+FastAPI route in its own process. It returns the same 50 contacts by the same index, without an API
+key, a model or a check. The growth is the ratio to a database with 10,000 contacts.
 
-`python -m benchmarks.contacts [FOLDER [PEOPLE]]` uses a folder of `benchmarks.million`, or fills
-its own.
+`python -m benchmarks.contacts [FOLDER [PEOPLE]]` uses a folder that `benchmarks.million` has
+filled, or fills a folder of its own.
 """
 
 import asyncio
@@ -64,13 +64,13 @@ MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of some requests."""
+    """The durations of some requests in milliseconds."""
 
     ms: Sequence[float]
 
     @property
     def p95(self) -> float:
-        """Return what 95 of 100 do not exceed."""
+        """Return the 95th percentile."""
         return sorted(self.ms)[int(len(self.ms) * 0.95)]
 
     @property
@@ -80,7 +80,7 @@ class Times:
 
 
 class Client:
-    """One caller with a key."""
+    """An HTTP client with an API key."""
 
     def __init__(self, port: int) -> None:
         self._http = httpx.Client(
@@ -90,7 +90,7 @@ class Client:
         )
 
     def time(self, requests: Sequence[tuple[str, dict[str, Any]]], *, rounds: int = 1) -> Times:
-        """Ask one after the other; the first time of each does not count."""
+        """Send the requests one after the other; the first response of each is not counted."""
         taken: list[float] = []
         for number in range(rounds + 1):
             for path, query in requests:
@@ -103,7 +103,12 @@ class Client:
         return Times(taken)
 
     def export(self, look: Callable[[], float]) -> tuple[int, float, float, float]:
-        """Take the whole list as CSV; lines, seconds, megabytes at the start and at most."""
+        """Export all contacts as CSV.
+
+        Returns:
+            The number of lines, the seconds, and the megabytes that ``look`` returns before and at
+            most.
+        """
         begun, lines, first = time.perf_counter(), 0, look()
         most = first
         with self._http.stream("GET", "/v1/contacts", headers={"Accept": "text/csv"}) as answer:
@@ -114,7 +119,7 @@ class Client:
 
 
 def main(folder: Path | None = None, people: int = PEOPLE) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with (
         million(None, people=FEW) as small_url,
         serving(small_url) as (small, _, _),
@@ -148,7 +153,7 @@ def main(folder: Path | None = None, people: int = PEOPLE) -> None:
 
 
 def _by_turns(*callers: tuple[Client, Sequence[tuple[str, dict[str, Any]]]]) -> list[Times]:
-    """Time several callers in turn, so that all meet the same moments of the machine."""
+    """Send the requests of several clients in turn, so that they meet the same machine load."""
     taken: list[list[float]] = [[] for _ in callers]
     for _ in range(4):
         for ms, (client, requests) in zip(taken, callers, strict=True):
@@ -157,11 +162,11 @@ def _by_turns(*callers: tuple[Client, Sequence[tuple[str, dict[str, Any]]]]) -> 
 
 
 async def _copy(database_url: str) -> float:
-    """Write the bare table by one COPY in the same order; the seconds."""
+    """Read the table by one COPY in the same order; return the seconds."""
     connection = await _connect(database_url)
 
     async def drop(_: bytes) -> None:
-        """Take it, and that is all."""
+        """Discard a piece of the output."""
 
     begun = time.perf_counter()
     await connection.copy_from_query(COPY_FLOOR_SQL, output=drop, format="csv")
@@ -187,7 +192,7 @@ def _tell(label: str, times: Times, floor: Times, *, at_most: float | None = Non
 
 @contextmanager
 def serving(database_url: str) -> Iterator[tuple[Client, Client, psutil.Process]]:
-    """Run the application and the floor; a client of each, and the application's process."""
+    """Run the API and the floor; yield a client of each, and the process of the API."""
     with ExitStack() as stack:
         folder = tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
         redis = servers(Path(stack.enter_context(folder)), postgres=False)
@@ -222,7 +227,7 @@ def _serving(database_url: str, redis_url: str) -> Iterator[tuple[Client, Client
 
 
 async def pages_of(database_url: str) -> list[tuple[str, dict[str, Any]]]:
-    """Give pages that begin anywhere, in three orders."""
+    """Return requests for pages that begin at random places, in three sort orders."""
     async with open_engine(database_url) as engine, engine.connect() as connection:
         places = (await connection.execute(PLACES)).all()
     pages: list[tuple[str, dict[str, Any]]] = []
@@ -235,7 +240,7 @@ async def pages_of(database_url: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def floor(port: int, database_url: str) -> None:
-    """Serve the bare route."""
+    """Run the bare route until SIGTERM."""
     app = FastAPI()
     state: dict[str, Any] = {}
 

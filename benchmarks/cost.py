@@ -1,8 +1,9 @@
-"""What a message costs in a large database, against a small one: CPU and statements.
+"""Compare the cost of a message (CPU and statements) in a large database with that in a small one.
 
-Small: 5,000 recipients in empty tables. Large: 500,000 recipients who had ten texts each before,
-which makes 5,000,000 finished memberships; and the same once more on a line that has sent 500,000
-texts today. Of a large campaign one run of the worker's job is drained, half a minute.
+The small database has 5,000 recipients and no other rows. The large one has 500,000 people who each
+got ten messages before, so 5,000,000 finished recipients. It is measured twice, the second time on
+a line that has sent 500,000 messages today. A large campaign is measured for one run of the
+worker's job, which is half a minute.
 """
 
 import asyncio
@@ -21,11 +22,11 @@ PAST_CAMPAIGNS = 10
 ROUNDS = 5
 TARGET = 1.15
 TODAY = timedelta(hours=5)
-"""The texts of today lie within so many hours; the line's day is older than that."""
+"""Messages of today were sent within this time, which is less than the age of the line's day."""
 
 
 def main(large: int = LARGE) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with stage() as on:
         small = [_small(on) for _ in range(ROUNDS)]
         url = on.database_url
@@ -46,7 +47,7 @@ def _small(on: Stage) -> Figures:
 
 
 def _load(url: str, line_ids: Sequence[UUID], *, people: int) -> list[UUID]:
-    """Fill the tables; a campaign that waits on each line, the second one's had a busy day."""
+    """Fill the tables; return two waiting campaigns, the second on a line with a busy day."""
     asyncio.run(population.add_contacts(url, first=0, count=people))
     say(f"{people:,} contacts are there")
     first, second = line_ids

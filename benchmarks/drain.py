@@ -1,9 +1,9 @@
-"""The drain: a campaign through claim, gate, call and record, against the bare client.
+"""Measure how fast a campaign is sent (claim, gate, call, record), compared with a bare client.
 
-Floor: the same client posting the same bodies to the same sandbox with the same concurrency, no
-database. Subject: the worker's own job with the limiter lifted. They run in turn, so that a slow
-minute of the machine meets both. Two workers have a sandbox each, since the provider is not what
-is measured, and are compared with two bare clients too: more than those do, no two workers can.
+The floor is the worker's HTTP client that posts the same bodies to the same sandbox with the same
+concurrency, without a database. The subject is the worker's job without a rate limit. They run in
+turn, so that both meet the same load of the machine. Two workers have a sandbox each, because the
+provider is not measured. They are also compared with two bare clients, which is their upper limit.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from benchmarks.stage import Figures, Stage, say, stage
 
 COUNT = 50_000
 WARM_UP = 2_000
-"""Texts that each worker sends first: two claims, so that both get one."""
+"""Messages that are sent before the measurement: two claims, so that each worker gets one."""
 TARGET_RATIO = 0.8
 TARGET_PER_SECOND = 1_000
 TARGET_TWO = 1.5
 FREE_CORE = 0.5
-"""A core counts as free while so much of one has nothing to do."""
+"""If at least this share of a CPU core is idle, a core counts as free."""
 
 
 def main(count: int = COUNT) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with stage(sandboxes=2) as on:
         floors = [floor(on, count, clients=1)]
         one = drain(on, count, workers=1)
@@ -39,7 +39,7 @@ def main(count: int = COUNT) -> None:
 
 
 def floor(on: Stage, count: int, *, clients: int) -> Figures:
-    """Let bare clients post so many texts together."""
+    """Let bare clients post ``count`` messages together, and return the measurements."""
     share = count // clients
     with on.senders("floor", str(share), count=clients) as children:
         found = on.measure(children, messages=share * clients)
@@ -48,7 +48,7 @@ def floor(on: Stage, count: int, *, clients: int) -> Figures:
 
 
 def drain(on: Stage, count: int, *, workers: int) -> Figures:
-    """Let workers drain a campaign in empty tables."""
+    """Let workers send a campaign of ``count`` messages in empty tables; return the figures."""
     url = on.database_url
     warm_up = WARM_UP * workers
     asyncio.run(population.start_campaign(url, warm_up, first=count))
@@ -95,7 +95,7 @@ def _report(floors: Sequence[Figures], two_floors: Figures, one: Figures, two: F
 
 
 def show_statements(figures: Figures) -> None:
-    """Print how many statements of which kind a thousand messages took."""
+    """Print how many SQL statements of each kind ran for 1,000 messages."""
     print(f"statements for 1,000 messages: {figures.per_thousand():.1f}, of them")
     for name, _ in figures.statements.most_common():
         print(f"    {name:<32}{figures.per_thousand(name):7.2f}")

@@ -1,7 +1,7 @@
-"""A worker's memory and cost over 500,000 texts, told for every tenth of them.
+"""Measure a worker's memory and cost while it sends 500,000 messages, for each tenth of them.
 
-The limiter is lifted, and the worker drains one campaign to its end in empty tables. It is no part
-of `make bench`, which takes long enough without it.
+The worker sends one campaign to its end in empty tables, without a rate limit. It takes long, so it
+is not part of `make bench`.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ TARGET = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A look at the processes: texts accepted so far, CPU seconds, and the worker's memory."""
+    """One sample: messages accepted so far, CPU seconds of the processes, the worker's memory."""
 
     sent: int
     worker_cpu: float
@@ -36,7 +36,7 @@ class Look:
 
 
 def main(count: int = COUNT) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with stage() as on:
         url = on.database_url
         line_id = asyncio.run(population.add_line(url))
@@ -56,12 +56,12 @@ def main(count: int = COUNT) -> None:
 
 @contextmanager
 def _looks(on: Stage, worker: Child) -> Iterator[list[Look]]:
-    """Look every other second, from a thread, for the length of a block."""
+    """Take a sample every two seconds, from a thread, until the block ends."""
     looks: list[Look] = []
     is_over = threading.Event()
 
     def look() -> None:
-        # It ends by itself when the worker has.
+        # The thread ends when the worker has ended.
         with suppress(psutil.Error):
             while not is_over.is_set():
                 looks.append(_look(on, worker))
@@ -87,7 +87,7 @@ def _look(on: Stage, worker: Child) -> Look:
 
 
 def _sections(looks: Sequence[Look], count: int) -> list[tuple[Look, Look]]:
-    """Cut the run into tenths: the looks nearest to where each begins and ends."""
+    """Divide the run into tenths; return the samples nearest to the begin and end of each."""
     first = looks[0].sent
     marks = [first + count * section // SECTIONS for section in range(SECTIONS + 1)]
     cuts = [

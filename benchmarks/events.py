@@ -1,8 +1,8 @@
-"""Live events: one event to a thousand listeners, and what a thousand cost while nothing happens.
+"""Measure live events: one event to a thousand listeners, and the cost of idle listeners.
 
-One web process, its PostgreSQL with fsync on, and listeners that are bare sockets in this process.
-A commit is timed to the moment at which each listener has the event. Nothing waits for anything:
-the wait until the process looks at the log again is part of the figure.
+One web process, PostgreSQL with fsync on, and listeners that are bare sockets in this process. The
+time is from the commit until each listener has the event. It includes the wait until the web
+process reads the event log again.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from crm_api.platform.migration_runner import upgrade
 LISTENERS = 1_000
 EVENTS = 40
 PAUSES = (0.31, 0.47, 0.73)
-"""Seconds between events: no multiple of the time between two looks at the log."""
+"""Seconds between events; they are not multiples of the period in which the log is read."""
 AT_ONCE = 50
-"""Connections opened together, as browsers come back after a restart."""
+"""Number of connections that are opened at the same time, as browsers do after a restart."""
 IDLE_SECONDS = 10.0
 KEY = "a benchmark's admin key of 32 characters"
 SECRET_KEY = "a benchmark's secret key of 32 characters"  # noqa: S105 - made up
@@ -37,7 +37,7 @@ MEGABYTE = 1024 * 1024
 
 
 class Listener:
-    """One connection; notes when each event has come."""
+    """One connection to the event stream; it records when each event arrives."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -46,7 +46,7 @@ class Listener:
 
     @classmethod
     async def open(cls, port: int) -> "Listener":
-        """Connect, and wait until the stream is live."""
+        """Connect, and wait until the stream delivers events."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
             b"GET /v1/events HTTP/1.1\r\nHost: bench\r\n"
@@ -56,19 +56,19 @@ class Listener:
         return cls(reader, writer)
 
     async def listen(self) -> None:
-        """Note when events come, until the connection ends."""
+        """Record the arrival of events until the connection ends."""
         while line := await self._reader.readline():
             if line.startswith(b"event: "):
                 self.came.append(time.perf_counter())
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._writer.close()
         await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
 
 
 def main(count: int = LISTENERS) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     port = free_port()
     with (
         tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
@@ -83,7 +83,7 @@ def main(count: int = LISTENERS) -> None:
             "CRM_DATA_DIR": folder,
             "CRM_SECRET_KEY": SECRET_KEY,
             "CRM_BOOTSTRAP_API_KEY": KEY,
-            "CRM_RATE_LIMIT_PER_SECOND": "0",  # all have one key here
+            "CRM_RATE_LIMIT_PER_SECOND": "0",  # all listeners use the same API key
             "CRM_EVENT_STREAMS_PER_CALLER": "100000",
             "CRM_PORT": str(port),
         }
@@ -129,14 +129,14 @@ async def _open(port: int, count: int) -> list[Listener]:
 
 
 async def _idle(web: psutil.Process) -> float:
-    """Return the share of a core that the process takes while nothing happens."""
+    """Return the share of a CPU core that the web process uses while there are no events."""
     cpu = sum(web.cpu_times()[:2])
     await asyncio.sleep(IDLE_SECONDS)
     return (sum(web.cpu_times()[:2]) - cpu) / IDLE_SECONDS
 
 
 async def _fan_out(database: asyncpg.Connection, listeners: list[Listener]) -> list[float]:
-    """Return for each event and listener how many milliseconds after the commit it came."""
+    """Return the milliseconds from the commit to the arrival, for each event and listener."""
     delays = []
     for position in range(EVENTS):
         await database.execute(INSERT)

@@ -1,7 +1,7 @@
-"""Finished campaigns with all that their texts left behind.
+"""Create finished campaigns with all rows that their messages have left.
 
-Every person gets one text of each, as a list that is texted again and again would, so that
-whatever looks a number up finds its whole past.
+Each person gets one message of each campaign. So a look-up of a phone number finds its whole
+history, as in a company that sends to the same list again and again.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ TABLES = ("campaign_membership", "send_attempt", "activity", "conversation")
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """A campaign whose last text was delivered ``ago``; its texts are spread over ``spread``."""
+    """A finished campaign; its last delivery was ``ago``, the others within ``spread`` before."""
 
     line_id: UUID
     ago: timedelta
@@ -66,7 +66,7 @@ _ACTIVITIES = text("""
 
 
 async def load(database_url: str, campaigns: Sequence[Past], *, people: int) -> list[UUID]:
-    """Add completed campaigns to the first so many contacts; their ids."""
+    """Add completed campaigns to the first ``people`` contacts; return the ids of the campaigns."""
     async with bare_tables(database_url, TABLES) as connection:
         for line_id in {past.line_id for past in campaigns}:
             await connection.execute(_CONVERSATIONS, {"line_id": line_id, "count": people})

@@ -1,7 +1,7 @@
-"""The floor of an import: what its parts cost when nothing stands between them.
+"""Measure the floor of an import: each of its parts alone, as fast as possible.
 
-The parsed rows are copied into a staging table, one statement brings them into the contacts, and
-``phonenumbers`` reads the same numbers one after another.
+The parsed rows are copied into a staging table, one statement inserts or updates the contacts, and
+``phonenumbers`` parses the same phone numbers one after the other.
 """
 
 import csv
@@ -34,7 +34,7 @@ _UPSERT = f"""
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """Seconds of each part."""
+    """The seconds of each part."""
 
     numbers: float
     copy: float
@@ -42,12 +42,12 @@ class Floor:
 
     @property
     def total(self) -> float:
-        """Seconds of all parts, one after another."""
+        """Return the seconds of all parts, one after the other."""
         return self.numbers + self.copy + self.upsert
 
 
 async def measure(url: str, path: Path) -> Floor:
-    """Run the parts on a store of its own."""
+    """Run all parts on a database of its own, and return their seconds."""
     parsed = path.with_suffix(".parsed")
     _write_parsed(path, parsed)
     numbers = _time_numbers(path)
@@ -69,7 +69,7 @@ async def measure(url: str, path: Path) -> Floor:
 
 
 def _write_parsed(path: Path, target: Path) -> None:
-    """Write the people of a file as the reader makes them, one a line; this is not timed."""
+    """Write the parsed contacts of a file, one per line; this is not measured."""
     source = ImportSource(path, examine_file(path).mapping)
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

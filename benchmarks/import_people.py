@@ -1,4 +1,4 @@
-"""A store with people, and a file of twice as many: half of its rows are new, half are known."""
+"""Create contacts, and a file with twice as many rows: half of them are new, half exist already."""
 
 import csv
 import random
@@ -24,7 +24,7 @@ _WRITINGS = ("({0}) {1}-{2}", "{0}-{1}-{2}", "+1{0}{1}{2}", "{0}{1}{2}", "{0}.{1
 _ODD_WRITINGS = ("{0} {1} {2} x204", "tel: {0}-{1}-{2}", "{0}{1}{2}.0", "1 ({0}) {1} {2}")
 _CALENDAR_YEARS = 120
 
-# Known people lack what the file says, but for one in ten, who has it all.
+# Stored contacts lack the values in the file, except one contact in ten, which has all of them.
 _KNOWN = text("""
     INSERT INTO contact (id, phone, first_name, last_name, email, street, city, state, postal_code,
         attributes, zone_key, source, created_at, updated_at)
@@ -42,18 +42,18 @@ _KNOWN = text("""
 
 
 def number(position: int) -> tuple[str, str, str]:
-    """Return the parts of the position-th number; all are of the 555 exchange."""
+    """Return the parts of the phone number with this position; all have the exchange 555."""
     return _AREA_CODES[position // 10_000], "555", f"{position % 10_000:04d}"
 
 
 async def fill(url: str, people: int) -> None:
-    """Store so many people."""
+    """Store ``people`` contacts."""
     async with bare_tables(url, ["contact"]) as connection:
         await connection.execute(_KNOWN, {"codes": _AREA_CODES, "count": people})
 
 
 def write(path: Path, rows: int) -> None:
-    """Write a file: half of the rows are people who are stored; one in fifty cannot be taken."""
+    """Write a file with ``rows`` rows: half are stored contacts, one row in fifty is invalid."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)

@@ -1,6 +1,6 @@
-"""The proof of an import: dry run, commit, undo and commit, struck by ``kill -9`` on the way.
+"""Prove that an import survives ``kill -9``: dry run, commit, undo and commit again, with kills.
 
-The store is compared with that of an undisturbed run, contact by contact.
+At the end the database must contain the same contacts as after a run without kills.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from crm_api.domain.imports.contacts.models import ContactImport
 from crm_api.platform.database import open_engine
 
 STRIKES = 3
-"""How often each step is struck."""
+"""How many workers are killed in each step."""
 LOOK_SECONDS = 0.05
 
-# Ids and times differ from run to run; all else does not.
+# Ids and times differ from run to run, so they are left out; everything else must be equal.
 _DIGEST = text("""
     SELECT count(*) AS contacts, sum(hashtextextended(concat_ws('|', phone, first_name, last_name,
         email, company, street, city, state, postal_code, country, timezone, zone_key, tags,
@@ -35,7 +35,7 @@ _LEASE_OVER = "UPDATE contact_import SET lease_until = NULL"
 
 
 def main(rows: int = ROWS) -> None:
-    """Run both, compare, and say how it came out."""
+    """Run the import with and without kills, compare the contacts, and print the result."""
     draw = random.Random(int(os.environ.get("PROOF_SEED", "1")))  # noqa: S311 - repeatable, no secret
     with stage() as on:
         path = on.folder / "people.csv"
@@ -77,7 +77,7 @@ def _strike(office: Office, path: Path, before: str, draw: random.Random) -> str
 
 
 def _run(office: Office, import_id: UUID, *, undo: bool, strikes: int, draw: random.Random) -> None:
-    """Let workers work on it to the end, and kill so many of them on the way."""
+    """Run workers until the step has ended, and kill ``strikes`` of them at random times."""
     row = asyncio.run(office.get(import_id))
     places = sorted(draw.uniform(0.05, 0.95) for _ in range(strikes))
     for place in [*places, None]:
@@ -101,7 +101,7 @@ def _run(office: Office, import_id: UUID, *, undo: bool, strikes: int, draw: ran
 
 
 async def _wait(office: Office, import_id: UUID, place: float, *, undo: bool) -> None:
-    """Wait until so much of it is done, and then for a moment more."""
+    """Wait until the given share of the step is done, and then for a short random time."""
     while True:
         row = await office.get(import_id)
         if _share(row, undo=undo) >= place:

@@ -1,9 +1,9 @@
-"""Import: 1,000,000 mixed rows, half of them new, against a floor in the same run.
+"""Measure the import of 1,000,000 rows, half of them new, against a floor in the same run.
 
-The floor and the import each get a copy of the same store. The import is a worker's own job in a
-process of its own: dry run, commit, undo. ``python -m benchmarks.importing proof`` lets the same
-steps be struck by ``kill -9`` instead, and compares the store with that of an undisturbed run;
-both take a number of rows.
+The floor and the import each get a copy of the same database. The import is the worker's job in its
+own process: dry run, commit, undo. ``python -m benchmarks.importing proof`` runs the same steps
+with ``kill -9`` instead, and compares the contacts with those of a run without kills. Both accept
+the number of rows as an argument.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ PEAK_SECONDS = 0.1
 
 
 class Office:
-    """Accepts, commits and undoes imports as the routes do, in a database of its own."""
+    """Creates, commits and undoes imports as the API does, in a database of its own."""
 
     def __init__(self, on: Stage, name: str) -> None:
         self.url = (
@@ -60,7 +60,7 @@ class Office:
         }
 
     async def accept(self, path: Path, *, dry_run: bool) -> UUID:
-        """Take a copy of the file for an import."""
+        """Create an import with a copy of the file; return its id."""
         import_id = new_id()
         _put(path, contact_imports.upload_path(self.folder, import_id))
         async with AsyncExitStack() as stack:
@@ -78,25 +78,25 @@ class Office:
         return import_id
 
     async def commit(self, dry_run_id: UUID) -> UUID:
-        """Ask for the dry run's import."""
+        """Commit a dry run; return the id of the import."""
         async with AsyncExitStack() as stack:
             uow = await self._uow(stack)
             return (await commit.commit_dry_run(uow, import_id=dry_run_id, now=clock.now())).id
 
     async def undo(self, import_id: UUID) -> None:
-        """Ask for an import to be undone."""
+        """Request the undo of an import."""
         async with AsyncExitStack() as stack:
             uow = await self._uow(stack)
             await undo_request.request_undo(uow, import_id=import_id, now=clock.now())
 
     async def get(self, import_id: UUID) -> ContactImport:
-        """Fetch an import."""
+        """Return an import."""
         async with AsyncExitStack() as stack:
             uow = await self._uow(stack)
             return await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
 
     def worker(self) -> Child:
-        """Start a worker that is ready."""
+        """Start a worker process; return it when it is ready."""
         child = Child(self.environment, "worker", module="benchmarks.importing")
         child.ready()
         return child
@@ -114,7 +114,7 @@ def _put(path: Path, target: Path) -> None:
 
 
 async def copy_database(on: Stage, name: str) -> None:
-    """Make a database with all that the first one holds."""
+    """Create a database as a copy of the first one."""
     source = make_url(on.database_url).database
     maintenance = make_url(on.database_url).set(database="template1")
     await population.execute(
@@ -126,7 +126,7 @@ async def copy_database(on: Stage, name: str) -> None:
 
 
 def main(rows: int = ROWS) -> None:
-    """Measure the floor, then dry run, commit and undo, and print the figures."""
+    """Measure the floor, then dry run, commit and undo, and print the results."""
     print(f"import of {rows:,} rows, half of them new:")
     with stage() as on:
         path = on.folder / "people.csv"
@@ -190,7 +190,7 @@ def _step(on: Stage, office: Office, label: str, rows: int) -> dict[str, float]:
 
 @contextmanager
 def _peaks(worker: psutil.Process) -> Iterator[dict[str, float]]:
-    """Look at the memory of a worker and of what it starts, from a thread, for a block."""
+    """Sample the memory of a worker and its child processes, from a thread, during a block."""
     peaks = {"worker_mb": 0.0, "reader_mb": 0.0}
     is_over = threading.Event()
 
@@ -212,7 +212,7 @@ def _peaks(worker: psutil.Process) -> Iterator[dict[str, float]]:
 
 
 async def work() -> None:
-    """Run the worker's job until nothing waits, and print what that took."""
+    """Run the worker's job until no import waits, and print the measurements."""
     async with AsyncExitStack() as stack:
         deps, _ = await open_deps(Settings.from_env(os.environ), stack)
         context = {"deps": deps}
@@ -246,7 +246,7 @@ _LATE = [0.0]
 
 
 async def _latest() -> None:
-    """Note the longest time for which nothing else had a turn in the loop."""
+    """Record the longest time in which the event loop ran nothing else."""
     while True:
         begun = time.perf_counter()
         await asyncio.sleep(LOOK_SECONDS)

@@ -1,9 +1,9 @@
-"""Webhook intake against its floor: a bare FastAPI route with one HMAC and one raw INSERT.
+"""Measure the webhook receiver against a floor: a bare FastAPI route with one HMAC and one INSERT.
 
-Both answer the same signed bodies over 16 connections, each in one web process of its own
-(uvloop, httptools, the garbage collector set as `crm-api serve` sets it), on the same PostgreSQL
-with fsync on. The load comes from a third process. Rounds alternate, and medians are compared, so
-that a slow minute of the machine meets both.
+Both answer the same signed requests over 16 connections, each in its own web process (uvloop,
+httptools, the garbage collection of `crm-api serve`), with the same PostgreSQL with fsync on. A
+third process sends the requests. Rounds of both alternate, and the medians are compared, so that
+both meet the same load of the machine.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ TARGET_RATIO = 1.2
 TARGET_P99_MS = 15.0
 MANY = 64
 TARGET_WITH_MANY = 0.9
-"""Of the rate with 16 connections: more of them must not make it collapse."""
+"""Lowest accepted rate with many connections, as a share of the rate with 16 connections."""
 
 FLOOR_TABLE = """
     CREATE TABLE floor_event (
@@ -57,7 +57,7 @@ FLOOR_INSERT = """
 
 
 def main() -> None:
-    """Run all rounds and print requests per second, ratio and latencies."""
+    """Run all rounds, and print requests per second, their ratio, and latencies."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
         servers(Path(folder)) as urls,
@@ -141,11 +141,11 @@ def _load(
     return Round(**json.loads(done.stdout))
 
 
-# The floor's web process
+# The web process of the floor
 
 
 def serve_floor() -> None:
-    """Run the bare route, until SIGTERM."""
+    """Run the bare route until SIGTERM."""
     key = b64decode(SIGNING_KEY)
 
     @asynccontextmanager
@@ -178,7 +178,7 @@ def serve_floor() -> None:
 
 
 async def _keep(_connection: object) -> None:
-    """Spare the floor the round trip by which a pool cleans a connection: it is to be fast."""
+    """Do not reset a connection when it returns to the pool; this saves the floor a round trip."""
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Lag: from the receiver's answer to what an event changes, with events coming in all the time.
+"""Measure the lag of webhook events, from their receipt to their effect, under steady load.
 
-The real processes, `crm-api serve` and `crm-api worker`, with PostgreSQL and Redis on one machine.
-Signed events of people whom a campaign has texted (delivery reports, answers, calls: six, three and
-one of ten) are posted at a steady rate, whether or not they are answered. The lag of an event is
-told by the ledger: from when it was stored to the start of the batch that applied it; how old the
-oldest event was that waited at any moment is looked at from outside.
+`crm-api serve` and `crm-api worker` run with PostgreSQL and Redis on one machine. A load process
+posts signed events about recipients of a campaign at a steady rate, without waiting for responses:
+delivery reports, replies and call events, six, three and one of ten. The lag of an event is the
+time from its storage to the start of the batch that applied it, as the database records it. A
+separate connection samples the age of the oldest waiting event.
 """
 
 import asyncio
@@ -57,16 +57,16 @@ OLDEST = """
 
 @dataclass(frozen=True, kw_only=True)
 class Posted:
-    """What the load saw."""
+    """The measurements of the load process."""
 
     answered: int
     p99_ms: float
     latest_ms: float
-    """By how much the load itself was late at most: the rate was kept."""
+    """The longest delay of the load process; if it is small, the rate was as planned."""
 
 
 def main(per_second: int = PER_SECOND, seconds: int = SECONDS) -> None:
-    """Measure, and print the lag."""
+    """Run the benchmark and print the lag."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
         servers(Path(folder)) as urls,
@@ -111,7 +111,7 @@ def _worker(environment: dict[str, str]) -> Iterator[psutil.Process]:
 
 @contextmanager
 def _looks(url: str) -> Iterator[list[float]]:
-    """Look every so often how old the oldest event is that waits."""
+    """Sample the age of the oldest waiting event during a block; yield the ages in seconds."""
     ages: list[float] = []
     is_over = threading.Event()
 
@@ -187,11 +187,11 @@ async def _lags(url: str) -> asyncpg.Record:
     return row
 
 
-# The load, in a process of its own
+# The load process
 
 
 async def load(port: int, campaign: str, per_second: int, seconds: int) -> Posted:
-    """Post events on time, each by whichever connection is free."""
+    """Post events at the planned times, each on any free connection."""
     scene = apply.Scene(campaign=campaign, now=datetime.now(UTC))
     events = list(apply.KINDS[apply.MIXED](scene, per_second * seconds))
     latencies: list[float] = []

@@ -1,9 +1,9 @@
-"""A store of a million people with five activities each, for whatever must be fast at that size.
+"""Create a database with a million contacts and five activities for each, for other benchmarks.
 
-Alone it fills a folder and leaves it there, so that several benchmarks can use the same rows:
-``python -m benchmarks.million FOLDER [PEOPLE]``. Half a million have been texted over two lines by
-14 campaigns, the last 6 of which keep their memberships; 13 % of them answered, one person has
-5,000 texts. 3 % of all are opted out.
+``python -m benchmarks.million FOLDER [PEOPLE]`` fills a folder and keeps it, so that several
+benchmarks can use the same rows. Half a million contacts got messages of 14 campaigns over two
+lines. The recipients of the last 6 campaigns are stored. 13 % of these contacts have replied, one
+contact has 5,000 messages, and 3 % of all are opted out.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ TAGS = [f"{kind}{number}" for number in ("", "-2025", "-2026") for kind in (
     *("basement", "crawl-space", "cracks", "drainage", "estimate", "hot", "cold", "referral"),
     *("mailer", "web", "fair", "radio", "senior", "landlord", "new-owner", "call-back"),
 )]  # fmt: skip
-"""The first are the common ones, of names too."""
+"""Area codes; the first are the most common ones. The same holds for the lists of names below."""
 _COMMON_SURNAMES = (
     "Smith Johnson García Williams Brown Jones Miller Davis Rodríguez Martínez Hernández López "
     "Wilson Anderson Thomas O'Brien Taylor Moore Jackson Martin Lee Pérez Thompson White Harris "
@@ -73,18 +73,19 @@ _TOWN_PARTS = (
 
 
 def main(folder: Path, people: int = PEOPLE) -> None:
-    """Fill a folder, and leave it."""
+    """Fill a folder and keep it."""
     with million(folder, people=people):
         print(f"{people:,} people are in {folder}")
 
 
 @contextmanager
 def million(folder: Path | None = None, *, people: int = PEOPLE) -> Iterator[str]:
-    """Run a server with the rows for the length of a block; gives its URL.
+    """Run a database server with the rows until the block ends; yield its URL.
 
     Args:
-        folder: Kept, and filled only when it has not these rows; None takes one that goes.
-        people: How many.
+        folder: Folder of the server. It is kept, and filled only if it does not contain the rows.
+            None uses a temporary folder.
+        people: Number of contacts.
     """
     with ExitStack() as stack:
         if folder is None:
@@ -92,7 +93,7 @@ def million(folder: Path | None = None, *, people: int = PEOPLE) -> Iterator[str
             folder = Path(stack.enter_context(temporary))
         note = folder / "people"
         if not note.exists() or note.read_text() != str(people):
-            # What is measured has the server's own settings again.
+            # Measurements use the server's default settings again.
             with servers(folder, redis=False, fsync=False) as urls:
                 asyncio.run(upgrade(str(urls.database_url)))
                 asyncio.run(fill(str(urls.database_url), people=people))
@@ -122,7 +123,7 @@ async def fill(database_url: str, *, people: int) -> None:
 
 
 async def busiest_contact(database_url: str) -> str:
-    """Return the id of the person with 5,000 texts."""
+    """Return the id of the contact with 5,000 messages."""
     async with open_engine(database_url) as engine, engine.connect() as connection:
         return str(await connection.scalar(statements.BUSIEST_CONTACT))
 
@@ -181,19 +182,19 @@ async def _add_past(connection: AsyncConnection) -> None:
 
 def _join(parts: tuple[str, str]) -> list[str]:
     first, second = parts
-    # The second part leads, so that neighbours in the order do not begin alike.
+    # Sort by the second part first, so that neighbouring names do not begin with the same letters.
     return [left + right for right, left in product(second.split(), first.split())]
 
 
 def _with_plain(names: list[str]) -> dict[str, list[str]]:
-    """Add each name without accents and signs, as an e-mail address has it."""
+    """Return each name with a version without accents and punctuation, as in e-mail addresses."""
     decomposed = (unicodedata.normalize("NFD", name) for name in names)
     plain = ["".join(letter for letter in name if letter.isascii()) for name in decomposed]
     return {"names": names, "plain": [name.replace("'", "") for name in plain]}
 
 
 def _places(area_codes: list[str]) -> dict[str, list[str]]:
-    """Give each area code four towns of its state."""
+    """Return four towns for each area code, in the state of the area code."""
     towns = _join(_TOWN_PARTS)
     first_zip: dict[str, str] = {}
     for prefix, state in regions.ZIP_STATES.items():

@@ -1,7 +1,8 @@
-"""SQL of a store with a million people and years behind it.
+"""The SQL statements that fill a database with a million contacts and several years of history.
 
-``pick`` and ``skewed`` stand in for chance: a number from 0 on, all as often as each other or the
-small ones far more often, by a hash of the row's number, so that every run has the same people.
+``pick`` and ``skewed`` replace random numbers by a hash of the row's number, so that every run
+creates the same rows. Both return numbers from 0 on: ``pick`` each equally often, ``skewed`` small
+numbers far more often.
 """
 
 from sqlalchemy import text
@@ -42,7 +43,7 @@ PLACES = text("""
     ) AS r (n, area_code, state, city, postal_code, zone_key)
 """)
 
-# A thousand share an instant, as the rows of an import's chunk do.
+# A thousand rows have the same time, like the rows of one chunk of an import.
 CONTACTS = text("""
     INSERT INTO contact (id, phone, first_name, last_name, email, company, street, city, state,
         postal_code, country, zone_key, tags, attributes, source, created_at, updated_at)
@@ -110,7 +111,7 @@ CONSENT = text("""
       ON o.phone_hash = s.phone_hash
 """)
 
-# Half of all, a quarter, and so on; the smallest have a few hundred.
+# The first list has half of all contacts, the next a quarter, and so on; the last a few hundred.
 LISTS = text("""
     INSERT INTO contact_list (id, name, created_at, updated_at)
     SELECT uuidv7(now() - n * interval '10 days' - now()), 'List ' || n, now() - n * interval
@@ -126,7 +127,7 @@ LIST_MEMBERS = text("""
                                    power(2, l.n)::integer) = 0
 """)
 
-# ``rounds`` is how many of the campaigns reach the person, from the first on.
+# ``rounds`` is the number of campaigns that send to the contact, counted from the first one.
 TALKS = (
     """CREATE TEMP TABLE talk (n bigint, id uuid, contact_id uuid, phone text, zone_key text,
         line_id uuid, rounds integer, has_replied boolean) ON COMMIT DROP""",
@@ -176,7 +177,7 @@ ACTIVITIES = text(f"""
     WHERE t.rounds >= CAST(:round AS integer)
 """)  # noqa: S608 - of constants
 
-# One person with thousands of texts, spread over all the years like everybody's.
+# One contact with thousands of messages, spread over all years.
 BUSIEST = text(f"""
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
         openphone_id, body, status, rank, occurred_at, created_at, updated_at)

@@ -1,15 +1,16 @@
-"""How fast replies are read, and how much memory the reader takes.
+"""Measure how fast replies are read, and how much memory the reply reader needs.
 
-The speed is that of one core (processor time, for the machine may be shared) over the labelled
-texts, in batches of a hundred as the worker reads them, and one by one. Rounds alternate, medians
-count; the best round shows what the machine can do when it is not shared. The floor is what no
-reading can do without: fold the text and split it into words.
+The speed is measured on one core, in processor time, because other processes may use the machine.
+The labelled replies are read in batches of a hundred, as the worker does, and one by one. Rounds
+alternate and the medians count; the best round shows the speed of an idle machine. The floor is to
+fold the text and split it into words, which every reading must do.
 
-The memory is what the reader adds to a process that has imported `crm_api`: the highest use after
-its first reading, less the highest use without it. It contains numpy, which nothing else in the
-service uses. What a hundred readings at once need on top is temporary.
-`make opt-out-model` prints how well replies are read. `docs/explanation/reply-reading.md` has the
-figures.
+The memory is the difference between the peak of a process that has imported `crm_api` and read one
+reply, and the peak without the reader. It includes numpy, which no other part of the service uses.
+A batch of a hundred replies needs more memory for a short time, which is measured separately.
+
+`make opt-out-model` prints how often replies are read correctly.
+`docs/explanation/reply-reading.md` contains the results.
 """
 
 import re
@@ -30,7 +31,7 @@ TARGET_MEGABYTES = 25
 
 
 def main() -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     base = _memory_of_a_process("import crm_api")
     memory = _memory_of_a_process(LOAD) - base
     numpy = _memory_of_a_process("import crm_api, numpy") - base
@@ -77,7 +78,7 @@ read_replies([text] * 100, [NO_CONTEXT] * 100)
 
 
 def _memory_of_a_process(code: str) -> float:
-    """Return the megabytes that a Python process has used at most when it has run this code."""
+    """Return the peak memory in megabytes of a new Python process that runs this code."""
     shown = "print(open('/proc/self/status').read())"
     done = subprocess.run(  # noqa: S603 - this interpreter, with code from above
         [sys.executable, "-c", f"{code}\n{shown}"], check=True, capture_output=True, text=True

@@ -1,9 +1,9 @@
-"""A planning tick: 1,000 running campaigns with 1,000,000 memberships, against ten of them.
+"""Measure one tick of the planning job with 1,000 campaigns and 1,000,000 recipients, and with ten.
 
-The tick is the worker's own job, all of it: audiences, starts, watching, the plan, what is
-finished. It is taken while nothing may go, for three reasons in turn: nobody is due, the lines have
-sent all that their day allows, each campaign waits for its pace. The plan alone is taken with every
-campaign open, once with nothing prepared and once as in every later tick.
+The tick is the worker's whole job: audiences, starts, watching, planning, and finishing campaigns.
+It is measured while no message may be sent, for three reasons in turn: no recipient is due, the
+lines have used up their daily limit, or each campaign waits for its pace. The planning alone is
+measured with all campaigns open, once without prepared statements and once with them.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ CAMPAIGNS, EACH, FEW, LINES, PEOPLE = 1_000, 1_000, 10, 10, 100_000
 REPEATS = 5
 TARGET_SECONDS, TARGET_STATEMENTS = 1.0, 20
 OPEN_EVERYWHERE = datetime(2027, 1, 13, 18, 0, tzinfo=UTC)
-"""A Wednesday at which every state allows texts."""
+"""A time on a Wednesday at which messages are allowed in every state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """What one took: the middle of the wall seconds, and the mean of the CPU's."""
+    """The measurements of ticks: median of the wall-clock seconds, mean of the CPU seconds."""
 
     seconds: float
     cpu: float
@@ -92,11 +92,11 @@ WAITS = {
         SELECT c.id, now() + interval '1 day', 0 FROM campaign c
     """,
 }
-"""What holds the texts up, each with what brings it about; one after the other."""
+"""Reasons why no message may be sent, each with the statements that cause it; tested in turn."""
 
 
 def main() -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with stage() as on:
         asyncio.run(_fill(on.database_url))
         say(f"{CAMPAIGNS:,} campaigns of {EACH:,} are there")
@@ -151,7 +151,7 @@ async def _run(engine: AsyncEngine, count: int) -> None:
 async def _ticks(
     on: Stage, deps: Deps, engine: AsyncEngine, counter: StatementCounter
 ) -> dict[str, Tick]:
-    """Take the tick for each reason, a few times."""
+    """Measure a few ticks for each reason."""
     found: dict[str, Tick] = {}
     for reason, statement in WAITS.items():
         async with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Fills the tables for benchmarks, by statements and not row by row."""
+"""Fill the tables for benchmarks with set-based SQL statements, not row by row."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from crm_api.domain.all_tables import metadata
 from crm_api.platform.database import open_engine
 
 LINES = ("PNsandbox1", "PNsandbox2")
-"""The provider's ids of the lines that the sandbox has."""
+"""The provider's ids of the sandbox's lines."""
 BODY = (
     "Hi {{ first_name }}, this is Granite Foundations. Have you seen cracks in your basement? "
     "We look at them for free this month. Reply STOP to opt out."
@@ -32,24 +32,24 @@ ZONE_KEYS = (
     "CA/America/Los_Angeles",
     "MA,CA/America/Los_Angeles,America/New_York",
 )
-"""Where people are; the n-th person at the n-th, and over again."""
+"""Places of the contacts; they are assigned in turn."""
 DAYTIME = range(6, 18)
 MANY = 100_000
-"""From so many on it is faster to make the indexes anew."""
+"""From this number of rows on, it is faster to drop the indexes and create them again."""
 
 
 def phone(position: int) -> str:
-    """Return the position-th number; area codes 200 to 999 and exchange 555."""
+    """Return the phone number with this position: area code 200 to 999, exchange 555."""
     return f"+1{200 + position // 10_000}555{position % 10_000:04d}"
 
 
 def body(position: int) -> str:
-    """Return what the position-th contact gets."""
+    """Return the text of the message to the contact with this position."""
     return BODY.replace("{{ first_name }}", f"Ada{position}")
 
 
 def timezone() -> str:
-    """Return a zone in which it is not night: no day of a line ends during a run."""
+    """Return a time zone in which it is daytime, so that a line's day does not end during a run."""
     return "UTC" if datetime.now(UTC).hour in DAYTIME else "Asia/Tokyo"
 
 
@@ -94,7 +94,7 @@ _ACCEPTED = "SELECT sum(texts) FROM send_tally WHERE quarter > now() - interval 
 
 
 async def add_line(database_url: str, phone_number_id: str = LINES[0]) -> UUID:
-    """Make a line with no limit to speak of, or find it."""
+    """Create a line with a very high daily limit, unless it exists; return its id."""
     values = {"phone_number_id": phone_number_id, "timezone": timezone()}
     async with open_engine(database_url) as engine, engine.begin() as connection:
         line_id: UUID = (await connection.execute(_LINE, values)).scalar_one()
@@ -102,7 +102,7 @@ async def add_line(database_url: str, phone_number_id: str = LINES[0]) -> UUID:
 
 
 async def add_contacts(database_url: str, *, first: int, count: int) -> None:
-    """Add people that are not there yet."""
+    """Add the contacts of these positions that do not exist yet."""
     values = {"first": first, "last": first + count - 1, "zone_keys": list(ZONE_KEYS)}
     if count < MANY:
         async with open_engine(database_url) as engine, engine.begin() as connection:
@@ -115,7 +115,7 @@ async def add_contacts(database_url: str, *, first: int, count: int) -> None:
 async def add_campaign(
     database_url: str, *, line_id: UUID, first: int, count: int, status: str = "paused"
 ) -> UUID:
-    """Add a campaign to people who are there, all of them pending and due."""
+    """Add a campaign to existing contacts; all its recipients are pending and due."""
     async with open_engine(database_url) as engine, engine.begin() as connection:
         campaign = {"line_id": line_id, "status": status, "count": count, "body": BODY}
         made = await connection.execute(CAMPAIGN, {**campaign, "zone_keys": list(ZONE_KEYS)})
@@ -132,7 +132,7 @@ async def add_campaign(
 
 
 async def start_campaign(database_url: str, count: int, *, first: int = 0) -> None:
-    """Add ``count`` contacts and a running campaign to them, ready to drain."""
+    """Add ``count`` contacts and a running campaign to them that is ready to send."""
     line_id = await add_line(database_url)
     await add_contacts(database_url, first=first, count=count)
     await add_campaign(database_url, line_id=line_id, first=first, count=count, status="running")
@@ -140,7 +140,7 @@ async def start_campaign(database_url: str, count: int, *, first: int = 0) -> No
 
 
 async def set_status(database_url: str, campaign_id: UUID, status: str) -> None:
-    """Start or pause a campaign that is written down."""
+    """Set the status of a campaign: start it or pause it."""
     await execute(
         database_url,
         "UPDATE campaign SET status = :status WHERE id = :id",
@@ -149,7 +149,7 @@ async def set_status(database_url: str, campaign_id: UUID, status: str) -> None:
 
 
 def count_accepted(database_url: str) -> int:
-    """Count the texts that the provider has taken lately."""
+    """Return the number of messages that the provider has accepted lately."""
     return asyncio.run(_scalar(database_url, _ACCEPTED))
 
 
@@ -160,7 +160,7 @@ async def clear(database_url: str) -> None:
 
 
 async def settle(database_url: str, tables: Sequence[str] = ()) -> None:
-    """Let the planner know the rows, and have written what would be written later."""
+    """Vacuum and analyze the tables, so that this does not happen during the measurement."""
     await execute(database_url, f"VACUUM ANALYZE {', '.join(tables)}", {}, alone=True)
     await execute(database_url, "CHECKPOINT", {}, alone=True)
 
@@ -168,7 +168,7 @@ async def settle(database_url: str, tables: Sequence[str] = ()) -> None:
 async def execute(
     database_url: str, statement: str, values: dict[str, Any], *, alone: bool = False
 ) -> None:
-    """Run one statement, in a transaction unless it must be ``alone``."""
+    """Run one statement; ``alone`` runs it outside of a transaction."""
     level = "AUTOCOMMIT" if alone else "READ COMMITTED"
     async with open_engine(database_url) as engine, engine.connect() as connection:
         plain = await connection.execution_options(isolation_level=level)

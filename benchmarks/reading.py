@@ -1,9 +1,10 @@
-"""`GET /v1/contacts/{id}` through the whole stack, and what each layer of it costs.
+"""Measure `GET /v1/contacts/{id}` through the whole application, and the cost of each layer.
 
-The floor is the same handler with the same query in a bare FastAPI: no key, no middleware, one
-route. Then one layer after the other is switched on; the last is the application as `serve` runs
-it. Each is a uvicorn process of its own; a client in this process asks one of them at a time, over
-several connections. Rounds alternate between all; medians count. CPU is that of the process asked.
+The floor is the same handler with the same query in a bare FastAPI application without API key,
+middleware or other routes. Then one layer after the other is added; the last one is the application
+of `serve`. Each variant is a separate uvicorn process. A client in this process sends requests to
+one of them at a time, over several connections. Rounds of all variants alternate and the medians
+count. The CPU time is that of the web process.
 
 `python -m benchmarks.reading [ROUNDS [CONNECTIONS]]`
 """
@@ -40,7 +41,7 @@ from crm_api.routers.people import contacts as contacts_router
 
 ROUNDS = 15
 REQUESTS = 400
-"""A round and layer."""
+"""Number of requests in each round, for each layer."""
 CONNECTIONS = 8
 AT_LEAST = 0.6
 KEY = "a benchmark's admin key of 32 characters"
@@ -59,11 +60,11 @@ MIDDLEWARE = {
     "MethodsMiddleware": "+ HEAD, OPTIONS, security headers",
     "RequestMiddleware": "+ request id, log context: the whole",
 }
-"""What each middleware does, the innermost first."""
+"""The task of each middleware, the innermost first."""
 
 
 async def bare_handler(contact_id: UUID, uow: Uow) -> ContactRead:
-    """Show a contact, to whomever."""
+    """Return a contact, without checking the caller."""
     async with uow:
         await uow.commit_each()
         contact = await contacts.get_contact(uow, contact_id=contact_id, now=clock.now())
@@ -71,7 +72,7 @@ async def bare_handler(contact_id: UUID, uow: Uow) -> ContactRead:
 
 
 def layers(settings: Settings) -> dict[str, FastAPI]:
-    """Build an application for each layer, with those before it."""
+    """Return an application for each layer; each also has the layers before it."""
     bare, with_key = FastAPI(), FastAPI()
     bare.get("/v1/contacts/{contact_id}")(bare_handler)
     with_key.get("/v1/contacts/{contact_id}")(contacts_router.get_contact)
@@ -87,18 +88,18 @@ def layers(settings: Settings) -> dict[str, FastAPI]:
 
 
 class NoQueue:
-    """Takes jobs and forgets them: there is no worker."""
+    """Queue that drops all jobs, because there is no worker."""
 
     async def push(self, job: Job) -> None:
-        """Forget it."""
+        """Drop the job."""
 
     async def ping(self) -> bool:
-        """Be there."""
+        """Return True."""
         return True
 
 
 def main(rounds: int = ROUNDS, connections: int = CONNECTIONS) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with ExitStack() as stack:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
@@ -113,7 +114,7 @@ def main(rounds: int = ROUNDS, connections: int = CONNECTIONS) -> None:
             "CRM_DATA_DIR": folder,
             "CRM_SECRET_KEY": SECRET_KEY,
             "CRM_BOOTSTRAP_API_KEY": KEY,
-            "CRM_RATE_LIMIT_PER_SECOND": "1000000",  # counted, never reached
+            "CRM_RATE_LIMIT_PER_SECOND": "1000000",  # counts requests, never refuses one
         }
         others = {name: value for name, value in os.environ.items() if name[:4] != "CRM_"}
         asked = {}
@@ -126,7 +127,7 @@ def main(rounds: int = ROUNDS, connections: int = CONNECTIONS) -> None:
 
 
 def _process_at(port: int) -> psutil.Process:
-    """Find the process that was started for a port, its last argument."""
+    """Return the process that was started for a port, which is its last argument."""
     children = psutil.Process().children(recursive=True)
     return next(child for child in children if child.cmdline()[-1:] == [str(port)])
 
@@ -145,7 +146,7 @@ async def _add_contact(database_url: str) -> UUID:
 
 
 async def _serve(number: int, port: int) -> None:
-    """Run one of them, with what the lifespan of the whole application opens."""
+    """Run one of the applications, with the objects that the lifespan of `serve` opens."""
     logs.configure("json", "WARNING", process="serve")
     settings = Settings.from_env(os.environ)
     app = list(layers(settings).values())[number]
@@ -173,7 +174,7 @@ async def _measure(
 ) -> None:
     walls: dict[str, list[float]] = {name: [] for name in asked}
     cpus: dict[str, list[float]] = {name: [] for name in asked}
-    for number in range(rounds + 1):  # the first does not count
+    for number in range(rounds + 1):  # the first round is a warm-up
         for name, (process, port) in asked.items():
             wall, cpu = await _ask(process, port, path, connections)
             if number:
@@ -185,7 +186,7 @@ async def _measure(
 async def _ask(
     process: psutil.Process, port: int, path: str, connections: int
 ) -> tuple[float, float]:
-    """Ask on several connections at once; seconds and seconds of CPU a request."""
+    """Send requests over several connections; return wall-clock and CPU seconds per request."""
     request = (
         f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
         "Accept: application/json\r\n\r\n"

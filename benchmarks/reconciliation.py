@@ -1,9 +1,10 @@
-"""Reconciliation of 100,000 texts in 7,000 conversations, from nothing and with nothing missing.
+"""Measure the reconciliation of 100,000 messages in 7,000 conversations.
 
-Floor: the same client reading the same pages in the same order, which compares and stores nothing.
-Subject: the worker's own job with the limiter lifted. Both run in a process of their own against a
-sandbox in a third, on PostgreSQL with fsync on. Time in the database is what passes from the
-sending of a statement to its answer, and from the end of a unit of work to the end of its commit.
+It runs twice: first nothing is stored, then nothing is missing. The floor is the same client that
+reads the same pages in the same order, without comparing or storing. The subject is the worker's
+job without a rate limit. Both run in their own process, with a sandbox in a third process and
+PostgreSQL with fsync on. Time in the database is the time from sending each statement to its
+result, plus the time of each commit.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ WORDS = ("Yes, please call me tomorrow.", "Who is this?", "Thanks!", "How much i
 
 
 def main(texts: int = TEXTS) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with stage(sandboxes=0) as on, _sandbox(on, texts) as environment:
         floor = _run(environment, "floor")
         say(f"bare: {floor.per_second:,.0f} items/s")
@@ -74,7 +75,7 @@ def main(texts: int = TEXTS) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a run took; the first and last quarter of its memory tell whether it grows."""
+    """The measurements of a run; the first and last quarter of its memory show whether it grows."""
 
     items: int
     created: int
@@ -85,11 +86,11 @@ class Figures:
 
     @property
     def per_second(self) -> float:
-        """Items a second."""
+        """Return the items per second."""
         return self.items / self.wall
 
     def show(self, name: str) -> None:
-        """Print them in one line."""
+        """Print the measurements in one line."""
         quarter = max(1, len(self.memory) // 4)
         early, late = max(self.memory[:quarter]), max(self.memory[-quarter:])
         print(
@@ -113,7 +114,7 @@ def _run(environment: dict[str, str], mode: str) -> Figures:
 
 @contextmanager
 def _sandbox(on: Stage, texts: int) -> Iterator[dict[str, str]]:
-    """Serve a sandbox that holds the texts; the settings of a process that talks to it."""
+    """Run a sandbox with the messages; yield the settings of a process that uses it."""
     port = free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
@@ -130,11 +131,11 @@ def _sandbox(on: Stage, texts: int) -> Iterator[dict[str, str]]:
         yield environment
 
 
-# The sandbox's process
+# The process of the sandbox
 
 
 def serve(port: int, texts: int) -> None:
-    """Serve a sandbox with so many texts of the last two years."""
+    """Run a sandbox with ``texts`` messages of the last two years."""
     app = create_sandbox(SandboxConfig(people="silent", rate_per_second=None))
     _fill(app.workspace, texts)
     config = server_config(app, port=port)
@@ -174,7 +175,7 @@ def _fill(workspace: Workspace, texts: int) -> None:
 
 
 class Meter:
-    """Looks at this process' memory from a thread, and adds up the time in the database."""
+    """Samples the memory of this process from a thread, and adds up the time in the database."""
 
     def __init__(self) -> None:
         self.in_database = 0.0
@@ -183,7 +184,7 @@ class Meter:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Look for the length of a block."""
+        """Sample the memory until the block ends."""
         thread = threading.Thread(target=self._look)
         thread.start()
         try:
@@ -200,7 +201,7 @@ class Meter:
 
 
 class MeteredUnitOfWork(UnitOfWork):
-    """Tells a meter how long its commit took."""
+    """Unit of work that reports the duration of its commit to a meter."""
 
     meter: Meter
 
@@ -210,14 +211,14 @@ class MeteredUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close, and note the time."""
+        """End the transaction and record the duration."""
         begun = time.perf_counter()
         await super().__aexit__(exc_type, exc, traceback)
         self.meter.in_database += time.perf_counter() - begun
 
 
 def _watch(engine: AsyncEngine, meter: Meter) -> None:
-    """Tell a meter how long each statement took."""
+    """Report the duration of each statement of the engine to a meter."""
     begun = 0.0
 
     def before(*_: object) -> None:
@@ -232,7 +233,7 @@ def _watch(engine: AsyncEngine, meter: Meter) -> None:
 
 
 async def run_subject() -> dict[str, Any]:
-    """Ask for a run and let the worker's job work until it has ended."""
+    """Request a reconciliation run and let the worker's job finish it."""
     meter = MeteredUnitOfWork.meter = Meter()
     async with AsyncExitStack() as stack:
         deps, engine = await open_deps(Settings.from_env(os.environ), stack)
@@ -266,12 +267,12 @@ async def run_subject() -> dict[str, Any]:
 
 
 def _beginning() -> datetime:
-    """Before the first text, for the second run is to read as much as the first."""
+    """Return a time before the first message, so that the second run reads as much as the first."""
     return datetime.now(UTC) - timedelta(days=DAYS + 1)
 
 
 async def run_floor() -> dict[str, Any]:
-    """Read every page that the job reads, and nothing else."""
+    """Read every page that the job reads, and do nothing else."""
     meter = Meter()
     provider = open_provider(Settings.from_env(os.environ))
     with meter.running():

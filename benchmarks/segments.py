@@ -1,8 +1,9 @@
-"""Segments over a million people: how long a count, a sample and a page take.
+"""Measure segments over a million contacts: how long a count, a sample and a page take.
 
-Floor: the same database counting all its people, in the same run. Every figure is through the
-service, as a request has it but for HTTP, the middle of several runs on rows that are in memory.
-``python -m benchmarks.segments FOLDER`` takes a folder that ``benchmarks.million`` has filled.
+The floor is to count all contacts in the same database, in the same run. Each measurement calls the
+service as a request does, but without HTTP. It is the median of several runs with the rows in
+memory. ``python -m benchmarks.segments FOLDER`` uses a folder that ``benchmarks.million`` has
+filled.
 """
 
 import asyncio
@@ -32,25 +33,25 @@ Filter = dict[str, Any]
 
 
 class NoQueue:
-    """Takes no jobs: nothing here asks for any."""
+    """Queue that refuses jobs, because this benchmark requests none."""
 
     async def push(self, job: Job) -> None:
-        """Refuse it."""
+        """Raise an error."""
         raise NotImplementedError(job.name)
 
     async def ping(self) -> bool:
-        """Be there."""
+        """Return True."""
         return True
 
 
 def main(folder: Path | None = None, people_count: int = PEOPLE) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with million(folder, people=people_count) as url:
         asyncio.run(_measure(url))
 
 
 def filters(campaign_id: str) -> dict[str, Filter]:
-    """Return filters of three conditions, one of them on activity, and what each looks like."""
+    """Return filters of three conditions each, one of them on activity, by a description."""
     state = {"field": "state", "op": "in", "value": ["MA", "TX", "FL", "CA"]}
     year = {"field": "attributes.year_built", "op": "lt", "value": 1970}
     tag = {"field": "tags", "op": "contains", "value": "hot"}
@@ -109,7 +110,7 @@ async def _measure(url: str) -> None:
 async def _ask(
     new_uow: Callable[[], UnitOfWork], name: str, filter_: Filter, *, floor: float
 ) -> tuple[float, float]:
-    """Count, sample and list the people of one filter; seconds of the first two."""
+    """Count, sample and list the contacts of one filter; return the seconds of count and sample."""
 
     async def preview(*, limit: int, with_count: bool) -> int | None:
         async with new_uow() as uow:

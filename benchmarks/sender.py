@@ -1,7 +1,7 @@
-"""The measured processes, each of its own: a worker's drain, the bare client, the sandbox.
+"""The processes that benchmarks measure: a worker that sends, the bare client, the sandbox.
 
-``python -m benchmarks.sender worker [RUNS]``, ``… floor COUNT``, ``… sandbox PORT``. A sender gets
-warm, says ``ready``, waits for a line, works, and prints its figures as JSON.
+``python -m benchmarks.sender worker [RUNS]``, ``… floor COUNT``, ``… sandbox PORT``. A sender warms
+up, prints ``ready``, waits for a line on its input, works, and prints its measurements as JSON.
 """
 
 import asyncio
@@ -39,24 +39,24 @@ SOON_SECONDS = 1.0
 
 
 class Nudges:
-    """The queue of a worker that is alone: it remembers whether its own job is to run again."""
+    """Queue of a single worker; it stores whether the worker's own job must run again."""
 
     def __init__(self) -> None:
         self.is_asked = False
 
     async def push(self, job: Job) -> None:
-        """Note a nudge that is due at once."""
+        """Store that the job must run again, if the nudge has no delay."""
         is_own = job.name in {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.PROCESS_WEBHOOK_BACKLOG}
         if is_own and job.delay_seconds < SOON_SECONDS:
             self.is_asked = True
 
     async def ping(self) -> bool:
-        """Be there."""
+        """Return True."""
         return True
 
 
 async def measured(work: Callable[[], Awaitable[None]]) -> dict[str, float]:
-    """Say that all is ready, wait for the word, work, and tell what it took."""
+    """Print ``ready``, wait for a line on the input, do the work, and return the measurements."""
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     begun, cpu = time.perf_counter(), time.process_time()
@@ -69,7 +69,7 @@ async def measured(work: Callable[[], Awaitable[None]]) -> dict[str, float]:
 
 
 async def run_floor(count: int) -> None:
-    """Post the campaign's texts by the worker's client, as many at once, and do nothing else."""
+    """Post the campaign's messages with the worker's client and concurrency, and nothing else."""
     settings = Settings.from_env(os.environ)
     provider = open_provider(settings)
 
@@ -96,7 +96,7 @@ async def run_floor(count: int) -> None:
 
 
 async def open_deps(settings: Settings, stack: AsyncExitStack) -> tuple[Deps, AsyncEngine]:
-    """Build what the worker's jobs work with, and the engine below it; closed with the stack."""
+    """Return the dependencies of the worker's jobs and the engine; the stack closes them."""
     engine = create_engine(settings.require_database_url(), application="bench worker")
     stack.push_async_callback(engine.dispose)
     provider = open_provider(settings)
@@ -117,7 +117,7 @@ async def open_deps(settings: Settings, stack: AsyncExitStack) -> tuple[Deps, As
 
 
 async def run_worker(runs: int | None) -> None:
-    """Run the worker's job on the queue until nothing waits, or so many times."""
+    """Run the worker's job until no message waits, or ``runs`` times."""
     async with AsyncExitStack() as stack:
         deps, engine = await open_deps(Settings.from_env(os.environ), stack)
         counter = StatementCounter(engine)
@@ -137,13 +137,13 @@ async def run_worker(runs: int | None) -> None:
 
 
 def serve_sandbox(port: int) -> None:
-    """Serve a sandbox without a rate and whose people do nothing."""
+    """Run a sandbox without a rate limit, whose people do nothing."""
     config = SandboxConfig(people="silent", rate_per_second=None)
     uvicorn.Server(server_config(create_sandbox(config), port=port)).run()
 
 
 def _main(mode: str, number: str | None) -> None:
-    # The sandbox's banner is a warning, and no news here.
+    # Hide the sandbox's banner, which is a warning.
     logs.configure(level="ERROR" if mode == "sandbox" else "WARNING")
     if mode == "sandbox":
         serve_sandbox(int(number or 0))

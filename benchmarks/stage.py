@@ -1,7 +1,7 @@
-"""What the benchmarks of the send path run on: PostgreSQL, the sandbox, senders, CPU meters.
+"""The environment of the send benchmarks: PostgreSQL, the sandbox, senders, and CPU meters.
 
-Every process is of its own, and its CPU is user and system time of that process alone. Those of
-PostgreSQL count together, also the ones that have ended.
+Each part runs in its own process. CPU time is user plus system time of that process. All processes
+of PostgreSQL count together, including those that have ended.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ from crm_api.dev.embedded_servers import servers
 from crm_api.platform.migration_runner import upgrade
 
 LIFTED = 1_000_000.0
-"""Texts a second: as good as no limiter."""
+"""Rate limit in messages per second; it is so high that it has no effect."""
 _BEGUN = time.monotonic()
 
 
 def say(line: str) -> None:
-    """Print how far it is, with the seconds since the start."""
+    """Print a line about the progress, with the seconds since the start."""
     print(f"   {time.monotonic() - _BEGUN:6.0f} s  {line}", flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a run of senders took, all of them together; CPU in seconds."""
+    """The measurements of one run of senders, all of them together; CPU in seconds."""
 
     messages: int
     wall: float
@@ -50,30 +50,30 @@ class Figures:
 
     @property
     def per_second(self) -> float:
-        """Messages a second."""
+        """Return the messages per second."""
         return self.messages / self.wall
 
     @property
     def cpu(self) -> float:
-        """CPU of sender and database a message, in milliseconds; the sandbox's is not ours."""
+        """Return the CPU milliseconds per message of sender and database, without the sandbox."""
         return self.ms(self.sender_cpu + self.postgres_cpu)
 
     @property
     def busy_cores(self) -> float:
-        """How many cores were at work, the sandbox's included."""
+        """Return how many CPU cores were busy on average, including those of the sandbox."""
         return (self.sender_cpu + self.postgres_cpu + self.sandbox_cpu) / self.wall
 
     def ms(self, seconds: float) -> float:
-        """Return milliseconds a message."""
+        """Convert seconds of the whole run into milliseconds per message."""
         return seconds / self.messages * 1000
 
     def per_thousand(self, statement: str | None = None) -> float:
-        """Return how often a statement, or any, ran for a thousand messages."""
+        """Return how often a statement ran per 1,000 messages; None counts all statements."""
         count = self.statements.total() if statement is None else self.statements[statement]
         return count / self.messages * 1000
 
     def show(self, label: str) -> None:
-        """Print them in one line."""
+        """Print the measurements in one line."""
         print(
             f"{label:<42}{self.per_second:7.0f}/s   cpu ms a message: sender"
             f" {self.ms(self.sender_cpu):.3f}  postgres {self.ms(self.postgres_cpu):.3f}"
@@ -83,7 +83,7 @@ class Figures:
 
 
 class Child:
-    """A process of a benchmark: gets ready, waits for the word, and tells its figures."""
+    """A process of a benchmark: it warms up, waits for its start, and prints its measurements."""
 
     def __init__(
         self, env: dict[str, str], *arguments: str, module: str = "benchmarks.sender"
@@ -95,23 +95,27 @@ class Child:
         self.meter = psutil.Process(self._process.pid)
 
     def close(self) -> None:
-        """End it, if it has not ended by itself."""
+        """End the process if it is still running."""
         if self._process.poll() is None:
             self._process.terminate()
         self._process.communicate()
 
     def ready(self) -> None:
-        """Return once it is warm."""
+        """Wait until the process has warmed up."""
         self._read()
 
     def go(self) -> None:
-        """Let it begin."""
+        """Start the work of the process."""
         assert self._process.stdin is not None  # noqa: S101 - piped
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
     def figures(self) -> dict[str, Any]:
-        """Wait until it is done; wall and CPU seconds, resident memory, and its statements."""
+        """Wait until the process has finished.
+
+        Returns:
+            Wall-clock seconds, CPU seconds, resident memory, and the number of its statements.
+        """
         found: dict[str, Any] = json.loads(self._read())
         return found
 
@@ -125,14 +129,14 @@ class Child:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Running servers; the tables are empty at first."""
+    """The running servers; the tables are empty at first."""
 
     folder: Path
     database_url: str
     sandboxes: Sequence[tuple[subprocess.Popen[bytes], int]]
 
     def environment(self, sandbox: int = 0) -> dict[str, str]:
-        """Return the settings of a process that talks to one of the sandboxes."""
+        """Return the environment variables of a process that uses the sandbox with this index."""
         _, port = self.sandboxes[sandbox]
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
@@ -145,7 +149,7 @@ class Stage:
         }
 
     def postgres_cpu(self) -> float:
-        """Sum up the CPU seconds of the server's processes."""
+        """Return the CPU seconds of all processes of PostgreSQL."""
         pid = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
         postmaster = psutil.Process(pid)
         times = postmaster.cpu_times()
@@ -157,13 +161,13 @@ class Stage:
         return total
 
     def sandbox_cpu(self) -> float:
-        """Sum up the CPU seconds of all sandboxes."""
+        """Return the CPU seconds of all sandboxes."""
         meters = (psutil.Process(process.pid).cpu_times() for process, _ in self.sandboxes)
         return sum(times.user + times.system for times in meters)
 
     @contextmanager
     def senders(self, *arguments: str, count: int = 1) -> Iterator[list[Child]]:
-        """Run so many for the length of a block, each with a sandbox of its own; they are warm."""
+        """Run ``count`` senders until the block ends, each with a sandbox; yield them warmed up."""
         children: list[Child] = []
         try:
             for place in range(count):
@@ -176,11 +180,12 @@ class Stage:
                 child.close()
 
     def measure(self, children: Sequence[Child], *, messages: int | None = None) -> Figures:
-        """Let senders that are ready run.
+        """Let senders that are ready do their work, and return the measurements.
 
         Args:
-            children: Begin at once.
-            messages: How many they send together; None asks the database.
+            children: The senders; they begin at the same time.
+            messages: The number of messages that they send together; None reads it from the
+                database.
         """
         before = 0 if messages else count_accepted(self.database_url)
         postgres, sandbox = self.postgres_cpu(), self.sandbox_cpu()
@@ -204,7 +209,7 @@ class Stage:
 
 @contextmanager
 def stage(*, sandboxes: int = 1) -> Iterator[Stage]:
-    """Start the servers for the length of a block; nothing of them stays."""
+    """Run the servers until the block ends; nothing of them is kept."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as name,
         servers(Path(name), redis=False) as urls,

@@ -1,12 +1,12 @@
-"""Start of a campaign for 1,000,000 people: the audience written down, and a cancel in the middle.
+"""Measure the start of a campaign to 1,000,000 people: writing its audience, and a cancellation.
 
-The store has years behind it (``benchmarks.million``). What is measured is what a worker runs, its
-two jobs' own functions in a process of its own: the first chunk with the queue, the rest in
-``write_audiences``. Once plainly; once with all that a campaign may ask of an audience: who was
-texted before is skipped, as are landlines, and a list and a campaign are left out. The floor, in
-the same run: one bare INSERT … SELECT of the rows just written into a table with the same indexes.
+The database has years of history (``benchmarks.million``). A separate worker process runs the two
+jobs' functions: the first chunk together with the queue, the others in ``write_audiences``. The
+audience is written once without rules, and once with all rules: contacts with an earlier message
+and landlines are skipped, and a list and a campaign are excluded. The floor, in the same run, is
+one INSERT … SELECT of the same rows into a table with the same indexes.
 
-``python -m benchmarks.starting [FOLDER]`` uses the store of a folder; ``… write`` is the worker.
+``python -m benchmarks.starting [FOLDER]`` uses the database of a folder; ``… write`` is the worker.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ from crm_api.workers.deps import Deps
 
 TARGET_SECONDS = 30.0
 CANCELLED_AFTER = 10
-"""Chunks."""
+"""Number of written chunks after which the campaign is cancelled."""
 FEW = 5
-"""Chunks at each end, of which the middle one counts."""
+"""Number of chunks at the beginning and at the end whose median is printed."""
 
 _EVERYBODY = text("""
     WITH made AS (
@@ -86,7 +86,7 @@ _CAMPAIGN = text("""
     )
     SELECT id FROM made
 """)
-# The smallest of many lists, and a campaign of which the memberships are there.
+# The smallest of many lists, and a campaign whose recipients are stored.
 _LEFT_OUT = text("""
     SELECT (SELECT id FROM contact_list WHERE name = 'List 3') AS list_id,
            (SELECT campaign_id FROM campaign_membership LIMIT 1) AS campaign_id
@@ -112,7 +112,7 @@ _STATUSES = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a worker took for an audience."""
+    """The measurements of a worker that has written an audience."""
 
     wall: float
     cpu: float
@@ -121,22 +121,22 @@ class Written:
 
 
 class Nudges:
-    """Remembers the names of the jobs that are to run."""
+    """Queue that stores the names of the jobs to run."""
 
     def __init__(self) -> None:
         self.names: set[JobName] = set()
 
     async def push(self, job: Job) -> None:
-        """Note it."""
+        """Store the name of the job."""
         self.names.add(job.name)
 
     async def ping(self) -> bool:
-        """Be there."""
+        """Return True."""
         return True
 
 
 def main(folder: Path | None = None, *, people: int = PEOPLE) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     with million(folder, people=people) as url:
         list_id = asyncio.run(_prepare(url))
         say("everybody is on a list, half of the numbers were looked up")
@@ -164,7 +164,7 @@ async def _strict(url: str, list_id: UUID) -> dict[str, Any]:
 
 
 def _start(url: str, audience: dict[str, Any], *, rule: str) -> float:
-    """Start a campaign and write its audience; the seconds from the request to the whole."""
+    """Start a campaign and write its audience; return the seconds from request to last chunk."""
     campaign_id, requested = asyncio.run(_request(url, audience, rule=rule))
     written = _worker(url)
     seconds = requested + written.wall
@@ -180,7 +180,7 @@ def _start(url: str, audience: dict[str, Any], *, rule: str) -> float:
 
 
 async def _request(url: str, audience: dict[str, Any], *, rule: str) -> tuple[UUID, float]:
-    """Store a draft and start it as the API does."""
+    """Store a draft and start it as the API does; return its id and the seconds."""
     async with open_engine(url) as engine:
         async with engine.begin() as connection:
             values = {"audience": json.dumps(audience), "rule": rule, "body": population.BODY}
@@ -192,7 +192,7 @@ async def _request(url: str, audience: dict[str, Any], *, rule: str) -> tuple[UU
 
 
 def _worker(url: str) -> Written:
-    """Let a worker of its own write down what waits."""
+    """Let a separate worker process write the waiting audience; return its measurements."""
     command = [sys.executable, "-m", "benchmarks.starting", "write"]
     done = subprocess.run(command, env=_environment(url), stdout=subprocess.PIPE, check=True)  # noqa: S603 - our own
     return Written(**json.loads(done.stdout))
@@ -209,7 +209,7 @@ def _environment(url: str) -> dict[str, str]:
 
 
 async def _check(url: str, campaign_id: UUID, seconds: float) -> None:
-    """Compare with the floor, and say what the recipients have become."""
+    """Print the ratio to the floor, and the number of recipients by status."""
     async with open_engine(url) as engine, engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         for statement in _FLOOR.split(";")[:-1]:
@@ -226,7 +226,10 @@ async def _check(url: str, campaign_id: UUID, seconds: float) -> None:
 
 
 async def _cancel(url: str, audience: dict[str, Any]) -> None:
-    """Cancel while a worker writes; the seconds until the answer, and until all is over."""
+    """Cancel a campaign while a worker writes its audience.
+
+    Print the seconds until the response, and until all recipients are cancelled.
+    """
     campaign_id, _ = await _request(url, audience, rule="send")
     chunks, is_time = 0, asyncio.Event()
 
@@ -271,7 +274,7 @@ async def _count(deps: Deps, campaign_id: UUID) -> int:
 
 
 async def write() -> None:
-    """Be the worker: write down what waits, and tell what it took."""
+    """Write the waiting audience as a worker does, and print the measurements."""
     chunks: list[float] = []
 
     async def note(_name: str) -> None:
@@ -279,7 +282,7 @@ async def write() -> None:
 
     async with AsyncExitStack() as stack:
         deps = await _deps(os.environ, stack)
-        async with deps.new_uow() as uow:  # connected, as a worker is
+        async with deps.new_uow() as uow:  # connect before the measurement, as a worker does
             await list_unstored_audiences(uow)
         failpoints.set_hook(note)
         chunks.append(time.perf_counter())
@@ -302,7 +305,7 @@ async def _deps(env: Mapping[str, str], stack: AsyncExitStack) -> Deps:
 
 
 async def _write_all(deps: Deps) -> None:
-    """Run the two jobs as the nudges of the queue would have them run."""
+    """Run the two jobs in the order in which their nudges request them."""
     nudges = cast("Nudges", deps.queue)
     await store_first_chunks(deps)
     while JobName.WRITE_AUDIENCES in nudges.names:

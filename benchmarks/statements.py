@@ -1,4 +1,4 @@
-"""Counts the statements that an engine sends, each by the name that the code gives it."""
+"""Count the SQL statements that an engine sends, by their names in the code."""
 
 import sys
 from collections import Counter
@@ -11,7 +11,7 @@ PACKAGE = "crm_api.domain."
 
 
 class StatementCounter:
-    """Counts from its making on; one that is built anew each time counts under its first words."""
+    """Counts statements from its creation on; one without a name counts by its first words."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.counts: Counter[str] = Counter()
@@ -20,11 +20,11 @@ class StatementCounter:
         event.listen(engine.sync_engine, "before_cursor_execute", self._note)
 
     def close(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         event.remove(self._engine.sync_engine, "before_cursor_execute", self._note)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Set all counts to zero."""
         self.counts.clear()
 
     def _note(self, *given: Any) -> None:  # noqa: ANN401 - the event's own signature
@@ -34,7 +34,7 @@ class StatementCounter:
 
 
 def _names_of_built(engine: AsyncEngine) -> dict[str, str]:
-    """Return the statements that modules built at their import, as the engine sends them."""
+    """Return the names of the statements that modules define at import, by their SQL text."""
     names: dict[str, str] = {}
     for module_name, module in list(sys.modules.items()):
         if not module_name.startswith(PACKAGE):

@@ -1,4 +1,4 @@
-"""A large campaign under way among small ones, and a long list, for questions about them."""
+"""Create a large running campaign among small ones, and a long list, for requests about them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +14,9 @@ from crm_api.platform.database import open_engine
 
 SMALL = 1_000
 TEXTED = 10
-"""One recipient in so many has got the text, all of them today."""
+"""One recipient in this number has got the message, today."""
 RIVALS = 5
-"""Small campaigns on the same line."""
+"""Number of small campaigns on the same line."""
 LINE_LIMIT, CAMPAIGN_LIMIT = 10_000, 5_000
 SHOWN = 200
 
@@ -65,7 +65,7 @@ _LISTED = """
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is asked about; ``people`` is how many the large campaign has."""
+    """What the requests are about; ``people`` is the number of recipients of the large campaign."""
 
     line_id: UUID
     people: int
@@ -73,11 +73,11 @@ class Subject:
     small: UUID
     list_id: UUID
     recipients: list[UUID]
-    """Of the large campaign, who wait."""
+    """Recipients of the large campaign that wait for their message."""
 
 
 async def fill(url: str, *, large: int, listed: int) -> Subject:
-    """Make them; the list has so many people."""
+    """Create the campaigns and a list of ``listed`` contacts."""
     await population.add_contacts(url, first=0, count=large)
     line_id = await population.add_line(url)
     await population.execute(url, "UPDATE line SET daily_limit = :limit", {"limit": LINE_LIMIT})
@@ -108,7 +108,7 @@ async def fill(url: str, *, large: int, listed: int) -> Subject:
 
 
 async def _campaigns(url: str, line_id: UUID, *, count: int, people: int) -> list[UUID]:
-    """Add running campaigns of which a part has been texted today."""
+    """Add running campaigns that have sent messages to some of their recipients today."""
     texted = people // TEXTED
     past = Past(line_id=line_id, ago=timedelta(minutes=5), spread=timedelta(hours=5))
     ids = await history.load(url, [past] * count, people=texted)

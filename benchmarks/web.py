@@ -1,4 +1,4 @@
-"""Web processes of benchmarks: started, awaited, and stopped at the end."""
+"""Start, await and stop web processes of benchmarks."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a free port on the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -19,7 +19,7 @@ def free_port() -> int:
 
 @contextmanager
 def listening(arguments: list[str], environment: dict[str, str], *, port: int) -> Iterator[None]:
-    """Run Python with these arguments for the length of a block, which begins once it listens."""
+    """Run Python with these arguments during a block, which begins when the port listens."""
     process = subprocess.Popen([sys.executable, *arguments], env=environment)  # noqa: S603 - ours
     try:
         asyncio.run(_wait_for(process, port))

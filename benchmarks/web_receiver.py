@@ -1,6 +1,6 @@
-"""A process that answers every POST with 204 and does nothing else: what endpoints cost at least.
+"""A process that answers every POST with 204 and does nothing else: the floor of an endpoint.
 
-``python -m benchmarks.web_receiver PORT``; connections stay open, as those of a good server.
+``python -m benchmarks.web_receiver PORT``. Connections stay open, as with a real server.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ END_OF_HEAD = b"\r\n\r\n"
 
 
 class Receiver(asyncio.Protocol):
-    """Finds where requests end by their ``content-length``."""
+    """Finds the end of each request by its ``content-length``."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Store the transport of the new connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._waiting = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is whole."""
+        """Answer each complete request."""
         self._waiting += data
         while (end := self._waiting.find(END_OF_HEAD)) >= 0:
             head = self._waiting[:end].lower()

@@ -1,6 +1,6 @@
-"""Posts signed webhooks over many connections, as fast as they are answered.
+"""Post signed webhooks over many connections, as fast as they are answered.
 
-A process of its own, so that making the load costs the measured process nothing:
+This is a separate process, so that the load takes no CPU time of the measured process.
 ``python -m benchmarks.webhook_load PORT PATH SECONDS NAME CONNECTIONS`` prints one round as JSON.
 """
 
@@ -22,13 +22,13 @@ from crm_api.domain.provider.openphone.signature import sign_legacy
 
 CONNECTIONS = 16
 MOST_REQUESTS_PER_SECOND = 15_000
-"""So many are signed before the clock starts; a round that needs more ends early."""
+"""Requests per second that are signed before the round; a round that needs more ends early."""
 SIGNING_KEY = "YSBiZW5jaG1hcmsncyBzaWduaW5nIGtleQ=="
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one side did in one round."""
+    """The measurements of one round."""
 
     per_second: float
     p50_ms: float
@@ -36,7 +36,7 @@ class Round:
 
 
 class Caller(asyncio.Protocol):
-    """One connection that posts one request after the other, each after its answer."""
+    """One connection that posts requests one after the other, each after the previous response."""
 
     def __init__(self, requests: Iterator[bytes], until: float, ended: asyncio.Event) -> None:
         self.latencies: list[float] = []
@@ -53,7 +53,7 @@ class Caller(asyncio.Protocol):
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Take the answer, whose head and body may come apart; each body is a JSON object."""
+        """Read a response, whose head and body may arrive separately; a body is a JSON object."""
         self._answer += data
         if not self._answer.startswith(b"HTTP/1.1 200"):
             self.refusal = self._answer.decode(errors="replace")
@@ -73,12 +73,12 @@ class Caller(asyncio.Protocol):
         self._transport.write(request)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's name
-        """End, also when the other side hung up."""
+        """End this connection's work, also if the server has closed the connection."""
         self._ended.set()
 
 
 async def load(port: int, path: str, seconds: float, name: str, connections: int) -> Round:
-    """Post signed events for a while and tell how fast they were answered."""
+    """Post signed events for ``seconds``, and return how fast they were answered."""
     requests = iter(_signed_requests(path, name, count=int(MOST_REQUESTS_PER_SECOND * seconds)))
     gc.freeze()
     gc.disable()

@@ -1,8 +1,8 @@
-"""Webhooks out: 10,000 events to three endpoints, beside bare posts of the same messages.
+"""Measure webhooks out: 10,000 events to three endpoints, compared with bare posts.
 
-The receiver is a process of its own that answers 204 at once. The floor posts to it what a
-delivery is, made beforehand, over as many connections, without a database: what aiohttp can do
-here. This process, PostgreSQL with fsync on and the receiver share the machine.
+The receiver is a separate process that answers 204 at once. The floor posts the same messages,
+created before, over the same number of connections and without a database, which is the limit of
+aiohttp here. This process, the receiver and PostgreSQL with fsync on share the machine.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ SIGNATURE = {
     "webhook-timestamp": "1795668950",
     "webhook-signature": "v1,r+92Ua3uxAt5z5nS/1NVfql4wLEcr66hcBgAsNLI6E4=",
 }
-# A campaign's reports: each in a transaction with a hundred others.
+# Delivery reports of a campaign; a hundred of them are written in one transaction.
 HAPPEN = text("""
     INSERT INTO event (type, subject_id, data)
     SELECT 'message.status', uuidv7(),
@@ -68,7 +68,7 @@ LEFT = text("SELECT count(*) FROM webhook_delivery WHERE status <> 'delivered'")
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Seconds of each part."""
+    """The seconds of each part."""
 
     floor: float
     handed_out: float
@@ -76,7 +76,7 @@ class Figures:
 
 
 def main(count: int = EVENTS) -> None:
-    """Measure, and print the figures."""
+    """Run the benchmark and print the results."""
     port = free_port()
     with (
         tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
@@ -100,7 +100,7 @@ async def _measure(database_url: str, port: int, count: int) -> Figures:
         for address in addresses:
             await _make(new_uow, address)
         await _happen(new_uow, 100)
-        await _deliver(new_uow)  # warm
+        await _deliver(new_uow)  # warm-up
         lifetimes.tune_garbage_collection()
         floor = await _floor(addresses)
         await _happen(new_uow, count)
@@ -148,7 +148,7 @@ async def _deliver(new_uow: UnitOfWorkFactory) -> None:
 
 
 async def _floor(addresses: Sequence[str]) -> float:
-    """Post as many messages at once as the lanes do; the seconds."""
+    """Post the same number of messages at once as the delivery lanes do; return the seconds."""
     left = iter(range(FLOOR_POSTS))
 
     async def post_on(session: aiohttp.ClientSession, address: str) -> None:

@@ -1,4 +1,4 @@
-"""`make load`: prints throughput, latencies, errors, lag and memory; ends with 1 if it is wrong."""
+"""`make load`: print throughput, latencies, errors, lag and memory; exit with 1 after an error."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- the run -->\n", "<!-- end of the run -->\n"
 
 
 def main() -> int:
-    """Run one day."""
+    """Run one day, print its tables, and return the exit status."""
     reader = argparse.ArgumentParser(prog="make load", description=__doc__)
     reader.add_argument("--people", type=int, default=Size.people, help="of each campaign")
     reader.add_argument("--campaigns", type=int, default=Size.campaigns)
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 async def live(here: Company, size: Size, *, seed: int) -> tuple[Course, Outcome]:
-    """Live through a day, telling how far it is, and count at its end."""
+    """Run one day and print its progress; return its measurements and its final counts."""
     day = Day(here, size, seed=seed)
     telling = asyncio.create_task(_tell(day))
     try:

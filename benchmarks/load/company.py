@@ -1,4 +1,4 @@
-"""The company's installation: `crm-api up` with its processes, and what they take."""
+"""Run the company's service (`crm-api up`), and sample the CPU and memory of its processes."""
 
 import asyncio
 import os
@@ -21,18 +21,18 @@ from benchmarks.web import free_port
 from crm_api.platform.data_dir import running_settings
 
 LIFTED = 1_000_000
-"""Texts a second: the provider's own rate would make the day last as long as it does."""
+"""Rate limit in messages per second; with the provider's rate, the run would take a whole day."""
 START_SECONDS = 120.0
 LOOK_SECONDS = 2.0
 MEGABYTE = 1024 * 1024
 OURS = ("serve", "worker")
-"""The processes that must not grow; the sandbox keeps every text, and the database the data."""
+"""Processes whose memory must not grow; the sandbox stores all messages, the database the data."""
 OTHERS = ("sandbox", "postgres", "redis")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What the processes took at one moment: megabytes, and CPU seconds so far, by name."""
+    """One sample: megabytes of memory, and CPU seconds so far, by the name of the process."""
 
     at: float
     megabytes: dict[str, float]
@@ -52,13 +52,13 @@ class Company:
     looks: list[Look] = field(default_factory=list)
 
     def look(self) -> Look:
-        """Look at all processes."""
+        """Return a sample of all processes."""
         megabytes: dict[str, float] = defaultdict(float)
         cpu: dict[str, float] = defaultdict(float)
         for child in self.process.children(recursive=True):
             with suppress(psutil.Error):
                 name = _name(child)
-                # Shared pages of PostgreSQL's processes are counted once among them.
+                # Memory that PostgreSQL's processes share is counted only once.
                 held = child.memory_full_info().pss
                 times = child.cpu_times()
                 megabytes[name] += held / MEGABYTE
@@ -67,7 +67,7 @@ class Company:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Look at the beginning, every other second, and at the end of a block, from a thread."""
+        """Take samples at begin and end of a block, and every two seconds, from a thread."""
         is_over = threading.Event()
 
         def watch() -> None:
@@ -100,10 +100,10 @@ def _name(child: psutil.Process) -> str:
 
 @contextmanager
 def company(folder: Path) -> Iterator[Company]:
-    """Run `crm-api up` for the length of a block, its log in a file of the folder.
+    """Run `crm-api up` until the block ends; its log goes to a file in the folder.
 
     Raises:
-        SystemExit: It does not start; the log says why.
+        SystemExit: The service does not start; the message contains the end of the log.
     """
     port, log = _two_ports(), folder / "up.log"
     environment = {
@@ -141,7 +141,7 @@ def _company(process: subprocess.Popen[bytes], port: int, data: Path, log: Path)
 
 
 def _two_ports() -> int:
-    """Return a free port whose next one, the sandbox's, is free as well."""
+    """Return a free port; the next port, for the sandbox, is free too."""
     while True:
         port = free_port()
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The day itself: twenty lists and campaigns, everything else beside them, and what came of it."""
+"""The simulated day: twenty lists and campaigns, and all else that happens at the same time."""
 
 import asyncio
 import random
@@ -20,9 +20,9 @@ JSON = dict[str, Any]
 POLL_SECONDS = 1.0
 SCRAPE_SECONDS = 5.0
 LATELY = timedelta(seconds=20)
-"""What is compared while the campaigns send: each conversation in it is asked for its calls."""
+"""Period of the reconciliations during the campaigns; each of its conversations costs a request."""
 STALL_SECONDS = 180.0
-"""Nothing has moved for so long: it will not."""
+"""The run fails after this time without progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,10 @@ class Size:
     """How busy the company is.
 
     Attributes:
-        reply: Share of the people who answer, those who say STOP beside it in ``stop``.
-        updates: Lists that come in again while the campaigns send, each with the people of two.
-        time_scale: Factor on how long people take to answer.
+        reply: Share of the people who reply, without those who send STOP (``stop``).
+        updates: Number of lists that are imported again during the campaigns, each with the people
+            of two lists.
+        time_scale: Factor for the time until people reply.
     """
 
     campaigns: int = 20
@@ -47,7 +48,7 @@ class Size:
 
 @dataclass
 class Course:
-    """What was noted on the way; times are of ``time.monotonic``."""
+    """The measurements during the day; times are of ``time.monotonic``."""
 
     timings: Timings = field(default_factory=Timings)
     listeners: Listeners = field(default_factory=Listeners)
@@ -64,7 +65,7 @@ class Course:
 
 
 class Day:
-    """Drives one run."""
+    """Runs one simulated day."""
 
     def __init__(self, company: Company, size: Size, *, seed: int) -> None:
         self._company = company
@@ -76,7 +77,7 @@ class Day:
         self.course = Course()
 
     async def run(self) -> Course:
-        """Live through the day, to the last reply."""
+        """Run the day until its last reply; return the measurements."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         connector = aiohttp.TCPConnector(limit=0)
         async with AsyncExitStack() as stack:
@@ -120,12 +121,12 @@ class Day:
         return self.course
 
     async def texts(self) -> list[JSON]:
-        """Return every text that the provider has accepted or received, oldest first."""
+        """Return all messages that the sandbox has accepted or received, oldest first."""
         async with aiohttp.ClientSession(self._company.sandbox_url) as provider:
             return list((await _get(provider, "/sandbox/messages"))["data"])
 
     def told(self) -> str:
-        """Say how far it is."""
+        """Return a sentence about the progress."""
         course = self.course
         return (
             f"{self._office.rows:,} rows imported, {len(course.campaigns)} campaigns started, "
@@ -148,7 +149,7 @@ class Day:
         return Screen(self._http, key, self.course.timings, seed, inbox=inbox)
 
     async def _send_campaigns(self) -> None:
-        """Import list after list, and start a campaign for each as soon as it is in."""
+        """Import the lists one after the other; start a campaign for each after its import."""
         for number in range(self._size.campaigns):
             first = number * self._size.people
             list_id = await self._office.take_list(
@@ -160,7 +161,7 @@ class Day:
             self._has_started.set()
 
     async def _work_beside(self) -> None:
-        """While the campaigns send: lists come in again, and all is compared with the provider."""
+        """During the campaigns, import lists again and reconcile with the provider."""
         await self._has_started.wait()
         for number in range(self._size.updates):
             await asyncio.sleep(POLL_SECONDS)
@@ -169,7 +170,7 @@ class Day:
             self.course.runs.append(await self._office.reconcile(last=LATELY))
 
     async def _until_sent(self) -> None:
-        """Wait until no campaign has anybody left to send to."""
+        """Wait until no recipient of any campaign is waiting."""
         waiting, changed = set(self.course.campaigns), time.monotonic()
         before: Counter[str] = Counter()
         while waiting:
@@ -192,7 +193,7 @@ class Day:
         self._phase = "all texts have left, the last answers come"
 
     async def _until_quiet(self) -> None:
-        """Wait until the provider has told everything, and all of it is applied."""
+        """Wait until the provider has sent all its events and all of them are applied."""
         changed, before = time.monotonic(), -1
         while time.monotonic() - changed < STALL_SECONDS:
             left = (await _get(self._provider, "/sandbox/stats"))["webhooks"]["scheduled"]
@@ -207,7 +208,7 @@ class Day:
         raise SystemExit(f"{before} events never came")
 
     async def _scrape(self) -> None:
-        """Ask for the metrics, as Prometheus does."""
+        """Read the metrics regularly, as Prometheus does."""
         while True:
             begun, status = time.perf_counter(), 0
             with suppress(aiohttp.ClientError, TimeoutError):

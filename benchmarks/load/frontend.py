@@ -1,4 +1,4 @@
-"""The people at the company's screens: they poll, read, search, answer; and their live events."""
+"""The users of the company's frontend: they poll, read, search, reply, and follow live events."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from benchmarks.load.timings import UNANSWERED, Timings
 
 JSON = dict[str, Any]
 THINKS_SECONDS = 0.25
-"""Between an answer and the next request, on average."""
+"""Average time from a response to the user's next request."""
 REQUEST_SECONDS = 30.0
 SCOPES = ("contacts:read", "contacts:write", "campaigns:read", "messages:read", "messages:send")
 READ_SCOPES = ("contacts:read", "campaigns:read", "messages:read")
@@ -27,7 +27,7 @@ SEARCHES = ("rossi", "617", "p12", "kim", "chen", "example.com", "garcia", "ada"
 
 
 class Screen:
-    """One person's session: a key of its own, and whatever it has seen on the last page."""
+    """The session of one user: an API key, and the rows of the last page that the user has seen."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Screen:
         self.replies = 0
 
     async def request(self, kind: str, method: str, path: str, body: JSON | None = None) -> JSON:
-        """Ask, and note how long it took; an empty answer when it was none."""
+        """Send a request and record its duration; return an empty object if it failed."""
         begun, status, found, code = time.perf_counter(), UNANSWERED, {}, ""
         with suppress(aiohttp.ClientError, TimeoutError):
             async with self._http.request(method, path, json=body, headers=self._headers) as answer:
@@ -59,7 +59,7 @@ class Screen:
         return found
 
     async def work(self, is_over: asyncio.Event) -> None:
-        """Do one thing after the other until it is over."""
+        """Do one random action after the other until ``is_over`` is set."""
         acts, weights = zip(*_ACTS, strict=True)
         while not is_over.is_set():
             [act] = self._draw.choices(acts, weights)
@@ -69,12 +69,12 @@ class Screen:
                 await asyncio.wait_for(is_over.wait(), pause)
 
     async def _pick(self, kind: str, path: str) -> JSON | None:
-        """Read a list, and choose one of its rows."""
+        """Read a list, and return a random row; None if the list is empty."""
         rows = (await self.request(kind, "GET", path)).get("data", [])
         return self._draw.choice(rows) if rows else None
 
     async def look_at_campaign(self) -> None:
-        """Read the list of campaigns, then one with its counts and some recipients."""
+        """Read the list of campaigns, then one campaign with its stats and some recipients."""
         campaign = await self._pick("list campaigns", "/v1/campaigns?limit=50")
         if campaign is None:
             return
@@ -85,7 +85,7 @@ class Screen:
         await self.request("recipients", "GET", f"{path}/recipients?status={status}")
 
     async def poll_stats(self) -> None:
-        """Poll the counts of a campaign, as a page that is open does."""
+        """Poll the stats of a campaign, as an open page does."""
         campaign = await self._pick("list campaigns", "/v1/campaigns?limit=50")
         if campaign is not None:
             for _ in range(3):
@@ -94,7 +94,7 @@ class Screen:
                 await asyncio.sleep(THINKS_SECONDS)
 
     async def search(self) -> None:
-        """Search for somebody, and read their whole history."""
+        """Search for a contact, and read its timeline."""
         words = self._draw.choice(SEARCHES)
         contact = await self._pick("search contacts", f"/v1/contacts?q={words}&limit=25")
         if contact is not None:
@@ -103,13 +103,13 @@ class Screen:
             await self.request("timeline", "GET", f"{path}/timeline")
 
     async def read_conversation(self) -> None:
-        """Read what came last, and one conversation of it."""
+        """Read the newest messages, and the conversation of one of them."""
         talk = await self._pick("list conversations", "/v1/conversations?limit=50")
         if talk is not None:
             await self.request("messages", "GET", f"/v1/conversations/{talk['id']}/messages")
 
     async def answer(self) -> None:
-        """Answer whoever texted last, as the live events told."""
+        """Reply to the conversation with the newest message, as the live events report it."""
         if not self._inbox:
             return
         path = f"/v1/conversations/{self._inbox.pop()}/messages"
@@ -121,7 +121,7 @@ class Screen:
             self.replies += 1
 
     async def write_note(self) -> None:
-        """Note something on a contact."""
+        """Write a note about a contact."""
         contact = await self._pick("list contacts", "/v1/contacts?limit=50")
         if contact is not None:
             path = f"/v1/contacts/{contact['id']}/notes"
@@ -141,12 +141,12 @@ _ACTS: list[tuple[Act, float]] = [
 
 @dataclass
 class Listeners:
-    """The live events of all screens.
+    """The streams of live events of all users.
 
     Attributes:
-        delays: Seconds from what happened to its arrival at one of them.
-        inbox: Conversations in which somebody has texted, the last one last.
-        ended: Streams that the service ended.
+        delays: Seconds from an event to its arrival in one of the streams.
+        inbox: Conversations with a message from a person; the newest is last.
+        ended: Number of streams that the service ended.
     """
 
     delays: list[float] = field(default_factory=list)
@@ -154,10 +154,12 @@ class Listeners:
     ended: int = 0
 
     async def listen(self, http: aiohttp.ClientSession, key: str, *, collects: bool) -> None:
-        """Follow one stream until cancelled, with what was missed when it ends.
+        """Follow one stream until cancelled; after a disconnect, continue with the missed events.
 
         Args:
-            collects: This one fills the inbox.
+            http: The HTTP session.
+            key: The API key.
+            collects: True if this stream fills the inbox.
         """
         headers = {"Authorization": f"Bearer {key}"}
         no_limit = aiohttp.ClientTimeout(total=None)

@@ -1,4 +1,4 @@
-"""The office: sets up lines, imports lists, starts campaigns, compares with the provider."""
+"""The administrator of the company: sets up lines, imports lists, starts campaigns, reconciles."""
 
 import asyncio
 import csv
@@ -18,7 +18,7 @@ from benchmarks.load.timings import Timings
 JSON = dict[str, Any]
 POLL_SECONDS = 0.25
 WAY_OUT = "Reply STOP to opt out."
-"""How every campaign's text ends, and no other."""
+"""The end of every campaign message; other messages do not have it."""
 BODIES = {
     "A": "Hi {{ first_name }}, this is Granite Foundations. Have you seen cracks in your basement? "
     f"We look at them for free this month. {WAY_OUT}",
@@ -30,7 +30,7 @@ _LAST = ("Rossi", "Kim", "Chen", "Patel", "Silva", "Cohen", "Garcia")
 
 
 class Office(Screen):
-    """The session of whoever runs the campaigns, with the admin key."""
+    """The session of the administrator, with the admin key."""
 
     def __init__(
         self, http: aiohttp.ClientSession, company: Company, timings: Timings, seed: int
@@ -41,22 +41,22 @@ class Office(Screen):
         self.import_seconds = 0.0
 
     async def prepare(self) -> None:
-        """Read the lines, and let each send as much as it will."""
+        """Read the lines from the provider, and remove their daily limits in practice."""
         synced = await self.request("set up", "POST", "/v1/lines/sync")
         self._lines = [line["id"] for line in synced["data"]]
         for line in self._lines:
             await self.request("set up", "PATCH", f"/v1/lines/{line}", {"daily_limit": 1_000_000})
 
     async def key(self, name: str, scopes: tuple[str, ...]) -> str:
-        """Make an API key."""
+        """Create an API key and return it."""
         body = {"name": name, "scopes": list(scopes)}
         return str((await self.request("set up", "POST", "/v1/api-keys", body))["key"])
 
     async def take_list(self, name: str, *, first: int, count: int) -> str:
-        """Import so many people onto a new list; its id.
+        """Import ``count`` people into a new list; return the id of the list.
 
         Raises:
-            SystemExit: It failed.
+            SystemExit: The import failed.
         """
         begun = time.monotonic()
         form = aiohttp.FormData()
@@ -78,7 +78,7 @@ class Office(Screen):
         return str(found["list_id"])
 
     async def start_campaign(self, number: int, list_id: str) -> str:
-        """Write to everybody on a list, at any hour and as fast as it goes; the campaign's id."""
+        """Start a campaign to a list, at any hour, as fast as possible; return its id."""
         wanted = {
             "name": f"Campaign {number}",
             "line_id": self._lines[number % len(self._lines)],
@@ -103,7 +103,7 @@ class Office(Screen):
         return str(made["id"])
 
     async def reconcile(self, *, last: timedelta | None = None) -> JSON:
-        """Compare with the provider all there is, or what came lately; the run, once it is over."""
+        """Reconcile with the provider over all time or the ``last`` period; return the run."""
         body = {} if last is None else {"since": (datetime.now(UTC) - last).isoformat()}
         made = await self.request("reconcile", "POST", "/v1/reconciliation-runs", body)
         path = f"/v1/reconciliation-runs/{made['id']}"
@@ -116,7 +116,7 @@ class Office(Screen):
 
 
 def _file(first: int, count: int, draw: random.Random) -> bytes:
-    """Write a list of people, all with numbers of the 555 exchange."""
+    """Return a CSV of people; all phone numbers have the exchange 555."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(import_people.HEADER)

@@ -1,4 +1,4 @@
-"""What must be true at the end, counted at the provider and in the database."""
+"""Check at the end what must be true, by counts at the provider and in the database."""
 
 import json
 from collections import Counter
@@ -27,11 +27,11 @@ SIZE = "SELECT pg_database_size(current_database())"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Figures of the end.
+    """The counts at the end of the day.
 
     Attributes:
-        wrong: Sentences; empty when all is as it must be.
-        lags: Seconds from an event's arrival to its being applied: p50, p99, the longest.
+        wrong: Sentences about what is wrong; empty if everything is as expected.
+        lags: Seconds from the receipt of an event until it was applied: p50, p99, longest.
     """
 
     wrong: list[str]
@@ -45,10 +45,13 @@ class Outcome:
 
 
 async def look(company: Company, course: Course, size: Size, texts: list[Any]) -> Outcome:
-    """Count everything.
+    """Count everything at the end of the day.
 
     Args:
-        texts: What the provider has accepted and received, oldest first.
+        company: The running service.
+        course: The measurements of the day.
+        size: How busy the company was.
+        texts: The messages that the sandbox has accepted and received, oldest first.
     """
     connection = await asyncpg.connect(company.database_url.replace("+asyncpg", "", 1))
     try:
@@ -97,7 +100,7 @@ async def look(company: Company, course: Course, size: Size, texts: list[Any]) -
 
 
 def _unsent(members: list[asyncpg.Record], campaign: Counter[str]) -> int:
-    """Count recipients shown as texted, or left over, whom the provider has no text to."""
+    """Count recipients that count as sent, or still wait, without a message at the provider."""
     return sum(
         1
         for member in members
@@ -106,13 +109,13 @@ def _unsent(members: list[asyncpg.Record], campaign: Counter[str]) -> int:
 
 
 def _unexpected(course: Course) -> list[tuple[str, str]]:
-    """Return refusals but one: who has opted out gets no answer by hand."""
+    """Return the refused requests, except manual replies to people who have opted out."""
     may_be = ("send a reply", "recipient_opted_out")
     return [one for one in course.timings.refused if one != may_be]
 
 
 def _warnings(log: Path) -> Counter[str]:
-    """Count the lines of the log by level and by what a warning says."""
+    """Count the lines of the log by level and, for warnings, by event."""
     found: Counter[str] = Counter()
     with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:

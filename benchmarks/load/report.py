@@ -1,4 +1,4 @@
-"""The tables of a run, as Markdown."""
+"""Format the results of a run as Markdown tables."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from benchmarks.load.timings import quantile
 
 QUARTERS = 4
 MOST_GROWTH = 0.15
-"""Of the last quarter's memory over the second one's: what is first needed comes before."""
+"""Largest accepted growth of memory from the second to the last quarter; the first is a warm-up."""
 
 
 def growth(looks: Sequence[Look]) -> dict[str, float]:
-    """Return by how much the memory of our processes grew from the second to the last quarter."""
+    """Return the growth of each process' memory from the second to the last quarter of the day."""
     return {
         name: quarters[-1] / quarters[1] - 1
         for name in OURS
@@ -23,7 +23,7 @@ def growth(looks: Sequence[Look]) -> dict[str, float]:
 
 
 def tables(company: Company, course: Course, size: Size, outcome: Outcome) -> str:
-    """Return all that is to be shown."""
+    """Return all tables of a run."""
     looks = company.looks
     parts = (
         _throughput(course, size, outcome),

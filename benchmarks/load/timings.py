@@ -1,4 +1,4 @@
-"""How long requests took and how they ended, by what was asked."""
+"""Record the duration and status of requests, by kind of request."""
 
 import statistics
 from collections import Counter, defaultdict
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 UNANSWERED = 0
-"""In place of a status: the connection ended without one."""
+"""Used instead of a status if the connection ended without a response."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What became of the requests of one kind; times in seconds."""
+    """The results of the requests of one kind; times in seconds."""
 
     count: int
     failed: int
@@ -26,8 +26,8 @@ class Timings:
     """Collects the requests of a run.
 
     Attributes:
-        refused: Answers of 400 to 499, by kind and the problem's code: the company does little that
-            the service should refuse.
+        refused: Number of responses with a status from 400 to 499, by kind of request and error
+            code. There should be few.
     """
 
     taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -35,7 +35,7 @@ class Timings:
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def note(self, kind: str, seconds: float, status: int, code: str = "") -> None:
-        """Add a request; ``status`` is that of HTTP, or ``UNANSWERED``."""
+        """Record a request; ``status`` is the HTTP status, or ``UNANSWERED``."""
         self.taken[kind].append(seconds)
         if status == UNANSWERED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.failed[kind] += 1
@@ -44,11 +44,11 @@ class Timings:
 
     @property
     def count(self) -> int:
-        """All requests."""
+        """Return the number of all requests."""
         return sum(map(len, self.taken.values()))
 
     def of(self, kind: str) -> Summary:
-        """Sum up the requests of a kind."""
+        """Return the summary of the requests of a kind."""
         taken = self.taken[kind]
         return Summary(
             count=len(taken),
@@ -61,6 +61,6 @@ class Timings:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Return the value that this share of all does not exceed; 0 of nothing."""
+    """Return the smallest value that the given share of values does not exceed; 0 if empty."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
