@@ -18,7 +18,7 @@ from tests.chaos.ledger import Step, Subject, read_steps
 from tests.chaos.stage import LINE_CAP, Stage
 from tests.crash.verdict import Verdict
 
-from crm_api.cli.doctor import check_consent
+from crm_api.cli.doctor_database import check_consent
 from crm_api.cli.findings import State
 
 SAME_CLOCK = timedelta(milliseconds=2)

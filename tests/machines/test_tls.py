@@ -24,7 +24,7 @@ from tests.machines.servers import (
     redis_with_tls,
 )
 
-from crm_api.cli import doctor
+from crm_api.cli import doctor, doctor_database
 from crm_api.cli.findings import Check, State
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.sends.limiter import Limiter
@@ -110,7 +110,7 @@ def settings(**values: str) -> Settings:
 
 async def judge(part: str, found: Settings) -> Check:
     """Return doctor's one line on a part."""
-    check = {"database": doctor.check_database, "redis": doctor.check_redis}[part]
+    check = {"database": doctor_database.check_database, "redis": doctor.check_redis}[part]
     return (await doctor._guarded(part, found, check))[0]
 
 

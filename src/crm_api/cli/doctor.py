@@ -8,33 +8,30 @@ import asyncpg
 import httpx
 import typer
 from redis.exceptions import RedisError
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api.cli.doctor_secrets import check_secrets
+from crm_api.cli.doctor_database import (
+    check_consent,
+    check_database,
+    check_pooler,
+    check_secrets,
+)
 from crm_api.cli.doctor_workers import check_workers
 from crm_api.cli.findings import Check, State, show
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
 from crm_api.domain.alerts.mail import MailNotSentError, open_mailer
-from crm_api.domain.consent import linking
 from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.linking import ChainVerification
 from crm_api.domain.inbound.webhook_health.message_check import OwnLines
 from crm_api.domain.inbound.webhook_health.service import MESSAGE_OFF_BECAUSE
 from crm_api.domain.inbound.webhook_setup.comparing import Registration
 from crm_api.domain.kit.errors import CrmError
-from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
 from crm_api.domain.provider.openphone.signature import SignatureScheme
-from crm_api.platform import clock, database_roles, logs, migration_runner
-from crm_api.platform.database import open_engine, session_factory
-from crm_api.platform.postgres import connect, is_pooled, renames_statements, require_direct
+from crm_api.platform import logs
 from crm_api.platform.server_programs import advise_up
 from crm_api.platform.settings import Settings, SettingsError
 from crm_api.workers.queue import try_redis
 
-OLDEST_POSTGRES = 160_000
-"""Oldest supported PostgreSQL: version 16, as ``server_version_num`` shows it."""
 TIMEOUT_SECONDS = 10.0
 _OPEN_TO_OTHERS = 0o077
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError)
@@ -119,107 +116,6 @@ async def check_mail(settings: Settings) -> list[Check]:
         return [Check("mail", State.BROKEN, advice)]
     count = len(settings.alert_emails)
     return [Check("mail", State.OK, f"alerts are mailed to {count} address(es)")]
-
-
-async def check_database(settings: Settings) -> list[Check]:
-    """Check the version of PostgreSQL, the revision of the schema, and the role of the service.
-
-    Raises:
-        SettingsError: CRM_DATABASE_URL is not set.
-    """
-    async with (
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        engine.connect() as connection,
-    ):
-        version = str(await connection.scalar(text("SHOW server_version")))
-        number = int(str(await connection.scalar(text("SHOW server_version_num"))))
-        is_limited = await database_roles.is_limited(connection)
-        schema_state = await migration_runner.read_schema_state(connection)
-    is_old = number < OLDEST_POSTGRES
-    database = Check(
-        "database",
-        State.BROKEN if is_old else State.OK,
-        f"PostgreSQL {version}" + ("; version 16 or newer is needed" if is_old else ""),
-    )
-    if trouble := schema_state.trouble():
-        return [database, Check("migrations", State.BROKEN, trouble)]
-    schema = Check("migrations", State.OK, f"the schema has revision {schema_state.revision}")
-    return [database, schema, _judge_role(is_limited=is_limited)]
-
-
-def _judge_role(*, is_limited: bool) -> Check:
-    if is_limited:
-        return Check("roles", State.OK, "the role of the service cannot change the audit log")
-    advice = (
-        "the service uses the login of the tables' owner, which can change the audit log; "
-        "`crm-api database roles` creates a limited role"
-    )
-    return Check("roles", State.WARNING, advice)
-
-
-async def check_pooler(settings: Settings) -> list[Check]:
-    """If there is a pooler, check that it supports prepared statements and can be bypassed.
-
-    Returns nothing without a pooler.
-
-    Raises:
-        SettingsError: CRM_DATABASE_URL is not set, or there is a pooler and
-            CRM_DATABASE_DIRECT_URL is not set.
-    """
-    connection = await connect(settings.require_database_url(), application="crm-api doctor")
-    try:
-        if not await is_pooled(connection):
-            return []
-        is_followed = await renames_statements(connection)
-    finally:
-        connection.terminate()
-    if not is_followed:
-        advice = (
-            "the pooler does not support prepared statements; use PgBouncer 1.21 or newer with "
-            "max_prepared_statements = 200"
-        )
-        return [Check("pooler", State.BROKEN, advice)]
-    direct = await connect(await require_direct(settings), application="crm-api doctor")
-    direct.terminate()
-    advice = "the pooler supports prepared statements, and a direct connection works"
-    return [Check("pooler", State.OK, advice)]
-
-
-async def check_consent(settings: Settings) -> list[Check]:
-    """Verify the hash chain of the consent history, from its first link to its last.
-
-    Raises:
-        SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
-    """
-    secret = (await with_secret(settings, patience=0, adopts=False)).require_secret_key()
-    found = ChainVerification()
-    async with (
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        session_factory(engine)() as session,
-    ):
-        while await linking.verify_links(session, found, secret=secret):
-            await session.rollback()  # one transaction per page, so that none is long
-        await linking.verify_tail(session, found, now=clock.now())
-    return judge_chain(found)
-
-
-def judge_chain(found: ChainVerification) -> list[Check]:
-    """Return the lines of the report about the verified consent history."""
-    checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
-    if found.faults > len(found.findings):
-        advice = f"there are {found.faults - len(found.findings)} more faults of the history"
-        checks.append(Check("consent", State.BROKEN, advice))
-    if found.other_keys:
-        advice = (
-            f"{found.other_keys} of {found.position} links cannot be verified, because they were "
-            "made with another CRM_SECRET_KEY; run `crm-api doctor` again with that key"
-        )
-        checks.append(Check("consent", State.WARNING, advice))
-    if not checks:
-        end = f"; the last is {found.head.hex()[:16]}…" if found.position else ""
-        advice = f"all {found.position} links of the consent history are correct{end}"
-        checks.append(Check("consent", State.OK, advice))
-    return checks
 
 
 async def check_redis(settings: Settings) -> list[Check]:

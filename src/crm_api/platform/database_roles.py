@@ -139,7 +139,7 @@ async def _allow(connection: AsyncConnection, roles: Roles) -> None:
         f"GRANT TEMPORARY ON DATABASE {database} TO {service}",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {both}",
         f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {service}",
-        # For tables that an owner's function creates between migrations, such as a partition.
+        # Also for tables that are created between migrations, such as the partition of a month.
         f"{by_default} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {service}",
         f"{by_default} GRANT USAGE, SELECT ON SEQUENCES TO {service}",
     ]

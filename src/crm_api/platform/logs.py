@@ -50,7 +50,7 @@ _QUOTED = re.compile(
 _SHORT = 64
 _MADE_HERE = frozenset({"timestamp", "level", "logger", "process"})
 _TALKATIVE = (
-    "arq.worker",  # two lines per nudge; each job logs its own result
+    "arq.worker",  # it logs two lines per nudge, and we log the result of each run ourselves
     "httpx",
     "httpcore",
     "aiosqlite",

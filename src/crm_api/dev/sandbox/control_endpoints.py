@@ -168,7 +168,10 @@ async def list_faults(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def add_fault(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Add a fault: ``{kind, on?, number?, count? or probability?, retry_after?, delay?}``."""
+    """Add a fault: ``{kind, on?, number?, count? or probability?, retry_after?, delay?}``.
+
+    Without ``count`` and ``probability``, the fault happens once.
+    """
     body = await read_json(request)
     kind = FaultKind(str(body["kind"]))
     is_of_webhooks = kind.startswith(FaultScope.WEBHOOK)

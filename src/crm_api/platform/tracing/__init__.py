@@ -17,7 +17,7 @@ from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-if TYPE_CHECKING:  # the log imports this module, and not every command needs a database
+if TYPE_CHECKING:  # ``logs`` imports this module, and some commands need no database
     from opentelemetry.sdk.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
 

@@ -21,6 +21,7 @@ from crm_api.domain.kit.errors import CrmError, PreconditionFailedError
 from crm_api.domain.kit.idempotency import service as idempotency
 from crm_api.domain.kit.idempotency.service import Answer
 from crm_api.routers.http import problems
+from crm_api.routers.http.bodies import header
 from crm_api.routers.http.deps import AppState
 from crm_api.routers.http.exchange import CHANGING, EXCHANGE, AnsweredBeforeError, Exchange
 from crm_api.routers.http.request_outcome import route_of
@@ -73,7 +74,7 @@ class PreconditionMiddleware:
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add an ETag to a JSON response; send 304 instead if ``If-None-Match`` contains it."""
-        known = _header(scope, b"if-none-match")
+        known = header(scope, b"if-none-match")
         waiting: Message | None = None
 
         async def send_tagged(message: Message) -> None:
@@ -126,7 +127,7 @@ class PreconditionMiddleware:
         It reads the current version with the GET route of the same path, in the transaction of the
         change.
         """
-        seen = _header(scope, b"if-match")
+        seen = header(scope, b"if-match")
         if seen is None or scope["method"] not in CHANGES:
             return None
         headers = [pair for pair in scope["headers"] if pair[0] not in _NOT_FOR_A_READ]
@@ -173,7 +174,7 @@ def _exchange(scope: Scope) -> Exchange:
     Raises:
         InvalidKeyError: The value of the header Idempotency-Key is invalid.
     """
-    key = _header(scope, KEY) if scope["method"] == "POST" else None
+    key = header(scope, KEY) if scope["method"] == "POST" else None
     state: AppState = scope["app"].state.crm
     target = b" ".join((scope["method"].encode(), scope["raw_path"], scope["query_string"]))
     return Exchange(
@@ -200,16 +201,9 @@ def _answer(response: Response) -> Answer:
     )
 
 
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return str(value.decode("latin-1"))
-    return None
-
-
 def _boundary(scope: Scope) -> bytes:
     """Return the boundary of a multipart form from its ``Content-Type``; empty for other bodies."""
-    kind, options = parse_options_header(_header(scope, b"content-type"))
+    kind, options = parse_options_header(header(scope, b"content-type"))
     return options.get(b"boundary", b"") if kind == b"multipart/form-data" else b""
 
 

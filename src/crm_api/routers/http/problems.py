@@ -33,7 +33,6 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.faults import faults_of
 from crm_api.routers.http.paths import paths_of
-from crm_api.routers.http.phrases import phrase_of
 from crm_api.routers.http.request_outcome import route_of
 
 log = structlog.get_logger()
@@ -223,6 +222,21 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
         f"{faults[0]['pointer']}. Correct all of them as `errors` describes.",
         extras={"errors": faults},
     )
+
+
+_SINCE_PYTHON_3_13 = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long",
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "Range Not Satisfiable",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
+}
+"""The phrases of RFC 9110. Python before 3.13 has older ones. Error codes and names in the OpenAPI
+document contain these phrases, so they must not depend on the version of Python."""
+
+
+def phrase_of(status: HTTPStatus) -> str:
+    """Return the reason phrase of a status as in RFC 9110, such as ``Not Found``."""
+    return _SINCE_PYTHON_3_13.get(status, status.phrase)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from sqlalchemy import LargeBinary, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW, SECRET
 
-from crm_api.cli.doctor_secrets import judge_secrets
+from crm_api.cli.doctor_database import judge_secrets
 from crm_api.cli.findings import State
 from crm_api.domain.alerts.outgoing_mail import service as mailbox
 from crm_api.domain.all_tables import metadata

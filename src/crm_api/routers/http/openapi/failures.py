@@ -17,8 +17,7 @@ from crm_api.routers.http.openapi.catalogue import ProblemKind, kinds
 from crm_api.routers.http.openapi.headers import headers_of, reference_headers
 from crm_api.routers.http.openapi.naming import PREFIX
 from crm_api.routers.http.openapi.security import calls, is_open, scope_of
-from crm_api.routers.http.phrases import phrase_of
-from crm_api.routers.http.problems import MEDIA_TYPE
+from crm_api.routers.http.problems import MEDIA_TYPE, phrase_of
 from crm_api.routers.http.query_parameters import known_parameters
 from crm_api.routers.http.route_notes import PROBLEMS
 

@@ -64,7 +64,7 @@ class DocumentRoute:
 
     def _make(self) -> Document:
         with self._lock:
-            if self._made is not None:  # another thread was faster
+            if self._made is not None:  # another thread has built the document
                 return self._made
             plain = orjson.dumps(self._app.openapi())
             # A weak ETag, because the plain and the compressed document share it.
