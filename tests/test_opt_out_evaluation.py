@@ -123,7 +123,7 @@ def test_export_is_private_and_is_compared_with_a_new_model(
     assert all(one.context.is_sale and one.context.is_question for one in texts)
     again = evaluate.run("--export", str(path))
     assert again.exit_code != 0
-    assert "name another file" in again.output
+    assert "choose another file" in again.output
 
 
 @pytest.mark.usefixtures("committed_db")
