@@ -51,7 +51,7 @@ def read(
         default=False, help="The previous message ended in a question mark."
     ),
 ) -> None:
-    """Read a reply as an opt-out or not; print result, scores and the words with most weight."""
+    """Print how the service reads a reply: result, scores, and the words with the most weight."""
     context = Context(is_sale=sale, is_question=question)
     reading = read_reply(text, context)
     model = current_model()

@@ -144,8 +144,8 @@ def configure(
 def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, Any]) -> None:
     """Write a JSON line without masking and without structlog's processors, because it is faster.
 
-    Pass only values that cannot contain secrets or personal data. Use it for the access log: the
-    line takes a fifth of the usual time, which would be half of the work to store a webhook. The
+    Pass only values that cannot contain secrets or personal data. Use it only for the access log.
+    This way takes a fifth of the time; the usual way would double the time to store a webhook. The
     line contains the given values, the process name and the ids of the trace.
     """
     if _direct is None:

@@ -22,7 +22,7 @@ class MeasuredPool(AsyncAdaptedQueuePool):
     _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"
 
     def dispose(self) -> None:
-        """Close the idle connections and leave the metrics; the engine will use a new pool."""
+        """Close the idle connections, and no longer count this pool in the metrics."""
         _POOLS.discard(self)
         super().dispose()
 

@@ -56,9 +56,11 @@ def own_account() -> Account:
 def choose_account(binary: Path, folder: Path) -> Account:
     """Choose an account for PostgreSQL, which refuses to run as root.
 
-    A user other than root keeps the own account. For root, the choice is the user ``nobody`` if it
-    can enter the data folder and run the program, else a user namespace. The program is run with
-    ``--version`` to test the account, because some containers forbid one of the two.
+    If this process does not run as root, the server uses the same account. If it runs as root, the
+    server runs as the user ``nobody``, or in a user namespace if ``nobody`` cannot enter the data
+    folder or run the program. A user id without a name gets a user namespace too, if that works.
+    Each account is tested by running the program with ``--version``, because some containers forbid
+    one of the two.
 
     Args:
         binary: The server's program.

@@ -69,7 +69,7 @@ class MessageStore:
         self.by_id: dict[str, StoredMessage] = {}
         self.ordered: list[StoredMessage] = []
         self.conversations: dict[tuple[str, tuple[str, ...]], Conversation] = {}
-        """All conversations; the one with the newest activity is last."""
+        """All conversations; the conversation with the newest activity is the last one."""
         self._activities = 0
         self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
         self._path = journal
