@@ -223,7 +223,7 @@ async def test_one_digest_covers_missed_days(bench: Bench, session: AsyncSession
 
     assert late == ["[Granite Foundations] Sat 28 Nov: a quiet day"]
     assert bench.box.last().startswith(
-        "What happened on the days from Wednesday 25 November to Saturday 28 November 2026, by"
+        "What happened on the days from Wednesday 25 November to Saturday 28 November 2026 (time"
     )
     assert await bench.look() == []
 

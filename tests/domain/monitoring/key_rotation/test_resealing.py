@@ -173,7 +173,7 @@ async def test_a_process_with_another_key_does_not_start(
     started = await with_secret(settings)
     wrong = settings.model_copy(update={"secret_key": SecretStr(NEXT.decode())})
 
-    with pytest.raises(SettingsError, match="CRM_SECRET_KEY is not the one"):
+    with pytest.raises(SettingsError, match="CRM_SECRET_KEY is not the secret key"):
         await with_secret(wrong, patience=0)
     both = wrong.model_copy(update={"other_secret_keys": (SecretStr(SECRET),)})
     replaced = await with_secret(both)

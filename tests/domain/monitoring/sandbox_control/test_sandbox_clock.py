@@ -44,7 +44,7 @@ async def _begin(new_uow: NewUow, *, days: int = 14) -> None:
     [ClockMove(to=NOW), ClockMove(to=NOW - DAY), ClockMove(advance=timedelta(0))],
 )
 async def test_time_does_not_go_back_or_stand(new_uow: NewUow, move: ClockMove) -> None:
-    with pytest.raises(ClockGoesForwardError, match="It is 2026-11-25T15:00"):
+    with pytest.raises(ClockGoesForwardError, match="clock shows 2026-11-25T15:00"):
         async with new_uow() as uow:
             await begin_clock_move(uow, move, now=NOW)
 
@@ -150,7 +150,7 @@ async def test_time_that_was_moved_is_never_taken_for_real(
         await start_sandbox_clock(uow.session, NOW + 14 * DAY, wall=NOW)
 
     await refuse_moved_time(settings)
-    with pytest.raises(SettingsError, match="time was moved in this database, by P14D"):
+    with pytest.raises(SettingsError, match="clock was moved by P14D"):
         await refuse_moved_time(real)
 
 
