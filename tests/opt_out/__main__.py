@@ -55,6 +55,7 @@ def main() -> None:
             "written. Improve it, or accept it with --accept-worse."
         )
     model.save(given.output)
+    read.save(train.LEFT_OUT)
     _say([f"{given.output.name} has {given.output.stat().st_size} bytes"])
 
 

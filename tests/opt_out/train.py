@@ -38,6 +38,7 @@ PRECISION = 0.985
 HARMLESS_HELD = 0.07
 """Of the harmless replies at most so many are held."""
 MODEL = Path(reply_reader.__file__).parent / classifier.FILE
+LEFT_OUT = Path(__file__).parent / "left_out.npz"
 LARGEST = 32_767
 
 Matrix = Any
@@ -115,7 +116,10 @@ def fit(corpus: Corpus, output: str, chosen: npt.NDArray[np.bool_]) -> LogisticR
 class LeftOut:
     """Readings of authors by models that had not seen them: real texts only.
 
+    ``make opt-out-model`` stores the probabilities, because computing them takes minutes.
+
     Attributes:
+        texts: Author by author, in alphabetical order.
         asks: The probability of ``asks_to_stop`` of each text.
         doubts: The probability of ``needs_a_person``.
     """
@@ -124,19 +128,55 @@ class LeftOut:
     asks: Floats
     doubts: Floats
 
+    def save(self, path: Path) -> None:
+        """Store the probabilities, and what they were computed from."""
+        np.savez_compressed(path, asks=self.asks, doubts=self.doubts, made_from=made_from())
+
+    @classmethod
+    def load(cls, path: Path, corpus: Corpus) -> "LeftOut":
+        """Return stored readings of a corpus.
+
+        Raises:
+            ValueError: They were computed from other data or by another script.
+        """
+        with np.load(path) as stored:
+            if str(stored["made_from"]) != made_from():
+                raise ValueError("run `make opt-out-model` and commit what it writes")
+            rows = [own_texts(corpus, author) for author in authors_left_out(corpus)]
+            texts = [corpus.texts[int(row)] for row in np.concatenate(rows)]
+            return cls(texts, stored["asks"], stored["doubts"])
+
+
+def authors_left_out(corpus: Corpus) -> list[str]:
+    """Return the authors who are left out in turn, in alphabetical order."""
+    return sorted({one.author for one in corpus.texts if one.style in TESTED})
+
+
+def own_texts(corpus: Corpus, author: str) -> npt.NDArray[np.intp]:
+    """Return the rows of the texts that an author really wrote."""
+    return np.flatnonzero((corpus.authors == author) & corpus.is_real)
+
+
+def read_author(corpus: Corpus, author: str, output: str) -> Floats:
+    """Read an author's texts by one output that was fitted without this author.
+
+    Returns:
+        The probability of the output for each of the author's real texts.
+    """
+    fitted = fit(corpus, output, corpus.authors != author)
+    probabilities: Floats = fitted.predict_proba(corpus.matrix[own_texts(corpus, author)])[:, 1]
+    return probabilities
+
 
 def leave_one_author_out(corpus: Corpus) -> LeftOut:
     """Read every author but the old one by a model that was trained without this author."""
-    texts: list[Labelled] = []
-    asks, doubts = [], []
-    for author in sorted({one.author for one in corpus.texts if one.style in TESTED}):
-        others = corpus.authors != author
-        own = np.flatnonzero(~others & corpus.is_real)
-        texts += [corpus.texts[int(row)] for row in own]
-        rows = corpus.matrix[own]
-        asks.append(fit(corpus, "asks_to_stop", others).predict_proba(rows)[:, 1])
-        doubts.append(fit(corpus, "needs_a_person", others).predict_proba(rows)[:, 1])
-    return LeftOut(texts, np.concatenate(asks), np.concatenate(doubts))
+    authors = authors_left_out(corpus)
+    rows = np.concatenate([own_texts(corpus, author) for author in authors])
+    asks, doubts = (
+        np.concatenate([read_author(corpus, author, output) for author in authors])
+        for output in ("asks_to_stop", "needs_a_person")
+    )
+    return LeftOut([corpus.texts[int(row)] for row in rows], asks, doubts)
 
 
 def choose_thresholds(read: LeftOut) -> tuple[float, float]:
@@ -152,19 +192,29 @@ def choose_thresholds(read: LeftOut) -> tuple[float, float]:
     return round(float(opt_out_at), 4), round(float(hold_at), 4)
 
 
+def train_output(corpus: Corpus, output: str) -> tuple[Floats, float]:
+    """Fit one output on all texts; return its weights and its bias."""
+    fitted = fit(corpus, output, np.ones(len(corpus.texts), dtype=bool))
+    return fitted.coef_[0], float(fitted.intercept_[0])
+
+
+def round_weights(weights: Floats) -> tuple[npt.NDArray[np.int16], Floats]:
+    """Round weights to 16 bits; return them and the scale of each column."""
+    scales = np.abs(weights).max(axis=0) / LARGEST
+    return np.round(weights / scales).astype(np.int16), scales
+
+
 def train(corpus: Corpus, thresholds: tuple[float, float]) -> Model:
     """Fit every output on all texts and round the weights."""
-    everyone = np.ones(len(corpus.texts), dtype=bool)
-    fitted = [fit(corpus, output, everyone) for output in OUTPUTS]
-    weights = np.stack([one.coef_[0] for one in fitted], axis=1)
-    scales = np.abs(weights).max(axis=0) / LARGEST
+    fitted = [train_output(corpus, output) for output in OUTPUTS]
+    weights, scales = round_weights(np.stack([coefficients for coefficients, _ in fitted], axis=1))
     opt_out_at, hold_at = thresholds
     real = [one for one, is_real in zip(corpus.texts, corpus.is_real, strict=True) if is_real]
     return Model(
         hashes=corpus.hashes,
-        weights=np.round(weights / scales).astype(np.int16),
+        weights=weights,
         scales=scales.astype(np.float32),
-        bias=np.array([one.intercept_[0] for one in fitted], np.float32),
+        bias=np.array([bias for _, bias in fitted], np.float32),
         opt_out_at=opt_out_at,
         hold_at=hold_at,
         facts={
@@ -175,6 +225,11 @@ def train(corpus: Corpus, thresholds: tuple[float, float]) -> Model:
             "seed": SEED,
         },
     )
+
+
+def made_from() -> str:
+    """Return the digests of data and script, which decide every reading."""
+    return f"{data.digest()} {script_digest()}"
 
 
 def script_digest() -> str:
