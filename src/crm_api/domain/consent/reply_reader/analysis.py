@@ -1,7 +1,10 @@
-"""Fold a reply, split it into words, choose its language, and find what its words mean.
+"""Normalise a reply, split it into words, choose its language, and look up what its words mean.
 
-A *concept* is a meaning that the five languages share: ``texting``, ``escriban`` and ``ekri`` are
-all TEXT_VERB (``lexicon.tsv``). Concepts let one language learn from the texts of the others.
+A *concept* is a meaning that words of the five languages share. For example, ``texting``,
+``escriban`` and ``ekri`` all have the concept TEXT_VERB (``lexicon.tsv``). With concepts, a model
+that learned from replies in one language also reads replies in the others.
+
+The *folded* text is the normalised text: see ``fold``.
 """
 
 import re
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 from crm_api.domain.consent.reply_reader.lexicon import LANGUAGES, NOT_LISTED, Concepts, lexicon
 
 LONGEST_READ = 2000
-"""Characters; of a longer text the first and the last thousand are read."""
+"""In characters. Of a longer text, only the first and the last thousand characters are read."""
 
 _HALF = LONGEST_READ // 2
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s]")
@@ -22,22 +25,23 @@ _INVISIBLE = re.compile(
 _ELONGATED = re.compile(r"(.)\1{2,}")
 _DIGIT = re.compile(r"\d")
 _PLAIN = str.maketrans("0123456789", "0" * 10, "'\u2019\u2018\u02bc`\u00b4")
-"""Digits become 0; apostrophes disappear."""
+"""Replaces each digit by 0 and removes apostrophes."""
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏκντ", "aeopcyxijsdhlkvt")
 
 UNKNOWN = 1
-"""The concept of a word that the lexicon does not list."""
+"""The concept of a word that is not in the lexicon."""
 _FIRST_MARK = 8
-"""Punctuation and signs are concepts of their own from here on, by code point."""
+"""Each punctuation mark or symbol is a concept: this number plus its code point."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What was going on before a reply.
+    """What is known about the conversation before a reply.
 
     Attributes:
-        is_sale: A person of the office wrote last, or an appointment or a quote is open.
-        is_question: Our last message ended in a question.
+        is_sale: True if a person of the office wrote our last message, or if the person has an
+            open appointment or quote.
+        is_question: True if our last message ended in a question.
     """
 
     is_sale: bool = False
@@ -46,15 +50,18 @@ class Context:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A folded text, its words, and their concepts.
+    """A folded reply, its words and their concepts.
 
     Attributes:
-        whole: The folded text.
-        folded: It without the courtesies and the punctuation before and after it: politeness cannot
-            change a reading, for the features see only this. A text that has nothing else is kept.
-        ends: Where each word ends in the folded text.
-        places: The word at which each concept begins; a concept may cover several words.
-        language: The language whose lexicon knows most of the words; English when none does.
+        whole: The folded text of the whole reply.
+        folded: The same text without courtesies and punctuation at its beginning and end. The model
+            sees only this text, so politeness cannot change a reading. If the reply has nothing
+            else, it is the whole text.
+        words: The words, punctuation marks and symbols of ``folded``, in their order.
+        ends: For each word, the position in ``folded`` at which it ends.
+        concepts: The concepts of the words; one concept may cover several words.
+        places: For each concept, the index of its first word.
+        language: The language that has most of the words in the lexicon; English if none has any.
     """
 
     whole: str
@@ -82,10 +89,11 @@ _DRESS = COURTESIES | frozenset(
 
 
 def fold(text: str) -> str:
-    """Return the text as the features see it.
+    """Normalise a text so that different ways of writing the same words become equal.
 
-    Lower case without accents, apostrophes and invisible characters; digits as 0; a letter that
-    is repeated at most twice; one space before, between and after words.
+    Letters become lower case, without accents. Each digit becomes 0. Apostrophes and invisible
+    characters are removed. A character that is repeated three times or more is written twice. One
+    space is before, between and after the words.
     """
     if len(text) > LONGEST_READ:
         text = f"{text[:_HALF]} {text[-_HALF:]}"
@@ -100,7 +108,7 @@ def fold(text: str) -> str:
 
 
 def analyse(text: str) -> Analysis:
-    """Fold a text, split it, choose its language, and look its words up."""
+    """Fold a text, split it into words, choose its language, and look up the concepts."""
     whole = folded = fold(text)
     begin = 0
     tokens = list(_TOKEN.finditer(whole))
@@ -120,7 +128,12 @@ def analyse(text: str) -> Analysis:
 
 
 def _look_up(words: Sequence[str]) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """Return the language that lists most of the words, their concepts, and where each begins."""
+    """Choose the language that has most of the words in the lexicon.
+
+    Returns:
+        The language, the concepts of the words in it, and for each concept the index of its first
+        word.
+    """
     if not words:
         return LANGUAGES[0], (), ()
     forms = lexicon().forms
@@ -141,7 +154,12 @@ def _look_up(words: Sequence[str]) -> tuple[str, tuple[int, ...], tuple[int, ...
 
 
 def _longer_forms(words: Sequence[str]) -> list[tuple[int, int, Concepts]]:
-    """Return place, size and concepts of all forms of several words, the longest first."""
+    """Find the forms of the lexicon that consist of several words.
+
+    Returns:
+        For each form the index of its first word, the number of its words, and its concepts. At one
+        word, the longest form comes first.
+    """
     known = lexicon()
     found = []
     for place, word in enumerate(words):
@@ -157,7 +175,12 @@ def _longer_forms(words: Sequence[str]) -> list[tuple[int, int, Concepts]]:
 def _listed(
     column: tuple[int, ...], longer: Sequence[tuple[int, int, Concepts]], language: int
 ) -> tuple[int, dict[int, tuple[int, int]]]:
-    """Return how many words a language lists, and size and concept of its forms of several."""
+    """Count the words that one language has, including words that are part of a longer form.
+
+    Returns:
+        The number of words; and for each longer form that is used, by the index of its first word,
+        the number of its words and its concept.
+    """
     hits = len(column) - column.count(0)
     spans = {}
     after = 0

@@ -1,7 +1,11 @@
-"""Turn a reply into hashed features: letters, words, concepts and their order.
+"""Turn replies into hashed features for the model.
 
-A feature is a 32-bit hash of an n-gram. Training and the running service compute features with
-this module alone, so that both always agree.
+A feature is a 32-bit hash of an n-gram: of a few letters, words or concepts in a row, or of a pair
+of concepts that may have other concepts between them. The training and the running service both use
+this module, so they always compute the same features.
+
+For speed, all replies are processed together as arrays. The letters, concepts, words and contexts
+of all replies form one long row (``_Row``), and an occurrence of a feature is a stretch of the row.
 """
 
 import zlib
@@ -19,7 +23,7 @@ Codes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 _START, _END = 2, 3
-"""Stand before and after the concepts of a reply; concepts that say something are larger."""
+"""The marks before and after the concepts of a reply; known concepts have larger numbers."""
 _SKIPS = np.array([[1], [2], [3], [4], [5]])
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
@@ -35,21 +39,24 @@ _SALTS = np.array(
     ],
     np.uint64,
 )
-"""What keeps n-grams of different kinds and sizes apart, in the order of ``features_of``."""
+"""A number for each kind and size of n-gram, in the order of ``features_of``.
+
+It is added before hashing, so that n-grams of different kinds and sizes get different hashes.
+"""
 _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
-"""How much each of them counts."""
+"""The weight of an occurrence of each kind and size, in the same order."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """The features of several replies, one entry per occurrence.
+    """The occurrences of features in several replies; each array has one entry per occurrence.
 
     Attributes:
-        hashes: Which feature.
-        weights: How much an occurrence counts, before the reply's length is set to 1.
-        lefts: Where the occurrence begins in ``row``.
-        rights: Where it ends.
-        row: The letters, concepts, words and contexts of the replies.
+        hashes: The feature.
+        weights: The weight of the occurrence, before the vector of the reply is scaled to length 1.
+        lefts: The index in ``row`` at which the occurrence begins.
+        rights: The index in ``row`` of its last element.
+        row: The letters, concepts, words and contexts of all replies.
     """
 
     hashes: npt.NDArray[np.uint32]
@@ -59,7 +66,7 @@ class Features:
     row: "_Row"
 
     def at(self, places: Places) -> "Features":
-        """Return the occurrences at these places."""
+        """Return the occurrences with these indices."""
         return Features(
             self.hashes[places],
             self.weights[places],
@@ -70,38 +77,45 @@ class Features:
 
     @property
     def are_whole(self) -> npt.NDArray[np.bool_]:
-        """False where an occurrence reaches from one reply, or one kind, into the next."""
+        """For each occurrence: whether it lies in one reply and in one kind of elements.
+
+        An occurrence that crosses a border is an artefact, and must be dropped.
+        """
         whole: npt.NDArray[np.bool_] = self.row.groups[self.lefts] == self.row.groups[self.rights]
         return whole
 
     @property
     def owners(self) -> Places:
-        """The place of the reply among those that were given."""
+        """For each occurrence, the index of its reply."""
         return self.row.groups[self.lefts] % len(self.row.norms)
 
     @property
     def firsts(self) -> Places:
-        """The first word that an occurrence covers, as ``first_words`` counts; -1 for none."""
+        """For each occurrence, the index of the first word that it covers; -1 for a context.
+
+        The words of all replies are numbered in a row: see ``first_words``.
+        """
         return self.row.words[self.lefts]
 
     @property
     def lasts(self) -> Places:
-        """The last word that it covers."""
+        """For each occurrence, the index of the last word that it covers; -1 for a context."""
         return self.row.words[self.rights]
 
 
 def first_words(analyses: Sequence[Analysis]) -> list[int]:
-    """Return the place of the first word of each reply, and of the end, in the words of all.
+    """Number the words of all replies in a row; return the number of each reply's first word.
 
-    A reply without words takes one place too.
+    A reply without words counts as one word. The last entry is the number of all words.
     """
     return list(accumulate((max(len(one.words), 1) for one in analyses), initial=0))
 
 
 def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Features:
-    """Return the features of replies, in one pass over all of them.
+    """Return the features of several replies, computed in one pass.
 
-    Some reach from one reply into the next: see ``are_whole``.
+    Some occurrences reach from one reply into the next. The caller must drop them: see
+    ``are_whole``.
     """
     row = _row_of(analyses, contexts)
     codes, places = row.codes, np.arange(len(row.codes))
@@ -112,7 +126,7 @@ def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Fe
     threes = twos[:-1] * _MULTIPLIER + codes[2:]
     fours = threes[:-1] * _MULTIPLIER + codes[3:]
     known = (codes[letters:before_words] > _END).nonzero()[0] + letters
-    # Pairs of concepts, the second at most five after the first.
+    # Pairs of known concepts: the second is one to five known concepts after the first.
     skips, firsts = (np.arange(len(known)) + _SKIPS < len(known)).nonzero()
     left, right = known[firsts], known[firsts + skips + 1]
     are_sales = np.array([context.is_sale for context in contexts])
@@ -147,14 +161,15 @@ def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Fe
 
 @dataclass(frozen=True)
 class _Row:
-    """Letters, concepts, words and contexts of all replies in a row, as numbers.
+    """The elements of all replies in a row: all letters, then all concepts, words and contexts.
 
     Attributes:
-        codes: The number of each.
-        groups: Of one kind and one reply, kind by kind.
-        words: The word that each belongs to; -1 for a context.
-        totals: How many letters, concepts, words and contexts.
-        norms: Of each reply, the length of the vector of its features.
+        codes: The number of each element: a code point, a concept, the hash of a word, a context.
+        groups: For each element, the number of its kind times the number of replies, plus the index
+            of its reply.
+        words: For each element, the index of the word to which it belongs; -1 for a context.
+        totals: The number of letters, concepts, words and contexts.
+        norms: For each reply, the length of the vector of its features.
     """
 
     codes: Codes
@@ -198,12 +213,17 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 
 
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
-    """Return places with the first before them and the last after them."""
+    """Repeat the first and the last place, for the marks before and after the elements.
+
+    Args:
+        places: The places of the elements.
+        otherwise: The place of both marks if there are no elements.
+    """
     return (places[0], *places, places[-1]) if places else (otherwise, otherwise)
 
 
 def _words_of_letters(analyses: Sequence[Analysis]) -> Places:
-    """Return for each letter the word that it is in; a space belongs to the word after it."""
+    """Return for each letter the index of its word; a space belongs to the word after it."""
     begins: list[int] = []
     start = 0
     for one in analyses:
@@ -216,7 +236,7 @@ def _words_of_letters(analyses: Sequence[Analysis]) -> Places:
 
 
 def _square(one: Analysis, context: Context) -> float:
-    """Return the square of the length of the vector of a reply's features."""
+    """Return the squared length of the vector of a reply's features, computed from counts."""
     known = len(one.concepts) - one.concepts.count(UNKNOWN)
     whole = _grams(len(one.words) + 2, 1, 3) + _grams(len(one.concepts) + 2, 1, 4)
     whole += 3 + known * context.is_sale
@@ -224,7 +244,7 @@ def _square(one: Analysis, context: Context) -> float:
 
 
 def _grams(length: int, smallest: int, largest: int) -> int:
-    """Return how many n-grams of these sizes so many letters or words have."""
+    """Return the number of n-grams with ``smallest`` to ``largest`` elements among ``length``."""
     largest = min(largest, length)
     sizes = largest - smallest + 1
     return sizes * (length + 1) - sizes * (smallest + largest) // 2

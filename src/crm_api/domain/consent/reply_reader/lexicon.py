@@ -1,4 +1,4 @@
-"""Look words up in the lexicon: a form of five languages stands for a concept they share."""
+"""Load the lexicon, which maps words of five languages to the concepts that they mean."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,20 +8,21 @@ from pathlib import Path
 LANGUAGES = ("en", "es", "pt", "ht", "fr")
 
 FIRST_CONCEPT = 1 << 22
-"""Codes of concepts begin here, above every code point."""
+"""The numbers of concepts begin here, so that no concept has the number of a code point."""
 
 Concepts = tuple[int, ...]
-"""The concept of a form in each of ``LANGUAGES``; 0 where the language does not list it."""
+"""The concept of a form in each of ``LANGUAGES``; 0 for a language that does not have the form."""
 NOT_LISTED: Concepts = (0,) * len(LANGUAGES)
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The forms and what they mean.
+    """The forms (words and phrases) of all languages and their concepts.
 
     Attributes:
-        forms: A word, or several joined by underscores.
-        heads: First words of forms of several words, with the number of words of the longest.
+        forms: The concepts of each form. A form is a word, or several words joined by underscores.
+        heads: For each word that begins a form of several words, the number of words of the longest
+            such form.
     """
 
     forms: dict[str, Concepts]
@@ -30,10 +31,10 @@ class Lexicon:
 
 @lru_cache(maxsize=1)
 def lexicon() -> Lexicon:
-    """Return the lexicon of this release, which is a file of the package."""
+    """Load the lexicon that is shipped with this release; it is loaded once per process."""
     forms: dict[str, Concepts] = {}
     heads: dict[str, int] = {}
-    same: dict[Concepts, Concepts] = {}  # most forms share their concepts with others
+    same: dict[Concepts, Concepts] = {}  # saves memory: many forms have equal concepts
     with Path(__file__).with_name("lexicon.tsv").open(encoding="utf-8") as lines:
         for line in lines:
             name, language, words = line.split("\t")
