@@ -88,7 +88,7 @@ def test_figures_have_intervals_and_misread_replies_are_listed(evaluate: Command
     assert "| en | 2 |" in shown
     assert "Replies that the model misreads: 1" in shown
     [line] = [line for line in shown.splitlines() if line.startswith("  stop")]
-    assert "read as none (0." in line
+    assert "read as none (asks to stop 0." in line
     assert line.endswith(
         "read as none when it was received): What does a wall of ## feet cost, call ###-###-####?"
     )

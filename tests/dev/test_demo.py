@@ -185,7 +185,9 @@ def test_a_refusal_of_the_api_is_one_line() -> None:
 
     with (
         Api(HERE, transport=transport) as api,
-        pytest.raises(DemoError, match=r"^POST /v1/x answered 422 \(invalid: /a: No\)$"),
+        pytest.raises(
+            DemoError, match=r"^the API refused POST /v1/x with status 422 \(invalid: /a: No\)$"
+        ),
     ):
         api.post("/v1/x")
 
