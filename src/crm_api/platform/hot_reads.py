@@ -88,7 +88,9 @@ class HotReads:
                 except Exception as error:  # noqa: BLE001 - this task must survive every error
                     self._away_until = time.monotonic() + AWAY_SECONDS
                     await self._drop()
-                    log.warning("look-up connection failed, pool used", error=repr(error))
+                    log.warning(
+                        "database connection of look-ups failed, using the pool", error=repr(error)
+                    )
                 finally:
                     _give_up(asked)
 

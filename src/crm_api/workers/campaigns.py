@@ -225,7 +225,10 @@ async def _check_figures_periodically(
         try:
             await check_running_campaigns(deps, now=clock.now)
         except DATABASE_ERRORS as error:
-            log.warning("check of campaign rates failed", error=type(error).__name__)
+            log.warning(
+                "failure and opt-out rates of campaigns could not be read",
+                error=type(error).__name__,
+            )
 
 
 class _ClaimSource:

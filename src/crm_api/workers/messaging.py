@@ -112,7 +112,9 @@ async def _settle_all(
             )
             await failpoints.reach("settle.open")
         await failpoints.reach("settle.committed")
-        log.info("unclear message looked up", attempt=str(attempt.id), status=status.value)
+        log.info(
+            "message with unknown result looked up", attempt=str(attempt.id), status=status.value
+        )
         instruments.SETTLED.labels(status.value).inc()
         results.add(status)
     return results

@@ -177,7 +177,11 @@ async def maintain_months(deps: Deps, *, now: Now) -> None:
             await _create_and_detach_months(deps, table, kept_months=kept[table], now=now)
         except DBAPIError as error:
             # A long read blocks the table. This can wait: the next months exist already.
-            log.warning("months not maintained", table=table.name, error=type(error.orig).__name__)
+            log.warning(
+                "monthly partitions not created or detached",
+                table=table.name,
+                error=type(error.orig).__name__,
+            )
         async with deps.new_uow() as uow:
             detached = await months.list_detached_months(uow, table)
         for month in detached:
@@ -235,7 +239,7 @@ async def _delete_media(deps: Deps, month: Month) -> bool:
             for sha256 in names:
                 await store.remove(sha256)
         except MediaStoreUnavailableError as error:
-            log.warning("media of a month not deleted", month=month.name, error=error.detail)
+            log.warning("expired media not deleted", month=month.name, error=error.detail)
             return False
         if not count:
             return True

@@ -305,7 +305,7 @@ class MovedSchedule:
         self._ran_at: dict[JobName, datetime] = {}
 
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
-        """Run in a fixed order the jobs that are due, and always those in ``ANSWERING``.
+        """Run the jobs that are due, and the jobs in ``ANSWERING``, in a fixed order.
 
         Args:
             asked: Further jobs to run, because they have work now.

@@ -114,7 +114,7 @@ def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     if not isinstance(app, Sandbox):
-        raise TypeError("The lifespan belongs to a Sandbox application only.")
+        raise TypeError("This lifespan function works only with a Sandbox application.")
     _logger.warning(BANNER)
     app.workspace.resume()
     try:

@@ -129,7 +129,7 @@ class SandboxCall:
 
     @property
     def ended_at(self) -> datetime:
-        """When the call ends: six seconds of ringing plus its duration after ``started_at``."""
+        """When the call ends: ``started_at``, six seconds of ringing, and the call's duration."""
         return self.started_at + timedelta(seconds=self.seconds + 6)
 
     def _answered(self) -> Payload:

@@ -80,8 +80,8 @@ async def show_banner(workspace: Workspace, request: Request) -> dict[str, Any]:
 async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any]:
     """List all messages, oldest first, including those that the provider's API does not list yet.
 
-    Query: ``direction`` filters; ``after`` is the position (seq) before the page, ``limit`` its
-    size.
+    Query: ``direction`` filters. ``after``: only messages with a greater position (seq).
+    ``limit``: the most messages to return.
     """
     query = request.query_params
     direction, after = query.get("direction"), int(query.get("after", "0"))

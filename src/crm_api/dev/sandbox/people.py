@@ -142,8 +142,8 @@ def read_script(steps: list[dict[str, Any]]) -> tuple[Step, ...]:
         return tuple(Step(**{**step, "do": Act(str(step["do"]))}) for step in steps)
     except (TypeError, KeyError) as error:
         raise ValueError(
-            f"a step has a wrong or missing field ({error}); it accepts do, after, text, "
-            "error_code, times, on_text and answered"
+            f"a step has a wrong or missing field ({error}). The fields are `do`, `after`, `text`, "
+            "`error_code`, `times`, `on_text` and `answered`"
         ) from error
 
 

@@ -68,7 +68,7 @@ async def create_legacy(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_dated(workspace: Workspace, request: Request) -> Response:  # noqa: ARG001
-    """List the webhooks of 2026-03-30 on one page, without their signing keys."""
+    """List the webhooks of API version 2026-03-30 on one page, without their signing keys."""
     hooks = [hook for hook in workspace.deliverer.hooks.values() if hook.is_dated]
     return json_answer({"data": [_dated(hook) for hook in hooks]})
 

@@ -113,7 +113,7 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
 
 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts that ``ENDS_BY_SILENCE`` ends, because their problem stopped happening."""
+    """Resolve alerts of the kinds in ``ENDS_BY_SILENCE`` that were silent for the time there."""
     for silence, kinds in ENDS_BY_SILENCE.items():
         resolved = await uow.session.scalars(
             update(Alert)

@@ -116,8 +116,8 @@ class CampaignRulesRead(ReadModel):
         skip_landlines: Whether numbers that a validation found to be landlines are skipped.
         min_days_between: The minimum number of days since the last message of another campaign to
             the same number; null means no minimum.
-        frequency_cap: The maximum number of messages of all campaigns that a number gets in a
-            period; null means no maximum.
+        frequency_cap: The maximum number of campaign messages that one phone number gets in a
+            period, counted over all campaigns; null means no maximum.
         opt_out_footer: The text that is added below each message and says how to opt out; null
             adds none.
         max_attempts: The maximum number of attempts to send one message.

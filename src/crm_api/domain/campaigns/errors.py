@@ -70,7 +70,7 @@ class NotReconciledError(ConflictError):
 
 
 class AudienceLostError(ConflictError):
-    """The campaign was restored from a backup that has only a part of its recipients."""
+    """The campaign was restored from a backup that contains only some of its recipients."""
 
     code = "audience_lost"
     title = "Incomplete audience after a restore"
@@ -205,7 +205,7 @@ class InvalidTemplateError(InvalidError):
             FieldProblem(
                 pointer="/body",
                 code="unknown_variable",
-                detail="line 2, column 8: the variable nope does not exist.",
+                detail="line 2, column 8: the variable `nope` does not exist.",
             )
         ]
     )

@@ -205,7 +205,7 @@ class Pacing(RequestModel):
 
 
 class FrequencyCap(RequestModel):
-    """The maximum number of messages of all campaigns that a number gets in a period.
+    """The maximum number of campaign messages that one phone number gets in a period.
 
     Attributes:
         texts: The maximum number of messages in the period.
@@ -224,8 +224,8 @@ class CampaignRules(RequestModel):
             to them too, ``skip`` skips them, ``review`` waits until a person approves them.
         min_days_between: The minimum number of days since the last message of another campaign to
             the same number; null means no minimum.
-        frequency_cap: The maximum number of messages of all campaigns that a number gets in a
-            period; null means no maximum.
+        frequency_cap: The maximum number of campaign messages that one phone number gets in a
+            period, counted over all campaigns; null means no maximum.
         opt_out_footer: The text that is added below each message and says how to opt out; null
             adds none.
         max_attempts: The maximum number of attempts to send one message.

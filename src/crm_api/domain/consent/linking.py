@@ -66,7 +66,11 @@ async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
     )
     # Logs are stored outside of the database, so this line proves later that the chain had at
     # least this length.
-    log.info("consent entries linked", position=position + len(entries), digest=digest.hex())
+    log.info(
+        "consent entries added to the hash chain",
+        position=position + len(entries),
+        digest=digest.hex(),
+    )
     return len(entries) == LINKED_AT_ONCE
 
 

@@ -61,7 +61,7 @@ def read_lines(text: str) -> str:
     if found is not None:
         raise PydanticCustomError(
             "control_character",
-            "The text has the control character {code} at character {place}; remove it.",
+            "The text contains the control character {code} at position {place}; remove it.",
             {"code": f"U+{ord(found[0]):04X}", "place": found.start() + 1},
         )
     return text.strip()

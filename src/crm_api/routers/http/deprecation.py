@@ -36,7 +36,10 @@ def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
         ValueError: ``sunset`` is less than ``AT_LEAST`` after ``since``.
     """
     if sunset - since < AT_LEAST:
-        raise ValueError(f"A deprecated operation works for {AT_LEAST.days} days or more.")
+        raise ValueError(
+            f"The sunset date must be at least {AT_LEAST.days} days after the deprecation date. "
+            "Choose a later sunset date."
+        )
     marks = {SINCE: since.isoformat(), SUNSET: sunset.isoformat(), INSTEAD: instead}
     return {"deprecated": True, "openapi_extra": marks}
 

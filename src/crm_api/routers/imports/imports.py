@@ -79,8 +79,8 @@ _FORM: dict[str, Any] = {
                             "type": "string",
                             "format": "binary",
                             "description": "A CSV file with phone numbers (UTF-8, UTF-16 or "
-                            "Windows-1252), or a workbook (XLSX). Of a workbook, the first sheet "
-                            "with rows is imported.",
+                            "Windows-1252), or a workbook (XLSX). Only the first "
+                            "sheet of a workbook that has rows is imported.",
                         },
                         "source": {
                             "type": "string",

@@ -119,7 +119,7 @@ class EventIntake:
             await self._insert(lane, [waiting])
         except UNACCEPTABLE_ROW as error:
             log.warning(
-                "webhook event stored as plain text",
+                "database refused the webhook payload as JSON, stored as raw text",
                 provider_event_id=event.provider_event_id,
                 sqlstate=error.sqlstate,
             )

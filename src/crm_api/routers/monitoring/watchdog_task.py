@@ -65,5 +65,5 @@ class WatchdogTask:
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001 - the task must go on, so it tries again later
-                log.warning("watchdog checks failed", error=type(error).__name__)
+                log.warning("watchdog checks could not run", error=type(error).__name__)
             await asyncio.sleep(self._look_seconds)

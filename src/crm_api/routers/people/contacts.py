@@ -218,7 +218,7 @@ async def update_contact(
 
 @router.delete("/{contact_id}", status_code=204)
 async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a contact. If its number is opted out, it stays opted out."""
+    """Delete a contact. An opted-out number stays opted out."""
     async with uow:
         await contact_changes.delete_contact(
             uow, contact_id=contact_id, now=await uow.database_now()

@@ -110,9 +110,9 @@ class _Run:
         return self._outcome(finish, left)
 
     def _fill(self, queue: _Queue) -> None:
-        """Add the waiting people to a queue; those who become due in the same period are a cohort.
+        """Add the waiting people to a queue, in cohorts of those who become due in the same period.
 
-        A person counts as ``workload`` people, because some messages are sent twice.
+        Each person counts ``workload`` times (at least once), because some messages are sent twice.
         """
         cohorts: dict[object, Cohort] = {}
         for group in self._plan.waiting:

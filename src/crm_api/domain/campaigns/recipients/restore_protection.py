@@ -84,8 +84,8 @@ async def set_aside_messaged_recipients(
         raise NotReconciledError(
             "The reconciliation that finds the messages sent after the backup is not completed. "
             "GET /v1/reconciliation-runs shows its progress. Resume the campaign when it is "
-            "completed. If it failed, request another one with POST /v1/reconciliation-runs and "
-            f"since set to {restored.evidence['backup_made_at']}."
+            "completed. If it failed, request a new one: POST /v1/reconciliation-runs with "
+            f"`since` set to {restored.evidence['backup_made_at']}."
         )
     await uow.session.execute(
         _SET_ASIDE, {"campaign_id": campaign_id, "since": made_at, "now": now}

@@ -141,7 +141,7 @@ _AT_ONCE = 25
 
 
 def may_concern_consent(texts: Sequence[str]) -> list[bool]:
-    """Return for each reply whether it may mean something for consent, whatever its context was.
+    """Return for each reply whether it could change consent in at least one context.
 
     False means that the reader reads it as ``ReplyKind.NONE`` in every context.
     """

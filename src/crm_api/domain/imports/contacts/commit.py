@@ -77,7 +77,8 @@ async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> 
     if committed is not None:
         if committed.undo_state is not None:
             raise DryRunNotReadyError(
-                "The commit of this dry run is being undone. Wait until the undo has completed."
+                "The import made from this dry run is being undone. Wait until the undo has "
+                "completed; then commit again."
             )
         return committed
     list_id = dry_run.list_id

@@ -1,6 +1,6 @@
-"""SQL that writes the planned people of a chunk to contacts, counts them, and stores the changes.
+"""SQL for one chunk of an import: write contacts as planned, count results, store the changes.
 
-The statements stand in the order in which they are executed. ``merge_plan`` writes the plan.
+The statements are listed in the order in which they are executed. ``merge_plan`` writes the plan.
 """
 
 from collections.abc import Mapping, Sequence

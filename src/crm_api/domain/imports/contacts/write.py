@@ -55,7 +55,7 @@ async def apply_chunk(
 ) -> bool:
     """Store the people, list memberships, errors, counts and checkpoint of a chunk.
 
-    A dry run stores no people and no memberships, but digests of the planned results.
+    A dry run stores no people and no memberships. It stores digests of the planned results.
 
     Returns:
         False if the import has ended or another worker has continued it. The caller then stops.

@@ -228,8 +228,8 @@ async def cancel(
     """Cancel an import. Chunks that are already stored stay.
 
     Raises:
-        NotFoundError: No import has this id. The class is that of the kind.
-        ConflictError: The import has completed or failed. The class is that of the kind.
+        NotFoundError: No import has this id. ``kind`` decides which subclass is raised.
+        ConflictError: The import has completed or failed; ``kind`` decides the subclass.
     """
     status = ImportStatus.CANCELLED
     await end_import(uow, kind, import_id=import_id, status=status, now=now)

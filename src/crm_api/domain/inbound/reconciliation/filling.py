@@ -235,7 +235,7 @@ class Filler:
             if error.connection_invalidated:
                 raise
             log.warning(
-                "batch of listed messages refused; storing them one by one",
+                "database refused a batch of messages from the provider, storing them one by one",
                 sqlstate=event_outcomes.sql_state(error),
             )
             return set()
@@ -280,10 +280,10 @@ class Filler:
             state = event_outcomes.sql_state(error)
             if state in event_outcomes.COLLISIONS:
                 raise _CollidedError from error
-            log.exception("item of a provider list not applied", item_id=item.id, kind=item.kind)
+            log.exception("item listed by the provider not stored", item_id=item.id, kind=item.kind)
             return f"The database refused the item (SQLSTATE {state})."
         except Exception as error:  # one item's error must not stop the others
-            log.exception("item of a provider list not applied", item_id=item.id, kind=item.kind)
+            log.exception("item listed by the provider not stored", item_id=item.id, kind=item.kind)
             return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         return None
 

@@ -215,7 +215,7 @@ async def _decide_consent(
     now: datetime,
     reception: Reception,
 ) -> bool:
-    """Apply the opt-out, opt-in or doubt in a message; return whether the consent changed."""
+    """Apply the opt-out, opt-in or hold that a message causes; return whether consent changed."""
     decide = DECISIONS.get(reading.kind)
     if decide is None:
         return False

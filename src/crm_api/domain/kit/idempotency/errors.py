@@ -30,7 +30,7 @@ class KeyInUseError(ConflictError):
 
 
 class AnswerLostError(ConflictError):
-    """The stored answer was sealed with another secret key, so it cannot be read."""
+    """The stored response was encrypted with another secret key, so it cannot be read."""
 
     code = "idempotent_answer_lost"
     title = "Stored answer cannot be read"

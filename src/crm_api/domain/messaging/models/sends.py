@@ -179,10 +179,10 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """One change of the count of a line's messages that the provider accepted, per quarter hour.
+    """A change in the number of messages that the provider accepted from a line in a quarter hour.
 
     A trigger appends a row for each statement that changes the count (``migrations/objects``). The
-    sum of the rows of a line's day is compared with the daily limits. ``usage.compact_tally``
+    sum of a line's rows of one day is compared with the daily limits. ``usage.compact_tally``
     merges the rows and deletes the rows of old days.
     """
 

@@ -61,7 +61,7 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the index of the recipient's variant; if it was stopped, of another variant."""
+        """Return the index of the recipient's variant, or of another one if that was stopped."""
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
         """Return the body of the message for the recipient and its step.

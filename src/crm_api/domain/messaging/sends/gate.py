@@ -38,7 +38,7 @@ async def pass_gate(
     """Check all rules again in one statement, and return the claims for which calls may start.
 
     The statement sets these attempts to ``calling``. The caller calls the provider only for them,
-    and only after the commit is confirmed (Sending, rule 3). It releases the other claims.
+    and only after the commit is confirmed (Sending, rule 3). The caller releases the others.
     """
     values = {
         "ids": [item.attempt_id for item in batch],

@@ -111,7 +111,7 @@ def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
 
 
 def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
-    """Return the first refusal of the account for each line or campaign."""
+    """Return, for each line or campaign, the first answer that refuses the whole account."""
     found: dict[tuple[str, UUID | None], Answered] = {}
     for item in batch:
         if item.answer.kind is AnswerKind.ACCOUNT_REFUSED:

@@ -116,7 +116,9 @@ class Recorder:
                 contradictions += 1
                 write = record.record_and_correct_matches
                 if contradictions > 1:
-                    log.warning("message ids of answers already in use", answers=len(batch))
+                    log.warning(
+                        "provider returned message ids that other messages have", answers=len(batch)
+                    )
                     await asyncio.sleep(RECORD_RETRY_SECONDS)
                 if contradictions >= MOST_CONTRADICTIONS:
                     if len(batch) > 1:
@@ -128,7 +130,7 @@ class Recorder:
                     await self._record_unstorable(batch)
                     return
                 log.warning(
-                    "storing of answers failed, will retry",
+                    "provider responses not stored, will retry",
                     answers=len(batch),
                     error=type(error).__name__,
                 )
@@ -173,11 +175,15 @@ class Recorder:
                 await self._write(record.record_without_text, batch, now=self._now())
             except DATABASE_ERRORS as error:
                 if is_about_content(error):
-                    log.exception("answer dropped, attempt will be looked up")
+                    log.exception(
+                        "provider response not stored, message will be looked up at the provider"
+                    )
                     return
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
-                log.exception("answer dropped, attempt will be looked up")
+                log.exception(
+                    "provider response not stored, message will be looked up at the provider"
+                )
                 return
             else:
                 return
@@ -201,7 +207,7 @@ class Recorder:
                 self._users[line_id] = user_id
 
     async def _slow_down(self, batch: list[Answered], *, now: datetime) -> None:
-        """Pause all calls as long as the provider asks. A pause over ``MOST_WAIT`` ends the run."""
+        """Pause all requests while the provider asks for it; over ``MOST_WAIT``, end the run."""
         waits = [item.answer for item in batch if item.answer.kind is AnswerKind.LATER]
         if not waits:
             return

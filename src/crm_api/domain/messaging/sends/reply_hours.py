@@ -122,10 +122,10 @@ async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZon
 def hours_of(
     number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
 ) -> ReplyHours:
-    """Return when the law allows a message to a number, from facts that were read already.
+    """Return when the law allows a message to a number; all facts are passed in.
 
     Args:
-        is_test: A test message never counts as an answer.
+        is_test: A test message never counts as a reply to the person.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)

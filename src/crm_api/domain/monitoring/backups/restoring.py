@@ -124,9 +124,8 @@ async def _prepare(
         digest_of(key) for key in settings.secret_keys()
     ]:
         raise BackupError(
-            "CRM_SECRET_KEY differs from the key with which the data of the backup is encrypted; "
-            "set it to the key of the service at that time, or add that key to "
-            "CRM_OTHER_SECRET_KEYS"
+            "CRM_SECRET_KEY differs from the key that encrypted the backup; set it to the key that "
+            "the service had when the backup was made, or add that key to CRM_OTHER_SECRET_KEYS"
         )
     await _require_empty(engine, again=again)
     return manifest
@@ -146,7 +145,7 @@ async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
         if not schema_state.is_half_restored:
             raise BackupError(
                 "the database is not empty, and a restore never replaces data; use an empty "
-                "database or another CRM_DATA_DIR"
+                "database: another CRM_DATABASE_URL or, with the built-in one, another CRM_DATA_DIR"
             )
         if not again:
             raise BackupError(migration_runner.HALF_RESTORED)

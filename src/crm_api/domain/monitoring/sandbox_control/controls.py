@@ -1,4 +1,4 @@
-"""Client of the control API of the sandbox, which sets its clock, people and faults."""
+"""Client of the sandbox's control API, which sets clock, simulated people and faults."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -243,8 +243,8 @@ class FaultCreate(RequestModel):
     )
     on: Literal["send", "read"] = Field(
         default="send",
-        description="The requests that fail: `send` for sends, `read` for look-ups. It is ignored "
-        "for a fault of webhooks.",
+        description="The requests that fail: `send` for sends, `read` for look-ups. This field is "
+        "ignored for webhook faults.",
     )
     phone: PhoneNumber | None = Field(
         default=None,

@@ -286,7 +286,7 @@ class AlertEvent(EventPayload):
 
 
 class WebhookTestEvent(EventPayload):
-    """A test whether a webhook endpoint receives deliveries."""
+    """A test event, to check that a webhook endpoint receives deliveries."""
 
     __test__ = False  # pytest must not collect this class as a test
 

@@ -110,7 +110,7 @@ async def list_deliveries(
 async def retry_delivery(
     uow: UnitOfWork, *, endpoint_id: UUID, delivery_id: UUID, now: datetime
 ) -> WebhookDelivery:
-    """Make one delivery due again, whatever its status, with all retries, and nudge the worker.
+    """Make one delivery due again in any status, reset its retries, and wake the worker.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.

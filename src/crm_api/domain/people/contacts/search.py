@@ -273,10 +273,10 @@ class Search:
     def elsewhere(
         self, person: type[Contact]
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
-        """Yield the conditions of the filter on other tables.
+        """Yield the filter's conditions that concern other tables.
 
-        Each is a select of rows, the condition that joins them to a contact, and True if such a row
-        must exist or False if none may exist.
+        Each is a tuple: a select of rows; the condition that joins them to a contact; a boolean,
+        which is True if such a row must exist and False if it must not.
         """
         wanted = self.wanted
         if wanted.list_id is not None:

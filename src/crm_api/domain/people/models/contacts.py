@@ -28,8 +28,9 @@ class Contact(Base):
 
     There is one row for each number. Deleting a contact clears its personal fields and sets
     ``deleted_at``. Adding the number again restores the row under the same id, so that a campaign
-    cannot reach a number twice. A claim locks this row to lock the number. A duplicate that was
-    merged into another contact is marked as deleted; its id and number then find that contact.
+    cannot reach a number twice. To lock a number for a send, the worker locks this row. A
+    duplicate that was merged into another contact is marked as deleted. A look-up by the
+    duplicate's id or number returns that contact.
     """
 
     __tablename__ = "contact"

@@ -283,7 +283,7 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
 async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
     """Write columns of a property.
 
-    A savepoint keeps the transaction usable if another property has the address.
+    A savepoint keeps the transaction usable if another property already has the new address.
     """
     try:
         async with uow.session.begin_nested():

@@ -73,11 +73,11 @@ def parse_call(content: Json, data: Json, *, kind: EventKind, event_type: str) -
     """Parse the call in an event; a value that the event lacks stays None or empty.
 
     Raises:
-        UnreadableEventError: The event has no id of the call.
+        UnreadableEventError: The event has no call id.
     """
     call_id = first_identity(content.get("callId"), content.get("id"))
     if call_id is None:
-        raise UnreadableEventError("The event has no id of the call.")
+        raise UnreadableEventError("The event has no call id.")
     event_context = EventContext(content, data)
     direction = text(content.get("direction"))
     if direction is None and event_type == "call.missed":

@@ -1,4 +1,4 @@
-"""Parse the provider's JSON tolerantly: unknown fields and new words are not errors.
+"""Parse the provider's JSON tolerantly: unknown fields and unknown values are not errors.
 
 A message in a webhook of 2026-03-30 looks like this; older versions have other field names::
 
