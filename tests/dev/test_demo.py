@@ -249,7 +249,7 @@ def test_demo_alone_starts_its_service_and_stops_it(tmp_path: Path) -> None:
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "read as propertyradar" in result.stdout
+    assert "in the format propertyradar" in result.stdout
     assert "skipped: opted_out" in result.stdout
     assert "NO" not in result.stdout
     with socket.socket() as probe:
