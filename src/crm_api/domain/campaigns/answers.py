@@ -234,12 +234,13 @@ class CampaignRead(ReadModel):
     def of(
         cls, campaign: Campaign, variants: list[CampaignVariant], *, line_timezone: str
     ) -> "CampaignRead":
-        """Build the answer from a stored campaign.
+        """Build the response model from a stored campaign.
 
         Args:
             campaign: The stored campaign.
             variants: Its variants, by position.
-            line_timezone: Shown as the time zone of the schedule if the campaign has none.
+            line_timezone: The time zone of the line. The response shows it if the campaign has
+                no time zone.
         """
         return cls.model_validate(
             {
@@ -308,7 +309,7 @@ class RecipientRead(ReadModel):
 
     @classmethod
     def of(cls, member: CampaignMembership, variant_names: list[str]) -> "RecipientRead":
-        """Build the answer from a stored recipient.
+        """Build the response model from a stored recipient.
 
         Args:
             member: The stored recipient.

@@ -50,7 +50,10 @@ async def load_detail(uow: UnitOfWork, campaign: Campaign) -> CampaignDetail:
 
 
 async def load_details(uow: UnitOfWork, campaigns: Sequence[Campaign]) -> list[CampaignDetail]:
-    """Return campaigns with their variants and lines, in the same order, by two statements."""
+    """Return campaigns with their variants and lines, in the given order.
+
+    Two SQL statements read the variants and the lines of all campaigns.
+    """
     if not campaigns:
         return []
     ids = [campaign.id for campaign in campaigns]

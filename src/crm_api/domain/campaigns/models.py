@@ -268,8 +268,9 @@ class CampaignTally(Base):
 class CampaignPace(Base):
     """When the next message of a campaign may be claimed (reserved for sending).
 
-    Only the claim writes this row, while it holds the lock of the line. The columns are not in
-    ``campaign``, so that a claim and a pause of the campaign never wait for each other.
+    Only a transaction that claims messages writes this row, while it holds the lock of the line.
+    The columns are not in ``campaign``, so that claiming messages and pausing the campaign never
+    wait for each other.
     """
 
     __tablename__ = "campaign_pace"
@@ -278,13 +279,16 @@ class CampaignPace(Base):
         ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True
     )
     next_at: Mapped[datetime]
-    """The earliest instant of the next message (mode even) or of the next batch (mode burst)."""
+    """The earliest instant of the next message (mode ``even``) or next batch (mode ``burst``)."""
     batch_left: Mapped[int] = mapped_column(Integer)
-    """In the mode burst: the number of messages that the present batch may still send."""
+    """In the mode ``burst``: the number of messages that the present batch may still send."""
 
 
 class MessageTemplate(Base):
-    """A saved message body with a name. Campaigns copy the body, so later changes do not matter."""
+    """A saved message body with a name.
+
+    Campaigns copy the body, so a later change of the template does not change them.
+    """
 
     __tablename__ = "message_template"
     __table_args__ = (

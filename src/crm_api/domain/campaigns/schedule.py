@@ -26,7 +26,7 @@ of these days are holidays."""
 def resolve_zones(
     campaign_timezone: str | None, line_timezone: str, zone_key: str
 ) -> tuple[str, ...]:
-    """Return the time zones in all of which the window must be open when a message is sent.
+    """Return the time zones of a recipient: a message needs an open window in all of them.
 
     Args:
         campaign_timezone: An IANA name, ``recipient``, or None for the time zone of the line.
@@ -121,8 +121,8 @@ class RecipientHours:
         zones: The time zones in all of which the window must be open.
         zone_key: The recipient's zone key: state and time zones.
         rules: The legal rules.
-        call: The longest duration of a call to the provider. A message needs this much time before
-            the hours end, as in the claim, because its call must not end after them.
+        call: The longest time that a request to the provider may take. A request must end before
+            the hours end. So it may begin only if more than this time is left.
     """
 
     window: Window
@@ -143,20 +143,20 @@ class RecipientHours:
         )
 
     def are_own_open(self, at: datetime) -> bool:
-        """Return whether a call may begin at this instant by the hours of the campaign."""
+        """Return whether the campaign's hours allow a message to be sent at this instant."""
         closes_at = open_until(self.window, self.zones, at)
         return closes_at is not None and closes_at > at + self.call
 
     def are_legal_open(self, at: datetime) -> bool:
-        """Return whether a call may begin at this instant by the legal hours."""
+        """Return whether the legal hours allow a message to be sent at this instant."""
         closes_at = self.rules.open_until(self.zone_key, at)
         return closes_at is not None and closes_at > at + self.call
 
     def opening(self, at: datetime) -> datetime | None:
-        """Return the first instant from ``at`` on at which a call may begin.
+        """Return the first instant from ``at`` on at which a message may be sent.
 
-        The instant is inside the campaign's and the legal hours. None if there is none within six
-        weeks.
+        The instant is inside both the campaign's and the legal hours. The result is None if there
+        is no such instant within six weeks.
         """
         legal = partial(self.rules.next_open, self.zone_key)
         while (opening := first_opening(self.window, self.zones, at, legal=legal)) is not None:

@@ -101,7 +101,7 @@ class Audience(RequestModel):
         given = [self.list_id, self.segment_id, self.contact_ids]
         if sum(source is not None for source in given) != 1:
             raise PydanticCustomError(
-                "one_audience", "Set exactly one of list_id, segment_id and contact_ids."
+                "one_audience", "Set exactly one of `list_id`, `segment_id` and `contact_ids`."
             )
         return self
 
@@ -120,7 +120,7 @@ class MessageBody(RequestModel):
     @model_validator(mode="after")
     def _one_text(self) -> Self:
         if bool(self.body) == (self.template_id is not None):
-            raise PydanticCustomError("one_text", "Set exactly one of body and template_id.")
+            raise PydanticCustomError("one_text", "Set exactly one of `body` and `template_id`.")
         return self
 
 

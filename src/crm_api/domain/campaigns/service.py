@@ -152,7 +152,10 @@ async def pause_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -
 
 
 async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
-    """Resume a paused or blocked campaign; it is only scheduled if its start is in the future.
+    """Resume a paused or blocked campaign.
+
+    Its status is then running; it is scheduled if the start is in the future, or if the audience is
+    not completely stored.
 
     Opt-outs and failures are counted from zero again. Otherwise the figures that paused the
     campaign would pause it again.

@@ -229,7 +229,8 @@ async def resolve_audience(
         session: The session.
         settings: The settings of the audience.
         as_of: The instant of the start. People added later are left out, flags that expired earlier
-            are ignored, and segments measure periods such as "in the last 30 days" from it.
+            are ignored, and periods in segments, such as "in the last 30 days", end at this
+            instant.
         by_page: True for the statement that reads people page by page.
 
     Raises:

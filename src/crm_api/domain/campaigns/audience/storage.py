@@ -72,14 +72,15 @@ async def store_next_chunk(
 
     Each person becomes one row, either waiting and due now, or in review, on hold or skipped. The
     same transaction stores the progress in the campaign's row. So any worker can continue after a
-    crash, and no person is stored twice. The last chunk sets ``recipients_total``; then the
-    campaign may begin. After a large audience, call ``refresh_statistics`` in a separate unit of
-    work.
+    crash, and no person is stored twice. The last chunk sets ``recipients_total``; from then on the
+    campaign may begin. After a large audience is stored, call ``refresh_statistics`` in a separate
+    unit of work.
 
     Contacts and list members that were added after the start request are left out. Other changes,
     such as exclusions, deletions and flags, are considered until the chunk is stored. An opt-out
-    that is stored at the same time as a chunk does not see its rows, so it does not cancel them.
-    The claim checks opt-outs again, so this person gets no message.
+    that is stored at the same time as a chunk cannot cancel the person's row in the chunk, because
+    this row is not visible yet. Opt-outs are checked again before each message is sent, so this
+    person gets no message.
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another

@@ -72,8 +72,8 @@ async def check_content(
         uow: The unit of work.
         columns: The values that shall be stored.
         variants: The variants that shall be stored.
-        audience: The new audience; None if the audience does not change, because the stored one
-            was already checked.
+        audience: The new audience. None if the audience does not change; the stored audience was
+            already checked.
         found: Faults that the caller has already found. The error includes them.
 
     Raises:
@@ -124,13 +124,13 @@ async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[Field
 
 
 async def _find_known_lists(session: AsyncSession, list_ids: Iterable[UUID]) -> set[UUID]:
-    """Return those of the ids that belong to a list."""
+    """Return which of these ids belong to a list."""
     statement = select(ContactList.id).where(ContactList.id.in_(list(list_ids)))
     return set((await session.scalars(statement)).all())
 
 
 async def _find_known_campaigns(session: AsyncSession, campaign_ids: Iterable[UUID]) -> set[UUID]:
-    """Return those of the ids that belong to a campaign."""
+    """Return which of these ids belong to a campaign."""
     statement = select(Campaign.id).where(Campaign.id.in_(list(campaign_ids)))
     return set((await session.scalars(statement)).all())
 
@@ -148,7 +148,7 @@ async def _unknown_contacts(uow: UnitOfWork, audience: Audience) -> list[FieldPr
 
 
 async def _find_known_contacts(session: AsyncSession, contact_ids: list[UUID]) -> set[UUID]:
-    """Return those of the ids that belong to a contact that is not deleted."""
+    """Return which of these ids belong to a contact that is not deleted."""
     statement = select(Contact.id).where(
         Contact.id == any_(bindparam("ids", contact_ids, ARRAY(Uuid()))),
         Contact.deleted_at.is_(None),

@@ -77,11 +77,12 @@ async def _require_reachable_person(
 ) -> None:
     """Raise an error unless at least one person of the audience can get a message.
 
-    The first person found nearly always can. If the hours of this person's zone key never open, the
-    search is repeated without this zone key.
+    The search nearly always ends with the first person that it finds. If the hours of this person's
+    zone key never open, the search is repeated without this zone key.
 
     Raises:
-        InvalidCampaignError: The hours of no person's zone key ever open.
+        InvalidCampaignError: There are people who may get a message, but the hours of their zone
+            keys never open.
         EmptyAudienceError: No person may get a message.
     """
     hours = _Hours.of(detail, rules=rules, now=now)
@@ -109,13 +110,16 @@ def reachable_zone_statement(conditions: SegmentConditions) -> TextClause:
 async def _find_reachable_zone(
     session: AsyncSession, campaign: Campaign, *, shut: Sequence[str], now: datetime
 ) -> str | None:
-    """Return the zone key of one person of the audience who may get a message; None without one.
+    """Return the zone key of one person in the audience who may get a message.
 
     Args:
         session: The session.
         campaign: The campaign.
-        shut: Zone keys of people that are ignored.
+        shut: Zone keys. People with one of them are ignored.
         now: The instant of the assumed start.
+
+    Returns:
+        None if there is no such person.
     """
     audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)
     statement = reachable_zone_statement(audience.conditions)

@@ -170,7 +170,7 @@ class ExplanationRead(ReadModel):
 
     @classmethod
     def of(cls, explanation: Explanation) -> Self:
-        """Build the answer of the API from an explanation."""
+        """Build the response model of the API from an explanation."""
         reading = explanation.reading
         first = explanation.stops[0] if explanation.stops else None
         return cls(

@@ -1,4 +1,7 @@
-"""Read the facts about one recipient that the claim checks before it sends a message."""
+"""Read the facts about one recipient that are checked before a message to it is claimed.
+
+To claim a message means to reserve it for sending.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -123,30 +126,32 @@ RECIPIENT_FACTS = text(f"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientFacts(ContactValues):
-    """A recipient with its campaign, its line, and the results of the claim's rules.
+    """A recipient with its campaign, its line, and the results of the rules of a claim.
 
     Attributes:
         name: The name of the line.
         number: The phone number of the line.
         unclear_status: The status of the recipient's attempt that may or may not have sent the
-            message; None without such an attempt.
-        unclear_code: The error code of this attempt; None without one.
-        unclear_since: When this attempt called the provider; None without one.
-        is_trial_busy: The line was blocked, is tested with one message at a time, and such a
-            message is being sent.
+            message; None if there is no such attempt.
+        unclear_code: The error code of this attempt; None if there is no such attempt or no code.
+        unclear_since: When this attempt sent its request to the provider; None if there is no such
+            attempt.
+        is_trial_busy: The line was blocked and is now tested with one message at a time. Such a
+            message is being sent now.
         number_rules: The flags of the number that prevent a message of a campaign.
-        ended_by: Why the person gets no more follow-ups; None if they continue.
+        ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
         is_kept: An earlier attempt to the number is unclear and must be settled first.
         kept_until: When the newest unclear attempt to the number no longer prevents a message.
         was_contacted: The campaign skips or reviews people who got a message before, and this
-            person did.
+            person got one.
         was_texted_lately: Another campaign sent to the number within ``min_days_between``.
         was_texted_often: The number has reached the legal limit of messages.
         often_until: When the legal limit allows the next message.
         is_capped: The number has reached the ``frequency_cap`` of the campaign.
         capped_until: When the ``frequency_cap`` allows the next message.
         is_busy: Another message to the number is being sent.
-        last_texted_at: When another campaign last sent to the number; None if none did.
+        last_texted_at: When another campaign last sent to the number; None if no other campaign
+            has sent to it.
     """
 
     contact_id: UUID
@@ -218,7 +223,7 @@ async def read_recipient_facts(
     times: SendTimes,
     now: datetime,
 ) -> RecipientFacts | None:
-    """Read, in one statement, the facts about a recipient that the rules of the claim check.
+    """Read, in one statement, the facts about a recipient that are checked before a claim.
 
     Args:
         step: The step; None for the first step whose message is not sent yet.

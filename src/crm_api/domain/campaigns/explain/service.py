@@ -1,7 +1,7 @@
 """Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
-The rules are those of the claim, because this module uses the same SQL fragments, the same hours
-and the same composer of messages.
+The same rules are checked before a message is sent, because both use the same SQL fragments, hours
+and composer of messages.
 """
 
 from datetime import datetime
@@ -45,10 +45,10 @@ async def explain_recipient(
         step: The step; None for the first step whose message is not sent yet.
         rules: The legal rules.
         business: The business details that a message may name.
-        times: The durations of the send ledger.
+        times: The time limits of sending, from the settings.
         now: The present instant.
-        secret: The key that finds the number in the consent history. Without it ``reading`` is
-            None.
+        secret: The secret key of the service, under which the consent history stores the number
+            as a hash. If it is None, ``reading`` is None.
 
     Raises:
         RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not

@@ -61,9 +61,10 @@ async def find_standstills(
 ) -> list[Standstill]:
     """Return the campaigns that should have sent in the last period of length ``after``.
 
-    Such a campaign had a due recipient, but the provider accepted no message of it in this time.
-    Campaigns that a rule prevents from sending (hours, limits, pacing, a blocked line, a rule about
-    the person) are not returned. The plan and ``explain`` evaluate these rules.
+    Such a campaign had a due recipient, but in this period the provider accepted none of its
+    messages. A campaign is not returned if a rule prevents it from sending: hours, limits, pacing,
+    a blocked line, or a rule about the person. ``plan_sends`` and ``explain_recipient`` check
+    these rules.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]

@@ -31,7 +31,7 @@ class RecipientCase:
         line_used: The messages of today that count for the daily limit of the line.
         carriers: What is left of the carrier budgets today; None without budgets.
         carrier: The carrier of the recipient's number, as the budgets name it.
-        call: The longest duration of a call to the provider.
+        call: The longest time that a request to the provider may take.
     """
 
     facts: RecipientFacts

@@ -30,12 +30,13 @@ _LARGEST = 690.0
 
 @dataclass(frozen=True, slots=True)
 class RecipientCount:
-    """The numbers of recipients of one step, one status and one variant (by its position).
+    """The number of recipients at one step who have the same status and the same variant.
 
     Attributes:
-        people: All of these recipients.
-        replied: Those who replied.
-        opted_out: Those who opted out.
+        variant: The position of the variant.
+        people: The number of all these recipients.
+        replied: The number of those who replied.
+        opted_out: The number of those who opted out.
     """
 
     status: str
@@ -58,7 +59,7 @@ def compare_variants(
     Args:
         campaign: The campaign, in any status.
         variants: All its variants, by position.
-        rows: The counts of recipients of its first messages.
+        rows: The counts of the recipients at its first step.
     """
     counts = list(rows)
     arms = [_arm(variant, counts) for variant in variants if variant.weight]

@@ -61,7 +61,7 @@ async def read_campaign_stats(
         campaign_id: A campaign in any status. The counts of a draft are 0.
         step: 0 for the first message, 1 for the first follow-up, and so on.
         rules: The legal rules, for the estimate of the finish.
-        times: The durations of the send ledger. They decide how long an unclear attempt counts as a
+        times: The time limits of sending. They decide how long an unclear attempt counts as a
             message of today.
         texts_per_second: The provider's rate limit, for the estimate of the finish.
         now: The present instant.
@@ -104,7 +104,10 @@ async def read_campaign_stats(
 async def _count_recipients(
     uow: UnitOfWork, campaign: Campaign, *, step: int
 ) -> list[RecipientCount]:
-    """Return the counts by status and variant, and one row with the number of parked attempts."""
+    """Return the counts by status and variant, and one row with the number of parked attempts.
+
+    A parked attempt is one that a person must settle.
+    """
     values = {"campaign_id": campaign.id, "line_id": campaign.line_id, "step": step}
     return typed_rows(RecipientCount, await uow.session.execute(RECIPIENT_COUNTS, values))
 

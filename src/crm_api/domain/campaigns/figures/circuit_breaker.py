@@ -105,12 +105,12 @@ class _WatchedVariant:
 
 
 async def check_figures(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Find one running campaign with bad rates, and stop variants of it or pause it.
+    """Find one running campaign with bad rates, and either stop some of its variants or pause it.
 
-    A call changes at most one campaign, so that a transaction never locks rows of two campaigns.
-    Call the function until it returns None. Each change is written to the audit log, and a pause
-    also raises an alert. Attempts that are claimed but not yet sent are withdrawn. Any number of
-    workers may call the function at the same time.
+    The function changes at most one campaign, so that a transaction never locks rows of two
+    campaigns. Call it until it returns None. Each change is written to the audit log, and a pause
+    also raises an alert. Attempts that are claimed (reserved for sending) but not yet sent are
+    withdrawn. Any number of workers may call the function at the same time.
 
     Returns:
         The id of the campaign that was changed; None if no campaign has to be changed.
@@ -224,10 +224,11 @@ ANSWERED_SINCE = text("""
 async def _exclude_earlier_messages(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
-    """Return the counts without failures and opt-outs of messages from before the last resume.
+    """Return the counts without those failures and opt-outs that follow from earlier messages.
 
-    The sums in ``counts`` include them. This exact count is slower, so it is used only before a
-    campaign is paused.
+    Earlier messages are those sent before the last resume. The sums in ``counts`` include their
+    failures and opt-outs. This exact count is slower, so it is used only before a campaign is
+    paused.
     """
     values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
     row = (await uow.session.execute(ANSWERED_SINCE, values)).one()

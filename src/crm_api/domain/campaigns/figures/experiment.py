@@ -123,9 +123,9 @@ class ExperimentResult:
 def evaluate_experiment(arms: Sequence[Arm], *, min_per_variant: int) -> ExperimentResult:
     """Compare the variants of a campaign by replies and by opt-outs.
 
-    A stopped variant is not compared any more. All its replies have arrived, but replies to the
-    latest messages of the others have not, so the comparison would be unfair. The earlier decision
-    to stop it remains.
+    A stopped variant is not compared any more, because this would be unfair: all its replies have
+    arrived, but people may still reply to the latest messages of the other variants. The earlier
+    decision to stop the variant remains.
 
     Args:
         arms: The variants with a weight above 0, including the stopped ones; at least two.
@@ -225,8 +225,8 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
 
     The e-value is the mean of Wald's likelihood ratios of a few higher rates against the limit. If
     the true rate is at most the limit, the expected value of each ratio does not grow. A message
-    without a result yet counts as a message without a hit. This can only make the e-value smaller,
-    so results that arrive late need no special treatment.
+    whose result is not known yet counts as a message without a hit. This can only make the e-value
+    smaller, so results that arrive late need no special treatment.
 
     Args:
         hits: The number of opt-outs or failures.
@@ -266,8 +266,8 @@ _NORMAL_95 = NormalDist().inv_cdf(0.975)
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     """Return Wilson's 95 % interval of the rate ``part / whole``; None if ``whole`` is 0.
 
-    The interval is only for display, because its 95 % apply to one look at one rate. Decisions use
-    the tests above.
+    The interval is only for display, because the 95 % are correct only if a single rate is computed
+    a single time. Decisions use the tests above.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), as given by scipy, read 2026-11-25.

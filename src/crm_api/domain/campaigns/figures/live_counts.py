@@ -1,4 +1,4 @@
-"""Read the recipient counts of several campaigns for live progress, and merge their count rows."""
+"""Read the recipient counts of several campaigns for live progress, and merge stored counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,6 +80,9 @@ COMPACT_ABOVE = 200
 
 
 async def compact_tallies(uow: UnitOfWork) -> None:
-    """Merge the rows of ``campaign_tally`` of campaigns that have many; sums do not change."""
+    """Merge rows of ``campaign_tally`` for each campaign that has many of them.
+
+    The sums do not change.
+    """
     if await uow.session.scalar(COMPACT_LOCK):
         await uow.session.execute(COMPACT, {"rows": COMPACT_ABOVE})

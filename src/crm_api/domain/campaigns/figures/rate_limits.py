@@ -50,9 +50,10 @@ class RateCounts:
         )
 
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
-        """Return the counts with other failures and opt-outs, and the same number of messages.
+        """Return the counts with these numbers of failures and opt-outs instead of their own.
 
-        A message that is no longer counted as failed is counted as sent.
+        A message that is no longer counted as failed is counted as sent, so the number of all
+        messages does not change.
         """
         return RateCounts(
             texts=max(0, self.texts + self.failed - failed), failed=failed, opted_out=opted_out
@@ -71,15 +72,18 @@ class RateCounts:
 def find_exceeded_rate(
     counts: RateCounts, limits: RateLimits, *, now: datetime
 ) -> tuple[PauseReason, Evidence] | None:
-    """Return the rule that pauses a campaign, and its figures; None if both rates may be allowed.
+    """Return the rule that pauses a campaign, and the figures that made it do so.
 
-    The test needs no minimum number of messages, because an e-value limits false alarms from the
-    first reply on.
+    The test needs no minimum number of messages, because an e-value limits the risk of a false
+    alarm from the first message on.
 
     Args:
         counts: The counts since the last resume.
         limits: The maximum rates of the campaign.
         now: The present instant. It is stored in the figures.
+
+    Returns:
+        None if the counts do not prove that a rate is above its limit.
     """
     # An opt-out may be stored before its message is counted as sent.
     texts = max(counts.texts, counts.opted_out)

@@ -54,7 +54,7 @@ class Cohort:
 
     @property
     def last_due(self) -> float:
-        """When the last of the people that ``take`` has removed became due."""
+        """When the person whom ``take`` removed last became due."""
         share = 1 - self.total / self.size if self.size else 1.0
         return self.due_from + (self.due_until - self.due_from) * share
 
@@ -68,9 +68,9 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` people who wait in these places; return the number by place.
 
-        All places form one queue, and the person who is first in it is removed first. So the place
-        with the largest waiting share is next. A place that was closed before catches up as soon as
-        it opens.
+        People of all places are removed in one order: the order in which they became due. So people
+        are next removed from the place with the largest share of people who still wait. If a place
+        was closed and now opens, its people are therefore removed first.
         """
         shares = self.shares
         open_places = [place for place in places if shares[place] > 0]
@@ -98,9 +98,9 @@ class Pace:
     """Computes how many messages the pacing allows in a period, and when the last of them is sent.
 
     With even spreading, the messages of a day are spread over the time until the last open place
-    closes. On a shared line a campaign first sends at the rate of an equal share, and faster when
-    other campaigns have sent theirs. ``eagerness``, from 0 to 1, is the ratio of the first rate to
-    the mean rate; 1 means a constant rate.
+    closes. On a shared line, a campaign first sends as many messages per second as its equal share
+    allows. It sends faster when other campaigns have no more messages to send. ``eagerness``, from
+    0 to 1, is the rate at first divided by the mean rate; 1 means a constant rate.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -136,7 +136,7 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that ``texts`` messages are sent in the period of the last call of ``room``.
+        """Record that ``texts`` messages are sent in the period for which ``room`` was last called.
 
         Returns:
             When the last of these messages is sent.
@@ -172,7 +172,7 @@ class SharedDay:
     Attributes:
         room: The number of messages that the line may send.
         is_ramp: True if the ramp plan of the line makes ``room`` lower than its daily limit.
-        own: The number of messages that the campaign would send without other campaigns.
+        own: The number of messages that the campaign would send if it were alone on the line.
         demands: The messages that the other campaigns on the line would send.
         is_active: True if a person becomes due on the day, in hours that are open.
     """
@@ -190,10 +190,10 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The share of ``allowance``, from 0 to 1, that the pacing uses when the day begins.
+        """The part of ``allowance``, from 0 to 1, for which the pacing plans when the day begins.
 
-        At first the campaign gets an equal share among all active campaigns. It gets more only when
-        others turn out not to use their shares.
+        At first all active campaigns get equal shares. This campaign gets more only when other
+        campaigns do not use their whole shares.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance
@@ -216,7 +216,9 @@ class SharedDay:
 
 
 def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Demand:
-    """Return the messages that a group of other campaigns would send on a day, and its size.
+    """Return how many messages a group of other campaigns would send on a day.
+
+    The second value of the result is the number of campaigns in the group.
 
     Args:
         rival: The group of campaigns.
@@ -236,10 +238,10 @@ def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Dema
 
 
 def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[float, float]:
-    """Divide ``room`` fairly: no campaign gets more than it wants, and no one else gets more.
+    """Divide ``room`` fairly: each campaign gets what it wants, up to a maximum for all campaigns.
 
     Returns:
-        The messages of the campaign, and the maximum number that any single campaign gets.
+        The number of messages that the campaign gets, and this maximum.
     """
     turns = sorted([(own, 1), *demands], key=lambda demand: demand[0] / demand[1])
     takers = sum(campaigns for _, campaigns in turns)

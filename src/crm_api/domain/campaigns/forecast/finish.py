@@ -1,9 +1,10 @@
 """Predict when a campaign sends its last message, and which rule binds: delays it most.
 
-P50 is the instant that is not exceeded with a probability of 50 %. It is simulated with the means
-of the random quantities: replies, repeated messages, other messages of the line. P90 is simulated
-with the number of messages that is exceeded in one case of ten, by a normal approximation. To find
-the binding rule, the plan is simulated again without each rule. The one that saves most time binds.
+The last message is sent no later than P50 with a probability of 50 %, no later than P90 with 90 %.
+P50 is simulated with the means of the random quantities: replies, repeated messages, other messages
+of the line. P90 is simulated with the number of messages that is exceeded in one case of ten, by a
+normal approximation. To find the binding rule, the plan is simulated again for each rule, without
+this rule. The rule whose removal saves the most time is the binding rule.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,7 +60,8 @@ class Share:
         hits: The number of measured messages that have the property, such as a reply.
         texts: The number of measured messages.
         assumed: The assumed share.
-        weight: The number of measured messages that the assumed share weighs as much as.
+        weight: The weight of the assumed share: it counts as much as this number of measured
+            messages.
     """
 
     hits: int
@@ -160,7 +162,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without one rule about numbers: no person has to wait for it."""
+    """Return the plan without one rule about numbers: this rule makes no person wait."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -210,7 +212,7 @@ def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | No
 def _costs_without_each(
     plan: Plan, cost: tuple[int, datetime], *, now: datetime
 ) -> dict[str, tuple[int, datetime]]:
-    """Return the cost of the plan without each of its rules, by rule."""
+    """Return, for each rule that the plan has, the cost of the plan without this rule."""
     lifted = {Binding.NOT_STARTED.value: replace(plan, begins=now)}
     lifted |= {rule: lift(plan) for rule, lift in _LIFTS.items()}
     costs = {}

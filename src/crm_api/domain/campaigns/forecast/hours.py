@@ -161,10 +161,10 @@ def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_So
 def _kind_of_day(
     rules: RuleBook, zones: Sequence[ZoneInfo], starts: datetime, ends: datetime
 ) -> tuple[object, ...]:
-    """Return everything that the hours of a day depend on, as a key for equal days.
+    """Return a key that is equal for two days only if the hours of both days are equal.
 
-    That is the weekday, the time differences of the zones, and the holidays and rules in force
-    from the day before to the day after.
+    It has everything on which the hours depend: the weekday, the time differences of the zones,
+    and the holidays and the rules in force from the day before to the day after.
     """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]
@@ -180,8 +180,9 @@ def _kind_of_day(
 def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _Open:
     """Return the hours of one source on one day of the line.
 
-    The day may touch two days in the time zone of the source. Their hours remain two spans even if
-    they are adjacent, because for the claim a window ends at local midnight.
+    The day of the line may include parts of two days in the time zone of the source. The hours of
+    these two days remain two spans, even without a gap between them, because a window ends at local
+    midnight when messages are sent.
     """
     zone, state = source
     day, last = (at.astimezone(ZoneInfo(zone)).date() for at in (starts, ends))
@@ -199,7 +200,7 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
 
 
 def _open(sources: Sequence[_Open], length: float) -> _Open:
-    """Return the spans in which a call may begin, because all sources are open.
+    """Return the spans in which a message may be sent, because all sources are open.
 
     Args:
         sources: The spans of each source.

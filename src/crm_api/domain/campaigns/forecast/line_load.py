@@ -88,7 +88,10 @@ class RecentTexts:
 
 @dataclass(frozen=True, slots=True)
 class CarrierCount:
-    """The number of people whose phone numbers belong to a carrier; None is an unknown carrier."""
+    """The number of people whose phone numbers belong to one carrier.
+
+    ``carrier_name`` is None for the people whose carrier is not known.
+    """
 
     carrier_name: str | None
     people: int
@@ -158,7 +161,7 @@ def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime
 def _measure_other_messages(
     lately: Sequence[RecentTexts], line: Line, *, now: datetime
 ) -> tuple[float, float]:
-    """Return mean and variance of the number of messages a day that belong to no campaign."""
+    """Return the mean and the variance of the daily number of messages outside campaigns."""
     zone = ZoneInfo(line.timezone)
     begun = max(now - LOOKED_BACK, line.created_at)
     if sum(row.texts for row in lately) >= NEWEST_TEXTS:
@@ -257,7 +260,9 @@ LATELY = text("""
 async def count_lately(
     session: AsyncSession, *, line_id: UUID, timezone: str, since: datetime
 ) -> list[RecentTexts]:
-    """Count the messages of a line since an instant by day and campaign, at most the newest 5,000.
+    """Count the messages that a line has sent since an instant, by day and campaign.
+
+    Only the newest 5,000 messages are counted.
 
     Args:
         session: The session.
@@ -279,10 +284,10 @@ UNCERTAIN = text("""
 
 
 async def count_uncertain(session: AsyncSession, *, line_id: UUID, since: datetime) -> int:
-    """Return the number of a line's messages, since an instant, with an unclear result.
+    """Return how many messages of a line since an instant have an unclear result.
 
-    They count for daily limits, although it is unclear whether they were sent. At most 5,000 are
-    counted.
+    These messages count for daily limits, although it is unclear whether they were sent. The
+    result is at most 5,000.
     """
     values = {"line_id": line_id, "since": since, "most": NEWEST_TEXTS}
     return await session.scalar(UNCERTAIN, values) or 0

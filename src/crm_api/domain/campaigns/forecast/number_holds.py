@@ -1,6 +1,6 @@
 """Find the recipients for whom a rule about their number prevents a message, and until when.
 
-``explain`` applies the same rules to one recipient. A test compares both.
+``explain`` applies the same rules to one recipient. A test checks that both get the same results.
 """
 
 from collections import Counter, defaultdict
@@ -97,7 +97,7 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Divide waiting people into those who are free and groups that must wait for a rule.
+    """Divide people into those who may get a message and groups for whom a rule prevents it.
 
     Args:
         waiting: All waiting people.
@@ -125,7 +125,10 @@ def hold_back(
 
 
 def _group_by_end(held: Sequence[Waiting]) -> list[Waiting]:
-    """Group people whose wait ends at about the same time; a group waits as long as its last."""
+    """Group people whose wait ends at about the same time.
+
+    The wait of a group ends when the last person in it may get a message.
+    """
     ordered = sorted(held, key=lambda one: max(one.held_until.values()))
     size = -(-len(ordered) // MOST_GROUPS)
     groups: defaultdict[tuple[int, int, str], list[Waiting]] = defaultdict(list)

@@ -77,7 +77,7 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierLimit:
-    """The limit that a carrier's daily budget sets for the campaign, if no other one uses it.
+    """The limit that a carrier's daily budget sets, if no other campaign uses this budget.
 
     Attributes:
         carrier: The name of the carrier.

@@ -66,7 +66,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """The number of recipients of one step in one status, and of those among them who replied."""
+    """The number of recipients of one step in one status, and how many of them replied."""
 
     step: int
     status: str
@@ -136,8 +136,9 @@ def _estimate(
 
     Args:
         pending: The number of waiting people by step.
-        few: Counts by zone key, up to ``FEW`` in each. Smaller counts are exact.
-        sample: The people on a sample of pages. It estimates the zone keys with more people.
+        few: Counts by zone key. Counting stops at ``FEW`` for each zone key, so only a smaller
+            count is exact.
+        sample: The people on a sample of pages, to estimate the other zone keys.
     """
     counted: Counter[str] = Counter()
     for group in few:
@@ -175,7 +176,7 @@ TALLY = text("""
 
 
 async def count_by_step(session: AsyncSession, *, campaign_id: UUID) -> list[StepCount]:
-    """Return the numbers of a campaign's recipients, and of replies, by step and status."""
+    """Return how many recipients a campaign has, and how many replied, by step and status."""
     return typed_rows(StepCount, await session.execute(TALLY, {"campaign_id": campaign_id}))
 
 
@@ -259,7 +260,7 @@ async def list_texted(
     Args:
         session: The session.
         campaign: The campaign.
-        hours: The period, back from now, in hours.
+        hours: The length of the period that ends now, in hours.
         is_sampled: True reads a sample of the recipients, False reads all. At most ``COUNTED``
             recipients are read in both cases.
         now: The present instant.

@@ -96,7 +96,9 @@ async def forecast(
     texts_per_second: float,
     now: datetime,
 ) -> ForecastRead:
-    """Forecast when a campaign will have sent its last message; a draft as if it started now.
+    """Forecast when a campaign will have sent its last message.
+
+    For a draft, the forecast assumes that it is started now.
 
     The cost does not grow with the number of recipients, because it reads sums and samples. Only
     the audience of a draft is counted: completely up to 100,000 people, and by a sample if it is
@@ -106,7 +108,7 @@ async def forecast(
         uow: The unit of work.
         campaign_id: A campaign in any status.
         rules: The legal rules.
-        times: The durations of the send ledger. They decide how long an unclear attempt counts as a
+        times: The time limits of sending. They decide how long an unclear attempt counts as a
             message of today.
         texts_per_second: The provider's rate limit.
         now: The present instant.

@@ -180,7 +180,7 @@ class _Run:
                     yield one, other, closes, segment.places
 
     def _share(self, day: int, *, is_active: bool) -> SharedDay:
-        """Return the messages of a day that the line may send, and who wants to send them."""
+        """Return how many messages the line may send on a day, and who wants to send them."""
         plan, on = self._plan, self._calendar.first + timedelta(days=day)
         own, used, others = plan.campaign_limit, 0, plan.others_a_day
         if day == 0:
@@ -277,9 +277,10 @@ class _Run:
         first_at: float,
         last_at: float,
     ) -> None:
-        """Add the people who do not reply to a cohort that waits for the next step.
+        """Let the people who do not reply wait for the next step.
 
-        The people of a day who wait for the same step form one cohort.
+        They are added to a cohort. The people who begin to wait for the same step on the same day
+        form one cohort.
         """
         plan = self._plan
         if step > len(plan.follow_ups):
@@ -306,7 +307,7 @@ class _Run:
         return True
 
     def _left(self) -> list[float]:
-        """Return the number of messages that are not sent, by step, without later follow-ups."""
+        """Return the number of people who still wait, by the step for which they wait."""
         left = [0.0] * (1 + len(self._plan.follow_ups))
         for queue in self._queues:
             for cohort in queue.cohorts:

@@ -49,11 +49,12 @@ async def find_next_send(
 ) -> datetime | None:
     """Return the first instant from ``now`` on at which a campaign may begin or send.
 
-    No campaign begins or sends before this instant. It is possible that none does at this instant
-    either, because some limits are checked only when a recipient is claimed.
+    No campaign begins or sends before this instant. It is possible that no campaign begins or sends
+    at this instant either, because some limits are checked only when a message is claimed
+    (reserved for sending).
 
     Args:
-        call: The longest duration of a call to the provider.
+        call: The longest time that a request to the provider may take.
 
     Returns:
         None if no recipient waits, or no window opens within six weeks.

@@ -37,10 +37,11 @@ that the messages of a day still fit into its hours."""
 
 @dataclass(frozen=True, kw_only=True)
 class SendPlan:
-    """What may be claimed now, and when the pacing allows the next message.
+    """Which messages may be claimed (reserved for sending) now, and when to plan again.
 
     Attributes:
-        orders: One order for each campaign that may send now, oldest start first.
+        orders: The rules by which messages may be claimed, one order for each campaign that may
+            send now. The campaign that was started first is first.
         wakes_at: The earliest instant at which a campaign that waits only for its pacing may send
             again; None if no campaign does.
     """
@@ -101,13 +102,13 @@ class _RunningCampaign:
 async def plan_sends(
     uow: UnitOfWork, *, rules: RuleBook, business: Business, now: datetime
 ) -> SendPlan:
-    """Return what may be claimed now.
+    """Return which messages may be claimed (reserved for sending) now.
 
-    A campaign gets no order if no recipient is due in an open zone key, or if the daily limit of
-    the campaign or its line is reached. A claim for it would find no recipient. A zone key is open
-    while both the campaign's window and the legal hours are open. The earlier end of the two is the
-    latest instant of a message. The cost grows with the number of campaigns and of their zone keys,
-    but not with the number of recipients. The number of statements is constant.
+    There is no order for a campaign if no recipient is due in an open zone key, or if the daily
+    limit of the campaign or of its line is reached: no message of it can be claimed now. A zone key
+    is open while both the campaign's window and the legal hours are open; no message is sent after
+    the first of them ends. The cost grows with the number of campaigns and of their zone keys, but
+    not with the number of recipients. The number of SQL statements is constant.
     """
     result = await uow.session.execute(RUNNING_CAMPAIGNS, {"now": now})
     campaigns = typed_rows(_RunningCampaign, result)
@@ -221,11 +222,11 @@ class PacedCampaign(Protocol):
 
     @property
     def batch_size(self) -> int | None:
-        """The number of messages in a batch; always set in the mode burst."""
+        """The number of messages in a batch; always set in the mode ``burst``."""
 
     @property
     def batch_interval_minutes(self) -> int | None:
-        """Minutes from the start of a batch to the next; always set in the mode burst."""
+        """Minutes from the start of a batch to the next; always set in the mode ``burst``."""
 
     @property
     def next_at(self) -> datetime | None:
@@ -237,7 +238,7 @@ class PacedCampaign(Protocol):
 
 
 def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
-    """Return the pacing of a campaign, with a new random factor in the mode even.
+    """Return the pacing of a campaign, with a new random factor if its mode is ``even``.
 
     Args:
         campaign: The row of the campaign.

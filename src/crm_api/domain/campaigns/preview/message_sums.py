@@ -94,7 +94,10 @@ class MessageSums:
         """The number of people whose message cannot be rendered, by verdict and error code."""
 
     def add(self, batch: Sequence[AudiencePerson]) -> None:
-        """Count these people, and render the messages of those who would get or await one."""
+        """Count these people, and render the messages of those who would get one.
+
+        These include the people who would get a message only after a review.
+        """
         for person in batch:
             self.verdicts[person.verdict] += 1
             if person.verdict not in GETS_MESSAGE:

@@ -49,13 +49,14 @@ async def send_test_message(
 ) -> Activity:
     """Queue a test message of a campaign to another line of the company or to a test number.
 
-    The message has the values of the first person of the audience who has all that it needs. If
-    none of the first 20 people has them, it has the names of the values in brackets. It is sent at
-    once and without regard to the daily limit. It is not counted for any recipient.
+    The message is rendered for the first person in the audience who has all values that the body
+    needs. If none of the first 20 people has all of them, the message shows the names of the values
+    in brackets. It is sent at once, even if the daily limit is reached, and it is not counted for
+    any recipient.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidCampaignError: The campaign has no variant of the requested name.
+        InvalidCampaignError: The campaign has no variant with the requested name.
         NotOwnNumberError: The number is neither another line of the company nor a test number.
         OutsideWindowError: It is outside the legal hours of the test number.
         TestsTooOftenError: The test number has reached the legal limit of messages.
@@ -69,8 +70,8 @@ async def send_test_message(
     await _check_number(uow, line, request.to, rules=rules, now=now)
     if line.status == LineStatus.BLOCKED:
         raise LineCannotSendError(
-            "The line of the campaign is blocked and sends nothing. Correct the cause "
-            "(blocked_reason), then unblock the line with POST /v1/lines/{id}/unblock.",
+            "The line of the campaign is blocked and sends nothing. Correct the cause that "
+            "`blocked_reason` names, then unblock the line with POST /v1/lines/{id}/unblock.",
             blocked_reason=line.blocked_reason,
         )
     return await queue_message(
@@ -128,8 +129,8 @@ async def _check_law(
     hours = await read_test_hours(uow, line_id=line.id, phone=phone, rules=rules, now=now)
     if not hours.is_open:
         raise OutsideWindowError(
-            "It is now outside the legal hours of the test number. Try again at next_allowed_at, "
-            "or use another test number.",
+            "It is now outside the legal hours of the test number. Try again at "
+            "`next_allowed_at`, or use another test number.",
             next_allowed_at=None if hours.opens_at is None else format_instant(hours.opens_at),
         )
     allowed_at = await find_test_allowed_at(uow, line_id=line.id, phone=phone, rules=rules, now=now)

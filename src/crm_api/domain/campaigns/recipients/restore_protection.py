@@ -1,4 +1,4 @@
-"""Prevent that a campaign that was restored from a backup sends a message for the second time."""
+"""Prevent a campaign that was restored from a backup from sending a message twice."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,7 +76,7 @@ async def set_aside_messaged_recipients(
     if not restored.is_whole:
         raise AudienceLostError(
             "The backup has only a part of this campaign's recipients. Cancel the campaign, and "
-            "start a clone of it with previously_contacted set to skip or review."
+            "start a clone of it with `previously_contacted` set to `skip` or `review`."
         )
     made_at = datetime.fromisoformat(restored.evidence["backup_made_at"])
     restored_at = datetime.fromisoformat(restored.evidence["restored_at"])

@@ -99,9 +99,10 @@ async def review_recipients(
     actor: str,
     now: datetime,
 ) -> ReviewRead:
-    """Approve or reject recipients in review with one statement, and write it to the audit log.
+    """Approve or reject recipients in review, and write the decision to the audit log.
 
-    A recipient that an approval finds opted out or deleted is skipped for that reason.
+    One SQL statement changes all recipients. An approval skips a recipient who has opted out or was
+    deleted in the meantime; the skip reason says so.
 
     Args:
         uow: The unit of work.
@@ -164,7 +165,7 @@ async def store_decisions(
     contact_ids: Iterable[UUID] | None,
     now: datetime,
 ) -> StoredDecisions:
-    """Approve or reject recipients in review; ``contact_ids`` None selects all of them."""
+    """Approve or reject recipients in review; all of them if ``contact_ids`` is None."""
     values = {
         "campaign_id": campaign_id,
         "decision": decision,
@@ -175,7 +176,7 @@ async def store_decisions(
 
 
 async def count_in_review(session: AsyncSession, *, campaign_id: UUID) -> int:
-    """Return the number of recipients in review, from stored sums and so without counting rows."""
+    """Return the number of recipients in review; stored sums are read, so no row is counted."""
     values = {"campaign_id": campaign_id}
     return int((await session.execute(_IN_REVIEW, values)).scalar_one())
 
@@ -198,5 +199,5 @@ class ReviewRequest(DryRunRequest):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if (self.contact_ids is None) == (self.all is None):
-            raise PydanticCustomError("whom", 'Set exactly one of contact_ids and "all": true.')
+            raise PydanticCustomError("whom", 'Set exactly one of `contact_ids` and `"all": true`.')
         return self

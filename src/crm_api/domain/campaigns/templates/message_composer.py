@@ -19,7 +19,7 @@ _NAMED = CONTACT_FIELDS | {ATTRIBUTES}
 
 
 class VariantBody(TypedDict):
-    """A variant as the statements of this area read it: body, weight, and whether it is stopped."""
+    """A variant as SQL statements about campaigns read it: body, weight and ``is_stopped``."""
 
     body: str
     weight: int
@@ -49,7 +49,7 @@ class MessageRecipient(Protocol):
 
 
 class MessageLine(Protocol):
-    """The line that sends a message, which the message may name."""
+    """The line that sends a message. The message may contain the line's name and number."""
 
     @property
     def name(self) -> str:
@@ -159,9 +159,9 @@ def render_without_recipient(
     """Render a body for a contact that has all values, and for a contact that has none.
 
     Returns:
-        One or two messages. The first has the names of the values in brackets, where the body
-        allows it. The second is missing if the body needs values. A body that cannot be rendered at
-        all is returned unchanged.
+        One or two messages. The first shows the names of the values in brackets, if the body can be
+        rendered with them. The second is missing if the body cannot be rendered without values. If
+        the body cannot be rendered at all, it is returned unchanged.
     """
     compiled = compile_body(body)
     messages = []

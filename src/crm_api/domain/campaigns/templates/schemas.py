@@ -74,7 +74,7 @@ class TemplateRead(ReadModel):
 
     @classmethod
     def of(cls, found: MessageTemplate) -> Self:
-        """Build the answer of the API from a stored template."""
+        """Build the response model of the API from a stored template."""
         compiled = compile_body(found.body)
         encoding, count = segments(compiled.body) if compiled.template is None else (None, None)
         return cls(

@@ -124,7 +124,10 @@ async def delete_template(uow: UnitOfWork, *, template_id: UUID) -> None:
 
 
 async def find_template_bodies(uow: UnitOfWork, template_ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Return the bodies of the templates with these ids, by id; ids without one are left out."""
+    """Return the bodies of the templates with these ids, by id.
+
+    An id that no template has is left out.
+    """
     wanted = set(template_ids)
     if not wanted:
         return {}

@@ -141,7 +141,10 @@ def remove_unsendable(text: str) -> str:
 
 
 def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    """Return the values with these names, without unsendable characters and without blank ones."""
+    """Return the values with these names, without unsendable characters.
+
+    Values that are None or blank are left out.
+    """
     kept: dict[str, object] = {}
     for name in names:
         value = values.get(name)
@@ -160,7 +163,8 @@ def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, ob
 def find_template_faults(body: str, *, pointer: str) -> list[FieldProblem]:
     """Return the faults of a body: syntax errors, unknown variables, unknown filters.
 
-    If there are none, the body is also rendered with test values. A failure is then the only fault.
+    If there are none, the body is also rendered with test values. If it cannot be rendered, that is
+    returned as a fault.
 
     Args:
         body: The body that shall be saved.
