@@ -75,8 +75,8 @@ def link_digest(key: bytes, previous: bytes, entry: ChainedEntry) -> bytes:
 def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEntry) -> bool:
     """Return whether ``digest`` is correct for the link of ``entry``.
 
-    During an upgrade, a worker of the previous release may have linked an entry without its
-    ``claimed_at``. The digest of such a link is accepted too.
+    During an upgrade, a worker of the previous release may have computed the digest without the
+    ``claimed_at`` of the entry. Such a digest is accepted too.
     """
     if hmac.compare_digest(digest, link_digest(key, previous, entry)):
         return True
@@ -102,7 +102,7 @@ def chain_key(secret: bytes) -> bytes:
 
 @lru_cache(maxsize=4)
 def key_id(secret: bytes) -> str:
-    """Return a public name for the chain's key; it differs if the secret key has changed."""
+    """Return a public name for the chain's key; another secret key gives another name."""
     return hmac.digest(chain_key(secret), b"key id", "sha256").hex()[:16]
 
 

@@ -24,7 +24,8 @@ class Decision(NamedTuple):
     """A decision about a number.
 
     Attributes:
-        at: When the decision was made, at the latest when it arrived; it orders the decisions.
+        at: When the decision was made, or when it arrived if that is earlier. Decisions are applied
+            in the order of this time.
         action: A ``ConsentAction``.
         source: A ``ConsentSource``.
     """
@@ -73,8 +74,8 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
         said: The stored decisions, in the order of arrival.
         new: The new decision.
         now: The current flags of the number. If ``said`` does not lead to these flags, a flag was
-            set without a decision. Then ``new`` is applied to the current flags instead of the
-            history, because only a decision may remove a flag.
+            set without a decision. In this case ``new`` changes the current flags, and ``said`` is
+            ignored, because only a decision may remove a flag.
     """
     decisions = list(said)
     if state_after(decisions) != now:
@@ -83,7 +84,7 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
 
 
 def state_after(decisions: Iterable[Decision]) -> ConsentState:
-    """Return the state that results from these decisions, whatever the number's current flags are.
+    """Return the state that results from these decisions alone.
 
     Args:
         decisions: All decisions about the number, in the order of arrival.
@@ -97,9 +98,9 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
 def _order(decision: Decision) -> tuple[datetime, bool, int]:
     """Return the key that sorts decisions by the time at which they were made.
 
-    At the same instant, messages come first, and the strictest message comes last among them,
-    because the real order of the messages is unknown. Other decisions of that instant follow in the
-    order of arrival, because the sort is stable.
+    Of several decisions at the same instant, those from messages come first. Among these, the
+    strictest one comes last, because the real order of the messages is unknown. Decisions that do
+    not come from messages follow in the order of arrival, because the sort is stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE
     strictness = _STRICTNESS[ConsentAction(decision.action)] if is_message else 0

@@ -68,8 +68,8 @@ class ReadExample:
     Attributes:
         previous: Our last message before the reply; None if there was none.
         is_sale: True if a person of the office wrote that message.
-        label: Whether the reply asked for no more messages, by a person's decision.
-        decision: That decision, a ``ConsentAction``.
+        label: Whether the reply asked for no more messages, as a person decided.
+        decision: The decision of that person, a ``ConsentAction``.
         read_as: The reader's result when the reply arrived, a ``ReplyKind``.
         model: The model that was used then; None if it was not stored.
         reading: The result of the current reader.
@@ -87,7 +87,7 @@ class ReadExample:
 
     @property
     def is_stop(self) -> bool:
-        """True if the reply asked for no more messages, by a person's decision."""
+        """True if a person decided that the reply asked for no more messages."""
         return self.label is ExampleLabel.STOP
 
     @property
@@ -190,7 +190,10 @@ async def read_examples(connection: AsyncConnection) -> list[ReadExample]:
 
 
 def by_language(examples: Sequence[ReadExample]) -> dict[str, list[ReadExample]]:
-    """Group the examples by the language that the reader assumed; ``ALL`` has all of them."""
+    """Group the examples by the language that the reader assumed.
+
+    The group ``ALL`` has the examples of all languages.
+    """
     languages = sorted({one.reading.language for one in examples})
     return {ALL: list(examples)} | {
         name: [one for one in examples if one.reading.language == name] for name in languages
@@ -200,8 +203,8 @@ def by_language(examples: Sequence[ReadExample]) -> dict[str, list[ReadExample]]
 def misread(examples: Iterable[ReadExample]) -> list[ReadExample]:
     """Return the examples that the current reader misreads, the worst first.
 
-    The order is: requests to stop that change nothing, wrong opt-outs, wrong holds, requests to
-    stop that only hold.
+    The order is: requests to stop that the reader ignores, wrong opt-outs, wrong holds, requests to
+    stop that the reader only holds.
     """
     return sorted((one for one in examples if one.is_misread), key=_severity)
 

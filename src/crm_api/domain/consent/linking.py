@@ -187,9 +187,10 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Add a fault to ``found`` for each entry that is older than ``LINKED_WITHIN`` without a link.
+    """Add a fault to ``found`` for each entry without a link that is older than ``LINKED_WITHIN``.
 
-    Such an entry shows that the end of the chain was removed.
+    Such an entry shows that the end of the chain was removed. At most ``SHOWN_FINDINGS`` entries
+    are reported.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:
@@ -343,7 +344,7 @@ def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secr
 
 
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
-    """Return whether the words match the digest in their entry; True if it has no digest."""
+    """Return whether the words match the digest in their entry; True for an entry without one."""
     if entry.wording_digest is None:
         return True
     return salt is not None and wording_digest(salt, canonical) == entry.wording_digest

@@ -30,9 +30,10 @@ class FlagType(StrEnum):
     messages, and somebody must decide. ``do_not_contact``: no message may be sent, for example
     because the number is on a do-not-contact list or the person was erased. ``office_number``: the
     number belongs to an office, not to a property owner; this is only a label.
-    ``recently_texted``: the person got a message that this service does not know; a campaign that
-    checks earlier contact counts it. ``invalid_number``: two messages to the number failed
-    permanently; campaigns skip the number until a person removes the flag.
+    ``recently_texted``: another sender has sent the person a message, so campaigns that skip or
+    review people who got a message before skip or review this person too. ``invalid_number``: two
+    messages to the number failed permanently; campaigns skip the number until a person removes the
+    flag.
     """
 
     OPTED_OUT = "opted_out"
@@ -78,7 +79,7 @@ Such an opt-out adds no entry for a number that is opted out. From any other sou
 
 
 class ExampleLabel(StrEnum):
-    """Whether a reply asked for no more messages, by a person's decision."""
+    """Whether a reply asked for no more messages, as a person decided."""
 
     STOP = "stop"
     """The reply asked for no more messages."""
@@ -184,7 +185,7 @@ class ConsentWording(Base):
 
 
 class ConsentUnlinked(Base):
-    """A consent entry that is not in the chain yet; the row is deleted when it is linked."""
+    """A consent entry that is not in the chain yet; the row is deleted when the entry is linked."""
 
     __tablename__ = "consent_unlinked"
 

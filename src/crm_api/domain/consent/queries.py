@@ -166,7 +166,8 @@ async def evidence_of_message(
     """Return the evidence of the consent entry about a message; None if there is no such entry.
 
     Args:
-        message_id: The provider's id. A message over an unknown line has no other id.
+        message_id: The id of the message at the provider. A message that came over an unknown line
+            has only this id.
     """
     values = {"phone_hash": phone_hash, "message_id": message_id}
     evidence: dict[str, Any] | None = await session.scalar(_EVIDENCE_OF_MESSAGE, values)

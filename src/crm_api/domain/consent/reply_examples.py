@@ -1,9 +1,10 @@
 """Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision belongs to the reply whose id it gives. Without an id, it belongs to the reply that put
-the number on hold or opted it out. If the number has neither flag, an opt-out belongs to the newest
-reply. A decision from another source, such as a web form or a call, belongs to a reply only if it
-gives the id.
+A decision may give the id of the reply to which it belongs. A decision of a user or of an API
+client without an id belongs to the reply that put the number on hold, or that opted it out in the
+last 30 days. If the number is neither on hold nor opted out, an opt-out belongs to the newest reply
+of the last 30 days. A decision from another source, such as a web form or a phone call, belongs to
+no reply if it gives no id.
 
 No model is trained on the examples automatically. ``crm-api opt-out evaluate`` measures the reader
 with them and exports them.
@@ -157,8 +158,8 @@ async def keep_reply_example(
     replaces the label.
 
     A reply that was read without the model, such as "STOP", is stored only if the decision gives
-    its id or if it put the number on hold. If the person opts in later, the reading of "STOP" was
-    still correct.
+    its id or if the number is on hold. Otherwise a person who opts in later would make the correct
+    reading of "STOP" look wrong.
 
     Args:
         action: The decision.
@@ -237,7 +238,10 @@ async def _last_entry(
 async def _read_decided_reply(
     session: AsyncSession, activity_id: UUID, *, hashes: Sequence[bytes]
 ) -> DecidedReply | None:
-    """Load a reply, our last message before it, and the stored reading; None if it has no text."""
+    """Load a reply, our last message before it, and the stored reading of the reply.
+
+    The result is None if the activity is not a reply, or has no text.
+    """
     values = {"activity_id": activity_id, "hashes": list(hashes), "office": list(_OFFICE)}
     return typed_row(DecidedReply, (await session.execute(REPLY, values)).one_or_none())
 
@@ -245,9 +249,9 @@ async def _read_decided_reply(
 def _reading_of(reply: DecidedReply) -> dict[str, Any]:
     """Return how a reply was read when it arrived.
 
-    For a reply that changed nothing, no reading is stored, so the current reader reads it again.
-    The kind of the result is then replaced by one that changes nothing, because that is what
-    happened.
+    No reading is stored for a reply that changed nothing, so the current reader reads it again. If
+    the new reading would change consent, its kind is replaced by one that changes nothing, because
+    the reply changed nothing when it arrived.
     """
     if reply.reading is not None:
         return dict(reply.reading)

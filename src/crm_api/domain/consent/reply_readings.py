@@ -1,4 +1,4 @@
-"""Find out how the reply was read that opted a number out or put it on hold."""
+"""Find the reply that opted a number out or put it on hold, and how the reader read this reply."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -64,10 +64,11 @@ class ReplyReading:
 
 
 async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> ReplyReading | None:
-    """Return how the reply was read that opted a number out or put it on hold.
+    """Return how the reader read the reply that opted a number out or put it on hold.
 
     Returns:
-        None if no reply did so, if a later decision ended it, or if the words were erased.
+        None if there is no such reply, if a later decision ended the opt-out or the hold, or if the
+        words of the reply were erased.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

@@ -1,4 +1,4 @@
-"""Evaluate the legal rules: whether and how often a message may be sent to a zone key at a time.
+"""Evaluate the legal rules: when, and how often, messages may be sent to a zone key.
 
 A zone key names the states and time zones that are possible for a phone number. A rule applies by
 the local date of the recipient. If several states or time zones are possible, the rules of every
@@ -52,9 +52,9 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return when the allowed hours of a zone key end that contain ``now``.
+        """Return when the present allowed hours of a zone key end.
 
-        None if no message may be sent to the zone key now.
+        The result is None if no message may be sent to the zone key now.
         """
         if not self.rules:
             return FOREVER
@@ -87,8 +87,8 @@ class RuleBook:
     def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
         """Return the limit on messages to a number with this zone key; None if no rule has one.
 
-        Several limits are combined: the smallest number of messages in the longest period. This
-        meets each of them.
+        If several rules have a limit, the result is the smallest of their numbers of messages in
+        the longest of their periods. A sender who keeps this limit keeps all of them.
         """
         key = parse_zone_key(zone_key)
         days = {now.astimezone(ZoneInfo(zone)).date() for zone in key.zones}

@@ -1,8 +1,7 @@
 """The trained part of the reply reader: a linear model over hashed features.
 
-Each output is a logistic regression. Its score is the sum of the weights of the features of a
-reply. So it can be computed how much each word adds to a score, and a reading can name the words
-that added most.
+Each output is a logistic regression. Its score is the sum of the weights of a reply's features. So
+the part that each word adds to a score is known, and a reading can name the words that added most.
 """
 
 import json
@@ -139,7 +138,7 @@ class Scores:
     Attributes:
         analyses: The replies, in the order in which they were given.
         probabilities: One row per reply, one column per output, from 0 to 1.
-        known: The occurrences of features in the replies that the model knows.
+        known: Where the replies contain features that the model knows: one item per occurrence.
         parts: One row per occurrence: what it adds to the scores of the first two outputs.
     """
 
@@ -150,7 +149,10 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """For each reply, the index of its first word in ``words``; then the end of all words."""
+        """For each reply, the index of its first word in ``words``.
+
+        One more item at the end is the number of all words.
+        """
         return first_words(self.analyses)
 
     @cached_property

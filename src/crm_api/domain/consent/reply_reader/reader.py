@@ -96,7 +96,10 @@ class Reading:
     language: str = "en"
 
     def evidence(self) -> dict[str, Any]:
-        """Return the part of a reading that the consent history stores, to explain it later."""
+        """Return the part of this reading that the consent history stores.
+
+        With it, the decision of the reader can be explained later.
+        """
         model = current_model()
         return {
             "kind": self.kind.value,
@@ -201,10 +204,10 @@ def _read_by_model(text: str, scores: Scores, row: int) -> Reading:
 
 
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
-    """Make a long reply doubtful if its beginning or its end alone would opt out.
+    """Change the reading of a long reply to doubtful if its beginning or end alone would opt out.
 
-    The score is a sum over all words, so in a long reply many other words can hide the few words
-    that ask us to stop.
+    This concerns only replies that are read as changing nothing. The score is a sum over all words,
+    so in a long reply many other words can hide the few words that ask us to stop.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading
