@@ -1,12 +1,14 @@
 """Circuit breakers: stop calling an outside system that is down until a test call succeeds.
 
-Each outside system has one row, and all processes share it. A circuit has three states:
+A call is one request to an outside system. The code that makes it records an answer if the system
+works, and a failure if it does not. Each outside system has one row, and all processes share it. A
+circuit has three states:
 
 - Closed: calls are made. ``opens_after`` failed calls in a row open the circuit.
 - Open: no calls are made. After a wait, one process makes a test call that changes nothing.
-- On trial: the test call was answered, so calls are made again. The first answer closes the
-  circuit. The first failure opens it again, with a longer wait. If no call is made for
-  ``TRIAL_LASTS``, the circuit closes too.
+- On trial: the test call was answered, so calls are made again. The first call that is answered
+  closes the circuit. The first call that fails opens it again, with a longer wait. If no call is
+  made for ``TRIAL_LASTS``, the circuit closes too.
 """
 
 from dataclasses import dataclass, replace
@@ -117,9 +119,9 @@ def after_failures(
 
 
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
-    """Return the state of the circuit once it is open, with the time of the next test call.
+    """Return the state of an open circuit, with the time of the next test call.
 
-    The wait until the test call doubles each time the circuit opens again without having closed.
+    The wait until the test call grows each time the circuit opens again without having closed.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -130,8 +132,8 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
     """Return the state of the circuit on trial: one more failure opens it again.
 
-    The state has at least one failure, because ``record_answer`` closes only a circuit that has
-    failures.
+    The number of failures is set to at least 1, because ``record_answer`` closes only a circuit
+    that has failures.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -152,7 +154,7 @@ async def read_circuit(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
 async def record_failures(
     uow: UnitOfWork, circuit: Circuit, *, count: int, error: str, now: datetime
 ) -> CircuitState:
-    """Record that ``count`` calls failed; open the circuit after ``opens_after`` in a row.
+    """Record that ``count`` calls failed, and open the circuit if too many failed in a row.
 
     When the circuit opens, the alert is raised and the test call is scheduled.
 
@@ -183,9 +185,9 @@ async def record_answer(
     """Record that a call was answered: close the circuit and resolve its alert.
 
     Args:
-        is_proof: True if the answer proves that the system works again. False for a simpler kind
-            of call, such as a read. Such an answer only resets the number of failures; a circuit
-            that is open or on trial stays as it is.
+        is_proof: True if the call proves that the system works again. False for a simpler kind of
+            call, such as a read: it only resets the number of failures of a closed circuit. A
+            circuit that is open or on trial stays as it is.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()
@@ -201,7 +203,7 @@ BEGIN_TRIAL = text("""
 
 
 async def begin_trial(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> bool:
-    """Claim the test call of an open circuit, so that only this process makes it.
+    """Claim (reserve) the test call of an open circuit, so that only this process makes it.
 
     Returns:
         True if this process must make the test call. False if the circuit is closed, the test call
@@ -217,8 +219,9 @@ async def end_trial(
     """Record the result of the test call, and return the new state of the circuit.
 
     Args:
-        error: None if the call was answered: the circuit is then on trial. Otherwise the error:
-            the circuit stays open, and the next test call comes after a longer wait.
+        error: The error of the test call. None if the call was answered. With None the circuit is
+            then on trial. With an error it stays open, and the next test call is made after a
+            longer wait.
     """
     before = await _lock(uow, circuit)
     if not before.is_open:

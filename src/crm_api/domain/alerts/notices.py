@@ -1,8 +1,8 @@
 """News about alerts, which mail and outgoing webhooks report.
 
-A channel, such as mail, claims news, reports it outside of any transaction, and then settles the
-claim. If the process dies before it settles, the claim expires and another process reports the
-news. So each item of news is reported at least once.
+For a channel, such as mail, a process claims (reserves) news, reports it outside of any
+transaction, and then ends the claim with ``settle_news``. If the process dies before that, the
+claim expires and another process reports the news. So each item of news is reported at least once.
 """
 
 from collections.abc import Sequence
@@ -53,8 +53,8 @@ class NoticePolicy:
         quiet: After a report, the same alert is not reported again for this time.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: An alert that opens again after the report that it was resolved is not
-            reported for this time.
+        quiet_after_over: After the report that an alert was resolved, the same alert is not
+            reported as open again for this time.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
@@ -138,10 +138,10 @@ CLAIM = text(f"""
 async def claim_news(
     uow: UnitOfWork, *, channel: str, policy: NoticePolicy, now: datetime
 ) -> ClaimedNews:
-    """Claim the news that the channel has not reported yet.
+    """Claim (reserve) the news that the channel has not reported yet.
 
     For ``CLAIM_SECONDS`` no other process gets the same news, unless the claim is released. Nothing
-    is claimed while the quiet period of ``policy`` lasts.
+    is claimed if the last report of the channel is more recent than the ``gap`` of ``policy``.
     """
     until = now + timedelta(seconds=CLAIM_SECONDS)
     await uow.session.execute(LOCK_CHANNEL, {"channel": channel})
@@ -193,7 +193,8 @@ SETTLE = text("""
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     """Record that the claimed news was reported, and end the claim.
 
-    The counts of the time of the claim are stored, so what happened after the claim is still news.
+    For each alert, its count at the time of the claim is stored as reported. So a problem that
+    happened again after the claim is still news.
     """
     await uow.session.execute(
         SETTLE,

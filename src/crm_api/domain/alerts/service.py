@@ -113,7 +113,7 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
 
 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve alerts of the kinds in ``ENDS_BY_SILENCE`` that were silent for the time there."""
+    """Resolve the alerts that were not raised for the time that ``ENDS_BY_SILENCE`` sets."""
     for silence, kinds in ENDS_BY_SILENCE.items():
         resolved = await uow.session.scalars(
             update(Alert)

@@ -56,7 +56,7 @@ async def queue_mail(
 
 
 async def claim_mail(uow: UnitOfWork, *, now: datetime) -> OutgoingMail | None:
-    """Claim the mail that has been due for the longest time; None if no mail is due.
+    """Claim (reserve) the mail that has been due for the longest time; None if no mail is due.
 
     A due mail that has expired is deleted instead.
     """
@@ -86,7 +86,7 @@ def read_body(mail: OutgoingMail, *, secret: bytes) -> str:
     """Decrypt the body of a stored mail.
 
     Raises:
-        UnsealError: The secret key does not open it, because the key has changed.
+        UnsealError: The secret key cannot decrypt the body, because the key has changed.
     """
     return unseal(mail.body, secret=secret, about=_ABOUT)
 
@@ -97,7 +97,7 @@ async def delete_mail(uow: UnitOfWork, mail: OutgoingMail) -> None:
 
 
 async def postpone_mail(uow: UnitOfWork, mail: OutgoingMail, *, error: str, now: datetime) -> None:
-    """Record why a mail was not sent, and schedule the next attempt; the waits grow."""
+    """Record why a mail was not sent, and schedule the next attempt after a longer wait."""
     until = now + WAITS.wait(mail.attempts)
     await uow.session.execute(
         update(OutgoingMail)
