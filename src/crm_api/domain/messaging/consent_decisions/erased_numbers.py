@@ -1,9 +1,10 @@
-"""Preserve the consent of erased persons by the hash of their number, and restore its flags.
+"""Keep the consent of erased persons under a hash of the number, and set the flags again.
 
 The erasure of a person deletes the flags of the number, because a flag contains the number. The
 consent history keeps its entries, which contain only a hash of the number. If the number is stored
-again later, this module sets the opt-out again from the history. Only an opt-in ends that opt-out:
-the person sends START, or a user documents an opt-in. Lifting ``do_not_contact`` does not end it.
+again later, this module reads the history and sets the opt-out again. Only an opt-in ends that
+opt-out: the person sends START, or a user documents an opt-in. Lifting ``do_not_contact`` does not
+end it.
 """
 
 from collections.abc import Collection

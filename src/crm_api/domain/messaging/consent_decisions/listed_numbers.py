@@ -1,4 +1,4 @@
-"""Apply an imported suppression list: opt out, hold or flag ``do_not_contact`` its numbers.
+"""Apply an imported suppression list: opt out its numbers, put them on hold, or set flags.
 
 A suppression list only adds flags and never removes an opt-out. For a number that already has the
 flag, nothing is written. The SQL handles many numbers per statement.
@@ -196,7 +196,7 @@ async def _decide(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Set the flags that result from each number's history and the list; withdraw its messages."""
+    """Set the flags that follow from the histories and the list; withdraw waiting messages."""
     session = uow.session
     histories = await _decisions(session, hashes=[hash_phone(one.phone, secret) for one in alone])
     after: dict[str, ConsentState] = {}

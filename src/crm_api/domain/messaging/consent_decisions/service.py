@@ -1,9 +1,9 @@
 """Record opt-outs, opt-ins and holds of a number: flags, waiting messages and consent history.
 
 Each decision is one transaction with three steps in this order. (1) Write the flag. (2) Withdraw
-the waiting and claimed messages to the number (Sending, rule 10). (3) Append the entry to the
-history. The entry comes last because it names the messages that had already passed the gate, so
-that they could not be withdrawn.
+the messages to the number that wait or that a worker has reserved ("claimed") (Sending, rule 10).
+(3) Append the entry to the history. This is the last step, because the entry names the messages
+that could not be withdrawn because they had passed the gate (the last check before sending).
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,8 +56,9 @@ class DecisionDetails(TypedDict):
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
         activity_id: The id of the message that contains the decision.
         message_id: The id of the reply that a user decided about, if the user named it.
-        at: When the person decided; ``now`` if missing. A message may arrive long after it.
-        claimed_at: When the message was written, by the provider's clock, without a bound.
+        at: When the person decided; ``now`` if missing. The person's message may arrive much later.
+        claimed_at: When the message was written, by the provider's clock; not corrected if it is in
+            the future.
         now: The database's time of the transaction. The clock of a web host or worker may be wrong,
             so it must not decide which decision is the latest.
         secret: Key of the hash that identifies the number in the history.
@@ -121,8 +122,8 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    An opted-out number does not get the flag, but its history gets the entry. An opt-in that was
-    sent earlier may still arrive, and then the hold takes effect.
+    An opted-out number does not get the flag, but its history gets the entry. If an opt-in that the
+    person sent before this decision arrives later, the number is then on hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -152,7 +153,7 @@ async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def add_flag(
     uow: UnitOfWork, *, flag: str, expires_at: datetime | None, **act: Unpack[DecisionDetails]
 ) -> None:
-    """Add a flag to a number. The flag ``opted_out`` is an opt-out, and ``opt_out_hold`` a hold.
+    """Add a flag to a number. To add ``opted_out`` is to opt out; ``opt_out_hold`` is a hold.
 
     If the flag stops messages, the waiting messages to the number are withdrawn.
 
@@ -180,7 +181,7 @@ async def add_flag(
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
-    """Flag a number ``invalid_number``, because no message reaches it, and skip its recipients.
+    """Set the flag ``invalid_number``, as messages do not arrive, and skip waiting recipients.
 
     This is not a consent decision. So the consent history gets no entry, and the contact's other
     numbers do not change.
@@ -267,10 +268,10 @@ async def history(
 
 
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
-    """Return the other numbers of the contact that owns ``phone``; lock decisions about each.
+    """Return the other numbers of the contact that has ``phone``; lock decisions about them.
 
-    A merge of contacts takes the same locks and may add a number while this waits. So the numbers
-    are read again after each lock, until no new number appears.
+    A merge of contacts takes the same locks. It may add a number while this function waits for a
+    lock. So the numbers are read again after each lock, until no new number appears.
     """
     known: set[str] = set()
     phones = await queries.numbers_of_person(uow.session, phone=act["phone"]) | {act["phone"]}
@@ -318,7 +319,7 @@ async def _decide(
 ) -> tuple[ConsentState, ConsentState]:
     """Lock consent decisions about a number, and set its flags to the result of the new decision.
 
-    Because of the lock, a decision that runs at the same time sees this decision.
+    Because of the lock, a transaction that decides at the same time sees this decision.
 
     Returns:
         The consent of the number before and after the decision.
@@ -335,7 +336,7 @@ async def _decide(
 
 
 def _said_at(act: DecisionDetails) -> datetime:
-    """Return when the decision was made, which orders it among decisions; at most ``now``."""
+    """Return the time of the decision, by which decisions are ordered; at most ``now``."""
     return min(act.get("at", act["now"]), act["now"])
 
 

@@ -1,8 +1,8 @@
-"""Flag numbers ``do_not_contact`` because of a suppression list or the erasure of a person.
+"""Set the flag ``do_not_contact`` for a suppression list or after a person was erased.
 
 After an erasure, the service stores only a keyed hash of the number. If the number is stored again,
-its flags are set again in the same transaction, so no message can be sent before. These flags are
-``do_not_contact`` and the person's own opt-out or hold (``erased_numbers.py``).
+its flags are set again in the same transaction. So no message can be sent before the flags are set.
+These flags are ``do_not_contact`` and the person's own opt-out or hold (``erased_numbers.py``).
 """
 
 from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ ERASED_REASON = "the person had their data erased"
 async def suppress_numbers(
     uow: UnitOfWork, *, phones: Sequence[str], reason: str, now: datetime
 ) -> None:
-    """Flag numbers ``do_not_contact`` without an expiry, and withdraw their waiting messages.
+    """Set ``do_not_contact`` without an expiry on numbers, and withdraw their waiting messages.
 
     If a number belongs to a merged contact, all numbers of that contact are flagged. An existing
     flag keeps its reason. The consent history gets no entry, because no person decided anything.
@@ -42,9 +42,10 @@ async def suppress_erased(
 ) -> set[str]:
     """Set ``do_not_contact`` again on the numbers that belonged to an erased person.
 
-    It skips numbers for which a user has lifted ``do_not_contact`` since the erasure. In both
-    cases the opt-out or hold from the number's history is set again. Call this before a contact is
-    added and before a message is queued. If no person was erased, it costs one index look-up.
+    A number for which a user has lifted ``do_not_contact`` since the erasure does not get this
+    flag. The opt-out or hold from the number's history is set again in any case. Call this function
+    before a contact is added and before a message is queued. If no person was erased, it costs one
+    index look-up.
 
     Returns:
         The numbers that have ``do_not_contact`` because of an erasure.
@@ -81,10 +82,10 @@ async def lock_contacts(session: AsyncSession, phones: Collection[str]) -> None:
 async def erased_since(
     session: AsyncSession, phones: Collection[str], *, secret: bytes
 ) -> dict[str, datetime]:
-    """Return when the data of each number's person was erased, by number.
+    """Return, for each number of an erased person, when the person's data was erased.
 
-    Numbers without an erasure are missing in the result. The caller must not store messages and
-    calls that are older than the erasure.
+    Other numbers are missing in the result. The caller must not store messages and calls that are
+    older than the erasure.
     """
     if not phones:
         return {}
@@ -96,7 +97,7 @@ async def erased_since(
 async def erase_consent_of(
     uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
 ) -> None:
-    """Store the hashes of an erased person's numbers, and delete what contains the numbers.
+    """Store the hashes of an erased person's numbers, and delete the rows with the numbers.
 
     It deletes the flags, the wording of consent entries and the reply examples. The consent history
     keeps its entries, without number and wording.
