@@ -91,7 +91,7 @@ class Budgets:
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier whose budget limits messages to ``carrier``; None if no budget does.
+        """Return the carrier whose budget limits messages to ``carrier``; None for no limit.
 
         The strictest budget limits messages to an unknown carrier.
         """
@@ -104,7 +104,8 @@ class Budgets:
         A value is negative if manual messages, which no budget stops, exceeded the budget.
 
         Args:
-            used: Segments used in the current carrier day, by the carrier stored on the attempts.
+            used: The segments used in the current carrier day, by the carrier stored with the
+                attempts.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

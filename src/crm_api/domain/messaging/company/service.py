@@ -122,7 +122,7 @@ async def update_settings(
 async def _lock(session: AsyncSession, *, now: datetime) -> StoredSettings:
     """Lock the company's settings row until the transaction ends, and return the settings.
 
-    A missing row is added first. Claims that count carrier budgets wait for this lock.
+    A missing row is added first. A worker that counts carrier budgets waits for this lock.
     """
     made = insert(CompanySettings).values(id=THE_ROW, updated_at=now).on_conflict_do_nothing()
     await session.execute(made)

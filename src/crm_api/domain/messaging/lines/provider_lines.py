@@ -36,8 +36,8 @@ async def read_provider_numbers(source: LineSource) -> list[OwnNumber]:
     Call this outside of a transaction, because it waits for the network.
 
     Raises:
-        LinesUnreadableError: The provider is unreachable, busy or refuses the request, or its
-            answer is unreadable.
+        LinesUnreadableError: The provider is unreachable or busy, it refuses the request, or its
+            response is unreadable.
     """
     try:
         return list(await source.list_phone_numbers())

@@ -139,7 +139,7 @@ async def update_line(
 
 
 async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
-    """Lock a line's row until the transaction ends, so that claims for the line wait.
+    """Lock a line's row until the transaction ends; workers that claim messages wait for it.
 
     Returns:
         The line; None if it does not exist.
@@ -169,8 +169,8 @@ async def unblock_line(
     """End the block or the trial of a line, so that it sends again.
 
     The line's alert is resolved, the decision is written to the audit log, and the jobs that send
-    are requested. A pause that the provider asked for also ends, for all lines. If the line is
-    neither blocked nor on trial, only that pause ends.
+    are requested. If the provider asked for a pause, the pause also ends, for all lines. If the
+    line is neither blocked nor on trial, only that pause ends.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -215,7 +215,7 @@ async def find_line_by_provider_id(uow: UnitOfWork, *, phone_number_id: str) -> 
 
 
 async def find_line_by_number(uow: UnitOfWork, *, numbers: Sequence[str]) -> Line | None:
-    """Return the oldest line that has one of these phone numbers; None if no line has."""
+    """Return the oldest line with one of these phone numbers; None if there is no such line."""
     query = select(Line).where(Line.number.in_(numbers)).order_by(Line.created_at, Line.id)
     return await uow.session.scalar(query.limit(1))
 

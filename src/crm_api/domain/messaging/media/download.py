@@ -176,7 +176,7 @@ class Downloader:
 async def _take(answer: aiohttp.ClientResponse, *, limit: int, into: IO[bytes]) -> DownloadedFile:
     if answer.status != OK:
         raise FetchError(
-            f"http_{answer.status}", f"The host answered with HTTP status {answer.status}."
+            f"http_{answer.status}", f"The host returned the HTTP status {answer.status}."
         )
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         raise FetchError(

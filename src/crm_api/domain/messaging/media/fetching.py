@@ -44,7 +44,7 @@ random_fraction: Jitter = SystemRandom().random
 
 @dataclass(frozen=True, kw_only=True)
 class FileAddress:
-    """The URL of a file that an event contains."""
+    """The URL of a file, as an event contains it."""
 
     kind: MediaKind
     url: str
@@ -129,7 +129,7 @@ CLAIM_FETCHES = text("""
 
 
 async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[ClaimedFetch]:
-    """Claim up to ``limit`` due fetches, the longest due first.
+    """Claim up to ``limit`` due fetches; those that have been due for the longest time first.
 
     If a worker does not record the result within ``LEASE``, another worker can claim the fetch.
     """
@@ -147,7 +147,9 @@ async def fetch_file(
     """
     if claimed.attempts > MOST_ATTEMPTS:
         return FetchResult(
-            error=FetchError("gave_up", "The worker stopped during every attempt to download it.")
+            error=FetchError(
+                "gave_up", "The worker stopped during every attempt to download the file."
+            )
         )
     try:
         return FetchResult(

@@ -108,8 +108,8 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its fetch.
 
-    The provider may report the same file again with another URL. A stored file that only such a URL
-    names is appended, unless the list already contains the file.
+    The provider may report the same file again with another URL, which is not in ``items``. Such a
+    file is appended if it is stored and not in the list yet.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All members
@@ -147,7 +147,7 @@ def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[s
 
 
 def names_files(media: Sequence[object], call: dict[str, Any]) -> bool:
-    """Return True if a message or call has files, so that it may have fetches."""
+    """Return True if a message or call has files, for which there may be fetches."""
     return bool(media or "recordings" in call or "voicemail" in call)
 
 

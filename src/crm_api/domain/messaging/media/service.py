@@ -50,7 +50,7 @@ SHOWN_FETCHES = text("""
 async def read_shown_fetches(
     uow: UnitOfWork, *, activity_ids: Sequence[UUID]
 ) -> dict[UUID, list[ShownFetch]]:
-    """Return the fetches of each of these messages and calls, by its id, oldest fetch first."""
+    """Return the fetches by the id of their message or call, oldest fetch first."""
     found: dict[UUID, list[ShownFetch]] = defaultdict(list)
     if activity_ids:
         rows = await uow.session.execute(SHOWN_FETCHES, {"activity_ids": list(activity_ids)})
@@ -68,7 +68,7 @@ async def get_media(uow: UnitOfWork, media_id: UUID) -> Media:
     found = await uow.session.get(Media, media_id)
     if found is None:
         raise MediaNotFoundError(
-            "No stored file has this id. The member media_id of a message or call gives valid ids."
+            "No stored file has this id. Messages and calls give valid ids as `media_id`."
         )
     return found
 

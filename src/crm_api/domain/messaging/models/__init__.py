@@ -1,1 +1,4 @@
-"""The database tables of messaging. They import no use case, so every use case can import them."""
+"""The database tables of messaging.
+
+These modules import no other module of messaging, so every other module can import them.
+"""

@@ -13,10 +13,10 @@ THE_ROW = 1
 
 
 class CompanySettings(Base):
-    """The settings that an administrator can change at run time; all are unset without a row.
+    """The settings that an administrator can change at run time; without a row, none is set.
 
-    A claim locks this row while it counts carrier budgets. So two lines never count the same
-    budget at the same time.
+    A worker that claims messages locks this row while it counts carrier budgets. So two workers
+    never count the same budget at the same time.
     """
 
     __tablename__ = "company_settings"

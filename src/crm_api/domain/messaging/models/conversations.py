@@ -108,7 +108,8 @@ class Activity(Base):
 
     The table has one partition per month, by the time that the id contains. The status of a message
     changes only to a status of the same or a higher ``rank``, so a late report never moves it back
-    (Invariant 9). A message outside campaigns waits here as ``queued`` until a worker claims it.
+    (Invariant 9). A message outside campaigns has the status ``queued`` here until a worker claims
+    (reserves) it.
     """
 
     __tablename__ = "activity"

@@ -30,7 +30,8 @@ class LineStatus(StrEnum):
 class Line(Base):
     """A line: a phone number of the company at the provider.
 
-    A claim locks the line's row before it counts the messages of the day (Sending, rule 1).
+    A worker that claims messages locks the line's row before it counts the messages of the day
+    (Sending, rule 1).
     """
 
     __tablename__ = "line"

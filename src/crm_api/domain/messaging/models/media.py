@@ -77,8 +77,8 @@ class MediaFetch(Base):
     """The download of one file, whose URL an event about a message or call contained.
 
     The row is stored in the transaction that applies the event. While a worker downloads the file,
-    ``next_attempt_at`` is the end of the worker's lease, and ``attempts`` is the number of its
-    attempt. A worker stores its result only if ``attempts`` has not changed since.
+    ``next_attempt_at`` is the end of the worker's lease, and ``attempts`` is the number of the
+    worker's attempt. The worker stores its result only if ``attempts`` is still this number.
     """
 
     __tablename__ = "media_fetch"

@@ -70,9 +70,10 @@ class SendKind(StrEnum):
 class SendAttempt(Base):
     """One attempt to send a message, with its own copy of the number and the body.
 
-    No index contains a column that the gate changes (status, time of the call, lease). So the gate
-    does not have to write an index. The line has no foreign key, because the check of a foreign
-    key would lock the line for each message.
+    No index contains a column that the gate (the last check before the request to the provider)
+    changes: the status, the time of the request and the lease. So the gate does not have to write
+    an index. The column of the line has no foreign key, because the check of a foreign key would
+    lock the line for each message.
     """
 
     __tablename__ = "send_attempt"
@@ -199,7 +200,7 @@ class SendTally(Base):
 
 
 class CarrierTally(Base):
-    """One change of the count of accepted segments to numbers of a carrier, per quarter hour.
+    """A change in the number of segments to a carrier that were accepted in a quarter hour.
 
     The trigger that appends the rows of ``SendTally`` also appends these rows.
     """
@@ -216,7 +217,7 @@ class CarrierTally(Base):
 
 
 class RateLimit(Base):
-    """The rate limit of calls with one provider key, shared by all processes."""
+    """The rate limit of requests with one API key of the provider, shared by all processes."""
 
     __tablename__ = "rate_limit"
 

@@ -1,4 +1,4 @@
-"""Learn from failed messages: opt out numbers that opted out at the provider, flag invalid ones.
+"""Learn from failed messages which numbers opted out at the provider or are invalid.
 
 A failure whose code says that the number is a landline also stores that line type.
 """
@@ -124,9 +124,9 @@ KEEP_PROVIDER_STOP = text("""
 async def _learn_stop(
     uow: UnitOfWork, phone: str, failure: NewFailure, *, now: datetime, secret: bytes
 ) -> None:
-    """Opt the number out, with the failed message as evidence, and store the provider's refusal.
+    """Opt the number out (evidence: the failed message), and store the provider's refusal.
 
-    The opt-out is dated at the failure, so a later opt-in overrides it.
+    The time of the opt-out is the time of the failure, so an opt-in after the failure overrides it.
     """
     await consent.opt_out(
         uow,
