@@ -35,7 +35,8 @@ _STAGE_OF_WORD = {"queued": 1, "initiated": 1, "ringing": 1, "in-progress": 2}
 def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
     """Return the rank and the name of the call status that an event reports.
 
-    A call has the status with the highest rank of all its events; names break ties.
+    A call has the status with the highest rank of all its events. If two statuses have the same
+    rank, the call has the one with the greater name (in order of characters).
 
     Args:
         event_type: None if the call was read from a list of the provider and not from an event.
@@ -55,7 +56,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
     Args:
         known: The document before this event; empty for a new call.
-        event_at: When the event happened. It dates the call until its beginning is known.
+        event_at: When the event happened. This is the time of the call until the beginning of the
+            call is known.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -115,7 +117,7 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return when the call was last active, as the time of last activity of its conversation.
+    """Return the time of last activity that this call gives to its conversation.
 
     It is the latest time of this event and of the events that arrived before the other party of
     the call was known. None if no time is known.

@@ -74,7 +74,7 @@ class OutsideWindowError(ConflictError):
     title = "Outside legal hours"
     example = Example(
         "The message was not sent, because the law does not allow messages at the recipient's "
-        "local time now. Send it again at next_allowed_at. A person who has sent a message to "
+        "local time now. Send it again at `next_allowed_at`. A person who has sent a message to "
         "this line can be answered at any time.",
         next_allowed_at="2026-12-01T13:00:00.000Z",
     )
@@ -96,7 +96,7 @@ class LineCannotSendError(ConflictError):
     title = "Line blocked"
     example = Example(
         "The message was not sent, because the line is blocked. Correct the cause that "
-        "blocked_reason names, then unblock the line with POST /v1/lines/{id}/unblock; or use "
+        "`blocked_reason` gives, then unblock the line with POST /v1/lines/{id}/unblock; or use "
         "another line.",
         blocked_reason="The provider refuses messages. Top up the account, then unblock the line.",
     )

@@ -66,7 +66,7 @@ async def export_messages(
 async def _copy_messages(
     session: AsyncSession, *, conversation_id: UUID, after: Position | None
 ) -> tuple[bytes, Position | None]:
-    """Return one page of a conversation's messages as CSV lines, newest first, and its end.
+    """Return a page of a conversation's messages as CSV lines, newest first, and where it ends.
 
     The end is the position of the page's last message, after which the next page starts; None for
     the last page.

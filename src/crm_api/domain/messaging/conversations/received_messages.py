@@ -166,8 +166,8 @@ async def _store(
 ) -> list[tuple[UUID, bool]]:
     """Store rows; return for each row, in order, its id and whether the message is new.
 
-    One statement can store a message only once. So if rows repeat a message, each repetition goes
-    into a further statement.
+    One statement can store a message only once. If several rows contain the same message, each of
+    these rows is stored by a separate statement.
     """
     stored: dict[int, tuple[UUID, bool]] = {}
     left = dict(enumerate(rows))
@@ -225,7 +225,7 @@ async def add_incoming(
 ) -> dict[str, tuple[UUID, bool]]:
     """Store received messages, each only once by its provider id; no id may be in two rows.
 
-    If a message is already stored, only its user and media are filled in where they are missing.
+    If a message is already stored, only a missing user and missing media are added.
 
     Returns:
         For each provider id: the id of the row, and whether the message is new.

@@ -1,4 +1,4 @@
-"""Find the message that a received message answers, as context for the reply reader."""
+"""Find the message to which a person replied, as context for the reply reader."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -36,8 +36,8 @@ async def read_reply_contexts(
 ) -> list[Context]:
     """Return the context of received messages for the reply reader, in the order of ``messages``.
 
-    The context describes the last message that was sent in the conversation before: whether an
-    employee wrote it, and whether it ended with a question mark.
+    The context describes the last message that was sent in the conversation before the received
+    message: whether an employee wrote it, and whether it ended with a question mark.
 
     Args:
         messages: The conversation of each message, and when the message was received.
@@ -67,7 +67,7 @@ async def was_sent_lately(
     within: timedelta,
     now: datetime,
 ) -> bool:
-    """Return True if the conversation has a message of this origin from the last ``within``."""
+    """Return True if the conversation has a message of this origin, at most ``within`` old."""
     query = select(Activity.id).where(
         Activity.conversation_id == conversation_id,
         Activity.origin == origin.value,

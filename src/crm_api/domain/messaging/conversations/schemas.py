@@ -77,8 +77,8 @@ class MessageRead(ReadModel):
         conversation_id: The conversation that contains the message.
         line_id: The line that received or sends the message.
         contact_id: The contact of the other party; null if there is none.
-        campaign_id: The campaign that sent the message, or whose message this message replies to;
-            null if there is none.
+        campaign_id: The campaign that sent the message. For a reply: the campaign whose message the
+            person replied to. Null if there is none.
         direction: Whether the message was received or is sent.
         origin: What created the message.
         phone: The phone number of the other party.
@@ -169,10 +169,10 @@ class CallRead(ReadModel):
         menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
             Each item has the members `at`, `selection` and `name`.
         recording: The first item of `recordings`; null if there is no recording.
-        recordings: The recordings of the call. Each item has the provider's members and the members
-            of an item in `media` of a message.
-        voicemail: The voicemail of the call, with the provider's members and the members of an
-            item in `media` of a message; null if there is none.
+        recordings: The recordings of the call. Each item has the members that the provider gives,
+            and those of an item in the `media` of a message.
+        voicemail: The voicemail of the call, with the members that the provider gives, and those of
+            an item in the `media` of a message; null if there is none.
         summary: The provider's summary of the call, with the members `text` and `next_steps`; null
             if there is none.
         transcript: What was said in the call, in order; null if there is no transcript. Each item

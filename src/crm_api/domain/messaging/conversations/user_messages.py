@@ -38,7 +38,7 @@ async def queue_user_message(
     """Queue a message that a user wrote, so that it is sent as soon as possible.
 
     The line's daily limit does not stop it. Legal hours apply only if the person has never sent a
-    message to this line; otherwise the message counts as an answer.
+    message to this line; otherwise the message counts as a reply to the person.
 
     Raises:
         UnknownLineError: No line has this id.
@@ -53,7 +53,7 @@ async def queue_user_message(
     if line.status == LineStatus.BLOCKED:
         raise LineCannotSendError(
             "The message was not sent, because the line is blocked. Correct the cause that "
-            f"blocked_reason names, then unblock the line with POST /v1/lines/{line.id}/unblock; "
+            f"`blocked_reason` gives, then unblock the line with POST /v1/lines/{line.id}/unblock; "
             "or use another line.",
             blocked_reason=line.blocked_reason,
         )
@@ -82,8 +82,8 @@ async def _check_hours(
     if not hours.is_open:
         raise OutsideWindowError(
             "The message was not sent, because the law does not allow messages at the recipient's "
-            "local time now. Send it again at next_allowed_at. A person who has sent a message to "
-            "this line can be answered at any time.",
+            "local time now. Send it again at `next_allowed_at`. A person who has sent a message "
+            "to this line can be answered at any time.",
             next_allowed_at=None if hours.opens_at is None else format_instant(hours.opens_at),
         )
 
