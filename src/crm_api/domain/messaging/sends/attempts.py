@@ -26,7 +26,7 @@ class TryOutcome(StrEnum):
 
     Attributes:
         SENDING: The request to the provider is running.
-        UNKNOWN: No clear answer arrived. The service looks the message up at the provider, or a
+        UNKNOWN: No clear response arrived. The service looks the message up at the provider, or a
             user decides.
         SENT: The provider accepted the message.
         DELIVERED: The provider accepted the message and reported it delivered.
@@ -48,10 +48,10 @@ class TryOutcome(StrEnum):
 
 
 class ShownAttempt(NamedTuple):
-    """One attempt to send a message that reached the call of the provider.
+    """One attempt to send a message, for which a request to the provider was begun.
 
     Attributes:
-        at: When the call began.
+        at: When the request began.
     """
 
     at: datetime
@@ -62,7 +62,7 @@ class ShownAttempt(NamedTuple):
 async def read_attempts(
     session: AsyncSession, *, activity_ids: Sequence[UUID], phones: Sequence[str]
 ) -> dict[UUID, list[ShownAttempt]]:
-    """Return the attempts that called the provider, by message id, in the order of their calls.
+    """Return the attempts with a request to the provider, by message id, earliest request first.
 
     Args:
         phones: The phone numbers to which these messages go. The database index finds attempts by

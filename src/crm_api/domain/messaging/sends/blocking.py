@@ -37,10 +37,10 @@ LOCK_LINES = text("""
 
 
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
-    """Lock lines, before answers are written that may block the lines or close their breakers.
+    """Lock lines. Call this before you record responses, which may block lines or end a trial.
 
-    A claim also locks the line before it writes attempts. If the order here was different, the two
-    could deadlock.
+    A claim also locks the line before it writes attempts. If this transaction locked them in
+    another order, the two transactions could deadlock.
     """
     if line_ids:
         await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
@@ -133,10 +133,10 @@ SETTLED_TRIALS = text("""
 
 
 async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
-    """Put every blocked line on trial whose wait has ended; it then sends one message at a time.
+    """Put blocked lines on trial if their wait has ended. They then send one message at a time.
 
-    Before that, the trial ends for lines whose message of the trial was settled as accepted. If a
-    line goes on trial, the job that sends messages outside campaigns is requested.
+    Before that, the trial ends for each line whose test message was settled as accepted. If a line
+    goes on trial, the job that sends messages outside campaigns is requested.
     """
     settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
     await close_breakers(uow, settled, now=now)
@@ -157,7 +157,7 @@ CLOSE_BREAKERS = text("""
 
 
 async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -> None:
-    """End the trial of lines successfully, because the provider accepted a message of each.
+    """End the trial of lines, because the provider accepted a message from each line.
 
     It resolves the lines' alerts, writes the audit log and requests the jobs that send. Lines that
     are not on trial do not change.
@@ -183,7 +183,7 @@ async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: da
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """The lines that are on trial, and the lines of these that have an open attempt (``busy``)."""
+    """The lines that are on trial (``lines``). Some of them have an open attempt (``busy``)."""
 
     lines: frozenset[UUID]
     busy: frozenset[UUID]
@@ -202,7 +202,7 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines that are on trial, and return them and which of them have an open attempt.
+    """Lock the lines that are on trial. Return them, and those of them with an open attempt.
 
     The open attempts are read in a statement after the lock (Sending, rule 1).
     """

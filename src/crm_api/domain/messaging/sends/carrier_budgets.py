@@ -1,9 +1,9 @@
 """Apply carrier budgets in a claim: lock them, count used segments, choose messages that fit.
 
 If the budget of a recipient's carrier is used up, the recipient is postponed ("held") until the
-carriers' day ends. The budget may have room earlier: it was raised or removed, messages were
-refused, or the carrier of a number became known. Then ``wake_held_recipients`` makes the recipients
-due again.
+carriers' day ends. There may be room in the budget before that, because it was raised or removed,
+because messages were refused, or because the carrier of a number became known. Then
+``wake_held_recipients`` makes the recipients due.
 """
 
 from collections.abc import Sequence
@@ -77,9 +77,9 @@ class CarrierRoom:
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
         """Choose up to ``most`` candidates, in order, whose messages fit the budgets.
 
-        A candidate is held until tomorrow if its message did not fit even before this claim. If it
-        does not fit only because of candidates chosen here, it is passed over and not held, because
-        a chosen candidate may still get no attempt.
+        A candidate is held until tomorrow if its message did not fit even before this claim. If the
+        message does not fit only because of candidates chosen here, the candidate is passed over
+        and not held: a chosen candidate may still get no attempt, and then there is room.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -99,7 +99,7 @@ class CarrierRoom:
 
     @property
     def held_until(self) -> datetime:
-        """The instant at which held recipients are due, unless they are woken before."""
+        """The instant at which held recipients are due, if there is no room before."""
         return self.ends_at + MARK
 
 
@@ -111,8 +111,8 @@ async def lock_carrier_room(
 ) -> CarrierRoom | None:
     """Lock the carrier budgets and return what is left today; None if no budget is declared.
 
-    The caller has locked the line and locks the numbers later. The lock is a statement of its own,
-    so that the count sees what other lines have claimed (Sending, rule 1).
+    The caller has locked the line and locks the numbers later. One statement takes the lock and the
+    next one counts, so that the count includes what other lines have claimed (Sending, rule 1).
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
     if not declared:
@@ -126,7 +126,7 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Return what is left of the carrier budgets today; take no lock. None if none is declared."""
+    """Return what is left of the carrier budgets today, without a lock; None without a budget."""
     declared = await uow.session.scalar(READ_BUDGETS)
     if not declared:
         return None
@@ -209,9 +209,9 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make recipients due now that a carrier budget holds, if the budget has room again.
+    """Make recipients due now who wait for a carrier budget, if the budget has room again.
 
-    Each budget wakes at most as many recipients as it has segments left.
+    For each budget, at most as many recipients become due as segments are left.
 
     Returns:
         The number of recipients that are due now.

@@ -54,8 +54,8 @@ async def claim_recipients(
 ) -> ClaimResult:
     """Claim up to ``limit`` due recipients: lock the line, count, lock the numbers, insert.
 
-    The count is a statement after the lock (Sending, rule 1). The caller commits before it sends
-    the claimed messages.
+    The count is a separate statement after the lock (Sending, rule 1). The caller commits before it
+    sends the claimed messages.
     """
     session = uow.session
     # A zone that closes before a call could end counts as closed, because the gate would refuse the
@@ -351,7 +351,7 @@ BEGIN_RAMP = text("""
 async def _advance_pace(
     uow: UnitOfWork, order: ClaimOrder, allowance: _Allowance, *, taken: int, now: datetime
 ) -> None:
-    """Store when the campaign's next message may be claimed; start a ramp plan that waits."""
+    """Store when the campaign's next message may be claimed; start a ramp plan if it waits."""
     pace = pacing.advance(order.pacing, allowance.pace, allowance.room, taken=taken, now=now)
     await uow.session.execute(
         SET_PACE,

@@ -61,10 +61,10 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the index of the recipient's variant, or of another one if that was stopped."""
+        """Return the index of the recipient's variant; if it was stopped, of another variant."""
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
-        """Return the body of the message for the recipient and its step.
+        """Return the body of the message for the recipient at the recipient's step.
 
         Raises:
             InvalidError: The body cannot be written. The error's code is the skip reason.
@@ -76,13 +76,13 @@ class ClaimOrder:
     """The rules by which one campaign may claim recipients now.
 
     Attributes:
-        open_zones: For each zone key in which messages are allowed now, when that ends.
+        open_zones: The zone keys in which messages are allowed now; for each, until when.
         compose: Writes the body of a recipient's message.
         daily_limit: How many messages the campaign may send in a day of the line.
         min_days_between: How many days must pass after a message of another campaign; None for no
             minimum.
-        caps: For each zone key whose law limits the frequency: how many campaign messages a number
-            may get, and in how many hours.
+        caps: The legal frequency limits, by zone key: how many campaign messages a number may get,
+            and in how many hours.
         frequency_cap: The campaign's own limit: how many messages of all campaigns a number may
             get, and in how many days; None for no limit.
         stopped_variants: The number of variants that were stopped when this order was planned.
@@ -108,8 +108,8 @@ class PlannedAttempt:
     """An attempt that a claim is about to insert, or has inserted.
 
     Attributes:
-        not_after: The call must not begin later. It is the earlier end of the legal hours at the
-            recipient and of the campaign's hours.
+        not_after: The latest instant at which the request to the provider may begin: the end of the
+            recipient's legal hours or of the campaign's hours, whichever is earlier.
         max_recent: How many campaign messages the law allows for the number in ``recent_hours``;
             None for no limit.
         activity_id: The id of the message; None before the insert. It is the message of an earlier
@@ -132,7 +132,7 @@ class PlannedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedAttempt:
-    """A claimed attempt. Only the process that has its token may pass the gate and send it.
+    """A claimed attempt. Only the process with the attempt's token may send the message.
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.

@@ -142,13 +142,14 @@ async def derive_recipients(
 ) -> None:
     """Derive the status of recipients from their attempts and other facts (Sending, rule 11).
 
-    The lock is a statement of its own. So the second statement sees what other transactions
-    committed while this one waited for the lock.
+    The first statement only takes the lock. So the second statement sees what other transactions
+    committed while the first one waited.
 
     Args:
         due_at: When the recipients are due again; if None, their ``due_at`` does not change.
         back_off: Give each recipient its own random delay ("full jitter"), but not before
-            ``due_at``. The upper bound is in ``WAITS`` and grows with the postponed calls.
+            ``due_at``. The upper bound is in ``WAITS`` and grows with the number of postponed
+            attempts.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
     """

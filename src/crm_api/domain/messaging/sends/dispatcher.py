@@ -1,10 +1,11 @@
-"""Send messages at the provider's full rate: claim attempts, gate them and call the provider.
+"""Send messages at the provider's full rate: claim, check in the gate, send the request.
 
     claim (commit) ─► ready ─► limiter ─► gate (commit) ─► parallel calls ─► answers ─► record
 
-Claims, calls and records run at the same time. Only this process has the tokens of the attempts
-that it claimed. It calls the provider only for attempts that its gate returned, and only after the
-commit of the gate was confirmed.
+A *call* here is an API request to the provider, and an *answer* is the response. Claims, calls and
+records run at the same time. Only this process has the tokens of the attempts that it claimed. It
+calls the provider only for attempts that its gate returned, and only after the commit of the gate
+was confirmed.
 """
 
 import asyncio
@@ -60,12 +61,12 @@ class DispatchTally:
     """The counts of one run of the dispatcher, and why it stopped.
 
     Attributes:
-        is_provider_down: True if the run stopped because the provider did not answer.
+        is_provider_down: True if the run stopped because the provider did not respond.
         held_until: If the run stopped because the provider asked for a pause, when the pause ends;
             None otherwise.
         provider_skew: Our clock minus the provider's clock, if they differ by more than
             ``MAX_SKEW``; zero otherwise.
-        answers: The number of answers of each kind.
+        answers: The number of the provider's responses of each kind.
     """
 
     claimed: int = 0
@@ -77,7 +78,7 @@ class DispatchTally:
     answers: dict[str, int] = field(default_factory=dict)
 
     def count(self, kind: AnswerKind) -> None:
-        """Add one to the number of answers of this kind."""
+        """Add one to the number of responses of this kind."""
         self.answers[kind.value] = self.answers.get(kind.value, 0) + 1
 
     def __str__(self) -> str:
@@ -96,7 +97,7 @@ def _note_end(work: asyncio.Task[DispatchTally]) -> None:
 
 
 class Dispatcher:
-    """One run of sending: it claims, gates and sends until no message may be sent now.
+    """One run of sending: it claims, checks and sends until no message may be sent now.
 
     Each instance is used for one run only.
     """
@@ -145,14 +146,14 @@ class Dispatcher:
         self.tally = DispatchTally()
 
     def stop(self) -> None:
-        """Stop claiming and gating. Running calls still end, and their answers are recorded."""
+        """Start no further claim, gate check or call. Running calls still end and are recorded."""
         self._stopping = True
         self._is_stopped.set()
         self._has_room.set()
         self._has_ready.set()
 
     async def run(self, claim_more: ClaimMore) -> DispatchTally:
-        """Send until no message may be sent or ``stop`` is called; then release uncalled claims.
+        """Send until no message may be sent or ``stop`` is called; release the claims left over.
 
         If the database becomes unreachable, running calls still end. Their answers stay in memory
         until they are stored; then the database error is raised. If the run is cancelled, it first
@@ -194,7 +195,7 @@ class Dispatcher:
         self.stop()
 
     def _pause(self, until: datetime) -> None:
-        """End the run because the provider asked for a pause; its claims are released."""
+        """End the run because the provider asked for a pause; release the run's claims."""
         self.tally.held_until = until
         self.stop()
 
@@ -230,7 +231,7 @@ class Dispatcher:
         self._has_ready.set()
 
     async def _is_held(self) -> bool:
-        """Return True, and end the run, if the provider asked for a pause that is too long to wait.
+        """Return True, and end the run, if the provider asked for a pause that is too long.
 
         A run waits at most ``MOST_WAIT``.
         """

@@ -107,9 +107,9 @@ async def end_all_follow_ups(
     """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
     Recipients are written before claims. In the reverse order, a claim that is not committed yet
-    would survive (Sending, rule 10). A separate statement locks the recipients first, because a
-    transaction that records a message at the same time creates the next step. With the lock, the
-    second of the two transactions sees what the first wrote.
+    would not be released (Sending, rule 10). A separate statement locks the recipients first,
+    because a transaction that records a message at the same time creates the next step. With the
+    lock, the second of the two transactions sees what the first wrote.
 
     Args:
         heard: When each person last replied or called, by number.

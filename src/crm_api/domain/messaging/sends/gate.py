@@ -1,4 +1,4 @@
-"""The gate (the last check before the provider is called), and the release of uncalled claims."""
+"""The gate (the last check before the request to the provider), and the release of claims."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,10 +35,11 @@ PASS_GATE = text(f"""
 async def pass_gate(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, times: SendTimes, now: datetime
 ) -> list[ClaimedAttempt]:
-    """Check all rules again in one statement, and return the claims for which calls may start.
+    """Check all rules again in one statement, and return the claims that may be sent.
 
-    The statement sets these attempts to ``calling``. The caller calls the provider only for them,
-    and only after the commit is confirmed (Sending, rule 3). The caller releases the others.
+    The statement sets these attempts to ``calling``. Only for them, and only after the commit is
+    confirmed, the caller sends requests to the provider (Sending, rule 3). The caller releases the
+    other claims.
     """
     values = {
         "ids": [item.attempt_id for item in batch],
@@ -78,7 +79,7 @@ RELEASE = text(f"""
 async def release_claims(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, reason: str, now: datetime
 ) -> None:
-    """Release claims for which the provider was not called, so that they can be claimed again.
+    """Release claims without a request to the provider, so that they can be claimed again.
 
     They need no look-up and do not count as attempts. A message outside campaigns fails if a rule
     about its number stops it now.

@@ -1,4 +1,4 @@
-"""Handle ended leases of workers that stopped: release their claims, make their calls unknown."""
+"""Handle attempts whose worker stopped: after the lease, release them or set them to unknown."""
 
 from datetime import datetime
 
@@ -47,13 +47,13 @@ EXPIRE_CALLS = text("""
 
 
 async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Release claims whose lease has ended, and set calls whose lease has ended to ``unknown``.
+    """After the lease has ended, release claims, and set attempts being sent to ``unknown``.
 
     Args:
-        limit: The largest number of claims, and of calls, to handle.
+        limit: The largest number of claims to handle, and of attempts being sent.
 
     Returns:
-        The number of claims and calls that were handled.
+        The number of claims and attempts that were handled.
     """
     values = {"limit": limit, "now": now}
     claims = (await uow.session.execute(EXPIRE_CLAIMS, values)).all()
@@ -70,6 +70,6 @@ NEXT_LEASE = text("""
 
 
 async def next_lease_end(uow: UnitOfWork) -> datetime | None:
-    """Return when the next lease of a claim or call ends; None if there is no lease."""
+    """Return when the next lease of a claim or request ends; None if there is no lease."""
     end: datetime | None = await uow.session.scalar(NEXT_LEASE)
     return end

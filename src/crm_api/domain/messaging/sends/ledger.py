@@ -1,6 +1,6 @@
 """Write outcomes of attempts to the ledger and the timeline.
 
-An outcome comes from the provider's answer, from a look-up, from a report or from a person.
+An outcome comes from the provider's response, a look-up, a report or a person's decision.
 """
 
 from collections.abc import Sequence
@@ -87,15 +87,15 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: If the outcome is inferred: the status that the writer saw. The outcome is written
-            only if the attempt still has this status. None for a fact, which is written in any
-            status (Sending, rule 6).
+        seen: For an inferred outcome: the status of the attempt from which it was inferred. The
+            outcome is written only if the attempt still has this status. None for a fact, which is
+            written in any status (Sending, rule 6).
         message_id: The provider's id of the message, if it is sent, failed or delivered.
-        is_matched: True if the id was found by matching and not given by the provider's answer.
+        is_matched: True if the id was found by matching; False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by its clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
-        shown: The message's status if it differs from the attempt's, that is, ``undelivered``.
+        shown: The status of the message, if the attempt has no such status: ``undelivered``.
     """
 
     attempt_id: UUID
@@ -129,9 +129,9 @@ class ChangedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayMessage:
-    """A message of ours that was stored as foreign, because a report of it arrived early.
+    """A message that we sent but stored as foreign, because a report of it arrived early.
 
-    The report, from a webhook or a list, arrived before the answer to our call was recorded.
+    The report came from a webhook or a list before the response to our request was recorded.
 
     Attributes:
         updated_at: When the reported status was reached, by the provider's clock.
@@ -257,7 +257,7 @@ async def write_to_ledger(
     """Write outcomes to attempts and to their messages; return the attempts that changed.
 
     Args:
-        send_after: When messages outside campaigns are due again whose attempt was released.
+        send_after: When a message outside campaigns is due again after its attempt was released.
     """
     values = {
         "ids": [outcome.attempt_id for outcome in outcomes],
@@ -379,9 +379,10 @@ UNBIND = text("""
 async def unbind_matched_messages(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
 ) -> list[UnboundAttempt]:
-    """Remove these message ids from other attempts that have them only by matching.
+    """Remove these message ids from other attempts if the ids were only matched to them.
 
-    ``attempt_ids`` names the attempt to which each message belongs.
+    Args:
+        attempt_ids: The attempt to which each message belongs.
 
     Returns:
         The attempts that lost their message; they are parked now.

@@ -1,4 +1,4 @@
-"""Limit the rate of calls to the provider over all processes, with one database row per key."""
+"""Limit the rate of requests to the provider over all processes, with one row per API key."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -60,7 +60,7 @@ class ProviderPause:
     """A pause that the provider asked for and that has not ended yet.
 
     Attributes:
-        until: When calls may begin again.
+        until: When requests may begin again.
         asked_seconds: The length that the provider asked for. The service may pause for less.
     """
 
@@ -69,7 +69,7 @@ class ProviderPause:
 
 
 class Limiter:
-    """Reserves start times for calls, so that all workers together do not exceed the rate.
+    """Reserves start times for requests, so that all workers together keep to the rate.
 
     The times are stored in the database. Redis would be faster, but it may be emptied at any time,
     and then the reserved times would be lost.
@@ -81,11 +81,11 @@ class Limiter:
 
     @property
     def spacing(self) -> timedelta:
-        """The time between the starts of two calls."""
+        """The time between the starts of two requests."""
         return timedelta(seconds=1 / self.rate_per_second)
 
     async def reserve(self, uow: UnitOfWork, *, calls: int, now: datetime) -> datetime:
-        """Reserve the next ``calls`` start times, which are ``spacing`` apart; return the first.
+        """Reserve the next ``calls`` start times, at intervals of ``spacing``; return the first.
 
         Raises:
             OpenPhoneHeldError: The first start time is more than ``MOST_WAIT`` away. The rollback
@@ -96,7 +96,7 @@ class Limiter:
         starts_at: datetime = result.scalar_one()
         if starts_at - now > MOST_WAIT:
             raise OpenPhoneHeldError(
-                f"The next call to OpenPhone may begin at {starts_at:%Y-%m-%d %H:%M:%S} UTC.",
+                f"The next request to OpenPhone may begin at {starts_at:%Y-%m-%d %H:%M:%S} UTC.",
                 until=starts_at,
             )
         instruments.LIMITER_WAIT.observe(max(0.0, (starts_at - now).total_seconds()))
@@ -105,7 +105,7 @@ class Limiter:
     async def pause(
         self, uow: UnitOfWork, *, seconds: float, asked_seconds: float, now: datetime
     ) -> datetime:
-        """Pause the calls of all processes: no call may start before the pause has ended.
+        """Pause the requests of all processes: none may start before the pause has ended.
 
         A pause that would end before the current pause changes nothing.
 
@@ -155,9 +155,9 @@ class CallStarts:
     """The start times that one run of the dispatcher has reserved and not used.
 
     Args:
-        limiter: The limiter that all workers of a provider key share.
-        gate_size: The largest number of calls of one gate. At least this many start times are
-            reserved at once.
+        limiter: The limiter that all workers with one API key of the provider share.
+        gate_size: The largest number of attempts that one gate checks. At least this many start
+            times are reserved at once.
     """
 
     def __init__(self, limiter: Limiter, gate_size: int) -> None:
@@ -168,7 +168,7 @@ class CallStarts:
         self._next: datetime | None = None
 
     async def take(self, size: int, *, new_uow: UnitOfWorkFactory, now: datetime) -> datetime:
-        """Return when the first of ``size`` calls may start; reserve start times if needed."""
+        """Return when the first of ``size`` requests may start; reserve start times if needed."""
         is_stale = self._next is None or now - self._next > STALE_AFTER
         if self._left < size or is_stale:
             async with new_uow() as uow:

@@ -110,10 +110,13 @@ class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
     Attributes:
-        ours: The messages because of which the attempt must not be concluded as not found. Our
-            user or an unknown user sent them, or another user sent the same text.
-        same: The messages in ``ours`` with the same text that no other user sent.
-        own_user_id: The provider user as whom we send over the line; None if it is not known.
+        ours: The messages that may be the attempt's message. While there is one, the attempt is not
+            set to ``not_found``. Our user or an unknown user sent them, or another user sent the
+            same text.
+        same: The messages in ``ours`` that have the same text and that our user or an unknown user
+            sent.
+        own_user_id: The user at the provider who is the sender of our messages over the line; None
+            if unknown.
     """
 
     ours: Sequence[MessageFacts]
@@ -249,5 +252,5 @@ LEARN_OWN_USER = text("""
 
 
 async def learn_own_user(uow: UnitOfWork, *, line_id: UUID, user_id: str) -> None:
-    """Store the id of the provider user as whom we send over a line."""
+    """Store which user at the provider is the sender of our messages over a line."""
     await uow.session.execute(LEARN_OWN_USER, {"line_id": line_id, "user_id": user_id})

@@ -1,8 +1,8 @@
 """Store failed messages whose error code describes the number.
 
 They are stored in the transaction that records the failure. The job ``learn_from_failures``
-evaluates them later, because a decision about consent waits for locks, and recording an answer must
-not wait for these.
+evaluates them later: a decision about consent waits for locks, and the recording of a response must
+not wait for these locks.
 """
 
 from collections.abc import Sequence

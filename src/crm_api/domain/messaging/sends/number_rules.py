@@ -16,9 +16,10 @@ numbers is added only here.
 In the table, "stops" means that the message is not sent, and "holds" that it waits until the hold
 ends. A follow-up is a campaign message; it also ends when the person replies (``FOLLOW_UP_ENDED``).
 The webhook health check sends test messages. A hold does not stop manual messages, because a user
-may answer a doubtful reply. An opt-out does not stop the HELP answer and the one confirmation,
-because they answer the person's own message. ``do_not_contact`` stops every kind. A user or an
-erasure sets it, and an erased person must not get an answer either.
+may want to respond to an unclear reply. An opt-out does not stop the HELP answer and the one
+confirmation, because they answer the person's own message. ``do_not_contact`` stops every kind. It
+is set by a user or by an erasure, and after an erasure the person must not even get the answer to
+HELP.
 """
 
 from collections.abc import Mapping
@@ -101,7 +102,7 @@ def stopping_rule(
 
 
 def may_get_of(kind: str, *, phone: str) -> str:
-    """Return the condition of ``may_get`` if only the statement itself knows the kind.
+    """Return the condition of ``may_get`` for a kind that is read by the statement.
 
     Args:
         kind: The SQL expression of the message's kind.
@@ -112,7 +113,7 @@ def may_get_of(kind: str, *, phone: str) -> str:
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return the expression of ``stopping_rule`` if only the statement itself knows the kind.
+    """Return the expression of ``stopping_rule`` for a kind that is read by the statement.
 
     Args:
         kind: The SQL expression of the message's kind.

@@ -1,4 +1,4 @@
-"""Detect outages of the provider with a circuit breaker, and stop calls while it is open."""
+"""Detect outages of the provider with a circuit breaker, and send nothing while it is open."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ _SERVER_ERROR = 500
 class OutageWatch:
     """Connects a run of the dispatcher to the provider's circuit breaker.
 
-    Without a circuit breaker (None), it never stops calls.
+    Without a circuit breaker (None), it never stops requests.
     """
 
     def __init__(
@@ -28,14 +28,14 @@ class OutageWatch:
         self._noted_at: datetime | None = None
 
     async def is_on(self) -> bool:
-        """Return True if the circuit breaker is open, so that no call may begin."""
+        """Return True if the circuit breaker is open, so that no request may begin."""
         if self._circuit is None:
             return False
         async with self._new_uow() as uow:
             return (await circuits.read_circuit(uow, self._circuit)).is_open
 
     async def note(self, answers: Sequence[SendAnswer]) -> bool:
-        """Report the results of calls to the circuit breaker; return True if it is open now."""
+        """Report the results of requests to the circuit breaker; return True if it is open now."""
         if self._circuit is None:
             return False
         now = self._now()
@@ -61,7 +61,7 @@ class OutageWatch:
 
 
 def is_failure(answer: SendAnswer) -> bool:
-    """Return True if the provider failed: no connection, no answer, or an HTTP status of 5xx."""
+    """Return True if the provider failed: no connection, no response, or a 5xx HTTP status."""
     if answer.kind is AnswerKind.NOT_CONNECTED:
         return True
     has_failed = answer.http_status is None or answer.http_status >= _SERVER_ERROR
@@ -69,7 +69,7 @@ def is_failure(answer: SendAnswer) -> bool:
 
 
 def is_answer(answer: SendAnswer) -> bool:
-    """Return True if the provider answered. A request that we withheld (too late) is no answer."""
+    """Return True if the provider responded. A request that was not sent has no response."""
     return answer.kind is not AnswerKind.TOO_LATE and not is_failure(answer)
 
 

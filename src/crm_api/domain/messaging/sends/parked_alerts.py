@@ -108,6 +108,6 @@ STILL_PARKED = text("""
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
     """Return the ids in ``ids`` whose campaign, message or line has a parked attempt.
 
-    A line counts only for attempts outside campaigns.
+    The id of a line is returned only if the parked attempt is outside campaigns.
     """
     return set((await uow.session.execute(STILL_PARKED, {"ids": list(ids)})).scalars())

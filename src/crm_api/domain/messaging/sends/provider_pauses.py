@@ -1,4 +1,4 @@
-"""Begin and end pauses of all calls that the provider asks for with ``Retry-After``."""
+"""Begin and end pauses of all requests. The provider asks for a pause by ``Retry-After``."""
 
 from datetime import datetime
 
@@ -28,7 +28,7 @@ async def begin_provider_pause(
     asked_seconds: float | None,
     now: datetime,
 ) -> datetime:
-    """Pause all calls with the provider key.
+    """Pause all requests with the provider's API key.
 
     If the provider asked for a longer pause than the service makes, an alert is raised.
 
@@ -37,7 +37,7 @@ async def begin_provider_pause(
         asked_seconds: The length that the provider asked for if it is longer; None otherwise.
 
     Returns:
-        When calls may begin again.
+        When requests may begin again.
     """
     until = await limiter.pause(
         uow, seconds=seconds, asked_seconds=asked_seconds or seconds, now=now

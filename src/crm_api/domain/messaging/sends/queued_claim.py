@@ -65,7 +65,8 @@ class SendableMessage:
     """A queued message that may be sent now.
 
     Attributes:
-        not_after: The call must not begin later; None if any time is allowed.
+        not_after: The latest instant at which the request to the provider may begin; None if any
+            time is allowed.
     """
 
     message: QueuedMessage
@@ -169,7 +170,7 @@ async def _postpone_closed(
     rules: RuleBook,
     now: datetime,
 ) -> list[SendableMessage]:
-    """Postpone messages outside legal hours; return the others, each with its latest instant."""
+    """Postpone messages outside legal hours; return the others, each with ``not_after``."""
     open_now: list[SendableMessage] = []
     send_afters: dict[UUID, datetime] = {}
     for message in locked:
@@ -200,7 +201,7 @@ async def _postpone_closed(
 def _limit_trials(
     open_now: Sequence[SendableMessage], trials: blocking.Trials
 ) -> list[SendableMessage]:
-    """Return the messages, but for each line on trial at most one, or none if one is being sent."""
+    """Return the messages; of a line on trial only one, or none while it is sending another."""
     kept: list[SendableMessage] = []
     taken = set(trials.busy)
     for one in open_now:

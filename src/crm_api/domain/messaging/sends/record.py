@@ -1,4 +1,4 @@
-"""Record the provider's answers: write them to attempts, messages, recipients and lines."""
+"""Record the provider's responses: write them to attempts, messages, recipients and lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,18 +41,19 @@ REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DE
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """A claimed attempt and the answer to its call."""
+    """A claimed attempt and the provider's response to its request."""
 
     claimed: ClaimedAttempt
     answer: SendAnswer
 
 
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Write a batch of answers to the ledger, and block or unblock lines and campaigns.
+    """Write a batch of responses to the ledger, and block or unblock lines and campaigns.
 
     A refusal of the account blocks the line or campaign. An accepted message of a line on trial
-    ends the trial. A clear answer is written in any state of the attempt; an unclear result only if
-    the attempt is still ``calling`` (Sending, rule 6). Writing a batch twice gives the same result.
+    ends the trial. A clear response is written in any state of the attempt. An unclear result is
+    written only if the attempt is still ``calling`` (Sending, rule 6). Writing a batch twice gives
+    the same result.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
@@ -93,7 +94,7 @@ def _code(answer: SendAnswer) -> str:
 
 
 def _pause_end(batch: Sequence[Answered], *, now: datetime) -> datetime:
-    """Return the end of the longest pause that an answer asks for; ``now`` if no answer does."""
+    """Return the end of the longest pause that a response asks for; ``now`` without a pause."""
     waits = (item.answer.retry_after_seconds or 0.0 for item in batch)
     return now + timedelta(seconds=max(waits, default=0.0))
 
@@ -101,7 +102,7 @@ def _pause_end(batch: Sequence[Answered], *, now: datetime) -> datetime:
 def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
     """Return the lines on trial whose test message was accepted.
 
-    Answers to calls from before the trial do not count.
+    Responses to requests that began before the trial do not count.
     """
     return {
         item.claimed.line_id
@@ -111,7 +112,7 @@ def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
 
 
 def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
-    """Return, for each line or campaign, the first answer that refuses the whole account."""
+    """Return, for each line or campaign, the first response that refuses the whole account."""
     found: dict[tuple[str, UUID | None], Answered] = {}
     for item in batch:
         if item.answer.kind is AnswerKind.ACCOUNT_REFUSED:
@@ -131,11 +132,12 @@ async def write_outcomes(
 ) -> list[ChangedAttempt]:
     """Write outcomes to the ledger and derive the status of their recipients.
 
-    A report that arrived before the answer was recorded is merged into the outcome. For a parked
-    attempt an alert is raised. A failure whose code describes the number is stored for evaluation.
+    A report that arrived before the response was recorded is merged into the outcome. An alert is
+    raised for each parked attempt. A failure whose code describes the number is stored for
+    evaluation.
 
     Args:
-        retry_at: When messages are due again whose call certainly sent nothing; None for ``now``.
+        retry_at: When a message is due again if it was certainly not sent; None for ``now``.
         back_off: Give each of these messages its own random delay, which grows with every attempt,
             but never before ``retry_at``. Messages get no delay if the provider refused the
             account: they are due as soon as the line or campaign is unblocked.
@@ -215,11 +217,11 @@ def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> Attempt
 async def record_and_correct_matches(
     uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime
 ) -> None:
-    """Record answers with message ids that were matched to other attempts by mistake.
+    """Record responses with message ids that were matched to other attempts by mistake.
 
-    An answer is a fact and a match is only inferred, so the answer wins (Sending, rule 6). The
-    other attempt loses its message and is ``unknown`` again, with an entry in the audit log. If its
-    number has another open attempt now, it is parked instead, with an alert.
+    A response is a fact and a match is only inferred, so the response is kept (Sending, rule 6).
+    The other attempt loses its message and is ``unknown`` again, with an entry in the audit log. If
+    its number has another open attempt now, it is parked instead, with an alert.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await ledger.unbind_matched_messages(
@@ -244,7 +246,7 @@ async def record_and_correct_matches(
 
 
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record answers whose message ids belong to other answers, and raise an alert for each.
+    """Record responses whose message ids another response already gave, and raise alerts.
 
     The provider gave one id to two messages, so a later report could be about either message. So
     the attempt is recorded as accepted without an id, and a person decides. The message is not sent
@@ -277,9 +279,10 @@ def _without_id(item: Answered) -> Answered:
 
 
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record answers without their text, because the database cannot store the text.
+    """Record responses without their text, because the database cannot store the text.
 
-    An acceptance is recorded as unclear, accepted without an id. Other answers keep their kind.
+    If the provider accepted the message, the response is recorded as accepted without an id, which
+    is an unclear result. Other responses keep their kind.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

@@ -1,4 +1,4 @@
-"""Hold the provider's answers in memory until they are stored, and store them in batches."""
+"""Keep the provider's responses in memory until they are stored, and store them in batches."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -42,15 +42,15 @@ Write = Callable[..., Awaitable[None]]
 
 
 class Recorder:
-    """Writes the provider's answers of one dispatcher run to the database.
+    """Writes the provider's responses of one dispatcher run to the database.
 
     Args:
         new_uow: Opens a unit of work (a transaction).
         limiter: The limiter to which pauses of the provider are reported.
-        outage: The watch to which answers are reported, so that it detects an outage.
+        outage: Detects an outage from the responses, which are reported to it.
         now: Returns the current time.
-        hold_back: Is called if the run must stop calling because the provider is down.
-        pause: Is called with the end of a pause that is longer than a run waits.
+        hold_back: Is called if the run must send no more requests because the provider is down.
+        pause: Is called with the end of the pause if the pause is too long for a run to wait.
     """
 
     def __init__(
@@ -75,18 +75,18 @@ class Recorder:
         self._is_over = asyncio.Event()
 
     def put(self, answered: Answered) -> None:
-        """Add an answer to the next batch, which is written soon, or at once if it is urgent."""
+        """Add a response to the next batch, which is written soon, or at once if it is urgent."""
         self._answered.append(answered)
         if len(self._answered) >= RECORD_AT or answered.answer.kind in URGENT:
             self._has_answers.set()
 
     def finish(self) -> None:
-        """Make ``run`` end as soon as all answers are stored."""
+        """Make ``run`` end as soon as all responses are stored."""
         self._is_over.set()
         self._has_answers.set()
 
     async def run(self) -> None:
-        """Write answers until ``finish`` was called and all answers are stored."""
+        """Write responses until ``finish`` was called and all responses are stored."""
         while not (self._is_over.is_set() and not self._answered):
             if not self._is_over.is_set():
                 try:
@@ -100,11 +100,11 @@ class Recorder:
                 await self._record_batch(batch)
 
     async def _record_batch(self, batch: list[Answered]) -> None:
-        """Write a batch of answers, and repeat until it is stored.
+        """Write a batch of responses, and repeat until it is stored.
 
-        Another attempt or message may have the message id of an answer, for example because the id
-        was matched to it. Then the match is corrected. If one answer cannot be stored because of
-        its content, the other answers are stored anyway.
+        Another attempt or message may already have the message id of a response, for example
+        because the id was matched to that attempt. Then the match is corrected. If one response
+        cannot be stored because of its content, the other responses are stored anyway.
         """
         write = record.record_answers
         contradictions = 0
@@ -117,7 +117,8 @@ class Recorder:
                 write = record.record_and_correct_matches
                 if contradictions > 1:
                     log.warning(
-                        "provider returned message ids that other messages have", answers=len(batch)
+                        "provider returned message ids that other messages already have",
+                        answers=len(batch),
                     )
                     await asyncio.sleep(RECORD_RETRY_SECONDS)
                 if contradictions >= MOST_CONTRADICTIONS:
@@ -136,16 +137,19 @@ class Recorder:
                 )
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
-                log.exception("storing of answers failed, storing each alone", answers=len(batch))
+                log.exception(
+                    "provider responses not stored, will store each response alone",
+                    answers=len(batch),
+                )
                 await self._record_unstorable(batch)
                 return
             else:
                 return
 
     async def _write(self, write: Write, batch: list[Answered], *, now: datetime) -> None:
-        """Write answers in one transaction; then apply the pauses and outages that they report.
+        """Write responses in one transaction; then apply the pauses and outages that they report.
 
-        The provider user as whom each line sends is stored too.
+        This also stores which user at the provider is the sender of each line's messages.
         """
         async with self._new_uow() as uow:
             await write(uow, batch, now=now)
@@ -162,9 +166,9 @@ class Recorder:
             await self._record_batch([item])
 
     async def _record_unstorable(self, batch: list[Answered]) -> None:
-        """Write each answer alone; if an answer still cannot be stored, write it without its text.
+        """Write each response alone; if it still cannot be stored, write it without its text.
 
-        If that fails too, the answer is dropped and the attempt does not change. When its lease
+        If that fails too, the response is dropped and the attempt does not change. When its lease
         ends, the attempt becomes unknown and is looked up at the provider.
         """
         if len(batch) > 1:
@@ -189,11 +193,11 @@ class Recorder:
                 return
 
     async def _learn_users(self, batch: list[Answered]) -> None:
-        """Store the provider user as whom each line sends, usually once per line and run.
+        """Store which user at the provider is the sender of each line's messages, once per run.
 
         This uses a separate transaction, because it locks the line. A claim locks the line before
-        the attempts. The transaction that records answers has already locked attempts, so the two
-        could deadlock.
+        the attempts. The transaction that records responses has already locked attempts. If it also
+        locked the line, it could deadlock with a claim.
         """
         named = {
             item.claimed.line_id: item.answer.provider_user_id
@@ -207,7 +211,10 @@ class Recorder:
                 self._users[line_id] = user_id
 
     async def _slow_down(self, batch: list[Answered], *, now: datetime) -> None:
-        """Pause all requests while the provider asks for it; over ``MOST_WAIT``, end the run."""
+        """Pause all requests if the provider asks for it.
+
+        If the pause is longer than ``MOST_WAIT``, end the run.
+        """
         waits = [item.answer for item in batch if item.answer.kind is AnswerKind.LATER]
         if not waits:
             return

@@ -1,4 +1,4 @@
-"""Link replies to the campaign messages that they answer."""
+"""Link people's replies to the campaign messages to which they replied."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ NOTE_REPLIES = text("""
 async def note_replies(
     uow: UnitOfWork, replies: Sequence[PersonReply], *, times: SendTimes, now: datetime
 ) -> list[UUID | None]:
-    """Link each reply to the newest campaign message to its number in the 72 hours before.
+    """Link each reply to the newest campaign message to the number in the 72 hours before it.
 
     The recipient's ``replied_at`` becomes the instant of the person's earliest reply.
 

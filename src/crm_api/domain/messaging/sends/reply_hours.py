@@ -56,8 +56,10 @@ class ReplyHours:
 
     Attributes:
         is_open: True if the message may be sent now.
-        not_after: If it may be sent now: the call must not begin later; None for no limit.
-        opens_at: If it may not be sent now: when it may be sent; None if no such instant is known.
+        not_after: If the message may be sent now: the latest instant at which the request to the
+            provider may begin; None for no limit.
+        opens_at: If the message may not be sent now: when it may be sent; None if that is not
+            known.
     """
 
     is_open: bool
@@ -70,8 +72,8 @@ async def read_reply_hours(
 ) -> ReplyHours:
     """Return when the law allows a user's message to a number.
 
-    If the person has ever sent a message to the line, the message counts as an answer and may be
-    sent at any hour.
+    If the person has ever sent a message to the line, the message counts as a reply to the person
+    and may be sent at any hour.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, now=now)
@@ -80,7 +82,7 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message to a number. It never counts as an answer."""
+    """Return when the law allows a test message, which never counts as a reply, to a number."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
@@ -137,7 +139,7 @@ def hours_of(
 
 
 def zone_key_of_number(number: NumberZone) -> str:
-    """Return the zone key of the number's contact; without a contact, that of the area code."""
+    """Return the contact's zone key; without a contact, the zone key of the area code."""
     return number.zone_key or zone_key(
         timezone=None, state=None, postal_code=None, phone=number.phone
     )

@@ -60,7 +60,7 @@ a failure. Unknown names have the rank of ``sent``."""
 
 
 def status_of(facts: MessageFacts) -> AttemptStatus:
-    """Convert the provider's status in a report to an attempt status; unknown means ``sent``."""
+    """Convert the status in a report to an attempt status; an unknown one becomes ``sent``."""
     if facts.status == "delivered":
         return AttemptStatus.DELIVERED
     if facts.status in {"failed", "undelivered"}:
@@ -75,7 +75,7 @@ def outcome_of(
 
     Args:
         is_matched: True if the message was matched to the attempt by its text and time. False if
-            the answer to the attempt gave the message's id.
+            the provider's response to the attempt gave the message's id.
         seen: See ``AttemptOutcome.seen``.
     """
     status = status_of(facts)
@@ -152,9 +152,10 @@ async def apply_report(
 ) -> UUID:
     """Apply a report about an outgoing message; return the id of the message's row in ``activity``.
 
-    If the message belongs to one of our attempts, its status changes by rank. If exactly one
-    unclear attempt matches the message, the report settles this attempt. Any other message is
-    stored as foreign. If a later answer or look-up shows that it is ours, it is merged.
+    If the message belongs to one of our attempts, the attempt gets the reported status if that
+    status has a higher rank. If exactly one unclear attempt matches the message, the report settles
+    this attempt. Any other message is stored as foreign. If a later response or look-up shows that
+    we sent the message, it is merged with our message.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:
@@ -308,7 +309,7 @@ async def _store(
 async def _note_failure(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, activity_id: UUID, now: datetime
 ) -> None:
-    """Store the failure of a foreign message if it describes the number and is not too old."""
+    """Store the failure of a foreign message if it is about the number and not too old."""
     failed_at = facts.updated_at or facts.created_at
     is_failure = status_of(facts) is AttemptStatus.FAILED and len(facts.to_numbers) == 1
     if facts.error_code is None or not is_failure or now - failed_at > FAILURE_COUNTS_FOR:

@@ -1,4 +1,4 @@
-"""Settle a parked attempt as a user decided: the message was sent, was not sent, or is resent."""
+"""Settle a parked attempt as a user decided: it was sent, was not sent, or is sent again."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,13 +28,13 @@ SETTLED_BY_PERSON = {
 
 
 class NotParkedError(ConflictError):
-    """The result of the message is not unclear, so there is nothing to settle."""
+    """The message does not wait for a user to settle it."""
 
     code = "not_parked"
     title = "Message is not parked"
     example = Example(
-        "No message to this recipient has to be settled, because its result is not unclear. See "
-        "the status of the recipient."
+        "No message to this recipient waits for a user to settle it. See the status of the "
+        "recipient."
     )
 
 
@@ -65,7 +65,7 @@ async def settle_recipient(
     """Settle a recipient's parked attempt as a user decided, and write the audit log.
 
     Args:
-        outcome: What the user found out. ``resend`` makes the recipient pending again.
+        outcome: What the user decided. ``resend`` makes the recipient pending again.
 
     Raises:
         NotParkedError: The recipient has no parked attempt.
@@ -76,8 +76,8 @@ async def settle_recipient(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "No message to this recipient has to be settled, because its result is not unclear. "
-            "See the status of the recipient."
+            "No message to this recipient waits for a user to settle it. See the status of the "
+            "recipient."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
 
@@ -102,8 +102,8 @@ async def settle_message(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "This message does not have to be settled, because its result is not unclear. See its "
-            "status with GET /v1/messages/{id}."
+            "This message does not wait for a user to settle it. See its status with "
+            "GET /v1/messages/{id}."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
     await alerts.resolve_alert(uow, kind=PARKED_ALERT, subject=str(message_id), now=now)

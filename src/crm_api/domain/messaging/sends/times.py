@@ -13,11 +13,11 @@ class SendTimes:
     """The durations that limit the steps of sending, from the settings.
 
     Attributes:
-        lease: How long a claim, and then a call, belongs to one worker.
+        lease: How long a claim, and then the request to the provider, belongs to one worker.
         call_start: The longest time from the gate to sending the request body.
         call_timeout: The longest time for the whole POST request to the provider.
-        grace: How long after the gate an unclear attempt must at least wait before it can be
-            concluded as not found.
+        grace: The shortest time after the gate before an unclear attempt can be set to
+            ``not_found``.
         look_gap: The shortest time between the two look-ups that find nothing.
         skew: How far the clocks of this service and the provider may differ.
     """
@@ -48,5 +48,5 @@ class SendTimes:
 
     @property
     def call(self) -> timedelta:
-        """The longest time from the gate to the end of the call."""
+        """The longest time from the gate to the end of the request."""
         return self.call_start + self.call_timeout

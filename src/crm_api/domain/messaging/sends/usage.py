@@ -118,8 +118,8 @@ async def count_usage(
     """Return what each line has used today, and how much of it one campaign has used.
 
     Args:
-        campaign_id: The campaign to count; None if no campaign is of interest.
-        grace: How long, in seconds, an unclear message may still be accepted after its gate.
+        campaign_id: The campaign whose messages are counted; None for no campaign.
+        grace: For how many seconds after the gate an unclear message may still be accepted.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
@@ -141,7 +141,7 @@ async def count_sent_today(
 async def count_campaign_sent_today(
     session: AsyncSession, *, campaign_id: UUID, line_id: UUID, times: SendTimes, now: datetime
 ) -> tuple[int, int]:
-    """Return how many messages the provider may have accepted today: of a campaign, of its line."""
+    """Return how many messages of a campaign, and of its line, may have been accepted today."""
     rows = await count_usage(
         session, line_ids=[line_id], campaign_id=campaign_id, grace=times.grace_seconds, now=now
     )

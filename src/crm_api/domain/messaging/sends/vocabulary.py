@@ -198,8 +198,8 @@ class PauseReason(StrEnum):
             given.
         FAILURE_RATE: Too many messages failed.
         MISSED_START: The campaign could not start within `start_grace_hours` after its start time.
-        RESTORED: The database was restored from a backup. It does not show which messages were sent
-            after the backup.
+        RESTORED: The database was restored from a backup. The restored database does not show which
+            messages were sent after the backup.
     """
 
     OPT_OUT_RATE = "opt_out_rate"
@@ -209,7 +209,7 @@ class PauseReason(StrEnum):
 
 
 class EndedBy(StrEnum):
-    """What ended the follow-ups of a recipient; also the skip reason of the steps not sent."""
+    """What ended the follow-ups of a recipient; also the skip reason of the remaining steps."""
 
     REPLY = "replied"
     CALL = "called"
@@ -225,9 +225,10 @@ class CampaignStatus(StrEnum):
         DRAFT: The campaign can be edited and has not been started.
         SCHEDULED: The campaign was started and begins at its start time.
         RUNNING: The campaign sends messages.
-        PAUSED: A user or the service paused the campaign. It sends nothing until it is resumed.
-        BLOCKED: The provider refuses to send the campaign's messages. It sends nothing until a user
-            resumes it.
+        PAUSED: A user or the service paused the campaign. The campaign sends nothing until it is
+            resumed.
+        BLOCKED: The provider refuses to send the campaign's messages. The campaign sends nothing
+            until a user resumes it.
         COMPLETED: No recipient waits for a message any more.
         CANCELLED: A user cancelled the campaign. It sends no further message.
     """

@@ -71,8 +71,8 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
     """Withdraw waiting and claimed messages to numbers that a rule stops now.
 
     The caller has already written the flag. The order is fixed: flags, waiting messages, claims
-    (Sending, rule 10). In the reverse order, a claim that is not committed yet would survive. A
-    message outside campaigns fails, with the rule in its error code.
+    (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
+    released. A message outside campaigns fails, with the rule in its error code.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -138,7 +138,7 @@ HELD_WITHOUT_HOLD = text(f"""
 
 
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Let held recipients continue whose number is not on hold; return how many there were.
+    """Let held recipients continue if their number is not on hold; return how many did.
 
     The release of a hold already does this for the recipients that it sees. This function finds
     recipients that another transaction stored as held at the same moment.
