@@ -1,8 +1,8 @@
 """Generate the text of API keys, and find the key that a request sends.
 
 A key is ``crm_``, then 40 random letters and digits (238 bits), then 6 characters: the CRC-32 of
-the random part in base 62. A scanner for leaked secrets finds keys with ``KEY_PATTERN``. By the
-checksum it recognises real keys without calling this service.
+the random part in base 62. A scanner for leaked secrets can find keys with ``KEY_PATTERN``. The
+checksum shows which texts have the form of a real key, without a request to this service.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ FIND_API_KEYS = """
 
 @dataclass(frozen=True, slots=True)
 class _FoundKey:
-    """A row of ``FIND_API_KEYS`` without ``key_hash``; the order of the fields is that of SQL."""
+    """A row of ``FIND_API_KEYS`` without ``key_hash``, with the columns in order."""
 
     id: UUID
     name: str

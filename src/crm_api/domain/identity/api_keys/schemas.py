@@ -117,7 +117,7 @@ class ApiKeyRead(ReadModel):
 
 
 class ApiKeyCreated(ApiKeyRead):
-    """A new API key with its secret text, which no other answer shows again."""
+    """A new API key with its secret text, which no other response contains."""
 
     model_config = example(ApiKeyRead, key="crm_7Kd2pX9QmVt4Rb6HsYw1ZcNf8JgLa3Ue5TiOk")
 

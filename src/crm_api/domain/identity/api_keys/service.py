@@ -144,7 +144,9 @@ async def read_api_key(uow: UnitOfWork, *, key_id: UUID) -> ApiKey:
     """
     key = await uow.session.get(ApiKey, key_id)
     if key is None:
-        raise ApiKeyNotFoundError("There is no API key with this id. GET /v1/api-keys lists them.")
+        raise ApiKeyNotFoundError(
+            "There is no API key with this id. GET /v1/api-keys lists the keys."
+        )
     return key
 
 

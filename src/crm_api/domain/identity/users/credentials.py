@@ -31,7 +31,7 @@ _HASHER = PasswordHash((Argon2Hasher(),))
 
 @cache
 def _dummy_hash() -> str:
-    """Return a hash to verify when the user does not exist, so that the answer takes as long."""
+    """Return a hash to verify if there is no such user, so that the response is not faster."""
     return _HASHER.hash("the password of no user")
 
 
@@ -65,7 +65,7 @@ class PasswordHasher:
 
         Args:
             at_once: The largest number of hashes at the same time; None for the number of cores.
-            wait_seconds: How long a password may wait until fewer hashes run.
+            wait_seconds: How long a password waits at most if ``at_once`` hashes are running.
         """
         self._threads = asyncio.Semaphore(at_once or os.cpu_count() or 1)
         self._wait_seconds = wait_seconds
@@ -83,8 +83,8 @@ class PasswordHasher:
 
         Args:
             password: The password that the caller sent.
-            known: The stored hash; None if the user does not exist. The answer is then False, after
-                the same time.
+            known: The stored hash; None if the user does not exist. Then False is returned, after
+                the same time as for a wrong password.
 
         Raises:
             PasswordsBusyError: Too many passwords were being hashed for ``wait_seconds``.

@@ -99,7 +99,7 @@ class UserSession(Base):
 
 
 class RefreshToken(Base):
-    """A token that renews a session once. A second, later use means that it may be stolen."""
+    """A token that renews a session once. If it is used again later, it may have been stolen."""
 
     __tablename__ = "refresh_token"
     __table_args__ = (Index("idx_refresh_token_session", "session_id"),)
@@ -127,9 +127,9 @@ class UserTicket(Base):
 
 
 class SignInThrottle(Base):
-    """The count of failed sign-ins of an account, of a network address, or of a pair of both.
+    """A count of failed sign-ins: of an account, a network address, or an account at an address.
 
-    ``subject`` is a hash that identifies the account, the address or the pair.
+    ``subject`` is a hash that identifies the account, the address, or the account at the address.
     """
 
     __tablename__ = "sign_in_throttle"

@@ -56,7 +56,7 @@ async def request_password_reset(
 
 
 async def reset_password(uow: UnitOfWork, *, token: str, password_hash: str, now: datetime) -> User:
-    """Replace a forgotten password with the token of a mail, and end every session of the user.
+    """Use up the token of a mail, set the new password, and end every session of the user.
 
     Raises:
         TicketOverError: The token does not exist, was used, or has expired.
@@ -106,11 +106,11 @@ async def _set_password(
 
     Args:
         status: The status that the user must have.
-        known_hash: The password hash that the user must have; None accepts any.
+        known_hash: The password hash that the user must have; None if any hash is accepted.
         name: The new name; None does not change it.
 
     Returns:
-        The changed user; None if the status or the password hash is another one.
+        The changed user; None if the user has another status or another password hash.
     """
     values: dict[str, object] = {
         "password_hash": password_hash,

@@ -238,7 +238,7 @@ class SignInForm(DocumentedModel):
 
 
 class RefreshRequest(RequestModel):
-    """The refresh token, as JSON or as a form; left out if it is in the cookie."""
+    """The refresh token, as JSON or as a form; not needed if the token is in the cookie."""
 
     model_config = example(refresh_token=REFRESH_TOKEN)
 
@@ -281,7 +281,7 @@ class TokenRead(ReadModel):
 
     @classmethod
     def of(cls, tokens: SessionTokens, *, in_cookie: bool) -> Self:
-        """Build the API model from the tokens; in a cookie, the refresh token is left out."""
+        """Build the API model from the tokens; leave out a refresh token that is in the cookie."""
         return cls(
             access_token=tokens.access,
             expires_in=int(ACCESS_FOR.total_seconds()),

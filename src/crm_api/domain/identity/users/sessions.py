@@ -74,7 +74,7 @@ class AuthenticatedUser:
 
 
 async def find_user_by_email(session: AsyncSession, *, email: str) -> User | None:
-    """Find the user with an e-mail address, whatever its case; None if there is no such user."""
+    """Find the user with an e-mail address in any letter case; None if there is no such user."""
     return await session.scalar(select(User).where(func.lower(User.email) == email.lower()))
 
 
@@ -103,7 +103,7 @@ async def begin_session(
     now: datetime,
     counted: sign_in_limits.CountedAttempt | None = None,
 ) -> SessionTokens:
-    """Begin a session after the password was verified, and remove the count of a failed sign-in.
+    """Begin a session after the password was verified; no longer count the sign-in as failed.
 
     The user's row is locked until the commit. So a simultaneous change of the password or the
     status waits, and then ends this session.
@@ -145,9 +145,10 @@ async def begin_session(
 async def _store_sign_in(
     uow: UnitOfWork, user_id: UUID, password_hash: str, *, now: datetime
 ) -> User | None:
-    """Store the time of a sign-in if the user is active and has this password hash; else None.
+    """Store the time of a sign-in; None if the user is not active or has another password hash.
 
-    The statement locks the row. If it had to wait for another change, it checks the changed row.
+    The statement locks the user's row. If it has to wait for another change of the row, it then
+    checks the changed row.
     """
     statement = (
         update(User)
@@ -172,7 +173,7 @@ class _RefreshedSession:
 
 
 def session_of_refresh_statement(token_hash: bytes) -> Select[RefreshToken, UserSession, User]:
-    """Build the statement that reads a refresh token, its session and its user by its hash."""
+    """Build the statement that finds a refresh token by its hash, with its session and user."""
     return (
         select(RefreshToken, UserSession, User)
         .join(UserSession, UserSession.id == RefreshToken.session_id)
@@ -205,7 +206,7 @@ async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> Sess
 
     Returns:
         None if the token is not valid. If the token was used before, this function has ended the
-        session and raised an alert. So the caller must commit, also after None.
+        session and raised an alert. So the caller must also commit if None is returned.
     """
     token_hash = hash_token(refresh)
     is_first = await _use_refresh_token(uow, token_hash, now=now)
@@ -250,7 +251,7 @@ Ended sessions are left out; expired access tokens are not.
 
 @dataclass(frozen=True, slots=True)
 class _LiveSession:
-    """A row of ``FIND_LIVE_SESSIONS`` without ``access_hash``; the fields have the SQL's order."""
+    """A row of ``FIND_LIVE_SESSIONS`` without ``access_hash``, with the columns in order."""
 
     access_expires_at: datetime
     user_id: UUID

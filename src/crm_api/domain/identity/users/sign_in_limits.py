@@ -1,13 +1,14 @@
 """Slow down a person who guesses passwords, without locking out the owner of the account.
 
 An attempt is a sign-in or a password change. Attempts with a wrong password are counted in up to
-three counters: of the account at this network address, of the account at all new addresses, and of
-the address. After a number of failures in a counter, the next attempt must wait.
+three counters. The first counts the failures of the account at this network address, the second
+those of the account at all addresses that are not known for it, and the third those of the address.
+After a number of failures in a counter, the next attempt must wait.
 
-An address is *known* for an account if the account has signed in from it before. At a known
-address, only the first counter is used. So the owner is not locked out by a stranger who guesses
-the password from another address, or by a colleague who tries other accounts from the same address.
-At all other addresses, all three counters are used.
+An address is *known* for an account for 90 days after the user last signed in, or used a mailed
+link, from the address. At a known address, only the first counter is used. So the owner is not
+locked out by a stranger who guesses the password from another address, or by a colleague who tries
+other accounts from the same address. At all other addresses, all three counters are used.
 """
 
 import hashlib
@@ -89,7 +90,7 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters of this attempt, each with its number of failures without a wait."""
+        """The counters of this attempt, each with the number of failures that cause no wait."""
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
         return own if self.shared is None else [*own, (self.shared, ADDRESS_FAILURES)]
@@ -101,7 +102,7 @@ async def count_attempt(
     """Count a sign-in or a password change as failed; ``uncount_attempt`` removes the count.
 
     Args:
-        uow: The caller must commit it before it verifies the password.
+        uow: The caller must commit this transaction before it verifies the password.
         user: The active user with this e-mail address; None if there is none.
         email: The e-mail address that the client sent.
         address: The network address of the client.
@@ -149,7 +150,7 @@ async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: da
 
 
 async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: datetime) -> None:
-    """Delete counters without a failure since ``failed_before``, and addresses no longer known."""
+    """Delete counters without a failure since ``failed_before``, and forget old addresses."""
     await uow.session.execute(
         delete(SignInThrottle).where(SignInThrottle.last_failed_at < failed_before)
     )
@@ -184,7 +185,7 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return when the last of these counters no longer blocks an attempt; None without counters."""
+    """Return when none of these counters blocks an attempt any more; None without counters."""
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))
     )
