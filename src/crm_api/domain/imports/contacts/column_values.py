@@ -51,7 +51,7 @@ class ColumnGuess:
 def rate_column(
     column: str, target: str | None, told_by: ColumnBasis, values: Sequence[str]
 ) -> ColumnGuess:
-    """Rate the field found for a column by how many of the sample values look like it.
+    """Rate the field found for a column by the share of sample values that fit the field.
 
     Args:
         values: The column's values in the sample, blank ones included.
@@ -134,7 +134,7 @@ def map_by_value(
 ) -> None:
     """Find an e-mail column and a name column by their values, among columns without a field.
 
-    Adds them to ``mapping``, and adds a sentence about each to ``notes``.
+    Adds each column that it finds to ``mapping``, and a sentence about the column to ``notes``.
     """
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():
@@ -152,7 +152,7 @@ def map_by_value(
 
 
 def share_at(sample: Sequence[Sequence[str]], position: int, test: Callable[[str], bool]) -> float:
-    """Return the share of a column's values that pass the test, from 0 to 1; ignore blank ones."""
+    """Return the share of a column's values that pass the test, from 0 to 1; skip blank values."""
     values = [row[position].strip() for row in sample if position < len(row)]
     return share([value for value in values if value], test)
 

@@ -33,12 +33,12 @@ class ImportOptionError(InvalidError):
     code = "invalid_import_option"
     title = "Invalid import option"
     example = Example(
-        "No list has this id. Give the id of an existing list, or a list_name.",
+        "No list has this id. Give the id of an existing list, or a `list_name`.",
         errors=[
             FieldProblem(
                 pointer="/list_id",
                 code="unknown_list",
-                detail="No list has this id. Give the id of an existing list, or a list_name.",
+                detail="No list has this id. Give the id of an existing list, or a `list_name`.",
             )
         ],
     )
@@ -78,7 +78,7 @@ class DryRunNotReadyError(ConflictError):
 
 
 class DryRunCommittedError(ConflictError):
-    """The dry run was committed, so it cannot be corrected; ``import_id`` is its commit."""
+    """The dry run was committed as the import ``import_id``, so it cannot be corrected."""
 
     code = "dry_run_committed"
     title = "Dry run was committed"

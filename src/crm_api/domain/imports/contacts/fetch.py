@@ -61,8 +61,8 @@ class Provider:
 
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
-        around: Opens a context for the requests. It may raise an error instead, so that none is
-            made.
+        around: Opens the context in which the requests are made. If it raises an error, no request
+            is made.
     """
 
     lists: Listing
@@ -87,17 +87,19 @@ async def fetch_contacts(
     """Write the provider's contacts to the import's file, and find the fields of its columns.
 
     Args:
-        is_over: Called after each page; when it returns True, the next call fetches the rest.
+        is_over: Called after each page. If it returns True, this function stops. Call the function
+            again later to fetch the other pages.
 
     Returns:
         True if all contacts are written; False if ``is_over`` returned True, or another worker has
         continued the import.
 
     Raises:
-        OpenPhoneBusyError: The provider cannot be read now. Pages that are written stay.
+        OpenPhoneBusyError: The provider cannot be read now. Pages already written stay stored.
         OpenPhoneRefusedError: The provider refused the request.
-        OpenPhoneListError: The provider's list has no end, or is too large.
-        ImportFileError: Rows that were written are lost, or the provider has no contacts.
+        OpenPhoneListError: The provider returned the same page twice, or its list is too large.
+        ImportFileError: Rows that were written are missing, the custom fields have changed, or the
+            provider has no contacts.
         InvalidMappingError: The user's mapping does not fit the columns.
     """
     async with provider.around():
@@ -153,7 +155,10 @@ async def _examine_rows(
 
 
 class _Spool:
-    """The CSV file to which pages are appended. Its length is the checkpoint, stored in the row."""
+    """The CSV file to which pages are appended.
+
+    Its length is the checkpoint, and is stored in the import's row.
+    """
 
     def __init__(
         self,
@@ -171,7 +176,7 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the header, or check that the header written before is still right.
+        """Write the header, or check that the header written earlier has the same columns.
 
         Returns:
             False if another worker has continued the import.
@@ -227,7 +232,7 @@ class _Spool:
             raise UploadGoneError(_LOST) from error
 
     def _write(self, content: bytes) -> None:
-        """Write at the checkpoint. Remove first what a worker that crashed wrote after it."""
+        """Remove what a crashed worker wrote after the checkpoint, then write at the checkpoint."""
         if not self.size:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(content)
@@ -259,9 +264,10 @@ def header_row(fields: Sequence[CustomField]) -> list[str]:
 
 
 def contact_row(contact: object, fields: Sequence[CustomField]) -> list[str]:
-    """Return a contact as a row. The last phone column and the last e-mail column may have several.
+    """Return a contact as a row of the CSV file.
 
-    They contain all values beyond the columns before them, joined by ``; ``.
+    If a contact has more phone numbers or e-mail addresses than there are columns, the last such
+    column contains all the remaining ones, joined by ``; ``.
     """
     whole = mapping(contact)
     known = mapping(whole.get("defaultFields"))
@@ -294,7 +300,10 @@ def _cells(listed: object, columns: int) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    """Return a value as one line: items of a list joined by ``; ``, parts of an object by ``,``."""
+    """Return a value as one line of text.
+
+    The items of a list are joined by ``; ``, the parts of an object by ``,``.
+    """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

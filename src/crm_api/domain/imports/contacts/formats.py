@@ -1,7 +1,7 @@
-"""Find the field of each column by the kind of file, by its name, and by its values.
+"""Find the field of each column: by the kind of the file, and by the column's name and values.
 
 All kinds of files except PropertyRadar use the same table of names. The kind is shown to the user.
-It also decides the field of a column whose name alone would be misleading.
+The kind also decides the field of a column whose name alone would be misleading.
 """
 
 import re
@@ -205,7 +205,8 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> N
     """Check that the columns and fields of a user's mapping exist, and each field occurs once.
 
     Raises:
-        InvalidMappingError: They do not; ``errors`` has one problem for each wrong column.
+        InvalidMappingError: A column or field does not exist, or a field occurs twice. ``errors``
+            has one problem for each wrong column.
     """
     problems = []
     taken: dict[str, str] = {}
@@ -287,7 +288,10 @@ NOT_READ_BACK = {
 
 
 def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
-    """Map the columns of an export of this service that are attributes or are not imported."""
+    """Map two groups of columns of a file that this service exported.
+
+    These are the attributes, and the columns that are not imported.
+    """
     for name in header:
         if name in mapping:
             continue

@@ -27,7 +27,9 @@ CONTACT_IMPORTS = ImportKind(
     error_table=ContactImportError,
     job=JobName.RUN_IMPORTS,
     list_name="imports",
-    not_found=lambda: ImportNotFoundError("No import has this id."),
+    not_found=lambda: ImportNotFoundError(
+        "No import has this id. GET /v1/imports lists the imports."
+    ),
     has_ended=lambda status: ImportFinishedError(
         f"The import has already {status}, so it cannot be cancelled.", import_status=status
     ),

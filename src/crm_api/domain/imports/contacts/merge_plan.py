@@ -79,7 +79,7 @@ def _merged_attributes(on_duplicate: OnDuplicate) -> str:
 
 
 def _plan(on_duplicate: OnDuplicate) -> TextClause:
-    """Return the statement that plans the result for each staged person who has none yet."""
+    """Return the statement that plans the result of each staged person without a planned one."""
     merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
     stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)
     changed = " OR ".join(f"{name} IS DISTINCT FROM old_{name}" for name in COLUMNS)
@@ -187,5 +187,5 @@ async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None
 
 
 async def plan_merge(session: AsyncSession, *, on_duplicate: OnDuplicate) -> None:
-    """Write the planned result for each staged person who has none yet to ``import_plan``."""
+    """Plan the result of each staged person without a planned one; write it to ``import_plan``."""
     await session.execute(_PLAN[on_duplicate])

@@ -1,4 +1,4 @@
-"""Tables of contact imports, of their chunks, and of the values that they did not import."""
+"""The tables of contact imports, their chunks, and the values that were not imported."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -62,7 +62,7 @@ class OptOutRow:
     """A cell that says that one person must not get messages, or that is unclear about it.
 
     Attributes:
-        phones: All numbers of the person. The first one is that of the contact.
+        phones: All numbers of the person. The first number is the contact's number.
         column: The name of the column.
         value: The text of the cell.
         is_do_not_contact: True if the column forbids all contact; False if it forbids messages.

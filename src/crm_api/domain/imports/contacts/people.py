@@ -127,7 +127,10 @@ class RowReader:
     def _plan(
         self, targets: Sequence[str | None], *, prefix: str, role: str | None = None
     ) -> _Plan:
-        """Find the columns of one person. A second person shares the address and attributes."""
+        """Find the columns of one person.
+
+        The second person of a row has the same address and attributes as the first.
+        """
         own = {
             target.removeprefix(prefix): position
             for position, target in enumerate(targets)
@@ -227,7 +230,7 @@ class RowReader:
     ) -> tuple[list[str], str | None]:
         """Return the numbers of a person, and the extension of the first number or None.
 
-        Invalid numbers are added to ``problems``. The person is refused only if none is valid.
+        Invalid numbers are added to ``problems``. The person is refused only if no number is valid.
         """
         numbers: list[str] = []
         extension: str | None = None
@@ -319,7 +322,10 @@ class RowReader:
     def _set_state(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
-        """Set the code of the state. An unknown state becomes an attribute: it limits the hours."""
+        """Set the code of the state. Store an unknown state as an attribute.
+
+        While that attribute exists, messages are sent only at hours that all states allow.
+        """
         position = plan.fields.get("state")
         if position is None or not cells[position]:
             return
@@ -369,7 +375,10 @@ class RowReader:
             person.attributes["owner_role"] = plan.role
 
     def _without_number(self, line: int) -> list[RowProblem]:
-        """Return the problem of a row without a number; none if a row may have two people."""
+        """Return the problem of a row without a number.
+
+        If the file has columns for two people, return no problem.
+        """
         if len(self._plans) > 1:
             return []
         columns = " / ".join(column for _, column in self._plans[0].phones)

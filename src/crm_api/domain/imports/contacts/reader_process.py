@@ -22,7 +22,7 @@ LENGTH_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """The file to read, its mapping, the number of rows to skip, and the most rows in a chunk."""
+    """The file to read, its mapping, the rows to skip, and the largest size of a chunk in rows."""
 
     path: str
     mapping: dict[str, str | None]

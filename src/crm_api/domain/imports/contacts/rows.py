@@ -87,7 +87,8 @@ class RowProblem:
 class RowResult:
     """The content of a row.
 
-    It has neither people nor problems if the row has columns for two people and no number.
+    If the file has columns for two people and the row has no number, the result has neither people
+    nor problems.
     """
 
     people: list[PersonRow]

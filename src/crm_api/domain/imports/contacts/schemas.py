@@ -72,11 +72,11 @@ class ImportCorrection(RequestModel):
 
 
 class ImportColumnRead(ReadModel):
-    """The field as which one column is imported. Check it if ``confidence`` is ``low``.
+    """The contact field to which one column is imported. Check it if ``confidence`` is ``low``.
 
     Attributes:
         column: The name of the column in the file.
-        field: The field as which the column is imported; null if the column is left out.
+        field: The field to which the column is imported; null if the column is left out.
         confidence: How certain it is that the field is right: ``high``, ``medium`` or ``low``.
         fits: The percentage of the first values that look like values of this field; null if values
             of this field have no typical form.
@@ -152,7 +152,7 @@ class ImportUndoRead(ReadModel):
 
     Attributes:
         removed: The number of contacts that the import created and the undo removed.
-        restored: The number of contacts that got their values from before the import back.
+        restored: The number of contacts that got back the values that they had before the import.
         memberships_removed: The number of contacts that the undo removed from the import's list.
         left_edited: The number of contacts that the undo did not change, because they were edited
             after the import.
@@ -257,13 +257,13 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone.
 
-    A dry run of the undo, and the call with its token, have ``counts``. They are the numbers of
-    contacts and list memberships that the undo reverts (``removed``, ``restored``,
-    ``memberships_removed``) and of contacts that it does not change (``left_edited``,
-    ``left_in_use``). ``undo`` is the progress of the undo.
+    The responses to a dry run of the undo, and to the request with the token of that dry run, have
+    ``counts``. ``removed``, ``restored`` and ``memberships_removed`` are the numbers of contacts
+    and list memberships that the undo reverts. ``left_edited`` and ``left_in_use`` are the numbers
+    of contacts that it does not change. ``undo`` is the progress of the undo.
 
     Attributes:
-        dry_run: True if nothing was changed, because the call only counts what the undo would do.
+        dry_run: True if the request only counted what the undo would do, and changed nothing.
     """
 
     model_config = example(ImportRead, token=None)
@@ -278,7 +278,7 @@ class ImportDetail(ImportRead):
     again with ``mapping``.
 
     Attributes:
-        columns: The field as which each column of the file is imported.
+        columns: The field to which each column of the file is imported.
         notes: Remarks about the file, as sentences.
         sample: Examples of contacts that the import creates or changes.
     """
@@ -313,7 +313,7 @@ def check_list(list_name: str | None, list_id: UUID | None) -> None:
 
 def unknown_list() -> ImportOptionError:
     """Return the error for a ``list_id`` that does not exist."""
-    detail = "No list has this id. Give the id of an existing list, or a list_name."
+    detail = "No list has this id. Give the id of an existing list, or a `list_name`."
     return _wrong("/list_id", detail, code="unknown_list")
 
 

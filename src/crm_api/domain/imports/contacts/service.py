@@ -29,7 +29,10 @@ def uploads_folder(data_dir: Path) -> Path:
 
 
 def upload_path(data_dir: Path, import_id: UUID) -> Path:
-    """Return the path of an import's own file. A commit has none, and uses that of its dry run."""
+    """Return the path of an import's own file.
+
+    An import that commits a dry run has no file of its own. It reads the file of the dry run.
+    """
     return uploads_folder(data_dir) / f"{import_id}.csv"
 
 
@@ -83,7 +86,7 @@ async def create_provider_import(
 ) -> ContactImport:
     """Store an import of the provider's contacts as pending, and request ``run_imports``.
 
-    The job fetches the contacts, and then finds the meaning of their columns.
+    The job fetches the contacts, and then finds the fields of their columns.
 
     Raises:
         ImportOptionError: No list has the id ``options.list_id``.
@@ -158,7 +161,7 @@ async def store_row_count(
 async def postpone_import(
     uow: UnitOfWork, *, import_id: UUID, until: datetime, why: str, now: datetime
 ) -> None:
-    """Let no worker claim an import before ``until``, and store the reason as its error."""
+    """Prevent workers from claiming an import before ``until``; store ``why`` as its error."""
     values: dict[str, object] = {"lease_until": until, "error": why, "updated_at": now}
     await runs.update_open(uow.session, CONTACT_IMPORTS, import_id=import_id, values=values)
 

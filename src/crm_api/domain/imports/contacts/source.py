@@ -81,7 +81,9 @@ def examine_stored_file(path: Path, overrides: Mapping[str, str | None]) -> Dete
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal. A commit compares it with that of its dry run.
+    """Return the SHA-256 of a file in hexadecimal.
+
+    When a dry run is committed, this shows whether its file has changed since.
 
     Raises:
         FileNotFoundError: The file does not exist.

@@ -39,7 +39,10 @@ LOCK = text("""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
-    """Lock the contacts that have numbers of staged people, also deleted ones, by number."""
+    """Lock the contacts with the numbers of staged people in the order of these numbers.
+
+    Deleted contacts are locked too.
+    """
     await session.execute(LOCK)
 
 
@@ -208,7 +211,12 @@ SAMPLE = text(f"""
 async def fetch_examples(
     session: AsyncSession, *, is_known: bool, limit: int
 ) -> Sequence[RowMapping]:
-    """Return the first ``limit`` planned people with changes: known ones, or else new ones."""
+    """Return the first ``limit`` planned people whom the import would change or add.
+
+    Args:
+        is_known: True: only people with an existing contact; False: only new people.
+        limit: The largest number of people to return.
+    """
     values = {"is_known": is_known, "limit": limit}
     return (await session.execute(SAMPLE, values)).mappings().all()
 

@@ -39,9 +39,9 @@ class AppliedChunk:
     """A chunk of an import that was not undone yet.
 
     Attributes:
-        start: The number of rows of the file before it.
-        applied_at: When it was stored.
-        changed: The number of existing contacts that it changed.
+        start: The number of rows of the file before the chunk.
+        applied_at: When the chunk was stored.
+        changed: The number of existing contacts that the chunk changed.
     """
 
     start: int
@@ -86,7 +86,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
 
 
 async def release_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
-    """End the lease of an undo, so that any worker can claim it, and request ``run_imports``."""
+    """End the lease of an undo, so that any worker can claim the undo; request ``run_imports``."""
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is not None and row.undo_state == UndoState.RUNNING:
         row.lease_until, row.updated_at = None, now
@@ -133,7 +133,10 @@ async def _undo(
 
 
 async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
-    """Claim an undo that no worker has, the one worked on longest ago; None if there is none."""
+    """Claim an undo that no worker has claimed; return None if there is none.
+
+    If there are several, claim the one on which a worker worked longest ago.
+    """
     waiting = (
         select(ContactImport.id)
         .where(
@@ -266,8 +269,9 @@ class CreatedContact:
     """A contact that a chunk created and that still exists.
 
     Attributes:
-        is_edited: Whether it was edited after the chunk was stored.
-        is_used: Whether it got a message, a call, a flag or a note after the chunk was stored.
+        is_edited: True if the contact was edited after the chunk was stored.
+        is_used: True if the contact got a message, a phone call, a flag or a note after the chunk
+            was stored.
     """
 
     id: UUID
@@ -291,7 +295,8 @@ async def fetch_created_contacts(
     """Return the contacts that a chunk created and that still exist.
 
     Args:
-        own_reason: The reason of the flags that the import itself set; they do not count as use.
+        own_reason: The reason stored with the flags that the import itself set. These flags do not
+            count as use.
     """
     values = {"import_id": import_id, "start": start, "own_reason": own_reason}
     return typed_rows(CreatedContact, await session.execute(_NEW, values))

@@ -160,7 +160,7 @@ def _name(given: list[str], last: str) -> Name:
 
 
 def _last_name_start(words: list[str]) -> int:
-    """Return the index of the word with which the last name, its particles included, begins."""
+    """Return the index of the first word of the last name, which includes particles (``de la``)."""
     start = len(words) - 1
     if words[start].rstrip(".").casefold() in _SUFFIXES and start > 1:
         start -= 1

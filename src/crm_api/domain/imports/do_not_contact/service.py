@@ -24,7 +24,9 @@ DO_NOT_CONTACT_UPLOADS = ImportKind(
     error_table=DoNotContactUploadError,
     job=JobName.RUN_DO_NOT_CONTACT,
     list_name="do_not_contact_uploads",
-    not_found=lambda: UploadNotFoundError("No do-not-contact upload has this id."),
+    not_found=lambda: UploadNotFoundError(
+        "No do-not-contact upload has this id. GET /v1/do-not-contact-uploads lists the uploads."
+    ),
     has_ended=lambda status: UploadFinishedError(
         f"The upload has already {status}, so it cannot be cancelled.", upload_status=status
     ),
@@ -114,8 +116,8 @@ class NumberSurvey:
     Attributes:
         suppressed: Numbers that are opted out or flagged ``do_not_contact``.
         contacts: Contacts that have one of the numbers.
-        waiting: Recipients at these numbers whose message waits and is not claimed.
-        claimed: Campaign messages that a worker has claimed but not sent to the provider yet.
+        waiting: Recipients at these numbers whose message waits, and has no worker yet.
+        claimed: Campaign messages that a worker has claimed to send, but has not sent yet.
         sent: Messages that the provider accepted since the given instant.
     """
 
@@ -148,6 +150,9 @@ _SURVEY_NUMBERS = text("""
 async def survey_numbers(
     session: AsyncSession, *, phones: Sequence[str], since: datetime, now: datetime
 ) -> NumberSurvey:
-    """Count flags, contacts and messages of these numbers; sent messages only from ``since`` on."""
+    """Count the flags, contacts and messages of these numbers.
+
+    Messages that the provider accepted before ``since`` are not counted.
+    """
     values = {"phones": list(phones), "since": since, "now": now}
     return typed_row(NumberSurvey, (await session.execute(_SURVEY_NUMBERS, values)).one())

@@ -53,7 +53,7 @@ def phone_columns(path: Path, chosen: str | None = None) -> list[str]:
     """Return the names of the columns with phone numbers, found by their names, else by values.
 
     Args:
-        chosen: The column that the user gave. Then the result has only this column.
+        chosen: The column that the user chose. If it is given, the result has only this column.
 
     Raises:
         EmptyFileError: The file has no rows.

@@ -78,7 +78,7 @@ class OpenReaders(Generic[ChunkT]):
         self.by_import[import_id] = reading
 
     async def take(self, import_id: UUID, *, position: int) -> ChunkReader[ChunkT] | None:
-        """Remove and return the open reader of an import; None if none is open at this row.
+        """Remove and return the open reader of an import; None if no reader is open at this row.
 
         A reader at another row is closed, because another worker has continued the import.
         """

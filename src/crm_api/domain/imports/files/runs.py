@@ -40,7 +40,8 @@ class ImportKind(Generic[ImportRow]):
         job: The job that runs imports of this kind.
         list_name: The name of the list of imports, which is part of its page cursors.
         not_found: Builds the error for an unknown id.
-        has_ended: Builds the error for cancelling an import that has ended with this status.
+        has_ended: Builds the error for a request to cancel an import that has ended, from the
+            import's status.
         emit_progress: Records the progress of an import as an event, in the transaction.
     """
 
@@ -71,7 +72,7 @@ async def get_import(uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id:
     """Read an import from the database, even if the session has it already.
 
     Raises:
-        NotFoundError: No import has this id. The class is that of the kind.
+        NotFoundError: No import has this id. ``kind`` decides which subclass is raised.
     """
     row = await uow.session.get(kind.table, import_id, populate_existing=True)
     if row is None:
@@ -112,7 +113,9 @@ async def fetch_page(
 async def claim_import(
     session: AsyncSession, kind: ImportKind[ImportRow], *, now: datetime
 ) -> ImportRow | None:
-    """Claim a pending or running import that no worker has; return None if there is none.
+    """Claim for this worker an import that is not finished; return None if there is none.
+
+    An import that another worker has claimed is left out.
 
     The import that was worked on longest ago is claimed first, so that a large file does not delay
     small ones.
@@ -182,7 +185,7 @@ async def update_open(
 async def release(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, now: datetime
 ) -> None:
-    """End the lease of an import, so that any worker can claim it, and request its job."""
+    """End the lease of an import, so that any worker can claim the import; request its job."""
     values = {"lease_until": None, "updated_at": now}
     await update_open(uow.session, kind, import_id=import_id, values=values)
     uow.after_commit(Job(name=kind.job))
@@ -200,7 +203,7 @@ async def end_import(
     """End a pending or running import with this status; do nothing if it has already ended.
 
     Args:
-        error: Why it failed, as a sentence for the user.
+        error: Why the import failed, as a sentence for the user.
     """
     values = {
         "status": status,

@@ -1,7 +1,8 @@
 """Convert a workbook (XLSX) to CSV, within limits of size, memory and time.
 
-A small zip archive may contain a sheet that fills any memory. So the directory of the archive is
-checked first. Then a separate process with limits of memory and time unpacks it.
+A small zip archive may contain a sheet that is larger than the memory of the machine. So the
+directory of the archive is checked first. Then a separate process, with limits of memory and time,
+unpacks the archive.
 """
 
 import asyncio
@@ -32,8 +33,8 @@ def is_workbook(path: Path) -> bool:
 
     Raises:
         NotCsvError: The file is another kind of zip archive, or a damaged one.
-        WorkbookTooLargeError: Unpacked, it would be too large. Or it is compressed so strongly that
-            it must be a zip bomb.
+        WorkbookTooLargeError: The workbook would be too large after unpacking, or is compressed so
+            strongly that it must be a zip bomb.
     """
     with path.open("rb") as file:
         if file.read(len(_ZIP_START)) != _ZIP_START:
