@@ -32,10 +32,10 @@ BLANK: Mapping[str, Any] = {
 
 @dataclass
 class LoadedContacts:
-    """The contacts of a batch by id, and the ids of those that differ from the database.
+    """The contacts of a batch by id, and the ids of contacts that differ from the database.
 
     Every change replaces the contact's dict, so that the results of earlier items do not change.
-    The ids in ``moved`` are those of contacts with a new zone key.
+    ``moved`` contains the ids of contacts with a new zone key.
     """
 
     definitions: Definitions
@@ -71,19 +71,25 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that are not loaded, although a duplicate of them is."""
+        """Return the ids of contacts that are not loaded although a duplicate of them is loaded."""
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
     def find(self, contact_id: UUID) -> Columns | None:
-        """Return a contact, also by the id of a merged duplicate; None if missing or deleted."""
+        """Return a contact; None if it is missing or deleted.
+
+        The id of a duplicate returns the contact that the duplicate was merged into.
+        """
         row = self.rows.get(contact_id)
         if row is not None and row["merged_into"] is not None:
             row = self.rows.get(row["merged_into"])
         return row if row is not None and row["deleted_at"] is None else None
 
     def holder(self, phone: str) -> Columns | None:
-        """Return the contact that has a number, or a merged duplicate with it; None without one."""
+        """Return the contact with this number; None if there is none.
+
+        The number of a duplicate returns the contact that the duplicate was merged into.
+        """
         contact_id = self.by_phone.get(phone)
         return None if contact_id is None else self.find(contact_id)
 
@@ -104,7 +110,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a contact from the fields of an upsert, whose number no contact has.
+        """Add a contact from the fields of an upsert, if no contact has the number.
 
         Raises:
             FieldValuesError: Attributes do not fit their custom fields.
@@ -127,7 +133,9 @@ class LoadedContacts:
         """
         row = self.find(contact_id)
         if row is None:
-            raise ContactNotFoundError("No contact has this id.")
+            raise ContactNotFoundError(
+                "No contact has this id. GET /v1/contacts lists the contacts."
+            )
         if "attributes" in changes.model_fields_set:
             merged = self.definitions.merged(changes.attributes, pointer="/attributes")
             changes = changes.model_copy(update={"attributes": merged})
@@ -150,7 +158,9 @@ class LoadedContacts:
         """
         row = self.find(contact_id)
         if row is None:
-            raise ContactNotFoundError("No contact has this id.")
+            raise ContactNotFoundError(
+                "No contact has this id. GET /v1/contacts lists the contacts."
+            )
         blank = {**row, **BLANK, "updated_at": self.now, "deleted_at": self.now}
         self._put(blank | {"zone_key": zone_key_of(blank)})
         self.erased.add(row["id"])
@@ -159,7 +169,7 @@ class LoadedContacts:
             self.rows[other["id"]] = other | {"merged_into": None}
 
     def in_lock_order(self, contact_ids: Iterable[UUID]) -> list[Columns]:
-        """Return these contacts in the order of their numbers, in which they must be locked."""
+        """Return these contacts in the order of their numbers, which is the order of locking."""
         return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
 
     def _begin(self, values: Columns) -> Columns:

@@ -104,9 +104,9 @@ async def opt_out_many(
 
 
 class Named(NamedTuple):
-    """A contact, and the id and number of the row by which it was found.
+    """A contact, and the id and number of the row by which the contact was found.
 
-    That row is the contact itself, or a duplicate that was merged into it.
+    That row is the contact itself, or a duplicate that was merged into the contact.
     """
 
     named_id: UUID
@@ -126,7 +126,10 @@ _PEOPLE_NAMED = text("""
 async def people_named(
     session: AsyncSession, *, contact_ids: Collection[UUID], phones: Collection[str]
 ) -> list[Named]:
-    """Fetch the contacts that have these ids or numbers, or a merged duplicate that has them."""
+    """Fetch the contacts with these ids or numbers.
+
+    For a merged duplicate with one of them, fetch the contact that it was merged into.
+    """
     values = {"ids": list(contact_ids), "phones": list(phones)}
     return [Named(*row) for row in await session.execute(_PEOPLE_NAMED, values)]
 

@@ -49,7 +49,9 @@ class _RacedError(Exception):
 async def apply(
     uow: UnitOfWork, items: Sequence[Item | FaultyItem], *, now: datetime, secret: bytes
 ) -> list[Outcome]:
-    """Apply the items in their order. An item with an error changes nothing; the others go on.
+    """Apply the items in their order.
+
+    An item with an error changes nothing, and the other items are still applied.
 
     Returns:
         The result of each item, with the contact as it was after that item.
@@ -151,7 +153,7 @@ async def _lock(
     contact_ids: Collection[UUID],
     phones: Collection[str],
 ) -> None:
-    """Lock contacts and load them, with the contacts that they were merged into."""
+    """Lock and load contacts; for duplicates, also the contacts that they were merged into."""
     while contact_ids or phones:
         loaded.load(await lock_contacts(uow.session, phones=phones, contact_ids=contact_ids))
         contact_ids, phones = loaded.unknown(), ()

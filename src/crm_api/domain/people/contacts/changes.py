@@ -181,9 +181,9 @@ async def _contact_exists(uow: UnitOfWork, phone: str) -> ContactExistsError:
 
 
 async def find_id_by_phone(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Return the id of the contact that has this number, also of a deleted one.
+    """Return the id of the contact that has this number, even if the contact was deleted.
 
-    For a merged duplicate, it is the id of the contact that the duplicate was merged into.
+    If a merged duplicate has the number, return the id of the contact that it was merged into.
     """
     return await session.scalar(select(head_of(ALIAS.phone == phone)))
 
@@ -194,9 +194,11 @@ async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict
 
 
 async def remove_deleted_contact(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
-    """Remove the row of a deleted contact that has this number, so that the heir can get it.
+    """Remove the row of a deleted contact, so that another contact can get its number.
 
-    Its conversations move to the heir.
+    Args:
+        phone: The number of the deleted contact.
+        heir_id: The contact that gets the number and the conversations.
     """
     removed = await session.scalar(
         delete(Contact)
@@ -220,10 +222,14 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Free the number if a duplicate that was merged into the heir has it.
+    """Give a merged duplicate a placeholder instead of this number, so that its contact can get it.
+
+    Args:
+        phone: The number.
+        heir_id: The contact that the duplicate was merged into.
 
     Returns:
-        The id of the duplicate, which has a placeholder for a number now; else None.
+        The id of the duplicate; None if no duplicate of the contact has the number.
     """
     found: UUID | None = await session.scalar(_FREE_ALIAS, {"phone": phone, "heir_id": heir_id})
     return found
@@ -248,8 +254,8 @@ async def blank_contact(
 ) -> None:
     """Clear a contact's personal fields and mark it as deleted; the row keeps the number.
 
-    Duplicates that were merged into it become separate deleted contacts. Its merges can no longer
-    be undone.
+    Duplicates that were merged into the contact become separate deleted contacts. These merges can
+    no longer be undone.
     """
     await write_contact(
         session,
@@ -269,8 +275,8 @@ async def blank_contact(
 async def remove_belongings(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
     """Remove deleted contacts from lists and properties, and delete their notes.
 
-    Duplicates that were merged into them become separate deleted contacts. Their merges can no
-    longer be undone.
+    Duplicates that were merged into these contacts become separate deleted contacts. These merges
+    can no longer be undone.
     """
     for table in (ContactListMember, ContactNote, PropertyContact):
         await session.execute(delete(table).where(table.contact_id.in_(contact_ids)))

@@ -56,7 +56,7 @@ class InvalidAttributesError(InvalidError):
 
 
 class BatchRacedError(TransientError):
-    """Other requests added numbers of the batch during each attempt to store it."""
+    """During each attempt to store the batch, other requests added some of its numbers."""
 
     code = "batch_raced"
     title = "Batch conflicted with other requests"

@@ -100,7 +100,7 @@ def _lists() -> FromClause:
 
 
 def _flags(now: datetime) -> FromClause:
-    """Select one row for each contact: the active flags of its number, and its opt-out."""
+    """Select one row for each contact: the active flags of its number, and if it is opted out."""
     flag = ContactFlag
     is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
     return (
@@ -162,7 +162,10 @@ It returns the contacts after the position in order: the instant that orders eac
 async def people_csv(
     new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream the contacts that ``next_people`` returns as CSV, with columns as ``contacts_csv``."""
+    """Stream the contacts that ``next_people`` returns as CSV.
+
+    The columns are the same as in ``contacts_csv``.
+    """
     names: set[str] = set()
     place: Place | None = None
     while True:
@@ -186,7 +189,7 @@ async def people_csv(
 
 
 async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[str]:
-    """Return the names of the attributes of all matches in order; at most ``MOST_ATTRIBUTES``."""
+    """Return the sorted names of the attributes of all matches; at most ``MOST_ATTRIBUTES``."""
     names: set[str] = set()
     after: Position | None = None
     while True:
@@ -211,7 +214,7 @@ async def end_of(session: AsyncSession, search: Search) -> Position | None:
 async def attribute_names(
     session: AsyncSession, search: Search, *, end: Position | None
 ) -> set[str]:
-    """Fetch the names of the attributes of the contacts in a page, which ends at ``end``."""
+    """Fetch the names of the attributes that the contacts of a page have; it ends at ``end``."""
     names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
     statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
     return set(await session.scalars(statement.where(*_of_page(search, end))))

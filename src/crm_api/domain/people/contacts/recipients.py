@@ -1,4 +1,7 @@
-"""SQL that updates a contact's recipients after its number or zone key changed, or its deletion."""
+"""SQL that updates the recipients of a contact that was changed or deleted.
+
+A change matters here only if the contact has a new number or a new zone key.
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime

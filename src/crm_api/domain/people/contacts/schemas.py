@@ -346,8 +346,8 @@ class ContactFilter:
         phone: One number in E.164.
         state: The code or name of a state.
         city: The whole name of a city. Accents and capitals are ignored.
-        created_after: The contact was created after this instant, not at it. The other limits of
-            time exclude their instant too.
+        created_after: The contact was created later than this instant. The other time limits also
+            exclude the instant itself.
     """
 
     q: str = ""

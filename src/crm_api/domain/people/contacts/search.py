@@ -42,7 +42,10 @@ FEW = 5_000
 
 @dataclass(frozen=True)
 class Order:
-    """A column and a direction to sort by. Rows with equal values are ordered by id, likewise."""
+    """A column and a direction to sort by.
+
+    Rows with equal values are ordered by id, in the same direction.
+    """
 
     column: str
     descending: bool = False
@@ -94,7 +97,7 @@ async def fetch_contacts(
     now: datetime,
     window: int = WINDOW,
 ) -> list[FlaggedContact]:
-    """Fetch up to ``limit`` contacts that match a filter, in an order, after a position.
+    """Fetch up to ``limit`` contacts that match a filter, from the position ``after`` on.
 
     Args:
         patterns: The terms of ``wanted.q``. Each term must match by one of its patterns.
@@ -118,7 +121,11 @@ async def count_matches(
     patterns: Sequence[Sequence[str]],
     now: datetime,
 ) -> int:
-    """Count the contacts that match a filter; ``patterns`` as in ``fetch_contacts``."""
+    """Count the contacts that match a filter.
+
+    Args:
+        patterns: As in ``fetch_contacts``.
+    """
     search = Search(wanted, patterns, _BY_NAME, None, now)
     statement = select(func.count()).select_from(Contact).where(Contact.deleted_at.is_(None))
     return await session.scalar(statement.where(*search.conditions(Contact))) or 0
@@ -152,7 +159,7 @@ async def fetch_matching_ids(
 
 
 async def _are_few(session: AsyncSession, search: "Search") -> bool:
-    """Return True if the list or a flag of the filter has at most ``FEW`` contacts."""
+    """Return True if at most ``FEW`` contacts are on the filter's list or have a flag of it."""
     for rows, _, is_wanted in search.elsewhere(Contact):
         if is_wanted:
             counted = select(func.count()).select_from(rows.limit(FEW + 1).subquery())
@@ -246,7 +253,7 @@ class Search:
 
         Args:
             person: The class ``Contact``, or an alias of it.
-            one_by_one: Look into other tables once for each contact, instead of joining them.
+            one_by_one: True: query other tables once for each contact, instead of joining them.
         """
         wanted = self.wanted
         found = [
@@ -295,7 +302,10 @@ class Search:
 
 
 def _forms_of_state(text: str) -> list[str]:
-    """Return the texts by which a state may be stored, in lower case: as given, code, names."""
+    """Return the texts by which a state may be stored: the given one, the code and the names.
+
+    All are in lower case.
+    """
     code = state_code(text)
     names = [name for name, known in STATE_NAMES.items() if known == code]
     return list(dict.fromkeys([text.strip().lower(), *([code.lower()] if code else []), *names]))

@@ -32,7 +32,7 @@ async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> Fl
     statement = select_flagged(now).where(Contact.id == head_of(ALIAS.id == contact_id))
     found = await fetch_flagged(uow.session, statement)
     if not found:
-        raise ContactNotFoundError("No contact has this id.")
+        raise ContactNotFoundError("No contact has this id. GET /v1/contacts lists the contacts.")
     return found[0]
 
 
@@ -56,14 +56,19 @@ async def get_contact_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) ->
     """
     found = await find_contact_by_phone(uow.session, phone=parse_phone(phone), now=now)
     if found is None:
-        raise ContactNotFoundError("No contact has this number.")
+        raise ContactNotFoundError(
+            "No contact has this number. GET /v1/contacts lists the contacts."
+        )
     return found
 
 
 async def find_contact_by_phone(
     session: AsyncSession, *, phone: str, now: datetime
 ) -> FlaggedContact | None:
-    """Fetch the contact that has this number, or a merged duplicate with it; None without one."""
+    """Fetch the contact with this number; None if there is none.
+
+    The number of a duplicate returns the contact that the duplicate was merged into.
+    """
     found = await fetch_flagged(
         session, select_flagged(now).where(Contact.id == head_of(ALIAS.phone == phone))
     )
@@ -71,9 +76,11 @@ async def find_contact_by_phone(
 
 
 async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
-    """Lock a contact until the transaction ends and return it, also by the id of a duplicate.
+    """Lock a contact until the transaction ends, and return it.
 
-    A claim locks the same row, so no message to the number is claimed until the transaction ends.
+    The id of a duplicate returns the contact that the duplicate was merged into. A worker that
+    claims a message to send locks the same row. So no message to the number is claimed until the
+    transaction ends.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -90,7 +97,7 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
         # the contact that it was merged into.
         contact = await uow.session.scalar(statement)
     if contact is None:
-        raise ContactNotFoundError("No contact has this id.")
+        raise ContactNotFoundError("No contact has this id. GET /v1/contacts lists the contacts.")
     return contact
 
 
@@ -176,7 +183,7 @@ async def list_contacts(
 async def list_members(
     uow: UnitOfWork, *, list_id: UUID, cursor: str | None, limit: int, now: datetime
 ) -> Page[FlaggedContact]:
-    """List the contacts on a list, the last added first.
+    """List the contacts on a list; the contact that was added last comes first.
 
     The caller checks that the list exists.
 
@@ -195,7 +202,7 @@ async def list_members(
 async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
-    """Fetch up to ``limit`` contacts of a list and when each was added, the last added first."""
+    """Fetch up to ``limit`` contacts of a list, and when each was added; the last comes first."""
     member = ContactListMember
     statement = (
         select_flagged(now)
@@ -212,7 +219,7 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch the instants of adding and the ids of a list's contacts, the last added first."""
+    """Fetch when each contact of a list was added, and its id; the last added comes first."""
     member = ContactListMember
     statement = select(member.added_at, member.contact_id).where(member.list_id == list_id)
     if after is not None:

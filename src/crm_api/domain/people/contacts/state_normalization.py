@@ -89,7 +89,7 @@ async def normalise_states(uow: UnitOfWork, *, now: datetime) -> int:
 
 
 def _written(row: dict[str, object]) -> tuple[str | None, str, str]:
-    """Return a contact's new state code, the attributes to add as JSON, and its new zone key."""
+    """Return a contact's new state code, the JSON of attributes to add, and its new zone key."""
     text_of_state = str(row["state"])
     code = state_code(text_of_state)
     added = {} if code else {STATE_AS_WRITTEN: text_of_state}

@@ -145,7 +145,7 @@ _CHUNK = text("""
 async def _fetch_value_page(
     session: AsyncSession, *, name: str, after: UUID, limit: int
 ) -> list[ContactValue]:
-    """Fetch the contacts that follow the id ``after``, with their value of an attribute."""
+    """Fetch the contacts with an id above ``after``, each with its value of an attribute."""
     values = {"name": name, "after": after, "limit": limit}
     return typed_rows(ContactValue, await session.execute(_CHUNK, values))
 

@@ -171,7 +171,7 @@ _RETURN_LISTS = text("""
 async def return_lists(
     session: AsyncSession, *, to: UUID, lists: Sequence[tuple[UUID, datetime]]
 ) -> None:
-    """Add a contact to the given lists that still exist, each with the instant of adding."""
+    """Add a contact to the given lists, with the given times; skip lists that no longer exist."""
     values = {
         "to": to,
         "list_ids": [list_id for list_id, _ in lists],
@@ -193,7 +193,10 @@ _RETURN_PROPERTIES = text("""
 async def return_properties(
     session: AsyncSession, *, to: UUID, properties: Sequence[tuple[UUID, str, datetime]]
 ) -> None:
-    """Add a contact to the given properties that still exist, each with role and instant."""
+    """Add a contact to the given properties, each with the given role and time.
+
+    Properties that no longer exist are skipped.
+    """
     values = {
         "to": to,
         "property_ids": [property_id for property_id, _, _ in properties],

@@ -181,7 +181,7 @@ async def list_candidates(
     limit: int,
     now: datetime,
 ) -> Page[CandidateRead]:
-    """List pairs of contacts that may be one person and were not dismissed, by falling score.
+    """List pairs of contacts that may be one person and were not dismissed, highest score first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -216,7 +216,8 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
     """
     if await mark_dismissed(uow.session, candidate_id=candidate_id, actor=actor, now=now) is None:
         raise CandidateNotFoundError(
-            "No merge candidate has this id. One of its contacts may have been merged."
+            "No merge candidate has this id, or one of its contacts was merged. "
+            "GET /v1/contacts/merge-candidates lists the candidates."
         )
 
 
@@ -252,7 +253,9 @@ async def fetch_candidates(
     after: Position | None,
     limit: int,
 ) -> list[MergeCandidate]:
-    """Fetch up to ``limit`` pairs of existing contacts that were not dismissed, by falling score.
+    """Fetch up to ``limit`` pairs that were not dismissed, with the highest score first.
+
+    Pairs with a deleted contact are left out.
 
     Args:
         contact_id: Only pairs with this contact.
@@ -299,7 +302,10 @@ async def mark_dismissed(
 async def dismiss_pairs(
     session: AsyncSession, *, one: UUID, others: Collection[UUID], actor: str, now: datetime
 ) -> None:
-    """Mark the pairs of a contact with each of these others as dismissed; add missing pairs."""
+    """Mark the pairs of the contact ``one`` with each of ``others`` as dismissed.
+
+    Pairs that are not stored yet are added.
+    """
     values = [
         {
             "id": new_id(),

@@ -1,4 +1,4 @@
-"""Apply the strictest consent state among the numbers of a merged person to all the numbers."""
+"""Apply the strictest consent state of a merged person's numbers to all these numbers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,7 +28,7 @@ async def share_consent(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """Set each message-stopping flag that one of these contacts has on all the numbers.
+    """If one of these contacts has a flag that stops messages, set the flag on all the numbers.
 
     Flags on the numbers of duplicates that were merged before are not copied. So a contact that
     opted in again after such a merge stays opted in.

@@ -51,7 +51,7 @@ class MergeWithItselfError(InvalidError):
     example = Example(1)
 
     def __init__(self, position: int) -> None:
-        detail = "duplicate_ids contains the id of the primary contact. Remove it there."
+        detail = "`duplicate_ids` contains the id of the primary contact. Remove this id there."
         pointer = f"/duplicate_ids/{position}"
         super().__init__(
             detail, errors=[FieldProblem(pointer=pointer, code=self.code, detail=detail)]

@@ -1,4 +1,7 @@
-"""Find the contacts to merge by their ids or those of earlier duplicates, and lock them."""
+"""Find the contacts to merge, and lock them.
+
+A request may name a contact by its own id, or by the id of a duplicate merged into it before.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -25,8 +28,8 @@ class Group:
     """Contacts to merge, whose rows are locked.
 
     Attributes:
-        aliases: The duplicates that were merged into these contacts before. For each duplicate, by
-            its id: the id of the contact, and the number of the duplicate.
+        aliases: The duplicates that were merged into these contacts before. The key is the id of
+            the duplicate. The value is the id of the contact and the number of the duplicate.
     """
 
     primary: Contact
@@ -40,7 +43,7 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The id of the contact, by its own id and by the ids of its earlier duplicates."""
+        """The id of each contact, by its own id and by the ids of its earlier duplicates."""
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 
@@ -62,7 +65,9 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
     for _ in range(_TRIES):
         heads = await find_heads(uow.session, ids={primary_id, *duplicate_ids})
         if primary_id not in heads:
-            raise ContactNotFoundError("No contact has the id primary_id.")
+            raise ContactNotFoundError(
+                "No contact has the id in `primary_id`. GET /v1/contacts lists the contacts."
+            )
         unknown = [place for place, one in enumerate(duplicate_ids) if one not in heads]
         if unknown:
             raise UnknownDuplicatesError(unknown)
@@ -78,7 +83,7 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
 async def _lock_all(
     uow: UnitOfWork, heads: dict[UUID, UUID], primary_id: UUID, duplicate_ids: Sequence[UUID]
 ) -> Group | None:
-    """Lock the contacts and their earlier duplicates; None if they changed before that."""
+    """Lock the contacts and their earlier duplicates; None if they changed before the lock."""
     wanted = {*heads.values()}
     rows = await lock_contacts(uow.session, ids=wanted)
     live = {row.id: row for row in rows if row.deleted_at is None and row.id in wanted}
@@ -95,9 +100,10 @@ async def _lock_all(
 
 
 async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return for each id the same id, or that of the contact that it was merged into.
+    """Return, by each given id, the id of its contact.
 
-    Missing and deleted contacts are left out.
+    For a duplicate, this is the id of the contact that it was merged into. Missing and deleted
+    contacts are left out.
     """
     statement = select(Contact.id, Contact.merged_into).where(
         Contact.id.in_(ids), or_(Contact.deleted_at.is_(None), Contact.merged_into.is_not(None))
@@ -106,10 +112,10 @@ async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UU
 
 
 async def lock_contacts(session: AsyncSession, *, ids: Collection[UUID]) -> list[Contact]:
-    """Lock contacts and their merged duplicates, also deleted ones, in the order of numbers.
+    """Lock contacts and the duplicates merged into them, in the order of their numbers.
 
-    The lock also blocks transactions that add a message, because they take a share lock. So no
-    message is added to a duplicate while its messages are moved.
+    Deleted contacts are locked too. The lock also blocks transactions that add a message, because
+    they take a share lock. So no message is added to a duplicate while its messages are moved.
     """
     statement = (
         select(Contact)

@@ -49,10 +49,10 @@ async def merge_contacts(
     secret: bytes,
     now: datetime,
 ) -> tuple[FlaggedContact, ContactMerge | None]:
-    """Merge duplicates into the primary contact. Their ids and numbers then find the primary.
+    """Merge duplicates into the primary contact.
 
-    If an id belongs to a contact that was merged before, it stands for the contact that this one
-    was merged into.
+    A look-up by a duplicate's id or number then returns the primary contact. If a given id belongs
+    to a contact that was merged before, the contact that it was merged into is used instead.
 
     Returns:
         The primary contact and the merge. The merge is None if all ids already belong to one
@@ -126,7 +126,7 @@ async def insert_merge(session: AsyncSession, *, values: dict[str, Any]) -> Cont
 async def _decide_recipients(
     uow: UnitOfWork, group: Group, campaign_ids: Sequence[UUID], *, zone: str, now: datetime
 ) -> tuple[list[Member], TrackVerdict]:
-    """Decide for each campaign which recipients of the merged contacts continue; apply this.
+    """Decide for each campaign which recipients of the merged contacts continue, and update them.
 
     Returns:
         All recipients of the contacts, and what was decided for them.
@@ -191,7 +191,7 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
 def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Record in the snapshot which recipients moved to the primary, and which were its own."""
+    """Record in the snapshot which recipients moved to the primary, and which it had before."""
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]

@@ -34,7 +34,7 @@ _ADD_ZONE = text("""
 
 
 async def add_zone(session: AsyncSession, *, campaign_ids: Collection[UUID], zone_key: str) -> None:
-    """Add a zone key to those of these campaigns that have not ended."""
+    """Add a zone key to the given campaigns that have not ended."""
     values = {"campaign_ids": list(campaign_ids), "zone_key": zone_key}
     await session.execute(_ADD_ZONE, values)
 
@@ -62,7 +62,11 @@ async def lock_members(
     contact_ids: Collection[UUID],
     phones: Collection[str],
 ) -> list[Member]:
-    """Lock and return all recipients with these numbers, and these contacts' in these campaigns."""
+    """Lock and return two groups of recipients.
+
+    These are all recipients with these numbers, and the recipients of these contacts in these
+    campaigns.
+    """
     values = {
         "campaign_ids": list(campaign_ids),
         "contact_ids": list(contact_ids),
@@ -169,7 +173,10 @@ async def return_members(
     kept_ids: Collection[UUID],
     now: datetime,
 ) -> list[UUID]:
-    """Move the recipients that a merge moved, and their later steps, back to the duplicate.
+    """Move the recipients that a merge moved, and those of later steps, back to the duplicate.
+
+    The recipients in a campaign stay if a message to one of them was, or may have been, sent to
+    another number than the duplicate's.
 
     Args:
         of: The primary contact.

@@ -1,8 +1,8 @@
 """Decide for each campaign which recipients of merged contacts continue.
 
-A track is the recipients of one contact in one campaign: one for each step. If several of the
-merged contacts are in a campaign, at most one track continues. No step may reach the person at a
-second number.
+A track is the recipients of one contact in one campaign: one recipient for each step. If several
+of the merged contacts are in a campaign, at most one track continues. No step may be sent to the
+person at two numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,8 +42,8 @@ class TrackVerdict:
 
     Attributes:
         skipped: Recipients that wait; they are skipped, because another track continues.
-        ended: Recipients whose message is being sent. They end with this attempt: it is not
-            repeated, and there is no next step.
+        ended: Recipients whose message is being sent. The attempt is not repeated, and there is no
+            next step.
         moved: Recipients that move to the primary contact and keep their number.
         following: Recipients that move to the primary contact and get its number.
     """
@@ -103,7 +103,11 @@ def _judge_campaign(
 
 
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
-    """Return the rank of a track: by the last step sent, then the primary's, then unfinished."""
+    """Return the rank of a track; the track with the highest rank continues.
+
+    The rank is higher for a later step that was or may have been sent. If equal, the primary's
+    track comes first, then tracks with an unfinished message, then the order of the contacts.
+    """
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)
     return furthest, place == 0, is_open, -place

@@ -35,15 +35,15 @@ from crm_api.platform.database import UnitOfWork
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
     """Restore the duplicates of a merge.
 
-    They get back their fields, lists, notes and conversations, and the messages that arrived at
-    their numbers after the merge. They also get back their recipients in campaigns, unless a
-    message was sent to another number.
+    They get back their fields, lists, notes and conversations, and the messages that arrived after
+    the merge from their numbers. They also get back their recipients in a campaign, unless a
+    message of the campaign was, or may have been, sent to another number of the merged person.
 
     Raises:
         MergeNotFoundError: No merge has this id.
         MergeUndoneError: The merge was already undone.
         MergeNotUndoableError: After the merge, the primary was deleted or merged into another
-            contact, or a number changed.
+            contact, or a duplicate's number changed.
     """
     merge = await get_merge(uow, merge_id=merge_id)
     # Lock the contacts before the merge, because merging takes its locks in this order.
