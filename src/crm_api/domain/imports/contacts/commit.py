@@ -56,14 +56,14 @@ _ROWS_DELETED = (
 async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
-    A second commit returns the import of the first one, unless that import failed, was cancelled or
-    was undone. Requests the job ``run_imports``.
+    If the dry run was committed before, return that import, unless it failed, was cancelled or was
+    undone. Otherwise create an import and request the job ``run_imports``.
 
     Raises:
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
-        DryRunNotReadyError: The dry run has not completed, its rows were deleted, or its commit is
-            being undone.
+        DryRunNotReadyError: The dry run has not completed, its rows were deleted, or the import
+            that committed it is being undone.
         ImportOptionError: The list of the dry run was deleted.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
@@ -105,7 +105,7 @@ async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> Contac
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the commit was not undone.
+        DryRunCommittedError: The dry run was committed, and the import was not undone.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:
@@ -140,7 +140,7 @@ async def correct_dry_run(
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the commit was not undone.
+        DryRunCommittedError: The dry run was committed, and the import was not undone.
         ImportOptionError: A list is given both by name and by id, or the list does not exist.
     """
     check_list(body.list_name, body.list_id)
