@@ -172,7 +172,7 @@ async def test_unavailable_service_fails_after_repeats_and_each_attempt_counts(
 async def test_silent_service_times_out(host: LookupHost, asker: Asker) -> None:
     host.is_silent = True
 
-    with pytest.raises(PhoneLookupBusyError, match="did not answer"):
+    with pytest.raises(PhoneLookupBusyError, match="sent no response"):
         await asker.ask(call_seconds=0.05)
 
 

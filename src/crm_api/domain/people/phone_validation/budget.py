@@ -40,8 +40,9 @@ _RETURN_LOOKUPS = text("""
 class Budget:
     """Takes look-ups from the daily budget; use it in an ``async with`` block.
 
-    Several tasks may share one object. A look-up is counted before it is made, so every look-up is
-    counted. If a worker is killed, at most ``LOT`` look-ups are counted that were not made.
+    Several tasks may share one object. A look-up is counted before it is made, so no look-up is
+    missed. If a worker is killed, up to ``LOT`` look-ups may be counted although they were not
+    made.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Put a look-up that was certainly not made back into the budget of ``day``."""
+        """Return a look-up that was not made to the budget, unless ``day`` is over."""
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1
 
@@ -97,7 +98,7 @@ class Budget:
                     return wanted
         raise BudgetSpentError(
             f"All {self._daily} phone look-ups of today are used. The next look-ups are made after "
-            "midnight UTC; CRM_PHONE_LOOKUP_DAILY_BUDGET sets the limit."
+            "midnight UTC. To change the limit, set CRM_PHONE_LOOKUP_DAILY_BUDGET."
         )
 
     async def _return_lot(self) -> None:

@@ -30,19 +30,19 @@ class NobodyToValidateError(InvalidError):
 
     code = "nobody_to_validate"
     title = "No contacts to validate"
-    example = Example("No id in contact_ids belongs to a contact. Send ids of existing contacts.")
+    example = Example("No id in `contact_ids` belongs to a contact. Get ids from GET /v1/contacts.")
 
 
 class PhoneLookupBusyError(BusyError):
-    """The look-up service is unavailable, overloaded or limits requests; try again later."""
+    """The look-up service is unavailable or overloaded, or refuses further requests for now."""
 
     code = "phone_lookup_busy"
     title = "Phone look-up service is not available"
-    example = Example("The phone look-up service answered with HTTP status 429.")
+    example = Example("The phone look-up service returned HTTP status 429.")
 
 
 class PhoneLookupRefusedError(ConflictError):
-    """The look-up service refuses the API key, or the URL does not lead to such a service.
+    """The look-up service refuses the API key, or the URL is not that of a look-up service.
 
     Correct the settings. A refused look-up does not count against the daily budget.
     """
@@ -50,7 +50,7 @@ class PhoneLookupRefusedError(ConflictError):
     code = "phone_lookup_refused"
     title = "Phone look-up service refused the request"
     example = Example(
-        "The phone look-up service answered with HTTP status 401. Check CRM_PHONE_LOOKUP_API_KEY "
+        "The phone look-up service returned HTTP status 401. Check CRM_PHONE_LOOKUP_API_KEY "
         "and the account at the service."
     )
 
@@ -61,16 +61,16 @@ class BudgetSpentError(TransientError):
     code = "phone_lookup_budget_spent"
     title = "Daily look-up budget is used up"
     example = Example(
-        "All 1000 phone look-ups of today are used. The next look-ups are made after midnight UTC; "
-        "CRM_PHONE_LOOKUP_DAILY_BUDGET sets the limit."
+        "All 1000 phone look-ups of today are used. The next look-ups are made after midnight UTC. "
+        "To change the limit, set CRM_PHONE_LOOKUP_DAILY_BUDGET."
     )
 
 
 class ValidationLostError(ConflictError):
-    """Another worker has taken over the run, or it was cancelled, so this worker must stop."""
+    """Another worker has taken over the run, or the run was cancelled. This worker must stop."""
 
     code = "phone_validation_lost"
     title = "Phone validation taken over or cancelled"
     example = Example(
-        "Another worker has taken over this run, or it was cancelled. This worker stops."
+        "Another worker has taken over this run, or the run was cancelled. This worker stops."
     )

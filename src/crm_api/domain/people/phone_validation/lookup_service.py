@@ -6,7 +6,7 @@ authorization: Bearer <key>
 200 {"phone": "+16175550123", "line_type": "mobile", "carrier": "Example Wireless"}
 404, 422 {…}          the service does not know the number: unknown
 401, 402, 403, …      the service refuses every look-up: the run stops
-429, 5xx, no answer   the request is repeated, by the rules of ``kit/retrying.py``
+429, 5xx, no response the request is repeated, by the rules of ``kit/retrying.py``
 """
 
 import asyncio
@@ -28,7 +28,10 @@ from crm_api.domain.people.phone_validation.errors import (
 from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
 
 CALL_SECONDS = 10.0
-"""The longest time of a whole call, in seconds; a slow response cannot block a worker."""
+"""The longest time of a request with its response, in seconds.
+
+A slow response cannot block a worker.
+"""
 MOST_BYTES = 64 * 1024
 """The largest accepted response; a normal response has a few hundred bytes."""
 LONGEST_CARRIER = 200
@@ -68,13 +71,13 @@ class LookupService:
         call_seconds: float = CALL_SECONDS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Make a client; it opens no connection before the first call.
+        """Make a client; it opens no connection before the first request.
 
         Args:
             url: The URL of the service, with the fixed part of the query.
             api_key: Sent as a bearer token.
-            budget: Each request takes one look-up from it.
-            call_seconds: Limit of a whole call.
+            budget: Each request takes one look-up from this budget.
+            call_seconds: The longest time of a request with its response, in seconds.
             sleep: Waits between attempts.
         """
         self._url = httpx.URL(url)
@@ -107,7 +110,7 @@ class LookupService:
         """Return the line type of a number; repeat the request after temporary errors.
 
         Raises:
-            PhoneLookupBusyError: 429, 5xx or no answer, even after retries.
+            PhoneLookupBusyError: Status 429 or 5xx, or no response, even after retries.
             PhoneLookupRefusedError: The key is refused, or the URL is not a look-up service.
             BudgetSpentError: All look-ups of today are used.
         """
@@ -122,7 +125,7 @@ class LookupService:
             self._budget.give_back(day)
             raise
         except PhoneLookupBusyError as error:
-            # A throttled look-up was not made. Without an answer it may have been made and billed.
+            # A throttled look-up was not made. After other errors it may have been made and billed.
             if error.is_answer:
                 self._budget.give_back(day)
             raise
@@ -137,7 +140,7 @@ class LookupService:
                 content = await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             raise PhoneLookupBusyError(
-                f"The phone look-up service did not answer: {type(error).__name__}."
+                f"The phone look-up service sent no response: {type(error).__name__}."
             ) from error
         return _understand(response, content, phone)
 
@@ -160,27 +163,27 @@ def _understand(response: httpx.Response, content: bytes, phone: str) -> LineTyp
         date = read_http_date(response.headers.get("date"))
         wait = read_retry_after(response.headers.get("retry-after"), now=date)
         raise PhoneLookupBusyError(
-            f"The phone look-up service answered with HTTP status {status}.",
+            f"The phone look-up service returned HTTP status {status}.",
             retry_after_seconds=wait.seconds if wait else None,
             is_answer=status == _THROTTLED,
         )
     body = _json_object(content)
     if body is None:
         raise PhoneLookupRefusedError(
-            f"The phone look-up service answered with HTTP status {status}, but the body is "
+            f"The phone look-up service returned HTTP status {status}, but the body is "
             "not a JSON object. Check CRM_PHONE_LOOKUP_URL."
         )
     if status in _UNKNOWN_NUMBER:
         return LineTypeAnswer(line_type=LineType.UNKNOWN)
     if not response.is_success:
         raise PhoneLookupRefusedError(
-            f"The phone look-up service answered with HTTP status {status}. Check "
+            f"The phone look-up service returned HTTP status {status}. Check "
             "CRM_PHONE_LOOKUP_API_KEY and the account at the service."
         )
     named = body.get("line_type")
     if not isinstance(named, str) or body.get("phone", phone) != phone:
         raise PhoneLookupRefusedError(
-            "The answer of the phone look-up service has no line_type, or is about another "
+            "The response of the phone look-up service has no `line_type`, or is about another "
             "number. Check CRM_PHONE_LOOKUP_URL."
         )
     carrier = body.get("carrier")

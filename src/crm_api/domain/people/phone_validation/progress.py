@@ -21,7 +21,7 @@ from crm_api.platform.database import UnitOfWork
 LEASE = timedelta(seconds=120)
 """A worker's claim on a run ends this long after its last write.
 
-A batch of calls takes less time.
+A batch of look-ups takes less time.
 """
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
@@ -38,7 +38,7 @@ SERVICE = "phone_lookup"
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The answer of a validator about a number; ``source`` is the validator's name."""
+    """The line type that a validator found for a number; ``source`` is the validator's name."""
 
     phone: str
     answer: LineTypeAnswer
@@ -64,7 +64,10 @@ _CLAIM = text("""
 
 
 async def claim_validation(uow: UnitOfWork, *, now: datetime) -> PhoneValidation | None:
-    """Claim the oldest unfinished run; None if there is none, or another worker has claimed it."""
+    """Claim the oldest unfinished run for this worker.
+
+    Return None if there is no unfinished run, or if another worker has claimed the oldest one.
+    """
     values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
     run_id = await uow.session.scalar(_CLAIM, values)
     if run_id is None:
@@ -87,9 +90,9 @@ _STORE = text("""
 
 
 async def store_findings(uow: UnitOfWork, found: Sequence[Found], *, now: datetime) -> None:
-    """Store line types and replace earlier ones, even if another worker has taken over the run.
+    """Store line types, and replace earlier ones of the same numbers.
 
-    They are stored in any case, because the look-ups are paid for.
+    They are stored even if another worker has taken over the run, because the look-ups are paid.
     """
     if not found:
         return
@@ -109,10 +112,10 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add to the run's count of service answers, and renew the lease.
+    """Add ``count`` to the run's number of look-ups that got a response, and renew the lease.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     run.looked_up += count
     await _save(uow, run, {"looked_up": run.looked_up, "lease_until": now + LEASE})
@@ -129,7 +132,7 @@ async def advance(
     """Store that a page of contacts was checked; reset the failures, and renew the lease.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     run.checked += line_types.total()
     run.line_types = dict(Counter(run.line_types) + line_types)
@@ -150,17 +153,17 @@ async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
     """Release a run and request the job, so that any worker can continue at once.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     await _save(uow, run, {"lease_until": None, "lease_token": None})
     uow.after_commit(VALIDATE)
 
 
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
-    """Release a run; it continues at ``until``. No failure is counted.
+    """Release a run, which continues at ``until``. No failure is counted.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     await _save(uow, run, {"last_error": why, "lease_token": None, "lease_until": until})
 
@@ -170,10 +173,10 @@ async def postpone_after_failure(
 ) -> None:
     """Count a failure of the look-up service and release the run, which continues after a wait.
 
-    At the failure number ``MOST_FAILURES``, the run ends as failed.
+    After ``MOST_FAILURES`` failures in a row, the run ends as failed.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     run.failures += 1
     if run.failures >= MOST_FAILURES:
@@ -192,7 +195,7 @@ async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> N
     """Complete a run and resolve its alerts.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     await _end(uow, run, RunStatus.COMPLETED, error=None, now=now)
     await alerts.resolve_alert(uow, kind=FAILED, subject=SERVICE, now=now)
@@ -206,7 +209,7 @@ async def fail(
     """End a run as failed and raise an alert; the line types that it found stay stored.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     await _end(uow, run, RunStatus.FAILED, error=error, now=now)
     await alerts.raise_alert(
@@ -237,7 +240,7 @@ async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, obje
     """Write columns of a run that this worker has claimed.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     if run.lease_token is None:
         raise _taken_over()
@@ -257,5 +260,5 @@ async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, obje
 
 def _taken_over() -> ValidationLostError:
     return ValidationLostError(
-        "Another worker has taken over this run, or it was cancelled. This worker stops."
+        "Another worker has taken over this run, or the run was cancelled. This worker stops."
     )

@@ -29,7 +29,9 @@ class PhoneValidationCreate(RequestModel):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.list_id is None) == (self.contact_ids is None):
-            raise PydanticCustomError("one_source", "Give exactly one of list_id and contact_ids.")
+            raise PydanticCustomError(
+                "one_source", "Give exactly one of `list_id` and `contact_ids`."
+            )
         return self
 
 

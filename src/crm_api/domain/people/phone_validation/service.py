@@ -60,7 +60,7 @@ async def request_run(
         raise NobodyToValidateError(
             "The list has no contacts. Add contacts to it, or name another list."
             if body.list_id
-            else "No id in contact_ids belongs to a contact. Send ids of existing contacts."
+            else "No id in `contact_ids` belongs to a contact. Get ids from GET /v1/contacts."
         )
     statement = insert(PhoneValidation).values(
         list_id=body.list_id, contact_ids=people, total=total, created_at=now
@@ -101,7 +101,9 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
     """
     run = await uow.session.get(PhoneValidation, run_id, populate_existing=True)
     if run is None:
-        raise PhoneValidationNotFoundError("No phone validation has this id.")
+        raise PhoneValidationNotFoundError(
+            "No phone validation has this id. GET /v1/phone-validations lists them."
+        )
     return run
 
 

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 PAGE = 200
 """Contacts per page; the offline check of a page blocks the event loop for about 10 ms."""
 ASKED_AT_ONCE = 50
-"""Numbers that are looked up before their answers are stored; a killed worker loses no more."""
+"""Numbers that are looked up before the results are stored; a killed worker loses no more."""
 CALLS_AT_ONCE = 8
 STUCK = "Several workers ended before they had checked one more page of contacts."
 _OFFLINE = OfflineValidator()
@@ -58,7 +58,7 @@ class Parts:
 
 @dataclass(kw_only=True)
 class _Asked:
-    """The answers of the service about some numbers, and the error that ended the look-ups."""
+    """The line types that the service returned, and the error that ended the look-ups."""
 
     found: list[Found] = field(default_factory=list)
     stop: CrmError | None = None
@@ -83,7 +83,10 @@ async def work(parts: Parts) -> bool:
     try:
         await _work_on(parts, run)
     except ValidationLostError:
-        log.warning("phone validation taken over or cancelled", run_id=str(run.id))
+        log.warning(
+            "phone validation stopped here: another worker has taken it over, or it was cancelled",
+            run_id=str(run.id),
+        )
     return True
 
 
@@ -93,7 +96,7 @@ async def _work_on(parts: Parts, run: PhoneValidation) -> None:
     If the database is unavailable, the lease expires and another worker continues.
 
     Raises:
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     if run.failures >= progress.MOST_FAILURES:
         await _fail(parts, run, kind=progress.FAILED, error=run.last_error or STUCK)
@@ -126,15 +129,15 @@ async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: s
 async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
     """Check the next page of contacts; return False if no contact is left.
 
-    Answers of the service are stored after each batch. If a page is interrupted, the next worker
-    reads the page again and uses the stored answers.
+    Line types from the service are stored after each batch of look-ups. If a page is interrupted,
+    the next worker reads the page again and uses the stored line types.
 
     Raises:
         PhoneLookupBusyError: The service is unavailable.
         PhoneLookupRefusedError: The service refuses every look-up.
         BudgetSpentError: All look-ups of today are used.
         _TimeIsUpError: The job has used up its time.
-        ValidationLostError: Another worker has taken over the run, or it was cancelled.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     if parts.is_over():
         raise _TimeIsUpError
@@ -164,11 +167,11 @@ async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunContact:
-    """A contact of a run; ``phone`` is None if it was deleted.
+    """A contact of a run; ``phone`` is None if the contact was deleted.
 
     Attributes:
         line_type: The stored line type of the number; None if there is none.
-        is_fresh: Whether the stored line type need not be looked up again.
+        is_fresh: True if the stored line type need not be looked up again.
     """
 
     contact_id: UUID
@@ -199,7 +202,7 @@ _PAGE = text("""
 async def fetch_run_page(
     session: AsyncSession, *, run: PhoneValidation, limit: int, now: datetime
 ) -> list[RunContact]:
-    """Fetch the next contacts of a run with their stored line types, in the order of their ids."""
+    """Fetch the next contacts of a run, ordered by id, with their stored line types."""
     values = {
         "list_id": run.list_id,
         "contact_ids": run.contact_ids or [],
@@ -250,7 +253,10 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
 
 
 async def _ask_from(parts: Parts, left: deque[str], asked: _Asked, *, most: int) -> None:
-    """Look up numbers one by one; after an error no call starts, and running calls finish."""
+    """Look up numbers one by one.
+
+    After an error, no new look-up starts, and look-ups that have started are finished.
+    """
     service = parts.service
     for _ in range(most):
         if service is None or not left or asked.stop is not None or parts.is_over():
