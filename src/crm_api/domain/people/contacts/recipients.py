@@ -1,6 +1,6 @@
-"""SQL that updates the recipients of a contact that was changed or deleted.
+"""SQL that updates the recipients of a contact that was deleted, or has a new number or zone key.
 
-A change matters here only if the contact has a new number or a new zone key.
+The zone key contains the states and time zones that decide when messages may be sent.
 """
 
 from collections.abc import Collection, Sequence

@@ -159,7 +159,7 @@ async def fetch_matching_ids(
 
 
 async def _are_few(session: AsyncSession, search: "Search") -> bool:
-    """Return True if at most ``FEW`` contacts are on the filter's list or have a flag of it."""
+    """Return True if at most ``FEW`` contacts are on the filter's list, or have its flag."""
     for rows, _, is_wanted in search.elsewhere(Contact):
         if is_wanted:
             counted = select(func.count()).select_from(rows.limit(FEW + 1).subquery())

@@ -138,7 +138,8 @@ async def return_children(
 ) -> None:
     """Move conversations and notes back from a primary contact to a duplicate.
 
-    Messages and conversations with the duplicate's number that began after the merge move too.
+    All messages to and from the duplicate's number move too, and conversations that began with this
+    number after the merge.
 
     Args:
         of: The primary contact.

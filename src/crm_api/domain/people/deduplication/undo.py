@@ -35,9 +35,9 @@ from crm_api.platform.database import UnitOfWork
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
     """Restore the duplicates of a merge.
 
-    They get back their fields, lists, notes and conversations, and the messages that arrived after
-    the merge from their numbers. They also get back their recipients in a campaign, unless a
-    message of the campaign was, or may have been, sent to another number of the merged person.
+    They get back their fields, lists, notes and conversations, and the messages to and from their
+    numbers. They also get back their recipients in a campaign, unless a message to one of these
+    recipients was, or may have been, sent to another number.
 
     Raises:
         MergeNotFoundError: No merge has this id.

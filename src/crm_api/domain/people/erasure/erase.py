@@ -81,7 +81,7 @@ async def erase_contact(
 
 @dataclass(frozen=True, slots=True)
 class ErasedPerson:
-    """The contact of a person who is to be erased. It may be deleted already."""
+    """The contact of a person to erase. The contact may already be deleted."""
 
     id: UUID
     phone: str
@@ -93,7 +93,7 @@ class ErasedPerson:
 
 @dataclass(frozen=True, kw_only=True)
 class _Person:
-    """A contact, and all ids and numbers of the person; the contact's own id is the first."""
+    """A contact, and all ids and numbers of the person; the contact's own id comes first."""
 
     row: ErasedPerson
     ids: list[UUID]
@@ -103,7 +103,7 @@ class _Person:
 async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
     row = await find_contact_to_erase(uow.session, contact_id=contact_id)
     if row is None:
-        raise ContactNotFoundError("No contact has this id.")
+        raise ContactNotFoundError("No contact has this id. GET /v1/contacts lists the contacts.")
     merged = await fetch_merged(uow.session, contact_id=row.id)
     ids = [row.id, *merged]
     former = await fetch_former_numbers(uow.session, ids=ids)
@@ -111,9 +111,10 @@ async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
 
 
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
-    """Find a person, lock their contacts by number, then take the consent locks of the numbers.
+    """Find a person, and lock their contacts and the consent state of their numbers.
 
-    Repeat this if the ids or numbers changed before they were locked.
+    The contacts are locked in the order of their numbers, and before the consent state. If the ids
+    or numbers changed before they were locked, this is repeated.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -141,9 +142,9 @@ FIND_PERSON = text("""
 
 
 async def find_contact_to_erase(session: AsyncSession, *, contact_id: UUID) -> ErasedPerson | None:
-    """Return a contact, also a deleted one; None if it was erased or does not exist.
+    """Return a contact, even if it was deleted; None if it was erased or does not exist.
 
-    The id of a merged duplicate finds the contact that it was merged into.
+    The id of a merged duplicate returns the contact that the duplicate was merged into.
     """
     found = await session.execute(FIND_PERSON, {"contact_id": contact_id})
     return typed_row(ErasedPerson, found.one_or_none())
@@ -191,7 +192,10 @@ LOCK_NUMBERS = text("""
 async def lock_person_rows(
     session: AsyncSession, *, contact_id: UUID, phones: Sequence[str]
 ) -> None:
-    """Lock a contact, its merged duplicates and the contacts with these numbers, by number."""
+    """Lock a contact, its merged duplicates and the contacts with these numbers.
+
+    They are locked in the order of their numbers.
+    """
     values = {"contact_id": contact_id, "phones": list(phones)}
     await session.execute(LOCK_NUMBERS, values)
 

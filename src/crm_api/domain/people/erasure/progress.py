@@ -20,7 +20,7 @@ AGAIN_AFTER = timedelta(minutes=10)
 
 
 async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | None:
-    """Claim the erasure that is due longest; None if none is due."""
+    """Claim the erasure that has been due for the longest time; None if none is due."""
     due = (
         select(Erasure.id)
         .where(Erasure.status == ErasureStatus.SWEEPING, Erasure.next_at <= now)
@@ -49,7 +49,7 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove data that no index finds, and the person's files from the database.
+    """Remove data that cannot be found by an index, and the person's files in the database.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.
@@ -115,7 +115,7 @@ async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetim
     """Remove the files of a contact's messages from the database.
 
     Returns:
-        The names in the media store of files that no other message uses.
+        The names of the files that no other message uses, as they are in the media store.
     """
     ids = list(await session.scalars(FREE_MEDIA, {"contact_id": contact_id, "now": now}))
     return list(await session.scalars(DROP_MEDIA, {"ids": ids})) if ids else []
@@ -125,7 +125,7 @@ STILL_STORED = text("SELECT m.sha256 FROM media m WHERE m.sha256 = ANY(CAST(:nam
 
 
 async def find_stored_objects(session: AsyncSession, *, names: Sequence[str]) -> set[str]:
-    """Return those of the given files in the media store that a message uses."""
+    """Return which of these files in the media store are used by a message."""
     return set(await session.scalars(STILL_STORED, {"names": list(names)}))
 
 

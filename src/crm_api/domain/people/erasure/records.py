@@ -20,7 +20,7 @@ async def get_erasure(uow: UnitOfWork, *, erasure_id: UUID) -> Erasure:
     """
     erasure = await uow.session.get(Erasure, erasure_id, populate_existing=True)
     if erasure is None:
-        raise ErasureNotFoundError("No erasure has this id.")
+        raise ErasureNotFoundError("No erasure has this id. GET /v1/erasures lists the erasures.")
     return erasure
 
 

@@ -1,7 +1,7 @@
 """SQL that removes a person's data from the tables.
 
-Rows that are unique by number (contacts, conversations, recipients) get ``erased:`` and an id in
-place of the number. The rows stay, so that counts and references stay correct.
+In rows that are unique by number (contacts, conversations, recipients), ``erased:`` and an id
+replace the number. The rows stay, so that counts and references stay correct.
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,9 @@ class MemberNotFoundError(NotFoundError):
 
     code = "list_member_not_found"
     title = "Contact is not on the list"
-    example = Example("This contact is not on the list.")
+    example = Example(
+        "This contact is not on the list. GET /v1/lists/{list_id}/contacts lists its contacts."
+    )
 
 
 class UnknownContactsError(InvalidError):

@@ -41,7 +41,7 @@ class MembersAdd(DryRunRequest):
 
 @dataclass(frozen=True)
 class CountedList:
-    """A list, the number of contacts on it, and how many of them this request has added."""
+    """A list, the number of its contacts, and how many of these contacts this request added."""
 
     contact_list: ContactList
     contact_count: int

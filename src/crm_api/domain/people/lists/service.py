@@ -1,4 +1,4 @@
-"""Create, rename and delete lists, and add contacts to them or remove contacts."""
+"""Create, rename and delete lists; add contacts to lists, and remove contacts from them."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -62,7 +62,7 @@ async def get_list(uow: UnitOfWork, *, list_id: UUID) -> CountedList:
     """
     found = await _fetch_counted(uow.session, _COUNTED.where(ContactList.id == list_id))
     if not found:
-        raise ListNotFoundError("No list has this id.")
+        raise ListNotFoundError("No list has this id. GET /v1/lists lists the lists.")
     return found[0]
 
 
@@ -119,7 +119,7 @@ async def delete_list(uow: UnitOfWork, *, list_id: UUID) -> None:
     """
     deleted = delete(ContactList).where(ContactList.id == list_id).returning(ContactList.id)
     if await uow.session.scalar(deleted) is None:
-        raise ListNotFoundError("No list has this id.")
+        raise ListNotFoundError("No list has this id. GET /v1/lists lists the lists.")
 
 
 async def list_members(
@@ -168,7 +168,7 @@ async def add_members(
     # Until the transaction ends, the lock prevents the deletion of the list.
     locked = select(ContactList.id).where(ContactList.id == list_id)
     if await uow.session.scalar(locked.with_for_update(read=True, key_share=True)) is None:
-        raise ListNotFoundError("No list has this id.")
+        raise ListNotFoundError("No list has this id. GET /v1/lists lists the lists.")
     known = await insert_members(uow.session, list_id=list_id, contact_ids=contact_ids, now=now)
     unknown = [position for position, one in enumerate(contact_ids) if one not in known]
     if unknown:
@@ -219,7 +219,9 @@ async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> 
     if await uow.session.scalar(removed) is not None:
         return
     await get_list(uow, list_id=list_id)
-    raise MemberNotFoundError("This contact is not on the list.")
+    raise MemberNotFoundError(
+        "This contact is not on the list. GET /v1/lists/{list_id}/contacts lists its contacts."
+    )
 
 
 async def _taken(uow: UnitOfWork, name: str) -> ListExistsError:

@@ -2,8 +2,8 @@
 
 ``12 Main Street, Apt. 4B`` in 02169-1234 and ``12 MAIN ST #4b`` in 02169 both have the key
 ``12 main st #4b|02169``. A key ends with the ZIP code; if there is none, it ends with the city and
-the state. An address that is given once with ZIP code and once without has two keys, because the
-street does not show which of the city's ZIP codes it has.
+the state. The same address has different keys with and without its ZIP code, because the ZIP code
+cannot be found from the street and the city.
 """
 
 import re

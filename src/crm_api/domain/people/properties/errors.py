@@ -33,7 +33,10 @@ class PropertyContactNotFoundError(NotFoundError):
 
     code = "property_contact_not_found"
     title = "Contact does not belong to the property"
-    example = Example("This contact does not belong to the property.")
+    example = Example(
+        "This contact does not belong to the property. GET /v1/properties/{property_id} shows its "
+        "contacts."
+    )
 
 
 class TooManyPropertyContactsError(ConflictError):
@@ -82,7 +85,7 @@ class UnknownPropertyContactsError(InvalidError):
 
 
 class PropertyAttributesError(InvalidError):
-    """Together with the stored attributes, the new attributes are too many or too large."""
+    """The new and the stored attributes together are too many or too large."""
 
     code = "invalid_property_attributes"
     title = "Attributes not accepted"

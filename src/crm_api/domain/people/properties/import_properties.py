@@ -107,8 +107,8 @@ async def write_properties(
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
     """Undo a part of an import: detach its contacts, then delete the properties that it created.
 
-    A property that was changed since, or that has other contacts, is not deleted. Values that the
-    import added to older properties stay.
+    A property that was changed after the import, or that has other contacts, is not deleted. Values
+    that the import added to older properties stay.
 
     Returns:
         False if nothing is left to undo.
@@ -132,7 +132,7 @@ _UNDO_PEOPLE = text("""
 
 
 async def undo_people(session: AsyncSession, *, import_id: UUID, limit: int) -> int:
-    """Detach up to ``limit`` contacts that an import attached; return their number."""
+    """Detach up to ``limit`` contacts that an import attached; return how many were detached."""
     values = {"import_id": import_id, "limit": limit}
     removed: int = (await session.execute(_UNDO_PEOPLE, values)).scalar_one()
     return removed

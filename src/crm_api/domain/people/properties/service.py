@@ -75,7 +75,9 @@ async def get_property(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty
     """
     found = await uow.session.get(Property, property_id, populate_existing=True)
     if found is None:
-        raise PropertyNotFoundError("No property has this id.")
+        raise PropertyNotFoundError(
+            "No property has this id. GET /v1/properties lists the properties."
+        )
     return await _peopled(uow, found)
 
 
@@ -88,7 +90,9 @@ async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledPr
     """
     found = await id_of_key(uow.session, address_key=key_of(address, pointer=""))
     if found is None:
-        raise PropertyNotFoundError("No property has this address.")
+        raise PropertyNotFoundError(
+            "No property has this address. GET /v1/properties lists the properties."
+        )
     return await get_property(uow, property_id=found)
 
 
@@ -173,7 +177,7 @@ async def list_of_contact(
 async def fetch_of_contact(
     session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[Property, datetime]]:
-    """Fetch the properties of a contact with the time of attachment; the latest comes first."""
+    """Fetch a contact's properties, and when each was attached; the latest comes first."""
     link = PropertyContact
     statement = (
         select(Property, link.added_at)
@@ -219,7 +223,9 @@ async def delete_property(uow: UnitOfWork, *, property_id: UUID) -> None:
     """
     deleted = delete(Property).where(Property.id == property_id).returning(Property.id)
     if await uow.session.scalar(deleted) is None:
-        raise PropertyNotFoundError("No property has this id.")
+        raise PropertyNotFoundError(
+            "No property has this id. GET /v1/properties lists the properties."
+        )
 
 
 async def attach_contact(
@@ -257,7 +263,10 @@ async def detach_contact(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID
     if await uow.session.scalar(detached) is not None:
         return
     await get_property(uow, property_id=property_id)
-    raise PropertyContactNotFoundError("This contact does not belong to the property.")
+    raise PropertyContactNotFoundError(
+        "This contact does not belong to the property. GET /v1/properties/{property_id} shows its "
+        "contacts."
+    )
 
 
 def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
@@ -276,7 +285,9 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
     statement = select(Property).where(Property.id == property_id).with_for_update(key_share=True)
     found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
-        raise PropertyNotFoundError("No property has this id.")
+        raise PropertyNotFoundError(
+            "No property has this id. GET /v1/properties lists the properties."
+        )
     return found
 
 

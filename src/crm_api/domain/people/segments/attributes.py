@@ -21,7 +21,10 @@ _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 
 
 def attribute_condition(builder: ConditionBuilder, rule: Rule) -> str:
-    """Return the SQL condition of a rule on an attribute; NULL for contacts without it."""
+    """Return the SQL condition of a rule on an attribute.
+
+    The condition is NULL for contacts without the attribute.
+    """
     name = builder.bind(rule.attribute, "text")
     stored, text = f"(c.attributes -> {name})", f"(c.attributes ->> {name})"
     if rule.op == "is_empty":

@@ -34,9 +34,9 @@ async def conditions(
         segment_ids: Ids of segments; each must exist.
         now: Periods such as "the last 30 days" end here.
         prefix: Beginning of the names of the bind values.
-        is_negated: Match the contacts that are not in the segment, for an exclusion.
-        by_person: Look up other tables once per contact, for a statement that reads a page of
-            contacts.
+        is_negated: True: match the contacts that are not in the segment, to exclude a segment.
+        by_person: True: query other tables once per contact. Use this in a statement that reads a
+            page of contacts.
 
     Raises:
         SegmentNotFoundError: One of the segments does not exist.
@@ -61,9 +61,9 @@ async def conditions(
 async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldProblem]:
     """Return the problems of the segments that a campaign names.
 
-    A segment has a problem if it does not exist, or if its rules name a deleted list or campaign,
-    because it would then match other contacts than intended. The segments are locked against
-    changes until the transaction ends.
+    A segment has a problem if it does not exist, or if its rules name a deleted list or campaign.
+    Such rules would match other contacts than intended. The segments are locked against changes
+    until the transaction ends.
 
     Args:
         named: The id of a segment, by its JSON pointer in the request.
@@ -75,7 +75,7 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
     problems = []
     for pointer, segment_id in named.items():
         if segment_id not in known:
-            detail = "No segment has this id."
+            detail = "No segment has this id. GET /v1/segments lists the segments."
             problems.append(FieldProblem(pointer=pointer, code="unknown_segment", detail=detail))
         elif lost := await lost_references(uow, read_filter(known[segment_id].filter)):
             detail = (

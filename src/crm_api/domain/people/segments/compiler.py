@@ -2,8 +2,8 @@
 
 A rule is true or false for each contact, never unknown: for a contact without a value, the rule is
 false and its negation is true. Therefore a negated group is written with negated rules. A negated
-rule is written with ``IS NOT TRUE`` if its SQL may be NULL. Groups are written with AND and OR
-only, which the planner handles well.
+rule is written with ``IS NOT TRUE`` if its SQL may be NULL. Groups are written only with AND and
+OR, for which the planner makes good plans.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MAYBE_UNKNOWN = frozenset({SegmentFieldKind.TEXT, SegmentFieldKind.ATTRIBUTE})
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """A tree of rules as an SQL condition on ``contact c``; it does not exclude deleted contacts.
+    """A tree of rules as an SQL condition on ``contact c``; deleted contacts may match too.
 
     Attributes:
         sql: The expression after WHERE or AND. NULL means that the contact does not match.
@@ -47,9 +47,9 @@ def compile_filter(
         now: Periods such as "the last 30 days" end here. Flags that have expired do not count.
         prefix: Beginning of the names of the bind values; different for each condition of a
             statement.
-        is_negated: Match the contacts that the tree does not match.
-        by_person: Look up other tables once per contact, for a statement that reads a page of
-            contacts. Otherwise the planner may join the tables.
+        is_negated: True: match the contacts that the tree does not match.
+        by_person: True: query other tables once per contact. Use this in a statement that reads a
+            page of contacts. Otherwise the planner may join the tables.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)
@@ -62,7 +62,7 @@ def compile_rule(builder: ConditionBuilder, rule: Rule, *, is_negated: bool) -> 
     Args:
         builder: Collects the bind values.
         rule: The rule, with its positive operator.
-        is_negated: Match the contacts that the rule does not match.
+        is_negated: True: match the contacts that the rule does not match.
     """
     kind = kind_of_rule(rule)
     sql = CONDITIONS[kind](builder, rule)

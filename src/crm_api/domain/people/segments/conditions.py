@@ -101,9 +101,10 @@ def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
-    """Compare the newest message over all conversations of the contact.
+    """Compare the time of the newest message in all conversations of the contact.
 
-    At least one conversation must be late enough, and none may be too late.
+    The condition is that a conversation reaches the lower limit of the rule, and that no
+    conversation exceeds the upper limit.
     """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":
@@ -143,7 +144,7 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the condition that selects the contact's recipient row ``m`` at a campaign's step."""
+    """Return the condition that the row ``m`` is the contact's recipient at a campaign's step."""
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"
         f" AND m.step = {builder.bind(wanted.step, 'smallint')} AND m.contact_id = c.id"

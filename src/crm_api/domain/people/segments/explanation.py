@@ -32,7 +32,7 @@ class RuleVerdict:
 
     Attributes:
         pointer: JSON pointer of the rule or group; it begins with ``/filter``.
-        holds: Whether it matches the contact.
+        holds: True if the rule or group matches the contact.
         actual: The contact's value of the rule's field; None for a group.
     """
 

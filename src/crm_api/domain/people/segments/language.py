@@ -1,7 +1,7 @@
 """Describe the rules of segments for the OpenAPI document.
 
-Requests are not parsed with these models but by ``parser.py``, because an error of a union could
-only say that no branch matches.
+``parser.py`` parses the requests, not these models: for a union of models, an error could only say
+that no model matches.
 """
 
 from typing import Any, Literal
@@ -29,7 +29,7 @@ class SegmentDistance(RequestModel):
 
 
 class SegmentMembership(RequestModel):
-    """Selects recipients of a campaign. A member that is left out does not restrict.
+    """Selects recipients of a campaign. A member that is left out does not limit the selection.
 
     Attributes:
         campaign_id: The id of the campaign.

@@ -37,7 +37,7 @@ def read_filter(given: Any, *, pointer: str = "/filter") -> Node:  # noqa: ANN40
 
     Args:
         given: The parsed JSON.
-        pointer: Its JSON pointer in the request.
+        pointer: The JSON pointer of ``given`` in the request.
 
     Raises:
         InvalidFilterError: The filter has an unknown field, an operator that the field does not

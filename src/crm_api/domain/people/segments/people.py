@@ -1,4 +1,4 @@
-"""Count, list and export the contacts of a segment, and explain whether one belongs to it."""
+"""Count, list and export the contacts of a segment, and explain why a contact is in it or not."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -163,9 +163,9 @@ async def count_segment(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """The verdicts about a contact; the first is that of the whole filter.
+    """The verdicts about a contact; the first verdict is about the whole filter.
 
-    ``contact_id`` is the contact that a merged contact belongs to now.
+    For a merged duplicate, ``contact_id`` is the contact that it was merged into.
     """
 
     contact_id: UUID

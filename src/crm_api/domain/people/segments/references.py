@@ -37,7 +37,11 @@ async def lost_references(uow: UnitOfWork, node: Node) -> list[FieldProblem]:
         statement = select(ContactList.id).where(ContactList.id.in_(list(set(lists.values()))))
         known = set(await uow.session.scalars(statement))
         problems += [
-            FieldProblem(pointer=pointer, code="unknown_list", detail="No list has this id.")
+            FieldProblem(
+                pointer=pointer,
+                code="unknown_list",
+                detail="No list has this id. GET /v1/lists lists the lists.",
+            )
             for pointer, list_id in lists.items()
             if list_id not in known
         ]
@@ -46,7 +50,9 @@ async def lost_references(uow: UnitOfWork, node: Node) -> list[FieldProblem]:
         known = set(await uow.session.scalars(KNOWN_CAMPAIGNS, {"ids": ids}))
         problems += [
             FieldProblem(
-                pointer=pointer, code="unknown_campaign", detail="No campaign has this id."
+                pointer=pointer,
+                code="unknown_campaign",
+                detail="No campaign has this id. GET /v1/campaigns lists the campaigns.",
             )
             for pointer, campaign_id in campaigns.items()
             if campaign_id not in known

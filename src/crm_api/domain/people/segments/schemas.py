@@ -78,7 +78,7 @@ class MissingReferenceRead(ReadModel):
     """A deleted list or campaign that the rules still name.
 
     Attributes:
-        pointer: JSON pointer to its id in the rules.
+        pointer: JSON pointer to the id of the list or campaign in the rules.
     """
 
     pointer: str
@@ -201,7 +201,7 @@ class SegmentNodeVerdict(ReadModel):
         field: The field that the rule compares; null for a group.
         op: The operator of the rule; null for a group.
         value: The value in the rule; null for a group.
-        actual: The contact's value of the field now; null if it has none, and for a group.
+        actual: The contact's value of the field now; null for a group, or if there is no value.
     """
 
     model_config = example(
@@ -240,7 +240,7 @@ class SegmentExplanation(ReadModel):
 
     @classmethod
     def of(cls, verdicts: list[RuleVerdict], *, segment_id: UUID, contact_id: UUID) -> Self:
-        """Build the response from the verdicts; the first is that of the whole filter."""
+        """Build the response from the verdicts; the first verdict is about the whole filter."""
         return cls(
             segment_id=segment_id,
             contact_id=contact_id,

@@ -64,7 +64,7 @@ async def get_segment(uow: UnitOfWork, *, segment_id: UUID) -> Segment:
     statement = select(Segment).where(Segment.id == segment_id)
     found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
-        raise SegmentNotFoundError("No segment has this id.")
+        raise SegmentNotFoundError("No segment has this id. GET /v1/segments lists the segments.")
     return found
 
 
@@ -93,7 +93,7 @@ async def fetch_segments(
 async def update_segment(
     uow: UnitOfWork, changes: SegmentUpdate, *, segment_id: UUID, now: datetime
 ) -> Segment:
-    """Change a segment; recipients that its old rules selected stay recipients.
+    """Change a segment. Recipients that the old rules selected stay recipients.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
@@ -167,7 +167,7 @@ async def _lock(uow: UnitOfWork, segment_id: UUID) -> None:
     """Lock a segment, so that no campaign can begin to use it before the transaction ends."""
     statement = select(Segment.id).where(Segment.id == segment_id).with_for_update()
     if await uow.session.scalar(statement) is None:
-        raise SegmentNotFoundError("No segment has this id.")
+        raise SegmentNotFoundError("No segment has this id. GET /v1/segments lists the segments.")
 
 
 CAMPAIGNS_NAMING = text("""
@@ -186,7 +186,7 @@ CAMPAIGNS_NAMING = text("""
 async def _require_unused(
     uow: UnitOfWork, segment_id: UUID, *, only_started: bool, detail: str
 ) -> None:
-    """Refuse if a campaign still needs the segment to select its recipients.
+    """Raise ``SegmentInUseError`` if a campaign still needs the segment to select recipients.
 
     Args:
         only_started: Check only started campaigns that have not stored all recipients.

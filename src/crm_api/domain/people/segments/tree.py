@@ -27,7 +27,7 @@ class Distance:
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """Which recipients of a campaign match; a field that is None does not restrict."""
+    """Which recipients of a campaign match; a field that is None does not limit the selection."""
 
     campaign_id: UUID
     step: int = 0
@@ -46,7 +46,7 @@ class Rule:
     Attributes:
         pointer: JSON pointer of the rule, for problems and explanations.
         attribute: The name of the attribute; None if the field is not an attribute.
-        op: The positive operator: ``ne`` is ``eq`` with ``is_negated``.
+        op: The positive operator; ``ne`` in a request becomes ``eq`` with ``is_negated``.
         given: The operator in the request; ``given_value`` is the value in the request.
     """
 

@@ -1,4 +1,4 @@
-"""Check and convert the value of a rule, by the kind of the rule's field and by its operator."""
+"""Check and convert the value of a rule, by the rule's operator and the kind of its field."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -31,7 +31,7 @@ Read = TypeVar("Read")
 
 
 class BadValueError(Exception):
-    """The operator does not accept the value; ``within`` is a JSON pointer into the value."""
+    """The operator does not accept the value; ``within`` is a JSON pointer to the wrong part."""
 
     def __init__(self, code: str, detail: str, *, within: str = "") -> None:
         super().__init__(detail)
@@ -63,14 +63,14 @@ def _text(value: object, *, limit: int = LONGEST_TEXT) -> str:
         raise BadValueError("wrong_type", f"Give a string, not {_name_of(value)}.")
     text = _read_field(lambda: read_line(_unicode(value)))
     if not text:
-        raise BadValueError("empty", "The string is empty; use is_empty to find missing values.")
+        raise BadValueError("empty", "The string is empty; use `is_empty` to find missing values.")
     if len(text) > limit:
         raise BadValueError("too_long", f"The string has more than {limit} characters.")
     return text
 
 
 def _raw_text(value: object) -> str:
-    """Check a string for an attribute; do not trim it, as stored attributes are not trimmed."""
+    """Check a string for an attribute. Keep its white space, as stored attributes keep theirs."""
     _text(value)
     return refuse_nul(str(value))
 
@@ -218,7 +218,7 @@ _OF_ATTRIBUTES: dict[str, Callable[[Any], Value]] = {
 def _attribute(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
     """Read the value of a rule on an attribute.
 
-    If the operator accepts several types, the value itself decides which one is used.
+    If the operator accepts several types, the type of the given value is used.
     """
     if op in _OF_ATTRIBUTES:
         return _OF_ATTRIBUTES[op](value)

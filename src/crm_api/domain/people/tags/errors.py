@@ -18,11 +18,11 @@ class TagChangeNotFoundError(NotFoundError):
 
 
 class TagPeopleError(InvalidError):
-    """The request has both contact_ids and filter, or neither, or an id of no contact."""
+    """The request has both ``contact_ids`` and ``filter``, or neither, or an unknown contact id."""
 
     code = "tag_people"
     title = "Contacts not given correctly"
-    example = Example("/contact_ids", "Give exactly one of contact_ids and filter.")
+    example = Example("/contact_ids", "Give exactly one of `contact_ids` and `filter`.")
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(

@@ -89,16 +89,16 @@ class TagsRequest(RequestModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.add and not self.remove:
-            raise PydanticCustomError("no_tags", "Give at least one tag in add or remove.")
+            raise PydanticCustomError("no_tags", "Give at least one tag in `add` or `remove`.")
         if not set(self.add).isdisjoint(self.remove):
             raise PydanticCustomError(
-                "tag_twice", "A tag is in both add and remove; leave it out of one."
+                "tag_twice", "A tag is in both `add` and `remove`. Remove it from one of them."
             )
         return self
 
 
 class TagRename(RequestModel):
-    """A new name for a tag. If a contact already has a tag of that name, the two become one."""
+    """A new name for a tag. A contact that already has the new tag keeps it once."""
 
     model_config = example(name="house owner")
 

@@ -30,7 +30,8 @@ async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> 
     """Count the contacts whose tags a request would process.
 
     Raises:
-        TagPeopleError: Both ids and filter are given, or neither, or an id belongs to no contact.
+        TagPeopleError: Both ``contact_ids`` and ``filter`` are given, or neither, or an id does not
+            belong to a contact.
     """
     ids, wanted = await _people(uow, body)
     if wanted is None:
@@ -44,7 +45,8 @@ async def change_tags(
     """Change the tags of the first chunk of contacts; a job changes those of the others.
 
     Raises:
-        TagPeopleError: Both ids and filter are given, or neither, or an id belongs to no contact.
+        TagPeopleError: Both ``contact_ids`` and ``filter`` are given, or neither, or an id does not
+            belong to a contact.
     """
     ids, wanted = await _people(uow, body)
     return await _begin(
@@ -98,7 +100,9 @@ async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
     """
     found = await uow.session.get(TagChange, change_id, populate_existing=True)
     if found is None:
-        raise TagChangeNotFoundError("No tag change has this id.")
+        raise TagChangeNotFoundError(
+            "No tag change has this id. The request that started the change returned the id."
+        )
     return found
 
 
@@ -136,14 +140,17 @@ async def _people(
     uow: UnitOfWork, body: TagsRequest
 ) -> tuple[list[UUID] | None, PeopleFilter | None]:
     if (body.contact_ids is None) == (body.filter is None):
-        raise TagPeopleError("/contact_ids", "Give exactly one of contact_ids and filter.")
+        raise TagPeopleError("/contact_ids", "Give exactly one of `contact_ids` and `filter`.")
     if body.contact_ids is None:
         return None, body.filter
     rows = await uow.session.execute(_HEADS, {"ids": list(body.contact_ids)})
     heads = {row.place - 1: row.id for row in rows}
     missing = next((at for at in range(len(body.contact_ids)) if at not in heads), None)
     if missing is not None:
-        raise TagPeopleError(f"/contact_ids/{missing}", "No contact has this id.")
+        raise TagPeopleError(
+            f"/contact_ids/{missing}",
+            "No contact has this id. GET /v1/contacts lists the contacts.",
+        )
     return sorted(set(heads.values())), None
 
 
@@ -260,4 +267,4 @@ async def _apply_tags(
 async def _require_used(uow: UnitOfWork, tag: str) -> None:
     is_used = exists().where(Contact.tags.contains([tag]), Contact.deleted_at.is_(None))
     if not await uow.session.scalar(select(is_used)):
-        raise TagNotFoundError("No contact has this tag.")
+        raise TagNotFoundError("No contact has this tag. GET /v1/tags lists the tags.")

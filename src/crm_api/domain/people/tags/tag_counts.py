@@ -1,4 +1,7 @@
-"""Count the contacts of each tag: for each request, or, on a large database, from time to time."""
+"""Count the contacts of each tag.
+
+In a small database they are counted for each request, in a large one from time to time.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
