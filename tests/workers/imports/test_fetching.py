@@ -226,7 +226,10 @@ async def test_provider_that_refuses_fails_the_import(house: House, sandbox: San
 async def test_empty_address_book_fails_with_its_reason(house: House) -> None:
     done = await house.done(await ask(house))
 
-    assert (done["status"], done["error"]) == ("failed", "OpenPhone has no contacts to import.")
+    assert (done["status"], done["error"]) == (
+        "failed",
+        "OpenPhone has no contacts to import. Upload a file instead.",
+    )
 
 
 async def test_fields_changed_on_the_way_fail_the_import(

@@ -1,7 +1,7 @@
 """Read a contact file in chunks without blocking the event loop.
 
 A small file is read in a thread. A thread that parses a large file would hold the interpreter's
-lock and delay the event loop. So a large file has a process of its own, which reads the next chunk
+lock and delay the event loop. So a separate process reads a large file. It reads the next chunk
 while the worker stores the previous one.
 """
 

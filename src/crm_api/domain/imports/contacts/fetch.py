@@ -141,7 +141,9 @@ async def _examine_rows(
     try:
         detected = await asyncio.to_thread(examine_file, path, row.mapping)
     except EmptyFileError as error:
-        raise EmptyFileError("OpenPhone has no contacts to import.") from error
+        raise EmptyFileError(
+            "OpenPhone has no contacts to import. Upload a file instead."
+        ) from error
     digest = await asyncio.to_thread(sha256_of, path)
     values = {
         "rows_sha256": digest,

@@ -157,7 +157,7 @@ class ImportUndoRead(ReadModel):
         left_edited: The number of contacts that the undo did not change, because they were edited
             after the import.
         left_in_use: The number of created contacts that the undo did not remove, because they got a
-            message, a call, a flag or a note after the import.
+            message, a phone call, a flag or a note after the import.
     """
 
     status: Annotated[str, Vocabulary(UndoState, "ImportUndoStatus")]

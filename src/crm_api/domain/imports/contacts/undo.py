@@ -52,11 +52,11 @@ class AppliedChunk:
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
     """Undo the last chunk that was not undone yet, and add to the counts of the undo.
 
-    A contact that the import created is removed, unless it was edited since then, or got a message,
-    a call, a flag or a note. A contact that the import changed gets its previous values back,
-    unless it was edited since then. The contacts also leave the list of the import, unless they
-    were edited or are in use. Flags and consent decisions stay, even those that the import set: an
-    opt-out belongs to the number, and an undo must not revoke it.
+    A contact that the import created is removed, unless it was edited after the import, or got a
+    message, a phone call, a flag or a note. A contact that the import changed gets its previous
+    values back, unless it was edited after the import. The contacts are also removed from the list
+    of the import, unless they were edited or are in use. Flags and consent decisions stay, even
+    those that the import set: an opt-out belongs to the number, and an undo must not revoke it.
 
     Returns:
         True if more may have to be undone; False if the undo has ended.

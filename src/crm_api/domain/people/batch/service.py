@@ -2,8 +2,8 @@
 
 All contacts of a batch are locked at once, in the order of their numbers. The items are applied in
 memory, one after the other. Then one INSERT and one UPDATE write the differences. An item that
-changes a contact's number is an exception: the changes before it are written first, and the item is
-applied like a PATCH request, because a new number must also be written to the contact's recipients.
+changes a contact's number is an exception: first the changes of earlier items are written, then the
+item is applied like a PATCH request. A new number must also be written to the contact's recipients.
 """
 
 import json

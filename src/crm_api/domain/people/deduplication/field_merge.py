@@ -20,8 +20,8 @@ def content_of(contact: object) -> Values:
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     """Return the primary's values, with missing ones filled from the duplicates in their order.
 
-    An address is one unit: if a duplicate's address contradicts the values so far, no part of it is
-    used. Tags and attributes beyond the limits of a contact are left out.
+    An address is one unit: if a duplicate's address contradicts the values so far, no part of that
+    address is used. Tags and attributes beyond the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:

@@ -77,7 +77,7 @@ def _raw_text(value: object) -> str:
 
 def _unicode(value: str) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise BadValueError("not_unicode", "The string has an unpaired surrogate.")
+        raise BadValueError("not_unicode", "The string has an unpaired surrogate. Remove it.")
     return value
 
 
