@@ -129,7 +129,8 @@ class RowReader:
     ) -> _Plan:
         """Find the columns of one person.
 
-        The second person of a row has the same address and attributes as the first.
+        The second person of a row has the same address and attributes as the first, except for
+        those that have a column for the second person.
         """
         own = {
             target.removeprefix(prefix): position
