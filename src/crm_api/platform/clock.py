@@ -1,6 +1,6 @@
 """Read the current time. No other module reads the machine's clock.
 
-Only with the sandbox, ``clock_follower`` can move the time of this process forward.
+If the service uses the sandbox, ``clock_follower`` can move the time of this process forward.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ _moved = _Moved()
 
 
 def now() -> datetime:
-    """Return the current time in UTC, timezone-aware; with the sandbox, the moved time."""
+    """Return the current UTC time, timezone-aware. Moves of the sandbox's clock are included."""
     return datetime.now(UTC) + _moved.ahead
 
 

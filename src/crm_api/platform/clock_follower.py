@@ -1,4 +1,4 @@
-"""With the sandbox, set the clock of this process to the moved time that the database stores.
+"""With the sandbox, set the clock of this process to the sandbox's time, which the database stores.
 
 Each process opens one extra connection, which listens for changes of the table ``sandbox_clock``.
 The connection's application name in ``pg_stat_activity`` contains the version of the row that the
@@ -53,7 +53,7 @@ class ClockFollower:
     async def start(self) -> "asyncio.Task[None]":
         """Start the background task and return it.
 
-        Waits until the time was read from the database, but at most ``CONNECT_SECONDS``.
+        This waits until the task has read the time from the database, at most ``CONNECT_SECONDS``.
         """
         task = asyncio.create_task(self._follow(), name="clock follower")
         with suppress(TimeoutError):
@@ -66,7 +66,9 @@ class ClockFollower:
             try:
                 await self._listen()
             except _LOST as error:
-                log.warning("sandbox clock connection lost", error=type(error).__name__)
+                log.warning(
+                    "database connection for the sandbox clock lost", error=type(error).__name__
+                )
             # Without the connection this process would not notice that time is being moved.
             await self._hold(True)
             await asyncio.sleep(AWAY_SECONDS)

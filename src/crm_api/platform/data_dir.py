@@ -27,8 +27,8 @@ class Claim:
 
     Attributes:
         path: Absolute path of the directory.
-        children_fd: File descriptor of the second lock. Every child process inherits it. The lock
-            lasts until the last child has ended, even if this process is killed.
+        children_fd: File descriptor of ``children.lock``. Every child process inherits it. So this
+            file stays locked until the last child has ended, even if this process is killed.
     """
 
     path: Path
@@ -137,7 +137,7 @@ def new_secret() -> str:
 
 
 def mark_moved(path: Path, *, to: str, at: str) -> None:
-    """Store that this directory's database was moved to ``to``, so that ``up`` refuses the copy.
+    """Store that the database was moved to ``to``, so that `crm-api up` refuses the old copy here.
 
     Args:
         path: The data directory.
@@ -207,7 +207,10 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 
 
 def _lock_after_the_dying(fd: int) -> bool:
-    """Wait for a killed run to end, then lock its file; return False if the run was not killed."""
+    """Wait until a killed run has ended, then lock its file, and return True.
+
+    Return False if the run was not killed, or if it does not end within ``LEFT_OVER_SECONDS``.
+    """
     deadline = time.monotonic() + LEFT_OVER_SECONDS
     while _is_dying(os.pread(fd, 32, 0).decode().strip()) and time.monotonic() < deadline:
         if _lock(fd, seconds=0.5):
@@ -216,7 +219,7 @@ def _lock_after_the_dying(fd: int) -> bool:
 
 
 def _is_dying(pid: str) -> bool:
-    """Return True if the process has ended or has a pending SIGKILL; False on other systems."""
+    """Return True if the process has ended or has a pending SIGKILL; without ``/proc``, False."""
     if not pid.isdecimal() or not Path("/proc/self").exists():
         return False
     try:

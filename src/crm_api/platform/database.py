@@ -98,7 +98,7 @@ class UnitOfWork:
         """The open session of the transaction.
 
         Raises:
-            RuntimeError: Read outside the ``async with`` block.
+            RuntimeError: This property was read outside the ``async with`` block.
         """
         if self._session is None:
             msg = "The unit of work is not open; use `async with uow:`."
@@ -160,7 +160,7 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def rehearsal(self) -> AsyncIterator[None]:
-        """Run the block as a dry run: at its end, undo its changes of rows, audit entries and jobs.
+        """Run the block as a dry run: at its end, undo all changes and drop audit entries and jobs.
 
         Build the response inside the block, because the rows cannot be read after it.
         """
@@ -263,8 +263,8 @@ def create_engine(
         pool_size: The largest number of connections in the pool.
         application: Application name in ``pg_stat_activity``.
         statement_seconds: Timeout of each statement in the server; None sets no timeout. If no
-            answer comes two seconds after it, this process raises TimeoutError and closes the
-            connection: a network that drops a connection notifies neither side.
+            response arrives within two more seconds, this process raises TimeoutError and closes
+            the connection, because the network may have dropped it without any notice.
         ping: Check that a pooled connection works each time before it is used.
     """
     engine = create_async_engine(
@@ -286,9 +286,10 @@ def create_engine(
 
 
 def _give_up(context: ExceptionContext) -> None:
-    """After a statement got no answer, replace all connections of the pool.
+    """Replace all connections of the pool if a statement got no response.
 
-    The network has probably dropped the others too. SQLAlchemy alone would replace only this one.
+    The network has probably dropped all of them. SQLAlchemy alone would replace only the connection
+    of this statement.
     """
     if isinstance(context.original_exception, TimeoutError):
         context.invalidate_pool_on_disconnect = True

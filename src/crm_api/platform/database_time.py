@@ -6,9 +6,10 @@ stores how far time is ahead of the machine's clock. The row is missing until ti
 
 - SQL statements use ``DATABASE_NOW``, which adds the value of the row.
 - Python code calls ``clock.now()``; ``clock_follower`` updates it when the row changes.
-- ``workers/sandbox_time.py`` changes the row in steps, and moves the provider's sandbox after it.
-- The provider's sandbox has a clock of its own. When it is moved, it runs its planned events in
-  order (``dev/sandbox/timeline.py``).
+- ``workers/sandbox_time.py`` changes the row in steps. After each step it moves the clock of the
+  provider's sandbox, which is a separate clock.
+- When its clock is moved, the provider's sandbox runs the events that become due, in order
+  (``dev/sandbox/timeline.py``).
 """
 
 from datetime import datetime

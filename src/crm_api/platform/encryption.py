@@ -24,9 +24,10 @@ class UnsealError(Exception):
 class Secret(bytes):
     """The root secret of the service, with the secret keys that encrypt stored secrets.
 
-    The bytes are the root secret. It keys stored hashes that cannot be computed again, so it stays
-    the same when the operator replaces ``CRM_SECRET_KEY``. ``seals`` are the current and earlier
-    secret keys: the first one encrypts, and each of them can decrypt.
+    The bytes are the root secret. It is the key of stored hashes. Because these hashes cannot be
+    computed again, the root secret stays the same when the operator replaces ``CRM_SECRET_KEY``.
+    ``seals`` are the current secret key, which encrypts, and then the earlier secret keys, which
+    only decrypt.
     """
 
     seals: tuple[bytes, ...]
@@ -64,7 +65,10 @@ def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
             return _decrypt(sealed, key, about)
         except (InvalidTag, ValueError):
             continue
-    raise UnsealError("The value was encrypted with another CRM_SECRET_KEY.")
+    raise UnsealError(
+        "No known secret key decrypts the value. Add the CRM_SECRET_KEY that encrypted it to "
+        "CRM_OTHER_SECRET_KEYS."
+    )
 
 
 def is_under(sealed: bytes, *, key: bytes, about: str) -> bool:

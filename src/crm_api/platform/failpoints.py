@@ -1,6 +1,6 @@
 """Named steps of sends and imports at which a test can pause or kill the process.
 
-A test sets a hook in its own process. Production code never sets one, and no setting can.
+A test sets a hook in its own process. Neither production code nor a setting can set a hook.
 """
 
 from collections.abc import Awaitable, Callable

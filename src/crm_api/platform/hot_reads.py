@@ -64,7 +64,7 @@ class HotReads:
         await self._drop()
 
     async def one(self, sql: str, key: Key) -> Found | None:
-        """Return the columns after the key, of the row with this key; None if no row has it."""
+        """Return the row with this key, without its key column; None if no row has this key."""
         if self._task is not None and time.monotonic() >= self._away_until:
             future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(sql, {}).setdefault(key, []).append(future)

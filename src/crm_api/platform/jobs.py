@@ -1,8 +1,8 @@
 """Background jobs, independent of the queue that transports them.
 
 A queued job is only a nudge: a request to run a function soon. It carries no data, because the
-function reads its work from the database. A nudge may be lost, late or doubled without harm: the
-schedule runs every function regularly too.
+function reads its work from the database. A lost, late or repeated nudge does no harm, because the
+schedule also runs every function regularly.
 """
 
 from dataclasses import dataclass

@@ -64,7 +64,7 @@ _TALKATIVE = (
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Handler of this module; a second ``configure`` replaces it and no other handler."""
+    """Handler that ``configure`` adds. A second ``configure`` replaces it, but no other handler."""
 
 
 class _Written(logging.LogRecord):
@@ -145,8 +145,9 @@ def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, A
     """Write a JSON line without masking and without structlog's processors, because it is faster.
 
     Pass only values that cannot contain secrets or personal data. Use it only for the access log.
-    This way takes a fifth of the time; the usual way would double the time to store a webhook. The
-    line contains the given values, the process name and the ids of the trace.
+    This function takes a fifth of the time of a usual log line. A usual log line would double the
+    time to store a webhook. The line contains the given values, the process name and the ids of the
+    trace.
     """
     if _direct is None:
         structlog.get_logger(logger.name).log(level, event, **values)
@@ -169,8 +170,8 @@ def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, A
 def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Mask every value of a log line.
 
-    A value whose name is a secret's (such as ``token``) becomes ``***``. ``mask_text`` masks the
-    other values.
+    If a value has the name of a secret, such as ``token``, it becomes ``***``. ``mask_text`` masks
+    the other values.
     """
     return {
         name: value if name in _MADE_HERE else _masked(name, value) for name, value in event.items()
@@ -181,8 +182,8 @@ def mask_text(text: str) -> str:
     """Replace secrets and personal data in a text.
 
     A secret becomes ``***``. A phone number becomes ``+***`` and its last two digits, so that lines
-    about one number can be matched. In an e-mail address the part before the @ becomes ``***``. So
-    does a value that an error of PostgreSQL or pydantic quotes.
+    about one number can be matched. In an e-mail address the part before the @ becomes ``***``. A
+    value that an error message of PostgreSQL or pydantic quotes becomes ``***`` too.
     """
     return _mask_short(text) if len(text) <= _SHORT else _mask(text)
 

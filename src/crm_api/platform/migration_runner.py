@@ -108,7 +108,7 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the revision of the oldest release whose code still runs on this code's schema.
 
-    It is the release before this code, because migrations after a release only add to its schema.
+    That is the previous release, because migrations after a release only add to its schema.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -188,11 +188,11 @@ def run(
     """Run the migrations up or down to the target; wait while another process migrates.
 
     Args:
-        connection: A connection of this call only; the advisory lock lasts until it is closed.
+        connection: A connection for this call only. Closing it releases the advisory lock.
         target: A revision, ``head`` or ``base``.
         is_down: True to downgrade.
         lock_seconds: How long a statement waits for a table that is in use.
-        pause_seconds: Pause before the next try, in which waiting statements can run.
+        pause_seconds: Pause before the next try; during the pause, waiting statements can run.
 
     Raises:
         StartError: A table was in use during every one of ``LOCK_TRIES`` tries.
@@ -223,9 +223,9 @@ def run(
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Return only if the revision failed on a lock timeout and can be tried again.
+    """Raise an error unless the migration failed on a lock timeout and can be tried again.
 
-    Revisions that were applied before it stay applied.
+    Revisions that were applied before the failed revision stay applied.
 
     Raises:
         DBAPIError: The revision failed for another reason.

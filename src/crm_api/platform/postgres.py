@@ -45,9 +45,10 @@ asyncpg for wrong data is not included; a raw ``COPY`` can raise it.
 
 
 class PooledConnection(asyncpg.Connection):
-    """Connection through a pooler; it applies the refused session settings to each transaction.
+    """Connection through a pooler, with session settings that the pooler refuses at the start.
 
-    It sends the SET LOCAL statements together with BEGIN, which costs no extra round trip.
+    It sets them in each transaction instead. It sends the SET LOCAL statements together with BEGIN,
+    so they cost no extra round trip.
     """
 
     for_a_transaction = ""
@@ -167,7 +168,7 @@ def unreachable_sentence(error: BaseException) -> str:
 
 
 async def require_direct(settings: Settings) -> str:
-    """Return a database URL for work that needs a session, past any pooler.
+    """Return a database URL that does not lead to a pooler, for work that needs a session.
 
     This is ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
     cannot be reached, the URL is returned too, and the caller's own connection fails.

@@ -58,9 +58,10 @@ def choose_account(binary: Path, folder: Path) -> Account:
 
     If this process does not run as root, the server uses the same account. If it runs as root, the
     server runs as the user ``nobody``, or in a user namespace if ``nobody`` cannot enter the data
-    folder or run the program. A user id without a name gets a user namespace too, if that works.
-    Each account is tested by running the program with ``--version``, because some containers forbid
-    one of the two.
+    folder or run the program. If the user id of this process has no name, the server runs in a user
+    namespace, or with the same account if that fails. Each account is tested by running the program
+    with ``--version``, because some containers forbid changes of the user, and some forbid user
+    namespaces.
 
     Args:
         binary: The server's program.

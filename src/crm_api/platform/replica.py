@@ -1,8 +1,8 @@
 """Read lists and statistics from a replica of the database, unless the replica is too far behind.
 
-The lag is measured without clocks. Once a second this process stores the position of the primary's
-write-ahead log. The replica is as old as the last stored position that it has replayed. So a
-replica without a connection to its primary is noticed, and an idle primary does not look like lag.
+The lag is measured without the servers' clocks. Once a second this process stores the position of
+the primary's write-ahead log. The lag is the age of the newest stored position that the replica has
+replayed. So it grows if the replica has lost the primary, but not if the primary is idle.
 """
 
 import asyncio

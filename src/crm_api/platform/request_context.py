@@ -1,4 +1,4 @@
-"""The request that causes work: its caller, its ids in log lines and jobs, its client's network."""
+"""Data of the request that causes work: caller, ids for logs and jobs, network of the client."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping

@@ -74,7 +74,10 @@ def major_version(program: str | Path) -> int:
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - found by us
     found = re.search(r"\) (\d+)", done.stdout)
     if found is None:
-        raise StartError(f"{program} does not run on this machine: {done.stderr.strip()[:200]}")
+        raise StartError(
+            f"{program} does not run on this machine ({done.stderr.strip()[:200]}); install "
+            "PostgreSQL again, or set CRM_DATABASE_URL"
+        )
     return int(found[1])
 
 
@@ -90,5 +93,5 @@ def can_start_servers() -> bool:
 
 
 def advise_up(advice: str) -> str:
-    """Return ``advice``, which suggests ``crm-api up``; empty if that cannot work here."""
+    """Return ``advice`` if `crm-api up` can run on this machine; else return an empty text."""
     return advice if can_start_servers() else ""

@@ -118,12 +118,12 @@ class SettingFields(BaseModel):
 
     @property
     def provider_on_loopback(self) -> bool:
-        """True if the provider's URL is on this machine; then shorter time limits are accepted."""
+        """True if the provider's URL is on this machine; this allows shorter time limits."""
         return is_on_loopback(self.provider_url)
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds after which an unclear send counts as not sent if the provider has no trace."""
+        """Seconds until a message that the provider does not list counts as not sent."""
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)
         return 10.0 if self.uses_sandbox and self.provider_on_loopback else 600.0
@@ -135,7 +135,7 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Shortest time in seconds between two look-ups of an unclear send that find nothing."""
+        """Minimum seconds between two look-ups of the same message if the first finds nothing."""
         return min(60.0, self.grace_seconds / 2)
 
     @property
@@ -169,7 +169,7 @@ class SettingFields(BaseModel):
 
     @property
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
-        """Average waits after the first, second … failed try to deliver an event to an endpoint."""
+        """Average waits between the tries to deliver an event to an endpoint, first wait first."""
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 
     @property

@@ -170,8 +170,8 @@ class Settings(SettingFields):
     def webhook_secrets(self) -> tuple[str, ...]:
         """Return the webhook signing keys of the settings.
 
-        If none is set, this is the sandbox's key, or nothing with a real API key. The database can
-        store further keys.
+        If the settings have none, return the sandbox's key; with a real API key, return no key. The
+        database can store further keys.
 
         Raises:
             SettingsError: The sandbox's key cannot be derived, because there is no secret key.
