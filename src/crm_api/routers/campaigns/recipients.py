@@ -104,7 +104,7 @@ async def list_recipients(
 ) -> PageRead[RecipientRead] | Response:
     """List the recipients of a campaign at one step, with the status of their message.
 
-    The JSON answer is one page. A CSV answer has all recipients.
+    A JSON response is one page. A CSV response has all recipients.
     """
     if as_csv:
         rows = await export_recipients(
@@ -137,7 +137,7 @@ async def list_recipients(
 async def review_recipients(
     campaign_id: UUID, body: ReviewRequest, uow: Uow, call: ThisCall, caller: Sender
 ) -> ReviewRead:
-    """Approve or reject recipients in review, who already got a message before this campaign.
+    """Approve or reject recipients in review: people who got a message before this campaign.
 
     `GET /v1/campaigns/{campaign_id}/recipients?status=review` lists them.
     """
@@ -196,9 +196,10 @@ async def explain_recipient(
 async def settle_recipient(
     campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> RecipientRead:
-    """Decide about a message to this recipient if it is unclear whether it was sent.
+    """Decide what happened to a message to this recipient if the service could not find out.
 
-    The outcome is `sent`, `failed`, or `resend` to send the message again.
+    `sent`: the message was sent. `failed`: it was not sent and must not be sent again. `resend`: it
+    was not sent and must be sent again.
     """
     async with uow:
         member, names = await recipients.settle_recipient(

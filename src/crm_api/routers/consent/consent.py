@@ -54,7 +54,7 @@ async def get_proof_by_phone(
 ) -> ConsentProof | Response:
     """Return every consent decision about a phone number, with proof that none was changed.
 
-    The number does not need to belong to a contact any more.
+    The number may belong to a contact that was deleted, or to no contact.
     """
     async with uow:
         found = await proof.build_consent_proof(

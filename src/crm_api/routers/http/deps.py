@@ -120,7 +120,7 @@ class PageParams:
 
 
 async def app_state(request: Request) -> AppState:
-    """Return the objects that exist as long as the web process."""
+    """Return the objects that exist from the start to the end of the web process."""
     state: AppState = request.app.state.crm
     return state
 
@@ -158,7 +158,7 @@ Uow = Annotated[UnitOfWork, Depends(new_uow)]
 
 
 async def new_list_uow(state: State) -> UnitOfWork:
-    """Return a unit of work for lists and statistics; on a replica, its data is seconds old."""
+    """Return a unit of work for lists and statistics; data of a replica may be seconds old."""
     return state.new_list_uow()
 
 

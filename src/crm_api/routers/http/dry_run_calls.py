@@ -1,4 +1,7 @@
-"""Identify the current call of a route. A dry run binds its token to the call and its caller."""
+"""Identify the current API request by its method, its path and its caller.
+
+The token of a dry run is valid only for the same operation and the same caller.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,18 +15,18 @@ from crm_api.routers.http.deps import Caller, State
 
 @dataclass(frozen=True)
 class CallMaker:
-    """Creates the ``Call`` of the current request.
+    """Creates the ``Call`` that identifies the current request.
 
     Attributes:
         name: Method and path of the request.
-        secret: The root secret, which encrypts the dry run's token.
+        secret: The root secret, which encrypts the token of a dry run.
     """
 
     name: str
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return this request as a call by the caller, with the current time."""
+        """Return the ``Call`` of this request and this caller, with the current time."""
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 

@@ -68,9 +68,9 @@ class Exchange:
         return self._uow
 
     async def _begin(self, uow: UnitOfWork) -> None:
-        """At the beginning of the transaction, lock the resource or claim the idempotency key.
+        """At the beginning of the transaction, lock the resource or reserve the idempotency key.
 
-        A PATCH or DELETE locks its path. A POST claims its ``Idempotency-Key``, if it has one.
+        A PATCH or DELETE locks its path. A POST reserves its ``Idempotency-Key``, if it has one.
 
         Raises:
             AnsweredBeforeError: An earlier request with this key has a stored response.

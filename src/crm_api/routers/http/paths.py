@@ -77,7 +77,7 @@ class Paths:
 
 
 def paths_of(state: State) -> Paths:
-    """Return the paths that the start of the application has stored in its state."""
+    """Return the paths, which the application stores in its state when it starts."""
     paths: Paths = state.paths
     return paths
 

@@ -2,8 +2,8 @@
 
 - A POST with an ``Idempotency-Key`` stores its response in the transaction of the change. If the
   caller repeats the request within a day, it gets the stored response.
-- A GET or PATCH returns an ``ETag``. A GET with ``If-None-Match`` gets 304 without a body if the
-  ETag is still current. A PATCH or DELETE with ``If-Match`` gets 412 if it is not.
+- A GET or PATCH returns an ``ETag``. A GET with ``If-None-Match`` gets 304 without a body if its
+  ETag is still current. A PATCH or DELETE with ``If-Match`` gets 412 if its ETag is not current.
 - Every change also writes an entry to the audit log in the same transaction.
 """
 
@@ -246,9 +246,9 @@ def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
     """Read a ``Range`` header; return the first byte and the byte after the last.
 
     None means the whole file. That is also the result for several ranges and for an invalid header,
-    because a server may ignore ranges (RFC 9110, 14.2). werkzeug's ``parse_range_header`` does not
-    fit. It refuses the last 1,000 bytes of a shorter file, and it reads the last 0 bytes as the
-    whole file.
+    because a server may ignore ranges (RFC 9110, 14.2). werkzeug's ``parse_range_header`` is
+    not used, for two reasons. It refuses ``bytes=-1000`` (the last 1,000 bytes) if the file is
+    shorter, and it reads ``bytes=-0`` as the whole file.
 
     Args:
         header: The value of the header; None if the request does not have it.

@@ -106,9 +106,10 @@ QueryZone = Annotated[ZoneInfo, Depends(_zone)]
 
 
 def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
-    """Return the time of a query parameter, in UTC if it was a date; None if there is none.
+    """Return the time of a query parameter; None if it is missing. A date becomes a UTC time.
 
-    A date becomes its first instant in the time zone. That also works on days without a midnight.
+    A date becomes its first instant in the time zone. This also works for a day without a midnight
+    (when the clocks change at midnight).
     """
     if value is None or isinstance(value, datetime):
         return value

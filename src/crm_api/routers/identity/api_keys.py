@@ -31,7 +31,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
     openapi_extra=fails_with("expiry_in_the_past", "scope_not_held", "unknown_scope"),
 )
 async def create_api_key(body: ApiKeyCreate, uow: Uow, caller: Admin) -> ApiKeyCreated:
-    """Create an API key. Only this answer contains the secret text of the key, so store it."""
+    """Create an API key. Only this response contains the secret text of the key, so store it."""
     now = clock.wall_now()
     async with uow:
         key, text = await access.create_api_key(

@@ -61,7 +61,7 @@ NOTHING: dict[int | str, dict[str, Any]] = {
 
 
 def as_form(schema: str) -> dict[str, Any]:
-    """Return the OpenAPI text that allows to send the body also as a form.
+    """Return the OpenAPI text by which a client may also send the body as a form.
 
     Args:
         schema: The name of the component that describes the body.
@@ -103,7 +103,7 @@ async def sign_in(
 ) -> TokenRead:
     """Sign in with an e-mail address and a password, and get tokens (OAuth2 password grant).
 
-    With `grant_type=refresh_token` it renews the tokens of a session.
+    With `grant_type=refresh_token`, this renews the tokens of a session.
     """
     if body.grant_type == "refresh_token" and body.refresh_token:
         tokens = await _renewed(uow, body.refresh_token)
@@ -144,8 +144,8 @@ async def refresh(
 ) -> TokenRead:
     """Get a new access token and a new refresh token for a session.
 
-    A refresh token can be used once. If it is used again later than ten seconds after that, the
-    session ends, because the token may be stolen.
+    A refresh token can be used once. If it is used again more than ten seconds after its first use,
+    the session ends, because the token may be stolen.
     """
     if body is not None and body.refresh_token is not None:
         tokens = await _renewed(uow, body.refresh_token.get_secret_value())
@@ -247,7 +247,7 @@ async def change_password(
 async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) -> None:
     """Mail a link to reset the password to the user with this e-mail address.
 
-    The answer is the same if there is no such user, so it does not reveal who is a user.
+    The response is the same if there is no such user, so it does not reveal who is a user.
     """
     now = clock.wall_now()
     async with uow:
@@ -352,7 +352,7 @@ def _token_of_cookie(request: Request, csrf_token: str) -> str:
 def _given(
     response: Response, state: AppState, tokens: SessionTokens, *, in_cookie: bool
 ) -> TokenRead:
-    """Build the answer with the tokens, set the cookies, and forbid caches to store the answer."""
+    """Build the response with the tokens, set the cookies, and forbid caches to store it."""
     response.headers["Cache-Control"] = "no-store"
     if in_cookie:
         is_secure = state.settings.public_base_url.startswith("https://")

@@ -26,7 +26,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 async def invite_user(body: UserInvite, uow: Uow, state: State, caller: Admin) -> UserInvited:
     """Create a user and mail an invitation to the user.
 
-    If the service has no mail server, the answer contains the token of the invitation.
+    If the service has no mail server, the response contains the token of the invitation.
     """
     now = clock.wall_now()
     async with uow:

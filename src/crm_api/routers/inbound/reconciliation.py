@@ -34,7 +34,7 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def create_run(
     uow: Uow, _caller: Operator, body: ReconciliationCreate | None = None
 ) -> ReconciliationRead:
-    """Start a run that compares messages and calls with the provider and adds missing ones.
+    """Start a run that compares our messages and calls with the provider's and corrects ours.
 
     The run works in the background. Read it again to see its progress.
     """

@@ -157,9 +157,10 @@ async def _documented(
 ) -> Received:
     """Receive an event from OpenPhone, signed with one of its two signature schemes.
 
-    The answer is 2xx only after the event is stored. The signature is the authentication: the
-    answer is 401 if it is missing, wrong or too old. The answer is 400 if the body is not a JSON
-    object, 413 if it has more than 1 MiB, and 503 if the event could not be stored.
+    The response is 2xx only after the event is stored. The signature is the authentication: the
+    response is 401 if the signature is missing, wrong or too old. The response is 400 if the body
+    is not a JSON object, 413 if the body has more than 1 MiB, and 503 if the event could not be
+    stored.
     """
     raise NotImplementedError(body)  # never called: FastAPI only documents its signature
 

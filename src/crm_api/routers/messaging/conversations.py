@@ -108,7 +108,7 @@ async def list_messages(
 ) -> PageRead[MessageRead] | Response:
     """List the messages of a conversation, newest first.
 
-    The JSON list has pages. A CSV answer contains all messages at once.
+    A JSON response is one page. A CSV response contains all messages.
     """
     if as_csv:
         rows = await export_messages(state.new_list_uow, conversation_id=conversation_id)

@@ -74,7 +74,7 @@ class Conditions(BaseModel):
     )
 
     def has(self, etag: str) -> bool:
-        """Return True if ``If-None-Match`` names this version, so that the client has it."""
+        """Return True if the client already has this version: ``If-None-Match`` names it."""
         listed = (self.if_none_match or "").split(",")
         return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
 

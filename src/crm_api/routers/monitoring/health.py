@@ -18,7 +18,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def alive() -> AliveRead:
-    """Show that this process is running. It answers even if the database is unavailable."""
+    """Respond with 200 while this process runs, even if the database is unavailable."""
     return AliveRead(status="ok")
 
 

@@ -79,7 +79,7 @@ async def read_metrics(
 
 
 async def _read(uow: UnitOfWork, state: AppState) -> Figures | None:
-    """Read the metrics from the database; None if it is unavailable or does not answer in time."""
+    """Read the metrics from the database; None if it is unavailable or does not respond in time."""
     times = SendTimes.from_settings(state.settings)
     try:
         async with asyncio.timeout(SCRAPE_SECONDS), uow:

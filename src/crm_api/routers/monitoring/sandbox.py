@@ -70,7 +70,7 @@ async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> Clock
 
     Each thing happens at its own time on the moved clock: campaigns send within their hours, pace
     and limits, people reply, follow-ups are sent, and daily jobs run. In real time this takes
-    seconds. `GET /v1/sandbox/clock?wait=60` answers when the move is done. The clock cannot move
+    seconds. `GET /v1/sandbox/clock?wait=60` responds when the move is done. The clock cannot move
     back.
     """
     async with uow:
@@ -160,7 +160,7 @@ async def forget_sandbox_people(
 
 @router.post("/faults", status_code=201, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Admin) -> FaultRead:
-    """Make the sandbox answer wrongly: a number of times, or for a percentage of the calls."""
+    """Make the sandbox respond wrongly: to a number of requests, or to a share of all requests."""
     return await controls.add_fault(body)
 
 
@@ -182,5 +182,5 @@ async def list_sandbox_faults(
 
 @router.delete("/faults", status_code=204, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def clear_sandbox_faults(controls: Controls, _caller: Admin) -> None:
-    """Remove all faults, so that the sandbox answers correctly."""
+    """Remove all faults, so that the sandbox responds correctly."""
     await controls.clear_faults()

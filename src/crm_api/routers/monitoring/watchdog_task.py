@@ -1,4 +1,4 @@
-"""A background task of web processes: check what workers cannot report, such as that none runs."""
+"""A background task of web processes: run the checks that must work even if no worker runs."""
 
 import asyncio
 

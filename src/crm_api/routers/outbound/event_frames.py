@@ -1,4 +1,4 @@
-"""Format events as server-sent events, and send them as a streaming answer."""
+"""Format events as server-sent events, and send them as a streaming response."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -77,7 +77,7 @@ async def _always() -> bool:
 
 
 class EventStreamResponse(EventSourceResponse):
-    """Sends chunks until they end, the caller stops receiving them, or it loses its access."""
+    """Sends chunks until there are no more, or the caller is too slow or loses its access."""
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ class StreamListener:
         return self._chunks.empty()
 
     def put(self, chunk: bytes) -> None:
-        """Add a chunk if the listener is live; if its queue is full, it is too slow and ends."""
+        """Add a chunk if the listener is live. If the queue is full, end the stream as too slow."""
         if not self.is_live or self.is_over:
             return
         try:

@@ -54,14 +54,14 @@ class OpenStreams:
         self._count[caller_id] += 1
 
     def close(self, caller_id: str) -> None:
-        """Count one open stream less of the caller."""
+        """Subtract one from the number of the caller's open streams."""
         self._count[caller_id] -= 1
         if not self._count[caller_id]:
             del self._count[caller_id]
 
 
 async def _one_stream(request: Request, caller: AnyCaller) -> AsyncIterator[None]:
-    """Count one stream of the caller until the answer has ended.
+    """Count one stream of the caller until the response has ended.
 
     Raises:
         TooManyEventStreamsError: The caller has the maximum number of open streams.

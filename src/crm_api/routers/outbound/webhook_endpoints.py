@@ -65,7 +65,7 @@ WAITING = {
 async def create_webhook_endpoint(
     body: WebhookEndpointCreate, uow: Uow, state: State, caller: Writer
 ) -> WebhookEndpointCreated:
-    """Create a webhook endpoint, which gets events from now on. Only this answer has its secret.
+    """Create a webhook endpoint for events from now on. Only this response has its secret.
 
     Deliveries are signed as defined by [Standard Webhooks](https://www.standardwebhooks.com). The
     endpoint gets the events that your scopes allow.
@@ -195,7 +195,7 @@ async def rotate_webhook_secret(
     ),
 )
 async def send_test_webhook(endpoint_id: UUID, uow: Uow, _caller: Writer) -> WebhookDeliveryRead:
-    """Send a `webhook.test` event to an endpoint, whatever event types the endpoint gets.
+    """Send a `webhook.test` event to an endpoint. The endpoint's event types do not matter.
 
     Read the delivery later to see its result.
     """

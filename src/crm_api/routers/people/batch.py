@@ -35,7 +35,7 @@ class ItemResult(DocumentedModel):
 
     Attributes:
         index: The position of the item in the request, from 0.
-        status: The HTTP status that a single request for this item would have got.
+        status: The HTTP status of a single request for this item.
         contact: The contact after this item; null if it was deleted or the item was refused.
         problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. Its
             JSON pointers begin at the root of the batch request.
@@ -80,7 +80,7 @@ class BatchResult(DryRunRead):
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], *, path: str) -> Self:
-        """Make the answer from the outcomes of the items."""
+        """Make the response from the outcomes of the items."""
         results = [
             ItemResult.of(index, outcome, path=path) for index, outcome in enumerate(outcomes)
         ]
@@ -92,7 +92,7 @@ class BatchResult(DryRunRead):
         return cls(succeeded=len(results) - failed, failed=failed, results=results, counts=counts)
 
     def without_new_ids(self) -> Self:
-        """Return the answer of a dry run without the contacts that only the dry run created."""
+        """Return the response to a dry run without the contacts that only the dry run created."""
         results = [
             one.model_copy(update={"contact": None}) if one.status == HTTPStatus.CREATED else one
             for one in self.results
@@ -126,7 +126,7 @@ async def apply_batch(
 ) -> BatchResult:
     """Create, update, upsert and delete up to 500 contacts. An invalid item does not stop others.
 
-    The answer is 200 even if every item was refused; each item has its own status.
+    The response is 200 even if every item was refused; each item has its own status.
     """
 
     async def act() -> BatchResult:

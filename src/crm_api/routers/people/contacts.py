@@ -161,7 +161,7 @@ async def list_contacts(
         ),
     ] = ContactSort.NEWEST,
 ) -> PageRead[ContactRead] | Response:
-    """List contacts, newest first by default. As CSV, the answer has all contacts at once."""
+    """List contacts, newest first by default. A CSV response has all contacts at once."""
     if as_csv:
         rows = await contacts_csv(state.new_list_uow, wanted, sort=sort, now=clock.now())
         return csv_answer(rows, name="contacts")

@@ -132,7 +132,7 @@ async def get_merge(merge_id: UUID, uow: Uow, _caller: Reader) -> MergeRead:
     openapi_extra=fails_with("merge_not_undoable", "merge_undone"),
 )
 async def undo_merge(merge_id: UUID, uow: Uow, caller: Writer) -> MergeRead:
-    """Undo a merge: restore the duplicates. Later edits stay, and no opt-out is lifted."""
+    """Undo a merge: restore the duplicates. Later edits stay. Opted-out numbers stay opted out."""
     async with uow:
         merge = await undo.undo_merge(
             uow, merge_id=merge_id, actor=caller.name, now=await uow.database_now()

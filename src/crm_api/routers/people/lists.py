@@ -80,7 +80,7 @@ async def list_members(
 ) -> PageRead[ContactRead] | Response:
     """List the contacts on a list, the most recently added first.
 
-    As CSV, the answer has all contacts at once.
+    A CSV response has all contacts at once.
     """
     if as_csv:
         rows = await lists.members_csv(state.new_list_uow, list_id=list_id, now=clock.now())

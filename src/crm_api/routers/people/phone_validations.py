@@ -33,7 +33,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 async def create_phone_validation(
     body: PhoneValidationCreate, uow: Uow, _caller: Writer
 ) -> PhoneValidationRead:
-    """Start to find the line types of the numbers of a list or of contacts, in the background."""
+    """Find the line types of a list's phone numbers, or of given contacts, in the background."""
     async with uow:
         run = await runs.request_run(uow, body, now=clock.now())
     return PhoneValidationRead.model_validate(run)

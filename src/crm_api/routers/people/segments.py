@@ -1,4 +1,4 @@
-"""Routes of segments, their contacts and the explanation of a match."""
+"""Routes of segments, of their contacts, and of why a contact is in a segment."""
 
 from typing import Annotated
 from uuid import UUID
@@ -51,7 +51,7 @@ async def list_segments(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Seg
 
 @router.get("/fields")
 async def list_segment_fields(uow: Uow, _caller: Reader) -> SegmentFieldsRead:
-    """List the fields that a rule may name, and the operators of each."""
+    """List the fields that a rule may name, and the operators that each field allows."""
     async with uow:
         found = await segments.list_fields(uow)
     return SegmentFieldsRead(data=[SegmentFieldRead.model_validate(one) for one in found])
@@ -119,7 +119,7 @@ async def list_segment_contacts(
 ) -> PageRead[ContactRead] | Response:
     """List the contacts that match a segment now, newest first.
 
-    As CSV, the answer has all contacts at once.
+    A CSV response has all contacts at once.
     """
     if as_csv:
         rows = await people.people_of_segment_csv(

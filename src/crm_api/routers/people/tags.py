@@ -49,7 +49,7 @@ async def change_tags(
 
 @router.get("/v1/tags")
 async def list_tags(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TagRead]:
-    """List the tags by name, with the number of contacts that have each."""
+    """List the tags by name, each with the number of its contacts."""
     async with uow:
         found = await tag_counts.list_tags(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(data=found.data, next_cursor=found.next_cursor)
@@ -84,7 +84,7 @@ async def get_tag_change(change_id: UUID, uow: Uow, _caller: Reader) -> TagChang
 
 
 def _answer(change: TagChange, response: Response) -> TagChangeRead:
-    """Answer with the change; the status is 202 while the change is still running."""
+    """Return the change; the response has status 202 if the change is still running."""
     if change.status == TagChangeStatus.RUNNING:
         response.status_code = 202
     return TagChangeRead.of(change)

@@ -85,7 +85,7 @@ def catalogue() -> list[ProblemKind]:
 
 @cache
 def kinds() -> dict[str, ProblemKind]:
-    """Return the errors of all classes that are imported at the first call, by their code."""
+    """Return the errors by code. Classes that are imported after the first call are missing."""
     return _known()
 
 

@@ -1,7 +1,7 @@
 """Describe schemas, properties, responses and parameters in the document.
 
-A model describes its fields in its docstring, and a route describes its parameters. This module
-describes the rest: fields that mean the same in many models, and ids.
+The docstring of a model describes its fields, and a route describes its parameters. This module
+describes what is still missing: fields that mean the same in many models, and ids.
 """
 
 import re

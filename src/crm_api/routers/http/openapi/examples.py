@@ -91,7 +91,7 @@ def add_examples(document: Node) -> None:
 
 
 def _changed(composed: Node, shown: Node) -> Node:
-    """Return an example with the values that its route gives by ``route_notes.shows``."""
+    """Return the example, changed to the values that the route sets with ``route_notes.shows``."""
     if not shown.keys() <= composed.keys():
         message = f"The response lacks at least one of these fields: {', '.join(shown)}"
         raise ValueError(message)

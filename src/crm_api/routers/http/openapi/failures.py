@@ -111,7 +111,7 @@ def complete(document: Node, operation: Node, route: APIRoute) -> None:
 def codes_of(operation: Node, route: APIRoute) -> set[str]:
     """Return the error codes that a caller of this operation can get.
 
-    These are the codes that the route names in ``fails_with`` and those that follow from its shape.
+    These are the codes in the route's ``fails_with``, and codes that its parameters and body imply.
     """
     own = set(operation.pop(PROBLEMS, ()))
     by_rule = {*_of_caller(route), *_of_body(operation, route), *_of_headers(operation)}

@@ -69,8 +69,9 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
     """Return the field of an item that contains the value of a path parameter; None if none does.
 
-    Below the path of another item, ``id`` is used only if the schema's name fits the parameter. The
-    reason: an operation that adds one item to another often returns the outer item.
+    If the path is below another item (``is_inner``), the field ``id`` is used only if the schema's
+    name fits the parameter. The reason: an operation that adds an inner item often returns the
+    outer item, and then ``id`` is the id of the outer item.
     """
     properties = _named(document, schema).get("properties", {})
     if parameter in properties:

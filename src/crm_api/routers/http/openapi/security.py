@@ -62,7 +62,7 @@ def security_schemes() -> Node:
 
 
 def security_of(route: APIRoute) -> list[Node]:
-    """Return the security requirements of a route; a caller must meet one. Empty if public."""
+    """Return the security requirements of a route (a caller must meet one); empty if public."""
     if route.name in BY_COOKIE:
         return [{COOKIE: []}, {}]
     scope = BY_LINK.get(route.name) or scope_of(route)
