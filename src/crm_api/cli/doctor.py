@@ -58,7 +58,7 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 def check_files(settings: Settings) -> list[Check]:
-    """Check that the secret files in the data directory exist and that only their owner reads."""
+    """Check that the secret files in the data directory exist and no other user can read them."""
     checks = []
     wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}
     for name, given in wanted.items():

@@ -57,7 +57,7 @@ def _judge_role(*, is_limited: bool) -> Check:
 async def check_pooler(settings: Settings) -> list[Check]:
     """If there is a pooler, check that it supports prepared statements and can be bypassed.
 
-    Returns nothing without a pooler.
+    Without a pooler, the result is empty.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set, or there is a pooler and
@@ -123,7 +123,7 @@ async def check_secrets(settings: Settings) -> list[Check]:
     """Check that all stored secrets are encrypted with the current key.
 
     Raises:
-        SettingsError: CRM_DATABASE_URL is not set, or no given key decrypts the root secret.
+        SettingsError: CRM_DATABASE_URL is not set, or no known key decrypts the root secret.
     """
     known = await with_secret(settings, patience=0, adopts=False)
     secret = Secret(known.require_secret_key(), seals=known.secret_keys())

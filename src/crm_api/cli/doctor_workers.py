@@ -24,7 +24,7 @@ LOOKS = 3
 
 
 async def check_workers(settings: Settings) -> list[Check]:
-    """Check that a worker of this release would run every scheduled job, and that one is running.
+    """Check that this release has a function for every scheduled job, and that a worker is running.
 
     Raises:
         SettingsError: CRM_DATABASE_URL or CRM_REDIS_URL is not set.

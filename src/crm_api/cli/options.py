@@ -18,7 +18,7 @@ DataDir = Annotated[Path | None, typer.Option(help="Data directory; overrides CR
 def variables(
     *, port: int | None = None, host: str | None = None, data_dir: Path | None = None
 ) -> dict[str, str]:
-    """Return the ``CRM_*`` variables; options win over the environment, and that over ``.env``."""
+    """Return the ``CRM_*`` variables. Options override the environment; it overrides ``.env``."""
     given = {"CRM_PORT": port, "CRM_HOST": host, "CRM_DATA_DIR": data_dir}
     named = _ours({**read_env_file(Path(".env")), **_ours(os.environ)})
     return named | {name: str(value) for name, value in given.items() if value is not None}

@@ -88,7 +88,7 @@ def _say(settings: Settings, sentence: str) -> None:
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Raise the error early if there is no signing key and no database that could store one."""
+    """Raise an error before the start if there is neither a signing key nor a database for it."""
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:
         settings.refuse_without_signing_key()

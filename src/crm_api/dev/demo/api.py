@@ -92,7 +92,7 @@ class Sandbox:
         self._transport = transport
 
     def lines(self) -> list[str]:
-        """Return the ids of the sandbox's lines; this also proves that it is a sandbox.
+        """Return the ids of the sandbox's lines, and so check that a sandbox answers at the URL.
 
         Raises:
             DemoError: No sandbox answers at the URL.

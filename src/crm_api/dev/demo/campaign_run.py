@@ -229,7 +229,7 @@ def _refuse_stopped(campaign: JSON) -> None:
 
 
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
-    """Wait until the sandbox plans no more events and all figures agree, or a time limit."""
+    """Wait until no event is planned and all figures agree, at most ``SETTLE_SECONDS``."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         is_quiet = not sandbox.stats()["webhooks"]["scheduled"]

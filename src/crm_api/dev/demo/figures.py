@@ -34,7 +34,7 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """True if all sources have the same value, and it is the wanted one."""
+        """True if all values are equal, including ``wanted``; a value of None does not count."""
         known = {
             value
             for value in (self.stats, self.store, self.sandbox, self.wanted)

@@ -99,7 +99,10 @@ async def _answer_bad_request(request: Request, error: Exception) -> Response:
 
 
 def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
-    """Return a span in the trace of the worker that sends; only the sandbox gets such a header."""
+    """Return a span in the trace of the worker that sends, named in the header ``traceparent``.
+
+    Workers send this header only to the sandbox.
+    """
     if not tracing.is_on():
         return tracing.NO_SPAN
     step = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")

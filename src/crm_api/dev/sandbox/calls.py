@@ -23,7 +23,7 @@ class SandboxCall:
     """One simulated call.
 
     Attributes:
-        line: The own line.
+        line: The line of the company.
         person: Phone number of the person.
         is_incoming: True if the person calls.
         is_answered: True if the call is answered.
@@ -275,7 +275,7 @@ def read_call(
 
     Args:
         body: ``{person, direction?, answered?, seconds?, with?: [recording, summary, …]}``.
-        line: The own line.
+        line: The line of the company.
         at: When the phone begins to ring.
         media_url: URL of the sandbox; None if unknown.
 

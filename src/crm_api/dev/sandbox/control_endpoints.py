@@ -80,8 +80,8 @@ async def show_banner(workspace: Workspace, request: Request) -> dict[str, Any]:
 async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any]:
     """List all messages, oldest first, including those that the provider's API does not list yet.
 
-    Query: ``direction`` filters. ``after``: only messages with a greater position (seq).
-    ``limit``: the most messages to return.
+    Query parameters: ``direction`` returns only messages of this direction. ``after`` returns only
+    messages with a greater position (``seq``). ``limit`` is the largest number of messages.
     """
     query = request.query_params
     direction, after = query.get("direction"), int(query.get("after", "0"))

@@ -40,9 +40,9 @@ class Fault:
 
     @property
     def is_after(self) -> bool:
-        """True if the sandbox processes the request, and only its response goes wrong.
+        """True if the sandbox handles the send, and only the response to it goes wrong.
 
-        Reads are answered normally then.
+        A fault of such a kind has no effect on reads.
         """
         return self.kind in _AFTER
 
@@ -66,7 +66,7 @@ class Faults:
         self._random = random.Random(seed)  # noqa: S311 - repeatable tests, no secret
 
     def take(self, scope: FaultScope, numbers: tuple[str, ...]) -> Fault | None:
-        """Return the first fault that applies to a request, and reduce its count; None if none."""
+        """Return the first fault that applies to a request, or None; reduce the fault's count."""
         for fault in self.active:
             if fault.on != scope or (fault.number is not None and fault.number not in numbers):
                 continue

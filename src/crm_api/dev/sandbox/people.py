@@ -70,7 +70,7 @@ class People:
         self._texts.clear()
 
     def script_of(self, number: str) -> tuple[Step, ...] | None:
-        """Return the script of a number, else of its longest beginning with a script; else None."""
+        """Return the script of a number, else of its longest prefix that has one; else None."""
         if number in self.scripts:
             return self.scripts[number]
         for length in range(len(number), -1, -1):
@@ -80,7 +80,10 @@ class People:
         return None
 
     def note_incoming(self, number: str, text: str) -> None:
-        """Record a message from a number; a stop word blocks it, a start word unblocks it."""
+        """Record a message from a number. If it is a stop word, block the number.
+
+        If it is a start word, unblock the number.
+        """
         self._answered.add(number)
         word = text.strip().upper()
         if word in PROVIDER_STOP_WORDS:

@@ -53,7 +53,7 @@ async def get_legacy(workspace: Workspace, request: Request) -> Response:
 
 
 async def delete_legacy(workspace: Workspace, request: Request) -> Response:
-    """Delete a legacy webhook; deliveries to it that have begun continue."""
+    """Delete a legacy webhook. Its deliveries that have already begun continue."""
     return _delete(workspace, _find(workspace, request, is_legacy))
 
 
@@ -115,12 +115,12 @@ async def change_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def delete_dated(workspace: Workspace, request: Request) -> Response:
-    """Delete a webhook of 2026-03-30; deliveries to it that have begun continue."""
+    """Delete a webhook of 2026-03-30. Its deliveries that have already begun continue."""
     return _delete(workspace, find_dated(workspace, request))
 
 
 async def rotate(workspace: Workspace, request: Request) -> Response:
-    """Replace the signing key of a webhook; from now on it signs all deliveries and retries."""
+    """Replace the signing key of a webhook. The new key signs all later deliveries and retries."""
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()

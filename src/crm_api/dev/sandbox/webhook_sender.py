@@ -158,13 +158,13 @@ class Deliverer:
                 self._dispatch(self._delivery(hook, event))
 
     def emit_sample(self, hook: Hook, event: SandboxEvent) -> None:
-        """Queue a delivery of a sample event to one webhook, whatever it subscribes to."""
+        """Queue a delivery of a sample event to one webhook; its subscriptions do not matter."""
         delivery = self._delivery(hook, event)
         delivery.event_id = delivery.resource_id = None
         self._dispatch(delivery)
 
     def retry(self, delivery: Delivery) -> None:
-        """Queue one more attempt of a delivery, whatever its status is."""
+        """Queue one more attempt of a delivery. Its status does not matter."""
         delivery.is_manual = True
         self._queue.put_nowait(delivery)
 

@@ -116,7 +116,7 @@ class Workspace:
         return message
 
     def call(self, call: SandboxCall) -> None:
-        """Store a call, and send its events to the webhooks. A restart forgets calls."""
+        """Store a phone call, but only in memory, and send its events to the webhooks."""
         self.calls[call.id] = call
         self._calls_between.setdefault((call.line.id, call.person), []).append(call)
         self.store.note_activity(
@@ -222,7 +222,7 @@ class Workspace:
             self._stopped.discard(sender)
 
     def _arrive(self, message: StoredMessage, line: OwnLine) -> None:
-        """Deliver a message from one own line to another; the webhook health check sends such."""
+        """Deliver a message from one own line to another, such as a webhook health check sends."""
         self._perform(message, line.number, Step(do=Act.DELIVER))
         incoming = self._new(line, message.sender, (line.number,), message.text)
         event = message_event("message.received", incoming, at=incoming.created_at)
@@ -252,7 +252,7 @@ class Workspace:
             self.call(read_call(body, line, at=at, media_url=media_url))
 
     def _emit(self, event: SandboxEvent, number: str) -> None:
-        """Send an event about a person to the webhooks, or lose, repeat or delay it by a fault."""
+        """Send an event about a person to the webhooks; a fault can drop, repeat or delay it."""
         fault = self.faults.take(FaultScope.WEBHOOK, (number,))
         if fault is None or fault.kind is FaultKind.WEBHOOK_TWICE:
             self.deliverer.emit(event)
