@@ -52,7 +52,7 @@ async def report_alerts(deps: Deps, *, now: Now) -> None:
 
 
 async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts about doubtful replies and parked sends that a person has decided."""
+    """Resolve alerts about doubtful replies and unclear messages that a person has decided."""
     doubts = await alerts.list_open_subjects(uow, kind=DOUBTFUL_TEXT)
     if doubts:
         held = await find_contacts_on_hold(
@@ -74,7 +74,7 @@ async def _resolve(
 
 
 async def try_provider(ctx: dict[str, Any]) -> None:
-    """If the provider is down and a test call is due, make it; resume sending if it is answered."""
+    """If the provider is down and a test request is due, send it. A response resumes sending."""
     await try_again(deps_of(ctx), now=clock.now)
 
 
@@ -88,7 +88,7 @@ async def try_again(deps: Deps, *, now: Now) -> None:
     error = await _ask(deps)
     async with deps.new_uow() as uow:
         state = await circuits.end_trial(uow, circuit, error=error, now=now())
-    log.info("provider test call ended", answered=not state.is_open, error=error)
+    log.info("provider test request ended", answered=not state.is_open, error=error)
     if not state.is_open:
         for name in (
             JobName.SEND_MESSAGES,
@@ -99,9 +99,9 @@ async def try_again(deps: Deps, *, now: Now) -> None:
 
 
 async def _ask(deps: Deps) -> str | None:
-    """Make the test call; return its error, or None if the provider answered.
+    """Send the test request; return its error, or None if the provider responded.
 
-    A refusal counts as an answer.
+    A response with a 4xx status counts as a response; one with a 5xx status is an error.
     """
     try:
         await deps.provider.list_phone_numbers()

@@ -1,8 +1,8 @@
 """Jobs of campaigns: send the messages of running campaigns, and store audiences.
 
-The sending job also stores the first chunk of a new audience. For most audiences that is the whole
-audience. The job ``write_audiences`` stores the rest of larger ones: a million people take half a
-minute, and other campaigns continue to send meanwhile.
+The sending job also stores the first chunk of a new audience, which is the whole audience in most
+campaigns. The job ``write_audiences`` stores the other chunks. It is a separate job, because a
+million people take half a minute, and other campaigns must continue to send during that time.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
 
     The job sends until nothing more may be sent, or its time limit is reached. Then it requests its
     next run, unless the schedule runs it early enough. Several workers may run it at the same time,
-    because the claim reserves each recipient for one of them.
+    because each recipient is reserved for one of them.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -100,9 +100,10 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
     """Do everything that must precede sending.
 
-    Blocked lines whose test is due are opened for one message at a time. The first chunks of new
-    audiences are stored. Recipients whose hold has ended wait for their message again. Scheduled
-    campaigns whose start has come begin.
+    - Let each blocked line whose test is due send one message at a time.
+    - Store the first chunks of new audiences.
+    - Put recipients whose hold has ended back in the queue.
+    - Begin the scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
         await blocking.open_on_trial(uow, now=clock.now())
@@ -137,14 +138,15 @@ async def _restore_unheld(deps: Deps) -> None:
 
 
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Stop variants of running campaigns with bad rates, or pause the campaigns."""
+    """Stop variants whose failure or opt-out rate is too high, or pause their campaigns."""
     while True:
         async with deps.new_uow() as uow:
             campaign_id = await check_figures(uow, now=now())
         if campaign_id is None:
             return
         log.warning(
-            "campaign paused or variant stopped because of its rates", campaign_id=str(campaign_id)
+            "campaign paused or variant stopped because of its failure or opt-out rate",
+            campaign_id=str(campaign_id),
         )
 
 
@@ -155,7 +157,7 @@ async def drain_campaigns(
 
     Args:
         deps: The dependencies of the worker.
-        limit: The time limit; None for that of the job.
+        limit: The time limit; None uses the time limit of the job.
         check_every: How often the rates are checked.
     """
     dispatcher = Dispatcher(
@@ -232,9 +234,10 @@ async def _check_figures_periodically(
 
 
 class _ClaimSource:
-    """Claims recipients of the campaigns in turn, so that a large campaign does not delay others.
+    """Claims recipients, that is, reserves them for this worker.
 
-    A claim reserves recipients of one campaign for this worker.
+    Each claim takes recipients of the next campaign in turn, so that a large campaign does not
+    delay other campaigns.
     """
 
     def __init__(self, deps: Deps, limit: TimeLimit) -> None:
@@ -303,8 +306,8 @@ async def store_first_chunks(
     Args:
         deps: The dependencies of the worker.
         size: The number of people in a chunk.
-        limit: The time limit. Audiences that are not begun before it is reached are left to the
-            job. None for no limit.
+        limit: The time limit; None for no limit. After it, no further audience is begun, and the
+            job ``write_audiences`` stores the remaining audiences.
     """
     async with deps.new_uow() as uow:
         waiting = await list_unstored_audiences(uow, only_new=True)

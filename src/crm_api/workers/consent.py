@@ -26,8 +26,8 @@ async def seal_consent(ctx: dict[str, Any]) -> None:
 async def learn_from_failures(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Evaluate new failures of messages, one phone number after the other.
 
-    It ends when no number has new failures or the time limit is near. A second run finds nothing to
-    do.
+    The job ends when no number has new failures or the time limit is near. A second run finds
+    nothing to do.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

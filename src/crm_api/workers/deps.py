@@ -28,9 +28,9 @@ class JobSlot:
     """State of one job in this process, so that it has only one run at a time.
 
     Attributes:
-        lock: Locked while a run works.
+        lock: Locked while a run is working.
         is_asked: True if another run was requested since the current run began.
-        cause: The ids of the first of those requests; None if there are none.
+        cause: The ids of the first request for that other run; None if there are none.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -46,17 +46,17 @@ class Deps:
         new_uow: Returns a new unit of work.
         queue: The queue of nudges.
         provider: Client for the provider's API.
-        limiter: Rate limit for calls to the provider, shared by all workers.
+        limiter: Rate limit for requests to the provider, shared by all workers.
         times: Time limits of sends.
         rules: The legal rules that apply.
         secret: The root secret of the service.
-        circuit: Circuit breaker that stops calls while the provider does not answer; None for none.
+        circuit: Circuit breaker that stops requests while the provider is down; None for none.
         mailer: Mails alerts; None if mail is not set up.
-        import_readings: Files of imports that stay open from one run of the job to the next.
+        import_readings: Files of imports that one run of the job leaves open for the next run.
         works_for_seconds: How long one run of a job may begin new work.
         is_stopping: True after SIGTERM or SIGINT.
-        on_stop: Functions that make running jobs begin no more sends; called at the shutdown and
-            when the sandbox's time is moved.
+        on_stop: Functions that stop running jobs from beginning further sends. They are called at
+            the shutdown and when the sandbox's time is moved.
         slots: The state of each job that has run in this process.
     """
 
@@ -123,7 +123,7 @@ class TimeLimit:
     """
 
     def __init__(self, deps: Deps, *, seconds: float | None = None) -> None:
-        """Start the time; the limit is ``seconds``, or ``deps.works_for_seconds`` if None."""
+        """Begin the time limit. If ``seconds`` is None, it is ``deps.works_for_seconds``."""
         self._deps = deps
         self._seconds = seconds
         self._began_at = time.monotonic()

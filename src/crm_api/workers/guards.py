@@ -39,7 +39,7 @@ def _wall_clock_offset() -> float:
 async def wait_until_clock_is_set(
     read: Callable[[], float] = _wall_clock_offset, *, look_seconds: float = LOOK_SECONDS
 ) -> None:
-    """Wait until this machine's clock is set, forward or back, by more than ``MAX_SKEW``.
+    """Wait until somebody sets this machine's clock forward or back by more than ``MAX_SKEW``.
 
     After that, the schedule must be planned again, because its times come from the old clock.
 
@@ -57,7 +57,7 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 
     Args:
         uow: An open transaction.
-        of: Whose clock the other one is: ``database`` or ``provider``.
+        of: The owner of the other clock: ``database`` or ``provider``.
         skew: The difference between the clocks.
     """
     await alerts.raise_alert(
@@ -73,12 +73,12 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
-    """Guard a read from the provider with the circuit breaker that all calls to it share.
+    """Guard a read from the provider with the circuit breaker that all provider requests share.
 
-    The block makes the call. Its result is recorded for the circuit breaker.
+    The block sends the request. The result of the request is recorded for the circuit breaker.
 
     Raises:
-        OpenPhoneDownError: The circuit is open because the provider does not answer, so the block
+        OpenPhoneDownError: The circuit is open because the provider does not respond, so the block
             is not entered.
     """
     circuit = deps.circuit
@@ -89,7 +89,8 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
         state = await circuits.read_circuit(uow, circuit)
     if state.is_open:
         raise OpenPhoneDownError(
-            "OpenPhone has not answered recent calls. The read starts again when OpenPhone answers."
+            "OpenPhone has not responded to recent requests. This read starts again when OpenPhone "
+            "responds."
         )
     try:
         yield
@@ -112,7 +113,7 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
 
 
 async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None = None) -> datetime:
-    """Wait until the rate limit of all workers allows a call to the provider; return the time then.
+    """Wait until the shared rate limit allows a request to the provider; return the new time.
 
     Args:
         deps: The dependencies of the worker.
@@ -126,7 +127,7 @@ async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None 
 
 
 async def _note_pause(deps: Deps, error: OpenPhoneBusyError) -> None:
-    """Pause all calls with our API key if the provider has sent ``Retry-After``."""
+    """Pause all requests with our API key if the provider has sent ``Retry-After``."""
     if error.retry_after_seconds is None:
         return
     async with deps.new_uow() as uow:

@@ -51,8 +51,8 @@ PROVIDER_RETRY_SECONDS = 30.0
 async def run_imports(ctx: dict[str, Any]) -> None:
     """Run imports and undos until none waits or the job's time limit is near.
 
-    Two runs at once are harmless, because one worker at a time claims an import. The job also
-    deletes uploaded files that are too old to be used.
+    Two runs at once are harmless, because only one worker at a time can work on an import. The job
+    also deletes uploaded files that are too old to be used.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings
@@ -86,11 +86,11 @@ class ImportWork(Generic[ImportRow, ChunkT]):
     """The functions with which a worker runs imports of one kind.
 
     Attributes:
-        open_rows: Opens the file after the rows that are already processed.
+        open_rows: Opens the file, and skips the rows that are already processed.
         apply_chunk: Stores a chunk and the checkpoint in one transaction. Returns False if the
             import has ended or another worker has continued it.
-        needs_rows: Returns whether the file may be read again.
-        stays: A sentence for the user about what stays of a failed import.
+        needs_rows: Returns True if the file may be read again, so that it is not deleted yet.
+        stays: A sentence for the user that says which changes of a failed import stay.
     """
 
     kind: ImportKind[ImportRow]
@@ -129,10 +129,10 @@ async def write_import(
     is_over: Callable[[], bool],
     readings: OpenReaders[ChunkT] | None = None,
 ) -> None:
-    """Run a claimed import until it ends or ``is_over``; its result is stored in its row.
+    """Run an import that this worker has claimed, and store the result in the import's row.
 
     Args:
-        is_over: Called after each chunk. When it returns True, the next run of the job continues.
+        is_over: Called after each chunk. If it returns True, this run ends, and the next continues.
         readings: Keeps the file open for the next run of the job. With None, the file is closed.
     """
     readers: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
@@ -195,7 +195,7 @@ async def _fetch(
 async def undo_import(
     new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]
 ) -> None:
-    """Undo a claimed import chunk by chunk, until it is undone or ``is_over``."""
+    """Undo an import chunk by chunk, until all is undone or ``is_over`` returns True."""
     while True:
         async with new_uow() as uow:
             if not await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now()):
@@ -215,7 +215,7 @@ async def _write(
     is_over: Callable[[], bool],
     readings: OpenReaders[ChunkT],
 ) -> bool:
-    """Store chunks until the file ends or ``is_over``; return True if the import has ended."""
+    """Store chunks until the file or the time ends; return True if the import has ended."""
     kind = work.kind
     source = await readings.take(row.id, position=row.rows_processed)
     try:
@@ -257,7 +257,7 @@ async def _open(
 async def _open_contacts(
     new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
 ) -> ChunkReader[ContactChunk]:
-    """Open the file after the processed rows.
+    """Open the file, and skip the rows that are already processed.
 
     Raises:
         UploadChangedError: The import commits a dry run, and the file is not that of the dry run.
@@ -287,7 +287,7 @@ async def _open_contacts(
 async def _discard(
     new_uow: UnitOfWorkFactory, work: ImportWork[ImportRow, ChunkT], import_id: UUID, path: Path
 ) -> None:
-    """Delete the file of an import that no longer needs it: it contains personal data."""
+    """Delete an import's file if it is no longer needed, because it contains personal data."""
     async with new_uow() as uow:
         is_needed = await work.needs_rows(uow, import_id)
     if not is_needed:
@@ -306,7 +306,7 @@ async def _fail(
 async def run_do_not_contact(ctx: dict[str, Any]) -> None:
     """Run do-not-contact uploads until none waits or the job's time limit is near.
 
-    Two runs at once are harmless, because one worker at a time claims an upload.
+    Two runs at once are harmless, because only one worker at a time can work on an upload.
     """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over

@@ -74,10 +74,10 @@ alert about the provider is enough."""
 
 
 async def check_webhook_health(ctx: dict[str, Any]) -> None:
-    """Order due webhook health checks, and store results that are known; safe to run twice.
+    """Begin the webhook health checks that are due, and store results; safe to run twice.
 
     The job runs each minute, and a check is due each hour. While a test message is on its way, the
-    job nudges itself.
+    job also requests its own next run.
     """
     await run_health_checks(deps_of(ctx), now=clock.now)
 
@@ -120,7 +120,7 @@ async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
     except CrmError as error:
         # The provider is unavailable or its answer is unreadable. A later run tries again.
         if now() - waiting.created_at < PATIENCE:
-            log.info("provider check of webhooks postponed", error=error.code)
+            log.info("check of the webhooks at the provider postponed", error=error.code)
             return
         sentence = f"The webhooks at the provider could not be checked: {error.detail}"
         result = CheckResult(leg="provider_away", failure=sentence)

@@ -40,7 +40,7 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
         name: Name of the job.
         function: Function of the job.
         is_tick: True for the runs of the schedule. If such a run is skipped, because a run is
-            working or the sandbox's time is being moved, its minute does not count as missed.
+            working or the sandbox's time is being moved, the skipped run does not count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:

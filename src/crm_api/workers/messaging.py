@@ -42,10 +42,10 @@ others."""
 
 
 async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
-    """Release claims whose lease has ended, and look up unclear messages at the provider.
+    """Release messages whose lease has ended, and look up unclear messages at the provider.
 
-    The job does nothing while the clock of this machine is wrong, because leases and grace periods
-    would end early.
+    A lease is the time for which a message is reserved for one worker. The job does nothing while
+    the clock of this machine is wrong, because leases and grace periods would end early.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -75,7 +75,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 
 
 async def _come_back_for_leases(deps: Deps) -> None:
-    """Request the next run for when the first lease ends, because its worker may have stopped."""
+    """Request a run for the time when the next lease ends, because its worker may have stopped."""
     async with deps.new_uow() as uow:
         ends_at = await leases.next_lease_end(uow)
     if ends_at is not None:
@@ -100,7 +100,11 @@ async def _settle_all(
             break
         except CrmError as error:
             # An incomplete look-up proves nothing, so the next run looks the attempt up again.
-            log.warning("message look-up failed", attempt=str(attempt.id), error=error.code)
+            log.warning(
+                "look-up of a message at the provider failed",
+                attempt=str(attempt.id),
+                error=error.code,
+            )
             async with deps.new_uow() as uow:
                 await look_ups.postpone_look_up(uow, attempt, now=clock.now())
             results.add(AttemptStatus.UNKNOWN)
@@ -138,7 +142,8 @@ async def _look_up(deps: Deps, attempt: UnknownAttempt, *, list_lags: bool) -> L
 async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
     """Return True if the provider's list lacks a message that it should show ("Sending, rule 7").
 
-    Then the list is behind, and an alert is raised. False if there is no message to check with.
+    In this case, raise an alert, because the list is behind. Return False if there is no message to
+    check with.
     """
     async with deps.new_uow() as uow:
         canary = await look_ups.find_canary(
@@ -171,7 +176,7 @@ async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
 
 
 async def _learn_user(deps: Deps, line_id: UUID, ours: MessageFacts) -> None:
-    """Store the provider user as whom this line sends, taken from one of our listed messages."""
+    """Store which provider user sends on this line; one of our messages in the list shows it."""
     if ours.user_id is not None:
         async with deps.new_uow() as uow:
             await matching.learn_own_user(uow, line_id=line_id, user_id=ours.user_id)

@@ -1,4 +1,4 @@
-"""Jobs of monitoring: the daily run (clean-ups, old months, digest mail) and the watchdog."""
+"""Jobs of monitoring: the daily run (clean-ups, archive, digest mail) and the watchdog."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -47,9 +47,9 @@ log = structlog.get_logger()
 
 
 def _by_the_machine(step: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
-    """Return the clean-up so that it uses the real time, even if the sandbox clock was moved.
+    """Return a function that runs the clean-up ``step`` with the real time, not the sandbox's.
 
-    Sessions and stored answers of requests expire by the real time.
+    Sessions and stored responses expire by the real time.
     """
 
     async def run(uow: UnitOfWork, *, now: datetime) -> int:
@@ -120,8 +120,9 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
 async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> None:
     """Send the digest mail between two transactions.
 
-    If the worker dies in between, its claim expires and another worker sends the mail. While the
-    mail server is down, the mail waits; the job ``send_alerts`` tests when the server works again.
+    The first transaction reserves the mail for this worker. If the worker dies before the second,
+    the reservation expires and another worker sends the mail. While the mail server is down, the
+    mail waits; the job ``send_alerts`` tests when the server works again.
     """
     async with deps.new_uow() as uow:
         is_down = (await circuits.read_circuit(uow, circuits.MAIL)).is_open
@@ -162,11 +163,11 @@ async def _write_digest(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[
 async def maintain_months(deps: Deps, *, now: Now) -> None:
     """Create the next monthly partitions, and archive and drop the months that are too old.
 
-    What is interrupted or refused is continued by the next daily run.
+    The next daily run continues the work that was interrupted or refused.
 
     Args:
-        now: The real time, even if the sandbox clock was moved: the time in an id decides its
-            month, and ids are made by the real time.
+        now: Returns the real time, even if the sandbox clock was moved. The reason: the time in
+            the id of a row decides its month, and ids contain the real time.
     """
     kept = {
         WEBHOOK_EVENT: deps.settings.webhook_event_months,

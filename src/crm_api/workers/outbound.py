@@ -22,9 +22,9 @@ async def deliver_webhooks(
 ) -> None:
     """Create deliveries from the event log, and send those that are due; safe to run twice.
 
-    Database triggers write the event log, so no nudge is sent when an event happens. So while there
-    is an active endpoint, a run stays active, checks twice a second for events, and requests the
-    next run.
+    No nudge is sent when an event happens, because database triggers write the event log.
+    Therefore, while there is an active endpoint, a run stays active, checks twice a second for
+    events, and requests the next run.
     """
     deps = deps_of(ctx)
     async with deps.new_uow() as uow:

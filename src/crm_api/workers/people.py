@@ -67,9 +67,9 @@ async def find_duplicates(ctx: dict[str, Any]) -> None:
 
 
 async def validate_phones(ctx: dict[str, Any]) -> None:
-    """Work on requested phone validations until none may continue or the time limit is near.
+    """Work on requested phone validations until none is left to do or the time limit is near.
 
-    Two runs of the job at once are harmless, because one worker at a time claims a validation.
+    Two runs at once are harmless, because only one worker at a time can work on a validation.
     """
     deps = deps_of(ctx)
     is_over = TimeLimit(deps).is_over

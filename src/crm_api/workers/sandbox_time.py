@@ -1,7 +1,8 @@
 """Move the sandbox's time forward in steps: do all due work, then jump to the next due time.
 
-During a move, all workers pause their other jobs, so that no call to the provider is running while
-the clock jumps. Otherwise an unclear send would look old and would be sent again.
+During a move, all workers pause their other jobs, so that no request to the provider is running
+while the clock jumps. Otherwise a message with an unknown result would look old and would be sent
+again.
 """
 
 import asyncio
@@ -121,7 +122,8 @@ class MoveRun:
         """Move time until the target or the time limit of this run.
 
         Returns:
-            True if the move has ended or another worker continues it; False if time is left.
+            True if the move has ended or another worker continues it; False if another run must
+            continue it.
 
         Raises:
             ClockNotFollowedError: A process did not use the new time within ``FOLLOWED_SECONDS``.
@@ -206,7 +208,7 @@ class MoveRun:
             raise ClockNotFollowedError
 
     async def _wait_for_calls(self) -> None:
-        """Wait until no message is claimed and no call runs, at most ``CALLS_END_SECONDS``."""
+        """Wait, at most ``CALLS_END_SECONDS``, until no message is reserved or being sent."""
 
         async def none_is_open(uow: UnitOfWork) -> bool:
             return await leases.next_lease_end(uow) is None
@@ -231,7 +233,7 @@ class MoveRun:
 
 
 async def keep_sandbox_in_time(deps: Deps) -> None:
-    """Set the sandbox's clock every few seconds, because a restarted sandbox has the real time."""
+    """Set the sandbox's clock every few seconds, because it has the real time after a restart."""
     async with open_controls(deps.settings.provider_url) as controls:
         while True:
             if clock.ahead() and not deps.is_paused:
@@ -278,7 +280,7 @@ class NudgedJobs:
             self.due[job.name] = min(at, self.due.get(job.name, at))
 
     def take(self, name: JobName, *, now: datetime) -> None:
-        """Remove the nudge of a job if its time has come; keep a later one."""
+        """Remove the nudge of a job if its time has come; keep it if its time is later."""
         if name in self.due and self.due[name] <= now:
             del self.due[name]
 
@@ -323,7 +325,7 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due, not counting the jobs of campaigns.
+        """Return when the next job is due; the jobs of campaigns do not count.
 
         A job that was due before ``now`` could not finish its work yet. It runs again in the next
         step, but does not count here.

@@ -117,7 +117,7 @@ def _cron(name: JobName, function: JobFunction) -> CronJob:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; calls that have begun are finished and recorded first."""
+    """Run until SIGTERM or SIGINT, then finish and record the running requests to the provider."""
     lifetimes.tune_garbage_collection()
     uvloop.run(_run(settings))
 

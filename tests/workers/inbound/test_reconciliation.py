@@ -136,7 +136,7 @@ async def test_provider_that_is_known_to_be_down_is_not_asked(
 
     run = await read()
     assert (run.status, run.failures, run.pages_done) == ("running", 0, 0)
-    assert "has not answered recent calls" in (run.last_error or "")
+    assert "has not responded to recent requests" in (run.last_error or "")
     assert queue.names.count(JobName.RECONCILE_OPENPHONE) == 1
 
 
