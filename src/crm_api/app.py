@@ -300,7 +300,7 @@ def attach(
     intake: EventIntake,
     refusals: RefusalAlerts,
 ) -> None:
-    """Store the objects that routes and middlewares use in the application's state.
+    """Store objects for the routes and middlewares in the application's state.
 
     The lifespan calls it; tests call it with objects of their own.
     """

@@ -39,13 +39,13 @@ _NOTIFY = text(f"SELECT pg_notify('{CHANGED_CHANNEL}', '')")
 
 
 async def read_database_now(session: AsyncSession) -> datetime:
-    """Return the current time by the database's clock; with the sandbox, the moved time."""
+    """Return the current time by the database's clock, including moves of the sandbox's clock."""
     now: datetime = (await session.execute(_READ)).scalar_one()
     return now
 
 
 async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: datetime) -> bool:
-    """Set the sandbox's clock to ``start``, if it was never set and ``start`` is not past.
+    """Set the sandbox's clock to ``start``, unless it was set before or ``start`` is in the past.
 
     Args:
         session: An open transaction.
@@ -63,7 +63,7 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """From now on, use the moved time for the timestamps of live events."""
+    """From now on, use the sandbox's time for the timestamps of live events."""
     await session.execute(_DATE_EVENTS)
 
 

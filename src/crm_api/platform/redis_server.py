@@ -86,7 +86,7 @@ def _read_tls(query: dict[str, str], *, has_tls: bool) -> dict[str, Any] | None:
 
 
 def require_file(name: str, path: str) -> None:
-    """Check that a file that an option of a URL names can be read.
+    """Check that this process can read the file that is named in an option of a URL.
 
     Args:
         name: Name of the option, for the message.

@@ -137,10 +137,10 @@ class Settings(SettingFields):
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the root secret, which keys hashes and encrypts stored secrets.
+        """Return the root secret, together with the secret keys that encrypt stored secrets.
 
-        It is the secret from the database if ``knowing`` has set it, else the secret key. The two
-        are equal unless the operator has replaced the secret key.
+        If ``knowing`` has set the root secret, the result is a ``Secret``. Else it is the secret
+        key, which equals the root secret unless the operator has replaced the secret key.
 
         Raises:
             SettingsError: There is no secret key.

@@ -142,8 +142,8 @@ async def _look_up(deps: Deps, attempt: UnknownAttempt, *, list_lags: bool) -> L
 async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
     """Return True if the provider's list lacks a message that it should show ("Sending, rule 7").
 
-    In this case, raise an alert, because the list is behind. Return False if there is no message to
-    check with.
+    In this case, raise an alert, because the list is behind. Return True also if the list cannot be
+    read. Return False if there is no message to check with.
     """
     async with deps.new_uow() as uow:
         canary = await look_ups.find_canary(

@@ -67,7 +67,7 @@ async def find_duplicates(ctx: dict[str, Any]) -> None:
 
 
 async def validate_phones(ctx: dict[str, Any]) -> None:
-    """Work on requested phone validations until none is left to do or the time limit is near.
+    """Work on requested phone validations until none can continue now or the time limit is near.
 
     Two runs at once are harmless, because only one worker at a time can work on a validation.
     """

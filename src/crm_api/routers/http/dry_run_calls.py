@@ -19,7 +19,7 @@ class CallMaker:
 
     Attributes:
         name: Method and path of the request.
-        secret: The root secret, which encrypts the token of a dry run.
+        secret: The root secret, with the secret keys that encrypt the token of a dry run.
     """
 
     name: str

@@ -20,7 +20,7 @@ LONGEST_SECONDS = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class StreamMarks:
-    """Functions that format what is sent besides events; each gets the position reached so far.
+    """Functions that format what is sent besides events; each takes the hub's current position.
 
     Attributes:
         hello: Formats the start of a stream.

@@ -236,7 +236,7 @@ async def list_webhook_deliveries(
 async def retry_webhook_deliveries(
     endpoint_id: UUID, uow: Uow, caller: Writer, body: DeliveriesRetry | None = None
 ) -> DeliveriesRetried:
-    """Send the selected deliveries again; by default, the failed ones. A dry run only counts."""
+    """Send the selected (by default, the failed) deliveries again. A dry run only counts them."""
     wanted = body or DeliveriesRetry()
     selection = DeliverySelection(
         endpoint_id=endpoint_id,

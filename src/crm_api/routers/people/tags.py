@@ -38,7 +38,7 @@ LARGE: dict[int | str, dict[str, Any]] = {
 async def change_tags(
     body: TagsRequest, uow: Uow, response: Response, caller: Writer
 ) -> TagChangeRead:
-    """Add tags to many contacts, and remove tags from them. With `dry_run`, only count."""
+    """Add tags to many contacts, and remove tags from them. A dry run only counts the contacts."""
     async with uow:
         if body.dry_run:
             matched = await tag_changes.count_people(uow, body, now=clock.now())
