@@ -88,7 +88,7 @@ async def test_old_sample_is_not_taken_for_a_new_one(at: Setup, gateway: Gateway
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(401, "crm-api webhooks rotate"), (503, "answered 503")]
+    ("status", "words"), [(401, "crm-api webhooks rotate"), (503, "with status 503")]
 )
 async def test_what_the_provider_gets_instead_is_reported(
     at: Setup, gateway: Gateway, status: int, words: str

@@ -13,7 +13,10 @@ from crm_api.domain.provider.openphone.listing import CallExtras
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedCall:
-    """A call from a list, with the person whose calls were listed (the item does not name them)."""
+    """A call from the list of one person's calls.
+
+    The item does not name the person, so ``person`` has the number.
+    """
 
     item: Any
     person: str

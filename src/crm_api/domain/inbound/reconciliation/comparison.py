@@ -220,7 +220,12 @@ def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
 
 
 def _missing_extras(call: ListedCall, known: StoredCall | None, *, now: datetime) -> frozenset[str]:
-    """Return the names of the parts that such an ended call can have and that are not stored."""
+    """Return the names of the call's parts that are not stored but may exist at the provider.
+
+    A call that was answered can have recordings, a summary and a transcript; an incoming call that
+    was not answered can have a voicemail. Return no names if the call has not ended, or began more
+    than ``EXTRAS_FOR`` ago.
+    """
     item = mapping(call.item)
     began_at = instant(item.get("createdAt"))
     if not has_ended(item) or began_at is None or now - began_at > EXTRAS_FOR:

@@ -45,7 +45,7 @@ async def read(reading: Reading, position: Position) -> bool:
         True at the end of the list; False if the time was up first.
 
     Raises:
-        OpenPhoneBusyError: The provider is unavailable or its answer is unreadable; try later.
+        OpenPhoneBusyError: The provider is unavailable or its response is unreadable; try later.
         OpenPhoneListError: A list repeats itself or does not end.
         OpenPhoneRefusedError: The provider refused the request; a retry cannot succeed.
         RunLostError: Another worker has taken over the run.

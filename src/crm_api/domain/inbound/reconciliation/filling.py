@@ -235,7 +235,7 @@ class Filler:
             if error.connection_invalidated:
                 raise
             log.warning(
-                "database refused a batch of messages from the provider, storing them one by one",
+                "database refused a batch of messages from the provider, storing each alone",
                 sqlstate=event_outcomes.sql_state(error),
             )
             return set()
@@ -314,7 +314,10 @@ class Filler:
             self._note_drift(DriftKind.CREATED, item, example)
 
     def _note_drift(self, kind: DriftKind, item: ListedItem, example: DriftExample) -> None:
-        """Count an item that no webhook reported; not in an import, where that is expected."""
+        """Count an item that no webhook reported.
+
+        An import and an item that changed just now do not count, because there this is expected.
+        """
         if self._run.since is not None and item.changed_at <= self._now() - IN_FLIGHT:
             count_difference(self._run.drift, kind, example)
 

@@ -10,7 +10,7 @@ from crm_api.domain.provider.openphone.listing import ListPage
 
 SKEW = timedelta(seconds=5)
 """Maximum difference between the stored time of a message and the provider's time. They differ if
-the answer to the send had no time."""
+the response to the send had no time."""
 LIST_LAG = timedelta(minutes=2)
 """A message that is younger than this may not be in the list yet."""
 MILLISECOND = timedelta(milliseconds=1)
@@ -20,7 +20,7 @@ MOST_NEAR = 20_000
 """Maximum number of message ids that are stored around an edge of a time span. If there are more,
 none of these messages is reported as absent."""
 NO_SUCH_LIST = frozenset({400, 404, 405, 410, 501})
-"""Statuses with which a host that has only API v1 answers a request for this list."""
+"""Statuses in the response of a host that has only API v1 to a request for this list."""
 TOKEN_REFUSED = frozenset({400, 404, 410, 422})
 """Statuses with which the provider refuses a page token."""
 
@@ -49,7 +49,7 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
         have this list.
 
     Raises:
-        OpenPhoneBusyError: The provider is unavailable or its answer is unreadable; try later.
+        OpenPhoneBusyError: The provider is unavailable or its response is unreadable; try later.
         OpenPhoneListError: The list repeats itself or does not end.
         OpenPhoneRefusedError: The provider refused the request; a retry cannot succeed.
         RunLostError: Another worker has taken over the run.
@@ -90,9 +90,9 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 
 
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
-    """If the provider refused the page token, begin the list again at the oldest stored message.
+    """If the provider refused the page token, begin the list again at the oldest message read.
 
-    Return False if that is not possible or was already tried at this message.
+    Return False if that is not possible, or if the list was already begun again at this message.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -105,7 +105,7 @@ def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
 
 
 def _is_before(page: ListPage, since: datetime | None) -> bool:
-    """Return whether all messages of a page are from before the run's time span.
+    """Return whether all messages of a page are older than the run's time span.
 
     That happens if the provider ignores the lower bound of the list.
     """
@@ -118,9 +118,9 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set the time span whose messages the batch contains completely.
 
-    A message that is stored in this span but not listed counts as absent. The lower edge of the
-    span stays ``SKEW`` above the oldest listed message. Messages closer to the edge are compared
-    with the next batch, which gets the ids around the edge.
+    A message that is stored in this span but not listed counts as absent. Unless the batch is the
+    last one, its span begins ``SKEW`` later than its oldest message. Older messages are compared
+    with the next batch. That batch also gets the ids of the messages around this start.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

@@ -27,11 +27,11 @@ MESSAGES_WAIT = text("""
 
 
 class RequestPace:
-    """Reserves request starts from the shared limiter; at half the rate while messages wait.
+    """Reserves start times of requests from the shared limiter.
 
-    It reserves only a few starts ahead, so that a campaign gets its own starts without delay. While
-    a campaign runs or a message is queued, two requests are at least two spacings apart. So half of
-    the rate stays free, however fast the provider answers.
+    Only a few start times are reserved ahead, so a campaign does not have to wait for its own.
+    While a campaign runs or a message is queued, requests begin at least two spacings apart. So
+    half of the rate stays free, even if the provider responds fast.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class RequestPace:
         self._not_before = starts_at + share * self._limiter.spacing
 
     async def pause_calls(self, seconds: float, *, asked_seconds: float | None = None) -> None:
-        """Pause all calls with this API key, because the provider asked for it.
+        """Pause all requests with this API key, because the provider asked for a pause.
 
         Args:
             seconds: The length of the pause.
@@ -89,7 +89,7 @@ class RequestPace:
             )
 
     def _is_stale(self) -> bool:
-        """Return whether the reserved starts are so old that using them would cause a burst."""
+        """Return whether the reserved start times are so old that they would cause a burst."""
         return self._next is not None and self._now() - self._next > timedelta(seconds=1)
 
     async def _reserve(self) -> None:

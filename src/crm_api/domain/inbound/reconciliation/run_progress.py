@@ -1,4 +1,4 @@
-"""Store the progress and the end of a run; only the worker that has claimed it may do so."""
+"""Store the progress and the end of a run; only the worker that has reserved it may do so."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -51,7 +51,10 @@ CLAIM_RUN = text("""
 
 
 async def claim_run(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | None:
-    """Claim the oldest unfinished run for ``LEASE``; None if there is none or it is claimed."""
+    """Reserve the oldest unfinished run for this worker, until ``LEASE`` has passed.
+
+    Return None if there is no such run, or if another worker has reserved it.
+    """
     values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
     run_id = await uow.session.scalar(CLAIM_RUN, values)
     if run_id is None:
@@ -71,7 +74,7 @@ async def store_progress(
 
 
 async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
-    """Release a run, so that any worker can claim it at once, and nudge ``reconcile_openphone``.
+    """Release a run, so that any worker can take it at once, and nudge ``reconcile_openphone``.
 
     Raises:
         RunLostError: Another worker has taken over the run.
@@ -124,7 +127,7 @@ async def fail_run(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: 
 async def hold_run(
     uow: UnitOfWork, run: ReconciliationRun, *, why: str, now: datetime
 ) -> timedelta:
-    """Postpone a run without counting a failure, because the provider may not be called now.
+    """Postpone a run without counting a failure, because no requests may be sent now.
 
     Returns:
         How long to wait.
@@ -140,7 +143,7 @@ async def hold_run(
 async def postpone_run(
     uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
 ) -> timedelta | None:
-    """Postpone a run after a failed read of the provider; end it after ``MOST_FAILURES``.
+    """Postpone a run because the provider could not be read; fail it after ``MOST_FAILURES``.
 
     Returns:
         How long to wait; None if the run has failed for good.

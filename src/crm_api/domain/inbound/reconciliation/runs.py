@@ -161,7 +161,7 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a run if webhooks may have been missed during an alert that has ended since.
+    """Create a run if an alert has ended during which webhooks may have been missed.
 
     Such alerts say that the provider was down, that its webhooks did not arrive or went to another
     address, or that the receiver refused its signatures. An alert that ended before the newest run
@@ -196,11 +196,12 @@ STORE_HEARTBEAT = text("""
 async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Record that webhooks can be received now; after an outage, create a run.
 
-    A web process calls this twice a minute, with the database that stores received events. If the
-    process or that database is unavailable, the heartbeat stops.
+    A web process calls this twice a minute. The heartbeat is in the same database as the received
+    events, so it stops if the process or this database is unavailable.
 
     Returns:
-        The id of the new run; None if there was no outage or a run for it already waits.
+        The id of the new run; None if there was no outage, or if a run for an outage has not begun
+        yet.
     """
     values = {"name": RECEIVER, "now": now}
     seen_at: datetime | None = await uow.session.scalar(STORE_HEARTBEAT, values)
@@ -222,7 +223,7 @@ async def make_run_after_outage(
     """Create a run because webhooks may have been missed since ``began_at``.
 
     Returns:
-        The id of the run; None if another run for an outage exists that no worker has begun.
+        The id of the run; None if a run for an earlier outage has not begun yet.
     """
     waiting = select(ReconciliationRun.id).where(
         ReconciliationRun.status.in_(OPEN),

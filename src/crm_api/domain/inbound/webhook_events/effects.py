@@ -1,4 +1,4 @@
-"""Apply facts from the provider to timeline, consent and campaigns; queue automatic answers.
+"""Apply facts from the provider to timeline, consent and campaigns; queue automatic replies.
 
 A received message has effects only when its row is new. So a second delivery, a replay or a later
 reconciliation of the same message changes nothing.
@@ -59,25 +59,26 @@ CONFIRMATION = "{name}: you have opted out and will get no more texts from us."
 sender's name (47 CFR 64.1200(a)(12), read 2026-11-24)."""
 HELP = "{name}: for help, reach us at {contact}. Reply STOP to get no more texts."
 ANSWERED_WITHIN = timedelta(days=1)
-"""Maximum age of a message that gets an automatic answer. Older messages come from an import of the
+"""Maximum age of a message that gets an automatic reply. Older messages come from an import of the
 history or from a long outage. A confirmation is due within five minutes, and a later one needs a
 recorded reason (47 CFR 64.1200(a)(12)). After an outage, the stored event is that record; for an
 old imported message, there is none."""
 HELP_AGAIN_AFTER = timedelta(minutes=10)
-"""Minimum time between two answers to HELP in a conversation. Without it, two machines that answer
-each other would never stop."""
+"""Minimum time between two automatic replies to HELP in a conversation. Without it, two machines
+that reply to each other would never stop."""
 
 
 async def apply_facts(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Apply the facts about messages and calls in several events, with few statements for all.
+    """Apply the facts about messages and calls in several events, with few SQL statements.
 
     The result does not depend on the order of the events. Events that happened before their person
     was erased are skipped.
 
     Args:
-        events: Events whose times are limited to their receipt (``bound_event``).
+        events: Events that ``bound_event`` returned, so no time in them is later than their
+            receipt.
         now: The database's time of this transaction.
 
     Raises:
@@ -135,7 +136,7 @@ async def _apply_reports(
 async def _apply_calls(
     uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Store facts about calls, add unknown callers as contacts, and end their follow-ups."""
+    """Store facts about calls, add unknown callers as contacts, and end the callers' follow-ups."""
     if not calls:
         return
     heard: dict[str, datetime] = {}
@@ -148,7 +149,7 @@ async def _apply_calls(
 async def _apply_texts(
     uow: UnitOfWork, texts: Sequence[ReceivedMessage], *, now: datetime, reception: Reception
 ) -> None:
-    """Store received messages, act on the new ones, and link each to the campaign it answers."""
+    """Store received messages, act on the new ones, and link replies to their campaigns."""
     if not texts:
         return
     recorded = zip(texts, await store_received_messages(uow, texts, now=now), strict=True)
@@ -189,7 +190,7 @@ async def _decide(
     now: datetime,
     reception: Reception,
 ) -> None:
-    """Apply the consent decision in a new message; queue an automatic answer or raise an alert."""
+    """Apply the consent decision in a new message; queue an automatic reply or raise an alert."""
     facts, line = text.facts, text.line
     phone = received.phone or ""
     is_decided = await _decide_consent(
@@ -221,7 +222,7 @@ async def _decide_consent(
         return False
     was_first = await unknown_line.decided_before(uow, facts, phone=phone, reception=reception)
     if was_first is not None:
-        # The decision was applied while the line was unknown. Answer only if a flag still exists.
+        # The decision was applied while the line was unknown. Reply only if a flag still exists.
         return was_first and bool((await flags_of(uow.session, [phone], now=now))[phone])
     return await decide(
         uow,

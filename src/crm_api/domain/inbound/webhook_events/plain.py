@@ -1,8 +1,9 @@
-"""Store many old messages at once that need only a row, so that an import is fast.
+"""Store old messages that have no other effects, many at once, so that an import is fast.
 
-To apply one message takes about six queries. For most messages of a history, their results are
-known beforehand: no campaign messaged the number, the message asks for nothing, and it is too old
-for an answer. All other messages go through ``service.apply_event``, which accepts plain ones too.
+Applying one message takes about six queries. For most old messages, these queries would change
+nothing else: no message was sent to the number, the message does not concern consent, and it is too
+old for an automatic reply. All other messages go through ``service.apply_event``, which accepts
+plain messages too.
 """
 
 from collections.abc import Sequence
@@ -22,13 +23,13 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork
 
 PAST_AFTER = timedelta(days=4)
-"""A message that is older than this never gets an automatic answer or counts as a reply."""
+"""A message that is older than this gets no automatic reply and does not count as a reply."""
 
 
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Store those of the messages that are plain, with a few statements for all of them.
+    """Store the plain messages among these, with a few SQL statements for all of them.
 
     A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
     not concern consent. The other party never got a message from us and was never erased.

@@ -16,7 +16,7 @@ class Reception:
     """Settings for applying events: the business, the consent key, time limits and retries.
 
     Attributes:
-        business_name: Name of the business in automatic answers; None means the line's name.
+        business_name: Name of the business in automatic replies; None means the line's name.
         business_contact: How people reach the business; None means the line's number.
         secret: Key for the hashes of the consent history.
         times: Time limits of sends.

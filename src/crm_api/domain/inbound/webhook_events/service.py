@@ -159,7 +159,7 @@ class _Run:
         self._jitter = jitter
 
     async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[EventOutcome]:
-        """Apply events; return one outcome per event, in another order."""
+        """Apply events; return one outcome per event, in any order."""
         outcomes: list[EventOutcome] = []
         readable: list[_Readable] = []
         for one in claimed:
@@ -217,7 +217,10 @@ class _Run:
             return event_outcomes.collided_outcome(claimed, now=self._now, jitter=self._jitter)
         if not isinstance(error, CrmError):
             log.error(
-                "webhook event failed", event_id=str(claimed.id), type=claimed.type, exc_info=error
+                "received webhook event not applied",
+                event_id=str(claimed.id),
+                type=claimed.type,
+                exc_info=error,
             )
         means, now = self._reception.retry_means, self._now
         if isinstance(error, LINE_ERRORS):
@@ -243,4 +246,8 @@ class _Run:
             if failure.connection_invalidated:
                 raise
             # The next try of the event stores the opt-out.
-            log.warning("opt-out not stored", event_id=str(claimed.id), exc_info=failure)
+            log.warning(
+                "opt-out in received webhook event not stored",
+                event_id=str(claimed.id),
+                exc_info=failure,
+            )

@@ -1,7 +1,7 @@
 """List received events and their errors, and replay events: one, a selection, or all.
 
-A replay repeats no effect, because every effect needs a new row or only moves a state forward. So
-an event that was already applied changes nothing.
+A replay of an event that was already applied changes nothing, because its rows exist already and a
+status is never replaced by an earlier one.
 """
 
 from collections.abc import Sequence
@@ -151,9 +151,10 @@ async def replay_events(
 
 
 async def _make_due(uow: UnitOfWork, selection: EventSelection, *, now: datetime) -> int:
-    """Make events due as if just received, ``PER_SECOND`` per second; return their number.
+    """Make events due again, as if they were new; return their number.
 
-    Only one replay runs at a time, because two that update the same rows would deadlock.
+    They become due one after another, ``PER_SECOND`` of them per second. Only one replay runs at a
+    time, because two replays that update the same rows would deadlock.
     """
     await uow.session.execute(LOCK_REPLAY)
     place = func.row_number().over(order_by=(WebhookEvent.received_at, WebhookEvent.id)) - 1

@@ -13,7 +13,7 @@ from crm_api.platform.postgres import connect
 
 CONNECT_SECONDS = 2.0
 STORE_SECONDS = 3.0
-"""Time limit for storing a batch. Even after one reconnect, the provider gets its answer within its
+"""Time limit for storing a batch. Even after one reconnect, the provider gets a response within its
 limit of 10 seconds."""
 
 LOST_CONNECTION = (

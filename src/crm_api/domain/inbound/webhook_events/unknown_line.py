@@ -77,7 +77,7 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, facts: MessageFacts, *, phone: str, reception: Reception
 ) -> bool | None:
-    """Return whether this message set the number's flag while its line was unknown.
+    """Return whether this message set a flag of the number while the message's line was unknown.
 
     Returns:
         True if it set the flag; False if the number already had the flag; None if the message was

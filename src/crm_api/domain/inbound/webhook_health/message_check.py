@@ -38,7 +38,7 @@ class WebhookHealthCheckOffError(ConflictError):
     title = "Webhook health check is off"
     example = Example(
         "The test message is off, because CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not "
-        "name two own lines. Set both, or order another kind of check."
+        "name two own lines. Set both settings, or request another kind of check."
     )
 
 
@@ -72,27 +72,27 @@ class MessageProgress:
 
     @property
     def sent_at(self) -> datetime | None:
-        """When the message passed the gate; None if it was certainly not sent."""
+        """When the send of the message was allowed; None if it was certainly not sent."""
         return self.called_at if self.attempt_status in _MAY_HAVE_LEFT else None
 
 
 async def begin_message_check(
     uow: UnitOfWork, own: OwnLines | None, *, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check and queue its test message; if such a check already waits, return that one.
+    """Order a check and queue its test message; if such a check is waiting, return the waiting one.
 
-    The message is sent like every other: one open attempt per number, the shared rate limit, the
-    send ledger. Because it goes to an own number, it may be sent at any hour. It belongs to no
-    campaign.
+    The message is sent like every other message: the send ledger allows one open attempt per
+    number, and the rate limit applies. It may be sent at any hour, because the recipient is one of
+    our lines. It belongs to no campaign.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.
-        WebhookHealthCheckNotFoundError: The check that waited has just ended; order again.
+        WebhookHealthCheckNotFoundError: The waiting check has just ended; call the function again.
     """
     if own is None:
         raise WebhookHealthCheckOffError(
-            f"The test message is off, because {MESSAGE_OFF_BECAUSE}. Set both, or order another "
-            "kind of check."
+            f"The test message is off, because {MESSAGE_OFF_BECAUSE}. Set both settings, or "
+            "request another kind of check."
         )
     check = await order_check(uow, side=WebhookHealthSide.TEST_TEXT, asked_by=asked_by, now=now)
     if check.token is not None:

@@ -82,7 +82,7 @@ class ProviderCheck:
     """Compares our webhooks and stored events with the provider's records, once.
 
     Attributes:
-        wait: Waits until one call to the provider may begin.
+        wait: Waits until one request to the provider may begin.
     """
 
     registrar: Registrar
@@ -164,7 +164,10 @@ class ProviderCheck:
         return missing
 
     async def _with_event_id(self, one: GivenUp) -> GivenUp:
-        """Fetch a delivery whose log entry has no event id, because its request body has the id."""
+        """Return the delivery with its event id.
+
+        If the log entry has no event id, fetch the delivery, because its request body has the id.
+        """
         if one.delivery.event_id is not None:
             return one
         await self.wait()

@@ -76,7 +76,7 @@ class WebhookHealthSideRead(ReadModel):
 
 
 class WebhookHealthRead(ReadModel):
-    """The state of the webhooks by the last result of each kind of check.
+    """The state of the webhooks, and the last result of each kind of check.
 
     Attributes:
         status: ``degraded`` if the last check of any kind failed, otherwise ``ok``.
@@ -93,7 +93,7 @@ class WebhookHealthPage(PageRead[WebhookHealthCheckRead]):
     """The checks, newest first, and the state of the webhooks that results from them.
 
     Attributes:
-        health: The state of the webhooks by the last result of each kind of check.
+        health: The state of the webhooks, and the last result of each kind of check.
     """
 
     health: WebhookHealthRead

@@ -141,7 +141,7 @@ async def order_check(
     """Order a check and nudge the worker; if a check of this kind already waits, return that one.
 
     Raises:
-        WebhookHealthCheckNotFoundError: The check that waited has just ended; order again.
+        WebhookHealthCheckNotFoundError: The waiting check has just ended; call the function again.
     """
     values = {"id": new_id(), "side": side.value, "asked_by": asked_by, "now": now}
     await uow.session.execute(ORDER_CHECK, values)

@@ -2,8 +2,8 @@
 
 The time span runs from the last event until now. In the same span of each earlier week, by local
 time, the check counts the ten-minute slots in which an event arrived. So a lunch hour is compared
-with lunch hours. Slots are counted, not events, because hundreds of reports of one campaign say no
-more about the next hour than a few do.
+with lunch hours. The check counts slots instead of events, because a campaign that causes hundreds
+of events in an hour says no more about the next hour than a campaign that causes a few.
 """
 
 from collections.abc import Sequence
@@ -164,7 +164,7 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 
 
 def chance_of_none(counts: Sequence[int]) -> float:
-    """Return the probability of no slot with an event, given the counts of comparable spans.
+    """Return the probability that no slot has an event, given the counts of comparable spans.
 
     For Poisson counts with Jeffreys' prior, the next count is 0 with probability
     ``(n / (n + 1)) ** (sum + 1/2)``, for ``n`` spans. This makes an alarm less likely if few spans

@@ -74,7 +74,8 @@ class Keys:
     Attributes:
         saved: The ids of the webhooks whose current key is saved.
         accepted: All accepted keys, decoded to bytes.
-        has_given: Whether the settings contain keys. To which webhooks they belong is not known.
+        has_given: Whether the settings contain keys. The settings do not say to which webhook a key
+            belongs.
     """
 
     saved: frozenset[str]
@@ -120,7 +121,7 @@ class Registration:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The faults to repair; empty if the webhooks of one scheme deliver all needed events."""
+        """The faults to repair; empty if the newest scheme in use delivers all needed events."""
         return tuple(_findings(self))
 
     def of(self, scheme: SignatureScheme) -> tuple[OurWebhook, ...]:
@@ -204,7 +205,7 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the event types that a webhook must deliver; a legacy one only those of its family."""
+    """Return the event types that a webhook must deliver; for a legacy webhook, of its family."""
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
     families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))
@@ -221,7 +222,11 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 
 
 def _findings(found: Registration) -> Iterator[Finding]:
-    """Yield the faults of the newer scheme that is in use; none if one webhook has no faults."""
+    """Yield the faults of the newest scheme in which a webhook points to our address.
+
+    Yield none if the webhooks of this scheme deliver all needed events. If there is no webhook,
+    yield that as the only fault.
+    """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):
         return

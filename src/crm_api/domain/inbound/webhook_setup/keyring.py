@@ -24,7 +24,7 @@ first retry comes after 5 s, so an event that is signed with a new key is refuse
 FRESH_SECONDS = 300.0
 """Maximum age of the keys in memory. Older keys are read again, because a key may be retired."""
 LOAD_SECONDS = 2.0
-"""Time limit of one read of the keys. The provider waits only 10 s for the answer to a webhook."""
+"""Time limit of one read of the keys. The provider waits only 10 s for a response to a webhook."""
 
 Load = Callable[[], Awaitable[Sequence[SavedKey]]]
 
@@ -110,7 +110,7 @@ class KeyRing:
                 async with asyncio.timeout(LOAD_SECONDS):
                     found = await self._load()
             except Exception as error:  # noqa: BLE001 - keep the keys in memory and try again soon
-                log.warning("webhook keys not read", error=type(error).__name__)
+                log.warning("saved webhook keys not read", error=type(error).__name__)
                 return False
             return self._take(found, now=now)
 

@@ -49,7 +49,9 @@ async def accepted_keys(uow: UnitOfWork, *, secret: bytes, now: datetime) -> lis
         try:
             key = unseal(row.sealed, secret=secret, about=_about(row.webhook_id))
         except UnsealError as error:
-            log.warning("webhook key not decrypted", webhook_id=row.webhook_id, reason=str(error))
+            log.warning(
+                "saved webhook key not decrypted", webhook_id=row.webhook_id, reason=str(error)
+            )
             continue
         found.append(
             SavedKey(

@@ -1,6 +1,7 @@
 """Register and rotate the four legacy webhooks, one per family of event types.
 
-The provider cannot change a legacy webhook. So a change means: create a new one, delete the old.
+The provider cannot change a legacy webhook. So a change creates a new webhook and deletes the old
+one.
 """
 
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ async def _adopt(place: WebhookAddress, one: OurWebhook, family: str) -> str:
 async def _try_family(
     place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
-    """Register a family and return a sentence, also if the provider refuses an optional family."""
+    """Register a family, or report that the provider refuses an optional one; return a sentence."""
     try:
         return await _replace(place, family, events, old)
     except OpenPhoneRefusedError as error:

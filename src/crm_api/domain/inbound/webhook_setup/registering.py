@@ -1,8 +1,8 @@
 """Register our webhooks, adopt or repair existing ones, and rotate their keys.
 
-Every step may be interrupted, and the command then run again. A webhook that was created before is
-found by its address, and a key that was lost is replaced by a rotation. If the provider allows it,
-a key is saved before the provider signs events with it.
+After an interruption at any step, the command can be run again. It finds a webhook that was created
+before by its address, and replaces a lost key by a rotation. If the provider allows it, a key is
+saved before the provider signs events with it.
 """
 
 from crm_api.domain.inbound.webhook_setup import keys as key_store

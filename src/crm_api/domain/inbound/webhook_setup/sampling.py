@@ -54,8 +54,8 @@ async def receive_sample(
     Raises:
         WebhookMissingError: No enabled webhook of API version 2026-03-30 points to our address;
             legacy webhooks have no samples.
-        SampleNotReceivedError: The sample did not arrive in time; the detail says which answer the
-            provider got.
+        SampleNotReceivedError: The sample did not arrive in time; the detail says how our receiver
+            responded to the provider.
         OpenPhoneBusyError: The provider is unavailable.
         OpenPhoneRefusedError: The provider refuses the request.
     """
@@ -67,7 +67,7 @@ async def receive_sample(
     if event_id is None:
         raise SampleNotReceivedError(
             "The provider sent a sample event but did not return its id, so its arrival cannot be "
-            "checked."
+            "checked. Look for it in GET /v1/webhook-events."
         )
     async with registrar.new_uow() as uow:
         freed = await uow.session.execute(FREE_EVENT_ID, {"event_id": event_id})
@@ -89,7 +89,8 @@ async def receive_sample(
             f"The sample event did not arrive within {seconds:g} s: {_why(registrar, delivery)}"
         )
     raise SampleNotReceivedError(
-        f"The sample event did not arrive within {seconds:g} s. The provider's log gives no reason."
+        f"The sample event did not arrive within {seconds:g} s. The provider's log gives no "
+        "reason. Run the command again, with a longer --seconds."
     )
 
 
@@ -121,9 +122,9 @@ def _why(registrar: Registrar, delivery: HookDelivery) -> str:
     status = delivery.attempts[0].response_status
     if status is None:
         return (
-            f"the provider got no answer from {registrar.url}. Check that this address can be "
+            f"the provider got no response from {registrar.url}. Check that this address can be "
             "reached from the internet."
         )
     if status == _UNAUTHORIZED:
         return "its signature was refused. `crm-api webhooks rotate` creates a new key."
-    return f"{registrar.url} answered {status} to the provider."
+    return f"{registrar.url} responded to the provider with status {status}."
