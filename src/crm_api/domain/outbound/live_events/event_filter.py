@@ -13,7 +13,9 @@ from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """Selects the events for a caller; listeners with equal filters share one serialised copy.
+    """Selects the events for a caller.
+
+    An event is serialised only once for all listeners with equal filters.
 
     Attributes:
         types: Event types that pass if the event belongs to no campaign.

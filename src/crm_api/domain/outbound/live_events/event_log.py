@@ -177,7 +177,11 @@ READ_NEW = text(f"""
 
 
 async def read_new_events(uow: UnitOfWork, *, after: LogPosition, limit: int = PAGE) -> LogPage:
-    """Read the events after a position, in order, before which no event can appear later."""
+    """Read the events after a position, in order.
+
+    The page ends before the first position at which a running transaction may still add an event.
+    So a caller that continues after the page misses no event.
+    """
     values = {"transaction_id": after.transaction_id, "id": after.id, "limit": limit}
     found = (await uow.session.execute(READ_NEW, values)).all()
     # If there are no new events, the result is one row that has only the boundary.
@@ -247,8 +251,8 @@ async def forget_old_events(
 ) -> int:
     """Delete the oldest events that are older than ``KEPT_FOR``; return their number.
 
-    If this database is a copy from another server, events of that server may have positions that
-    this server has not reached. They are deleted too, but not counted.
+    If this database is a copy from another server, it may contain events whose positions this
+    server has not reached yet. Those events are deleted too, but not counted.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

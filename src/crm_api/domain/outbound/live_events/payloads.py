@@ -25,9 +25,9 @@ from crm_api.domain.outbound.live_events.event_log import LoggedEvent
 class WebhookEventType(StrEnum):
     """The types of events that can be sent to a webhook endpoint.
 
-    These are all types of the event log except ``campaign.counters``. That event says only that
-    the counters of a campaign changed, a few times a second while it sends. Read the campaign's
-    statistics instead.
+    These are all types of the event log except ``campaign.counters``. While a campaign sends, that
+    event occurs a few times per second, and says only that the campaign's counters changed. Read
+    the campaign's statistics instead.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value

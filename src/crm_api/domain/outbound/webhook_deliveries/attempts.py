@@ -1,4 +1,4 @@
-"""Claim due deliveries, and store the result of each attempt."""
+"""Reserve due deliveries for a worker, and store the result of each attempt."""
 
 import json
 from collections import defaultdict
@@ -30,7 +30,8 @@ class ClaimedDelivery:
 
     Attributes:
         attempts: The number of attempts before this one.
-        claims: The number of this claim; results of earlier claims are not stored.
+        claims: How often the delivery was reserved, including this time. If a worker reserves it
+            again, results for this number are not stored any more.
     """
 
     id: UUID
@@ -44,10 +45,11 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryResult:
-    """A claimed delivery with the endpoint's answer.
+    """A claimed delivery with the endpoint's response.
 
     Attributes:
-        reply: The answer; None if the delivery was not sent, so that it is due again at once.
+        reply: The response; None if the delivery was not sent. Such a delivery is due again at
+            once.
     """
 
     claimed: ClaimedDelivery
@@ -100,7 +102,7 @@ CLAIM_DELIVERIES = text("""
 async def claim_deliveries(
     uow: UnitOfWork, *, allowances: dict[UUID, int], lease: timedelta, now: datetime
 ) -> list[ClaimedDelivery]:
-    """Claim due deliveries for the time of ``lease``; return them sorted by id.
+    """Reserve due deliveries for the time of ``lease``; return them sorted by id.
 
     Args:
         allowances: The maximum number of deliveries for each endpoint.
@@ -133,7 +135,7 @@ async def record_results(
     """Store the results of attempts, schedule retries, and disable endpoints that fail.
 
     Args:
-        disable_after: Time of failures without any success, after which an endpoint is disabled.
+        disable_after: How long an endpoint may fail without any success before it is disabled.
         jitter: Returns a number from 0 to 1 that lengthens a wait.
     """
     untried = [one.claimed for one in outcomes if one.reply is None]

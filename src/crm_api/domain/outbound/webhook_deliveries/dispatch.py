@@ -1,8 +1,8 @@
-"""Create deliveries from the event log, claim and post them, and store results, concurrently.
+"""Create deliveries from the event log, reserve and post them, and store the results.
 
-Each endpoint has a lane: a limit of concurrent calls and of deliveries that are claimed ahead. If
-an endpoint does not answer, its limit is two deliveries, and those claimed ahead are released. So
-an endpoint that hangs does not delay the others.
+For each endpoint there is a limit of concurrent requests, and a limit of deliveries that are
+reserved ahead. If an endpoint does not respond, only two of its deliveries are reserved at a time,
+and its other reserved deliveries are released. So an endpoint that hangs does not delay the others.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 AT_ONCE = 200
-"""Maximum number of concurrent calls per process."""
+"""Maximum number of concurrent requests per process."""
 PER_ENDPOINT = 10
-"""Maximum number of concurrent calls to one endpoint."""
+"""Maximum number of concurrent requests to one endpoint."""
 AHEAD = 100
-"""Maximum number of claimed deliveries of an endpoint that answers; the next wait in memory."""
+"""Maximum number of reserved deliveries of an endpoint that responds; they wait in memory."""
 FAILING_AT_ONCE = 2
-"""Maximum number of claimed deliveries of an endpoint that fails. Even if all 50 endpoints hang,
+"""Maximum number of reserved deliveries of an endpoint that fails. Even if all 50 endpoints hang,
 they use only half of ``AT_ONCE``."""
 POLL_SECONDS = 0.5
 """Seconds between two reads of the log and of due deliveries."""
 LEASE = timedelta(seconds=60)
 LEASE_MARGIN = timedelta(seconds=10)
-"""A call begins only if its time limit ends at least this long before the lease ends."""
+"""A request begins only if its time limit ends at least this long before the lease ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class DispatchTerms:
 
     Attributes:
         key: The key that decrypts the signing secrets.
-        disable_after: Time of failures without any success, after which an endpoint is disabled.
-        timeout: Time limit of one call.
+        disable_after: How long an endpoint may fail without any success before it is disabled.
+        timeout: Time limit of one request.
     """
 
     key: bytes = field(repr=False)
@@ -62,21 +62,21 @@ class DispatchTerms:
 
 
 class EndpointQueue:
-    """State of the calls to one endpoint."""
+    """State of the requests to one endpoint."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(PER_ENDPOINT)
         self.held = 0
         """Number of claimed deliveries whose result is not stored yet."""
         self.is_stuck = False
-        """Whether the last call got no answer, or an answer that asked for a pause."""
+        """Whether the last request got no response, or a response that asked for a pause."""
 
     def allowance(self, *, is_failing: bool) -> int:
         """Return how many more deliveries of this endpoint may be claimed."""
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
-        """Update the state from the answer to a call."""
+        """Update the state from the response to a request."""
         self.is_stuck = reply.status is None or reply.hold is not None
 
 
@@ -104,14 +104,14 @@ class WebhookDispatcher:
         self._looks_at = 0.0
 
     def stop(self) -> None:
-        """Begin no more calls; running calls end, and their results are stored."""
+        """Begin no more requests; let running requests end, and store their results."""
         self._is_ending.set()
 
     async def run(self, *, for_seconds: float, stays: bool = True) -> None:
         """Send due deliveries, and those that become due meanwhile.
 
         Args:
-            for_seconds: Number of seconds after which no more calls begin.
+            for_seconds: Number of seconds after which no more requests begin.
             stays: Whether to wait for more deliveries when none is due, instead of returning.
         """
         ends_at = time.monotonic() + for_seconds
@@ -206,7 +206,7 @@ class WebhookDispatcher:
             reply = await self._sender.post(endpoint.url, body=body, headers=headers, now=now)
             await failpoints.reach("webhooks.posted")
         except Exception as error:  # one delivery's error must not stop the others
-            log.exception("webhook delivery failed", delivery_id=str(claimed.id))
+            log.exception("delivery to webhook endpoint failed", delivery_id=str(claimed.id))
             return EndpointAnswer(
                 error_code="internal_error",
                 detail=f"An internal error occurred ({type(error).__name__}).",
@@ -214,7 +214,7 @@ class WebhookDispatcher:
         return reply
 
     async def _write_down(self) -> None:
-        """Wait until a call ends or the next poll is due; store the results of ended calls."""
+        """Wait until a request ends or the next poll is due; store the results of ended ones."""
         done, _ = await asyncio.wait(
             self._under_way, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )

@@ -177,7 +177,7 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
 
 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
-    """Return the position after which to read; skip events from before all active endpoints.
+    """Return the position after which to read; skip events older than every active endpoint.
 
     Return None if another worker has locked the cursor, or no endpoint is active.
     """
@@ -228,7 +228,11 @@ def _content_of(event: LoggedEvent) -> EventContent | None:
         data = facts_of(event)
     except ValidationError as error:
         # Another version wrote the event. It is skipped, so that later events need not wait.
-        log.exception("event not sent to endpoints", type=event.type, errors=error.error_count())
+        log.exception(
+            "event with invalid data not sent to webhook endpoints",
+            type=event.type,
+            errors=error.error_count(),
+        )
         return None
     return EventContent(type=event.type, happened_at=event.recorded_at, data=data)
 

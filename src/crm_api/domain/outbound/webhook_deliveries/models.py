@@ -30,8 +30,9 @@ class DeliveryStatus(StrEnum):
 class WebhookDelivery(Base):
     """One event on its way to one endpoint; its id is the header ``webhook-id`` of each attempt.
 
-    While a worker has claimed the delivery, ``next_attempt_at`` is the end of the lease. ``claims``
-    is the number of the claim; results of an earlier claim are not stored.
+    While the delivery is reserved for a worker, ``next_attempt_at`` is the end of the lease.
+    ``claims`` counts how often it was reserved. Only the worker that reserved it last stores a
+    result.
     """
 
     __tablename__ = "webhook_delivery"
@@ -71,7 +72,7 @@ class WebhookDelivery(Base):
     duration_ms: Mapped[int | None] = mapped_column(Integer)
     response_status: Mapped[int | None] = mapped_column(SmallInteger)
     response_body: Mapped[str | None]
-    """The beginning of the endpoint's last answer, for debugging."""
+    """The beginning of the endpoint's last response, for debugging."""
     error_code: Mapped[str | None]
     last_error: Mapped[str | None]
     created_at: Mapped[datetime]

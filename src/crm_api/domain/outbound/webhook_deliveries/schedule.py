@@ -35,14 +35,14 @@ random_fraction: Jitter = SystemRandom().random
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointAnswer:
-    """Answer of an endpoint to one attempt, or the reason why there is no answer.
+    """Response of an endpoint to one attempt, or the reason why there is no response.
 
     Attributes:
-        status: The HTTP status of the answer; None if there was no answer.
+        status: The HTTP status of the response; None if there was no response.
         error_code: A stable code, such as ``http_500`` or ``timeout``; None on success.
         detail: A sentence about the failure; None on success.
-        body: The beginning of the answer's body.
-        retry_after: The pause that the answer asks for.
+        body: The beginning of the response's body.
+        retry_after: The pause that the response asks for.
     """
 
     status: int | None = None
@@ -72,7 +72,7 @@ class EndpointAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class NextState:
-    """State of a delivery after an attempt; ``next_attempt_at`` counts only if it is pending."""
+    """State of a delivery after an attempt; ``next_attempt_at`` matters only if it is pending."""
 
     status: DeliveryStatus
     next_attempt_at: datetime
@@ -84,8 +84,8 @@ def next_state_of(
     """Return the state of a delivery after an attempt.
 
     Args:
-        reply: The endpoint's answer.
-        failures: The number of failed attempts, if this attempt is counted as one.
+        reply: The endpoint's response.
+        failures: The number of failed attempts; if this attempt failed, it is included.
         jitter: Returns a number from 0 to 1 that lengthens the wait.
     """
     if reply.has_arrived:

@@ -24,8 +24,8 @@ class WebhookDeliveryRead(ReadModel):
         next_attempt_at: When the next attempt is due; null if no further attempt is planned.
         last_attempt_at: When the last attempt was made; null before the first one.
         duration_ms: How many milliseconds the last attempt took; null before the first one.
-        response_status: The HTTP status of the endpoint's last answer; null without an answer.
-        response_body: The beginning of the endpoint's last answer; null without an answer.
+        response_status: The HTTP status of the endpoint's last response; null without a response.
+        response_body: The beginning of the endpoint's last response; null without a response.
         error_code: The error code of the last attempt, such as ``http_500`` or ``timeout``; null if
             it succeeded.
         last_error: The error of the last attempt, as a sentence; null if it succeeded.
@@ -62,7 +62,7 @@ class WebhookDeliveryRead(ReadModel):
 
     @classmethod
     def of(cls, delivery: WebhookDelivery) -> "WebhookDeliveryRead":
-        """Create the response from a row; ``next_attempt_at`` is null unless it is pending."""
+        """Create the response from a row; only a pending delivery has a ``next_attempt_at``."""
         read = cls.model_validate(delivery)
         is_over = read.status is not DeliveryStatus.PENDING
         return read.model_copy(update={"next_attempt_at": None}) if is_over else read

@@ -90,9 +90,9 @@ class PatientResolver(AbstractResolver):
 
 CONNECT_SECONDS = 5.0
 KEPT_OF_ANSWER = 500
-"""Maximum number of bytes of an endpoint's answer that are stored."""
+"""Maximum number of bytes of an endpoint's response that are stored."""
 READ_SECONDS = 2.0
-"""Time limit for reading the body of an answer. The result depends only on the status."""
+"""Time limit for reading the body of a response. The result depends only on the status."""
 HEADERS = {
     "content-type": "application/json",
     "user-agent": "crm-api-webhooks",
@@ -103,8 +103,8 @@ HEADERS = {
 class WebhookSender:
     """Posts deliveries over its own HTTP session, without cookies, proxies or cached addresses.
 
-    A connection is reused for the next delivery to the same host. It still leads to the address
-    that was checked when it was opened.
+    A connection is reused for the next delivery to the same host. The address of the host was
+    checked when the connection was opened.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class WebhookSender:
     async def post(
         self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
     ) -> EndpointAnswer:
-        """Post a delivery and return the answer; a failure is returned, not raised."""
+        """Post a delivery and return the response; a failure is returned, not raised."""
         begun = time.monotonic()
         reply = await self._try(address, body=body, headers=headers, now=now)
         duration_ms = int((time.monotonic() - begun) * 1000)

@@ -1,1 +1,1 @@
-"""Webhook endpoints of third parties: their addresses, secrets, and whether they answer."""
+"""Webhook endpoints of third parties: their addresses and secrets, and whether they respond."""

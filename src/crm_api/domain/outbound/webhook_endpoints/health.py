@@ -1,4 +1,4 @@
-"""Store after each batch of attempts whether endpoints answer; pause or disable some of them."""
+"""After each batch of attempts, store which endpoints responded; pause or disable endpoints."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,10 +126,10 @@ PAUSE_ENDPOINTS = text("""
 async def record_answers(
     uow: UnitOfWork, answers: EndpointAnswers, *, disable_after: timedelta, now: datetime
 ) -> None:
-    """Store how endpoints answered; disable those that answered 410 or have failed for too long.
+    """Store how endpoints responded; disable those that sent 410 or have failed for too long.
 
     Args:
-        disable_after: Time of failures without a success, after which an endpoint is disabled.
+        disable_after: How long an endpoint may fail without any success before it is disabled.
     """
     if answers.arrived:
         await uow.session.execute(STORE_ARRIVALS, {"ids": list(answers.arrived)})
@@ -164,7 +164,7 @@ async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -
         kind=DISABLED_ALERT,
         subject=str(endpoint.id),
         detail=f"The webhook endpoint {endpoint.url} {why}. It was disabled and gets no more "
-        f"events. See its answers at GET /v1/webhook-endpoints/{endpoint.id}/deliveries, fix it, "
+        f"events. See its responses at GET /v1/webhook-endpoints/{endpoint.id}/deliveries, fix it, "
         f"then enable it with POST /v1/webhook-endpoints/{endpoint.id}/enable. To send the failed "
         f"deliveries again, POST /v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If the "
         "endpoint is no longer needed, delete it.",
@@ -200,9 +200,10 @@ async def _disable_endpoints(
     failing_before: datetime | None,
     now: datetime,
 ) -> Sequence[WebhookEndpoint]:
-    """Disable the active endpoints that have failed since before ``failing_before``; return them.
+    """Disable endpoints and return them.
 
-    With None, disable all of them that are active.
+    Of ``endpoint_ids``, the active endpoints that have failed since before ``failing_before`` are
+    disabled; if that is None, all active ones.
     """
     statement = update(WebhookEndpoint).where(
         WebhookEndpoint.id.in_(endpoint_ids), WebhookEndpoint.status == EndpointStatus.ACTIVE

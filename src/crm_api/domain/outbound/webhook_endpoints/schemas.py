@@ -110,10 +110,10 @@ class WebhookEndpointRead(ReadModel):
 
 
 class WebhookEndpointCreated(WebhookEndpointRead):
-    """A new endpoint with its signing secret, which is shown only in this answer.
+    """A new endpoint with its signing secret, which is shown only in this response.
 
     Attributes:
-        secret: The secret that signs the deliveries. It is shown only in this answer.
+        secret: The secret that signs the deliveries. It is shown only in this response.
     """
 
     model_config = example(WebhookEndpointRead, secret=WEBHOOK_SECRET)
@@ -135,10 +135,10 @@ class WebhookSecretRotate(RequestModel):
 
 
 class WebhookSecretRotated(ReadModel):
-    """The new signing secret, which is shown only in this answer.
+    """The new signing secret, which is shown only in this response.
 
     Attributes:
-        secret: The secret that signs the deliveries. It is shown only in this answer.
+        secret: The secret that signs the deliveries. It is shown only in this response.
         previous_signs_until: Until when the old secret also signs deliveries.
     """
 

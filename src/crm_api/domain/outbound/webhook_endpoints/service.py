@@ -77,7 +77,7 @@ async def create_endpoint(
     Raises:
         InvalidEndpointUrlError: The address is not allowed.
         MissingScopeError: The scopes of the maker do not allow the requested event types.
-        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` endpoints exist. Concurrent calls may
+        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` endpoints exist. Concurrent requests may
             exceed this number.
     """
     _check_url(body.url, policy)
@@ -153,7 +153,7 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint; if its address or event types are given, also set the maker's scopes.
 
-    Otherwise a caller could make the endpoint send events that the caller may not see.
+    With the old scopes, the endpoint could send events that the caller may not see.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -269,7 +269,7 @@ def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
     because the endpoint would get only some of its events.
 
     Raises:
-        MissingScopeError: A named type is not allowed, or none is.
+        MissingScopeError: A named type is not allowed; or no type is named, and none is allowed.
     """
     event_filter = EventFilter.of(
         scopes=maker.scopes, types=[EventType(one) for one in types or WebhookEventType]
