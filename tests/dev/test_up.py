@@ -487,7 +487,7 @@ def test_log_line_of_each_process_leads_to_the_next(past: Past) -> None:
     assert {line["request_id"] for line in lines} == {"one-text"}
     assert by_event["serve", "request finished"]["route"] == "/v1/messages"
     assert by_event["worker", "job finished"]["job"] == "send_messages"
-    call = by_event["worker", "provider call completed"]
+    call = by_event["worker", "provider request completed"]
     assert (call["path"], call["status"]) == ("/v1/messages", 202)
     assert call["run_id"] == by_event["worker", "job finished"]["run_id"]
     assert call["attempt"]

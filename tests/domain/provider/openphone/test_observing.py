@@ -51,7 +51,7 @@ async def test_successful_call_is_logged_at_level_debug(written: Lines) -> None:
     assert line.pop("duration_ms") >= 0
     assert written == [
         {
-            "event": "provider call completed",
+            "event": "provider request completed",
             "log_level": "debug",
             "method": "GET",
             "path": "/v1/messages",

@@ -1,4 +1,4 @@
-"""Classify the provider's answer to a request that sends a message."""
+"""Classify the provider's response to a request that sends a message."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +45,7 @@ Scope = Literal["line", "campaign"]
 
 @dataclass(frozen=True, kw_only=True)
 class SendAnswer:
-    """How one attempt to send ended, with facts from the provider's answer.
+    """How one attempt to send ended, with facts from the provider's response.
 
     Attributes:
         code: The provider's code, such as ``0206400``, or one of ours, such as ``http_400`` or
@@ -96,7 +96,7 @@ _THROTTLED = 429
 
 
 def classify_send_answer(response: httpx.Response) -> SendAnswer:
-    """Classify an answer to a send by its HTTP status and the provider's error code.
+    """Classify a response to a send by its HTTP status and the provider's error code.
 
     After 400, 401, 402, 403, 404 and 429 the message was certainly not sent. After every other
     error status it is unclear whether the message was accepted.
@@ -156,7 +156,7 @@ def _accepted(status: int, body: object, date: datetime | None) -> SendAnswer:
 
 
 def read_json(response: httpx.Response) -> object:
-    """Parse the body of an answer as JSON; None if it is not JSON or was too long to be read."""
+    """Parse the body of a response as JSON; None if it is not JSON or was too long to be read."""
     try:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError:
@@ -167,6 +167,6 @@ def read_json(response: httpx.Response) -> object:
 def server_date(header: str | None) -> datetime | None:
     """Parse an HTTP date; None if it cannot be parsed.
 
-    The result is cached, because all answers within one second have the same date.
+    The result is cached, because all responses within one second have the same date.
     """
     return read_http_date(header)

@@ -1,36 +1,36 @@
-"""Read answers of other services up to a maximum size, whatever size they announce."""
+"""Read responses of other services up to a maximum size; the announced size does not matter."""
 
 import httpx
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Maximum size of an answer to a read. A page of messages has about 200 kB, a long transcript a
+"""Maximum size of a response to a read. A page of messages has about 200 kB, a long transcript a
 few MB."""
 MOST_BYTES_OF_SEND = 256 * 1024
-"""Maximum size of an answer to a send. A real answer has a few kilobytes."""
+"""Maximum size of a response to a send. A real response has a few kilobytes."""
 
 
 class AnswerTooLongError(httpx.HTTPError):
-    """The answer is larger than the maximum size."""
+    """The response is larger than the maximum size."""
 
 
 async def send_bounded(
     http: httpx.AsyncClient, request: httpx.Request, *, most: int = MOST_BYTES
 ) -> httpx.Response:
-    """Send a request once and read its answer; redirects are not followed.
+    """Send a request once and read its response; redirects are not followed.
 
     Args:
         most: Maximum size of the body in bytes, after decompression.
 
     Raises:
         AnswerTooLongError: The body is larger; the connection is closed.
-        httpx.HTTPError: The request failed, or the answer broke off.
+        httpx.HTTPError: The request failed, or the response broke off.
     """
     response = await http.send(request, stream=True, follow_redirects=False)
     return await read_bounded(response, most=most)
 
 
 async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response:
-    """Read the body of a streamed answer, and close the answer.
+    """Read the body of a streamed response, and close the response.
 
     Returns:
         A response with the same status and headers, and the decompressed body.
@@ -44,7 +44,7 @@ async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response
         async for part in response.aiter_bytes():
             content += part
             if len(content) > most:
-                raise AnswerTooLongError(f"The answer has more than {most} bytes.")
+                raise AnswerTooLongError(f"The response has more than {most} bytes.")
     finally:
         await response.aclose()
     headers = [

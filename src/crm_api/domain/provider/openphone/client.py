@@ -40,7 +40,7 @@ class OpenPhoneClient:
     No layer repeats a send. A failed read is retried a few times if a retry can succeed.
 
     Attributes:
-        lists: Reads one page of a list per call, so that a caller can stop and continue later.
+        lists: Reads lists page by page, so that a caller can stop and continue later.
         hooks: Registers, changes and tests webhooks, and reads their delivery logs.
     """
 
@@ -57,7 +57,7 @@ class OpenPhoneClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         is_ours: bool = False,
     ) -> None:
-        """Create a client; no connection is opened before the first call.
+        """Create a client; no connection is opened before the first request.
 
         Args:
             base_url: The URL of the API's host, without the path ``/v1``.
@@ -115,8 +115,9 @@ class OpenPhoneClient:
 
         Args:
             sender: The line's ``PN…`` id or its phone number.
-            gate: The clocks as read just before the gate statement of this attempt.
-            call_timeout: Seconds for the whole call.
+            gate: The clocks, read just before the SQL statement that allows this attempt (the
+                gate).
+            call_timeout: Seconds for the whole request.
             call_start: Maximum seconds from the gate until the request body is sent.
 
         Raises:
@@ -141,7 +142,7 @@ class OpenPhoneClient:
         """Fetch all lines of the workspace.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: A line has no id or no number.
         """
@@ -152,7 +153,7 @@ class OpenPhoneClient:
         """Fetch one message.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx; 404 if the message does not exist.
             UnreadableEventError: The message has no id, direction or time.
         """
@@ -169,10 +170,10 @@ class OpenPhoneClient:
     ) -> AsyncIterator[MessageFacts]:
         """Yield every message between a line and one person, newest first, to the last page.
 
-        A message is proved missing only if the iteration ends without an error.
+        A message that was not yielded is missing only if the iteration has ended without an error.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
             OpenPhoneListError: The list repeats itself or does not end.
             UnreadableEventError: A message has no id, direction or time.
@@ -201,7 +202,7 @@ class OpenPhoneClient:
         The provider treats both bounds as exclusive.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
             OpenPhoneListError: The list repeats itself or does not end.
             UnreadableEventError: A message has no id, direction or time.
@@ -235,7 +236,7 @@ def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTranspo
 
 
 CONCURRENCY = 192
-"""Maximum number of concurrent calls. The rate limiter sets the pace, not this number."""
+"""Maximum number of concurrent requests. The rate limiter sets the pace, not this number."""
 
 
 SANDBOX_KEY = "sandbox"
@@ -248,7 +249,7 @@ def open_provider(settings: Settings) -> OpenPhoneClient:
     return OpenPhoneClient(
         base_url=settings.provider_url,
         api_key=key.get_secret_value() if key is not None else SANDBOX_KEY,
-        # A call that passed the gate must not wait for a connection.
+        # A request that the gate statement has allowed must not wait for a connection.
         max_connections=CONCURRENCY,
         is_ours=settings.uses_sandbox,
     )

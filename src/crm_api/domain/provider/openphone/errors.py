@@ -1,4 +1,4 @@
-"""Errors in the provider's answers, lists and webhooks."""
+"""Errors in the provider's responses, lists and webhooks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -31,8 +31,8 @@ class MissingSignatureError(SignatureError):
     code = "signature_missing"
     title = "Webhook signature missing"
     example = Example(
-        "The request has no webhook signature. Send the header openphone-signature, or the "
-        "headers webhook-id, webhook-timestamp and webhook-signature."
+        "The request has no webhook signature. Send the header `openphone-signature`, or the "
+        "headers `webhook-id`, `webhook-timestamp` and `webhook-signature`."
     )
 
 
@@ -42,7 +42,7 @@ class MalformedSignatureError(SignatureError):
     code = "signature_malformed"
     title = "Webhook signature malformed"
     example = Example(
-        "The header openphone-signature does not have the form hmac;1;<milliseconds>;<base64>. "
+        "The header `openphone-signature` is not in the form `hmac;1;<milliseconds>;<base64>`. "
         "Send it in this form."
     )
 
@@ -71,14 +71,14 @@ class UnreadableEventError(InvalidError):
 
 
 class OpenPhoneBusyError(BusyError):
-    """The provider is down, is overloaded or limits our calls; a later retry can succeed."""
+    """The provider is down, is overloaded or limits our requests; a later retry can succeed."""
 
     code = "openphone_busy"
     title = "OpenPhone is not available"
 
 
 class OpenPhoneDownError(OpenPhoneBusyError):
-    """The provider did not answer recent calls; no calls are made until a test call succeeds."""
+    """The provider did not respond recently; no request is sent until a test request succeeds."""
 
     code = "openphone_down"
     title = "OpenPhone is down"
@@ -88,7 +88,7 @@ class OpenPhoneHeldError(OpenPhoneDownError):
     """The provider asked for a pause, and the pause has not ended.
 
     Attributes:
-        until: When the next call may begin.
+        until: When the next request may begin.
     """
 
     code = "openphone_held"
@@ -129,7 +129,7 @@ class OpenPhoneRefusedError(ConflictError):
 
 
 class OpenPhoneListError(TransientError):
-    """A list could not be read to its end: a page repeats, lacks data, or there are too many.
+    """A list could not be read to its end: a page repeats or lacks data, or it has too many pages.
 
     The items that were read are not the complete list.
     """

@@ -33,13 +33,13 @@ class MessageFacts:
     Attributes:
         direction: ``incoming`` or ``outgoing``.
         status: The provider's word for the status, in lower case; it can be a new, unknown word.
-        from_number: The sender's number in E.164, or another identifier of the sender. Only for
-            outgoing messages, it can be None.
+        from_number: The sender's number in E.164, or another identifier of the sender. It can be
+            None only if the message is outgoing.
         to_numbers: The recipients; several for a group. Can be empty in an event.
         created_at: When the message was created, by the provider's clock; ``bound_event`` limits
             it to the time of receipt.
-        claimed_at: The provider's value of ``created_at`` before that limit was applied; None if
-            it was not applied yet.
+        claimed_at: The provider's own value of ``created_at``; None before ``bound_event`` has set
+            it.
     """
 
     provider_message_id: str
@@ -232,7 +232,7 @@ class DeliveryAttempt:
     """One try of the provider to deliver an event.
 
     Attributes:
-        response_status: The HTTP status of our answer; None if the provider received no answer.
+        response_status: The HTTP status of our response; None if the provider received no response.
     """
 
     at: datetime | None
@@ -262,7 +262,7 @@ class HookDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderProblem:
-    """An error answer of the provider.
+    """An error response of the provider.
 
     Attributes:
         code: The provider's error code, such as ``0206400``; None if it sent none.
@@ -283,7 +283,7 @@ class ProviderProblem:
 
 
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:
-    """Return the event; the times that decide something are limited to the time of receipt.
+    """Return the event; times on which decisions depend are at most the time of receipt.
 
     Args:
         received_at: When the event was stored, by the database's clock.

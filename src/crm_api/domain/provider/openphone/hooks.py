@@ -1,9 +1,9 @@
 """Register the provider's webhooks in its two systems, and read its delivery log.
 
-A legacy webhook (``/v1/webhooks``) receives one family of events, shows its key in every answer and
-cannot be changed. A webhook of 2026-03-30 (``/webhooks``) receives events of several families, can
-be changed and tested, has a delivery log, and shows its key only once. Each system lists only its
-own webhooks. Neither lists webhooks that were created in the provider's app.
+A legacy webhook (``/v1/webhooks``) receives one family of events, shows its key in every response,
+and cannot be changed. A webhook of 2026-03-30 (``/webhooks``) receives events of several families,
+can be changed and tested, has a delivery log, and shows its key only once. Each system lists only
+its own webhooks. Neither lists webhooks that were created in the provider's app.
 
 Source: OpenPhone API description 1.0.0, read 2026-11-24; restated from Quo, "Webhooks"
 (2026-03-30), read 2026-11-25.
@@ -51,7 +51,7 @@ _STATUSES = (100, 599)
 class HookApi:
     """Registers, changes, tests and inspects webhooks over the client's connections.
 
-    A failed read is retried like every read. A call that changes data is retried only after 429.
+    A failed read is retried like every read. A request that changes data is retried only after 429.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class HookApi:
         """Fetch the legacy webhooks that the owner of the API key created through the API.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: A webhook has no id or no address.
         """
@@ -80,7 +80,7 @@ class HookApi:
         """Fetch the workspace's webhooks of API version 2026-03-30; there are at most 50.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx; 404 from a host that has only v1.
             UnreadableEventError: A webhook has no id or no address.
         """
@@ -95,10 +95,10 @@ class HookApi:
         """Register a legacy webhook, which is enabled at once; the result contains its key.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
                 answer, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
-            UnreadableEventError: The answer contains no webhook.
+            UnreadableEventError: The response contains no webhook.
         """
         body = {"url": url, "events": list(events), "resourceIds": ["*"], "label": label}
         answer = await self._call("POST", f"/v1/webhooks/{family}", body)
@@ -112,10 +112,10 @@ class HookApi:
         Store its key before you enable it.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
                 answer, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
-            UnreadableEventError: The answer contains no webhook.
+            UnreadableEventError: The response contains no webhook.
         """
         body = {
             "url": url,
@@ -131,7 +131,7 @@ class HookApi:
         """Change a webhook of 2026-03-30; ``events`` and ``resourceIds`` replace the old lists.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response.
             OpenPhoneRefusedError: Any other 4xx.
         """
         await self._call("PATCH", _path(webhook_id), changes, DATED_VERSION)
@@ -139,10 +139,10 @@ class HookApi:
     async def rotate(self, webhook_id: str) -> str | None:
         """Replace a webhook's signing key; return the new key, or None if it is not shown.
 
-        The provider shows a new key only once, in this answer.
+        The provider shows a new key only once, in this response.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no answer. After 5xx or no
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
                 answer, the key may have changed nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
         """
@@ -153,7 +153,7 @@ class HookApi:
         """Delete a webhook; do nothing if it does not exist.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response.
             OpenPhoneRefusedError: Any other 4xx except 404.
         """
         path = _path(webhook_id) if is_dated else "/v1" + _path(webhook_id)
@@ -168,10 +168,10 @@ class HookApi:
 
         Returns:
             The event id of the sample, which is the same for all samples of a type; None if the
-            answer has no id.
+            response has no id.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response.
             OpenPhoneRefusedError: Any other 4xx.
         """
         path = _path(webhook_id, "events", "test")
@@ -189,7 +189,7 @@ class HookApi:
             after: Only deliveries that were dispatched later than this time.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
             OpenPhoneListError: The list repeats itself or does not end.
         """
@@ -212,10 +212,10 @@ class HookApi:
                 yield delivery
 
     async def delivery(self, webhook_id: str, delivery_id: str) -> HookDelivery | None:
-        """Fetch one delivery with its attempts, newest first; None if the answer has no id.
+        """Fetch one delivery with its attempts, newest first; None if the response has no id.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx; 404 if the delivery does not exist.
         """
         path = _path(webhook_id, "events", delivery_id)
@@ -226,7 +226,7 @@ class HookApi:
         """Ask the provider to deliver an event again; it arrives later, at the webhook's address.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no answer.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response.
             OpenPhoneRefusedError: Any other 4xx.
         """
         path = _path(webhook_id, "events", delivery_id, "retry")

@@ -1,4 +1,4 @@
-"""Read the provider's lists one page per call, so that the caller can stop and continue later.
+"""Read the provider's lists page by page, so that the caller can stop and continue later.
 
 Items are returned as unparsed JSON, because a comparison of a hundred thousand items parses only
 those that differ.
@@ -42,7 +42,7 @@ class Listing:
     """Fetches lists from the provider; each method fetches one page or one resource.
 
     Raises:
-        OpenPhoneBusyError: 429, 5xx, no answer, or a page without data, even after retries.
+        OpenPhoneBusyError: 429, 5xx, no response, or a page without data, even after retries.
         OpenPhoneRefusedError: Any other 4xx.
 
     Source: OpenPhone API description 1.0.0; restated from Quo, "List messages" (2026-03-30);
@@ -143,7 +143,7 @@ class Listing:
         token: str | None,
         headers: dict[str, str] | None,
     ) -> ListPage:
-        """Fetch a page; ``names`` are the names of the token in the query and in the answer."""
+        """Fetch a page; ``names`` are the names of the token in the query and in the response."""
         sent, given = names
         more: Query = [(sent, token)] if token is not None else []
         answer = await self._reader.get(path, query + more, headers=headers)

@@ -1,4 +1,4 @@
-"""Measure, log and trace each call to the provider, in the HTTP transport."""
+"""Measure, log and trace each API request to the provider, in the HTTP transport."""
 
 import asyncio
 import logging
@@ -20,20 +20,21 @@ _FIXED = re.compile(r"v\d+|[a-z-]+")
 _REFUSED = 400
 _THROTTLED = 429
 _TIMEOUTS = (httpx.TimeoutException, TimeoutError, asyncio.CancelledError)
-"""Includes cancellation, because the time limit of a whole call cancels it."""
+"""Includes cancellation, because the time limit of a whole request cancels the request."""
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
-    """Forwards every call, and records it as a log line, a trace span and a measurement.
+    """Forwards every request, and records it as a log line, a trace span and a measurement.
 
-    The recorded duration ends with the headers of the answer. Bodies are never recorded.
+    The recorded duration ends when the headers of the response have arrived. Bodies are never
+    recorded.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, *, is_ours: bool) -> None:
         """Wrap a transport.
 
         Args:
-            inner: Makes the calls.
+            inner: Sends the requests.
             is_ours: Whether the provider is the sandbox, a process of this service that continues
                 the trace. Another provider gets no trace header, because that would leak our trace
                 ids.
@@ -42,7 +43,7 @@ class ObservedTransport(httpx.AsyncBaseTransport):
         self._is_ours = is_ours
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Make one call and record it; an error is recorded and raised again."""
+        """Send one request and record it; an error is recorded and raised again."""
         begun = time.perf_counter()
         with _step(request) as span:
             step = tracing.traceparent() if self._is_ours else None
@@ -51,7 +52,7 @@ class ObservedTransport(httpx.AsyncBaseTransport):
             try:
                 response = await self._inner.handle_async_request(request)
             except BaseException as error:
-                # In metrics, all errors without an answer count as one of two outcomes.
+                # In metrics, all errors without a response count as one of two outcomes.
                 outcome = "timeout" if isinstance(error, _TIMEOUTS) else "no_answer"
                 _measure(request, begun, outcome)
                 _log_call(request, begun, error=type(error).__name__)
@@ -70,7 +71,7 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 
 
 def path_template(request: httpx.Request) -> str:
-    """Return the path of a call with its ids replaced, for example ``/v1/messages/{id}``."""
+    """Return the path of a request with its ids replaced, for example ``/v1/messages/{id}``."""
     # Use the raw path, because an encoded slash inside an id does not separate parts.
     path = request.url.raw_path.decode("ascii").partition("?")[0]
     parts = path.strip("/").split("/")
@@ -102,13 +103,13 @@ def _step(request: httpx.Request) -> AbstractContextManager[Span]:
 def _log_call(
     request: httpx.Request, begun: float, *, status: int | None = None, error: str | None = None
 ) -> None:
-    """Log a failed call at level warning, and every other call at level debug."""
+    """Log a failed request at level warning, and every other request at level debug."""
     is_failure = error is not None or (status or 0) >= _REFUSED
     if not is_failure and not _level.isEnabledFor(logging.DEBUG):
-        return  # early, because a busy line makes many calls
+        return  # early, because a busy line makes many requests
     log.log(
         logging.WARNING if is_failure else logging.DEBUG,
-        "provider call failed" if is_failure else "provider call completed",
+        "provider request failed" if is_failure else "provider request completed",
         method=request.method,
         path=path_template(request),
         status=status,

@@ -30,7 +30,7 @@ Query = list[tuple[str, str | int | float | bool | None]]
 
 
 class ReadClient:
-    """Reads JSON over one HTTP client; ``sleep`` waits between two tries, for some seconds."""
+    """Reads JSON over one HTTP client; ``sleep`` waits a number of seconds."""
 
     def __init__(
         self, http: httpx.AsyncClient, *, sleep: Callable[[float], Awaitable[None]]
@@ -53,11 +53,11 @@ class ReadClient:
             path: The path of the list.
             query: The query parameters of the first page.
             sent: Name of the query parameter for the token.
-            given: Name of the member of an answer that contains the next token.
+            given: Name of the member of a response that contains the next token.
             headers: Further headers of each request.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
             OpenPhoneListError: The list repeats itself or does not end, or a page has no data.
         """
@@ -84,7 +84,7 @@ class ReadClient:
         """Fetch one JSON object; after a failure, wait and retry if a retry can succeed.
 
         Raises:
-            OpenPhoneBusyError: 429, 5xx or no answer, even after retries.
+            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
         """
         patient = retrying(OpenPhoneBusyError, sleep=self._sleep)
@@ -100,27 +100,27 @@ class ReadClient:
             body = read_json(response)
             if isinstance(body, dict):
                 return body
-            raise OpenPhoneBusyError("OpenPhone's answer is not a JSON object.")
+            raise OpenPhoneBusyError("OpenPhone's response is not a JSON object.")
         raise problem_of(response)
 
 
 async def request_once(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """Send a request once and read its answer, up to ``MOST_BYTES`` bytes.
+    """Send a request once and read its response, up to ``MOST_BYTES`` bytes.
 
     Raises:
-        OpenPhoneBusyError: There is no answer, or it cannot be read to its end.
+        OpenPhoneBusyError: There is no response, or it cannot be read to its end.
     """
     try:
         return await send_bounded(http, request)
     except httpx.HTTPError as error:
         raise OpenPhoneBusyError(f"OpenPhone did not answer ({type(error).__name__}).") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        # For an incomplete answer, the transport raises its own errors, not those of httpx.
-        raise OpenPhoneBusyError("OpenPhone's answer is incomplete.") from error
+        # For an incomplete response, the transport raises its own errors, not those of httpx.
+        raise OpenPhoneBusyError("OpenPhone's response is incomplete.") from error
 
 
 def problem_of(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefusedError:
-    """Convert an answer with an error status into the exception to raise."""
+    """Convert a response with an error status into the exception to raise."""
     status = response.status_code
     problem = parse_problem(status, read_json(response))
     sentence = f"OpenPhone answered {status}: {problem.detail}"

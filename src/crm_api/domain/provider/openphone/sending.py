@@ -1,10 +1,10 @@
-"""Send one message with one call to the provider, and classify how the call ended.
+"""Send one message with one API request to the provider, and classify the result.
 
-After a failed call, only one fact shows whether the message may have been sent: whether the request
-body was passed to the transport. The class of the exception does not show it, because the aiohttp
-transport raises ``ConnectTimeout`` in two cases: the connection was refused, or the provider closed
-it *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and "Sending,
-rule 5".
+After a failed request, only one fact shows whether the message may have been sent: whether the
+request body was passed to the transport. The class of the exception does not show it, because the
+aiohttp transport raises ``ConnectTimeout`` in two cases: the connection was refused, or the
+provider closed it *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4"
+and "Sending, rule 5".
 """
 
 import asyncio
@@ -30,8 +30,9 @@ from crm_api.platform.setting_fields import CALL_START_SECONDS
 class GateClock:
     """The time just before the gate statement was sent to the database, read from two clocks.
 
-    Two are needed, because the monotonic clock stops while the machine sleeps, and the wall clock
-    can be set to another time.
+    The gate statement is the SQL statement that allows an attempt. Two clocks are needed, because
+    the monotonic clock stops while the machine sleeps, and the wall clock can be set to another
+    time.
     """
 
     monotonic: float
@@ -48,14 +49,15 @@ class GateClock:
 
 
 class BodyTooLateError(Exception):
-    """The transport asked for the body too long after the gate, or after the call had ended."""
+    """The transport asked for the body too long after the gate, or after the request had ended."""
 
 
 class GatedBody:
     """A request body that is passed to the transport in one piece, or withheld if it is too late.
 
     The provider cannot accept a request without its body. So if the process was suspended for too
-    long between the gate and the call, it withholds the body, and the message is not sent.
+    long between the gate statement and the request, the body is withheld, and the message is not
+    sent.
     """
 
     def __init__(
@@ -78,38 +80,38 @@ class GatedBody:
         """Yield the whole body in one piece.
 
         Raises:
-            BodyTooLateError: More than ``call_start`` seconds have passed since the gate, or the
-                call has ended.
+            BodyTooLateError: More than ``call_start`` seconds have passed since the gate statement,
+                or the request has ended.
         """
         if self._is_closed or self.was_handed_out:
-            raise BodyTooLateError("the call has ended")
+            raise BodyTooLateError("the request has ended")
         await failpoints.reach("call.before_body")
         if self._elapsed(self._gate) > self._call_start:
             self.was_too_late = True
-            raise BodyTooLateError("too long since the gate")
+            raise BodyTooLateError("too much time has passed since the gate statement")
         self.was_handed_out = True
         yield self._content
         await failpoints.reach("call.body_out")
 
     def close(self) -> None:
-        """Withhold the body from now on, because the call has ended."""
+        """Withhold the body from now on, because the request has ended."""
         self._is_closed = True
 
 
 async def send_once(
     http: httpx.AsyncClient, request: httpx.Request, body: GatedBody, *, call_timeout: float
 ) -> SendAnswer:
-    """Send the request once and return how the call ended; a failure is returned, not raised.
+    """Send the request once and return its result; a failure is returned, not raised.
 
     Args:
-        call_timeout: Seconds for the whole call, from the wait for a connection to the last byte
-            of the answer.
+        call_timeout: Seconds for the whole request, from the wait for a connection to the last byte
+            of the response.
 
     Raises:
-        asyncio.CancelledError: The task was cancelled, so the outcome is unknown. The attempt
-            keeps its state and is settled later as unclear.
+        asyncio.CancelledError: The task was cancelled, so the outcome is unknown. The attempt keeps
+            its state, and the outcome is found out later.
     """
-    # A success status means "accepted", even if the answer's body cannot be read to its end.
+    # A success status means "accepted", even if the response's body cannot be read to its end.
     is_success = False
     try:
         async with asyncio.timeout(call_timeout):
@@ -131,7 +133,7 @@ async def send_once(
 
 
 async def _read(response: httpx.Response) -> httpx.Response:
-    """Read the body of an answer to a send; if it is too long, return only status and headers."""
+    """Read the body of a response to a send; if it is too long, return only status and headers."""
     try:
         return await read_bounded(response, most=MOST_BYTES_OF_SEND)
     except AnswerTooLongError:

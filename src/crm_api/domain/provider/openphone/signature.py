@@ -107,8 +107,8 @@ class Verifier:
         if legacy:
             return self._verify_legacy(legacy, body, now.timestamp())
         raise MissingSignatureError(
-            f"The request has no webhook signature. Send the header {LEGACY_HEADER}, or the "
-            f"headers {ID_HEADER}, {TIMESTAMP_HEADER} and {SIGNATURE_HEADER}."
+            f"The request has no webhook signature. Send the header `{LEGACY_HEADER}`, or the "
+            f"headers `{ID_HEADER}`, `{TIMESTAMP_HEADER}` and `{SIGNATURE_HEADER}`."
         )
 
     def _verify_standard(
@@ -118,14 +118,14 @@ class Verifier:
         timestamp = headers.get(TIMESTAMP_HEADER)
         if not delivery_id or not timestamp:
             raise MissingSignatureError(
-                f"The header {ID_HEADER} or {TIMESTAMP_HEADER} is missing. Send both together with "
-                f"{SIGNATURE_HEADER}."
+                f"The header `{ID_HEADER}` or `{TIMESTAMP_HEADER}` is missing. Send both headers "
+                f"together with `{SIGNATURE_HEADER}`."
             )
         signed_at = _read_timestamp(timestamp)
         candidates = [entry[3:].encode() for entry in listed.split(" ") if entry.startswith("v1,")]
         if not candidates:
             raise MalformedSignatureError(
-                f"The header {SIGNATURE_HEADER} has no entry that begins with `v1,`. Send a "
+                f"The header `{SIGNATURE_HEADER}` has no entry that begins with `v1,`. Send a "
                 "signature of version v1."
             )
         signed = f"{delivery_id}.{timestamp}.".encode() + body
@@ -216,7 +216,7 @@ def _legacy_entries(header: str) -> Iterator[tuple[str, str]]:
         yield fields[2], fields[3]
     if not readable:
         raise MalformedSignatureError(
-            f"The header {LEGACY_HEADER} does not have the form hmac;1;<milliseconds>;<base64>. "
+            f"The header `{LEGACY_HEADER}` is not in the form `hmac;1;<milliseconds>;<base64>`. "
             "Send it in this form."
         )
 

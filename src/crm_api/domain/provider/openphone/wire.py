@@ -91,7 +91,7 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of an event type; old names of types must be replaced before."""
+    """Return the kind of an event type, which must have its current name."""
     for prefix, kind in _KINDS:
         if event_type.startswith(prefix):
             return kind
@@ -105,7 +105,7 @@ def _payload(
         return {}
     content = mapping(data.get("resource") or data.get("object"))
     if not content:
-        raise UnreadableEventError("The event has no data.resource and no data.object.")
+        raise UnreadableEventError("The event has neither `data.resource` nor `data.object`.")
     if kind is EventKind.MESSAGE:
         defaults = _Defaults(
             direction="incoming" if event_type == "message.received" else "outgoing",
@@ -121,7 +121,7 @@ def _payload(
 
 
 def parse_message(item: object) -> MessageFacts:
-    """Parse a message from a list, or from the answer to a request for one message.
+    """Parse a message from a list, or from the response to a request for one message.
 
     Raises:
         UnreadableEventError: The message has no id, direction or time, or is incoming and has no
@@ -288,7 +288,7 @@ def parse_webhook(item: object) -> RegisteredWebhook:
 
 
 def parse_problem(status: int, body: object) -> ProviderProblem:
-    """Parse an error answer: ``{"message": …, "code": …}``, or the same object in ``error``."""
+    """Parse an error response: ``{"message": …, "code": …}``, or the same object in ``error``."""
     answer = mapping(body)
     problem = mapping(answer.get("error")) or answer
     message = first_text(problem.get("message"), problem.get("title"), problem.get("key"))
