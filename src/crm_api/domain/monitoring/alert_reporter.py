@@ -21,7 +21,7 @@ CHANNEL = "mail"
 class AlertReporter:
     """Mails news about alerts.
 
-    Several processes may have a reporter. Each item of news is claimed by one of them.
+    Several processes may have a reporter. Each item of news is reserved by one of them.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory, mailer: Mailer, settings: Settings) -> None:
@@ -33,8 +33,8 @@ class AlertReporter:
     async def report(self, *, now: Callable[[], datetime]) -> int:
         """Send one mail with all news that was not reported yet; return the number of alerts in it.
 
-        The mail is sent between two transactions. If the process dies in between, its claim expires
-        and another process sends the news again. So news is sent at least once.
+        The mail is sent between two transactions. If the process dies in between, its reservation
+        expires and another process sends the news, perhaps a second time.
         """
         if not await self._may_mail(now=now()):
             return 0

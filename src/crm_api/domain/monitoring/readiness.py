@@ -18,16 +18,16 @@ HOLD_WORTH_SHOWING = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class SystemOverview:
-    """The facts from the database that decide about readiness.
+    """The facts from the database that decide whether the service is ready.
 
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: For the scheduled job that is most behind: when it was last at work.
+        jobs_covered_until: When the scheduled job that is most overdue was last at work.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: When the first waiting event was due; None if no event waits.
-        webhooks_fail: True if the last check of a side of webhook health failed.
+        webhooks_fail: True if the last webhook health check of any kind failed.
         down: The outside systems that are considered down.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.
@@ -121,7 +121,7 @@ def _are_jobs_late(row: SystemOverview, *, now: datetime) -> bool:
 
 
 class AliveRead(ReadModel):
-    """The answer of a process that is running."""
+    """The response of a process that is running."""
 
     status: Literal["ok"]
 

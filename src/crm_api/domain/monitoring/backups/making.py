@@ -102,7 +102,7 @@ async def make(
     """Write a backup to a file. The service may run meanwhile.
 
     Args:
-        settings: Name the database, the media store and the secret key.
+        settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
         made_at: The time of the data. It is the current time, unless the database itself was

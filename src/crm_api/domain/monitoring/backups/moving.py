@@ -65,11 +65,12 @@ class Moved:
 async def move(settings: Settings, source_url: str, *, now: datetime, report: Report) -> Moved:
     """Copy the embedded database to the new one, compare both, and make the new one usable.
 
-    After an interruption it can be called again; it then continues.
+    After an interruption, call this again; the move then continues.
 
     Args:
-        settings: Name the new database, media store and secret key, and the data directory.
-        source_url: The embedded database, which nothing else may use meanwhile.
+        settings: The settings, which name the new database, media store and secret key, and the
+            data directory.
+        source_url: The embedded database. Nothing else may use it during the move.
         now: The current time.
         report: Receives lines about the progress.
 

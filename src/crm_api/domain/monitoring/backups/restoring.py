@@ -1,4 +1,4 @@
-"""Restore a backup into an empty database, so that it sends nothing before a person decides.
+"""Restore a backup into an empty database; the service sends nothing before a person decides.
 
 Messages that were sent after the backup was made are not in it. Therefore campaigns are paused,
 queued messages are dropped, and the missing messages are read from the provider first
@@ -70,7 +70,7 @@ async def restore(
     """Restore a backup into an empty database, and migrate the schema to this release.
 
     Args:
-        settings: Name the target database, the media store and the secret key.
+        settings: The settings, which name the target database, the media store and the secret key.
         source: The backup file.
         identities: Secret keys, of which one must decrypt the backup.
         now: The current time.
@@ -162,7 +162,7 @@ async def is_empty(engine: AsyncEngine) -> bool:
 async def _restore_content(
     settings: Settings, database_url: str, members: Members, *, report: Report
 ) -> int:
-    """Restore the secret key, the media files and at last the database.
+    """Restore the secret key, then the media files, then the database.
 
     Returns:
         The number of media files.
@@ -233,7 +233,7 @@ def _database_parts(first: IO[bytes], members: Members, *, report: Report) -> It
 
 
 async def _compare(engine: AsyncEngine, manifest: Manifest) -> None:
-    """Check that every table has the number of rows that the manifest names.
+    """Check that every table has the number of rows that the manifest states.
 
     ``alembic_version`` is left out, because it is written later.
     """

@@ -14,7 +14,7 @@ MOST_CAMPAIGNS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class MessageFigures:
-    """The number of messages of one campaign, or of all messages outside campaigns, in a period.
+    """Counts of messages in a period, for one campaign or for all messages outside campaigns.
 
     Attributes:
         name: The name of the campaign; None for messages outside campaigns.
@@ -56,7 +56,7 @@ class Digest:
         texts: The messages of each campaign and outside campaigns, in the period.
         opt_outs: The number of phone numbers that were opted out in the period, in any way.
         lines: The blocked lines.
-        campaigns: The campaigns that are blocked or have paused themselves.
+        campaigns: The campaigns that are blocked or were paused automatically.
         held: The number of phone numbers on hold, for which a person must decide.
         in_review: The number of recipients in review, about whom a person must decide.
         parked: The number of attempts whose outcome a person must find out.
@@ -154,7 +154,7 @@ async def read_digest(
 
     Args:
         zone: The time zone in which the mail shows days.
-        figures: The metrics of the service, for what a person must do now.
+        figures: The metrics of the service, which show what a person must do now.
     """
     session = uow.session
     span = {"since": since, "until": until}

@@ -11,9 +11,9 @@ from crm_api.platform.database import Base
 class RootSecret(Base):
     """The root secret, encrypted with the secret key. There is one row.
 
-    The root secret is the key of the keyed hashes and of the consent chain, which cannot be
-    computed again. It is the secret key of the first start. It does not change when the secret key
-    is replaced.
+    The root secret is the key of the keyed hashes and of the consent chain. Because these cannot be
+    computed again, the root secret does not change when the secret key is replaced. It is the
+    secret key that the service had when it was started for the first time.
     """
 
     __tablename__ = "root_secret"

@@ -1,4 +1,4 @@
-"""Count the encrypted values of the database by key, and encrypt them with the current key."""
+"""Count the encrypted values in the database by key, and encrypt them with the current key."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -91,9 +91,10 @@ async def reseal_all(
 ) -> AsyncGenerator[tuple[str, int]]:
     """Encrypt again, with the current key, every value that another known key decrypts.
 
-    Each batch is a transaction. After each, the name of the table and the number of changed rows
-    are yielded. After an interruption the function can be called again; it skips finished rows. A
-    row that another process changes meanwhile is skipped, because that process has encrypted it.
+    Each batch is a transaction. After each batch, the name of the table and the number of changed
+    rows are yielded. After an interruption the function can be called again; it skips finished
+    rows. A row that another process changes meanwhile is skipped, because that process encrypts it
+    with the current key.
     """
     for column in SEALED_COLUMNS:
         async with new_uow() as reading:

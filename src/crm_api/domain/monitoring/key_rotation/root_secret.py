@@ -26,12 +26,12 @@ _FEWEST_TRIES = 4
 async def with_secret(
     settings: Settings, *, patience: float = PATIENCE_SECONDS, adopts: bool = True
 ) -> Settings:
-    """Return the settings with the secret of the service; wait for an unavailable database.
+    """Return the settings with the secret of the service; wait while the database is unavailable.
 
     Args:
-        settings: Name the database and the secret keys.
+        settings: The settings, which name the database and the secret keys.
         patience: The longest wait for the database, in seconds.
-        adopts: If the database has no root secret, store the secret key as its root secret. False
+        adopts: Whether to store the secret key as the root secret if the database has none. False
             for commands that only read.
 
     Raises:
@@ -92,7 +92,7 @@ async def open_root_secret(
         session: The session of a transaction that the caller commits.
         keys: The current secret key, then other known keys.
         now: The current time.
-        adopts: If the database has no root secret, store the current secret key as its root secret.
+        adopts: Whether to store the current secret key as the root secret if the database has none.
 
     Raises:
         UnsealError: No key decrypts the root secret. Or a root secret must be stored and there are

@@ -1,8 +1,8 @@
 """Create monthly partitions ahead, and detach and drop the months past their retention time.
 
-A month past its retention time is handled in this order: delete the rows of other tables that
-refer to it, detach it, archive it (``archive.py``), and drop it. Each step may be repeated.
-Functions of the migrations change the schema, because the service may not.
+A month past its retention time is handled in this order: delete the rows of other tables that refer
+to it, detach it, archive it (``archive.py``), and drop it. Each step may be repeated. The service
+has no permission to change the schema, so it calls database functions that a migration has created.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ async def _has_unfinished_rows(session: AsyncSession, month: Month) -> bool:
 
 
 async def report_unfinished_rows(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
-    """Raise an alert if a row of the month must still be applied or sent; return whether so."""
+    """Raise an alert if a row of the month must still be applied or sent; return True if so."""
     if not await _has_unfinished_rows(uow.session, month):
         return False
     await alerts.raise_alert(
@@ -126,11 +126,11 @@ _DELETE_PROVIDER_IDS = """
 
 
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
-    """Delete the stored provider ids of a batch of rows of the month.
+    """Delete the stored provider ids of the next rows of the month, one batch per call.
 
-    It happens while the month is attached, so no stored id refers to a missing row. If the provider
-    later delivers such an event again, it counts as new. The provider repeats events for days, not
-    for months.
+    This happens while the month is attached, so no stored id refers to a missing row. If the
+    provider later delivers such an event again, it counts as new. The provider repeats events for
+    days, not for months.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -169,7 +169,9 @@ DELETE_UNUSED_MEDIA = text("""
 
 
 async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
-    """Delete the media rows of a batch of messages of the month; events have no media.
+    """Delete the media rows of the next messages of the month, one batch per call.
+
+    Months of received events have no media.
 
     Returns:
         The number of deleted fetches, and the SHA-256 of each media file that no other message

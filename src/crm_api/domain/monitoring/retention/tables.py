@@ -10,8 +10,8 @@ class MonthlyTable:
 
     Attributes:
         name: The name of the table.
-        key: The name of the table that makes the provider's ids unique over all months.
-        key_id: The column of that table that has the id of the row.
+        key: The name of a second table, which keeps the provider's ids unique over all months.
+        key_id: The column of the second table that has the id of the row.
         provider_id: The column with the provider's id; it has this name in both tables.
         waits: The SQL condition of rows with unfinished work. A month with such a row is not
             dropped.

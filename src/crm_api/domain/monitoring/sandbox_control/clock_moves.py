@@ -39,7 +39,7 @@ FARTHEST = timedelta(days=366)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenMove:
-    """A move of the clock that this run of the job has claimed.
+    """A move of the clock that this run of the job has reserved.
 
     Attributes:
         holder: The id of this run.
@@ -101,7 +101,7 @@ _TAKE = text("""
 
 
 async def take_clock_move(uow: UnitOfWork) -> TakenMove | None:
-    """Claim a move that no other worker owns; None if there is none."""
+    """Reserve a move that no other worker owns; None if there is none."""
     found = await uow.session.execute(_TAKE, {"holder": uuid4(), "lease": LEASE})
     return typed_row(TakenMove, found.first())
 
@@ -123,7 +123,7 @@ async def step_clock(
     Stored heartbeats are moved by the skipped time, so that no process looks silent.
 
     Args:
-        move: The move that this run has claimed.
+        move: The move that this run has reserved.
         ahead: How far the sandbox clock is ahead of the machine's clock after the step.
         skipped: How much time this step skips.
 
@@ -147,7 +147,7 @@ _RELEASE = text("""
 
 
 async def release_clock_move(uow: UnitOfWork, move: TakenMove, *, failure: str | None) -> None:
-    """Give up the claim of a move, so that any worker can continue it.
+    """Release a move, so that any worker can continue it.
 
     Args:
         failure: Why the move stopped; None if it did not fail.
@@ -203,7 +203,7 @@ _NEXT_WAITING = text("""
 
 
 async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
-    """Return when the first waiting work of each job is due; work of campaigns is left out."""
+    """Return when the next work of each job is due, without the work of campaigns."""
     row = (await uow.session.execute(_NEXT_WAITING)).mappings().one()
     return {JobName(name): instant for name, instant in row.items() if instant is not None}
 
@@ -211,9 +211,9 @@ async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
 async def refuse_moved_time(settings: Settings) -> None:
     """Refuse to start with a real API key if the sandbox clock was moved in this database.
 
-    Such a database has messages and opt-outs of a simulated future, which would mix with real ones.
-    Without a real API key, nothing is checked. If the database is unavailable, the check is logged
-    and left out.
+    Such a database has messages and opt-outs from a simulated future. They must not mix with real
+    ones. Without a real API key, nothing is checked. If the database is unavailable, the check is
+    logged and left out.
 
     Raises:
         SettingsError: There is a real API key, and the clock was moved in this database.

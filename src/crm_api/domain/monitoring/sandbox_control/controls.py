@@ -39,7 +39,7 @@ BEHAVIOURS: dict[Behaviour, tuple[PersonStep, ...]] = {
 
 
 class SandboxControls:
-    """Calls to the control API of one sandbox process."""
+    """Sends requests to the control API of one sandbox process."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http = http

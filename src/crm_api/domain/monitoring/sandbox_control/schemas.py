@@ -200,8 +200,8 @@ class PersonScriptRead(ReadModel):
 class FaultKind(StrEnum):
     """The kind of a simulated fault.
 
-    A number is the HTTP status of the answer. With `_after`, the sandbox accepts the message before
-    the fault; with `_before`, it does not.
+    A number is the HTTP status of the response. `_after` means that the sandbox accepts the message
+    before the fault; `_before` means that it does not accept the message.
     """
 
     THROTTLED = "429"
@@ -228,7 +228,7 @@ class FaultKind(StrEnum):
 
     @property
     def is_of_webhooks(self) -> bool:
-        """True if the fault affects webhooks instead of answers to requests."""
+        """True if the fault affects webhooks instead of responses to requests."""
         return self.startswith("webhook_")
 
 
@@ -291,7 +291,7 @@ class FaultRead(ReadModel):
         phone: The number to which messages fail; null means all numbers.
         count: The number of times that the fault will still happen; null if it is not limited.
         percent: The percentage of requests for which the fault happens; null means all requests.
-        retry_after_seconds: The ``Retry-After`` of the answer, in seconds; null if there is none.
+        retry_after_seconds: The ``Retry-After`` of the response, in seconds; null if there is none.
         delay: The delay of a late webhook.
     """
 

@@ -47,7 +47,7 @@ class DailyRun:
 
 
 def due_day_of(now: datetime, zone: str) -> date:
-    """Return the last day whose run is due in a time zone; before ``HOUR`` this is yesterday."""
+    """Return the last day whose run is due in a time zone: today, or yesterday before ``HOUR``."""
     local = now.astimezone(ZoneInfo(zone))
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
 
@@ -108,7 +108,7 @@ CLAIM_MAIL = text("""
 
 
 async def claim_digest_mail(uow: UnitOfWork, *, day: date, now: datetime) -> bool:
-    """Claim the digest mail of a day, so that only this worker sends it.
+    """Reserve the digest mail of a day, so that only this worker sends it.
 
     Returns:
         False if the mail was sent, another worker is sending it, or a failed mail must wait.

@@ -24,8 +24,8 @@ class JobState(StrEnum):
 class ScheduledJobRead(ReadModel):
     """A scheduled job and its last run.
 
-    Every job begins each minute on one of the workers, and looks for work. A whole minute by the
-    clock (UTC) in which the job neither began nor ran on any worker is a missed minute. Minutes
+    Every job begins each minute on one of the workers, and looks for work. A missed minute is a
+    whole minute by the clock (UTC) in which the job neither began nor ran on any worker. Minutes
     before the first run, the current minute, and skipped sandbox time do not count.
 
     Attributes:
@@ -35,8 +35,10 @@ class ScheduledJobRead(ReadModel):
         last_finished_at: When a run last ended; null if no run has ended.
         next_run_at: When the job will work next: the next minute, or its own time if it works
             hourly or daily. A request can make it work earlier.
-        duration_ms: The duration of the last run that ended, in milliseconds; null if none has.
-        last_result: The result of the last run that ended, `ok` or `failed`; null if none has.
+        duration_ms: The duration of the last run that ended, in milliseconds; null if no run has
+            ended.
+        last_result: The result of the last run that ended, `ok` or `failed`; null if no run has
+            ended.
         last_error: The error of the last run that ended; null if it succeeded.
         runs: The number of runs so far.
         failures: The number of failed runs since the last successful run.

@@ -59,7 +59,7 @@ def folders_of(settings: Settings) -> list[Path]:
 
 
 def measure_disks(paths: Sequence[Path]) -> list[Disk]:
-    """Measure the file systems of these folders, each once; blocks while a network disk hangs."""
+    """Measure each file system of these folders once; this blocks while a network disk hangs."""
     found: dict[int, Disk] = {}
     for path in paths:
         there = next(one for one in (path, *path.parents) if one.exists())

@@ -73,7 +73,7 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: How long a problem must be found, by every check, before its alert is raised.
+        patience: How long every check must have found a problem before its alert is raised.
         among: The check covers only alerts whose subject has this prefix. Other alerts do not
             change.
     """
