@@ -75,7 +75,7 @@ class AddressPolicy:
     Attributes:
         ports: The allowed ports of public addresses.
         loopback_ports: The allowed ports of this machine; empty unless the sandbox is used.
-        needs_tls: Allow ``http://`` without TLS only for loopback.
+        needs_tls: Whether URLs must begin with ``https://``, except on loopback addresses.
     """
 
     ports: Container[int] = PORTS_OF_FILES
@@ -91,7 +91,10 @@ class AddressPolicy:
 
     @classmethod
     def for_webhooks(cls, settings: Settings) -> "AddressPolicy":
-        """Allow TLS to any port, and all of loopback while the sandbox is used."""
+        """Allow every port with TLS.
+
+        While the sandbox is used, also allow every port of this machine, without TLS.
+        """
         loopback_ports = ANY_PORT if _is_sandboxed(settings) else ()
         return cls(ports=ANY_PORT, loopback_ports=loopback_ports, needs_tls=True)
 

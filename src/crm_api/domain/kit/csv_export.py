@@ -68,7 +68,7 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the row at which the first page of ``ordered`` ends; None if it has fewer rows."""
+    """Return the last row of the first page of ``ordered``; None if the page is not full."""
     last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
     return None if last is None else tuple(last)
 

@@ -1,6 +1,6 @@
 """Dry runs: carry out a request, count its effects, and roll it back.
 
-The answer to a dry run has a token, which the client may send with the real request. The real
+The response to a dry run has a token, which the client may send with the real request. The real
 request counts again, and is refused if its counts differ from those of the dry run. The token is
 valid for one caller and one request. It is sealed with the secret key, and it is not stored.
 """
@@ -49,7 +49,7 @@ class DryRunChangedError(ConflictError):
 
 
 class DryRunRequest(RequestModel):
-    """The fields that every request has that supports dry runs."""
+    """The fields of every request that supports dry runs."""
 
     dry_run: StrictBool = Field(
         default=False, description="True: count what the request would change, and change nothing."
@@ -69,9 +69,9 @@ class DryRunRequest(RequestModel):
 
 
 class DryRunRead(ReadModel):
-    """The fields that only the answer to a dry run has.
+    """The fields that only the response to a dry run has.
 
-    In other answers they are unset, and routes leave out unset fields.
+    In other responses they are unset, and routes leave out unset fields.
     """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
@@ -122,7 +122,7 @@ async def make_call(
     """Carry out a request; for a dry run, roll back all its effects before returning.
 
     Args:
-        act: Carries out the request in the open transaction. Its answer has ``counts``.
+        act: Carries out the request in the open transaction. Its result has ``counts``.
         basis: Returns what must not differ between dry run and real request, besides the counts.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 
 class Example:
-    """The arguments for an error's constructor that make the example in the documentation."""
+    """The constructor arguments of the error that the documentation shows as an example."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of any constructor
         self.args = args

@@ -39,7 +39,7 @@ def example_id(thing: str) -> str:
 def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     """Return the pydantic configuration that gives a model an example.
 
-    The example of a request is shown as it is given here. In the example of an answer, each field
+    The example of a request is shown as it is given here. In the example of a response, each field
     that is left out gets a value from its name and its type.
 
     Args:

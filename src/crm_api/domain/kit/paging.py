@@ -1,7 +1,7 @@
 """Keyset paging: an opaque cursor over ``(key, id)``, stable under inserts, bound to its list.
 
 A cursor names the row after which a list continues. It carries a digest of the list, its filter and
-its order, so that a cursor of another list is refused instead of answered with wrong rows.
+its order, so that a cursor of another list is refused and does not return wrong rows.
 """
 
 import base64
@@ -35,7 +35,7 @@ class InvalidCursorError(InvalidError):
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """One page of a list; ``next_cursor`` is None on the last."""
+    """One page of a list; ``next_cursor`` is None on the last page."""
 
     data: list[Item]
     next_cursor: str | None
@@ -133,7 +133,7 @@ class Cursors:
 
 
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
-    """Return a filter as JSON without empty members: a new field then leaves cursors valid."""
+    """Return a filter as JSON without empty members, so that new fields keep old cursors valid."""
     if is_dataclass(wanted):
         wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
     if isinstance(wanted, dict):

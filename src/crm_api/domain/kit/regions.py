@@ -2,8 +2,9 @@
 
 The zones of the area codes were checked against the data of the ``phonenumbers`` package 9.0.43 on
 2026-11-25. The zones of the states and the ZIP prefixes of states with two zones were written from
-general knowledge and have not been checked against a published list. In doubt, a state has both of
-its zones. US zones that have the same time today count as one: Detroit counts as New York.
+general knowledge and have not been checked against a published list. If the zone of a place is in
+doubt, both zones of its state are listed. US zones that have the same time today count as one:
+Detroit counts as New York.
 """
 
 EASTERN = "America/New_York"

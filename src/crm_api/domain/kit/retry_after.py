@@ -1,4 +1,4 @@
-"""Read the ``Retry-After`` header of an answer, and limit the wait that it asks for."""
+"""Read the ``Retry-After`` header of a response, and limit the wait that it asks for."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_SECONDS = 600.0
-"""The longest wait that one answer can cause; then the service is called again."""
+"""The longest wait that one response can cause; after it, a request is sent again."""
 _LONGEST_HEADER = 64
 """Characters; every number of seconds and every HTTP date is shorter."""
 

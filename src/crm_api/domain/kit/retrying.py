@@ -1,7 +1,7 @@
-"""Repeat failed calls to outside services.
+"""Repeat failed requests to outside services.
 
-A read is repeated after every temporary failure. A call that changes something is repeated only
-after the answer 429, because the service has then done nothing.
+A read is repeated after every temporary failure. A request that changes something is repeated only
+after a response with status 429, because the service has then done nothing.
 """
 
 import random
@@ -14,30 +14,30 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from crm_api.domain.kit.errors import TransientError
 
 LONGEST_RETRY_AFTER_SECONDS = 30.0
-"""If a service asks for a longer wait than this, the call fails at once."""
+"""If a service asks for a longer wait than this, the request fails at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often a call is tried, and the mean wait in seconds before each repetition."""
+    """How often a request is tried, and the mean wait in seconds before each repetition."""
 
     tries: int
     waits: tuple[float, ...]
 
 
 THROTTLED = RetryPolicy(tries=5, waits=(0.5, 1.0, 2.0, 4.0))
-"""After the answer 429: the service is called too often, and a wait helps."""
+"""After a response with status 429: there were too many requests, and a wait helps."""
 UNAVAILABLE = RetryPolicy(tries=3, waits=(0.5, 2.0))
-"""After 5xx, no answer or an unreadable answer: only a short failure is waited for."""
+"""After 5xx, no response or an unreadable response: only a short failure is waited for."""
 
 
 class BusyError(TransientError):
-    """An outside service is down, overloaded or limits our calls; a later call may succeed.
+    """An outside service is down, overloaded or limits our requests; a later request may succeed.
 
     Attributes:
         retry_after_seconds: The wait to apply, if the service asked for one; it is limited.
         retry_after_asked: The wait that the service asked for, if it is longer than that limit.
-        is_answer: The service answered 429 (too many requests), so it is not down.
+        is_answer: The service responded with 429 (too many requests), so it is not down.
     """
 
     code = "service_busy"
@@ -69,8 +69,8 @@ def retrying(
     Args:
         busy: The errors after which the function is repeated; all others are raised at once.
         sleep: Waits between the tries; takes seconds.
-        only_throttled: Repeat only after the answer 429. Calls that change something need this,
-            because after another failure the change may have been made.
+        only_throttled: Repeat only after a response with status 429. Set this for requests that
+            change something, because after another failure the change may have been made.
     """
 
     def may_pass(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Base models and types of all requests and answers."""
+"""Base models and types of all requests and responses."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -30,14 +30,14 @@ Instant = Annotated[
     PlainSerializer(format_instant, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
-"""An instant in an answer: always UTC with ``Z``."""
+"""An instant in a response: always UTC with ``Z``."""
 
 Id = Annotated[
     UUID,
     PlainSerializer(str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "uuid"}, mode="serialization"),
 ]
-"""An id in an answer."""
+"""An id in a response."""
 
 
 class DocumentedModel(BaseModel):
@@ -67,7 +67,7 @@ class RequestModel(DocumentedModel):
 
 
 class ReadModel(DocumentedModel):
-    """An answer; it can be built from the attributes of an object."""
+    """A response; it can be built from the attributes of an object."""
 
     model_config = ConfigDict(
         from_attributes=True,

@@ -1,6 +1,6 @@
-"""Document a text field of an answer as an enumeration, without checking its value.
+"""Document a text field of a response as an enumeration, without checking its value.
 
-A row that a newer release has written may have a word that this release does not know. The answer
+A row that a newer release has written may have a word that this release does not know. The response
 shows such a word unchanged.
 """
 

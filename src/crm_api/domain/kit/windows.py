@@ -44,7 +44,7 @@ class Window:
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return when the first zone closes if all zones are open now, otherwise None."""
+    """If all zones are open now, return when the first of them closes; otherwise None."""
     closings: list[datetime] = []
     for zone in zones:
         span = span_of(zone, now.astimezone(ZoneInfo(zone)).date())

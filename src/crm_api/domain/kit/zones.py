@@ -10,7 +10,7 @@ its first slash::
     ?/America/Anchorage,America/Chicago,America/Denver,…
     FL,MA/America/New_York
 
-There are only a few hundred different keys, however many contacts there are.
+There are only a few hundred different keys, even if there are many contacts.
 """
 
 import re
@@ -43,7 +43,10 @@ _CACHE_SIZE = 65_536
 
 @dataclass(frozen=True)
 class ZoneKey:
-    """The parts of a zone key; ``states`` is empty if no state is known; ``zones`` never is."""
+    """The parts of a zone key: ``states``, which may be empty, and ``zones``, which is never empty.
+
+    ``states`` is empty if no state is known.
+    """
 
     states: tuple[str, ...]
     zones: tuple[str, ...]

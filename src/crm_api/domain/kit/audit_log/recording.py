@@ -68,7 +68,7 @@ async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now
     """Append the entry of a request that changed something and has no entry of a decision yet.
 
     Args:
-        status: The HTTP status of the answer.
+        status: The HTTP status of the response.
         made_id: The id of what the request has created; None if it has created nothing.
     """
     origin = uow.origin

@@ -1,4 +1,4 @@
-"""The filter and the answers of the audit log."""
+"""The filter and the responses of the audit log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from crm_api.domain.kit.schemas import Instant, ReadModel
 
 @dataclass(frozen=True, kw_only=True)
 class AuditFilter:
-    """Selects entries of the audit log; a field that is None does not restrict."""
+    """Selects entries of the audit log; a field that is None does not restrict the selection."""
 
     actor: str | None = None
     actor_id: str | None = None

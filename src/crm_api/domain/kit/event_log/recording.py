@@ -25,7 +25,7 @@ async def record_event(
 ) -> None:
     """Add an event to the log in this transaction; readers see it after the commit.
 
-    Changes of messages, campaigns, opt-outs and alerts need no call: triggers record them.
+    Do not record changes of messages, campaigns, opt-outs and alerts: database triggers do it.
 
     Args:
         data: Ids and states, without phone numbers and message bodies.

@@ -1,1 +1,1 @@
-"""Idempotency keys: a request that is repeated with its key gets the stored first answer."""
+"""Idempotency keys: a request that is repeated with its key gets the stored first response."""

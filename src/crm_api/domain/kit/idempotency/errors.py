@@ -25,7 +25,7 @@ class KeyInUseError(ConflictError):
     def __init__(self) -> None:
         super().__init__(
             "A request with this Idempotency-Key is still being processed. Send it again in a few "
-            "seconds to get its answer."
+            "seconds to get its response."
         )
 
 
@@ -37,9 +37,9 @@ class AnswerLostError(ConflictError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This request was already answered. CRM_SECRET_KEY has changed since, so the stored "
-            "answer cannot be read. Check what the first request did before you send the request "
-            "with a new key."
+            "This request already got a response. CRM_SECRET_KEY has changed since then, so the "
+            "stored response cannot be read. Check what the first request did before you send the "
+            "request with a new key."
         )
 
 

@@ -1,4 +1,4 @@
-"""The table of answers to requests with an ``Idempotency-Key``."""
+"""The table of responses to requests with an ``Idempotency-Key``."""
 
 from datetime import datetime
 from typing import Any
@@ -10,10 +10,10 @@ from crm_api.platform.database import Base
 
 
 class IdempotencyKey(Base):
-    """One key of one caller, its request, and the answer.
+    """One key of one caller, its request, and the response.
 
     The row is inserted before the effect and completed after it, in one transaction. So a committed
-    row always has its answer, and a second request with the same key waits for that transaction.
+    row always has its response, and a second request with the same key waits for that transaction.
     """
 
     __tablename__ = "idempotency_key"

@@ -1,4 +1,4 @@
-"""Claim the idempotency key of a request, and store its answer in the same transaction."""
+"""Reserve the idempotency key of a request, and store the response in the same transaction."""
 
 import hashlib
 import re
@@ -32,7 +32,7 @@ _ABOUT = "idempotency"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The stored answer to a request, exactly as it was sent."""
+    """The stored response to a request, exactly as it was sent."""
 
     status: int
     headers: dict[str, str]
@@ -47,7 +47,7 @@ class Keyed:
     key: str
     fingerprint: bytes
     secret: bytes = field(repr=False)
-    """Seals the answer, because it may contain an API key or token that is shown only once."""
+    """Seals the response, because it may contain an API key or token that is shown only once."""
 
 
 def read_key(text: str) -> str:
@@ -71,16 +71,16 @@ def fingerprint(*parts: bytes) -> bytes:
 
 
 async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | None:
-    """Claim a request's key for this transaction.
+    """Reserve a request's key for this transaction.
 
     Returns:
-        None if the request is new and this transaction must answer it; otherwise the answer to the
-        first request.
+        None if the request is new, so that this transaction must carry it out; otherwise the
+        response to the first request.
 
     Raises:
         KeyReusedError: The key was used for another request.
         KeyInUseError: The first request with this key is still processed after two seconds.
-        AnswerLostError: The first answer cannot be unsealed.
+        AnswerLostError: The stored response cannot be decrypted.
     """
     statement = (
         insert(IdempotencyKey)
@@ -124,7 +124,7 @@ async def find_key(session: AsyncSession, *, caller: str, key: str) -> Idempoten
 
 
 async def store_answer(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
-    """Store the answer to a request whose key this transaction has claimed."""
+    """Store the response to a request whose key this transaction has reserved."""
     statement = update(IdempotencyKey).where(
         IdempotencyKey.caller == request.caller, IdempotencyKey.key == request.key
     )
