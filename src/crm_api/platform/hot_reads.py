@@ -89,7 +89,8 @@ class HotReads:
                     self._away_until = time.monotonic() + AWAY_SECONDS
                     await self._drop()
                     log.warning(
-                        "database connection of look-ups failed, using the pool", error=repr(error)
+                        "database connection for API keys and sessions failed, using the pool",
+                        error=repr(error),
                     )
                 finally:
                     _give_up(asked)

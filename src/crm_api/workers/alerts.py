@@ -135,7 +135,9 @@ async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
             body = mailbox.read_body(mail, secret=deps.secret)
             await deps.mailer.send(subject=mail.subject, body=body, now=now(), to=[mail.recipient])
         except UnsealError:
-            log.warning("mail deleted unsent; CRM_SECRET_KEY has changed since it was stored")
+            log.warning(
+                "mail deleted without sending, CRM_SECRET_KEY has changed since the mail was stored"
+            )
         except MailNotSentError as error:
             log.warning("mail not sent", error=error.detail)
             async with deps.new_uow() as uow:

@@ -73,7 +73,9 @@ async def _note_at_work(deps: Deps, name: JobName) -> None:
         async with deps.new_uow() as uow:
             await schedule.store_job_at_work(uow, name=name.value, now=clock.now())
     except Exception as failure:  # noqa: BLE001 - without the database, the minute counts as missed
-        log.warning("job activity not stored", job=name.value, error=type(failure).__name__)
+        log.warning(
+            "not stored that the job is running", job=name.value, error=type(failure).__name__
+        )
 
 
 async def run_once(

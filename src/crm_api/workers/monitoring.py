@@ -256,7 +256,7 @@ async def _archive_and_drop(deps: Deps, month: Month, *, now: Now) -> None:
         return
     async with deps.new_uow() as uow:
         await months.drop_month(uow, month, archived, now=now())
-    log.info("month archived and dropped", month=month.name, rows=archived.rows)
+    log.info("monthly partition archived and dropped", month=month.name, rows=archived.rows)
 
 
 async def run_watchdog(ctx: dict[str, Any]) -> None:

@@ -108,7 +108,10 @@ async def run_erasures(ctx: dict[str, Any]) -> None:
         except UnsealError:
             # The search terms cannot be decrypted without the old key. Until the lease of this
             # erasure expires, other erasures are claimed.
-            log.error("erasure needs the previous CRM_SECRET_KEY", erasure_id=str(row.id))  # noqa: TRY400 - the traceback adds nothing
+            log.error(  # noqa: TRY400 - the traceback adds nothing
+                "erasure not continued, previous secret key missing in CRM_OTHER_SECRET_KEYS",
+                erasure_id=str(row.id),
+            )
 
 
 async def _work_on(deps: Deps, row: Erasure, limit: TimeLimit) -> None:
@@ -138,7 +141,9 @@ async def _remove_files(deps: Deps, row: Erasure) -> None:
             await store.remove(sha256)
     except MediaStoreUnavailableError as error:
         log.warning(
-            "erased files not removed from media store", erasure_id=str(row.id), error=error.detail
+            "files of an erased person not deleted from the media store",
+            erasure_id=str(row.id),
+            error=error.detail,
         )
         return
     async with deps.new_uow() as uow:

@@ -118,7 +118,7 @@ class Recorder:
                 if contradictions > 1:
                     log.warning(
                         "provider returned message ids that other messages already have",
-                        answers=len(batch),
+                        responses=len(batch),
                     )
                     await asyncio.sleep(RECORD_RETRY_SECONDS)
                 if contradictions >= MOST_CONTRADICTIONS:
@@ -132,14 +132,14 @@ class Recorder:
                     return
                 log.warning(
                     "provider responses not stored, will retry",
-                    answers=len(batch),
+                    responses=len(batch),
                     error=type(error).__name__,
                 )
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
                 log.exception(
                     "provider responses not stored, will store each response alone",
-                    answers=len(batch),
+                    responses=len(batch),
                 )
                 await self._record_unstorable(batch)
                 return

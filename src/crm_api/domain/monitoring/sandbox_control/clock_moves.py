@@ -227,7 +227,10 @@ async def refuse_moved_time(settings: Settings) -> None:
         ):
             found = await read_sandbox_clock(uow)
     except DATABASE_UNREACHABLE as error:
-        log.warning("sandbox clock not checked", error=type(error).__name__)
+        log.warning(
+            "database unreachable, not checked whether the sandbox clock was moved",
+            error=type(error).__name__,
+        )
         return
     if found is not None and found.ahead:
         raise SettingsError(
