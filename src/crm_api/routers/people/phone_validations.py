@@ -65,7 +65,7 @@ async def get_phone_validation(run_id: UUID, uow: Uow, _caller: Reader) -> Phone
     openapi_extra=fails_with("phone_validation_ended") | shows(status="cancelled"),
 )
 async def cancel_phone_validation(run_id: UUID, uow: Uow, _caller: Writer) -> PhoneValidationRead:
-    """Cancel a phone validation. The line types that it has found stay stored."""
+    """Cancel a phone validation. Line types that were already found stay stored."""
     async with uow:
         run = await runs.cancel_run(uow, run_id=run_id, now=clock.now())
     return PhoneValidationRead.model_validate(run)

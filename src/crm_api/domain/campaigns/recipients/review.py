@@ -182,7 +182,7 @@ async def count_in_review(session: AsyncSession, *, campaign_id: UUID) -> int:
 
 
 class ReviewRequest(DryRunRequest):
-    """A decision about recipients in review, who already got a message before the campaign.
+    """A decision about recipients who are in review because they got a message before the campaign.
 
     Attributes:
         decision: ``approve`` lets the recipients get their message; ``reject`` skips them.

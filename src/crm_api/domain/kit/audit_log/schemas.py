@@ -58,7 +58,7 @@ class AuditEntryRead(ReadModel):
     ]
     decision: Annotated[
         str | None,
-        Field(description="The name of the decision, if it differs from `action`; else null."),
+        Field(description="The name of the decision; null if `action` is that name."),
     ]
     subject: Annotated[
         str | None,

@@ -155,8 +155,8 @@ class ProvenTexts(ReadModel):
 
     Attributes:
         accepted: The number of messages that the provider accepted.
-        first_at: When the provider accepted the first message; null if there is none.
-        last_at: When the provider accepted the last message; null if there is none.
+        first_at: When the provider accepted the first message; null if it has accepted none.
+        last_at: When the provider accepted the last message; null if it has accepted none.
     """
 
     model_config = example(accepted=1)

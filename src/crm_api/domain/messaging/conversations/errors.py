@@ -38,7 +38,7 @@ class RecipientOptedOutError(ConflictError):
 
 
 class RecipientDoNotContactError(ConflictError):
-    """The number has the flag ``do_not_contact``, for example because its person was erased."""
+    """The number has the flag ``do_not_contact``, for example because the person was erased."""
 
     code = "recipient_do_not_contact"
     title = "Recipient must not be contacted"
@@ -90,7 +90,7 @@ class UnknownLineError(InvalidError):
 
 
 class LineCannotSendError(ConflictError):
-    """The line is blocked, so it sends nothing; ``blocked_reason`` says why and what to do."""
+    """The line is blocked and sends no messages; ``blocked_reason`` says why and what to do."""
 
     code = "line_blocked"
     title = "Line blocked"

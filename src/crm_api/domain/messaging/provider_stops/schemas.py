@@ -54,7 +54,7 @@ class ProviderStopRead(ReadModel):
         description="The provider's error code for the last message that it refused."
     )
     failures: int = Field(
-        description="The number of messages to this phone number that the provider refused."
+        description="How many messages to this phone number the provider refused."
     )
     first_failed_at: Instant = Field(
         description="When the provider refused the first message to this phone number."

@@ -44,7 +44,7 @@ class Problem(DocumentedModel):
     next. Some errors have further members, such as ``contact_id``.
 
     Attributes:
-        type: A URN that contains the code.
+        type: A URN that ends with the value of ``code``.
         title: A short text for people; it is always the same for one code.
         status: The status of the HTTP response.
         detail: What happened and what to do next, as text for people.
