@@ -177,7 +177,10 @@ async def add_fault(workspace: Workspace, request: Request) -> dict[str, Any]:
     is_of_webhooks = kind.startswith(FaultScope.WEBHOOK)
     on = FaultScope(str(body.get("on", FaultScope.WEBHOOK if is_of_webhooks else FaultScope.SEND)))
     if is_of_webhooks != (on is FaultScope.WEBHOOK):
-        raise BadRequestError(f"the fault {kind} cannot be used with `on` = {on}")
+        raise BadRequestError(
+            f"the fault {kind} is not possible on {on}; `on` must be webhook for webhook faults, "
+            "and another value for other faults"
+        )
     fault = Fault(**{**body, "kind": kind, "on": on})
     if fault.count is None and fault.probability is None:
         fault.count = 1

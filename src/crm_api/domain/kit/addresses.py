@@ -118,7 +118,9 @@ class AddressPolicy:
             )
         port = url.port or 0
         if port not in self.ports and port not in self.loopback_ports:
-            raise AddressRefusedError("forbidden_port", f"Port {port} is not allowed.")
+            raise AddressRefusedError(
+                "forbidden_port", f"Port {port} is not allowed. Use port 80 or 443."
+            )
         address = _literal(url.host)
         if address is not None:
             self.check(address, port)

@@ -82,8 +82,8 @@ class Cursors:
             raise _unreadable()
         if digest != self._digest:
             raise InvalidCursorError(
-                "This cursor belongs to another list, filter or order. Send the parameters of the "
-                "page that returned it, or leave it out to begin with the first page."
+                "This cursor belongs to another list, filter or order. Send the same parameters as "
+                "in the request that returned the cursor, or send no cursor to get the first page."
             )
         return key, row_id
 

@@ -271,6 +271,6 @@ def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
         return None
     if start >= end:
         raise UnsatisfiableRangeError(
-            f"The file has only {size} bytes. Request a range that begins before its end."
+            f"The file has only {size} bytes. Request a range that begins before byte {size}."
         )
     return start, end

@@ -84,7 +84,10 @@ async def test_page_that_repeats(new_uow: UnitOfWorkFactory) -> None:
 
     why, at = await _failed(new_uow, answer)
 
-    assert why == "OpenPhone returned the same page of a list twice."
+    assert why == (
+        "OpenPhone returned the same page of a list twice, so the list could not be read "
+        "completely. Try again later."
+    )
     assert paths(at.requests).count("/messages") == 2 * run_progress.MOST_FAILURES
 
 
@@ -99,7 +102,10 @@ async def test_pages_that_go_round(new_uow: UnitOfWorkFactory) -> None:
 
     why, _ = await _failed(new_uow, answer)
 
-    assert why == "OpenPhone returned the same page of a list twice."
+    assert why == (
+        "OpenPhone returned the same page of a list twice, so the list could not be read "
+        "completely. Try again later."
+    )
 
 
 async def test_token_that_comes_again(new_uow: UnitOfWorkFactory) -> None:
@@ -110,7 +116,10 @@ async def test_token_that_comes_again(new_uow: UnitOfWorkFactory) -> None:
 
     why, _ = await _failed(new_uow, answer)
 
-    assert why == "OpenPhone returned the same page token twice."
+    assert why == (
+        "OpenPhone returned the same page token twice, so the list could not be read completely. "
+        "Try again later."
+    )
 
 
 async def test_empty_pages_without_end(new_uow: UnitOfWorkFactory) -> None:

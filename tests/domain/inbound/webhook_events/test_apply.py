@@ -192,7 +192,7 @@ async def test_poison_goes_to_dead_while_its_neighbours_are_processed(
     assert await statuses(session) == ["processed", "dead", "processed"]
     assert waits == list(RETRY_MEANS)
     assert timedelta(hours=20) < sum(waits, timedelta()) < timedelta(hours=28)
-    assert dead["last_error"] == "The message has no time."
+    assert dead["last_error"] == "The message has no time of creation."
     assert (alert["kind"], alert["subject"]) == ("webhook_event_dead", "unreadable_event")
     assert alert["context"] == {"event_id": str(dead["id"]), "type": "message.received"}
     assert await apply(new_uow, now=now + timedelta(days=30)) == 0

@@ -68,8 +68,9 @@ async def invite_user_again(uow: UnitOfWork, *, user_id: UUID, now: datetime) ->
     user = await read_user(uow, user_id=user_id)
     if user.status != UserStatus.INVITED:
         raise UserNotFoundError(
-            "This user has no open invitation, because the user has already accepted it or is "
-            "disabled. An active user can reset the password with POST /v1/auth/password-reset."
+            "This user has no open invitation: the user has already accepted the invitation, or "
+            "is disabled. An active user who forgot the password can use POST "
+            "/v1/auth/password-reset."
         )
     return user, await create_ticket(
         uow, user.id, TicketPurpose.INVITATION, INVITATION_FOR, now=now

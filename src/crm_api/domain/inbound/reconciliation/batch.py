@@ -27,7 +27,7 @@ class ListedCall:
         """Return the events that webhooks would have sent for the call.
 
         Raises:
-            UnreadableEventError: The call has no id or no time.
+            UnreadableEventError: The call has no id or no time of creation.
         """
         return events_of_call(
             self.item,

@@ -206,7 +206,7 @@ def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
     """Return whether the listed call would change the stored call; True if it is not stored.
 
     Raises:
-        UnreadableEventError: The call has no id or no time.
+        UnreadableEventError: The call has no id or no time of creation.
     """
     events = call.events(CallExtras())
     if known is None:

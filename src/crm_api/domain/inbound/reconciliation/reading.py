@@ -53,14 +53,20 @@ class PageGuard:
         ids = [item_id for item in page.items if (item_id := id_of(item)) is not None]
         token = page.next_token
         if ids and self._ids.issuperset(ids):
-            raise OpenPhoneListError("OpenPhone returned the same page of a list twice.")
+            raise OpenPhoneListError(
+                "OpenPhone returned the same page of a list twice, so the list could not be read "
+                "completely. Try again later."
+            )
         self._empty = 0 if page.items else self._empty + 1
         if token is None:
             return
         if self._empty >= MOST_EMPTY:
             raise OpenPhoneListError(f"OpenPhone returned {MOST_EMPTY} empty pages in a row.")
         if token in self._tokens:
-            raise OpenPhoneListError("OpenPhone returned the same page token twice.")
+            raise OpenPhoneListError(
+                "OpenPhone returned the same page token twice, so the list could not be read "
+                "completely. Try again later."
+            )
         if self.pages >= MOST_PAGES:
             raise OpenPhoneListError(f"The list of OpenPhone has more than {MOST_PAGES:,} pages.")
         self._tokens.add(token)

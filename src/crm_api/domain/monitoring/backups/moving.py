@@ -153,8 +153,9 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
     )
     if differ:
         raise BackupError(
-            f"the new database differs from the old one in {', '.join(differ[:5])}. The service "
-            "still uses the old one. Empty the database of CRM_DATABASE_URL and try again"
+            "the new database (the one that CRM_DATABASE_URL names) differs from the embedded "
+            f"database in {', '.join(differ[:5])}. The service still uses the embedded database, "
+            "so do not change that one. Empty only the new database and run the command again"
         )
     rows = sum(count for name, (count, _) in wanted.items() if not name.startswith("sequence "))
     tables = sum(1 for name in wanted if not name.startswith("sequence "))

@@ -151,8 +151,8 @@ class AddressFields(RequestModel):
         if code is None:
             raise PydanticCustomError(
                 "unknown_state",
-                "This is not a state, province or territory of the US or Canada. Give its code, "
-                "such as TX. For an address in another country, give `country` too.",
+                "Give a state, province or territory of the US or Canada by its code, such as TX. "
+                "If the address is in another country, also give `country`.",
             )
         return code
 

@@ -38,7 +38,9 @@ class PhoneLookupBusyError(BusyError):
 
     code = "phone_lookup_busy"
     title = "Phone look-up service is not available"
-    example = Example("The phone look-up service returned HTTP status 429.")
+    example = Example(
+        "The phone look-up service is temporarily unavailable (HTTP status 429). Try again later."
+    )
 
 
 class PhoneLookupRefusedError(ConflictError):

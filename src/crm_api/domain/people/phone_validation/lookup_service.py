@@ -163,7 +163,8 @@ def _understand(response: httpx.Response, content: bytes, phone: str) -> LineTyp
         date = read_http_date(response.headers.get("date"))
         wait = read_retry_after(response.headers.get("retry-after"), now=date)
         raise PhoneLookupBusyError(
-            f"The phone look-up service returned HTTP status {status}.",
+            f"The phone look-up service is temporarily unavailable (HTTP status {status}). Try "
+            "again later.",
             retry_after_seconds=wait.seconds if wait else None,
             is_answer=status == _THROTTLED,
         )

@@ -40,7 +40,7 @@ async def lost_references(uow: UnitOfWork, node: Node) -> list[FieldProblem]:
             FieldProblem(
                 pointer=pointer,
                 code="unknown_list",
-                detail="No list has this id. GET /v1/lists lists the lists.",
+                detail="No list has this id. GET /v1/lists returns all lists.",
             )
             for pointer, list_id in lists.items()
             if list_id not in known

@@ -144,7 +144,9 @@ def _distance(value: object) -> Distance:
     if isinstance(amount, bool) or not isinstance(amount, int):
         raise BadValueError("wrong_type", "Give a whole number.", within=f"/{unit}")
     if not 1 <= amount * UNITS[unit] <= LONGEST_DISTANCE:
-        raise BadValueError("out_of_range", "Give between 1 hour and 10 years.", within=f"/{unit}")
+        raise BadValueError(
+            "out_of_range", "Give a duration between 1 hour and 10 years.", within=f"/{unit}"
+        )
     return Distance(seconds=amount * UNITS[unit])
 
 

@@ -101,7 +101,7 @@ async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
     found = await uow.session.get(TagChange, change_id, populate_existing=True)
     if found is None:
         raise TagChangeNotFoundError(
-            "No tag change has this id. The request that started the change returned the id."
+            "No tag change has this id. Use the id that you got when you started the tag change."
         )
     return found
 

@@ -136,4 +136,7 @@ class OpenPhoneListError(TransientError):
 
     code = "openphone_list_incomplete"
     title = "OpenPhone list could not be read to its end"
-    example = Example("OpenPhone returned the same page token twice. Try again later.")
+    example = Example(
+        "OpenPhone returned the same page token twice, so the list could not be read completely. "
+        "Try again later."
+    )

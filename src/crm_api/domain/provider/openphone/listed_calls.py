@@ -44,12 +44,12 @@ def events_of_call(
         extras: The parts of the call that were fetched separately.
 
     Raises:
-        UnreadableEventError: The call has no id or no time.
+        UnreadableEventError: The call has no id or no time of creation.
     """
     call = mapping(item)
     began_at = instant(call.get("createdAt"))
     if call_id_of(call) is None or began_at is None:
-        raise UnreadableEventError("The call has no id or no time.")
+        raise UnreadableEventError("The call has no id or no time of creation.")
     context = {
         "conversationId": conversation_id,
         "phoneNumberId": call.get("phoneNumberId"),

@@ -74,7 +74,10 @@ class ReadClient:
             if token is None:
                 return
             if token in seen:
-                raise OpenPhoneListError("OpenPhone returned the same page token twice.")
+                raise OpenPhoneListError(
+                    "OpenPhone returned the same page token twice, so the list could not be read "
+                    "completely. Try again later."
+                )
             seen.add(token)
         raise OpenPhoneListError(f"The list of OpenPhone has more than {MAX_PAGES} pages.")
 

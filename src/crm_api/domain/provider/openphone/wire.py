@@ -148,7 +148,7 @@ def _message(content: Json, data: Json, defaults: _Defaults) -> MessageFacts:
         raise UnreadableEventError("The message is neither incoming nor outgoing.")
     created_at = instant(content.get("createdAt")) or defaults.created_at
     if created_at is None:
-        raise UnreadableEventError("The message has no time.")
+        raise UnreadableEventError("The message has no time of creation.")
     event_context = EventContext(content, data)
     sender = identifiers(content.get("from")) or identifiers(
         event_context.context.get("senderIdentifier")

@@ -66,8 +66,8 @@ _WITHOUT_CLASS = (
 _DETAILS = {
     "malformed_json": "The request body is not valid JSON in UTF-8. Correct it and send it as "
     "application/json.",
-    "range_not_satisfiable": "The file has only 378 bytes. Request a range that begins before its "
-    "end.",
+    "range_not_satisfiable": "The file has only 378 bytes. Request a range that begins before byte "
+    "378.",
     "validation_failed": "The request has 1 invalid value(s). The first is at /phone. Correct all "
     "of them as `errors` describes.",
     "internal_error": problems.DEFECT,
