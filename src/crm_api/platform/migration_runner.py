@@ -269,11 +269,14 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
 
 
 async def make_roles(database_url: str, *, login: str | None = None) -> Roles:
-    """Create the roles of ``database_roles`` and grant their rights; wait for a running migration.
+    """Create the database roles that ``database_roles`` describes, and grant them their rights.
+
+    If a migration is running, this function first waits until the migration ends.
 
     Args:
-        database_url: URL with the login of the tables' owner.
-        login: Name of a login without a password to create in the service's group; None for none.
+        database_url: URL of the database, with the login of the role that owns the tables.
+        login: Name of a login to create. It gets no password, and belongs to the group of the
+            service. If None, no login is created.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.

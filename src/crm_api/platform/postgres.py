@@ -171,7 +171,7 @@ async def require_direct(settings: Settings) -> str:
     """Return a database URL that does not lead to a pooler, for work that needs a session.
 
     This is ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
-    cannot be reached, the URL is returned too, and the caller's own connection fails.
+    cannot be reached, ``CRM_DATABASE_URL`` is returned unchecked; the caller then fails to connect.
 
     Raises:
         SettingsError: No database URL is set, or ``CRM_DATABASE_URL`` leads to a pooler and no

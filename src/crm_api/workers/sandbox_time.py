@@ -325,10 +325,10 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due; the jobs of campaigns do not count.
+        """Return when the next job is due. Jobs of campaigns are ignored.
 
-        A job that was due before ``now`` could not finish its work yet. It runs again in the next
-        step, but does not count here.
+        Work that was due at ``now`` or earlier is ignored too, because its job has already tried
+        and could not finish it. The job tries again in the next step.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

@@ -1,4 +1,4 @@
-"""Simulated calls, in the formats of the provider's events and lists."""
+"""Simulate phone calls: the events that the provider sends about them, and the lists of calls."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

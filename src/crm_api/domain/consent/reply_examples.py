@@ -1,10 +1,13 @@
 """Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision may give the id of the reply to which it belongs. A decision of a user or of an API
-client without an id belongs to the reply that put the number on hold, or that opted it out in the
-last 30 days. If the number is neither on hold nor opted out, an opt-out belongs to the newest reply
-of the last 30 days. A decision from another source, such as a web form or a phone call, belongs to
-no reply if it gives no id.
+A decision may give the id of the reply to which it belongs. Without an id:
+
+- A decision from a web form, a phone call or a similar source belongs to no reply. The next cases
+  are decisions of a user or of an API client.
+- If the number is on hold, the decision belongs to the reply that put the number on hold.
+- An opt-out of a number that is not opted out belongs to the newest reply of the last 30 days.
+- An opt-in of an opted-out number belongs to the reply that opted the number out, if that happened
+  in the last 30 days.
 
 No model is trained on the examples automatically. ``crm-api opt-out evaluate`` measures the reader
 with them and exports them.

@@ -167,8 +167,9 @@ def _assess_page(conditions: SegmentConditions) -> str:
 def insert_chunk_statement(conditions: SegmentConditions) -> TextClause:
     """Return the statement that stores the next page of an audience as recipients.
 
-    ``named`` counts the people of the page before exclusions. Without it, a page in which all
-    people are excluded would look like the end of the audience.
+    In the result, ``named`` is the number of people in the page, excluded people included. With
+    only the number of stored people, a page of excluded people would look like the end of the
+    audience.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (

@@ -71,19 +71,19 @@ WATCHED_CAMPAIGNS = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class _WatchedVariant:
-    """A variant of a running campaign, with the counts that are checked.
+    """A variant of a running campaign, with the counts that the circuit breaker checks.
 
-    The fields from ``id`` to ``watched_from`` are columns of the campaign.
+    The fields from ``id`` to ``watched_from`` belong to the campaign, the others to the variant.
 
     Attributes:
         id: The id of the campaign.
         stopped: Why the variant is no longer sent; None if it is still sent.
-        texts: The messages of all steps that were sent.
-        failed: The messages of all steps that failed.
-        opted_out: The people who opted out after a message of any step.
-        first_texts: The first messages that were sent.
-        first_replies: The people who replied to the first message and did not opt out.
-        first_opt_outs: The people who got the first message and opted out.
+        texts: How many messages were sent, follow-ups included.
+        failed: How many messages failed, follow-ups included.
+        opted_out: How many people opted out after the first message or a follow-up.
+        first_texts: How many first messages were sent.
+        first_replies: How many people replied to the first message and did not opt out.
+        first_opt_outs: How many people opted out after the first message.
     """
 
     id: UUID

@@ -97,10 +97,11 @@ class Cohort:
 class Pace:
     """Computes how many messages the pacing allows in a period, and when the last of them is sent.
 
-    With even spreading, the messages of a day are spread over the time until the last open place
-    closes. On a shared line, a campaign first sends as many messages per second as its equal share
-    allows. It sends faster when other campaigns have no more messages to send. ``eagerness``, from
-    0 to 1, is the rate at first divided by the mean rate; 1 means a constant rate.
+    A place is a state and time zone with waiting people; it closes when sending to it must stop for
+    the day. With even spreading, the messages of a day are spread over the time until all places
+    are closed. On a shared line, a campaign begins with an equal share of the line. It sends faster
+    when other campaigns have no more messages to send. ``eagerness``, from 0 to 1, is the sending
+    rate at the beginning, divided by the mean rate; 1 means a constant rate.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -120,7 +121,7 @@ class Pace:
             start: The start of the period.
             end: The end of the period.
             left: The messages that the campaign may still send on the day.
-            closes: When the last of the open places closes.
+            closes: When the last open place closes.
         """
         self._start, self._left, self._until_close = start, left, closes - start
         most = (end - start) * self._per_second

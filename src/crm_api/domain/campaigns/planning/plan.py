@@ -263,7 +263,14 @@ def read_pace(campaign: PacedCampaign) -> Pace | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Legal:
-    """The legal hours and limits of a zone key that is open now."""
+    """What the law allows for one zone key, to which messages may be sent now.
+
+    A zone key is a combination of states and time zones that are possible for a phone number.
+
+    Attributes:
+        closes_at: Until when the law allows messages.
+        cap: How many messages the law allows to one number; None if no rule limits it.
+    """
 
     closes_at: datetime
     cap: FrequencyCap | None
@@ -272,7 +279,10 @@ class _Legal:
 def _legal_hours(
     campaigns: Sequence[_RunningCampaign], *, rules: RuleBook, now: datetime
 ) -> dict[str, _Legal]:
-    """Return the legal hours and limits by zone key, only for keys where they are open now."""
+    """Return what the law allows, by zone key.
+
+    Zone keys to which no message may be sent now are left out.
+    """
     legal: dict[str, _Legal] = {}
     for key in {key for campaign in campaigns for key in campaign.zone_keys}:
         closes_at = rules.open_until(key, now)

@@ -1,7 +1,8 @@
-"""The trained part of the reply reader: a linear model over hashed features.
+"""The trained part of the reply reader: a linear model with hashed features.
 
-Each output is a logistic regression. Its score is the sum of the weights of a reply's features. So
-the part that each word adds to a score is known, and a reading can name the words that added most.
+Each output of the model is a logistic regression. The score of an output is the sum of the weights
+of the reply's features. So the model can say how much each word adds to a score, and the service
+can show the words that add most.
 """
 
 import json

@@ -206,7 +206,10 @@ async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) ->
 
 
 async def _sample(uow: UnitOfWork, row: ContactImport) -> list[dict[str, Any]]:
-    """Return examples from this chunk, until the import has 18 changed and 6 new contacts."""
+    """Return as many examples from this chunk as the import still needs.
+
+    An import shows up to 18 changed and 6 new contacts as examples.
+    """
     known = sum(1 for one in row.sample if one["outcome"] == "updated")
     found: list[dict[str, Any]] = []
     for is_known, lacking in (

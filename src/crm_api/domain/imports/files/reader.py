@@ -156,7 +156,11 @@ def _rows(path: Path, *, encoding: str, delimiter: str, skip_first: bool) -> Ite
 
 
 class _CountedLines(Iterator[str]):
-    """Counts the lines of a file, and puts lines back if a quote was never closed."""
+    """Gives the lines of a file to the CSV parser, and counts them.
+
+    If a quote in a row is never closed, the parser takes the next rows as part of that row. Their
+    lines can be put back, so that the parser reads them again as separate rows.
+    """
 
     def __init__(self, lines: Iterator[Line]) -> None:
         self.saw_overlong = False

@@ -199,7 +199,7 @@ class Filler:
         }
 
     async def _apply_plain(self, items: Sequence[ListedItem]) -> list[ListedItem]:
-        """Store the plain messages, many at once; return the other items, in order."""
+        """Store plain messages (see ``apply_plain_messages``); return the other items, in order."""
         texts = [
             item
             for item in items
@@ -221,9 +221,10 @@ class Filler:
         return [item for item in items if item.id not in stored]
 
     async def _store_together(self, uow: UnitOfWork, items: Sequence[ListedItem]) -> set[str]:
-        """Store the plain messages of a chunk together; return their ids.
+        """Store the plain messages of a chunk together; return the ids of the stored messages.
 
-        If the database refuses one of them, none is stored. The caller then tries each alone.
+        ``apply_plain_messages`` defines which messages are plain. If the database refuses one
+        message, no message is stored. The caller then stores each message alone.
         """
         facts = [item.events[0].message for item in items]
         try:

@@ -64,7 +64,10 @@ class Registrar(WebhookAddress):
         return done + _report_foreign(found)
 
     async def register_legacy(self) -> list[str]:
-        """Create the legacy webhooks of all four families, or adopt or replace existing ones.
+        """Create four legacy webhooks, one for each group of event types in ``LEGACY_FAMILIES``.
+
+        A webhook of this service that already exists at the provider is kept if it is correct and
+        its key can be stored. Otherwise it is replaced.
 
         Returns:
             Sentences about what was done.

@@ -117,14 +117,17 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time of last activity that this call gives to its conversation.
+    """Return the time up to which a call event shows activity in the conversation.
 
-    It is the latest time of this event and of the events that arrived before the other party of
-    the call was known. None if no time is known.
+    This is the time of the event. If earlier events arrived before the other party of the call was
+    known, their times count too, and the latest time is returned.
 
     Args:
-        known: The document before this event.
-        event_at: When this event happened.
+        known: The stored document of the call, before the event is added.
+        event_at: When the event happened; None if unknown.
+
+    Returns:
+        The latest time; None if no event has a time.
     """
     written = _latest(known.get("last_event_at"), event_at)
     return None if written is None else datetime.fromisoformat(written)

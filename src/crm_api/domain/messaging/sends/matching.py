@@ -67,12 +67,13 @@ class UnknownAttempt:
 
     Attributes:
         called_at: When the attempt passed the gate.
-        nil_at: When the first look-up that found nothing began; None if there was none.
-        has_no_id: True if the provider accepted the message without giving an id, so that it was
-            sent.
+        nil_at: When the first look-up that did not find the message began; None if there was no
+            such look-up.
+        has_no_id: True if the provider accepted the message but gave no id for it. Such a message
+            is not sent again.
         phone_number_id: The provider's id of the line.
-        resend_unclear: True if the line sends a message again that the provider does not list.
-            False if a person decides.
+        resend_unclear: What the line does if the provider does not list the message. If True, the
+            message is sent again. If False, a person decides.
     """
 
     id: UUID
@@ -214,10 +215,14 @@ async def _in_window(
     *,
     times: SendTimes,
 ) -> Mapping[str, MessageFacts]:
-    """Return the outgoing messages to the number in the attempt's window, by provider id.
+    """Return the messages to the number that were sent at about the time of the attempt.
 
-    They come from the look-up and from messages that were stored as foreign. Messages that belong
-    to an attempt are left out.
+    "About" means from ``times.skew`` before the attempt passed the gate to ``times.grace`` after
+    that. The messages come from the look-up and from messages that were stored as foreign. Messages
+    that already belong to an attempt are left out.
+
+    Returns:
+        The messages, by the provider's message id.
     """
     first, last = unknown.called_at - times.skew, unknown.called_at + times.grace
     found = {

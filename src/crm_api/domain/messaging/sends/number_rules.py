@@ -1,4 +1,4 @@
-"""The rules that decide whether a number may get a message of a given kind, as SQL expressions.
+"""The rules that decide which kinds of messages a number may get, as SQL expressions.
 
 All code that sends, stops or explains messages builds its SQL from ``STOPS``. So a new rule about
 numbers is added only here.
@@ -13,13 +13,17 @@ numbers is added only here.
     help          -          -                stops           -               -
     ============  =========  ===============  ==============  ==============  ============
 
-In the table, "stops" means that the message is not sent, and "holds" that it waits until the hold
-ends. A follow-up is a campaign message; it also ends when the person replies (``FOLLOW_UP_ENDED``).
-The webhook health check sends test messages. A hold does not stop manual messages, because a user
-may want to respond to an unclear reply. An opt-out does not stop the HELP answer and the one
-confirmation, because they answer the person's own message. ``do_not_contact`` stops every kind. It
-is set by a user or by an erasure, and after an erasure the person must not even get the answer to
-HELP.
+In the table, "stops" means that the message is not sent, "holds" means that the message waits until
+the hold ends, and "-" means that the message is sent.
+
+- Campaign messages include follow-ups. A reply of the person stops follow-ups too
+  (``FOLLOW_UP_ENDED``).
+- Manual messages are sent during a hold, because a user may want to respond to an unclear reply.
+- Test messages are sent by the webhook health check.
+- The confirmation of an opt-out and the response to HELP are sent to opted-out numbers, because
+  they respond to the person's own message.
+- ``do_not_contact`` stops every kind. A user or an erasure sets this flag. After an erasure, the
+  person must not get any message, not even the response to HELP.
 """
 
 from collections.abc import Mapping

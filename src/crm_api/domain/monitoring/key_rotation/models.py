@@ -9,11 +9,11 @@ from crm_api.platform.database import Base
 
 
 class RootSecret(Base):
-    """The root secret, encrypted with the secret key. There is one row.
+    """The root secret, encrypted with the secret key. The table has one row.
 
-    The root secret is the key of the keyed hashes and of the consent chain. Because these cannot be
-    computed again, the root secret does not change when the secret key is replaced. It is the
-    secret key that the service had when it was started for the first time.
+    The keyed hashes and the consent chain are computed with the root secret. They cannot be
+    computed again with another secret, so the root secret stays the same when the secret key is
+    replaced. The root secret is the first secret key that the service used.
     """
 
     __tablename__ = "root_secret"

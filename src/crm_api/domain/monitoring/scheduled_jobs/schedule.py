@@ -146,11 +146,13 @@ async def own_run_times(
 async def list_jobs(
     uow: UnitOfWork, *, now: datetime, webhooks_checked_at: datetime | None = None
 ) -> list[ScheduledJobRead]:
-    """Return every scheduled job by name with its last run, including jobs that have never run.
+    """Return every scheduled job with its last run, in alphabetical order.
+
+    Jobs that have never run are included.
 
     Args:
-        webhooks_checked_at: When the next check of webhook health is due; None shows the next
-            minute.
+        webhooks_checked_at: When the next check of webhook health is due. If None, that job gets
+            the next minute as its next run.
     """
     known = {job.name: job for job in await uow.session.scalars(select(ScheduledJob))}
     own = await own_run_times(uow, now=now, webhooks_checked_at=webhooks_checked_at)

@@ -1,9 +1,11 @@
-"""Apply a batch of changes to contacts. Each item has the same effect as a request of its own.
+"""Apply a batch of changes to contacts. Each item has the same effect as a separate request.
 
-All contacts of a batch are locked at once, in the order of their numbers. The items are applied in
-memory, one after the other. Then one INSERT and one UPDATE write the differences. An item that
-changes a contact's number is an exception: first the changes of earlier items are written, then the
-item is applied like a PATCH request. A new number must also be written to the contact's recipients.
+First, all contacts of the batch are locked, in the order of their numbers. Then the items are
+applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
+
+An item that gives a contact a new number is applied like a PATCH request instead, because the new
+number must also be written to the contact's recipients. The changes of the earlier items are
+written before that.
 """
 
 import json

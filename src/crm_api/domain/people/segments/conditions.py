@@ -101,10 +101,11 @@ def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
-    """Compare the time of the newest message in all conversations of the contact.
+    """Return the condition of a rule about the time of the contact's newest message.
 
-    The condition is that a conversation reaches the lower limit of the rule, and that no
-    conversation exceeds the upper limit.
+    A contact may have several conversations, each with the time of its newest message. So the
+    condition is: in at least one conversation, this time is not before the earliest time that the
+    rule allows, and in no conversation is this time after the latest time that the rule allows.
     """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":

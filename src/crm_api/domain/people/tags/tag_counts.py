@@ -66,7 +66,10 @@ _COUNT_NOW = text("""
 async def _count_now(
     session: AsyncSession, *, after: str | None, limit: int
 ) -> Sequence[LiveTagCount]:
-    """Count the contacts of the tags that follow ``after``; reads all contacts."""
+    """Count the contacts of each tag, for up to ``limit`` tags. All contacts are read for this.
+
+    The tags are in order and begin after the tag ``after``, or with the first tag if it is None.
+    """
     rows = await session.execute(_COUNT_NOW, {"after": after, "limit": limit})
     return typed_rows(LiveTagCount, rows)
 
