@@ -88,7 +88,7 @@ def test_every_kind_is_raised_and_no_other() -> None:
 
 ADVICE = re.compile(
     r"\b(See|see|Set|Put|put|POST|GET|nothing to do|confirms|settle|resume|reset|look|check|Delete|"
-    r"ask)\b"
+    r"ask|Reset|Check|Run|Read|No action is needed)\b"
 )
 SAID_BY = ("sentence", "circuit.down", "WHAT_TO_DO")
 """What else an alert's sentence is put together from; each says what to do by itself."""

@@ -168,8 +168,7 @@ async def explain_recipient(
         Query(
             ge=0,
             le=20,
-            description="The step: 0 for the first message, 1 for the first follow-up, and so on. "
-            "By default it is the first step whose message is not sent yet.",
+            description="The step; by default the first one whose message is not sent yet.",
         ),
     ] = None,
 ) -> ExplanationRead:

@@ -57,13 +57,12 @@ class Conditions(BaseModel):
 
     range: str | None = Field(
         default=None,
-        description="The byte range of the file to return, for example `bytes=0-1023`.",
+        description="The bytes to return, such as `bytes=0-1023`.",
         examples=["bytes=0-65535"],
     )
     if_range: str | None = Field(
         default=None,
-        description="The ETag of a part that was downloaded before. If the file has changed since "
-        "then, the whole file is returned and `Range` is ignored.",
+        description="The ETag of an earlier part. If the file has changed, all of it is returned.",
         examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
     )
     if_none_match: str | None = Field(
@@ -95,16 +94,14 @@ async def _may_open(
     expires: Annotated[
         str | None,
         Query(
-            description="When the link expires, in seconds since 1970-01-01 UTC. A link from `POST "
-            "/v1/media/{id}/link` contains this value.",
+            description="When the link expires, in seconds since 1970.",
             examples=["1795667456"],
         ),
     ] = None,
     signature: Annotated[
         str | None,
         Query(
-            description="The signature of the link. A link from `POST /v1/media/{id}/link` "
-            "contains this value.",
+            description="The signature of the link.",
             examples=["rxBaTdXauytZVRvpwdIA0pXOz7aEWWcHu45-IdWAG4A"],
         ),
     ] = None,

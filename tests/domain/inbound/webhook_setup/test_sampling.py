@@ -83,7 +83,7 @@ async def test_old_sample_is_not_taken_for_a_new_one(at: Setup, gateway: Gateway
     await receive_sample(at.registrar, seconds=5)
     gateway.is_down = True
 
-    with pytest.raises(SampleNotReceivedError, match="got no answer"):
+    with pytest.raises(SampleNotReceivedError, match="got no response"):
         await receive_sample(at.registrar, seconds=0.3)
 
 

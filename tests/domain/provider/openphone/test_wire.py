@@ -299,7 +299,7 @@ def test_unknown_type_has_no_payload() -> None:
             },
             "no sender",
         ),
-        ({"type": "call.completed", "data": {"object": {"status": "x"}}}, "id of the call"),
+        ({"type": "call.completed", "data": {"object": {"status": "x"}}}, "no call id"),
         ({"type": "contact.updated", "data": {"object": {"firstName": "x"}}}, "contact"),
         ({"type": "task.created", "data": {"resource": {"title": "x"}}}, "task"),
     ],

@@ -155,7 +155,7 @@ async def _failing(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
             subject=row.name,
             detail=f"The job {row.name} has failed {row.failures} times in a row, since "
             f"{row.failing_since:%Y-%m-%d %H:%M} UTC: {row.last_error} It runs again "
-            "automatically. The worker's log has the whole error.",
+            "automatically. Read the whole error in the worker's log.",
             context={"failures": row.failures},
         )
         for row in typed_rows(FailingJob, await uow.session.execute(FAILING_JOBS, values))

@@ -44,7 +44,7 @@ class UnknownDuplicatesError(InvalidError):
 
 
 class MergeWithItselfError(InvalidError):
-    """``duplicate_ids`` contains the id of the primary contact."""
+    """The id of the primary contact is in ``duplicate_ids`` too."""
 
     code = "merge_with_itself"
     title = "A contact cannot be merged into itself"
