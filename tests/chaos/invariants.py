@@ -237,7 +237,7 @@ async def redis_holds_nudges(found: Found) -> list[str]:
 async def webhooks_are_kept(found: Found) -> list[str]:
     """Check Invariant 8: what was acknowledged is stored once, and agrees with the provider."""
     stored = {row.provider_event_id: row.rows for row in await found.rows(_EVENTS)}
-    log = found.stage.sandbox.app.workspace.deliverer.log.values()
+    log = list(found.stage.sandbox.app.workspace.deliverer.log.values())
     faults = [
         f"event {one.event_id} was acknowledged, rows: {stored.get(str(one.event_id), 0)}"
         for one in log
