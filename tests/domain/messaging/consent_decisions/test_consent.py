@@ -23,7 +23,11 @@ from crm_api.domain.consent.models import (
 )
 from crm_api.domain.kit.paging import Cursors, InvalidCursorError
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.messaging.consent_decisions.flags import find_suppressed_numbers, flags_of
+from crm_api.domain.messaging.consent_decisions.flags import (
+    find_contacts_on_hold,
+    find_suppressed_numbers,
+    flags_of,
+)
 from crm_api.domain.messaging.models.sends import AttemptStatus, SendAttempt
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWorkFactory
@@ -419,6 +423,22 @@ async def test_suppressed_are_those_with_a_current_flag(new_uow: UnitOfWorkFacto
         found = await find_suppressed_numbers(uow.session, [free, over, stopped], now=NOW)
 
     assert found == {stopped}
+
+
+async def test_hold_of_a_contact_ends_at_its_expiry(new_uow: UnitOfWorkFactory) -> None:
+    async with new_uow() as uow:
+        person = await make_contact(uow.session, phone=PHONE)
+        uow.session.add(
+            ContactFlag(phone=PHONE, flag_type="opt_out_hold", expires_at=NOW, created_at=NOW)
+        )
+        await uow.session.flush()
+
+        before, at_expiry = [
+            await find_contacts_on_hold(uow.session, contact_ids=[person.id], now=now)
+            for now in (NOW - timedelta(seconds=1), NOW)
+        ]
+
+    assert (before, at_expiry) == ({person.id}, set())
 
 
 async def test_opt_outs_at_once_are_one_flag_and_two_entries(
