@@ -147,6 +147,21 @@ async def test_campaign_does_not_message_the_number_after_the_block_is_lifted(
     assert (member.status, await stopped.flags()) == ("skipped", ["opted_out"])
 
 
+async def test_message_that_waits_when_the_opt_out_returns_is_withdrawn(stopped: Office) -> None:
+    contact = await make_contact(stopped.session, phone=PERSON)
+    campaign = await make_campaign(stopped.session, line=await make_line(stopped.session))
+    member = await make_member(stopped.session, campaign=campaign, contact=contact)
+    # Only the flag is written, so that nothing else withdraws the message.
+    flag = ContactFlag(phone=PERSON, flag_type="do_not_contact", created_at=contact.created_at)
+    stopped.session.add(flag)
+    await stopped.session.commit()
+
+    await stopped.lift(str(contact.id))
+
+    await stopped.session.refresh(member)
+    assert (member.status, member.skip_reason) == ("skipped", "opted_out")
+
+
 async def test_number_that_is_erased_twice_is_still_opted_out(stopped: Office) -> None:
     again = await stopped.add()
     await stopped.lift(again["id"])
