@@ -189,6 +189,37 @@ async def test_accepted_segments_count_on_the_carriers_day(new_uow: UnitOfWorkFa
     assert await ledger.rows(DIFFERENCES) == []
 
 
+DAY_BEGINS, DAY_ENDS = carrier_day(NOW)
+MOMENT = timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("status", ["parked", "not_found"])
+@pytest.mark.parametrize(
+    ("called_at", "counted"),
+    [
+        (DAY_BEGINS - TIMES.grace, 0),
+        (DAY_BEGINS - TIMES.grace + MOMENT, 1),
+        (DAY_ENDS - MOMENT, 1),
+        (DAY_ENDS, 0),
+    ],
+)
+async def test_unclear_message_counts_on_every_carrier_day_its_window_touches(
+    new_uow: UnitOfWorkFactory, status: str, called_at: datetime, counted: int
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await declare(new_uow, t_mobile=10)
+    await ledger.called()
+
+    await ledger.run(
+        "UPDATE send_attempt SET status = :status, called_at = :called, created_at = :created",
+        status=status,
+        called=called_at,
+        created=called_at - timedelta(minutes=59),
+    )
+
+    assert await left(new_uow) == {"t_mobile": 10 - counted}
+
+
 async def test_manual_messages_count_and_are_not_stopped(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=2)
     await declare(new_uow, t_mobile=1)
