@@ -66,6 +66,9 @@ async def test_shorter_pause_does_not_take_back_a_longer_one(new_uow: UnitOfWork
             await limiter.pause(uow, seconds=seconds, asked_seconds=seconds, now=NOW)
 
     async with new_uow() as uow:
+        assert await limiter.read_pause(uow, now=NOW) == ProviderPause(
+            until=after(30), asked_seconds=30
+        )
         assert await limiter.reserve(uow, calls=1, now=NOW) == after(30)
 
 
