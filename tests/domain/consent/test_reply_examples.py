@@ -203,6 +203,27 @@ async def test_decision_is_about_the_reply_that_it_names(
     assert entry["activity_id"] == named
 
 
+async def test_reading_is_that_of_the_reply_not_of_an_earlier_one(office: Office) -> None:
+    await office.hears("STOP", message_id="AC1", at=NOW - timedelta(hours=2))
+    await office.hears("START", message_id="AC2", at=NOW - timedelta(hours=1))
+    await office.hears(ALONE, message_id="AC3")
+
+    await office.decides("opt_out")
+
+    assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
+
+
+async def test_reply_that_changed_nothing_is_stored_so_even_if_it_is_read_otherwise_today(
+    office: Office, session: AsyncSession
+) -> None:
+    await office.hears(ALONE)
+    await session.execute(text("UPDATE activity SET body = :body"), {"body": STOPPING})
+
+    await office.decides("opt_out")
+
+    assert await office.labels() == [(STOPPING, "none", "stop", "opt_out")]
+
+
 async def test_message_of_another_person_and_one_of_ours_are_refused(
     office: Office, session: AsyncSession
 ) -> None:
