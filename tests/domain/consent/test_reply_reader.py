@@ -24,6 +24,7 @@ from crm_api.domain.consent.reply_reader.classifier import (
 from crm_api.domain.consent.reply_reader.reader import (
     DecidedBy,
     ReplyKind,
+    decide,
     may_concern_consent,
     read_replies,
     read_reply,
@@ -265,6 +266,20 @@ def test_reading_proposes_a_class() -> None:
     }
 
     assert {text: read_reply(text).reply_class for text in texts} == texts
+
+
+@pytest.mark.parametrize(
+    ("asks", "doubts", "kind"),
+    [
+        (0.5, 0.5, ReplyKind.OPT_OUT),
+        (0.49, 0.2, ReplyKind.DOUBTFUL),
+        (0.49, 0.19, ReplyKind.NONE),
+    ],
+)
+def test_probability_at_the_threshold_is_enough(
+    asks: float, doubts: float, kind: ReplyKind
+) -> None:
+    assert decide("Not interested.", asks, doubts, opt_out_at=0.5, hold_at=0.2) is kind
 
 
 def test_old_reply_with_a_request_concerns_consent() -> None:
