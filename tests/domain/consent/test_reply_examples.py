@@ -24,7 +24,9 @@ from tests.factories import make_contact, make_line
 
 from crm_api.domain.consent.errors import NotAReplyError
 from crm_api.domain.consent.models import ConsentSource, hash_phone
+from crm_api.domain.consent.reply_reader.analysis import Context
 from crm_api.domain.consent.reply_reader.classifier import current_model
+from crm_api.domain.consent.reply_reader.reader import read_reply
 from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.inbound.webhook_events import unknown_line
 from crm_api.domain.messaging.models.conversations import Activity
@@ -50,8 +52,10 @@ class Office:
         self.new_uow = new_uow
         self.contact = contact
 
-    async def hears(self, words: str, *, message_id: str = "AC1", at: datetime = NOW) -> UUID:
-        await hear(self.session, self.new_uow, words, message_id=message_id, at=at)
+    async def hears(
+        self, words: str, *, message_id: str = "AC1", at: datetime = NOW, **changes: Any
+    ) -> UUID:
+        await hear(self.session, self.new_uow, words, message_id=message_id, at=at, **changes)
         [row] = await rows(
             self.session, "SELECT id FROM activity WHERE openphone_id = :id", id=message_id
         )
@@ -142,6 +146,33 @@ async def test_opt_out_after_a_reply_that_changed_nothing_is_a_correction(office
     assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
 
 
+async def test_opt_out_is_not_about_a_newer_reply_of_another_person(office: Office) -> None:
+    await office.hears(ALONE)
+    later = NOW + timedelta(minutes=1)
+    await office.hears("Hello there", message_id="AC2", at=later, **{"from": "+16175550147"})
+
+    await office.decides("opt_out")
+
+    assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
+
+
+@pytest.mark.parametrize(
+    ("words", "decision", "label"),
+    [
+        (ALONE, "opt_out", (ALONE, "none", "stop", "opt_out")),
+        (STOPPING, "opt_in", (STOPPING, "opt_out", "not_stop", "opt_in")),
+    ],
+)
+async def test_reply_is_corrected_for_thirty_days(
+    office: Office, words: str, decision: str, label: tuple[str, str, str, str]
+) -> None:
+    await office.hears(words)
+
+    await office.decides(decision, at=NOW + timedelta(days=30))
+
+    assert await office.labels() == [label]
+
+
 async def test_undone_opt_out_of_a_reply_is_a_correction(office: Office) -> None:
     await office.hears(STOPPING)
 
@@ -188,6 +219,9 @@ async def test_context_is_stored(office: Office, session: AsyncSession) -> None:
     [example] = await office.examples()
     assert example["activity_id"] == answer != reply
     assert (example["previous"], example["is_sale"]) == ("Shall we come on Monday?", True)
+    in_context = read_reply(ALONE, Context(is_sale=True, is_question=True))
+    assert example["reading"]["asks_to_stop"] == in_context.asks_to_stop
+    assert example["reading"]["needs_a_person"] == in_context.needs_a_person
 
 
 async def test_decision_is_about_the_reply_that_it_names(
@@ -222,6 +256,24 @@ async def test_reply_that_changed_nothing_is_stored_so_even_if_it_is_read_otherw
     await office.decides("opt_out")
 
     assert await office.labels() == [(STOPPING, "none", "stop", "opt_out")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE contact SET phone = '+16175550148'",  # the person has a new number
+        "UPDATE activity SET contact_id = NULL",  # the contact is newer than the message
+    ],
+)
+async def test_reply_is_the_persons_by_contact_or_by_number(
+    office: Office, session: AsyncSession, change: str
+) -> None:
+    reply = await office.hears(ALONE)
+    await session.execute(text(change))
+
+    await office.decides("opt_out", message_id=reply)
+
+    assert await office.labels() == [(ALONE, "none", "stop", "opt_out")]
 
 
 async def test_message_of_another_person_and_one_of_ours_are_refused(

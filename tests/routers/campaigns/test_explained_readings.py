@@ -40,9 +40,9 @@ class Recipient:
         self.path = f"/v1/campaigns/{campaign.id}/recipients/{contact.id}/explain"
         return self
 
-    async def replies(self, words: str, *, message_id: str = "AC1") -> str:
+    async def replies(self, words: str, *, message_id: str = "AC1", **changes: Any) -> str:
         at = clock.now()
-        await hear(self._session, self._new_uow, words, message_id=message_id, at=at)
+        await hear(self._session, self._new_uow, words, message_id=message_id, at=at, **changes)
         [row] = await rows(
             self._session, "SELECT id FROM activity WHERE openphone_id = :id", id=message_id
         )
@@ -106,6 +106,12 @@ async def test_without_a_reply_there_is_no_reading(recipient: Recipient) -> None
     assert await recipient.reading() is None
 
     await recipient.decides("opt-out")
+
+    assert await recipient.reading() is None
+
+
+async def test_reply_of_another_person_is_not_shown(recipient: Recipient) -> None:
+    await recipient.replies("Please take me off your list", **{"from": "+16175550147"})
 
     assert await recipient.reading() is None
 

@@ -165,6 +165,26 @@ async def test_the_entry_of_a_decision_names_its_request(client: httpx.AsyncClie
     assert changed["detail"] == {"role": "agent"}
 
 
+async def test_the_entry_of_each_decision_about_an_api_key_names_the_key(
+    client: httpx.AsyncClient,
+) -> None:
+    made = (await client.post("/v1/api-keys", json={"name": "till", "scopes": ["admin"]})).json()
+    path = f"/v1/api-keys/{made['id']}"
+    await client.patch(path, json={"name": "desk"})
+    newer = (await client.post(f"{path}/rotate")).json()
+    await client.delete(path)
+
+    found = await entries(client)
+
+    assert [(one["action"], one["subject"], one["detail"]["name"]) for one in reversed(found)] == [
+        ("create_api_key", made["id"], "till"),
+        ("update_api_key", made["id"], "desk"),
+        ("rotate_api_key", newer["id"], "desk"),
+        ("revoke_api_key", made["id"], "desk"),
+    ]
+    assert found[1]["detail"]["replaces_id"] == made["id"]
+
+
 async def test_sign_ins_and_passwords_are_in_it(client: httpx.AsyncClient) -> None:
     user = {"email": "ada@firm.example.com", "name": "Ada", "role": "owner"}
     invited = (await client.post("/v1/users", json=user)).json()

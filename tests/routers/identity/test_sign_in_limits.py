@@ -114,6 +114,32 @@ async def test_an_account_is_guessed_slowly_from_its_own_address_too(
     assert await sign_in_from(from_address, HOME) == 429
 
 
+async def test_a_success_does_not_clear_the_failures_of_another_account(
+    client: httpx.AsyncClient, from_address: FromAddress
+) -> None:
+    await user_at_home(client, from_address)
+    guest = "guest@firm.example.com"
+    for _ in range(PAIR_FAILURES + 1):
+        assert await sign_in_from(from_address, HOME, username=guest) == 401
+
+    assert await sign_in_from(from_address, HOME) == 200
+
+    assert await sign_in_from(from_address, HOME, username=guest) == 429
+
+
+async def test_the_daily_cleanup_does_not_forget_recent_failures(
+    client: httpx.AsyncClient, from_address: FromAddress, new_uow: Callable[[], UnitOfWork]
+) -> None:
+    await user_at_home(client, from_address)
+    for _ in range(PAIR_FAILURES + 1):
+        assert await sign_in_from(from_address, HOME, password=GUESS) == 401
+
+    async with new_uow() as uow:
+        await sessions.delete_ended_sessions(uow, now=clock.wall_now())
+
+    assert await sign_in_from(from_address, HOME) == 429
+
+
 async def test_addresses_of_one_ipv6_network_are_one(
     client: httpx.AsyncClient, from_address: FromAddress
 ) -> None:
