@@ -111,7 +111,8 @@ async def test_an_entry_has_nothing_of_the_request_body(
     kept = "".join(rows)
 
     assert kept
-    assert not any(one in kept for one in ("555", "Ada", "ada@"))
+    # "555" alone is in some ids and times by chance.
+    assert not any(one in kept for one in ("5550142", "Ada", "ada@"))
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
