@@ -69,7 +69,7 @@ def first_opening(
 
     Args:
         window: The window of the campaign.
-        zones: The time zones in all of which the window must be open.
+        zones: The window must be open in all of these time zones.
         at: The instant from which to search.
         legal: A function that takes an instant and returns the first instant from there on at which
             the law allows a message; None if there is none.
@@ -118,7 +118,7 @@ class RecipientHours:
 
     Attributes:
         window: The window of the campaign.
-        zones: The time zones in all of which the window must be open.
+        zones: The window must be open in all of these time zones.
         zone_key: The recipient's zone key: state and time zones.
         rules: The legal rules.
         call: The longest time that a request to the provider may take. A request must end before

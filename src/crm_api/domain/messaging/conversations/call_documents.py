@@ -21,7 +21,7 @@ from crm_api.domain.provider.openphone.facts import CallFacts, RecordingFacts, V
 Document = dict[str, Any]
 
 STUB_STATUS = "unknown"
-"""The status of a call of which only a summary, a transcript or a voicemail has arrived."""
+"""Status of a call if only its summary, its transcript or its voicemail has arrived."""
 STATUS_OF_EVENT = {
     "call.ringing": (1, "ringing"),
     "call.answered": (2, "answered"),
