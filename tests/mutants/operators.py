@@ -40,7 +40,7 @@ SQL: tuple[tuple[str, str], ...] = (
     (r"(?<![<>=-])>(?![=])", ">="),
     (r"<>", "="),
     (r"\bASC\b", "DESC"),
-    (r" FOR (NO KEY )?UPDATE( SKIP LOCKED)?", ""),
+    (r" FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?", ""),
     (r"\bleast\(", "greatest("),
     (r"\bgreatest\(", "least("),
 )
