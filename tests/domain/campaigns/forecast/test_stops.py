@@ -162,7 +162,7 @@ async def test_draft_is_forecast_as_if_started_now(session: AsyncSession, new_uo
     assert found.people_waiting == 29
     assert [day.texts for day in found.days] == [10, 10, 9]
     assert found.binding_rule == "campaign_daily_limit"
-    assert "Raise daily_limit in the draft" in found.detail
+    assert "Raise `daily_limit` in the draft" in found.detail
 
 
 async def test_long_list_of_a_draft_is_sampled(

@@ -1,7 +1,8 @@
 """One day of a forecast: the campaign's share of the line's limit, the next people, and the pace.
 
-Numbers of messages and people may have fractions, so that shares add up; less than half a message
-counts as none. Instants are Unix timestamps. A place is a group of zone keys with the same hours.
+Numbers of messages and people may have fractions, so that the shares of a number add up to this
+number. Less than half a message counts as no message. Instants are Unix timestamps. A place is a
+group of zone keys with the same hours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,7 +55,7 @@ class Cohort:
 
     @property
     def last_due(self) -> float:
-        """When the person whom ``take`` removed last became due."""
+        """When the last person that ``take`` has removed became due."""
         share = 1 - self.total / self.size if self.size else 1.0
         return self.due_from + (self.due_until - self.due_from) * share
 
@@ -68,9 +69,9 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` people who wait in these places; return the number by place.
 
-        People of all places are removed in one order: the order in which they became due. So people
-        are next removed from the place with the largest share of people who still wait. If a place
-        was closed and now opens, its people are therefore removed first.
+        Of all these places together, the people who became due first are removed first. So people
+        are always removed from the place where the largest share still waits, for example from a
+        place that was closed and has just opened.
         """
         shares = self.shares
         open_places = [place for place in places if shares[place] > 0]
@@ -97,11 +98,11 @@ class Cohort:
 class Pace:
     """Computes how many messages the pacing allows in a period, and when the last of them is sent.
 
-    A place is a state and time zone with waiting people; it closes when sending to it must stop for
-    the day. With even spreading, the messages of a day are spread over the time until all places
-    are closed. On a shared line, a campaign begins with an equal share of the line. It sends faster
-    when other campaigns have no more messages to send. ``eagerness``, from 0 to 1, is the sending
-    rate at the beginning, divided by the mean rate; 1 means a constant rate.
+    A place closes when sending to it must stop for the day. With even spreading, the messages of a
+    day are spread over the time until all places are closed. On a shared line, a campaign begins
+    with an equal share of the line. It sends faster when other campaigns have no more messages to
+    send. ``eagerness``, from 0 to 1, is the sending rate at the beginning, divided by the mean
+    rate; 1 means a constant rate.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -137,7 +138,7 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that ``texts`` messages are sent in the period for which ``room`` was last called.
+        """Record that ``texts`` messages are sent in the period of the last call of ``room``.
 
         Returns:
             When the last of these messages is sent.
@@ -175,7 +176,7 @@ class SharedDay:
         is_ramp: True if the ramp plan of the line makes ``room`` lower than its daily limit.
         own: The number of messages that the campaign would send if it were alone on the line.
         demands: The messages that the other campaigns on the line would send.
-        is_active: True if a person becomes due on the day, in hours that are open.
+        is_active: True if the day has open hours and a person who is due before it ends.
     """
 
     room: float
@@ -191,7 +192,7 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The part of ``allowance``, from 0 to 1, for which the pacing plans when the day begins.
+        """The share of ``allowance`` that the pacing expects when the day begins, from 0 to 1.
 
         At first all active campaigns get equal shares. This campaign gets more only when other
         campaigns do not use their whole shares.
@@ -211,7 +212,7 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return the messages of each group of other campaigns if this campaign sends ``sent``."""
+        """Return how many messages each group of rivals sends if this campaign sends ``sent``."""
         _, most = _fair_share(self.room, min(self.own, sent), self.demands)
         return [min(wanted, most * campaigns) for wanted, campaigns in self.demands]
 
@@ -239,10 +240,10 @@ def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Dema
 
 
 def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[float, float]:
-    """Divide ``room`` fairly: each campaign gets what it wants, up to a maximum for all campaigns.
+    """Divide ``room`` fairly: each campaign gets what it wants, up to the same maximum.
 
     Returns:
-        The number of messages that the campaign gets, and this maximum.
+        The number of messages that this campaign gets, and the maximum.
     """
     turns = sorted([(own, 1), *demands], key=lambda demand: demand[0] / demand[1])
     takers = sum(campaigns for _, campaigns in turns)

@@ -1,10 +1,14 @@
-"""Predict when a campaign sends its last message, and which rule binds: delays it most.
+"""Predict when a campaign sends its last message, and which rule delays this message most.
 
-The last message is sent no later than P50 with a probability of 50 %, no later than P90 with 90 %.
-P50 is simulated with the means of the random quantities: replies, repeated messages, other messages
-of the line. P90 is simulated with the number of messages that is exceeded in one case of ten, by a
-normal approximation. To find the binding rule, the plan is simulated again for each rule, without
-this rule. The rule whose removal saves the most time is the binding rule.
+The probability that the last message is sent by the instant P50 is 50 %; for the instant P90 it is
+90 %. P50 is simulated with the means of the random quantities: replies, repeated messages, and
+messages of the line outside campaigns. P90 is simulated with a larger number of messages, which is
+exceeded in only one case of ten (by a normal approximation).
+
+The rule that delays the last message most is the binding rule. To find it, the plan is simulated
+once for each rule, without this rule. The binding rule is the rule without which the most
+additional people get their messages before the campaign ends. If no rule makes a difference to the
+number of people, it is the rule without which the last message is sent earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -71,7 +75,7 @@ class Share:
 
     @property
     def mean(self) -> float:
-        """The estimated share: the mean of measured and assumed share, weighted by messages."""
+        """The estimated share: the weighted mean of the measured share and the assumed share."""
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
     def variance_of(self, texts: float) -> float:
@@ -86,8 +90,8 @@ class Odds:
 
     Attributes:
         replies: The share of messages that get a reply, so that no follow-up is sent.
-        repeats: The share of messages that count for limits but were not sent, so that a second
-            message is sent.
+        repeats: The share of messages that count for limits although they were not sent, and so are
+            sent a second time.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.
         others_variance: The variance of this number from day to day.
     """
@@ -127,7 +131,7 @@ def plan_with_means(plan: Plan, odds: Odds) -> Plan:
 
 
 def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
-    """Predict when the plan sends its last message (P50 and P90), and which rule binds."""
+    """Predict when the plan sends its last message (P50 and P90), and find the binding rule."""
     plan = plan_with_means(plan, odds)
     p50 = simulate(plan)
     late = p50
@@ -162,7 +166,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without one rule about numbers: this rule makes no person wait."""
+    """Return the plan without a rule about phone numbers, so that nobody waits because of it."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -233,9 +237,9 @@ def _cost(outcome: Outcome) -> tuple[int, datetime]:
 
 
 def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
-    """Return the rule whose removal saves most; None if no removal saves anything.
+    """Return the rule that costs most; None if no rule costs a person or at least one minute.
 
-    Of rules that save nearly the same, the first one is returned.
+    If several rules cost nearly the same, the first of them is returned.
 
     Args:
         costs: The costs of the plan without each rule.
@@ -262,7 +266,7 @@ def _limit(plan: Plan, outcome: Outcome) -> Binding:
 
 
 def _hours(plan: Plan) -> Binding:
-    """Return the rule about hours that costs more: the legal hours or the campaign's own."""
+    """Return the rule about hours that delays more: the legal hours or the campaign's own hours."""
     if not plan.hours.rules.rules:
         return Binding.SCHEDULE
     lawless = _cost(simulate(replace(plan, hours=replace(plan.hours, rules=NO_RULES))))

@@ -1,6 +1,6 @@
 """Compute the hours in which each zone key is open, for each day of one year.
 
-The windows and the legal rules are those of the planner.
+The hours follow from the same windows and legal rules that the planner uses.
 """
 
 from collections import defaultdict
@@ -91,7 +91,7 @@ class Calendar:
 
 @lru_cache(maxsize=32)
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
-    """Return the calendar of these hours and zone keys; it is cached for all requests of a day."""
+    """Return the calendar of these hours and zone keys. Further requests of the day reuse it."""
     zone = ZoneInfo(hours.line_timezone)
     midnights = [
         datetime.combine(first + timedelta(days=day), time(), zone) for day in range(YEAR + 1)
@@ -124,11 +124,11 @@ def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calen
 
 
 class _Source(NamedTuple):
-    """One set of hours that a message must be inside: the campaign's own, or those of a state.
+    """Hours in which a message must be sent: the campaign's own hours, or the hours of a state.
 
     Attributes:
         zone: The IANA time zone of the hours.
-        state: The state whose legal rules apply; empty for only the rules of all states, and None
+        state: The state whose legal rules apply; empty if only the rules for all states apply; None
             for the campaign's own hours.
     """
 
@@ -137,7 +137,7 @@ class _Source(NamedTuple):
 
 
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
-    """Return, for each zone key, the sets of hours; a message must be sent inside all of them."""
+    """Return the sources of each zone key. A message must be sent in the hours of all of them."""
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:
         if rule.kind in _HOURS:
@@ -161,10 +161,10 @@ def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_So
 def _kind_of_day(
     rules: RuleBook, zones: Sequence[ZoneInfo], starts: datetime, ends: datetime
 ) -> tuple[object, ...]:
-    """Return a key that is equal for two days only if the hours of both days are equal.
+    """Return a key for a day. Two days have the same key only if their hours are the same.
 
-    It has everything on which the hours depend: the weekday, the time differences of the zones,
-    and the holidays and the rules in force from the day before to the day after.
+    The key contains everything on which the hours depend: the weekday, the time differences of the
+    zones, and the holidays and the rules in force from the day before to the day after.
     """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]
@@ -181,8 +181,8 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
     """Return the hours of one source on one day of the line.
 
     The day of the line may include parts of two days in the time zone of the source. The hours of
-    these two days remain two spans, even without a gap between them, because a window ends at local
-    midnight when messages are sent.
+    these two days remain two spans, even if there is no gap between them. The windows of the
+    planner, too, end at local midnight at the latest.
     """
     zone, state = source
     day, last = (at.astimezone(ZoneInfo(zone)).date() for at in (starts, ends))

@@ -56,7 +56,7 @@ class LineLoad:
 
 @dataclass(frozen=True, slots=True)
 class RivalCampaign:
-    """Another campaign that has messages to send on the line; ``waiting`` is their number."""
+    """Another campaign on the line. ``waiting`` is the number of messages that it has to send."""
 
     id: UUID
     daily_limit: int
@@ -71,7 +71,7 @@ class RivalCampaign:
 
 @dataclass(frozen=True, slots=True)
 class RecentTexts:
-    """The number of messages of a line on one day, of one campaign or of no campaign.
+    """How many messages a line sent on one day for one campaign, or outside campaigns.
 
     Attributes:
         day: The day in the time zone of the line.
@@ -117,7 +117,7 @@ async def read_line_load(
 def _group_rivals(
     rivals: Sequence[RivalCampaign], lately: Sequence[RecentTexts], line: Line, *, now: datetime
 ) -> list[Rival]:
-    """Group campaigns with similar settings and sizes, so that a thousand become a few dozen."""
+    """Group campaigns that are similar, so that a thousand campaigns become a few dozen groups."""
     zone = ZoneInfo(line.timezone)
     today = now.astimezone(zone).date()
     used: Counter[UUID | None] = Counter()
@@ -150,7 +150,7 @@ def _group_rivals(
 def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime) -> bool:
     """Return whether a campaign sends nothing more today, because its window has closed.
 
-    The line's time zone is used for a campaign that sends in the time zone of each recipient.
+    If a campaign sends in the time zone of each recipient, the line's time zone is used here.
     """
     own = one.timezone if one.timezone not in {None, RECIPIENT} else line.timezone
     window = Window.of(one.days, one.window_start, one.window_end)
@@ -193,7 +193,8 @@ async def read_carrier_limits(
 ) -> list[CarrierLimit]:
     """Return the limits that carrier budgets set for the campaign.
 
-    The list is empty for a draft, and if the settings have no carrier budgets.
+    The list is empty if the settings have no carrier budgets, or if the audience is not completely
+    stored, as for a draft.
     """
     if campaign.recipients_total is None:
         return []

@@ -44,7 +44,8 @@ class NumberRules:
     """The rules of a campaign that depend on the messages that a number already got.
 
     Attributes:
-        min_days: The minimum number of days after a message of another campaign; None for none.
+        min_days: The minimum number of days after a message of another campaign; None if there is
+            no minimum.
         campaign_cap: The maximum number of messages, and the period in hours; None without a cap.
         rules: The legal rules.
         now: The present instant.
@@ -67,7 +68,7 @@ class NumberRules:
         )
 
     def hours(self, zone_keys: Sequence[str]) -> int:
-        """Return the longest period over which a rule counts messages, in hours; 0 if none does."""
+        """Return the longest period of the rules, in hours; 0 if no rule has a period."""
         caps = [self.rules.frequency_cap(key, self.now) for key in zone_keys]
         return max(
             (self.min_days or 0) * 24,
@@ -76,7 +77,7 @@ class NumberRules:
         )
 
     def held_until(self, number: TextedNumber) -> dict[str, datetime]:
-        """Return the rules that prevent a message to a recipient now, each with its end."""
+        """Return the rules that prevent a message to a recipient now, and when each rule ends."""
         found: dict[str, datetime] = {NOT_DUE: number.due_at}
         if self.min_days is not None and number.last_other is not None:
             found[MIN_DAYS] = number.last_other + timedelta(days=self.min_days)
@@ -97,11 +98,11 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Divide people into those who may get a message and groups for whom a rule prevents it.
+    """Separate the people who may get a message now from those for whom a rule prevents this.
 
     Args:
         waiting: All waiting people.
-        numbers: The same people with their messages, or a sample of them.
+        numbers: The same people, or a sample of them, with the messages that they got.
         number_rules: The rules of the campaign.
         scale: The number of people that one of ``numbers`` represents; 1 without a sample.
     """

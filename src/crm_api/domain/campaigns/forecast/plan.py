@@ -39,8 +39,8 @@ class Pacing:
     Attributes:
         batch_size: The number of messages in a batch; None without batches.
         batch_seconds: The seconds from the start of a batch to the start of the next.
-        is_spread: Without batches: True spreads the messages evenly over the day's hours, False
-            sends them as fast as the provider's rate limit allows.
+        is_spread: Used only without batches. If True, the messages are spread evenly over the day's
+            hours; if False, they are sent as fast as the provider's rate limit allows.
     """
 
     batch_size: int | None = None
@@ -77,7 +77,7 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierLimit:
-    """The limit that a carrier's daily budget sets, if no other campaign uses this budget.
+    """The limit from a carrier's daily budget, on the assumption that no other campaign uses it.
 
     Attributes:
         carrier: The name of the carrier.
@@ -94,18 +94,18 @@ class CarrierLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that decides when a campaign sends its messages.
+    """Everything on which the times of the messages of a campaign depend.
 
     Attributes:
         begins: The first instant at which a message may be sent.
         ends: The end of the campaign; None without one.
         hours: The hours in which the campaign may send.
-        zone_keys: The zone keys of all recipients, also of those who already got their messages.
-            The pacing counts the hours of a zone key even if no one in it waits.
+        zone_keys: The zone keys of all recipients, including those who already got their messages.
+            The pacing counts the hours of every zone key, even if nobody waits there.
         waiting: The people who wait for a message.
         follow_ups: The delay of each follow-up after the previous message.
-        reply_share: The share of people, from 0 to 1, who reply to a message and so get no further
-            one.
+        reply_share: The share of people, from 0 to 1, who reply to a message, and so get no further
+            message.
         pacing: How the messages of a day are spread over it.
         campaign_limit: The daily limit of the campaign.
         campaign_used: The messages of today that count for ``campaign_limit``.
@@ -180,8 +180,9 @@ class Outcome:
         finish: When the last message is sent, or when the campaign ends if that is earlier; None if
             neither happens within ten years.
         not_reached: The number of people who still wait when the campaign ends.
-        unsent: The number of messages that are not sent by then.
-        per_day: The days with messages, among the next 60, each with the number of messages.
+        unsent: The number of messages that are not sent before the end of the campaign.
+        per_day: The number of messages on each of the next 60 days; days without messages are left
+            out.
         sending_days: The number of days on which the campaign sends.
         limited_days: The number of days in the first year on which a daily limit was reached, by
             the name of its rule.

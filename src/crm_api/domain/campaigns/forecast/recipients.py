@@ -1,4 +1,4 @@
-"""Read how many people wait for a campaign's messages, where, and since when.
+"""Read how many people wait for a campaign's messages, by place and by due time.
 
 The cost does not grow with the number of recipients, because stored sums, limited counts and
 samples are read.
@@ -328,7 +328,8 @@ async def count_audience(
     Args:
         session: The session.
         campaign: The campaign.
-        sample: Contacts that are counted instead of the audience's list; None counts the audience.
+        sample: The contacts that are counted instead of the list of the audience; if None, the
+            whole audience is counted.
         now: The present instant.
     """
     audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)

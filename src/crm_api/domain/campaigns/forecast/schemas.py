@@ -24,7 +24,7 @@ class ForecastDay(ReadModel):
 
 
 class LiftedRead(ReadModel):
-    """The forecast for the case that a person removes the reason why nothing is sent now.
+    """What the forecast would be if a person removed the reason why nothing is sent now.
 
     Attributes:
         p50_finish_at: When the last message is sent with a probability of 50 %; null if never.
@@ -123,14 +123,15 @@ class ForecastRead(ReadModel):
         binding_rule: The rule that delays the last message most, or that prevents all messages;
             null if no rule does.
         detail: What this rule does, and how to finish sooner.
-        if_lifted: The forecast for the case that a person removes the reason why nothing is sent
-            now, such as a pause; null if messages are sent, or no person can remove the reason.
+        if_lifted: What the forecast would be if a person removed the reason why nothing is sent
+            now, such as a pause. It is null if messages are sent now, or if no person can remove
+            the reason.
         people_waiting: The number of recipients that wait for a message.
         texts: The number of messages that the campaign will probably still send, follow-ups
             included.
         not_reached: The number of recipients that get no message before the end of the campaign.
-        days: The numbers of messages on the next 60 days, without days that have none; empty if the
-            campaign sends nothing now.
+        days: The number of messages on each of the next 60 days; days without messages are left
+            out. It is empty if the campaign sends nothing now.
         later: The number of messages after these 60 days.
         assumptions: The assumptions on which the forecast is based.
         outside: The recipients that the forecast does not include.

@@ -61,7 +61,7 @@ def left_out(campaign: Campaign, plan: Plan) -> list[str]:
     notes = ["Other campaigns on the line that are drafts, paused or not yet created are ignored."]
     if campaign.status == CampaignStatus.DRAFT:
         notes.append(
-            "For a draft, rules about single numbers (min_days_between, frequency_cap, legal "
+            "For a draft, rules about single numbers (`min_days_between`, `frequency_cap`, legal "
             "limits) and carrier budgets are ignored. They can only delay the end."
         )
     elif plan.carriers:
@@ -89,7 +89,7 @@ def _people(count: int) -> str:
 
 
 def _advise_change(case: _Case, advice: str) -> str:
-    """Return advice to change a setting: in a draft itself, or in a clone of a started campaign."""
+    """Return advice to change a setting: in the draft, or, for a started campaign, in a clone."""
     if case.campaign.status == CampaignStatus.DRAFT:
         return f"{advice} in the draft."
     return (
@@ -101,7 +101,7 @@ def _advise_change(case: _Case, advice: str) -> str:
 def _campaign_limit(case: _Case) -> str:
     limit = case.campaign.daily_limit
     return f"The campaign may send {limit} messages a day. " + _advise_change(
-        case, "Raise daily_limit"
+        case, "Raise `daily_limit`"
     )
 
 
@@ -111,7 +111,7 @@ def _line_limit(case: _Case) -> str:
     both = f", and the campaign no more than {own}" if own <= limit else ""
     return (
         f"The line {case.line.number} may send {limit} messages a day{both}. Raise the line's "
-        "daily_limit as far as the provider allows it, or send from a second line."
+        "`daily_limit` as far as the provider allows it, or send from a second line."
     )
 
 
@@ -119,7 +119,7 @@ def _line_ramp(case: _Case) -> str:
     days = ", ".join(str(limit) for limit in case.line.ramp_plan or ())
     return (
         f"The line {case.line.number} is new and has a ramp plan: {days} messages on its first "
-        "days. Change its ramp_plan if the number is already known to carriers."
+        "days. Change its `ramp_plan` if the number is already known to carriers."
     )
 
 
@@ -140,7 +140,7 @@ def _schedule(case: _Case) -> str:
     known = f"The campaign sends only on {days}, {hours} ({zone})."
     if shut:
         known += f" {_people(shut)} can never get a message in these hours."
-    return f"{known} " + _advise_change(case, "Widen days or window")
+    return f"{known} " + _advise_change(case, "Widen `days` or `window`")
 
 
 def _legal_hours(case: _Case) -> str:
@@ -162,7 +162,7 @@ def _not_started(case: _Case) -> str:
 
 
 def _held(case: _Case, rule: Binding) -> str:
-    """Return the number of people, as words, for whom a rule about numbers prevents a message."""
+    """Return, as words, for how many people a rule about their numbers prevents a message."""
     held = sum(group.people for group in case.plan.waiting if rule in group.held_until)
     return _people(max(1, round(held)))
 
@@ -171,7 +171,7 @@ def _min_days(case: _Case) -> str:
     people = _held(case, Binding.MIN_DAYS)
     return (
         f"Another campaign sent to {people} less than {case.campaign.min_days_between} days ago. "
-        + _advise_change(case, "Lower min_days_between")
+        + _advise_change(case, "Lower `min_days_between`")
     )
 
 
@@ -180,7 +180,7 @@ def _frequency_cap(case: _Case) -> str:
     people = _held(case, Binding.FREQUENCY_CAP)
     return (
         f"A number may get at most {cap.get('texts')} campaign messages in {cap.get('days')} days, "
-        f"and {people} already got them. " + _advise_change(case, "Raise frequency_cap")
+        f"and {people} already got them. " + _advise_change(case, "Raise `frequency_cap`")
     )
 
 

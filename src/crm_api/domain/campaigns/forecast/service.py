@@ -101,8 +101,8 @@ async def forecast(
     For a draft, the forecast assumes that it is started now.
 
     The cost does not grow with the number of recipients, because it reads sums and samples. Only
-    the audience of a draft is counted: completely up to 100,000 people, and by a sample if it is
-    larger.
+    the audience of a draft is counted: all people of it, or, if its list has more than 100,000
+    contacts, a sample of them.
 
     Args:
         uow: The unit of work.
@@ -176,7 +176,7 @@ async def _read(
     texts_per_second: float,
     now: datetime,
 ) -> _Situation:
-    """Read everything that decides when the campaign sends its messages, as if it were running."""
+    """Read everything that affects when the messages are sent, as if the campaign were running."""
     people = await read_people(uow.session, campaign, rules=rules, now=now)
     load = await read_line_load(uow.session, campaign, line, now=now)
     campaign_used, line_used = used
@@ -242,7 +242,7 @@ def _halt(campaign: Campaign, line: Line, *, now: datetime) -> _Halt | None:
             rule=rule or "campaign_completed", detail=_ended_detail(campaign), is_liftable=False
         )
     if campaign.end_at is not None and campaign.end_at <= now:
-        detail = "The end_at of the campaign has passed. A clone can reach the other recipients."
+        detail = "The `end_at` of the campaign has passed. A clone can reach the other recipients."
         return _Halt(rule="campaign_ended", detail=detail, is_liftable=False)
     if status in {CampaignStatus.PAUSED, CampaignStatus.BLOCKED}:
         why = campaign.paused_reason or campaign.blocked_reason

@@ -279,8 +279,7 @@ class _Run:
     ) -> None:
         """Let the people who do not reply wait for the next step.
 
-        They are added to a cohort. The people who begin to wait for the same step on the same day
-        form one cohort.
+        The people who begin to wait for the same step on the same day are added to the same cohort.
         """
         plan = self._plan
         if step > len(plan.follow_ups):
@@ -296,7 +295,7 @@ class _Run:
             cohort.add(place, count * (1 - plan.reply_share))
 
     def _is_done(self, at: float) -> bool:
-        """Return whether no person waits at this instant, or becomes due after it."""
+        """Return whether nobody waits for a message at this instant or becomes due later."""
         waiting = 0.0
         for queue in self._queues:
             for cohort in queue.cohorts:
@@ -315,10 +314,11 @@ class _Run:
         return left
 
     def _repeat_years(self, left: list[float]) -> float | None:
-        """Continue with the daily numbers of messages of the first year, year after year.
+        """Simulate further years: each day has the number of messages of the same day of year one.
 
         Args:
-            left: The messages that are not sent in the first year, by step. It is changed.
+            left: The messages that are not sent in the first year, by step. The function changes
+                this list.
 
         Returns:
             When the last message is sent; None if the campaign ends earlier, or after ten years.
