@@ -47,7 +47,7 @@ async def count_audience(
 
 @dataclass(frozen=True, slots=True)
 class AudiencePerson(ContactValues):
-    """A person of an audience, with the contact values that a message may name.
+    """A person of an audience, with the values of the contact that a message may contain.
 
     Attributes:
         verdict: The status or the skip reason that the person would get at a start.
@@ -71,7 +71,8 @@ _CONTACT_COLUMNS = ", ".join(f"c.{column.name}" for column in fields(ContactValu
 def people_statement(conditions: SegmentConditions) -> TextClause:
     """Return the statement that reads people of an audience, ordered by contact id.
 
-    Its parameter ``chosen`` restricts it to some contacts; None reads all.
+    If the parameter ``chosen`` of the statement is a list of contact ids, only these contacts are
+    read. If it is None, all contacts of the audience are read.
     """
     return text(f"""
         WITH {assess_audience(conditions)}
@@ -98,7 +99,8 @@ async def stream_audience(
     Args:
         session: The session.
         settings: The settings of the audience.
-        campaign_id: The campaign. With ``weights`` it decides who gets which variant.
+        campaign_id: The campaign. Which variant a person gets depends on this id and on
+            ``weights``.
         weights: The weights of the variants in percent, by position.
         chosen: Only these contacts; None for all.
         limit: The maximum number of people.

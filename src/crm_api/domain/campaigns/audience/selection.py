@@ -32,8 +32,8 @@ class SegmentConditions:
     """SQL conditions on ``contact c`` that come from segments; empty for most audiences.
 
     Attributes:
-        named: The condition of the segment that the audience consists of; empty if the audience is
-            a list or contacts by id.
+        named: The condition that a contact is in the segment that is the audience; empty if the
+            audience is a list or contacts by id.
         left_out: The condition that a contact is in none of the excluded segments; empty if no
             segment is excluded.
     """
@@ -148,8 +148,8 @@ def assess(
         conditions: The conditions of the segments.
         is_named: The condition that ``contact c`` belongs to the audience.
         people: The table, or a sub-select, of the contacts that are checked.
-        each: An OFFSET that makes PostgreSQL run a sub-select once per person; empty to allow
-            joins.
+        each: ``OFFSET 0``, so that PostgreSQL runs each sub-select once per person; empty, so that
+            PostgreSQL may use joins instead.
         flags_filter: A condition that restricts the flags to the people of a page; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
@@ -188,7 +188,7 @@ VARIANT_OF_PERSON = """
 
 @dataclass(frozen=True, kw_only=True)
 class AudienceSettings:
-    """The columns of ``campaign`` that decide who is in its audience, and with which verdict."""
+    """The columns of ``campaign`` on which the audience and the verdicts depend."""
 
     audience: dict[str, Any]
     previously_contacted: str
@@ -231,7 +231,7 @@ async def resolve_audience(
         as_of: The instant of the start. People added later are left out, flags that expired earlier
             are ignored, and periods in segments, such as "in the last 30 days", end at this
             instant.
-        by_page: True for the statement that reads people page by page.
+        by_page: True if the statement reads people page by page.
 
     Raises:
         SegmentNotFoundError: A segment of the audience does not exist.

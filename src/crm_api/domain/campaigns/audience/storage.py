@@ -70,17 +70,17 @@ async def store_next_chunk(
 ) -> StoredChunk | None:
     """Store the next chunk of a scheduled campaign's audience as recipients.
 
-    Each person becomes one row, either waiting and due now, or in review, on hold or skipped. The
-    same transaction stores the progress in the campaign's row. So any worker can continue after a
-    crash, and no person is stored twice. The last chunk sets ``recipients_total``; from then on the
-    campaign may begin. After a large audience is stored, call ``refresh_statistics`` in a separate
-    unit of work.
+    One row is stored for each person. The person then waits for the message (and is due now), is in
+    review, is on hold, or is skipped. The same transaction stores the progress in the campaign's
+    row. So any worker can continue after a crash, and no person is stored twice. The last chunk
+    sets ``recipients_total``; from then on the campaign may begin. After a large audience is
+    stored, call ``refresh_statistics`` in a separate unit of work.
 
     Contacts and list members that were added after the start request are left out. Other changes,
-    such as exclusions, deletions and flags, are considered until the chunk is stored. An opt-out
-    that is stored at the same time as a chunk cannot cancel the person's row in the chunk, because
-    this row is not visible yet. Opt-outs are checked again before each message is sent, so this
-    person gets no message.
+    such as exclusions, deletions and flags, are considered if they are stored before the chunk. An
+    opt-out that is stored at the same time as the chunk does not see the person's new row, and so
+    cannot cancel it. The person still gets no message, because opt-outs are checked again before
+    each message is sent.
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another
@@ -167,9 +167,9 @@ def _assess_page(conditions: SegmentConditions) -> str:
 def insert_chunk_statement(conditions: SegmentConditions) -> TextClause:
     """Return the statement that stores the next page of an audience as recipients.
 
-    In the result, ``named`` is the number of people in the page, excluded people included. With
-    only the number of stored people, a page of excluded people would look like the end of the
-    audience.
+    In the result, ``named`` is the number of all people in the page, and ``people`` is the number
+    of those who were stored. ``named`` is needed to find the end of the audience: if all people of
+    a page are excluded, ``people`` is 0, but further pages may follow.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (
@@ -241,8 +241,8 @@ ANALYZE_RECIPIENTS = text("SELECT analyze_memberships()")
 
 
 async def refresh_statistics(uow: UnitOfWork) -> None:
-    """Refresh PostgreSQL's statistics of the recipients table after many rows were stored.
+    """Refresh the statistics that PostgreSQL has of the recipients table.
 
-    With old statistics PostgreSQL uses a wrong index.
+    Call it after many rows were stored: with old statistics, PostgreSQL uses a wrong index.
     """
     await uow.session.execute(ANALYZE_RECIPIENTS)

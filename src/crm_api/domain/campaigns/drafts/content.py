@@ -30,8 +30,8 @@ def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: boo
 
     Args:
         body: The request.
-        only_given: True leaves out the fields that the request leaves out, also inside
-            ``schedule``, ``pacing`` and ``rules``. False gives them their defaults.
+        only_given: If True, fields that are not in the request get no column, also inside
+            ``schedule``, ``pacing`` and ``rules``. If False, these fields get their defaults.
     """
     given = body.model_dump(exclude_unset=only_given)
     columns: Columns = {name: given[name] for name in _DIRECT if name in given}
@@ -110,7 +110,7 @@ def _body_faults(body: str, footer: str | None, *, pointer: str) -> list[FieldPr
     if length > MAX_TEXT:
         detail = (
             f"The message has {length} characters with its footer, but the limit is {MAX_TEXT}. "
-            "Shorten the body or opt_out_footer."
+            "Shorten the body or `opt_out_footer`."
         )
         problems.append(FieldProblem(pointer=pointer, code="string_too_long", detail=detail))
     return problems
@@ -126,7 +126,7 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
     start_at: datetime | None = columns["start_at"]
     end_at: datetime | None = columns["end_at"]
     if start_at is not None and end_at is not None and end_at <= start_at:
-        detail = "end_at must be later than start_at. Change one of them."
+        detail = "`end_at` must be later than `start_at`. Change one of them."
         problems.append(FieldProblem(pointer="/schedule/end_at", code="end_at", detail=detail))
     return problems
 
@@ -140,10 +140,10 @@ def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
     start_at: datetime | None = columns.get("start_at")
     end_at: datetime | None = columns.get("end_at")
     if start_at is not None and start_at < now - START_SLACK:
-        detail = "start_at is in the past. Choose a later instant, or null to begin when started."
+        detail = "`start_at` is in the past. Choose a later instant, or null for no start time."
         problems.append(FieldProblem(pointer="/schedule/start_at", code="passed", detail=detail))
     if end_at is not None and end_at <= now:
-        detail = "end_at is in the past. Choose a later instant, or null for no end."
+        detail = "`end_at` is in the past. Choose a later instant, or null for no end time."
         problems.append(FieldProblem(pointer="/schedule/end_at", code="passed", detail=detail))
     return problems
 

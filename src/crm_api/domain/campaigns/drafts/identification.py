@@ -29,7 +29,7 @@ _SHORTEST_NAME = 3
 
 
 class MissingPart(StrEnum):
-    """A part that a first message must have, but lacks."""
+    """A required part that is missing in a first message."""
 
     SENDER = "sender_not_named"
     STOP = "no_way_to_stop"
@@ -39,7 +39,7 @@ _DETAILS = {
     MissingPart.SENDER: "The message of the variant {variant} does not name the sender. Add {name} "
     "to the body, for example as {{{{ business.name }}}}.",
     MissingPart.STOP: "The message of the variant {variant} does not say how to opt out. Add for "
-    'example "Reply STOP to opt out" to the body, or set opt_out_footer.',
+    'example "Reply STOP to opt out" to the body, or set `opt_out_footer`.',
 }
 
 
@@ -51,7 +51,7 @@ class IdentificationFault:
         position: The position of the variant in its campaign, from 0.
         variant: The name of the variant.
         part: The missing part.
-        detail: A sentence for the user that says what is missing, and what to do.
+        detail: What is missing and what to do, as a sentence for the user.
     """
 
     position: int
@@ -69,8 +69,8 @@ def find_identification_faults(
 ) -> list[IdentificationFault]:
     """Return the missing parts of all variants.
 
-    Each variant is checked as rendered for a contact with all values, and for a contact without
-    values. A variant with the weight 0 is not checked.
+    Each variant is rendered and checked twice: for a contact that has all values, and for a contact
+    that has none. A variant with the weight 0 is not checked.
     """
     findings = []
     for position, variant in enumerate(variants):
@@ -90,7 +90,7 @@ def find_identification_faults(
 def require_identification(
     variants: Sequence[CampaignVariant], *, footer: str | None, business: Business, line: Line
 ) -> None:
-    """Raise an error if the first message of a variant lacks the sender or how to opt out.
+    """Raise an error if a first message does not name the sender or does not say how to opt out.
 
     Raises:
         MissingIdentificationError: A part is missing. The error lists every missing part of every

@@ -106,13 +106,13 @@ async def clone_campaign(
 ) -> CampaignDetail:
     """Store a new draft with the content of another campaign, which may have any status.
 
-    ``start_at`` and ``end_at`` are not copied if they are in the past, because the copy could not
-    be started with them.
+    ``start_at`` and ``end_at`` are not copied if they are in the past, because a draft with such
+    dates cannot be started.
 
     Args:
         uow: The unit of work.
         campaign_id: The campaign that is copied.
-        name: The name of the copy; None for the name of the original with ``(copy)``.
+        name: The name of the copy. If None, it is the name of the original, followed by ``(copy)``.
         now: The present instant.
 
     Raises:

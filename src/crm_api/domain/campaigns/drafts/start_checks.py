@@ -1,4 +1,4 @@
-"""Check before the start that a campaign can send messages, and that it may send them."""
+"""Check before a campaign is started that it can send a message, and that no rule forbids this."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ async def check_start(
     rules: RuleBook,
     now: datetime,
 ) -> None:
-    """Raise an error if the campaign could send nothing, or must not send its first message.
+    """Raise an error if the campaign could send nothing, or if its first message is not allowed.
 
     The content was valid when the draft was saved. It is checked again, because dates may have
     passed, and lists may have been deleted.
@@ -45,14 +45,14 @@ async def check_start(
     Args:
         uow: The unit of work of the start.
         detail: The campaign that shall be started.
-        sender: The business that the first message must name. The message must also say how to
-            opt out. None skips both checks.
+        sender: The business that the first message must name. The message must also say how to opt
+            out. If this is None, neither the name nor the opt-out is checked.
         rules: The legal hours.
         now: The present instant.
 
     Raises:
         InvalidCampaignError: A date has passed; or a list, a segment or a campaign that the
-            audience names was deleted; or the campaign's and the legal hours never overlap.
+            audience names was deleted; or the campaign's hours and the legal hours never overlap.
         MissingIdentificationError: A first message does not name the sender, or does not say how
             to opt out.
         EmptyAudienceError: No contact of the audience may get a message.
@@ -77,12 +77,13 @@ async def _require_reachable_person(
 ) -> None:
     """Raise an error unless at least one person of the audience can get a message.
 
-    The search nearly always ends with the first person that it finds. If the hours of this person's
-    zone key never open, the search is repeated without this zone key.
+    One person is searched for. If no message may ever be sent to this person's zone key (state and
+    time zones), the search is repeated without the people of this zone key. Nearly always, the
+    first person can get a message.
 
     Raises:
-        InvalidCampaignError: There are people who may get a message, but the hours of their zone
-            keys never open.
+        InvalidCampaignError: There are people who may get a message, but the campaign never sends
+            in hours that are allowed for them.
         EmptyAudienceError: No person may get a message.
     """
     hours = _Hours.of(detail, rules=rules, now=now)
@@ -115,7 +116,7 @@ async def _find_reachable_zone(
     Args:
         session: The session.
         campaign: The campaign.
-        shut: Zone keys. People with one of them are ignored.
+        shut: The zone keys whose people are ignored.
         now: The instant of the assumed start.
 
     Returns:
@@ -156,7 +157,7 @@ class _Hours:
         return opening is not None and (self.end_at is None or opening < self.end_at)
 
     def never_open(self, zone_keys: Sequence[str]) -> FieldProblem:
-        """Return the problem that explains why the hours of these zone keys never open."""
+        """Return the problem that explains why no message may ever be sent to these zone keys."""
         openings = [
             opening for zone_key in zone_keys if (opening := self._first(zone_key)) is not None
         ]
@@ -165,7 +166,7 @@ class _Hours:
             detail = (
                 "The campaign would end before its first message. Its days, its window and the "
                 f"legal hours allow the first message at {format_instant(min(openings))}. Choose "
-                "an end_at after that."
+                "an `end_at` after that."
             )
         elif any(
             next_open(self.window, self._zones(zone_key), self.begins_at) for zone_key in zone_keys
@@ -180,7 +181,7 @@ class _Hours:
             pointer = "/schedule/window"
             detail = (
                 "A recipient may be in several time zones, and the window is never open in all of "
-                "them at the same time. Widen the window, or set timezone to one time zone."
+                "them at the same time. Widen the window, or set `timezone` to one time zone."
             )
         return FieldProblem(pointer=pointer, code="never_open", detail=detail)
 

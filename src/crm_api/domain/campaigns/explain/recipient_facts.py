@@ -1,4 +1,4 @@
-"""Read the facts about one recipient that are checked before a message to it is claimed.
+"""Read the facts about a recipient that are checked before a message to the recipient is claimed.
 
 To claim a message means to reserve it for sending.
 """
@@ -126,22 +126,25 @@ RECIPIENT_FACTS = text(f"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientFacts(ContactValues):
-    """A recipient with its campaign, its line, and the results of the rules of a claim.
+    """A recipient, with the campaign, the line, and the results of the rules that a claim checks.
+
+    An attempt is unclear if it is not known whether its message was sent.
 
     Attributes:
         name: The name of the line.
         number: The phone number of the line.
-        unclear_status: The status of the recipient's attempt that may or may not have sent the
-            message; None if there is no such attempt.
-        unclear_code: The error code of this attempt; None if there is no such attempt or no code.
+        unclear_status: The status of the recipient's unclear attempt; None if there is none.
+        unclear_code: The error code of this attempt; None if it has no code, or if there is no such
+            attempt.
         unclear_since: When this attempt sent its request to the provider; None if there is no such
             attempt.
-        is_trial_busy: The line was blocked and is now tested with one message at a time. Such a
+        is_trial_busy: The line was blocked and is now tested with one message at a time, and such a
             message is being sent now.
-        number_rules: The flags of the number that prevent a message of a campaign.
+        number_rules: The flags of the number that prevent campaign messages.
         ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
-        is_kept: An earlier attempt to the number is unclear and must be settled first.
-        kept_until: When the newest unclear attempt to the number no longer prevents a message.
+        is_kept: An earlier attempt to the number is unclear. Before the next message, it must be
+            settled.
+        kept_until: When the newest unclear attempt to the number stops preventing a message.
         was_contacted: The campaign skips or reviews people who got a message before, and this
             person got one.
         was_texted_lately: Another campaign sent to the number within ``min_days_between``.

@@ -1,7 +1,7 @@
 """Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
-The same rules are checked before a message is sent, because both use the same SQL fragments, hours
-and composer of messages.
+The rules are the same that are checked before a message is sent. For this, the explanation and the
+sending use the same SQL fragments, the same hours, and the same code that writes messages.
 """
 
 from datetime import datetime
@@ -47,8 +47,8 @@ async def explain_recipient(
         business: The business details that a message may name.
         times: The time limits of sending, from the settings.
         now: The present instant.
-        secret: The secret key of the service, under which the consent history stores the number
-            as a hash. If it is None, ``reading`` is None.
+        secret: The secret key of the service. The consent history stores only a hash of the number,
+            made with this key. Without the key, ``reading`` is None.
 
     Raises:
         RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not

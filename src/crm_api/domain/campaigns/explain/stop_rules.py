@@ -1,4 +1,4 @@
-"""Rules that prevent the message to a recipient. Each says why, and until when."""
+"""Rules that prevent the message to a recipient. Each rule says why, and until when."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class RecipientCase:
         campaign_used: The messages of today that count for the daily limit of the campaign.
         line_used: The messages of today that count for the daily limit of the line.
         carriers: What is left of the carrier budgets today; None without budgets.
-        carrier: The carrier of the recipient's number, as the budgets name it.
+        carrier: The carrier of the recipient's number, under the name that the budgets use.
         call: The longest time that a request to the provider may take.
     """
 
@@ -48,7 +48,7 @@ class RecipientCase:
 _OF_NUMBER = {
     NumberRule.OPTED_OUT: "The person opted out.",
     NumberRule.CONTACT_DELETED: "The contact was deleted.",
-    NumberRule.DO_NOT_CONTACT: "The number is flagged do_not_contact.",
+    NumberRule.DO_NOT_CONTACT: "The number has the flag `do_not_contact`.",
     NumberRule.INVALID_NUMBER: "Two messages to the number failed permanently, so it counts as "
     "invalid. DELETE /v1/contacts/{id}/flags/invalid_number removes the flag.",
     NumberRule.OPT_OUT_HOLD: "The number is on hold, because a reply may ask for no more messages. "
@@ -77,7 +77,7 @@ def _recipient(case: RecipientCase) -> Iterator[Stop]:
 
 
 def _unclear(case: RecipientCase) -> Stop:
-    """Say why it is unclear whether the last attempt sent the message, and what settles it."""
+    """Say why it is unclear whether the last message was sent, and how this will be found out."""
     facts = case.facts
     since = f"{facts.unclear_since:%Y-%m-%d %H:%M} UTC"
     if facts.unclear_status == AttemptStatus.PARKED:
@@ -100,10 +100,10 @@ def _campaign(case: RecipientCase) -> Iterator[Stop]:
     facts = case.facts
     if facts.campaign_status == CampaignStatus.RUNNING:
         if facts.end_at is not None and facts.end_at <= case.now + case.call:
-            yield Stop(rule="campaign_ended", detail="The end_at of the campaign has passed.")
+            yield Stop(rule="campaign_ended", detail="The `end_at` of the campaign has passed.")
         return
     if facts.campaign_status == CampaignStatus.SCHEDULED and facts.start_at is not None:
-        detail = "The start_at of the campaign is in the future."
+        detail = "The `start_at` of the campaign is in the future."
         yield Stop(rule="not_started", detail=detail, until=facts.start_at)
         return
     if facts.campaign_status == CampaignStatus.PAUSED and facts.paused_reason:
@@ -193,7 +193,7 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
         yield Stop(
             rule="frequency_cap",
             detail=f"The number has already got {cap['texts']} campaign messages in "
-            f"{cap['days']} days, the maximum of this campaign's frequency_cap.",
+            f"{cap['days']} days, the maximum of this campaign's `frequency_cap`.",
             until=facts.capped_until,
         )
 

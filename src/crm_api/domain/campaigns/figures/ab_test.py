@@ -47,14 +47,14 @@ class RecipientCount:
 
 
 def ab_test_settings(ab_test: dict[str, Any] | None) -> ABTest:
-    """Return a campaign's settings for the comparison of variants, with defaults filled in."""
+    """Return a campaign's settings for the A/B test. Missing settings get their defaults."""
     return ABTest.model_validate(ab_test or {})
 
 
 def compare_variants(
     campaign: Campaign, variants: Sequence[CampaignVariant], rows: Iterable[RecipientCount]
 ) -> ABTestRead | None:
-    """Compare the variants of a campaign; None if fewer than two have a weight above 0.
+    """Compare the variants of a campaign. Return None if fewer than two have a weight above 0.
 
     Args:
         campaign: The campaign, in any status.

@@ -104,7 +104,7 @@ async def read_campaign_stats(
 async def _count_recipients(
     uow: UnitOfWork, campaign: Campaign, *, step: int
 ) -> list[RecipientCount]:
-    """Return the counts by status and variant, and one row with the number of parked attempts.
+    """Return counts by status and by variant, and a row with the number of parked attempts.
 
     A parked attempt is one that a person must settle.
     """

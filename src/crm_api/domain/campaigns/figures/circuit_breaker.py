@@ -224,11 +224,10 @@ ANSWERED_SINCE = text("""
 async def _exclude_earlier_messages(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
-    """Return the counts without those failures and opt-outs that follow from earlier messages.
+    """Return the counts without the failures and opt-outs after messages before the last resume.
 
-    Earlier messages are those sent before the last resume. The sums in ``counts`` include their
-    failures and opt-outs. This exact count is slower, so it is used only before a campaign is
-    paused.
+    ``counts`` still includes them, if they were recorded after the resume. This exact count is
+    slower, so it is made only before a campaign is paused.
     """
     values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
     row = (await uow.session.execute(ANSWERED_SINCE, values)).one()

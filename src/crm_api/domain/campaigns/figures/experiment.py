@@ -1,9 +1,9 @@
 """Statistical tests of rates that remain valid when they are repeated after every message.
 
-All tests use e-values. If two rates are equal (or a rate is within its limit), the mean of an
-e-value is at most 1, whenever it is computed. By Ville's inequality the probability that it ever
-reaches 20 is then at most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons
-for this choice. The module also has intervals of rates, which are only for display.
+All tests use e-values. If two rates are equal (or a rate is within its limit), the mean of the
+e-value is at most 1 at any time. Then, by Ville's inequality, the probability that the e-value ever
+reaches 20 is at most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons for
+this choice. The module also has intervals of rates, which are only for display.
 
 Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269,
 read 2026-11-25.
@@ -106,7 +106,8 @@ class ExperimentResult:
 
     Attributes:
         status: The result of comparing the reply rates.
-        winner: The variant that gets more replies than each other variant; None without one.
+        winner: The variant that gets more replies than each other variant; None if there is no such
+            variant.
         p_value: The p-value of the winner; None without a winner, or if the other variants were
             stopped earlier.
         comparisons: The comparisons of each pair of variants, by replies and by opt-outs.
@@ -197,9 +198,9 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     If the rates are equal, each hit (a reply or an opt-out) belongs to the first variant with a
     probability equal to that variant's share of the messages. The e-value is the likelihood of the
     hits under a Beta mixture around this share, divided by their likelihood under the share itself.
-    Each person counts only once, so hits are drawn without replacement. The mixture has its mean at
-    the share, so the e-value is still a supermartingale: a variant with more hits than its share
-    has fewer people left who can reply.
+    Each person counts only once: a variant that already has more hits than its share has fewer
+    people left who can reply (hits are drawn without replacement). The e-value is a supermartingale
+    in this case too, because the mean of the mixture is the share.
 
     Args:
         hits: The replies or opt-outs of each variant.
@@ -251,7 +252,7 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
 
 
 def is_significant(log_e_value: float) -> bool:
-    """Return whether an e-value is 20 or more, which chance causes in at most 1 of 20 cases.
+    """Return whether an e-value is 20 or more. By chance, this happens in at most 1 of 20 cases.
 
     Args:
         log_e_value: The natural logarithm of the e-value.

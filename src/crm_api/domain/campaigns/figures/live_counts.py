@@ -42,7 +42,7 @@ class CampaignCounters(BaseModel):
 async def count_campaigns(
     uow: UnitOfWork, *, campaign_ids: Sequence[UUID]
 ) -> dict[UUID, CampaignCounters]:
-    """Return the recipient counts of each campaign; all are 0 for one without recipients."""
+    """Return the recipient counts of each campaign. Without recipients, all its counts are 0."""
     values = {"campaign_ids": list(campaign_ids)}
     rows = typed_rows(_StatusSum, await uow.session.execute(COUNTERS, values))
     counted = {}

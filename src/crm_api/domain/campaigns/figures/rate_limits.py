@@ -40,7 +40,8 @@ class RateCounts:
         """Return the counts since the last resume.
 
         Args:
-            before: The counts at the last resume, as ``to_json`` returned them; None without one.
+            before: The counts at the last resume, as ``to_json`` returned them; None if the
+                campaign was never resumed.
         """
         start = before or {}
         return RateCounts(
@@ -50,7 +51,7 @@ class RateCounts:
         )
 
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
-        """Return the counts with these numbers of failures and opt-outs instead of their own.
+        """Return a copy of the counts, with other numbers of failures and opt-outs.
 
         A message that is no longer counted as failed is counted as sent, so the number of all
         messages does not change.
@@ -72,7 +73,7 @@ class RateCounts:
 def find_exceeded_rate(
     counts: RateCounts, limits: RateLimits, *, now: datetime
 ) -> tuple[PauseReason, Evidence] | None:
-    """Return the rule that pauses a campaign, and the figures that made it do so.
+    """Return the reason to pause a campaign, and the figures that prove it.
 
     The test needs no minimum number of messages, because an e-value limits the risk of a false
     alarm from the first message on.

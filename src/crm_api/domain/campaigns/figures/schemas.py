@@ -14,8 +14,7 @@ class StatusCounts(ReadModel):
         held: The number of recipients whose number is on hold until a person checks a reply.
         sending: The number of recipients whose message is being sent.
         unknown: The number of recipients for whom it is unclear whether the message was sent.
-        sent: The number of recipients whose message was sent, without those whose message is
-            reported as delivered.
+        sent: The number of recipients whose message was sent, but is not reported as delivered.
         delivered: The number of recipients whose message was delivered.
         failed: The number of recipients whose message failed.
         skipped: The number of recipients that get no message because of a rule.
@@ -38,7 +37,7 @@ class StatusCounts(ReadModel):
 
 
 class RateInterval(ReadModel):
-    """Wilson's 95 % interval of a rate: 95 of 100 such intervals contain the true rate.
+    """Wilson's 95 % interval of a rate: of 100 such intervals, 95 contain the true rate.
 
     Attributes:
         low: The lower end of the interval, from 0 to 1 with four decimals.
@@ -136,12 +135,13 @@ class ABTestRead(ReadModel):
 
     Attributes:
         status: The result of comparing the reply rates.
-        winner: The name of the variant with more replies than each other variant; null without one.
-        p_value: The p-value of the winner, corrected for the number of comparisons. It is null
-            without a winner, and also after the other variants were stopped; then the audit log has
-            the p-value.
-        min_per_variant: The minimum number of messages of each variant before variants are
-            compared.
+        winner: The name of the variant with more replies than each other variant; null if there is
+            no such variant.
+        p_value: The p-value of the winner, corrected for the number of comparisons. It is null if
+            there is no winner. It is also null after the other variants were stopped; the audit log
+            then has the p-value.
+        min_per_variant: The number of messages that a variant must have sent before it is compared
+            with others.
         comparisons: The comparisons of each pair of variants.
         harmful: The names of the variants with more opt-outs than another variant.
         sentence: The result of the test, as a sentence.
@@ -162,7 +162,7 @@ class CampaignStats(ReadModel):
     Attributes:
         recipients_total: The number of recipients at this step that are stored so far.
         by_status: The numbers of recipients by status.
-        parked: The number of recipients of the status ``unknown`` for whom a person must decide
+        parked: The number of recipients with the status ``unknown`` for whom a person must decide
             whether the message was sent.
         replied: The number of people who replied, including those who opted out by a reply.
         opted_out: The number of people who opted out.
@@ -171,8 +171,8 @@ class CampaignStats(ReadModel):
         variants: The statistics of each variant at this step.
         ab_test: The result of the A/B test; null if fewer than two variants have a weight above 0.
         sent_today: The number of messages that the campaign sent today, in the line's time zone.
-        remaining_today: The number of messages that the campaign may still send today by its own
-            daily limit.
+        remaining_today: The number of messages that the daily limit of the campaign still allows
+            today.
         estimated_finish_at: When the campaign will probably have sent its last message; null if the
             campaign is not scheduled or running, or the instant cannot be estimated.
     """

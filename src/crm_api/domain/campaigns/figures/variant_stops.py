@@ -1,4 +1,4 @@
-"""Stop variants of a running campaign: harmful ones, and those that lost against the winner."""
+"""Stop variants of a running campaign that are harmful or that lost against the winner."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -42,7 +42,7 @@ async def stop_variants(
     settings: ABTest,
     now: datetime,
 ) -> bool:
-    """Stop harmful variants and those that lost, if the settings of the A/B test allow it.
+    """Stop harmful variants and losing variants, if the settings of the A/B test allow this.
 
     The last variant that is still sent is never stopped. Each stop is written to the audit log.
 
