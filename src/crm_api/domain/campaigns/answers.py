@@ -45,7 +45,7 @@ class VariantRead(ReadModel):
 
 
 class WindowRead(ReadModel):
-    """The hours of each day in which the campaign may send, in the time zone of its schedule.
+    """The daily hours in which the campaign may send, in the time zone of its schedule.
 
     Attributes:
         start: The time of day from which messages may be sent.
@@ -62,13 +62,14 @@ class ScheduleRead(ReadModel):
     """When the campaign may send.
 
     Attributes:
-        start_at: The instant from which the campaign may send; null means from the start request
-            on.
+        start_at: The instant from which the campaign may send. If null, it may send as soon as a
+            user has started it.
         end_at: The instant after which the campaign sends nothing; null means no end.
         days: The days of the week on which the campaign may send.
         window: The hours of each day in which the campaign may send.
         timezone: The time zone of ``days`` and ``window``: an IANA name, or ``recipient`` for the
-            time zone of each recipient. It is the time zone of the line if the campaign has none.
+            time zone of each recipient. If the campaign has no time zone, this is the time zone of
+            the line.
         start_grace_hours: The number of hours by which the start may be late. After a longer delay
             the campaign is paused, and a person must resume it.
     """
@@ -113,7 +114,8 @@ class CampaignRulesRead(ReadModel):
     Attributes:
         previously_contacted: What happens to contacts that already got a message: ``send`` sends
             to them too, ``skip`` skips them, ``review`` waits until a person approves them.
-        skip_landlines: Whether numbers that a validation found to be landlines are skipped.
+        skip_landlines: True if the campaign skips the numbers that a validation found to be
+            landlines.
         min_days_between: The minimum number of days since the last message of another campaign to
             the same number; null means no minimum.
         frequency_cap: The maximum number of campaign messages that one phone number gets in a
@@ -169,12 +171,13 @@ class CampaignRead(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
-        audience: The contacts that get the campaign, as the request selected them.
+        audience: Which contacts get the campaign: the selection that the request contained.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: How the variants are compared; null compares them, but stops no variant.
+        ab_test: How the variants are compared; if null, they are compared, but no variant is
+            stopped.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
         paused_reason: The rule that paused the campaign; null if no rule did.
         paused_evidence: The figures that made the rule pause the campaign; null if no rule paused

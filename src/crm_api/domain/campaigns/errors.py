@@ -63,7 +63,7 @@ class NotInReviewError(ConflictError):
 
 
 class NotReconciledError(ConflictError):
-    """After a restore, the messages that were sent since the backup are not yet all known."""
+    """After a restore, not all messages that were sent since the backup are known yet."""
 
     code = "not_reconciled"
     title = "Reconciliation after the restore is not complete"
@@ -102,7 +102,7 @@ class EmptyAudienceError(InvalidError):
 
 
 class InvalidCampaignError(InvalidError):
-    """The campaign or the request has faults. ``errors`` lists each fault with its pointer."""
+    """The campaign or the request has faults. ``errors`` lists them, each with a JSON pointer."""
 
     code = "invalid_campaign"
     title = "Invalid campaign"
@@ -152,7 +152,7 @@ class NotOwnNumberError(InvalidError):
     pointer = "/to"
     example = Example(
         "A test message can be sent only to another line of the company or to a number in "
-        "test_numbers. Add this number to test_numbers with PATCH /v1/settings."
+        "`test_numbers`. Add this number to `test_numbers` with PATCH /v1/settings."
     )
 
 
@@ -165,7 +165,7 @@ class TestsTooOftenError(ConflictError):
     title = "Legal limit of messages reached"
     example = Example(
         "This test number has already got as many messages as the law of its state allows. Use "
-        "another test number, or wait until next_allowed_at.",
+        "another test number, or try again at `next_allowed_at`.",
         next_allowed_at="2026-12-01T13:00:00.000Z",
     )
 
@@ -190,7 +190,7 @@ class TemplateExistsError(ConflictError):
     title = "Template already exists"
     example = Example(
         "Another template already has this name. Choose another name, or change the template "
-        "with the id template_id.",
+        "whose id is in `template_id`.",
         template_id=example_id("template"),
     )
 
@@ -219,7 +219,7 @@ class InvalidTemplateError(InvalidError):
 
 
 class MissingValueError(InvalidError):
-    """The contact lacks a value that the message needs, and the body has no default for it."""
+    """The contact has no value for a variable in the body, and the body has no default for it."""
 
     code = "missing_value"
     title = "Value missing"

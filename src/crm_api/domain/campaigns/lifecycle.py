@@ -52,7 +52,7 @@ BEGIN_DUE = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class _MissedStart:
-    """A scheduled campaign that is later than its ``start_grace_hours`` allow."""
+    """A scheduled campaign whose start is late by more than its ``start_grace_hours``."""
 
     id: UUID
     name: str
@@ -118,7 +118,7 @@ async def change_status(
     sources: Iterable[CampaignStatus],
     values: dict[str, Any],
 ) -> Campaign | None:
-    """Set columns of a campaign, but only while its status is one of ``sources``.
+    """Set columns of a campaign, but only if its status is one of ``sources``.
 
     Returns:
         The changed campaign; None if it does not exist or has another status.
@@ -141,15 +141,15 @@ async def report_pause(
     evidence: dict[str, Any],
     now: datetime,
 ) -> None:
-    """Raise an alert and write an audit log entry for a pause that a rule has stored.
+    """Raise an alert and write an audit log entry after a rule has paused a campaign.
 
     Args:
         uow: The unit of work that stored the pause.
         campaign_id: The paused campaign.
         name: The campaign's name, for the text of the alert.
         reason: The ``paused_reason`` that was stored.
-        evidence: The ``paused_evidence`` that was stored. Its ``sentence`` says what happened and
-            what to do.
+        evidence: The ``paused_evidence`` that was stored. The text in its key ``sentence`` says
+            what happened and what to do.
         now: The present instant.
     """
     context = {"reason": reason, **evidence}
@@ -172,7 +172,7 @@ async def report_pause(
 
 
 async def resolve_pause_alerts(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> None:
-    """Resolve a campaign's open alerts about a pause or a block, after a resume or a cancel."""
+    """Resolve the alerts about a pause or a block, after the campaign is resumed or cancelled."""
     for kind in (PAUSED_ALERT, AlertKind.CAMPAIGN_BLOCKED):
         await alerts.resolve_alert(uow, kind=kind, subject=str(campaign_id), now=now)
 
@@ -249,9 +249,9 @@ async def complete_finished_campaigns(
     """Set running campaigns to completed when no recipient waits any more; return their ids.
 
     If the ``end_at`` of a campaign has passed, its waiting recipients are first cancelled with the
-    reason ``campaign_ended``, at most ``at_once`` in a run. If more remain, the next run of the job
-    is requested. A campaign with a request in progress is completed only after the result of the
-    request is recorded.
+    reason ``campaign_ended``. One run cancels at most ``at_once`` recipients. If more recipients
+    remain, another run of the job is requested. A campaign with a request in progress is completed
+    only after the result of the request is recorded.
     """
     if await end_overdue(uow.session, limit=at_once, now=now):
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))

@@ -165,13 +165,13 @@ class CampaignVariant(Base):
 
 
 class CampaignMembership(Base):
-    """A recipient at one step of a campaign.
+    """A recipient of a campaign at one of its steps.
 
-    ``phone`` and ``zone_key`` are copied from the contact, so that finding the next recipients
-    reads no other table. The row records what was sent and must remain when the contact is deleted.
-    So it has no foreign key to ``contact``. It has none to ``campaign`` either, because each insert
-    would lock the campaign's row to check it. The check is not needed: only drafts are deleted, and
-    a draft has no recipients.
+    ``phone`` and ``zone_key`` are copied from the contact, so that the next recipients can be found
+    without another table. The row records what was sent and must remain when the contact is
+    deleted. So there is no foreign key to ``contact``. There is no foreign key to ``campaign``
+    either, because PostgreSQL would lock the campaign's row at each insert of a recipient. This
+    foreign key is not needed: only drafts are deleted, and a draft has no recipients.
     """
 
     __tablename__ = "campaign_membership"
@@ -247,9 +247,9 @@ class CampaignTally(Base):
 
     A trigger (``migrations/objects/count_recipients.sql``) adds the changes of each statement as
     rows, with negative numbers for decreases. The sum of a campaign's rows is its present count.
-    Existing rows are not updated, so counting never delays sending; a job merges the rows when
-    there are many. There is no foreign key, because each insert would lock the campaign's row to
-    check it.
+    Existing rows are not updated, so counting never delays sending. A job merges the rows when
+    there are many. There is no foreign key, because PostgreSQL would lock the campaign's row at
+    each insert.
     """
 
     __tablename__ = "campaign_tally"

@@ -43,13 +43,13 @@ def resolve_zones(
 def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
     """Return the instant until which the window is open in all zones; None if it is not open now.
 
-    That is the earliest closing time of the zones.
+    This instant is the earliest closing time of the zones.
     """
     return windows.open_until(partial(day_span, window), zones, now)
 
 
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
-    """Return the first instant from ``now`` on at which the window is open in all zones.
+    """Return the first instant, not before ``now``, at which the window is open in all zones.
 
     None if there is no such instant within two weeks.
     """
@@ -63,7 +63,7 @@ def first_opening(
     *,
     legal: Callable[[datetime], datetime | None],
 ) -> datetime | None:
-    """Return the first instant from ``at`` on that is inside the campaign's and the legal hours.
+    """Return the first instant, not before ``at``, at which both the window and the law allow it.
 
     None if there is no such instant within six weeks.
 
@@ -71,8 +71,8 @@ def first_opening(
         window: The window of the campaign.
         zones: The window must be open in all of these time zones.
         at: The instant from which to search.
-        legal: A function that takes an instant and returns the first instant from there on at which
-            the law allows a message; None if there is none.
+        legal: A function that takes an instant and returns the first instant, not before it, at
+            which the law allows a message; None if there is no such instant.
     """
     horizon = at + LOOK_AHEAD
     while at <= horizon:
@@ -114,7 +114,7 @@ class ZonedRecipient(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientHours:
-    """The hours in which a recipient may get a message: those of the campaign and the legal ones.
+    """The hours in which both the campaign and the law allow a message to a recipient.
 
     Attributes:
         window: The window of the campaign.
@@ -122,7 +122,8 @@ class RecipientHours:
         zone_key: The recipient's zone key: state and time zones.
         rules: The legal rules.
         call: The longest time that a request to the provider may take. A request must end before
-            the hours end. So it may begin only if more than this time is left.
+            the hours end. So a request may begin only if more than this time is left before the end
+            of the hours.
     """
 
     window: Window
@@ -153,7 +154,7 @@ class RecipientHours:
         return closes_at is not None and closes_at > at + self.call
 
     def opening(self, at: datetime) -> datetime | None:
-        """Return the first instant from ``at`` on at which a message may be sent.
+        """Return the first instant, not before ``at``, at which a message may be sent.
 
         The instant is inside both the campaign's and the legal hours. The result is None if there
         is no such instant within six weeks.

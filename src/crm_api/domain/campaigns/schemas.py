@@ -1,7 +1,7 @@
 """Request models of the campaign API.
 
-The models keep which fields a request has set. So ``model_dump(exclude_unset=True)`` distinguishes
-a field that a PATCH leaves out from a field that it sets to null.
+The models store which fields a request contains. So ``model_dump(exclude_unset=True)`` leaves out a
+field that is not in a PATCH request, but returns a field that the request sets to null.
 """
 
 from datetime import time
@@ -81,7 +81,7 @@ class Exclusion(RequestModel):
 
 
 class Audience(RequestModel):
-    """The contacts that get a campaign: exactly one of a list, a segment, or contacts by id.
+    """The contacts that get a campaign: either a list, or a segment, or contacts by id.
 
     Attributes:
         list_id: The id of a list. Its contacts are the audience.
@@ -138,7 +138,7 @@ class Variant(MessageBody):
 
 
 class WindowFields(RequestModel):
-    """The hours of each day in which the campaign may send, in the time zone of its schedule.
+    """The daily hours in which the campaign may send, in the time zone of its schedule.
 
     Attributes:
         start: The time of day from which messages may be sent.
@@ -153,8 +153,8 @@ class CampaignSchedule(RequestModel):
     """When the campaign may send.
 
     Attributes:
-        start_at: The instant from which the campaign may send; null means from the start request
-            on.
+        start_at: The instant from which the campaign may send. If null, it may send as soon as a
+            user has started it.
         end_at: The instant after which the campaign sends nothing; null means no end.
         days: The days of the week on which the campaign may send.
         window: The hours of each day in which the campaign may send.
@@ -263,12 +263,14 @@ class ABTest(RequestModel):
     """How the variants are compared, and what the service does with the result.
 
     Attributes:
-        min_per_variant: The minimum number of messages of each variant before variants are
-            compared.
-        stop_harmful: True stops a variant after which clearly more people opt out than after
-            another one. Its remaining recipients get the other variants.
-        shift_to_winner: True stops all other variants when one variant gets clearly more replies
-            than each of them. The remaining recipients get this variant.
+        min_per_variant: The number of messages that a variant must have sent before it is compared
+            with others.
+        stop_harmful: If true, a variant is stopped when clearly more people opt out after it than
+            after another variant. The remaining recipients of the stopped variant get the other
+            variants.
+        shift_to_winner: If true, and one variant gets clearly more replies than each other variant,
+            all other variants are stopped. The remaining recipients get the variant with the most
+            replies.
     """
 
     min_per_variant: int = Field(default=100, ge=20, le=1_000_000)
@@ -398,7 +400,8 @@ class CloneRequest(RequestModel):
     """The options of a copy of a campaign.
 
     Attributes:
-        name: The name of the copy. By default it is the name of the original with ``(copy)``.
+        name: The name of the copy. By default, it is the name of the original, followed by
+            ``(copy)``.
     """
 
     model_config = example(name="Foundation check, January")

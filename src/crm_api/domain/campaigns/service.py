@@ -111,8 +111,8 @@ async def start_campaign(
     Args:
         uow: The unit of work.
         campaign_id: The draft.
-        sender: The business that the first message must name. The message must also say how to
-            opt out. None skips both checks.
+        sender: The business that the first message must name. The message must also say how to opt
+            out. If this is None, neither the name nor the opt-out is checked.
         rules: The legal hours. They must overlap the hours of the campaign.
         now: The present instant.
 
@@ -154,11 +154,11 @@ async def pause_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -
 async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> CampaignDetail:
     """Resume a paused or blocked campaign.
 
-    Its status is then running; it is scheduled if the start is in the future, or if the audience is
-    not completely stored.
+    The new status is ``scheduled`` if the start is in the future or the audience is not completely
+    stored; otherwise it is ``running``.
 
-    Opt-outs and failures are counted from zero again. Otherwise the figures that paused the
-    campaign would pause it again.
+    Opt-outs and failures are counted from zero again, because the old counts would pause the
+    campaign again at once.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

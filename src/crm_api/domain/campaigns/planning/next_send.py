@@ -1,4 +1,4 @@
-"""Find the next instant at which a campaign may send. The sandbox's clock can skip to it."""
+"""Find the next instant at which a campaign may send. The sandbox's clock can skip to this time."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -47,7 +47,7 @@ class _FirstDue:
 async def find_next_send(
     uow: UnitOfWork, *, rules: RuleBook, business: Business, call: timedelta, now: datetime
 ) -> datetime | None:
-    """Return the first instant from ``now`` on at which a campaign may begin or send.
+    """Return the first instant, not before ``now``, at which a campaign may begin or send.
 
     No campaign begins or sends before this instant. It is possible that no campaign begins or sends
     at this instant either, because some limits are checked only when a message is claimed

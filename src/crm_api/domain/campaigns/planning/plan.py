@@ -1,6 +1,6 @@
 """Plan which messages may be sent now: for each running campaign, the zone keys that are open.
 
-A zone key is the state and the time zones of a number.
+A zone key consists of the states and the time zones that are possible for a contact.
 """
 
 import random
@@ -40,10 +40,11 @@ class SendPlan:
     """Which messages may be claimed (reserved for sending) now, and when to plan again.
 
     Attributes:
-        orders: The rules by which messages may be claimed, one order for each campaign that may
-            send now. The campaign that was started first is first.
+        orders: The claim orders, one for each campaign that may send now. An order has the rules by
+            which messages of its campaign may be claimed. The order of the campaign that was
+            started first is the first one.
         wakes_at: The earliest instant at which a campaign that waits only for its pacing may send
-            again; None if no campaign does.
+            again; None if no campaign waits only for its pacing.
     """
 
     orders: list[ClaimOrder]
@@ -104,11 +105,12 @@ async def plan_sends(
 ) -> SendPlan:
     """Return which messages may be claimed (reserved for sending) now.
 
-    There is no order for a campaign if no recipient is due in an open zone key, or if the daily
-    limit of the campaign or of its line is reached: no message of it can be claimed now. A zone key
-    is open while both the campaign's window and the legal hours are open; no message is sent after
-    the first of them ends. The cost grows with the number of campaigns and of their zone keys, but
-    not with the number of recipients. The number of SQL statements is constant.
+    The plan has a claim order for each campaign that may send now. A campaign gets no order if it
+    must wait for its pacing, if no recipient is due in an open zone key, or if the daily limit of
+    the campaign or of its line is reached. A zone key is open only while both the campaign's window
+    and the legal hours are open in its time zones. The cost grows with the number of campaigns and
+    of their zone keys, but not with the number of recipients. The number of SQL statements is
+    constant.
     """
     result = await uow.session.execute(RUNNING_CAMPAIGNS, {"now": now})
     campaigns = typed_rows(_RunningCampaign, result)
@@ -263,9 +265,9 @@ def read_pace(campaign: PacedCampaign) -> Pace | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Legal:
-    """What the law allows for one zone key, to which messages may be sent now.
+    """What the law allows for a zone key to which messages may be sent now.
 
-    A zone key is a combination of states and time zones that are possible for a phone number.
+    A zone key consists of the states and the time zones that are possible for a contact.
 
     Attributes:
         closes_at: Until when the law allows messages.

@@ -96,7 +96,7 @@ class MessageSums:
     def add(self, batch: Sequence[AudiencePerson]) -> None:
         """Count these people, and render the messages of those who would get one.
 
-        These include the people who would get a message only after a review.
+        Messages are also rendered for the people who would get one only after a review.
         """
         for person in batch:
             self.verdicts[person.verdict] += 1
@@ -113,7 +113,7 @@ class MessageSums:
                 self.samples.append(self._sample(person, text, encoding, count))
 
     def show(self, person: AudiencePerson) -> SampleText:
-        """Return the message of one person, or the reason why there is none; sums do not change."""
+        """Return the message of one person, or why there is none. The sums do not change."""
         try:
             text = self._compose(person, self._line)
         except InvalidError as error:
@@ -170,7 +170,7 @@ class MessageSums:
         return _encoding(any(one.in_ucs_2 for one in self._sums))
 
     def missing_values(self) -> MissingValues:
-        """Return the number of people who lack a value, by value, and some of these people."""
+        """Return how many people lack each value, and some of these people."""
         by_variable = {name: people for name, people in self._by_variable.most_common() if name}
         return MissingValues(count=self._missing, by_variable=by_variable, contacts=self._lacking)
 

@@ -148,9 +148,9 @@ class PreviewRecipients(ReadModel):
 
 
 class PreviewWarning(ReadModel):
-    """A fault of a first message. While it exists, the service refuses to start the campaign.
+    """A fault of a first message. The service refuses to start a campaign with such a fault.
 
-    Only a service that is set up without legal rules starts such a campaign.
+    Only a service that is set up without legal rules starts the campaign.
 
     Attributes:
         code: The code of the fault: ``sender_not_named`` or ``no_way_to_stop``.
@@ -166,12 +166,12 @@ class PreviewWarning(ReadModel):
 class CampaignPreview(ReadModel):
     """The messages that a campaign would send if it were started now, and their cost.
 
-    The sums cover the messages to all contacts that would get one, at once or after a review. If
-    the audience has more than 100,000 contacts, only messages to the first ones are rendered. Then
-    ``is_partial`` is true, and only ``recipients`` covers the whole audience.
+    The sums include the messages to all contacts that would get one, even if only after a review.
+    If the audience has more than 100,000 contacts, only messages to the first ones are rendered.
+    Then ``is_partial`` is true, and only ``recipients`` is about the whole audience.
 
     Attributes:
-        samples: The messages to some contacts, as these would get them.
+        samples: The messages that some of the contacts would get.
         variants: The sums of each variant.
         encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
         segments: The number of segments of all messages. The provider charges for each segment.
@@ -206,7 +206,7 @@ MAX_SAMPLES = 50
 
 
 class PreviewRequest(RequestModel):
-    """The messages that a preview shows. Its sums do not depend on this choice.
+    """Which messages a preview shows. The sums of the preview do not depend on this choice.
 
     Attributes:
         limit: The maximum number of messages in ``samples``.

@@ -1,6 +1,6 @@
 """Show the messages that a campaign would send, without sending them.
 
-The audience is selected as at a start, and messages are rendered as for sending.
+The audience is selected as at a start, and messages are rendered as when they are sent.
 """
 
 import asyncio
@@ -59,8 +59,8 @@ async def preview_draft(
 ) -> CampaignPreview:
     """Preview a campaign that is not stored.
 
-    The shares of the variants are correct. But contacts may get other variants when the campaign is
-    stored and started, because this depends on the id of the campaign.
+    The shares of the variants are correct. But a contact may get another variant when the campaign
+    is stored and started: the variant of a contact depends on the id of the campaign.
 
     Raises:
         InvalidCampaignError: The content has faults, or a contact in ``contact_ids`` is not in the

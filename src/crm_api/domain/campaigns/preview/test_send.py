@@ -50,15 +50,15 @@ async def send_test_message(
     """Queue a test message of a campaign to another line of the company or to a test number.
 
     The message is rendered for the first person in the audience who has all values that the body
-    needs. If none of the first 20 people has all of them, the message shows the names of the values
-    in brackets. It is sent at once, even if the daily limit is reached, and it is not counted for
-    any recipient.
+    needs. If none of the first 20 people has all these values, the message shows the names of the
+    values in brackets. The message is sent at once, even if the daily limit is reached. It does not
+    count as the message of any recipient.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         InvalidCampaignError: The campaign has no variant with the requested name.
         NotOwnNumberError: The number is neither another line of the company nor a test number.
-        OutsideWindowError: It is outside the legal hours of the test number.
+        OutsideWindowError: The legal hours of the test number do not allow a message now.
         TestsTooOftenError: The test number has reached the legal limit of messages.
         LineCannotSendError: The line of the campaign is blocked.
         RecipientOptedOutError: The number is opted out.
@@ -108,7 +108,7 @@ async def _check_number(
     if (own is None and not is_listed) or phone == line.number:
         detail = (
             "A test message can be sent only to another line of the company or to a number in "
-            "test_numbers. Add this number to test_numbers with PATCH /v1/settings."
+            "`test_numbers`. Add this number to `test_numbers` with PATCH /v1/settings."
         )
         raise NotOwnNumberError(detail)
     await consent.lock_decisions(uow, phones=[phone])
@@ -123,7 +123,7 @@ async def _check_law(
     """Raise an error if the legal hours or limits do not allow a message to a test number now.
 
     Raises:
-        OutsideWindowError: It is outside the legal hours of the number.
+        OutsideWindowError: The legal hours of the number do not allow a message now.
         TestsTooOftenError: The number has reached the legal limit of messages.
     """
     hours = await read_test_hours(uow, line_id=line.id, phone=phone, rules=rules, now=now)
@@ -137,7 +137,7 @@ async def _check_law(
     if allowed_at is not None:
         raise TestsTooOftenError(
             "This test number has already got as many messages as the law of its state allows. Use "
-            "another test number, or wait until next_allowed_at.",
+            "another test number, or try again at `next_allowed_at`.",
             next_allowed_at=format_instant(allowed_at),
         )
 

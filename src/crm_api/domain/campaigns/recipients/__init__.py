@@ -1,1 +1,1 @@
-"""Recipients of a campaign: list, export, review, settle, protect after a restore."""
+"""List, export, review and settle the recipients of a campaign; exclude some after a restore."""

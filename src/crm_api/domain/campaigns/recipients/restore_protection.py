@@ -56,12 +56,12 @@ class _RestoredCampaign:
 async def set_aside_messaged_recipients(
     uow: UnitOfWork, *, campaign_id: UUID, now: datetime
 ) -> None:
-    """Exclude recipients that may already have got their message, before a campaign is resumed.
+    """Before a campaign is resumed, exclude recipients that may already have got their message.
 
-    This concerns campaigns that a restore has paused; others are not changed. A waiting recipient
-    whose number got any message after the backup may already have got the message of this campaign.
-    If it is the first message, the recipient is put in review, where a person decides. If it is a
-    follow-up, the recipient is skipped.
+    Only campaigns that were paused by a restore are changed. If the number of a waiting recipient
+    got any message after the backup, this may have been the message of this campaign. If the
+    recipient waits for the first message, the recipient is put in review, where a person decides.
+    If the recipient waits for a follow-up, the recipient is skipped.
 
     Raises:
         NotReconciledError: No completed reconciliation covers the whole time from the backup to the
@@ -83,8 +83,9 @@ async def set_aside_messaged_recipients(
     if not await uow.session.scalar(_IS_RECONCILED, {"since": made_at, "until": restored_at}):
         raise NotReconciledError(
             "The reconciliation that finds the messages sent after the backup is not completed. "
-            "GET /v1/reconciliation-runs shows its progress. Resume the campaign when it is "
-            "completed. If it failed, request a new one: POST /v1/reconciliation-runs with "
+            "GET /v1/reconciliation-runs shows its progress. Resume the campaign when the "
+            "reconciliation is completed. If the reconciliation failed, request a new one: POST "
+            "/v1/reconciliation-runs with "
             f"`since` set to {restored.evidence['backup_made_at']}."
         )
     await uow.session.execute(

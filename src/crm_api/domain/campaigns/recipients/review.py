@@ -1,4 +1,4 @@
-"""Approve or reject recipients in review: people who already got a message before the campaign."""
+"""Approve or reject recipients in review: people who got a message before the campaign."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,9 @@ class ReviewRead(DryRunRead):
         approved: The number of recipients that were approved. They now wait for their message. All
             rules are checked again before it is sent.
         rejected: The number of recipients that were rejected. They get no message.
-        unchanged: The number of selected contacts that were neither approved nor rejected: they
-            are not in review, are not recipients, or a rule forbids messages to them.
+        unchanged: The number of selected contacts that were neither approved nor rejected, because
+            they are not recipients, are not in review, or a rule, such as an opt-out or a hold,
+            prevents messages to them.
         left: The number of recipients that are still in review.
     """
 
@@ -101,8 +102,9 @@ async def review_recipients(
 ) -> ReviewRead:
     """Approve or reject recipients in review, and write the decision to the audit log.
 
-    One SQL statement changes all recipients. An approval skips a recipient who has opted out or was
-    deleted in the meantime; the skip reason says so.
+    One SQL statement changes all recipients. If a recipient has opted out or was deleted in the
+    meantime, an approval skips the recipient instead, with this skip reason. If the number is on
+    hold, the recipient is put on hold instead.
 
     Args:
         uow: The unit of work.
@@ -149,7 +151,8 @@ async def review_recipients(
 class StoredDecisions:
     """The numbers of recipients in review that were found, approved and rejected.
 
-    A rule, such as an opt-out, prevented the approval of the others.
+    The found recipients that were neither approved nor rejected were skipped or put on hold because
+    of a rule, such as an opt-out.
     """
 
     found: int
@@ -176,7 +179,7 @@ async def store_decisions(
 
 
 async def count_in_review(session: AsyncSession, *, campaign_id: UUID) -> int:
-    """Return the number of recipients in review; stored sums are read, so no row is counted."""
+    """Return the number of recipients in review, from stored sums, without counting rows."""
     values = {"campaign_id": campaign_id}
     return int((await session.execute(_IN_REVIEW, values)).scalar_one())
 

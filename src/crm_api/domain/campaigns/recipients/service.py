@@ -170,8 +170,8 @@ class SettleRequest(RequestModel):
     """The decision of a person about a message whose sending is unclear (a parked attempt).
 
     Attributes:
-        outcome: ``sent`` if the message was sent, ``failed`` if it was not and shall not be sent,
-            ``resend`` to send it again.
+        outcome: ``sent`` if the message was sent; ``failed`` if the message was not sent and shall
+            not be sent again; ``resend`` to send the message again.
     """
 
     model_config = example(outcome="resend")

@@ -60,8 +60,8 @@ FAULTS = (LiquidError, ArithmeticError, LookupError, RecursionError, TypeError, 
 class _Missing(Undefined):
     """A value that the contact does not have.
 
-    It counts as false in a condition, and the filter ``default`` replaces it. Writing it into the
-    message raises an error, because otherwise people would get messages such as "Hi , …".
+    In a condition it counts as false, and the filter ``default`` replaces it. A body that writes it
+    into the message causes an error, because otherwise people would get messages such as "Hi , …".
     """
 
     force_liquid_default = True

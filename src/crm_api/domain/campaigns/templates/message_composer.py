@@ -19,7 +19,7 @@ _NAMED = CONTACT_FIELDS | {ATTRIBUTES}
 
 
 class VariantBody(TypedDict):
-    """A variant as SQL statements about campaigns read it: body, weight and ``is_stopped``."""
+    """A variant, in the form in which SQL statements about campaigns read variants."""
 
     body: str
     weight: int
@@ -27,7 +27,7 @@ class VariantBody(TypedDict):
 
 
 class FollowUpBody(TypedDict):
-    """A follow-up as the column ``campaign.follow_ups`` stores it; only its body is used here."""
+    """A follow-up, as stored in ``campaign.follow_ups``; only its body is used here."""
 
     body: str
 
@@ -159,9 +159,10 @@ def render_without_recipient(
     """Render a body for a contact that has all values, and for a contact that has none.
 
     Returns:
-        One or two messages. The first shows the names of the values in brackets, if the body can be
-        rendered with them. The second is missing if the body cannot be rendered without values. If
-        the body cannot be rendered at all, it is returned unchanged.
+        The messages that can be rendered, the one with all values first. Instead of real values it
+        has placeholders: the names of the values in brackets or, if the body cannot be rendered
+        with these names, a number or a word. If no message can be rendered, the result is the body
+        itself with the footer.
     """
     compiled = compile_body(body)
     messages = []

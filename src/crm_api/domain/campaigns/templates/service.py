@@ -126,7 +126,7 @@ async def delete_template(uow: UnitOfWork, *, template_id: UUID) -> None:
 async def find_template_bodies(uow: UnitOfWork, template_ids: Iterable[UUID]) -> dict[UUID, str]:
     """Return the bodies of the templates with these ids, by id.
 
-    An id that no template has is left out.
+    Ids that do not belong to a template are left out.
     """
     wanted = set(template_ids)
     if not wanted:
@@ -149,6 +149,6 @@ async def _name_taken(uow: UnitOfWork, name: str) -> TemplateExistsError:
     )
     return TemplateExistsError(
         "Another template already has this name. Choose another name, or change the template "
-        "with the id template_id.",
+        "whose id is in `template_id`.",
         template_id=str(holder),
     )

@@ -65,7 +65,9 @@ def compile_body(body: str) -> CompiledBody:
     try:
         template = ENVIRONMENT.from_string(remove_unsendable(body))
     except LiquidError as error:
-        raise TextFailedError(f"The body is not valid Liquid: {error.message}.") from error
+        raise TextFailedError(
+            f"The body is not valid Liquid: {error.message}. Correct the body."
+        ) from error
     roots = template.analyze(include_partials=False).globals
     return CompiledBody(body, template, frozenset(roots))
 
@@ -106,7 +108,7 @@ def render_message(
 
     Args:
         compiled: The compiled body.
-        context: As for ``render_body``.
+        context: The same as for ``render_body``.
         footer: The text below the message; None for none.
 
     Raises:
@@ -124,7 +126,7 @@ def render_message(
 
 
 def append_footer(text: str, footer: str | None) -> str:
-    """Return the text with the opt-out footer on a separate line below it, if there is a footer."""
+    """Return the text and, if there is a footer, the footer on a separate line below it."""
     return f"{text}\n{footer}" if footer else text
 
 
@@ -132,8 +134,8 @@ def remove_unsendable(text: str) -> str:
     """Remove control characters and unpaired surrogates, which phones and databases do not accept.
 
     Line breaks remain, and a tab becomes a space. The two characters that override the direction of
-    the text are also removed: in a contact's name they would show the rest of the message, with the
-    opt-out instruction, backwards.
+    the text are also removed. With such a character in a contact's name, phones would show the rest
+    of the message backwards, including the opt-out instruction.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -163,8 +165,8 @@ def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, ob
 def find_template_faults(body: str, *, pointer: str) -> list[FieldProblem]:
     """Return the faults of a body: syntax errors, unknown variables, unknown filters.
 
-    If there are none, the body is also rendered with test values. If it cannot be rendered, that is
-    returned as a fault.
+    If the body has no such fault, it is also rendered with test values. An error of this rendering
+    is returned as a fault too.
 
     Args:
         body: The body that shall be saved.
@@ -254,7 +256,7 @@ def _attributes(analysis: TemplateAnalysis) -> list[str]:
 
 
 def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
-    """Return sets of placeholder values, to render a message that is shown without a contact.
+    """Return sets of placeholder values for a message that is rendered without a contact.
 
     Returns:
         The sets to try, in this order: the names of the values in brackets, a number, a word. A
