@@ -38,7 +38,7 @@ def write_alert_mail(news: Sequence[AlertNews], *, name: str, api_url: str) -> t
 
 
 def _subject(news: Sequence[AlertNews], *, name: str) -> str:
-    """Return the subject line: the most urgent news, and up to three kinds of alerts with it."""
+    """Return the subject line. It names up to three kinds of alerts with the most urgent news."""
     first = next(kind for kind in SECTIONS if any(one.news is kind for one in news))
     kinds = list(dict.fromkeys(_words(one.kind) for one in news if one.news is first))
     mark = f"{MARKS[first]}: " if first in MARKS else ""

@@ -1,14 +1,14 @@
 """Circuit breakers: stop calling an outside system that is down until a test call succeeds.
 
-A call is one request to an outside system. The code that makes it records an answer if the system
-works, and a failure if it does not. Each outside system has one row, and all processes share it. A
-circuit has three states:
+A call is one request to an outside system. After a call, the code that made it records the result
+here: "answered" if the response shows that the system works, otherwise "failed". Each outside
+system has one circuit, stored in one row that all processes share. A circuit has three states:
 
 - Closed: calls are made. ``opens_after`` failed calls in a row open the circuit.
 - Open: no calls are made. After a wait, one process makes a test call that changes nothing.
 - On trial: the test call was answered, so calls are made again. The first call that is answered
-  closes the circuit. The first call that fails opens it again, with a longer wait. If no call is
-  made for ``TRIAL_LASTS``, the circuit closes too.
+  closes the circuit. If a call fails before that, the circuit opens again, with a longer wait. If
+  no call is made for ``TRIAL_LASTS``, the circuit closes too.
 """
 
 from dataclasses import dataclass, replace
@@ -24,11 +24,11 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_ERROR = 300
-"""The largest number of characters of an error that are stored."""
+"""Of each error, at most this number of characters is stored."""
 TRIAL_TAKES = timedelta(seconds=60)
 """If the process that makes the test call dies, another process may make it after this time."""
 TRIAL_LASTS = timedelta(minutes=2)
-"""How long a trial lasts if no call is made; within this time every waiting call is made."""
+"""How long a trial lasts if no call is made. A call that waits is made within this time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,12 @@ class Circuit:
     Attributes:
         name: The name of its database row, and the subject of its alert.
         alert: The kind of alert that is raised when the circuit opens.
-        down: The text of that alert. The last error is added after it.
+        down: The text of that alert. The last error is added at its end.
         opens_after: The number of failures in a row that open the circuit.
-        waits: The time until the next test call. It grows each time the circuit opens again.
-        forgets_after: Two failures further apart than this are not failures in a row.
+        waits: The times to wait before a test call. Each time the circuit opens again, the wait is
+            longer.
+        forgets_after: If more time than this is between two failures, they do not count as failures
+            in a row.
         job: The job that makes the test call.
     """
 
@@ -121,7 +123,7 @@ def after_failures(
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
     """Return the state of an open circuit, with the time of the next test call.
 
-    The wait until the test call grows each time the circuit opens again without having closed.
+    Each time the circuit opens again before it has closed, the wait until the test call grows.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -154,7 +156,7 @@ async def read_circuit(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
 async def record_failures(
     uow: UnitOfWork, circuit: Circuit, *, count: int, error: str, now: datetime
 ) -> CircuitState:
-    """Record that ``count`` calls failed, and open the circuit if too many failed in a row.
+    """Record that ``count`` calls failed. After too many failures in a row, the circuit opens.
 
     When the circuit opens, the alert is raised and the test call is scheduled.
 
@@ -186,8 +188,8 @@ async def record_answer(
 
     Args:
         is_proof: True if the call proves that the system works again. False for a simpler kind of
-            call, such as a read: it only resets the number of failures of a closed circuit. A
-            circuit that is open or on trial stays as it is.
+            call, such as a read. Such a call only resets the number of failures of a closed
+            circuit; it does not close a circuit that is open or on trial.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()
@@ -219,9 +221,9 @@ async def end_trial(
     """Record the result of the test call, and return the new state of the circuit.
 
     Args:
-        error: The error of the test call. None if the call was answered. With None the circuit is
-            then on trial. With an error it stays open, and the next test call is made after a
-            longer wait.
+        error: The error of the test call; None if the call was answered. After an answered call,
+            the circuit is on trial. After an error, the circuit stays open, and the next test call
+            is made after a longer wait.
     """
     before = await _lock(uow, circuit)
     if not before.is_open:

@@ -35,8 +35,8 @@ class MailServer:
 
     Attributes:
         use_tls: True if the connection uses TLS from its first byte (``smtps``).
-        start_tls: True requires STARTTLS, None uses it if the server offers it, False never uses
-            it.
+        start_tls: True if STARTTLS is required; None if it is used when the server offers it; False
+            if it is never used.
     """
 
     host: str
@@ -50,8 +50,9 @@ class MailServer:
 def parse_server(url: str) -> MailServer:
     """Parse the URL of a mail server: ``smtp://user:password@host:587`` or ``smtps://…``.
 
-    Reserved characters in the user and the password are percent-encoded (``%40``). If the URL has a
-    password, ``smtp`` requires STARTTLS, except for a server on this machine (loopback).
+    Reserved characters in the user and the password must be percent-encoded, such as ``%40`` for
+    ``@``. If an ``smtp`` URL has a password, STARTTLS is required, except for a server on this
+    machine (loopback).
 
     Raises:
         ValueError: The scheme is not ``smtp`` or ``smtps``, or the host is missing.
@@ -100,7 +101,7 @@ class Mailer:
     async def send(
         self, *, subject: str, body: str, now: datetime, to: Sequence[str] | None = None
     ) -> None:
-        """Send one mail. It counts as sent if the server accepts at least one recipient.
+        """Send one mail. The mail counts as sent if the server accepts at least one recipient.
 
         Args:
             subject: One line.

@@ -78,7 +78,7 @@ TOLD_AS = (News.OPENED, News.ESCALATED, News.RESOLVED)
 
 
 class AlertNotice(Base):
-    """The last report of one channel, such as mail, about one alert."""
+    """The last report about an alert that one channel, such as mail, has sent."""
 
     __tablename__ = "alert_notice"
     __table_args__ = (

@@ -1,8 +1,9 @@
-"""News about alerts, which mail and outgoing webhooks report.
+"""News about alerts: what has changed, for the reports by mail and by outgoing webhooks.
 
-For a channel, such as mail, a process claims (reserves) news, reports it outside of any
-transaction, and then ends the claim with ``settle_news``. If the process dies before that, the
-claim expires and another process reports the news. So each item of news is reported at least once.
+A channel is a way to report, such as mail. A process claims (reserves) the news of a channel,
+reports it outside of any transaction, and then ends the claim with ``settle_news``. If the process
+dies before it ends the claim, the claim expires, and another process reports the news. So all news
+is reported at least once.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ _NEWS = f"""CASE
 
 MOST_AT_ONCE = 1_000
 CLAIM_SECONDS = 120
-"""How long a claim lasts. It is longer than any report takes."""
+"""How long a claim lasts. Every report takes less time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +141,9 @@ async def claim_news(
 ) -> ClaimedNews:
     """Claim (reserve) the news that the channel has not reported yet.
 
-    For ``CLAIM_SECONDS`` no other process gets the same news, unless the claim is released. Nothing
-    is claimed if the last report of the channel is more recent than the ``gap`` of ``policy``.
+    For ``CLAIM_SECONDS`` seconds, no other process gets the same news, unless the claim is
+    released. Nothing is claimed if the last report of the channel is more recent than the ``gap``
+    of ``policy``.
     """
     until = now + timedelta(seconds=CLAIM_SECONDS)
     await uow.session.execute(LOCK_CHANNEL, {"channel": channel})
@@ -193,8 +195,8 @@ SETTLE = text("""
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     """Record that the claimed news was reported, and end the claim.
 
-    For each alert, its count at the time of the claim is stored as reported. So a problem that
-    happened again after the claim is still news.
+    For each alert, the count that it had at the claim is stored as reported. So if the problem
+    happened again after the claim, this is reported later.
     """
     await uow.session.execute(
         SETTLE,

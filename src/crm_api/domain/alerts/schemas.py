@@ -18,11 +18,11 @@ class AlertRead(ReadModel):
         count: How often the problem has happened since ``first_seen_at``.
         first_seen_at: When the problem happened for the first time.
         last_seen_at: When the problem last happened.
-        opened_at: When the alert was last opened: at first, or again after it was resolved or was
-            acknowledged for more than a day.
-        acknowledged_at: When a person acknowledged the alert; null if none has.
-        acknowledged_by: Who acknowledged the alert: an API key's name or a user's e-mail address;
-            null if none has.
+        opened_at: When the alert was last opened. An alert is opened again if the problem happens
+            after the alert was resolved, or more than a day after it was acknowledged.
+        acknowledged_at: When the alert was acknowledged; null if nobody has acknowledged it.
+        acknowledged_by: The name of the API key or the e-mail address of the user that acknowledged
+            the alert; null if nobody has.
         resolved_at: When the problem ended; null while it exists.
     """
 

@@ -76,7 +76,7 @@ async def raise_alert(
     context: dict[str, Any] | None = None,
     times: int = 1,
 ) -> None:
-    """Open an alert; if one of the same kind and subject is already open, increase its count.
+    """Open an alert. If an alert of this kind and subject is already open, increase its count.
 
     When the alert opens, it is logged and the job that reports alerts is requested.
 
@@ -113,7 +113,7 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
 
 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts that were not raised for the time that ``ENDS_BY_SILENCE`` sets."""
+    """Resolve the alerts that were not raised again for the time given in ``ENDS_BY_SILENCE``."""
     for silence, kinds in ENDS_BY_SILENCE.items():
         resolved = await uow.session.scalars(
             update(Alert)
@@ -157,7 +157,7 @@ async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
 
 
 async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
-    """Record that a person takes care of an alert; no report follows for ``ACKNOWLEDGED_FOR``.
+    """Record that a person takes care of an alert; it is not reported for ``ACKNOWLEDGED_FOR``.
 
     An alert that is resolved or already acknowledged is not changed. The first acknowledgement is
     written to the audit log.

@@ -1,4 +1,4 @@
-"""Store mail to one person in the transaction that causes it, and let a worker send it later."""
+"""Store a mail to one person in the same transaction as its reason; a worker sends it later."""
 
 from datetime import datetime, timedelta
 
@@ -38,7 +38,7 @@ async def queue_mail(
         to: The e-mail address of the person.
         subject: One line.
         body: Plain text; it is stored encrypted.
-        lasts: How long the mail is useful. A mail that is older is deleted, not sent.
+        lasts: How long the mail is useful. If it could not be sent in this time, it is deleted.
         secret: The secret key that encrypts the body.
         now: The current time.
     """
@@ -92,7 +92,7 @@ def read_body(mail: OutgoingMail, *, secret: bytes) -> str:
 
 
 async def delete_mail(uow: UnitOfWork, mail: OutgoingMail) -> None:
-    """Delete a mail: the mail server has accepted it, it has expired, or it cannot be decrypted."""
+    """Delete a mail because it was sent, has expired, or cannot be decrypted."""
     await uow.session.execute(delete(OutgoingMail).where(OutgoingMail.id == mail.id))
 
 
