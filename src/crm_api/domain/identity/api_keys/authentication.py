@@ -1,8 +1,8 @@
 """Generate the text of API keys, and find the key that a request sends.
 
 A key is ``crm_``, then 40 random letters and digits (238 bits), then 6 characters: the CRC-32 of
-the random part in base 62. A scanner for leaked secrets can find keys with ``KEY_PATTERN``. The
-checksum shows which texts have the form of a real key, without a request to this service.
+the random part in base 62. A scanner for leaked secrets can find keys with ``KEY_PATTERN``. By the
+checksum, the scanner can tell a key from a similar text without a request to this service.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def is_miscopied(text: str) -> bool:
 
 
 def hash_key(key: str) -> bytes:
-    """Return the SHA-256 of a key, which is stored. A random key needs no slow password hash."""
+    """Return the SHA-256 hash that is stored for a key. A random key needs no slow hash."""
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -75,7 +75,7 @@ FIND_API_KEYS = """
 
 @dataclass(frozen=True, slots=True)
 class _FoundKey:
-    """A row of ``FIND_API_KEYS`` without ``key_hash``, with the columns in order."""
+    """A row of ``FIND_API_KEYS``: the columns after ``key_hash``, in the same order."""
 
     id: UUID
     name: str

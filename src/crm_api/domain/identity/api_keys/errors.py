@@ -68,8 +68,8 @@ class ScopeNotHeldError(ForbiddenError):
     code = "scope_not_held"
     title = "Scope cannot be granted"
     example = Example(
-        "You do not have the scope campaigns:send, so you cannot give it to a key. Leave it out, "
-        "or ask a person who has it."
+        "You do not have the scope campaigns:send, so you cannot give it to a key. Leave the "
+        "scope out, or ask a person who has this scope to create the key."
     )
 
 
@@ -87,7 +87,7 @@ class UserNeededError(ForbiddenError):
 
 
 class ApiKeyNotFoundError(NotFoundError):
-    """There is no API key with this id, or the key was revoked and cannot be changed."""
+    """There is no API key with this id, or the key cannot be changed because it was revoked."""
 
     code = "api_key_not_found"
     title = "API key not found"

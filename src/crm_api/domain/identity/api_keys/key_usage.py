@@ -22,7 +22,7 @@ _STORE_USES = text("""
 
 
 class KeyUsage:
-    """Collects in one web process when each API key was last used, and stores it regularly.
+    """Collects when each API key was last used in this web process, and stores the times regularly.
 
     The application calls ``start()`` when it starts and ``close()`` when it stops.
     """
@@ -49,7 +49,7 @@ class KeyUsage:
         self._seen[key_id] = now
 
     async def flush(self) -> None:
-        """Store the collected uses; if that fails, log it and try again with the next call."""
+        """Store the collected uses; after an error, log it and keep the uses for the next call."""
         seen, self._seen = self._seen, {}
         if not seen:
             return

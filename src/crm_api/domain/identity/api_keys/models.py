@@ -36,7 +36,7 @@ class KeyStatus(StrEnum):
 
 
 class ApiKey(Base):
-    """An API key. Only the SHA-256 of its text is stored, so the text cannot be shown again."""
+    """An API key. Only a SHA-256 hash of its text is stored, so the text cannot be shown again."""
 
     __tablename__ = "api_key"
     __table_args__ = (

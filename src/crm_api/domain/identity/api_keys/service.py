@@ -93,8 +93,8 @@ async def create_api_key(
     lacking = [scope for scope in granted if scope not in maker.scopes]
     if lacking and Scope.ADMIN not in maker.scopes:
         raise ScopeNotHeldError(
-            f"You do not have the scope {lacking[0]}, so you cannot give it to a key. Leave it "
-            "out, or ask a person who has it.",
+            f"You do not have the scope {lacking[0]}, so you cannot give it to a key. Leave "
+            "the scope out, or ask a person who has this scope to create the key.",
             required_scope=lacking[0].value,
         )
     _refuse_past(expires_at, now)
@@ -218,8 +218,8 @@ async def rotate_api_key(
 ) -> tuple[ApiKey, str]:
     """Replace an API key by a new key with the same name and scopes.
 
-    The old key expires after ``overlap``. The new key lasts as long as the old key did when it was
-    created.
+    The old key expires after ``overlap``, unless it already expires earlier. The new key is valid
+    for as long as the time from the creation to the expiry of the old key.
 
     Returns:
         The new key and its secret text.

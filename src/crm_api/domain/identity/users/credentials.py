@@ -31,7 +31,7 @@ _HASHER = PasswordHash((Argon2Hasher(),))
 
 @cache
 def _dummy_hash() -> str:
-    """Return a hash to verify if there is no such user, so that the response is not faster."""
+    """Return a hash to verify when the user does not exist, so that this takes equally long."""
     return _HASHER.hash("the password of no user")
 
 
@@ -65,7 +65,8 @@ class PasswordHasher:
 
         Args:
             at_once: The largest number of hashes at the same time; None for the number of cores.
-            wait_seconds: How long a password waits at most if ``at_once`` hashes are running.
+            wait_seconds: The longest time that a password waits while ``at_once`` hashes are
+                running.
         """
         self._threads = asyncio.Semaphore(at_once or os.cpu_count() or 1)
         self._wait_seconds = wait_seconds
@@ -120,5 +121,5 @@ def new_token(prefix: str) -> str:
 
 
 def hash_token(token: str) -> bytes:
-    """Return the SHA-256 of a token, which is stored. A random token needs no slow hash."""
+    """Return the SHA-256 hash that is stored for a token. A random token needs no slow hash."""
     return hashlib.sha256(token.encode()).digest()

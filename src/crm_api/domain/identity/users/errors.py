@@ -61,7 +61,7 @@ class SessionOverError(UnauthenticatedError):
 
 
 class CsrfError(ForbiddenError):
-    """The request has the refresh cookie, but not the CSRF header that only our page can set."""
+    """The request has the refresh cookie, but not the CSRF header, which only the frontend sets."""
 
     code = "csrf_token_missing"
     title = "CSRF token missing"

@@ -105,8 +105,8 @@ class UserMailSender:
     Attributes:
         name: The name of the business.
         api_url: The public URL of this service.
-        app_url: The URL of the frontend. None if there is none; the mail then shows the API request
-            instead of a link.
+        app_url: The URL of the frontend. None if there is no frontend; the mail then shows the API
+            request instead of a link.
     """
 
     name: str

@@ -46,7 +46,7 @@ class UserStatus(StrEnum):
 
 
 class TicketPurpose(StrEnum):
-    """What a user may do with the one-time ticket of a mailed link."""
+    """What a user can do with the ticket (the one-time token) of a mailed link."""
 
     INVITATION = "invitation"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a purpose, no password
@@ -127,9 +127,9 @@ class UserTicket(Base):
 
 
 class SignInThrottle(Base):
-    """A count of failed sign-ins: of an account, a network address, or an account at an address.
+    """A counter of failed sign-ins of an account, of an address, or of an account at an address.
 
-    ``subject`` is a hash that identifies the account, the address, or the account at the address.
+    An address is a network address. ``subject`` is a hash that identifies what is counted.
     """
 
     __tablename__ = "sign_in_throttle"

@@ -74,7 +74,7 @@ async def change_password(
     """Replace a password after the caller has verified the old one, and end every session.
 
     Args:
-        uow: The caller commits it.
+        uow: The unit of work. The caller commits it.
         user_id: The user.
         known_hash: The stored hash against which the old password was verified.
         password_hash: The hash of the new password.

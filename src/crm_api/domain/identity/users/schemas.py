@@ -25,11 +25,13 @@ from crm_api.domain.kit.schemas import DocumentedModel, Id, Instant, ReadModel, 
 def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """Return an e-mail address in its normal form.
 
-    Addresses that look the same, or that differ only in spelling, must belong to the same user. So:
+    Addresses that look the same, or are only different spellings of one address, must belong to the
+    same user. So:
 
     - Look-alike characters (full-width letters, ligatures) are replaced by plain letters (NFKC).
     - The part before the ``@`` must be ASCII, which every mail server accepts.
-    - An international host gets its ASCII form (``xn--…``), so that a Cyrillic letter is visible.
+    - An international host gets its ASCII form (``xn--…``). This shows, for example, that a letter
+      is Cyrillic and only looks like a Latin letter.
 
     The case of the letters does not matter, because the unique index and ``find_user_by_email``
     ignore it.

@@ -103,13 +103,13 @@ async def begin_session(
     now: datetime,
     counted: sign_in_limits.CountedAttempt | None = None,
 ) -> SessionTokens:
-    """Begin a session after the password was verified; no longer count the sign-in as failed.
+    """Begin a session after the password was verified. The sign-in no longer counts as failed.
 
-    The user's row is locked until the commit. So a simultaneous change of the password or the
-    status waits, and then ends this session.
+    The user's row is locked until the commit. So if the password or the status is changed at the
+    same time, the change is made after the commit and also ends this session.
 
     Args:
-        uow: The caller commits it.
+        uow: The unit of work. The caller commits it.
         user_id: The user who signs in.
         password_hash: The stored hash against which the password was verified.
         now: The time of the sign-in.
@@ -147,8 +147,8 @@ async def _store_sign_in(
 ) -> User | None:
     """Store the time of a sign-in; None if the user is not active or has another password hash.
 
-    The statement locks the user's row. If it has to wait for another change of the row, it then
-    checks the changed row.
+    The statement locks the user's row. If it has to wait for another change of the row, it checks
+    the row as it is after this change.
     """
     statement = (
         update(User)
@@ -205,8 +205,8 @@ async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> Sess
     """Use up a refresh token, and return new tokens for its session.
 
     Returns:
-        None if the token is not valid. If the token was used before, this function has ended the
-        session and raised an alert. So the caller must also commit if None is returned.
+        None if the token is not valid. If the token was used before, this function also ends the
+        session and raises an alert. So the caller must commit even if None is returned.
     """
     token_hash = hash_token(refresh)
     is_first = await _use_refresh_token(uow, token_hash, now=now)
@@ -251,7 +251,7 @@ Ended sessions are left out; expired access tokens are not.
 
 @dataclass(frozen=True, slots=True)
 class _LiveSession:
-    """A row of ``FIND_LIVE_SESSIONS`` without ``access_hash``, with the columns in order."""
+    """A row of ``FIND_LIVE_SESSIONS``: the columns after ``access_hash``, in the same order."""
 
     access_expires_at: datetime
     user_id: UUID

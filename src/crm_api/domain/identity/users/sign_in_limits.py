@@ -1,14 +1,18 @@
 """Slow down a person who guesses passwords, without locking out the owner of the account.
 
-An attempt is a sign-in or a password change. Attempts with a wrong password are counted in up to
-three counters. The first counts the failures of the account at this network address, the second
-those of the account at all addresses that are not known for it, and the third those of the address.
-After a number of failures in a counter, the next attempt must wait.
+An attempt is a sign-in or a password change. An address is a network address. It is *known* for an
+account for 90 days after the user last signed in, or used a mailed link, from this address.
 
-An address is *known* for an account for 90 days after the user last signed in, or used a mailed
-link, from the address. At a known address, only the first counter is used. So the owner is not
-locked out by a stranger who guesses the password from another address, or by a colleague who tries
-other accounts from the same address. At all other addresses, all three counters are used.
+Attempts with a wrong password are counted in up to three counters:
+
+1. The failures of this account at this address.
+2. The failures of this account at all addresses that are not known for the account.
+3. The failures of all accounts at this address, except accounts for which the address is known.
+
+When a counter has reached a certain number of failures, the next attempt must wait. At a known
+address, only the first counter is used. So the owner is not locked out by a stranger who guesses
+the password from another address, or by a colleague who tries other accounts from the same address.
+At all other addresses, all three counters are used.
 """
 
 import hashlib
@@ -27,9 +31,8 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.request_context import network_of
 
 PAIR_FAILURES, ACCOUNT_FAILURES, ADDRESS_FAILURES = 5, 20, 50
-"""The failures without a wait in each counter: of an account at one address, of an account at all
-addresses that are not known for it, of an address with all accounts for which it is not known. An
-hour without a failure resets a counter."""
+"""For each of the three counters, the number of failures that cause no wait. An hour without a
+failure resets a counter."""
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=15))
 """The waits after the failures beyond these numbers."""
 KNOWN_FOR = timedelta(days=90)
@@ -73,14 +76,14 @@ _UNCOUNT = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class CountedAttempt:
-    """An attempt that is counted as failed until its password was verified.
+    """An attempt that counts as failed until its password has been verified.
 
     Attributes:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The counters of the account.
-        shared: The counter of the address; None if the address is known for the account.
+        own: The first counter and, if the address is not known for the account, the second counter.
+        shared: The third counter; None if the address is known for the account.
     """
 
     user: User | None
@@ -90,7 +93,7 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters of this attempt, each with the number of failures that cause no wait."""
+        """The counters of this attempt, and how many failures each one allows without a wait."""
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
         return own if self.shared is None else [*own, (self.shared, ADDRESS_FAILURES)]
@@ -131,7 +134,7 @@ async def count_attempt(
 
 
 async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
-    """Reset the counters of the account, and subtract this attempt from the address's counter."""
+    """Delete the counters of the account, and subtract this attempt from the third counter."""
     subjects = [subject for subject, _ in counted.subjects]
     await uow.session.execute(_UNCOUNT, {"subjects": subjects, "shared": counted.shared})
 
@@ -150,7 +153,7 @@ async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: da
 
 
 async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: datetime) -> None:
-    """Delete counters without a failure since ``failed_before``, and forget old addresses."""
+    """Delete counters without a failure since ``failed_before``, and addresses no longer known."""
     await uow.session.execute(
         delete(SignInThrottle).where(SignInThrottle.last_failed_at < failed_before)
     )
@@ -185,7 +188,7 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return when none of these counters blocks an attempt any more; None without counters."""
+    """Return when the last of these counters stops blocking attempts; None without counters."""
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))
     )
