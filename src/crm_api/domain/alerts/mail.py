@@ -158,7 +158,7 @@ def _not_sent(error: BaseException) -> MailNotSentError:
 
 
 def open_mailer(settings: Settings) -> Mailer | None:
-    """Create the mailer from the settings without connecting; None if mail is not configured."""
+    """Create the mailer from the settings; do not connect yet. None if mail is not configured."""
     if settings.smtp_url is None or not settings.alert_emails:
         return None
     return Mailer(

@@ -97,7 +97,7 @@ class ClaimedNews:
     """The news that one process has claimed for a channel, in the order in which alerts opened.
 
     Attributes:
-        until: When the claim expires. It also identifies the claim.
+        until: When the claim expires. This instant also identifies the claim.
     """
 
     channel: str

@@ -85,7 +85,7 @@ def first_opening(
 
 
 class ZonedRecipient(Protocol):
-    """A row that has a recipient's zone key and the columns of its campaign's and line's hours."""
+    """A row with a recipient's zone key, the campaign's hours, and the line's time zone."""
 
     @property
     def days(self) -> list[str]:

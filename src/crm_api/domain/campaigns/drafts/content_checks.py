@@ -95,7 +95,7 @@ async def _line_exists(session: AsyncSession, line_id: UUID) -> bool:
 
 
 async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[FieldProblem]:
-    """Return a problem for each list, segment and campaign of an audience that does not exist.
+    """Return a problem for each missing list, segment or campaign to which an audience refers.
 
     The existing segments are locked, so that they cannot change before the transaction ends.
     """

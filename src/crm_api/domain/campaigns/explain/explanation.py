@@ -75,7 +75,7 @@ class SendStopRead(ReadModel):
 
 
 class ReplyReadingRead(ReadModel):
-    """How the reader of replies classified a reply when it arrived."""
+    """How the service classified a reply when the reply arrived."""
 
     message_id: Annotated[
         Id | None,

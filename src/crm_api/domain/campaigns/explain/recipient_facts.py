@@ -230,8 +230,8 @@ async def read_recipient_facts(
 
     Args:
         step: The step; None for the first step whose message is not sent yet.
-        cap: The legal limit of campaign messages to the number, and its period in hours; None for
-            no limit.
+        cap: The maximum number of campaign messages that the law allows to the number in a period,
+            and the length of the period in hours; None if the law sets no limit.
 
     Returns:
         None if the contact is not a recipient of the campaign at this step.

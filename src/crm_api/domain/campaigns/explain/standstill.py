@@ -1,4 +1,4 @@
-"""Find running campaigns that send nothing although no rule prevents it."""
+"""Find running campaigns that send nothing although no rule prevents their messages."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -34,9 +34,9 @@ class RecipientCount:
 
     Attributes:
         variant: The position of the variant.
-        people: The number of all these recipients.
-        replied: The number of those who replied.
-        opted_out: The number of those who opted out.
+        people: The number of recipients who have this status and this variant.
+        replied: The number of these recipients who replied.
+        opted_out: The number of these recipients who opted out.
     """
 
     status: str

@@ -1,4 +1,4 @@
-"""Check the rates of running campaigns: stop a variant, or pause a campaign, if a rate is bad."""
+"""Check the rates of running campaigns. If a rate is bad, stop a variant or pause the campaign."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -267,8 +267,8 @@ _NORMAL_95 = NormalDist().inv_cdf(0.975)
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     """Return Wilson's 95 % interval of the rate ``part / whole``; None if ``whole`` is 0.
 
-    The interval is only for display, because the 95 % are correct only if a single rate is computed
-    a single time. Decisions use the tests above.
+    The interval is only for display: its probability of 95 % is correct only if a single rate is
+    computed, and only once. Decisions use the tests above.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), as given by scipy, read 2026-11-25.

@@ -1,4 +1,4 @@
-"""Decide whether a campaign pauses because too many people opt out, or too many messages fail."""
+"""Decide whether to pause a campaign because too many people opt out or too many messages fail."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -36,7 +36,8 @@ class Hours:
     Attributes:
         window: The days and the window of the campaign; None allows any hour.
         timezone: The campaign's time zone: an IANA name, ``recipient``, or None for the line's.
-        line_timezone: The time zone of the line. Daily limits count by its days.
+        line_timezone: The time zone of the line. Daily limits count the messages of a day in this
+            time zone.
         rules: The legal rules.
     """
 
@@ -71,7 +72,7 @@ class Calendar:
 
     Attributes:
         first: The first day.
-        starts: When each day begins, as Unix timestamps. The last one is the end of the last day.
+        starts: When each day begins, as Unix timestamps. The last item is the end of the last day.
         days: The segments of each day in order, without the hours in which all places are closed.
         place_of: The number of the place that each zone key belongs to.
         shut: The places that are not open on any day.

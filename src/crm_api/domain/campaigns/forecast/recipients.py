@@ -138,7 +138,7 @@ def _estimate(
         pending: The number of waiting people by step.
         few: Counts by zone key. Counting stops at ``FEW`` for each zone key, so only a smaller
             count is exact.
-        sample: The people on a sample of pages, to estimate the other zone keys.
+        sample: The people on a sample of the pages, from which the other zone keys are estimated.
     """
     counted: Counter[str] = Counter()
     for group in few:
@@ -261,8 +261,8 @@ async def list_texted(
         session: The session.
         campaign: The campaign.
         hours: The length of the period that ends now, in hours.
-        is_sampled: True reads a sample of the recipients, False reads all. At most ``COUNTED``
-            recipients are read in both cases.
+        is_sampled: True if only a sample of the recipients is read. With or without a sample, at
+            most ``COUNTED`` recipients are read.
         now: The present instant.
     """
     values = {"campaign_id": campaign.id, "hours": hours, "rows": COUNTED, "now": now}

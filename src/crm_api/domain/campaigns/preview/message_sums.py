@@ -66,7 +66,8 @@ class _VariantSums:
 class MessageSums:
     """Renders messages for batches of people, and keeps sums, some messages and some faults.
 
-    Memory does not grow with the audience. ``add`` uses no database, so it may run in a thread.
+    The memory that it uses does not grow with the audience. ``add`` uses no database, so it may run
+    in a thread.
     """
 
     def __init__(

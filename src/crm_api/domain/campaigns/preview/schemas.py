@@ -116,7 +116,7 @@ class MissingValues(ReadModel):
     Attributes:
         count: The number of these contacts.
         by_variable: The number of contacts that lack a value, by variable.
-        contacts: The first of these contacts, at most 50.
+        contacts: The first of these contacts, but not more than 50.
     """
 
     model_config = example(count=1, by_variable={"first_name": 1})
@@ -132,8 +132,8 @@ class PreviewRecipients(ReadModel):
     Attributes:
         total: The number of contacts in the audience.
         would_be_texted: The number of contacts that would get a message.
-        review: The number of contacts that already got a message, so that a person must approve
-            them.
+        review: The number of contacts that a person must approve, because they already got a
+            message.
         held: The number of contacts whose number is on hold until a person checks a reply.
         skipped: The number of contacts that would be skipped, by skip reason.
     """

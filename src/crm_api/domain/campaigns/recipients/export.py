@@ -74,7 +74,7 @@ async def copy_recipients(
     variant: int | None,
     after: UUID | None,
 ) -> tuple[bytes, UUID | None]:
-    """Return the next page of recipients as CSV lines, and the contact id to continue after.
+    """Return a page of recipients as CSV lines, and the id after which the next page begins.
 
     Args:
         session: The session.

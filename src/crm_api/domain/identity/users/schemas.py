@@ -57,7 +57,8 @@ def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
 def normalize_email_or_keep(text: str) -> str:
     """Return an e-mail address in its normal form.
 
-    A text that is not an address is returned without outer spaces; it then matches no user.
+    A text that is not an address is returned without the spaces at its ends. Such a text matches no
+    user.
     """
     try:
         return normalize_email(text)

@@ -83,7 +83,8 @@ async def begin_sign_in(
 ) -> sign_in_limits.CountedAttempt:
     """Find the user who wants to sign in, and count the sign-in as failed until it succeeds.
 
-    The caller commits before it verifies the password. ``begin_session`` removes the count.
+    The caller must commit before the password is verified. If the sign-in succeeds,
+    ``begin_session`` removes the count.
 
     Raises:
         TooManySignInsError: Too many sign-ins failed for this account or from this address.

@@ -105,7 +105,7 @@ async def count_attempt(
     """Count a sign-in or a password change as failed; ``uncount_attempt`` removes the count.
 
     Args:
-        uow: The caller must commit this transaction before it verifies the password.
+        uow: The unit of work. The caller must commit it before the password is verified.
         user: The active user with this e-mail address; None if there is none.
         email: The e-mail address that the client sent.
         address: The network address of the client.
