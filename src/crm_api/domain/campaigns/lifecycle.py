@@ -80,13 +80,16 @@ async def _pause_missed(uow: UnitOfWork, missed: _MissedStart, *, now: datetime)
     hours = int((now - missed.due_at).total_seconds()) // _HOUR
     advice = "Resume the campaign to start it now, or cancel it."
     if missed.end_at is not None and missed.end_at <= now:
-        advice = "Its end has also passed. Cancel it, and start a clone with other dates."
+        advice = (
+            "The `end_at` has also passed. Cancel the campaign, and start a clone with other dates."
+        )
     evidence = {
         "due_at": format_instant(missed.due_at),
         "late_hours": hours,
         "start_grace_hours": missed.start_grace_hours,
-        "sentence": f"It should have begun at {format_instant(missed.due_at)}, but the service was "
-        f"ready only {hours} hours later, and start_grace_hours is {missed.start_grace_hours}. "
+        "sentence": f"The campaign should have begun at {format_instant(missed.due_at)}, but the "
+        f"service was ready only {hours} hours later, and `start_grace_hours` is "
+        f"{missed.start_grace_hours}. "
         f"{advice}",
         "at": format_instant(now),
     }

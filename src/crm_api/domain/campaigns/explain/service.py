@@ -1,7 +1,7 @@
 """Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
-The rules are the same that are checked before a message is sent. For this, the explanation and the
-sending use the same SQL fragments, the same hours, and the same code that writes messages.
+These are the rules that are checked before a message is sent: the explanation and the sending use
+the same SQL fragments, the same hours, and the same code to write the message.
 """
 
 from datetime import datetime

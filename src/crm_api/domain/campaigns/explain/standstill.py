@@ -17,7 +17,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """A running campaign that sends nothing, and the recipient who has waited longest for it."""
+    """A running campaign that sends nothing, and the recipient who has waited longest."""
 
     campaign_id: UUID
     name: str
@@ -61,10 +61,10 @@ async def find_standstills(
 ) -> list[Standstill]:
     """Return the campaigns that should have sent a message since ``now - after``, but sent none.
 
-    Such a campaign has had a due recipient for this time, but the provider accepted none of its
-    messages. A campaign is not returned if a rule prevents its messages now: hours, limits, pacing,
-    a blocked line, or a rule about the person. ``plan_sends`` and ``explain_recipient`` check these
-    rules.
+    A recipient of such a campaign was due for this whole time, but the provider accepted none of
+    the messages of the campaign. A campaign is not returned if a rule prevents its messages now:
+    hours, limits, pacing, a blocked line, or a rule about the person. ``plan_sends`` and
+    ``explain_recipient`` check these rules.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]
