@@ -1,4 +1,4 @@
-"""Recognise mobile carriers, and compute what is left of the company's daily budget for each.
+"""Recognise mobile carriers, and compute how much of each carrier's daily budget is left.
 
 A carrier without a declared budget is not limited. All functions are pure.
 
@@ -52,7 +52,7 @@ _PUNCTUATION = re.compile(r"[-_/,]+")
 def carrier_of(name: str | None) -> str:
     """Convert the carrier name from a phone look-up service to a ``Carrier``, or to ``unknown``.
 
-    A small carrier is ``unknown``, because it is not known whose network it uses.
+    A small carrier becomes ``unknown``, because the service does not know which network it uses.
     """
     if name is None:
         return UNKNOWN
@@ -65,8 +65,8 @@ class Budgets:
     """The daily budgets that the company declared for carriers.
 
     Attributes:
-        daily: Segments a day, by carrier, after subtracting the segments of other vendors. Never
-            negative.
+        daily: The number of segments that may be sent to each carrier per day: the carrier's limit
+            minus the segments of other vendors. Never negative.
     """
 
     daily: Mapping[str, int]
@@ -91,21 +91,22 @@ class Budgets:
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier whose budget limits messages to ``carrier``; None for no limit.
+        """Return the carrier whose budget applies to messages to ``carrier``; None for no limit.
 
-        The strictest budget limits messages to an unknown carrier.
+        If ``carrier`` is ``unknown``, the smallest budget applies.
         """
         counted = self.strictest if carrier == UNKNOWN else carrier
         return counted if counted in self.daily else None
 
     def left(self, used: Mapping[str, int]) -> dict[str, int]:
-        """Return the segments that are left of each budget, by carrier.
+        """Return how many segments are left in each budget, by carrier.
 
-        A value is negative if manual messages, which no budget stops, exceeded the budget.
+        A value is negative if more segments were used than the budget allows. This can happen,
+        because no budget stops manual messages.
 
         Args:
-            used: The segments used in the current carrier day, by the carrier stored with the
-                attempts.
+            used: The number of segments used in the current carrier day. The keys are the carriers
+                that are stored with the attempts.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

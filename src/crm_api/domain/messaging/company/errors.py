@@ -6,7 +6,10 @@ from crm_api.domain.kit.errors import ConflictError, Example
 
 
 class SettingLockedError(ConflictError):
-    """An environment variable sets this field; ``locked`` lists every field set in this way."""
+    """An environment variable sets this field, so the request cannot change it.
+
+    ``locked`` lists all fields that environment variables set.
+    """
 
     code = "setting_locked"
     title = "Setting is locked"

@@ -86,7 +86,7 @@ async def update_settings(
     """Change the company's settings and write an entry to the audit log.
 
     The job that processes the campaign queue is requested, because a higher carrier budget may
-    allow more messages at once.
+    allow more messages immediately.
 
     Args:
         configured: Values from the environment. They cannot be changed.

@@ -1,4 +1,4 @@
-"""Keep the consent of erased persons under a hash of the number, and set the flags again.
+"""Keep the consent of erased persons by number hash, and restore it if a number is used again.
 
 The erasure of a person deletes the flags of the number, because a flag contains the number. The
 consent history keeps its entries, which contain only a hash of the number. If the number is stored
@@ -48,8 +48,8 @@ async def keep_consent_state(
 ) -> None:
     """Append a history entry for each number whose flags are stricter than its consent history.
 
-    Call this before an erasure deletes the flags. Afterwards the history alone gives the consent
-    of the number. The caller has locked consent decisions about the numbers.
+    Call this before an erasure deletes the flags. After that, only the history shows whether the
+    number is opted out or on hold. The caller has locked consent decisions about the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     for phone in sorted(phones):
@@ -106,7 +106,7 @@ async def keep_late_decision(
     has locked consent decisions about the number.
 
     Args:
-        at: When the message was written, or when it was received if that was earlier.
+        at: The earlier of two times: when the message was written, and when it was received.
         claimed_at: When the message was written, by the provider's clock.
     """
     phone_hash = hash_phone(phone, secret)
@@ -130,7 +130,7 @@ async def keep_late_decision(
 def _missing(wanted: ConsentState, known: ConsentState) -> ConsentAction | None:
     """Return the decision that makes ``known`` as strict as ``wanted``.
 
-    None if ``known`` is already as strict.
+    None if ``known`` is already at least as strict.
     """
     if wanted.opted_out and not known.opted_out:
         return ConsentAction.OPT_OUT
@@ -190,7 +190,7 @@ async def is_message_known(
 ) -> bool:
     """Return True if the history already has an entry for this message of the number.
 
-    A message is recognised by either of its two instants.
+    A message is known if an entry has the same ``at`` or the same ``claimed_at``.
     """
     values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
     return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))

@@ -85,11 +85,11 @@ async def follow_decision(
     now: datetime,
     secret: bytes,
 ) -> tuple[ConsentState, ConsentState]:
-    """Set the consent flags of a number to the result of its history and a new decision.
+    """Derive the consent of a number from its history and a new decision, and set its flags.
 
     If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise
-    its held campaign recipients continue. The caller has locked consent decisions about the number
-    (``service.lock_decisions``), and it appends the history entry.
+    the campaign recipients with this number that were held continue. The caller has locked consent
+    decisions about the number (``service.lock_decisions``), and it appends the history entry.
 
     Returns:
         The consent of the number before and after the decision.
@@ -112,10 +112,10 @@ async def follow_decision(
 async def set_flag(
     session: AsyncSession, *, phone: str, flag: str, reason: str | None, now: datetime
 ) -> bool:
-    """Set a flag on a number without an expiry.
+    """Set a flag that does not expire on a number.
 
     Returns:
-        False if the number already had the flag without an expiry; then nothing changes.
+        False if the number already had the flag and the flag did not expire; then nothing changes.
     """
     statement = insert(ContactFlag).values(
         id=new_id(), phone=phone, flag_type=flag, reason=reason, created_at=now
@@ -143,10 +143,10 @@ SET_FLAGS = text("""
 async def set_flags(
     session: AsyncSession, *, phones: Sequence[str], flag: str, reason: str | None, now: datetime
 ) -> None:
-    """Set a flag without an expiry on several numbers.
+    """Set a flag that does not expire on several numbers.
 
-    A number that already has the flag without an expiry does not change. Rows are locked in the
-    order of the numbers.
+    A number does not change if it already has the flag and the flag does not expire. Rows are
+    locked in the order of the numbers.
     """
     values = {"phones": list(phones), "flag": flag, "reason": reason, "now": now}
     await session.execute(SET_FLAGS, values)

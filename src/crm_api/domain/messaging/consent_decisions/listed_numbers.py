@@ -1,7 +1,7 @@
 """Apply an imported suppression list: opt out its numbers, put them on hold, or set flags.
 
-A suppression list only adds flags and never removes an opt-out. For a number that already has the
-flag, nothing is written. The SQL handles many numbers per statement.
+A suppression list never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. A
+flag that a number already has is not written again. The SQL handles many numbers per statement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -99,7 +99,10 @@ class ListedNumber:
 
 
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
-    """Merge repeated numbers of a list into the strictest entry of each; ordered by number."""
+    """Merge the entries of a list that have the same number; return them ordered by number.
+
+    The merged entry demands the strictest action of the entries.
+    """
     found: dict[str, ListedNumber] = {}
     for one in listed:
         known = found.setdefault(one.phone, one)
@@ -116,7 +119,7 @@ def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
 async def count_new_flags(
     session: AsyncSession, listed: Sequence[ListedNumber], *, now: datetime
 ) -> dict[FlagType, int]:
-    """Return, for each flag, how many numbers of the list would get it as a new flag."""
+    """Return, for each flag, how many numbers of the list lack the flag and would get it."""
     flags = await flags_of(session, [one.phone for one in listed], now=now)
     counts = dict.fromkeys(_FLAGS, 0)
     for one in listed:
@@ -196,7 +199,7 @@ async def _decide(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Set the flags that follow from the histories and the list; withdraw waiting messages."""
+    """Set the flags of each number from its history and its list entry; withdraw its messages."""
     session = uow.session
     histories = await _decisions(session, hashes=[hash_phone(one.phone, secret) for one in alone])
     after: dict[str, ConsentState] = {}

@@ -95,7 +95,7 @@ class ProvenEntry(ReadModel):
         source: The kind of source that the decision came from.
         actor: Who decided: `person` for the person's own message, otherwise the name of the user,
             API key or service component.
-        reason: The reason of the decision; null if none was given or the wording was erased.
+        reason: The reason for the decision; null if none was given or the wording was erased.
         note: A note of the user who decided; null if there is none.
         text_shown: The exact text that the person read and agreed to; null if there is none.
         evidence: The evidence for the decision, for example the text of a message.
@@ -151,7 +151,7 @@ class ProvenFlag(ReadModel):
 
 
 class ProvenTexts(ReadModel):
-    """How many messages of this service to the number the provider accepted, and when.
+    """How many messages the provider accepted from this service for the number, and when.
 
     Attributes:
         accepted: The number of messages that the provider accepted.
@@ -186,7 +186,7 @@ class ConsentVerdict(ReadModel):
 
     Attributes:
         result: `ok` if every entry was verified, `broken` if an entry was changed, or `incomplete`
-            if an entry is not linked yet or was made with another secret key.
+            if an entry has no link yet or its link was made with another secret key.
         findings: The problems that the verification found, as English sentences.
     """
 

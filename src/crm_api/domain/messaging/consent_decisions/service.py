@@ -1,9 +1,10 @@
 """Record opt-outs, opt-ins and holds of a number: flags, waiting messages and consent history.
 
 Each decision is one transaction with three steps in this order. (1) Write the flag. (2) Withdraw
-the messages to the number that wait or that a worker has reserved ("claimed") (Sending, rule 10).
-(3) Append the entry to the history. This is the last step, because the entry names the messages
-that could not be withdrawn because they had passed the gate (the last check before sending).
+the number's messages that are waiting, and those that a worker has claimed (reserved for sending).
+See Sending, rule 10. (3) Append the entry to the history. This is the last step, because the entry
+names the messages that could not be withdrawn. These had already passed the gate (the last check
+before sending).
 """
 
 from collections.abc import Iterable, Sequence
@@ -55,10 +56,10 @@ class DecisionDetails(TypedDict):
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
         activity_id: The id of the message that contains the decision.
-        message_id: The id of the reply that a user decided about, if the user named it.
+        message_id: The id of the reply that a user decided about, if the user gave this id.
         at: When the person decided; ``now`` if missing. The person's message may arrive much later.
-        claimed_at: When the message was written, by the provider's clock; not corrected if it is in
-            the future.
+        claimed_at: When the message was written, by the provider's clock. A time in the future is
+            not corrected.
         now: The database's time of the transaction. The clock of a web host or worker may be wrong,
             so it must not decide which decision is the latest.
         secret: Key of the hash that identifies the number in the history.
@@ -122,8 +123,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    An opted-out number does not get the flag, but its history gets the entry. If an opt-in that the
-    person sent before this decision arrives later, the number is then on hold.
+    An opted-out number does not get the hold flag, but its history gets an entry. The person may
+    have sent an opt-in before this decision. If this opt-in arrives later, it ends the opt-out, and
+    the entry puts the number on hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -153,7 +155,7 @@ async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def add_flag(
     uow: UnitOfWork, *, flag: str, expires_at: datetime | None, **act: Unpack[DecisionDetails]
 ) -> None:
-    """Add a flag to a number. To add ``opted_out`` is to opt out; ``opt_out_hold`` is a hold.
+    """Add a flag to a number: ``opted_out`` as an opt-out, ``opt_out_hold`` as a hold.
 
     If the flag stops messages, the waiting messages to the number are withdrawn.
 
@@ -181,7 +183,7 @@ async def add_flag(
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
-    """Set the flag ``invalid_number``, as messages do not arrive, and skip waiting recipients.
+    """Set ``invalid_number``, because messages to the number fail; skip waiting recipients.
 
     This is not a consent decision. So the consent history gets no entry, and the contact's other
     numbers do not change.
@@ -225,7 +227,7 @@ async def evidence_of_message(
 ) -> dict[str, Any] | None:
     """Return the evidence of the history entry for a message; None if there is no entry.
 
-    The entry was stored when the message arrived for a line that this service did not know yet.
+    Such an entry exists if the message arrived before this service knew the line.
     """
     phone_hash = hash_phone(phone, secret)
     return await queries.evidence_of_message(
@@ -336,7 +338,7 @@ async def _decide(
 
 
 def _said_at(act: DecisionDetails) -> datetime:
-    """Return the time of the decision, by which decisions are ordered; at most ``now``."""
+    """Return the time that orders this decision among others; never later than ``now``."""
     return min(act.get("at", act["now"]), act["now"])
 
 

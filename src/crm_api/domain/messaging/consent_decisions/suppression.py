@@ -25,7 +25,7 @@ ERASED_REASON = "the person had their data erased"
 async def suppress_numbers(
     uow: UnitOfWork, *, phones: Sequence[str], reason: str, now: datetime
 ) -> None:
-    """Set ``do_not_contact`` without an expiry on numbers, and withdraw their waiting messages.
+    """Set ``do_not_contact`` on numbers, without expiry; withdraw their waiting messages.
 
     If a number belongs to a merged contact, all numbers of that contact are flagged. An existing
     flag keeps its reason. The consent history gets no entry, because no person decided anything.
@@ -42,10 +42,10 @@ async def suppress_erased(
 ) -> set[str]:
     """Set ``do_not_contact`` again on the numbers that belonged to an erased person.
 
-    A number for which a user has lifted ``do_not_contact`` since the erasure does not get this
-    flag. The opt-out or hold from the number's history is set again in any case. Call this function
-    before a contact is added and before a message is queued. If no person was erased, it costs one
-    index look-up.
+    If a user has removed ``do_not_contact`` from a number since the erasure, the number does not
+    get this flag. But the opt-out or hold from the number's history is always set again. Call this
+    function before a contact is added and before a message is queued. If no person was erased, this
+    function costs one index look-up.
 
     Returns:
         The numbers that have ``do_not_contact`` because of an erasure.
@@ -99,8 +99,8 @@ async def erase_consent_of(
 ) -> None:
     """Store the hashes of an erased person's numbers, and delete the rows with the numbers.
 
-    It deletes the flags, the wording of consent entries and the reply examples. The consent history
-    keeps its entries, without number and wording.
+    The deleted rows are the flags, the wording of consent entries and the reply examples. The
+    consent history keeps its entries, without number and wording.
     """
     hashes = [hash_phone(phone, secret) for phone in sorted(phones)]
     await note_erased_numbers(uow.session, hashes=hashes, now=now)

@@ -35,8 +35,8 @@ _STAGE_OF_WORD = {"queued": 1, "initiated": 1, "ringing": 1, "in-progress": 2}
 def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
     """Return the rank and the name of the call status that an event reports.
 
-    A call has the status with the highest rank of all its events. If two statuses have the same
-    rank, the call has the one with the greater name (in order of characters).
+    A call gets the highest-ranked status that one of its events reports. If two statuses have the
+    same rank, the call gets the status whose name is later in alphabetical order.
 
     Args:
         event_type: None if the call was read from a list of the provider and not from an event.
@@ -56,8 +56,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
     Args:
         known: The document before this event; empty for a new call.
-        event_at: When the event happened. This is the time of the call until the beginning of the
-            call is known.
+        event_at: When the event happened. Until an event reports when the call began, the earliest
+            of these times is used instead.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -101,7 +101,7 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
 
 def began_at(document: Document) -> datetime | None:
-    """Return when the call began, or, if unknown, when its first event happened; else None."""
+    """Return when the call began or, if unknown, when its first event happened; None if neither."""
     written = document.get("created_at") or document.get("first_event_at")
     return None if written is None else datetime.fromisoformat(written)
 
@@ -117,10 +117,10 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time up to which a call event shows activity in the conversation.
+    """Return the time of the latest activity that a call adds to its conversation.
 
-    This is the time of the event. If earlier events arrived before the other party of the call was
-    known, their times count too, and the latest time is returned.
+    This is the time of the event, or of an event that arrived before the other party of the call
+    was known, whichever is later.
 
     Args:
         known: The stored document of the call, before the event is added.
@@ -160,7 +160,7 @@ def _larger(known: Any, new: Any) -> Any:  # noqa: ANN401 - strings or numbers
 
 
 def _longer(known: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the value with the longer JSON text; if both are as long, the greater JSON text."""
+    """Return the value with the longer JSON text; if the lengths are equal, the greater text."""
     written = (json.dumps(value, sort_keys=True) for value in (known, new) if value)
     longest = max(written, key=lambda text: (len(text), text), default=None)
     return None if longest is None else json.loads(longest)

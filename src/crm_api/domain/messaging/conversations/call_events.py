@@ -49,7 +49,8 @@ class RecordedCall:
 
     Attributes:
         phone: The person's number if the person called or answered; None otherwise.
-        began_at: When the call began, or the best known time.
+        began_at: When the call began; if unknown, when its first event happened, or else when the
+            call was stored.
     """
 
     phone: str | None
@@ -126,7 +127,7 @@ ADD_CALLS = text("""
 async def lock_calls(
     session: AsyncSession, *, provider_call_ids: Collection[str], now: datetime
 ) -> dict[str, KnownCall]:
-    """Lock the rows of these calls and return them by provider id; first add missing rows."""
+    """Add the missing rows of these calls, lock all rows, and return them by provider id."""
     wanted = sorted(provider_call_ids)
     known: dict[str, KnownCall] = {}
     while True:
@@ -159,7 +160,7 @@ def _merged(known: KnownCall, event: CallEvent) -> KnownCall:
 async def _assign_people(
     uow: UnitOfWork, known: dict[str, KnownCall], *, heard: dict[str, datetime], now: datetime
 ) -> None:
-    """Set number, contact and conversation of each call, once the other party is known.
+    """Set number, contact and conversation of each call whose other party is now known.
 
     An unknown person who called becomes a contact.
     """

@@ -66,10 +66,10 @@ async def export_messages(
 async def _copy_messages(
     session: AsyncSession, *, conversation_id: UUID, after: Position | None
 ) -> tuple[bytes, Position | None]:
-    """Return a page of a conversation's messages as CSV lines, newest first, and where it ends.
+    """Return a page of messages as CSV lines, newest first, and the position where the page ends.
 
-    The end is the position of the page's last message, after which the next page starts; None for
-    the last page.
+    This is the position of the page's last message. The next page starts after this message. None
+    if this is the last page.
     """
     position = tuple_(Activity.occurred_at, Activity.id)
     wanted = [

@@ -83,7 +83,7 @@ FIND_CONTACTS = text("""
 async def find_contacts(session: AsyncSession, *, phones: Sequence[str]) -> dict[str, UUID]:
     """Return the contact ids of these numbers, by number, and lock the contacts against a merge.
 
-    A number of a merged contact gives the contact into which it was merged.
+    If the contact of a number was merged into another contact, the other contact is returned.
     """
     rows = await session.execute(FIND_CONTACTS, {"phones": list(phones)})
     return {row.phone: row.id for row in rows}
@@ -97,7 +97,7 @@ FIND_CONTACT = text("""
 
 
 async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Return the contact id of this number, and lock the contact against a merge; else None."""
+    """Lock the contact of this number against a merge, and return its id; None if there is none."""
     found: UUID | None = await session.scalar(FIND_CONTACT, {"phone": phone})
     return found
 

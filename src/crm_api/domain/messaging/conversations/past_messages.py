@@ -106,7 +106,7 @@ async def store_past_messages(
     known: dict[str, KnownNumber],
     now: datetime,
 ) -> set[str]:
-    """Store past messages, their conversations, and their senders as contacts.
+    """Store past messages; add their conversations, and add their senders as contacts.
 
     Args:
         known: The result of ``lock_known_numbers``. No number may belong to a deleted contact.

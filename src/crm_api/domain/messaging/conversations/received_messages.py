@@ -38,8 +38,8 @@ class StoredMessage:
     """A received message after it was stored.
 
     Attributes:
-        is_new: False if the message was stored by an earlier report. Then its effects, for example
-            an opt-out, were applied by that report too.
+        is_new: False if the message was stored when an earlier report about it was processed. Its
+            effects, for example an opt-out, were applied at that time too.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
     """
@@ -75,10 +75,10 @@ class IncomingRow:
 async def store_received_messages(
     uow: UnitOfWork, messages: Sequence[ReceivedMessage], *, now: datetime
 ) -> list[StoredMessage]:
-    """Store received messages, their conversations, and their senders as contacts.
+    """Store received messages; add their conversations, and add their senders as contacts.
 
-    If a message is reported twice, at most one result has ``is_new``. The download of its files is
-    requested.
+    If a message is reported twice, at most one result has ``is_new``. The download of the messages'
+    files is requested.
 
     Returns:
         The stored messages, in the order of ``messages``.
@@ -223,7 +223,7 @@ FILL_INCOMING = text("""
 async def add_incoming(
     session: AsyncSession, rows: Sequence[IncomingRow], *, now: datetime
 ) -> dict[str, tuple[UUID, bool]]:
-    """Store received messages, each only once by its provider id; no id may be in two rows.
+    """Store received messages whose provider id is new; no two rows may have the same id.
 
     If a message is already stored, only a missing user and missing media are added.
 

@@ -67,7 +67,7 @@ async def was_sent_lately(
     within: timedelta,
     now: datetime,
 ) -> bool:
-    """Return True if the conversation has a message of this origin, at most ``within`` old."""
+    """Return True if a message of this origin in the conversation is at most ``within`` old."""
     query = select(Activity.id).where(
         Activity.conversation_id == conversation_id,
         Activity.origin == origin.value,

@@ -169,10 +169,10 @@ class CallRead(ReadModel):
         menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
             Each item has the members `at`, `selection` and `name`.
         recording: The first item of `recordings`; null if there is no recording.
-        recordings: The recordings of the call. Each item has the members that the provider gives,
-            and those of an item in the `media` of a message.
-        voicemail: The voicemail of the call, with the members that the provider gives, and those of
-            an item in the `media` of a message; null if there is none.
+        recordings: The recordings of the call. Each item has the provider's members, and also the
+            members that an item in the `media` of a message has.
+        voicemail: The voicemail of the call; null if there is none. It has the provider's members,
+            and also the members that an item in the `media` of a message has.
         summary: The provider's summary of the call, with the members `text` and `next_steps`; null
             if there is none.
         transcript: What was said in the call, in order; null if there is no transcript. Each item

@@ -37,8 +37,8 @@ async def queue_user_message(
 ) -> Activity:
     """Queue a message that a user wrote, so that it is sent as soon as possible.
 
-    The line's daily limit does not stop it. Legal hours apply only if the person has never sent a
-    message to this line; otherwise the message counts as a reply to the person.
+    The line's daily limit does not stop the message. Legal hours apply only if the person has never
+    sent a message to this line; otherwise the message counts as a reply to the person.
 
     Raises:
         UnknownLineError: No line has this id.

@@ -86,8 +86,9 @@ class LineUpdate(RequestModel):
     Attributes:
         name: The name of the line.
         timezone: The IANA time zone in which the line's day begins and ends.
-        resend_unclear: What happens to a message if it is unclear whether it was sent, and the
-            provider does not list it. If true, it is sent again. If false, a person decides.
+        resend_unclear: What happens if it is unclear whether a message was sent, and the provider's
+            list does not contain the message. If true, the service sends the message again. If
+            false, a person decides.
     """
 
     model_config = example(daily_limit=200)
@@ -101,7 +102,7 @@ class LineUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class CountedLine:
-    """A line with today's limit and the number of messages that may have been accepted today.
+    """A line, its limit of today, and how many messages the provider may have accepted today.
 
     Today is the current day in the line's time zone.
     """
@@ -124,8 +125,9 @@ class LineRead(ReadModel):
         timezone: The IANA time zone in which the line's day begins and ends.
         status: The state of the line.
         blocked_reason: Why the line is blocked, and what to do; null if it is not blocked.
-        resend_unclear: What happens to a message if it is unclear whether it was sent, and the
-            provider does not list it. If true, it is sent again. If false, a person decides.
+        resend_unclear: What happens if it is unclear whether a message was sent, and the provider's
+            list does not contain the message. If true, the service sends the message again. If
+            false, a person decides.
         sent_today: The number of messages of the line that the provider accepted or may have
             accepted today, in the line's time zone.
         remaining_today: The number of campaign messages that the line may still send today.

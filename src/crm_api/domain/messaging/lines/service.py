@@ -37,10 +37,11 @@ async def create_line(
     """Add a line and return it with today's counts.
 
     Args:
-        resend_unclear: The line's value if the body has none.
+        resend_unclear: The line's ``resend_unclear`` if the body does not set it.
 
     Raises:
-        LineExistsError: A line with this provider id exists; the error's ``line_id`` is its id.
+        LineExistsError: A line with this provider id exists. The error's ``line_id`` is the id of
+            that line.
         ZoneUnknownToDatabaseError: The database does not know the time zone.
     """
     await _check_zone(uow, body.timezone)
@@ -102,8 +103,8 @@ async def update_line(
     """Change a line's name, limits, time zone or ``resend_unclear``.
 
     A new limit or ramp plan is written to the audit log. A ramp plan in the request starts with the
-    next campaign message. The job that processes the campaign queue is requested, because a
-    higher limit may allow more messages at once.
+    next campaign message. The job that processes the campaign queue is requested, because a higher
+    limit may allow more messages immediately.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -139,7 +140,7 @@ async def update_line(
 
 
 async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
-    """Lock a line's row until the transaction ends; workers that claim messages wait for it.
+    """Lock a line's row until the transaction ends; workers that claim messages wait meanwhile.
 
     Returns:
         The line; None if it does not exist.
@@ -166,7 +167,7 @@ def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
 async def unblock_line(
     uow: UnitOfWork, *, line_id: UUID, actor: str, times: SendTimes, now: datetime
 ) -> CountedLine:
-    """End the block or the trial of a line, so that it sends again.
+    """End the block of a line, or its trial after a block, so that it sends normally again.
 
     The line's alert is resolved, the decision is written to the audit log, and the jobs that send
     are requested. If the provider asked for a pause, the pause also ends, for all lines. If the
@@ -188,7 +189,7 @@ async def unblock_line(
 
 
 async def _end_block(uow: UnitOfWork, line_id: UUID, *, now: datetime) -> bool:
-    """End the block or the trial of a line, so that it sends again.
+    """End the block of a line, or its trial after a block, so that it sends normally again.
 
     Returns:
         False if the line is neither blocked nor on trial, or does not exist.

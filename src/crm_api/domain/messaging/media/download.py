@@ -34,7 +34,7 @@ class DownloadLimits:
     Attributes:
         whole: The longest time for the whole download, including redirects.
         connect: The longest time to open a connection.
-        silence: The longest time between two reads.
+        silence: The longest time without new data.
     """
 
     whole: float = 30.0
@@ -44,7 +44,7 @@ class DownloadLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadedFile:
-    """A downloaded file: its SHA-256 in hexadecimal, its size, and up to 4,096 first bytes."""
+    """A downloaded file: its SHA-256 in hexadecimal, size, and first bytes (at most 4,096)."""
 
     sha256: str
     size_bytes: int
@@ -167,7 +167,7 @@ class Downloader:
         )
 
     def _headers_for(self, url: URL) -> dict[str, str]:
-        """Return the header with the API key for a URL of the provider, no header otherwise."""
+        """Return the header with the API key if the URL is the provider's; otherwise no header."""
         if self._api_key is None or url.origin() != self._provider:
             return {}
         return {"authorization": self._api_key}

@@ -11,7 +11,7 @@ from crm_api.domain.kit.examples import example_id
 
 
 class FetchError(Exception):
-    """A background download failed. The worker stores the error with the fetch.
+    """A background download failed. The worker stores the error in the row of the download.
 
     Attributes:
         code: A stable code, for example ``http_404`` or ``too_large``.

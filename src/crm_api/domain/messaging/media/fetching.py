@@ -1,6 +1,7 @@
 """Download pictures, recordings and voicemail from the provider and put them in the media store.
 
-A *fetch* is the row in ``media_fetch`` that a worker claims: one file to download.
+A *fetch* is a row in ``media_fetch``: one file to download. A worker claims (reserves) a fetch
+before it downloads the file.
 """
 
 import tempfile
@@ -52,7 +53,7 @@ class FileAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedFetch:
-    """A fetch that this worker has claimed until its lease ends.
+    """A fetch that this worker has claimed (reserved); other workers skip it until the lease ends.
 
     Attributes:
         attempts: The number of attempts so far, including the one that begins now.
@@ -129,7 +130,7 @@ CLAIM_FETCHES = text("""
 
 
 async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[ClaimedFetch]:
-    """Claim up to ``limit`` due fetches; those that have been due for the longest time first.
+    """Claim (reserve) up to ``limit`` due fetches, those that have been due longest first.
 
     If a worker does not record the result within ``LEASE``, another worker can claim the fetch.
     """
@@ -142,8 +143,8 @@ async def fetch_file(
 ) -> FetchResult:
     """Download a file and write it to the media store; no transaction is open meanwhile.
 
-    ``record_fetch`` stores the result in the database. If the worker ends before that, the next
-    attempt finds the file in the store.
+    ``record_fetch`` stores the result in the database. If the worker stops before that, the next
+    attempt downloads the file again, but does not store it twice.
     """
     if claimed.attempts > MOST_ATTEMPTS:
         return FetchResult(
@@ -190,12 +191,12 @@ async def record_fetch(
 ) -> None:
     """Store the result of an attempt: the file, or the error and the time of the next attempt.
 
-    After the last attempt or a final error, there is no next attempt. A fetch that used up its
-    attempts raises an alert.
+    There is no next attempt after the last one, or after an error that another attempt cannot
+    solve. If a fetch has used up its attempts, an alert is raised.
 
     Args:
-        jitter: Returns a number from 0 to 1. The wait before the next attempt is multiplied by it,
-            so that many failed fetches are not repeated at the same time.
+        jitter: Returns a number from 0 to 1. The wait before the next attempt is multiplied by this
+            number, so that many failed fetches are not repeated at the same time.
     """
     if outcome.file is not None:
         media_id = await save_media(uow.session, outcome.file, now=now)

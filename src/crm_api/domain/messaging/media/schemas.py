@@ -50,7 +50,8 @@ class MediaFetchRead(ReadModel):
         url: The URL of the file at the provider.
         status: The state of the fetch.
         attempts: The number of attempts to download the file so far.
-        next_attempt_at: When the next attempt may begin; without meaning when the fetch has ended.
+        next_attempt_at: When the next attempt may begin. The value has no meaning after the fetch
+            has ended.
         error_code: The stable code of the last error; null if there was none.
         last_error: The last error as a sentence; null if there was none.
         media_id: The id of the stored file for `GET /v1/media/{media_id}`; null until the file is
@@ -127,7 +128,7 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
 
 
 def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[str, Any]:
-    """Return a call's document, with the state of the fetch in each recording and the voicemail.
+    """Return a call's document; add the fetch's state to each recording and to the voicemail.
 
     Args:
         document: The document of the call: ``{"recordings": […], "voicemail": {…}, …}``.
@@ -147,7 +148,7 @@ def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[s
 
 
 def names_files(media: Sequence[object], call: dict[str, Any]) -> bool:
-    """Return True if a message or call has files, for which there may be fetches."""
+    """Return True if a message or call has files, so that fetches of them may exist."""
     return bool(media or "recordings" in call or "voicemail" in call)
 
 

@@ -24,7 +24,7 @@ from crm_api.platform.jobs import Job, JobName
 
 @dataclass(frozen=True, kw_only=True)
 class ShownFetch:
-    """A fetch as the API shows it with a message or call; ``media_id`` is None until stored."""
+    """A fetch as the API shows it; ``media_id`` is None until the file is stored."""
 
     id: UUID
     activity_id: UUID
@@ -68,7 +68,8 @@ async def get_media(uow: UnitOfWork, media_id: UUID) -> Media:
     found = await uow.session.get(Media, media_id)
     if found is None:
         raise MediaNotFoundError(
-            "No stored file has this id. Messages and calls give valid ids as `media_id`."
+            "No stored file has this id. GET /v1/messages/{id} and GET /v1/calls/{id} give the "
+            "ids of files as `media_id`."
         )
     return found
 
@@ -111,8 +112,8 @@ RETRY_FETCH = text("""
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
     """Start one fetch again from its first attempt, in any state except ``stored``.
 
-    The job that fetches files is requested. If no dead fetch with the same error is left, its alert
-    is resolved.
+    The job that fetches files is requested. If no fetch with the status ``dead`` has that error any
+    more, the alert of the error is resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
@@ -146,13 +147,13 @@ RETRY_FETCHES = text("""
 async def retry_fetches(
     uow: UnitOfWork, *, status: FetchStatus, error_code: str | None, now: datetime
 ) -> int:
-    """Start all fetches in a state again from their first attempt, and return their number.
+    """Start all fetches with this status again from their first attempt; return how many.
 
-    The job that fetches files is requested. If no dead fetch with an error code is left, the alert
-    of that code is resolved.
+    The job that fetches files is requested. If no fetch with the status ``dead`` has an error code
+    any more, the alert of that code is resolved.
 
     Args:
-        status: The state of the fetches. For ``stored`` nothing happens.
+        status: Only fetches with this status. If it is ``stored``, nothing happens.
         error_code: Only fetches with this error code; None for all.
     """
     if status is FetchStatus.STORED:

@@ -103,12 +103,12 @@ class MediaStore:
 
     @cached_property
     def _store(self) -> ObjectStore:
-        """The opened store. It is opened at first use, so a process can start without it."""
+        """The store. It is opened at first use, so a process can start while it is unavailable."""
         return open_store(self._location)
 
 
 def open_store(location: Path | str) -> ObjectStore:
-    """Open a directory, which is created if it is missing, or a bucket."""
+    """Open a directory or a bucket; create the directory if it is missing."""
     if isinstance(location, Path):
         location.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LocalStore(location)
