@@ -39,8 +39,8 @@ class MessageStatus(StrEnum):
         RECEIVED: The message was received from the person.
         QUEUED: The message waits to be sent.
         SENDING: The message is being sent.
-        UNKNOWN: It is not known yet whether the message was sent. The service looks it up at the
-            provider, or a person decides.
+        UNKNOWN: It is not known yet whether the message was sent. The service looks the message up
+            at the provider, or a person decides.
         SENT: The provider accepted the message.
         FAILED: The message was not sent, or the provider reported a failure. `error_code` gives
             the reason.
@@ -107,9 +107,9 @@ class Activity(Base):
     """A message or a call: one row of the timeline.
 
     The table has one partition per month, by the time that the id contains. The status of a message
-    changes only to a status of the same or a higher ``rank``, so a late report never moves it back
-    (Invariant 9). A message outside campaigns has the status ``queued`` here until a worker claims
-    (reserves) it.
+    changes only to a status of the same or a higher ``rank``, so a late report cannot restore an
+    earlier status (Invariant 9). A message outside campaigns has the status ``queued`` here until a
+    worker claims (reserves) it.
     """
 
     __tablename__ = "activity"

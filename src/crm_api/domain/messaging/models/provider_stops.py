@@ -1,6 +1,6 @@
-"""The table of the numbers that the provider refuses because the person opted out there.
+"""The table of numbers that the provider refuses, because people opted out at the provider.
 
-The provider's API does not offer this list, so failed messages fill the table.
+The provider's API does not offer this list, so the service learns the numbers from failed messages.
 """
 
 from datetime import datetime
@@ -31,10 +31,10 @@ class ProviderStopStatus(StrEnum):
 
 
 class ProviderStop(Base):
-    """A number that the provider refuses because the person opted out there.
+    """A number that the provider refuses, because the person opted out at the provider.
 
-    The row is created at the first refused message. Further refused messages update the row until
-    a user resolves it; after that, a refused message creates a new row.
+    The row is created at the first refused message. Further refused messages update the row until a
+    user resolves the entry. After that, a refused message creates a new row.
     """
 
     __tablename__ = "provider_stop"

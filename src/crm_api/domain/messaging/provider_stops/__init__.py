@@ -1,1 +1,1 @@
-"""The provider's stop list: numbers that it refuses because the person opted out there."""
+"""The provider's stop list: numbers that it refuses, because people opted out at the provider."""

@@ -67,8 +67,8 @@ MARK_LEARNED = text("""
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
     """Evaluate all new failures of one number; each failure is evaluated once.
 
-    A stop code opts the number out. A landline code stores the line type. Enough permanent
-    failures mark the number invalid.
+    If a failure has a stop code, the number is opted out. If it has a landline code, the line type
+    is stored. After enough permanent failures, the number is marked as invalid.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.
@@ -124,9 +124,10 @@ KEEP_PROVIDER_STOP = text("""
 async def _learn_stop(
     uow: UnitOfWork, phone: str, failure: NewFailure, *, now: datetime, secret: bytes
 ) -> None:
-    """Opt the number out (evidence: the failed message), and store the provider's refusal.
+    """Opt the number out, with the failed message as evidence; store the provider's refusal.
 
-    The time of the opt-out is the time of the failure, so an opt-in after the failure overrides it.
+    The time of the opt-out is the time of the failure, so an opt-in after the failure overrides the
+    opt-out.
     """
     await consent.opt_out(
         uow,
@@ -168,7 +169,8 @@ MARK_COUNTED = text("""
 async def _count_permanent_failures(uow: UnitOfWork, phone: str, *, now: datetime) -> None:
     """Mark a number invalid if it has ``FAILURES_OF_INVALID`` permanent failures.
 
-    Only failures that were not counted before are counted, and then marked as counted.
+    Failures that are marked as counted are ignored. All failures get this mark when the number is
+    marked invalid.
     """
     values = {"phone": phone, "kinds": [kind.value for kind in PERMANENT]}
     count = await uow.session.scalar(UNCOUNTED_FAILURES, values)

@@ -1,4 +1,4 @@
-"""List the numbers that the provider refuses, compare them with our consent, resolve entries."""
+"""List the numbers that the provider refuses, compare them with our consent; resolve entries."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedStop:
-    """An entry of the provider's stop list, with a status that compares it with our consent.
+    """An entry of the provider's stop list; its status compares the entry with our own consent.
 
     Attributes:
         error_code: The provider's error code for the last message that it refused.

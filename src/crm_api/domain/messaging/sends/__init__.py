@@ -1,1 +1,1 @@
-"""The send ledger: every attempt to send a message, from the claim to the delivery report."""
+"""The send ledger: every attempt to send, from its claim by a worker to the delivery report."""

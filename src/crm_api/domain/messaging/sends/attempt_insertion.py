@@ -1,4 +1,4 @@
-"""Insert the attempts of a claim, and write their messages to the timeline."""
+"""Insert attempts for claimed (reserved) recipients, and write their messages to the timeline."""
 
 from collections.abc import Sequence
 from dataclasses import replace

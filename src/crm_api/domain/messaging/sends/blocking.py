@@ -39,8 +39,8 @@ LOCK_LINES = text("""
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
     """Lock lines. Call this before you record responses, which may block lines or end a trial.
 
-    A claim also locks the line before it writes attempts. If this transaction locked them in
-    another order, the two transactions could deadlock.
+    A claim also locks the line before it writes attempts. If this transaction locked attempts
+    before lines, the two transactions could deadlock.
     """
     if line_ids:
         await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
@@ -135,7 +135,7 @@ SETTLED_TRIALS = text("""
 async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
     """Put blocked lines on trial if their wait has ended. They then send one message at a time.
 
-    Before that, the trial ends for each line whose test message was settled as accepted. If a line
+    Before that, end the trial of each line whose test message was found to be accepted. If a line
     goes on trial, the job that sends messages outside campaigns is requested.
     """
     settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
@@ -159,8 +159,8 @@ CLOSE_BREAKERS = text("""
 async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -> None:
     """End the trial of lines, because the provider accepted a message from each line.
 
-    It resolves the lines' alerts, writes the audit log and requests the jobs that send. Lines that
-    are not on trial do not change.
+    The lines' alerts are resolved, the audit log is written, and the jobs that send are requested.
+    Lines that are not on trial do not change.
     """
     if not line_ids:
         return
@@ -202,7 +202,7 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines that are on trial. Return them, and those of them with an open attempt.
+    """Lock the lines that are on trial; return them, and which of them have an open attempt.
 
     The open attempts are read in a statement after the lock (Sending, rule 1).
     """

@@ -1,9 +1,9 @@
 """Apply carrier budgets in a claim: lock them, count used segments, choose messages that fit.
 
 If the budget of a recipient's carrier is used up, the recipient is postponed ("held") until the
-carriers' day ends. There may be room in the budget before that, because it was raised or removed,
-because messages were refused, or because the carrier of a number became known. Then
-``wake_held_recipients`` makes the recipients due.
+carriers' day ends. The budget may have room earlier: it was raised or removed, messages were
+refused, or the carrier of a number became known. Then ``wake_held_recipients`` makes the recipients
+due.
 """
 
 from collections.abc import Sequence
@@ -77,9 +77,10 @@ class CarrierRoom:
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
         """Choose up to ``most`` candidates, in order, whose messages fit the budgets.
 
-        A candidate is held until tomorrow if its message did not fit even before this claim. If the
-        message does not fit only because of candidates chosen here, the candidate is passed over
-        and not held: a chosen candidate may still get no attempt, and then there is room.
+        A candidate is held until the carriers' day ends if its message did not fit even before this
+        claim. If its message fitted before, but the candidates chosen here left no room, the
+        candidate is left out and not held. A chosen candidate may still get no attempt, and then
+        there is room.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -99,7 +100,7 @@ class CarrierRoom:
 
     @property
     def held_until(self) -> datetime:
-        """The instant at which held recipients are due, if there is no room before."""
+        """The instant at which held recipients become due, unless the budget has room earlier."""
         return self.ends_at + MARK
 
 
@@ -174,7 +175,7 @@ async def _room(
 
 
 def segments_of(body: str) -> int:
-    """Return into how many segments the carriers split a message with this body."""
+    """Return the number of segments that the carriers count for a message with this body."""
     return segments(body)[1]
 
 
@@ -209,7 +210,7 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make recipients due now who wait for a carrier budget, if the budget has room again.
+    """Make the recipients that wait for a carrier budget due now, if the budget has room again.
 
     For each budget, at most as many recipients become due as segments are left.
 

@@ -52,7 +52,7 @@ class _Allowance:
 async def claim_recipients(
     uow: UnitOfWork, order: ClaimOrder, *, limit: int, times: SendTimes, now: datetime
 ) -> ClaimResult:
-    """Claim up to ``limit`` due recipients: lock the line, count, lock the numbers, insert.
+    """Claim up to ``limit`` due recipients: lock the line, count, lock numbers, insert attempts.
 
     The count is a separate statement after the lock (Sending, rule 1). The caller commits before it
     sends the claimed messages.
@@ -351,7 +351,10 @@ BEGIN_RAMP = text("""
 async def _advance_pace(
     uow: UnitOfWork, order: ClaimOrder, allowance: _Allowance, *, taken: int, now: datetime
 ) -> None:
-    """Store when the campaign's next message may be claimed; start a ramp plan if it waits."""
+    """Store when the campaign's next message may be claimed.
+
+    If the line has a ramp plan that has not started, the plan starts today.
+    """
     pace = pacing.advance(order.pacing, allowance.pace, allowance.room, taken=taken, now=now)
     await uow.session.execute(
         SET_PACE,

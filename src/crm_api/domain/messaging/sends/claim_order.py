@@ -61,7 +61,7 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the index of the recipient's variant; if it was stopped, of another variant."""
+        """Return the index of the recipient's variant, or of another one if it was stopped."""
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
         """Return the body of the message for the recipient at the recipient's step.
@@ -76,9 +76,10 @@ class ClaimOrder:
     """The rules by which one campaign may claim recipients now.
 
     Attributes:
-        open_zones: The zone keys in which messages are allowed now; for each, until when.
+        open_zones: The zone keys in which messages are allowed now. Each value is the instant until
+            which they are allowed.
         compose: Writes the body of a recipient's message.
-        daily_limit: How many messages the campaign may send in a day of the line.
+        daily_limit: How many messages the campaign may send per day, in the line's time zone.
         min_days_between: How many days must pass after a message of another campaign; None for no
             minimum.
         caps: The legal frequency limits, by zone key: how many campaign messages a number may get,

@@ -147,9 +147,9 @@ async def derive_recipients(
 
     Args:
         due_at: When the recipients are due again; if None, their ``due_at`` does not change.
-        back_off: Give each recipient its own random delay ("full jitter"), but not before
-            ``due_at``. The upper bound is in ``WAITS`` and grows with the number of postponed
-            attempts.
+        back_off: If True, each recipient becomes due after its own random delay ("full jitter"),
+            but not before ``due_at``. The upper bound is in ``WAITS`` and grows with the number of
+            postponed attempts.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
     """

@@ -3,9 +3,9 @@
     claim (commit) ─► ready ─► limiter ─► gate (commit) ─► parallel calls ─► answers ─► record
 
 A *call* here is an API request to the provider, and an *answer* is the response. Claims, calls and
-records run at the same time. Only this process has the tokens of the attempts that it claimed. It
-calls the provider only for attempts that its gate returned, and only after the commit of the gate
-was confirmed.
+records run at the same time. Only this process has the tokens of the attempts that it claimed. The
+process calls the provider only for attempts that passed its gate (the last check before the call),
+and only after the commit of the gate was confirmed.
 """
 
 import asyncio
@@ -146,7 +146,7 @@ class Dispatcher:
         self.tally = DispatchTally()
 
     def stop(self) -> None:
-        """Start no further claim, gate check or call. Running calls still end and are recorded."""
+        """Start no further claim, check or request. Running requests end and are recorded."""
         self._stopping = True
         self._is_stopped.set()
         self._has_room.set()
@@ -155,10 +155,10 @@ class Dispatcher:
     async def run(self, claim_more: ClaimMore) -> DispatchTally:
         """Send until no message may be sent or ``stop`` is called; release the claims left over.
 
-        If the database becomes unreachable, running calls still end. Their answers stay in memory
-        until they are stored; then the database error is raised. If the run is cancelled, it first
-        waits until running calls have ended and are recorded, at most ``call_timeout`` plus
-        ``RECORD_IN`` seconds.
+        If the database becomes unreachable, running API requests still end. Their responses stay in
+        memory until they are stored; then the database error is raised. If the run is cancelled, it
+        first waits until running requests have ended and are recorded, at most ``call_timeout``
+        plus ``RECORD_IN`` seconds.
         """
         work = asyncio.create_task(self._work(claim_more))
         work.add_done_callback(_note_end)
@@ -231,9 +231,9 @@ class Dispatcher:
         self._has_ready.set()
 
     async def _is_held(self) -> bool:
-        """Return True, and end the run, if the provider asked for a pause that is too long.
+        """End the run and return True if the provider asked for a long pause.
 
-        A run waits at most ``MOST_WAIT``.
+        A pause is long if more than ``MOST_WAIT`` of it is left.
         """
         now = self._now()
         async with self._new_uow() as uow:
@@ -257,7 +257,7 @@ class Dispatcher:
                 await self._start_gate(gates, min(self._gate_size, len(self._ready)))
 
     async def _start_gate(self, gates: asyncio.TaskGroup, size: int) -> None:
-        """Wait for the start time of a batch, occupy its call slots, and start its gate."""
+        """Wait for a batch's start time, occupy its request slots, and start its gate check."""
         starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
         await self._wait(starts_at - self._now())
         if self._stopping:
@@ -268,7 +268,7 @@ class Dispatcher:
         gates.create_task(self._end_run_on_error(self._pass_gate(batch)))
 
     async def _pass_gate(self, batch: list[ClaimedAttempt]) -> None:
-        """Pass a batch through the gate and start the calls of the attempts that passed."""
+        """Check a batch in the gate, and start the API requests of the attempts that passed."""
         clock = GateClock.start()
         async with self._new_uow() as uow:
             await uow.commit_each()
@@ -288,7 +288,7 @@ class Dispatcher:
     async def _release_refused(
         self, batch: list[ClaimedAttempt], passed: list[ClaimedAttempt]
     ) -> None:
-        """Release the claims that the gate refused, and free their call slots."""
+        """Release the claims that the gate refused, and free their request slots."""
         called = {claimed.attempt_id for claimed in passed}
         held_back = [claimed for claimed in batch if claimed.attempt_id not in called]
         self.tally.refused_by_gate += len(held_back)

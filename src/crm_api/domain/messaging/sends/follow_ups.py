@@ -1,4 +1,4 @@
-"""End the follow-ups of a recipient when the person replies or calls.
+"""End the follow-ups of a recipient when the person replies or phones the company.
 
 This happens in the transaction that applies the event. The statement ``derive.DERIVE`` creates the
 next step of a recipient when a message is recorded as sent.
@@ -106,10 +106,10 @@ async def end_all_follow_ups(
 ) -> None:
     """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
-    Recipients are written before claims. In the reverse order, a claim that is not committed yet
-    would not be released (Sending, rule 10). A separate statement locks the recipients first,
-    because a transaction that records a message at the same time creates the next step. With the
-    lock, the second of the two transactions sees what the first wrote.
+    The recipients are updated before their claims are released. In the reverse order, a claim that
+    is not committed yet would not be released (Sending, rule 10). A separate statement locks the
+    recipients first, because a transaction that records a message at the same time creates the next
+    step. With the lock, the second of the two transactions sees what the first wrote.
 
     Args:
         heard: When each person last replied or called, by number.

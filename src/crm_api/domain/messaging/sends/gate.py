@@ -37,9 +37,9 @@ async def pass_gate(
 ) -> list[ClaimedAttempt]:
     """Check all rules again in one statement, and return the claims that may be sent.
 
-    The statement sets these attempts to ``calling``. Only for them, and only after the commit is
-    confirmed, the caller sends requests to the provider (Sending, rule 3). The caller releases the
-    other claims.
+    The statement sets these attempts to ``calling``. The caller sends requests to the provider only
+    for these attempts, and only after the commit is confirmed (Sending, rule 3). The caller
+    releases the other claims.
     """
     values = {
         "ids": [item.attempt_id for item in batch],
@@ -79,10 +79,10 @@ RELEASE = text(f"""
 async def release_claims(
     uow: UnitOfWork, batch: Sequence[ClaimedAttempt], *, reason: str, now: datetime
 ) -> None:
-    """Release claims without a request to the provider, so that they can be claimed again.
+    """Release claims for which no request was sent, so that they can be claimed again.
 
-    They need no look-up and do not count as attempts. A message outside campaigns fails if a rule
-    about its number stops it now.
+    Such a claim needs no look-up at the provider and does not count as an attempt. A message
+    outside campaigns fails if a rule about its number stops it now.
     """
     released = await uow.session.execute(
         RELEASE,

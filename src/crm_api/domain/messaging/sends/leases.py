@@ -1,4 +1,4 @@
-"""Handle attempts whose worker stopped: after the lease, release them or set them to unknown."""
+"""Handle ended leases of stopped workers: release claims, and make running requests unknown."""
 
 from datetime import datetime
 
@@ -47,13 +47,13 @@ EXPIRE_CALLS = text("""
 
 
 async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """After the lease has ended, release claims, and set attempts being sent to ``unknown``.
+    """Handle ended leases: release claims, and give running requests the status ``unknown``.
 
     Args:
-        limit: The largest number of claims to handle, and of attempts being sent.
+        limit: The largest number of claims to handle, and also the largest number of requests.
 
     Returns:
-        The number of claims and attempts that were handled.
+        The number of claims and requests that were handled.
     """
     values = {"limit": limit, "now": now}
     claims = (await uow.session.execute(EXPIRE_CLAIMS, values)).all()

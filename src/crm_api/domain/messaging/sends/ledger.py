@@ -95,7 +95,8 @@ class AttemptOutcome:
         accepted_at: When the provider accepted the message, by its clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
-        shown: The status of the message, if the attempt has no such status: ``undelivered``.
+        shown: The final status in the provider's report. It is shown at the message, because
+            ``undelivered`` is no status of an attempt. None without such a report.
     """
 
     attempt_id: UUID
@@ -129,7 +130,7 @@ class ChangedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayMessage:
-    """A message that we sent but stored as foreign, because a report of it arrived early.
+    """A message of ours that was stored as foreign (not ours), because its report came early.
 
     The report came from a webhook or a list before the response to our request was recorded.
 
@@ -146,7 +147,7 @@ class StrayMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnboundAttempt:
-    """An attempt that lost its matched message, because the message belongs to another attempt."""
+    """An attempt that lost its matched message, because the match was wrong."""
 
     id: UUID
     membership_id: UUID | None
@@ -164,7 +165,7 @@ TAKE_STRAYS = text("""
 async def take_strays(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID]
 ) -> dict[str, StrayMessage]:
-    """Delete and return the messages with these provider ids that were stored as foreign.
+    """Delete and return the messages with these ids that were stored as foreign (not ours).
 
     Returns:
         The deleted messages, by the provider's id.
@@ -340,7 +341,7 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Set messages that several attempts share to the state of their best attempt."""
+    """Give each message with several attempts the state of its best attempt (see ``SHOW``)."""
     ids = [attempt.id for attempt in changed if attempt.is_to_show]
     if not ids:
         return
@@ -385,7 +386,7 @@ async def unbind_matched_messages(
         attempt_ids: The attempt to which each message belongs.
 
     Returns:
-        The attempts that lost their message; they are parked now.
+        The attempts that lost their message. They are ``parked`` now: a person must decide.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

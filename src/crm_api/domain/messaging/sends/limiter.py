@@ -69,7 +69,7 @@ class ProviderPause:
 
 
 class Limiter:
-    """Reserves start times for requests, so that all workers together keep to the rate.
+    """Reserves start times for requests, so that all workers together keep the rate limit.
 
     The times are stored in the database. Redis would be faster, but it may be emptied at any time,
     and then the reserved times would be lost.
@@ -107,14 +107,14 @@ class Limiter:
     ) -> datetime:
         """Pause the requests of all processes: none may start before the pause has ended.
 
-        A pause that would end before the current pause changes nothing.
+        If the new pause would end before the current one, nothing changes.
 
         Args:
             seconds: How long to pause; at most ``LONGEST_PAUSE`` is used.
             asked_seconds: The length of the pause that the provider asked for.
 
         Returns:
-            When calls may begin again.
+            When requests may begin again.
         """
         until = now + min(timedelta(seconds=seconds), LONGEST_PAUSE)
         values = self._bounds() | {"until": until, "asked": asked_seconds}

@@ -66,7 +66,7 @@ class LookUp:
 
     Attributes:
         begun_at: When the look-up began. Messages that the provider lists later may be missing.
-        messages: Every outgoing message to the number in the attempt's window.
+        messages: Every outgoing message to the number in the attempt's time window.
         list_lags: True if the provider's list lacks a message that it must contain. Then a look-up
             that finds nothing does not count.
     """
@@ -110,9 +110,9 @@ async def _conclude_absent(
     times: SendTimes,
     now: datetime,
 ) -> AttemptStatus:
-    """Count a look-up that found nothing. The second one settles the attempt.
+    """Count a look-up that found nothing. The second such look-up settles the attempt.
 
-    The second look-up must begin at least ``look_gap`` after the first.
+    The second look-up counts only if it began at least ``look_gap`` after the first.
     """
     if unknown.nil_at is None:
         return await _wait(uow, unknown, nil_at=look_up.begun_at, now=now)
@@ -136,7 +136,7 @@ POSTPONE_LOOK = text("""
 
 
 async def postpone_look_up(uow: UnitOfWork, unknown: UnknownAttempt, *, now: datetime) -> None:
-    """Move an attempt to the end of the queue of look-ups, because its look-up failed."""
+    """Move an attempt to the end of the look-up queue: its look-up could not be completed."""
     await uow.session.execute(POSTPONE_LOOK, {"id": unknown.id, "now": now})
 
 

@@ -54,9 +54,9 @@ def is_same_text(one: str, other: str) -> bool:
 
 
 def is_of_another_user(user_id: str | None, *, own_user_id: str | None) -> bool:
-    """Return True if another user of the provider's workspace sent a message, and not we.
+    """Return True if another user of the provider's workspace, not our user, sent a message.
 
-    False if either user is not known.
+    False if one of the two users is not known.
     """
     return user_id is not None and own_user_id is not None and user_id != own_user_id
 
@@ -72,8 +72,8 @@ class UnknownAttempt:
         has_no_id: True if the provider accepted the message but gave no id for it. Such a message
             is not sent again.
         phone_number_id: The provider's id of the line.
-        resend_unclear: What the line does if the provider does not list the message. If True, the
-            message is sent again. If False, a person decides.
+        resend_unclear: The line's setting for a message that the provider's list does not contain.
+            If True, the message is sent again. If False, a person decides.
     """
 
     id: UUID
@@ -111,13 +111,13 @@ class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
     Attributes:
-        ours: The messages that may be the attempt's message. While there is one, the attempt is not
-            set to ``not_found``. Our user or an unknown user sent them, or another user sent the
-            same text.
+        ours: The messages that may be the attempt's message: those that our user or an unknown user
+            sent, and those that another user sent with the same text. If there is at least one, the
+            attempt is not set to ``not_found``.
         same: The messages in ``ours`` that have the same text and that our user or an unknown user
             sent.
-        own_user_id: The user at the provider who is the sender of our messages over the line; None
-            if unknown.
+        own_user_id: The provider's id of the user as whom this service sends over the line; None if
+            unknown.
     """
 
     ours: Sequence[MessageFacts]
@@ -126,7 +126,7 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """The error code of the attempt if these candidates do not settle it."""
+        """The error code that the attempt gets if these candidates do not settle it."""
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
         )
@@ -218,8 +218,8 @@ async def _in_window(
     """Return the messages to the number that were sent at about the time of the attempt.
 
     "About" means from ``times.skew`` before the attempt passed the gate to ``times.grace`` after
-    that. The messages come from the look-up and from messages that were stored as foreign. Messages
-    that already belong to an attempt are left out.
+    that. The messages come from the look-up and from messages that were stored as foreign (not
+    ours). Messages that already belong to an attempt are left out.
 
     Returns:
         The messages, by the provider's message id.

@@ -44,7 +44,7 @@ LEARN_FROM_FAILURES = Job(name=JobName.LEARN_FROM_FAILURES)
 async def note_failed_attempts(
     uow: UnitOfWork, attempt_ids: Sequence[UUID], *, now: datetime
 ) -> None:
-    """Store the attempts that failed with an error code that describes their number.
+    """Store each failed attempt whose error code describes the number.
 
     If there is a new row, the job that evaluates failures is requested.
     """
@@ -73,7 +73,7 @@ async def note_foreign_failure(
     failed_at: datetime,
     now: datetime,
 ) -> None:
-    """Store the failure of a message that this service did not send, if its code is about a number.
+    """Store the failure of a foreign message (not sent by us) if its code describes the number.
 
     If there is a new row, the job that evaluates failures is requested.
     """

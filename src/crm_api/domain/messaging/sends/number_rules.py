@@ -106,7 +106,7 @@ def stopping_rule(
 
 
 def may_get_of(kind: str, *, phone: str) -> str:
-    """Return the condition of ``may_get`` for a kind that is read by the statement.
+    """Return the condition of ``may_get``; the kind is given as an SQL expression.
 
     Args:
         kind: The SQL expression of the message's kind.
@@ -117,7 +117,7 @@ def may_get_of(kind: str, *, phone: str) -> str:
 
 
 def stopping_rule_of(kind: str, *, phone: str) -> str:
-    """Return the expression of ``stopping_rule`` for a kind that is read by the statement.
+    """Return the expression of ``stopping_rule``; the kind is given as an SQL expression.
 
     Args:
         kind: The SQL expression of the message's kind.

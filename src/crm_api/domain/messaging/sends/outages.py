@@ -35,7 +35,7 @@ class OutageWatch:
             return (await circuits.read_circuit(uow, self._circuit)).is_open
 
     async def note(self, answers: Sequence[SendAnswer]) -> bool:
-        """Report the results of requests to the circuit breaker; return True if it is open now."""
+        """Report the results of requests; return True if the circuit breaker is open now."""
         if self._circuit is None:
             return False
         now = self._now()

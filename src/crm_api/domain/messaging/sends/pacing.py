@@ -1,8 +1,8 @@
 """Compute how many messages of a campaign may be claimed now, and when more may be claimed.
 
 All functions are pure. The state is the campaign's row in ``campaign_pace``. Only claims read and
-write it, while they lock the line. After a pause, messages are not sent faster to make up for it:
-the messages that are left for the day are spread over the time that is left.
+write it, while they lock the line. A pause is not made up for by faster sending: the messages that
+are left for the day are spread over the time that is left.
 """
 
 import math
@@ -33,8 +33,8 @@ class Even:
     """Pacing that spreads the messages of a day evenly over the time that is left.
 
     Attributes:
-        jitter: A factor near 1 for the time to the next message, so that the times of two days
-            differ.
+        jitter: A factor near 1 for the wait until the next message, so that messages are not sent
+            at the same times on every day.
         sharers: The number of campaigns that share the line's daily limit, including this one.
     """
 

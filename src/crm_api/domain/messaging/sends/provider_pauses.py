@@ -34,7 +34,8 @@ async def begin_provider_pause(
 
     Args:
         seconds: How long to pause.
-        asked_seconds: The length that the provider asked for if it is longer; None otherwise.
+        asked_seconds: The length that the provider asked for, if longer than ``seconds``; None
+            otherwise.
 
     Returns:
         When requests may begin again.
@@ -84,7 +85,7 @@ MAKE_MESSAGES_DUE = text(f"""
 async def end_provider_pause(uow: UnitOfWork, *, actor: str, now: datetime) -> None:
     """End the current pause early, because a user requested it; do nothing if there is no pause.
 
-    Messages that the pause postponed are due at once.
+    Messages that the pause postponed become due immediately.
     """
     limiter = Limiter(rate_per_second=1)
     hold = await limiter.read_pause(uow, now=now)

@@ -1,7 +1,7 @@
 """Claim queued messages outside campaigns: lock them, check the rules, insert attempts.
 
-These are messages that users wrote, test messages, HELP answers and confirmations (``queue.py``).
-To claim is to reserve messages for one worker, which then sends them.
+These are messages that users wrote, test messages, responses to HELP, and confirmations of opt-outs
+(``queue.py``). To claim is to reserve messages for one worker, which then sends them.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,8 @@ class QueuedMessage:
         rule: The rule about the number that stops the message; None if it may be sent.
         is_own_line: True if the number is one of our lines.
         zone_key: The zone key of the contact with this number; None if there is no contact.
-        is_answer: True if the person has ever sent a message to the line.
+        is_answer: True if the message counts as a reply: the person has sent a message to the line
+            before.
     """
 
     id: UUID
@@ -76,7 +77,7 @@ class SendableMessage:
 async def claim_queued(
     uow: UnitOfWork, *, limit: int, times: SendTimes, rules: RuleBook, now: datetime
 ) -> list[ClaimedAttempt]:
-    """Claim up to ``limit`` queued messages, except to numbers that have an open attempt.
+    """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
     Messages that a rule stops are marked as failed. A user's message outside legal hours is
     postponed to the next legal hours. For a line on trial, one message at a time is claimed. The
@@ -201,7 +202,7 @@ async def _postpone_closed(
 def _limit_trials(
     open_now: Sequence[SendableMessage], trials: blocking.Trials
 ) -> list[SendableMessage]:
-    """Return the messages; of a line on trial only one, or none while it is sending another."""
+    """Return the messages; for a line on trial at most one, or none while one is being sent."""
     kept: list[SendableMessage] = []
     taken = set(trials.busy)
     for one in open_now:

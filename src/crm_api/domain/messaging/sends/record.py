@@ -50,8 +50,8 @@ class Answered:
 async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Write a batch of responses to the ledger, and block or unblock lines and campaigns.
 
-    A refusal of the account blocks the line or campaign. An accepted message of a line on trial
-    ends the trial. A clear response is written in any state of the attempt. An unclear result is
+    If the provider refuses the account, the line or campaign is blocked. If it accepts a message of
+    a line on trial, the trial ends. A clear response is always written. An unclear result is
     written only if the attempt is still ``calling`` (Sending, rule 6). Writing a batch twice gives
     the same result.
     """
@@ -94,7 +94,7 @@ def _code(answer: SendAnswer) -> str:
 
 
 def _pause_end(batch: Sequence[Answered], *, now: datetime) -> datetime:
-    """Return the end of the longest pause that a response asks for; ``now`` without a pause."""
+    """Return the end of the longest pause that a response asks for; ``now`` if none asks."""
     waits = (item.answer.retry_after_seconds or 0.0 for item in batch)
     return now + timedelta(seconds=max(waits, default=0.0))
 
@@ -138,9 +138,10 @@ async def write_outcomes(
 
     Args:
         retry_at: When a message is due again if it was certainly not sent; None for ``now``.
-        back_off: Give each of these messages its own random delay, which grows with every attempt,
-            but never before ``retry_at``. Messages get no delay if the provider refused the
-            account: they are due as soon as the line or campaign is unblocked.
+        back_off: If True, each of these messages becomes due after its own random delay, but not
+            before ``retry_at``. The delay grows with every attempt. There is no delay if the
+            provider refused the account: the message is due as soon as the line or campaign is
+            unblocked.
 
     Returns:
         The attempts that changed.
@@ -219,9 +220,10 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses with message ids that were matched to other attempts by mistake.
 
-    A response is a fact and a match is only inferred, so the response is kept (Sending, rule 6).
-    The other attempt loses its message and is ``unknown`` again, with an entry in the audit log. If
-    its number has another open attempt now, it is parked instead, with an alert.
+    A response is a fact and a match is only inferred, so the message belongs to the attempt of the
+    response (Sending, rule 6). The matched attempt loses the message and becomes ``unknown`` again.
+    If its number has another open attempt now, it is parked instead, with an alert. The correction
+    is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await ledger.unbind_matched_messages(
@@ -246,11 +248,11 @@ async def record_and_correct_matches(
 
 
 async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
-    """Record responses whose message ids another response already gave, and raise alerts.
+    """Record responses with message ids that other messages already got; raise alerts.
 
-    The provider gave one id to two messages, so a later report could be about either message. So
-    the attempt is recorded as accepted without an id, and a person decides. The message is not sent
-    again.
+    The provider gave one id to two messages, and a later report could be about either message. So
+    the second attempt is recorded as accepted without an id. The message is not sent again. A
+    person decides whether it was sent.
     """
     for item in batch:
         await alerts.raise_alert(

@@ -102,9 +102,9 @@ class Recorder:
     async def _record_batch(self, batch: list[Answered]) -> None:
         """Write a batch of responses, and repeat until it is stored.
 
-        Another attempt or message may already have the message id of a response, for example
-        because the id was matched to that attempt. Then the match is corrected. If one response
-        cannot be stored because of its content, the other responses are stored anyway.
+        The message id of a response may already belong to another attempt. If the id was only
+        matched to that attempt, the match is corrected. If one response cannot be stored because of
+        its content, the other responses are stored anyway.
         """
         write = record.record_answers
         contradictions = 0
@@ -168,8 +168,8 @@ class Recorder:
     async def _record_unstorable(self, batch: list[Answered]) -> None:
         """Write each response alone; if it still cannot be stored, write it without its text.
 
-        If that fails too, the response is dropped and the attempt does not change. When its lease
-        ends, the attempt becomes unknown and is looked up at the provider.
+        If the database refuses this too, the response is dropped and the attempt does not change.
+        When its lease ends, the attempt becomes unknown and is looked up at the provider.
         """
         if len(batch) > 1:
             await self._record_each(batch)
@@ -193,7 +193,7 @@ class Recorder:
                 return
 
     async def _learn_users(self, batch: list[Answered]) -> None:
-        """Store which user at the provider is the sender of each line's messages, once per run.
+        """Store which user at the provider is the sender of each line's messages.
 
         This uses a separate transaction, because it locks the line. A claim locks the line before
         the attempts. The transaction that records responses has already locked attempts. If it also

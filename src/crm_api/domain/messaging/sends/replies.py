@@ -59,7 +59,7 @@ NOTE_REPLIES = text("""
 async def note_replies(
     uow: UnitOfWork, replies: Sequence[PersonReply], *, times: SendTimes, now: datetime
 ) -> list[UUID | None]:
-    """Link each reply to the newest campaign message to the number in the 72 hours before it.
+    """Link each reply to the last campaign message that the number got in the 72 hours before.
 
     The recipient's ``replied_at`` becomes the instant of the person's earliest reply.
 

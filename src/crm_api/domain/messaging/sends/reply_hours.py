@@ -82,7 +82,7 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message, which never counts as a reply, to a number."""
+    """Return when the law allows a test message to a number. It never counts as a reply."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
@@ -124,7 +124,7 @@ async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZon
 def hours_of(
     number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
 ) -> ReplyHours:
-    """Return when the law allows a message to a number; all facts are passed in.
+    """Return when the law allows a message to a number; no database query is made.
 
     Args:
         is_test: A test message never counts as a reply to the person.

@@ -33,8 +33,8 @@ class NotParkedError(ConflictError):
     code = "not_parked"
     title = "Message is not parked"
     example = Example(
-        "No message to this recipient waits for a user to settle it. See the status of the "
-        "recipient."
+        "No message to this recipient waits for a user to settle it. See the recipient's "
+        "status with GET /v1/campaigns/{id}/recipients."
     )
 
 
@@ -76,8 +76,8 @@ async def settle_recipient(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "No message to this recipient waits for a user to settle it. See the status of the "
-            "recipient."
+            "No message to this recipient waits for a user to settle it. See the recipient's "
+            "status with GET /v1/campaigns/{id}/recipients."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
 

@@ -13,7 +13,7 @@ class SendTimes:
     """The durations that limit the steps of sending, from the settings.
 
     Attributes:
-        lease: How long a claim, and then the request to the provider, belongs to one worker.
+        lease: How long a claim belongs to one worker. The time starts again with the request.
         call_start: The longest time from the gate to sending the request body.
         call_timeout: The longest time for the whole POST request to the provider.
         grace: The shortest time after the gate before an unclear attempt can be set to
@@ -31,7 +31,7 @@ class SendTimes:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Read the durations from the settings, whose bounds are already checked."""
+        """Read the durations from the settings, which have already been checked."""
         return cls(
             lease=timedelta(seconds=settings.send_lease_seconds),
             call_start=timedelta(seconds=CALL_START_SECONDS),

@@ -29,7 +29,7 @@ def limit_on(
         plan: The ramp plan: the limits of the first days, in order; None for no plan. After the
             last entry, ``daily_limit`` applies.
         started_on: The plan's first day, in the line's time zone. None before the first campaign
-            message; then the first entry applies.
+            message. In that case the first entry applies.
         daily_limit: The upper bound for every day, also for the entries of the plan.
         day: The day in the line's time zone.
     """
@@ -49,8 +49,8 @@ class LineUsage:
         line_limit: The line's limit of today, from its ramp plan or its daily limit.
         ends_at: When the line's day ends.
         is_ramp_waiting: True if the line has a ramp plan that has not started.
-        line_used: The messages of the line that may have been accepted today.
-        campaign_used: The messages of the campaign that may have been accepted today.
+        line_used: How many messages of the line the provider may have accepted today.
+        campaign_used: How many messages of the campaign the provider may have accepted today.
         line_open: The open attempts of the line, with and without a campaign.
         next_at: When the campaign's pacing allows the next message; None before its first message.
         batch_left: The messages left in the campaign's batch; None before its first message.

@@ -98,7 +98,7 @@ class StopRule(StrEnum):
         CAMPAIGN_COMPLETED: The campaign is completed.
         CAMPAIGN_CANCELLED: The campaign was cancelled.
         CAMPAIGN_ENDED: The end date of the campaign has passed.
-        CAMPAIGN_ENDS: The end date of the campaign is before the message may be sent.
+        CAMPAIGN_ENDS: The campaign will end before the message may be sent.
         OPT_OUT_RATE: The service paused the campaign, because too many people opted out.
         FAILURE_RATE: The service paused the campaign, because too many messages failed.
         MISSED_START: The service paused the campaign, because its start time was missed.
@@ -118,12 +118,11 @@ class StopRule(StrEnum):
             settled first.
         MIN_DAYS_BETWEEN: Another campaign sent the person a message less than `min_days_between`
             days ago.
-        FREQUENCY_CAP: The person has had as many messages as the campaign's frequency cap allows.
-        LEGAL_FREQUENCY: The number has had as many messages as the law of its state allows in a
-            period.
+        FREQUENCY_CAP: The person has got as many messages as the campaign's frequency cap allows.
+        LEGAL_FREQUENCY: The number has got as many messages in a period as the law allows.
         OUTSIDE_SCHEDULE: The campaign does not send at this time of the week.
         OUTSIDE_LEGAL_HOURS: The law does not allow messages at the recipient's local time now.
-        PACING: The messages of a day are spread over its hours, and the next one is due later.
+        PACING: The messages of a day are spread over its hours. The next message is not due yet.
         FOLLOW_UP_WAITS: The follow-up is not due yet.
         WAITING: The message waits for its next attempt.
     """
@@ -194,8 +193,8 @@ class PauseReason(StrEnum):
     """Why the service paused a campaign.
 
     Attributes:
-        OPT_OUT_RATE: Too many people opted out. If too many messages failed as well, this reason is
-            given.
+        OPT_OUT_RATE: Too many people opted out. If too many messages failed too, this reason is
+            given and not `failure_rate`.
         FAILURE_RATE: Too many messages failed.
         MISSED_START: The campaign could not start within `start_grace_hours` after its start time.
         RESTORED: The database was restored from a backup. The restored database does not show which

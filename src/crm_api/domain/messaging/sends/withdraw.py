@@ -70,8 +70,8 @@ WITHDRAW_NUMBERS = text(f"""
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Withdraw waiting and claimed messages to numbers that a rule stops now.
 
-    The caller has already written the flag. The order is fixed: flags, waiting messages, claims
-    (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
+    The caller has already written the flag. The steps have a fixed order: flags, waiting messages,
+    claims (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
     released. A message outside campaigns fails, with the rule in its error code.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
@@ -140,8 +140,8 @@ HELD_WITHOUT_HOLD = text(f"""
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """Let held recipients continue if their number is not on hold; return how many did.
 
-    The release of a hold already does this for the recipients that it sees. This function finds
-    recipients that another transaction stored as held at the same moment.
+    When a hold is released, its stored recipients continue. But another transaction may store a
+    recipient as held at the same moment. This function finds such recipients.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())
