@@ -59,8 +59,8 @@ class SendAnswer:
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.
         retry_after_seconds: For LATER: how long to wait, limited to a maximum.
-        retry_after_asked: For LATER: the seconds that the provider asked for, if they exceed that
-            maximum.
+        retry_after_asked: For LATER: the seconds that the provider asked for, if they exceed the
+            maximum; None otherwise.
         server_date: The provider's time, from the ``Date`` header.
     """
 
@@ -96,10 +96,10 @@ _THROTTLED = 429
 
 
 def classify_send_answer(response: httpx.Response) -> SendAnswer:
-    """Classify a response to a send by its HTTP status and the provider's error code.
+    """Classify the response to a send request by its HTTP status and the provider's error code.
 
     After 400, 401, 402, 403, 404 and 429 the message was certainly not sent. After every other
-    error status it is unclear whether the message was accepted.
+    error status, it is unclear whether the provider accepted the message.
 
     Source: OpenPhone API description 1.0.0, "Send a text message", read 2026-11-24.
     """

@@ -1,4 +1,4 @@
-"""Read responses of other services up to a maximum size; the announced size does not matter."""
+"""Read responses of other services up to a maximum size; the size in a header is ignored."""
 
 import httpx
 
@@ -23,7 +23,7 @@ async def send_bounded(
 
     Raises:
         AnswerTooLongError: The body is larger; the connection is closed.
-        httpx.HTTPError: The request failed, or the response broke off.
+        httpx.HTTPError: The request failed, or the response ended too early.
     """
     response = await http.send(request, stream=True, follow_redirects=False)
     return await read_bounded(response, most=most)
@@ -37,7 +37,7 @@ async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response
 
     Raises:
         AnswerTooLongError: The body has more than ``most`` bytes.
-        httpx.HTTPError: The body breaks off or cannot be decompressed.
+        httpx.HTTPError: The body ends too early or cannot be decompressed.
     """
     content = bytearray()
     try:

@@ -41,7 +41,8 @@ _BOTH = 2
 class EventContext:
     """The ids of an event's line, conversation, user and contacts.
 
-    An id is read from the event's content, else from its context, else from its link into the app.
+    An id is read from the event's content. If it is missing there, it is read from the event's
+    context, and then from the event's link into the app.
     """
 
     def __init__(self, content: Json, envelope_data: Json) -> None:

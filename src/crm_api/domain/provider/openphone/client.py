@@ -1,4 +1,4 @@
-"""Client of the OpenPhone API. A send is never repeated; a failed read is retried a few times."""
+"""Client of the OpenPhone API. It never repeats a send, but retries a failed read a few times."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -64,8 +64,9 @@ class OpenPhoneClient:
             api_key: The value of the ``Authorization`` header.
             max_connections: Maximum number of open connections.
             keepalive_seconds: How many seconds an idle connection stays open.
-            connect_timeout: Seconds to open a connection, for reads only.
-            read_timeout: Seconds to wait for data or for a free connection, for reads only.
+            connect_timeout: Maximum seconds to open a connection, for read requests only.
+            read_timeout: Maximum seconds to wait for data or for a free connection, for read
+                requests only.
             transport: Replaces the network, for tests.
             sleep: Waits between two tries of a read; its argument is in seconds.
             is_ours: Whether the provider is the sandbox. Only the sandbox gets trace headers.
@@ -170,7 +171,8 @@ class OpenPhoneClient:
     ) -> AsyncIterator[MessageFacts]:
         """Yield every message between a line and one person, newest first, to the last page.
 
-        A message that was not yielded is missing only if the iteration has ended without an error.
+        If the iteration ends without an error, the provider's list has no further message. After an
+        error, a message that was not yielded may exist.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.

@@ -19,14 +19,14 @@ MISMATCH = (
 
 
 class SignatureError(UnauthenticatedError):
-    """The signature does not prove that the provider sent the webhook, so it is refused."""
+    """The webhook is refused: its signature does not prove that the provider sent it."""
 
     code = "signature_invalid"
     title = "Webhook signature not accepted"
 
 
 class MissingSignatureError(SignatureError):
-    """The request has no signature header of either scheme, or only a part of one."""
+    """The request has no signature header, or lacks one of the headers that its scheme needs."""
 
     code = "signature_missing"
     title = "Webhook signature missing"
@@ -48,7 +48,7 @@ class MalformedSignatureError(SignatureError):
 
 
 class MismatchedSignatureError(SignatureError):
-    """The signature does not match the body under any signing key of this service."""
+    """No signing key of this service gives the request's signature for the request's body."""
 
     code = "signature_mismatch"
     title = "Webhook signature does not match"
@@ -78,7 +78,7 @@ class OpenPhoneBusyError(BusyError):
 
 
 class OpenPhoneDownError(OpenPhoneBusyError):
-    """The provider did not respond recently; no request is sent until a test request succeeds."""
+    """The provider stopped responding, so no request is sent until a test request succeeds."""
 
     code = "openphone_down"
     title = "OpenPhone is down"
@@ -108,7 +108,8 @@ class OpenPhoneRefusedError(ConflictError):
 
     Attributes:
         status: The HTTP status.
-        provider_code: The provider's error code, for example ``0200404``; None if it sent none.
+        provider_code: The provider's error code, for example ``0200404``; None if the response has
+            no code.
     """
 
     code = "openphone_refused"

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """Subject of an event; it decides which payload of a ``ProviderEvent`` is set."""
+    """The subject of an event. It decides which payload of the ``ProviderEvent`` is set."""
 
     MESSAGE = "message"
     CALL = "call"
@@ -36,8 +36,8 @@ class MessageFacts:
         from_number: The sender's number in E.164, or another identifier of the sender. It can be
             None only if the message is outgoing.
         to_numbers: The recipients; several for a group. Can be empty in an event.
-        created_at: When the message was created, by the provider's clock; ``bound_event`` limits
-            it to the time of receipt.
+        created_at: When the message was created, by the provider's clock. If this is later than the
+            receipt, ``bound_event`` replaces it by the time of receipt.
         claimed_at: The provider's own value of ``created_at``; None before ``bound_event`` has set
             it.
     """
@@ -212,8 +212,8 @@ class RegisteredWebhook:
     """A webhook that was created through the API; those created in the app are not listed.
 
     Attributes:
-        key: The signing key. The provider always shows it for a legacy webhook, but only at
-            creation for a webhook of 2026-03-30.
+        key: The signing key. For a legacy webhook, the provider always shows it. For a webhook of
+            2026-03-30, the provider shows it only in the response to the creation.
         resource_ids: Ids (``PN…``) of the lines whose events are delivered; ``*`` or an empty list
             means all lines.
     """
@@ -265,7 +265,7 @@ class ProviderProblem:
     """An error response of the provider.
 
     Attributes:
-        code: The provider's error code, such as ``0206400``; None if it sent none.
+        code: The provider's error code, such as ``0206400``; None if the response has no code.
         detail: A short reason; everything that looks like a phone number is replaced.
     """
 
@@ -283,7 +283,7 @@ class ProviderProblem:
 
 
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:
-    """Return the event; times on which decisions depend are at most the time of receipt.
+    """Return the event; each time that decides something is at most the time of receipt.
 
     Args:
         received_at: When the event was stored, by the database's clock.

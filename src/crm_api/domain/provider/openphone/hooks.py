@@ -51,7 +51,8 @@ _STATUSES = (100, 599)
 class HookApi:
     """Registers, changes, tests and inspects webhooks over the client's connections.
 
-    A failed read is retried like every read. A request that changes data is retried only after 429.
+    A failed read request is retried a few times. A request that changes data is retried only after
+    429.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class HookApi:
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
-                answer, the webhook may exist nevertheless.
+                response, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: The response contains no webhook.
         """
@@ -113,7 +114,7 @@ class HookApi:
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
-                answer, the webhook may exist nevertheless.
+                response, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: The response contains no webhook.
         """
@@ -143,7 +144,7 @@ class HookApi:
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
-                answer, the key may have changed nevertheless.
+                response, the key may have changed nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
         """
         answer = await self._call("POST", _path(webhook_id, "rotate"), None, DATED_VERSION)
@@ -181,7 +182,7 @@ class HookApi:
     async def deliveries(
         self, webhook_id: str, *, status: str, after: datetime
     ) -> AsyncIterator[HookDelivery]:
-        """Yield the deliveries in a webhook's log that have an id, newest first, to the last page.
+        """Yield the deliveries with an id from a webhook's log, newest first, to the last page.
 
         Args:
             status: ``success``, ``pending`` (not tried yet), ``sending`` (between two tries) or
@@ -264,7 +265,7 @@ def _path(webhook_id: str, *more: str) -> str:
 
 
 def _delivery(item: object) -> HookDelivery | None:
-    """Parse an entry of the log; None if it has no id, because it cannot be requested again."""
+    """Parse a delivery in the log; None if it lacks the id that is needed to request it again."""
     entry = mapping(item)
     delivery_id = text(entry.get("id"))
     if delivery_id is None:

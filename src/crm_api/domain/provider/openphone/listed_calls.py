@@ -1,8 +1,9 @@
 """Convert a listed call into the events that webhooks would have delivered, in their order.
 
 A list shows how a call ended. The call's recordings, voicemail, summary and transcript are fetched
-separately. All become events, so that the code for webhooks applies them. If the webhooks arrive
-too, before or after, the stored call is the same.
+separately. The call and these parts are converted to events, so that the code for webhook events
+can process them. The stored call is the same if the webhooks themselves also arrive, before or
+after.
 """
 
 from collections.abc import Iterator

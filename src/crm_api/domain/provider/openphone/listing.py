@@ -1,7 +1,7 @@
 """Read the provider's lists page by page, so that the caller can stop and continue later.
 
-Items are returned as unparsed JSON, because a comparison of a hundred thousand items parses only
-those that differ.
+Items are returned as unparsed JSON. So a caller that compares a hundred thousand items with stored
+data parses only the items that differ.
 """
 
 from collections.abc import Sequence
@@ -143,12 +143,12 @@ class Listing:
         token: str | None,
         headers: dict[str, str] | None,
     ) -> ListPage:
-        """Fetch a page; ``names`` are the names of the token in the query and in the response."""
+        """Fetch a page; ``names`` has the names of the token in the query and the response."""
         sent, given = names
         more: Query = [(sent, token)] if token is not None else []
         answer = await self._reader.get(path, query + more, headers=headers)
         if not isinstance(answer.get("data"), list):
-            raise OpenPhoneBusyError("OpenPhone returned a page of a list without data.")
+            raise OpenPhoneBusyError("OpenPhone returned a list page without data.")
         return ListPage(items=answer["data"], next_token=text(answer.get(given)))
 
 

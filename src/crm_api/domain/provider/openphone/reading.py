@@ -52,8 +52,8 @@ class ReadClient:
         Args:
             path: The path of the list.
             query: The query parameters of the first page.
-            sent: Name of the query parameter for the token.
-            given: Name of the member of a response that contains the next token.
+            sent: The name of the query parameter that contains the token.
+            given: The name of the response member that contains the next token.
             headers: Further headers of each request.
 
         Raises:
@@ -67,7 +67,10 @@ class ReadClient:
             more: Query = [(sent, token)] if token is not None else []
             answer = await self.get(path, query + more, headers=headers)
             if not isinstance(answer.get("data"), list):
-                raise OpenPhoneListError("OpenPhone returned a page of a list without data.")
+                raise OpenPhoneListError(
+                    "OpenPhone returned a list page without data, so the list could not be read "
+                    "completely. Try again later."
+                )
             for item in answer["data"]:
                 yield item
             token = text(answer.get(given))
@@ -79,7 +82,9 @@ class ReadClient:
                     "completely. Try again later."
                 )
             seen.add(token)
-        raise OpenPhoneListError(f"The list of OpenPhone has more than {MAX_PAGES} pages.")
+        raise OpenPhoneListError(
+            f"OpenPhone's list has more than {MAX_PAGES} pages, so it was not read completely."
+        )
 
     async def get(
         self, path: str, query: Query, *, headers: dict[str, str] | None = None
@@ -116,7 +121,7 @@ async def request_once(http: httpx.AsyncClient, request: httpx.Request) -> httpx
     try:
         return await send_bounded(http, request)
     except httpx.HTTPError as error:
-        raise OpenPhoneBusyError(f"OpenPhone did not answer ({type(error).__name__}).") from error
+        raise OpenPhoneBusyError(f"OpenPhone did not respond ({type(error).__name__}).") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # For an incomplete response, the transport raises its own errors, not those of httpx.
         raise OpenPhoneBusyError("OpenPhone's response is incomplete.") from error
@@ -126,7 +131,7 @@ def problem_of(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefuse
     """Convert a response with an error status into the exception to raise."""
     status = response.status_code
     problem = parse_problem(status, read_json(response))
-    sentence = f"OpenPhone answered {status}: {problem.detail}"
+    sentence = f"OpenPhone responded with HTTP {status}: {problem.detail}"
     if status != _THROTTLED and status < _SERVER_ERROR:
         return OpenPhoneRefusedError(sentence, status=status, provider_code=problem.code)
     date = server_date(response.headers.get("date"))

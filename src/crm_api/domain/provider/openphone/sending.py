@@ -44,16 +44,16 @@ class GateClock:
         return cls(time.monotonic(), time.time())
 
     def elapsed(self) -> float:
-        """Return the seconds since ``start``: the larger value of the two clocks."""
+        """Return the seconds since ``start`` by the clock that shows more."""
         return max(time.monotonic() - self.monotonic, time.time() - self.wall)
 
 
 class BodyTooLateError(Exception):
-    """The transport asked for the body too long after the gate, or after the request had ended."""
+    """The transport asked for the body too late after the gate, or after the end of the request."""
 
 
 class GatedBody:
-    """A request body that is passed to the transport in one piece, or withheld if it is too late.
+    """A request body that is passed to the transport in one piece, unless it is too late to send.
 
     The provider cannot accept a request without its body. So if the process was suspended for too
     long between the gate statement and the request, the body is withheld, and the message is not
@@ -109,7 +109,7 @@ async def send_once(
 
     Raises:
         asyncio.CancelledError: The task was cancelled, so the outcome is unknown. The attempt keeps
-            its state, and the outcome is found out later.
+            its state, and the service finds out the outcome later.
     """
     # A success status means "accepted", even if the response's body cannot be read to its end.
     is_success = False
@@ -120,10 +120,10 @@ async def send_once(
             response = await _read(response)
         if body.was_too_late:
             # The provider answered after it had only the headers, for example with 400 or 408.
-            return _failed(body, "too_late", "OpenPhone answered before it had the request body.")
+            return _failed(body, "too_late", "OpenPhone responded before it had the request body.")
         return classify_send_answer(response)
     except TimeoutError:
-        detail = f"OpenPhone did not answer within {call_timeout:g} s."
+        detail = f"OpenPhone did not respond within {call_timeout:g} s."
         return _failed(body, "timeout", detail, no_id=is_success)
     except Exception as error:  # noqa: BLE001 - every error of the transport is an outcome
         detail = f"{type(error).__name__}: {error}"
@@ -133,7 +133,7 @@ async def send_once(
 
 
 async def _read(response: httpx.Response) -> httpx.Response:
-    """Read the body of a response to a send; if it is too long, return only status and headers."""
+    """Read the body of the response; if it is too long, return only status and headers."""
     try:
         return await read_bounded(response, most=MOST_BYTES_OF_SEND)
     except AnswerTooLongError:

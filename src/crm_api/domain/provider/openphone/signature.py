@@ -67,7 +67,7 @@ class Verified:
 
 
 class Verifier:
-    """Verifies signatures with several keys; a signature by any of them is valid.
+    """Verifies signatures with several keys; a signature with one of these keys is valid.
 
     Several keys are valid at the same time during a rotation. A key with the prefix ``whsec_`` is
     tried only in the 2026-03-30 scheme; a key without it is tried in both schemes.
@@ -87,7 +87,7 @@ class Verifier:
         )
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Verified:
-        """Verify the signature of one webhook, in the scheme to which its headers belong.
+        """Verify the signature of one webhook; its headers show which scheme is used.
 
         Args:
             headers: The request's headers: a case-insensitive mapping, or lower-case names.
@@ -97,8 +97,8 @@ class Verifier:
         Raises:
             MissingSignatureError: The request has no signature header of either scheme.
             MalformedSignatureError: A signature header cannot be parsed.
-            MismatchedSignatureError: The signature matches the body under none of the keys.
-            StaleSignatureError: The signature is correct, but too old or dated in the future.
+            MismatchedSignatureError: None of the keys gives this signature for the body.
+            StaleSignatureError: The signature is correct, but its time is too old or in the future.
         """
         listed = headers.get(SIGNATURE_HEADER)
         if listed:

@@ -65,7 +65,7 @@ _KINDS = (
 
 
 def parse_event(payload: object) -> ProviderEvent:
-    """Parse a webhook event of the legacy or the 2026-03-30 system, in every version of its JSON.
+    """Parse a webhook event of the legacy or the 2026-03-30 system, in each of their JSON versions.
 
     Raises:
         UnreadableEventError: The payload is not an event, or lacks a required value; the detail
@@ -288,7 +288,7 @@ def parse_webhook(item: object) -> RegisteredWebhook:
 
 
 def parse_problem(status: int, body: object) -> ProviderProblem:
-    """Parse an error response: ``{"message": …, "code": …}``, or the same object in ``error``."""
+    """Parse an error response: ``{"message": …, "code": …}``, possibly inside ``{"error": …}``."""
     answer = mapping(body)
     problem = mapping(answer.get("error")) or answer
     message = first_text(problem.get("message"), problem.get("title"), problem.get("key"))
