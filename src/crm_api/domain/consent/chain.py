@@ -5,7 +5,7 @@ the previous link and the entry. The key is derived from ``CRM_SECRET_KEY``. A p
 write to the database cannot change, remove, insert or reorder an entry without breaking a link.
 
 The words of an entry (number, reason, note, text, evidence) can be erased. So the chain covers only
-a digest of them, which is a column of the entry.
+a digest of these words. The digest is a column of the entry.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes that a release without the column ``claimed_at`` hashes."""
+        """Return the bytes that are hashed by releases that lack the column ``claimed_at``."""
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:
@@ -102,7 +102,7 @@ def chain_key(secret: bytes) -> bytes:
 
 @lru_cache(maxsize=4)
 def key_id(secret: bytes) -> str:
-    """Return a public name for the chain's key; another secret key gives another name."""
+    """Return a name that identifies the chain's key and may be published."""
     return hmac.digest(chain_key(secret), b"key id", "sha256").hex()[:16]
 
 

@@ -1,8 +1,8 @@
 """Derive the consent flags of a phone number from the history of decisions about it.
 
 Messages may arrive late, twice or out of order. Decisions are applied in the order in which they
-were made; a time later than the arrival of the decision is replaced by the time of arrival. So the
-flags do not depend on the order of arrival (ARCHITECTURE.md, "Invariant 8").
+were made. If the time of a decision is later than its arrival, the time of arrival is used instead.
+So the flags do not depend on the order of arrival (ARCHITECTURE.md, "Invariant 8").
 """
 
 from collections.abc import Collection, Iterable
@@ -24,8 +24,8 @@ class Decision(NamedTuple):
     """A decision about a number.
 
     Attributes:
-        at: When the decision was made, or when it arrived if that is earlier. Decisions are applied
-            in the order of this time.
+        at: The earlier of two times: when the decision was made, and when it arrived. Decisions are
+            applied in the order of this time.
         action: A ``ConsentAction``.
         source: A ``ConsentSource``.
     """
@@ -73,9 +73,9 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
     Args:
         said: The stored decisions, in the order of arrival.
         new: The new decision.
-        now: The current flags of the number. If ``said`` does not lead to these flags, a flag was
-            set without a decision. In this case ``new`` changes the current flags, and ``said`` is
-            ignored, because only a decision may remove a flag.
+        now: The consent that the number's current flags show. If it is not the result of ``said``,
+            a flag was set without a decision. Then ``new`` is applied to ``now``, and ``said`` is
+            ignored. Otherwise that flag would be lost, although only a decision may remove it.
     """
     decisions = list(said)
     if state_after(decisions) != now:

@@ -4,7 +4,7 @@ from crm_api.domain.kit.errors import Example, InvalidError
 
 
 class ConsentDoesNotExpireError(InvalidError):
-    """The caller set an expiry on a flag that only a person's decision can end."""
+    """The request gives an expiry to a flag that only a person's decision can end."""
 
     code = "consent_does_not_expire"
     title = "An opt-out does not expire"

@@ -67,11 +67,11 @@ class ReadExample:
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
-        is_sale: True if a person of the office wrote that message.
+        is_sale: True if a person of the office wrote ``previous``.
         label: Whether the reply asked for no more messages, as a person decided.
-        decision: The decision of that person, a ``ConsentAction``.
+        decision: The decision of the person who labelled the reply, a ``ConsentAction``.
         read_as: The reader's result when the reply arrived, a ``ReplyKind``.
-        model: The model that was used then; None if it was not stored.
+        model: The model that was used when the reply arrived; None if this was not stored.
         reading: The result of the current reader.
     """
 
@@ -94,8 +94,8 @@ class ReadExample:
     def is_misread(self) -> bool:
         """True if the current reader is wrong about the reply.
 
-        A request to stop must opt out; a hold is not enough. Any other reply must not opt out or
-        hold.
+        The reader must read a request to stop as an opt-out; a hold is not enough. For any other
+        reply, both an opt-out and a hold are wrong.
         """
         kind = self.reading.kind
         if self.is_stop:
@@ -127,10 +127,12 @@ class ExampleFigures:
     """How well the current reader reads a set of labelled replies.
 
     Attributes:
-        recall: Of the requests to stop: the share that the reader opts out or holds.
-        at_once: Of the requests to stop: the share that the reader opts out.
-        precision: Of the replies that the reader opts out: the share that are requests to stop.
-        harmless_held: Of the replies that are no request to stop: the share that the reader holds.
+        recall: The share of the requests to stop that the reader reads as an opt-out or puts on
+            hold.
+        at_once: The share of the requests to stop that the reader reads as an opt-out.
+        precision: The share of requests to stop among the replies that the reader reads as an
+            opt-out.
+        harmless_held: The share of all other replies that the reader puts on hold.
     """
 
     recall: Rate

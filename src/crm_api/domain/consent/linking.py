@@ -81,7 +81,7 @@ TRY_LINK_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
 
 
 async def try_link_lock(session: AsyncSession) -> bool:
-    """Lock the end of the chain until this transaction ends; False if another one has the lock."""
+    """Lock the end of the chain for this transaction; False if another transaction has the lock."""
     return bool(await session.scalar(TRY_LINK_LOCK, {"key": _LINKING}))
 
 
@@ -149,8 +149,8 @@ class ChainVerification:
 
     Attributes:
         position: The position of the last verified link.
-        head: The digest of that link. A person who stores it outside of the database can prove
-            later that no entry before it was removed.
+        head: The digest of that link. A person who stores this digest outside of the database can
+            prove later that no entry up to this link was removed.
         findings: A sentence for each of the first ``SHOWN_FINDINGS`` faults.
         faults: The number of all faults.
         other_keys: The number of links that were made with another secret key. They cannot be
@@ -344,7 +344,7 @@ def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secr
 
 
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
-    """Return whether the words match the digest in their entry; True for an entry without one."""
+    """Return whether the words match the entry's digest; True if the entry has no digest."""
     if entry.wording_digest is None:
         return True
     return salt is not None and wording_digest(salt, canonical) == entry.wording_digest

@@ -29,11 +29,10 @@ class FlagType(StrEnum):
     ``opted_out``: the person wants no more messages. ``opt_out_hold``: the person may want no more
     messages, and somebody must decide. ``do_not_contact``: no message may be sent, for example
     because the number is on a do-not-contact list or the person was erased. ``office_number``: the
-    number belongs to an office, not to a property owner; this is only a label.
-    ``recently_texted``: another sender has sent the person a message, so campaigns that skip or
-    review people who got a message before skip or review this person too. ``invalid_number``: two
-    messages to the number failed permanently; campaigns skip the number until a person removes the
-    flag.
+    number belongs to an office, not to a property owner; this is only a label. ``recently_texted``:
+    another sender has sent the person a message. A campaign that skips or reviews people who were
+    contacted before treats this person in the same way. ``invalid_number``: two messages to the
+    number failed permanently; campaigns skip the number until a person removes the flag.
     """
 
     OPTED_OUT = "opted_out"
@@ -185,7 +184,7 @@ class ConsentWording(Base):
 
 
 class ConsentUnlinked(Base):
-    """A consent entry that is not in the chain yet; the row is deleted when the entry is linked."""
+    """A consent entry that has no link yet; the row is deleted when the entry gets its link."""
 
     __tablename__ = "consent_unlinked"
 
@@ -195,7 +194,7 @@ class ConsentUnlinked(Base):
 
 
 class ConsentLink(Base):
-    """One link of the hash chain over all consent entries; ``chain.py`` says what is hashed.
+    """One link of the hash chain over all consent entries; see ``chain.py`` for what is hashed.
 
     Rows are only added: a trigger refuses UPDATE and DELETE.
     """

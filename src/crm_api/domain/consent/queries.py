@@ -17,7 +17,7 @@ _LOCK_DECISIONS = text("SELECT pg_advisory_xact_lock(hashtextextended(:phone, 1)
 
 
 async def lock_decisions(session: AsyncSession, *, phone: str) -> None:
-    """Wait until no other transaction decides about this number, then lock it.
+    """Wait until no other transaction decides about this number; then lock the number.
 
     The lock is an advisory lock. It ends with the transaction.
     """
@@ -38,8 +38,8 @@ _NUMBERS_OF_PERSON = text("""
 async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
     """Return every phone number of the person whose contact has ``phone``.
 
-    They are the number of the contact and those of the duplicates that were merged into it. The
-    set is empty if no contact has the number.
+    These are the contact's own number and the numbers of the duplicates that were merged into the
+    contact. The set is empty if no contact has the number.
     """
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 

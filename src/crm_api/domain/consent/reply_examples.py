@@ -2,8 +2,8 @@
 
 A decision may give the id of the reply to which it belongs. Without an id:
 
-- A decision from a web form, a phone call or a similar source belongs to no reply. The next cases
-  are decisions of a user or of an API client.
+- A decision from a web form, a phone call or a similar source belongs to no reply. All following
+  cases are about decisions by a user or an API client.
 - If the number is on hold, the decision belongs to the reply that put the number on hold.
 - An opt-out of a number that is not opted out belongs to the newest reply of the last 30 days.
 - An opt-in of an opted-out number belongs to the reply that opted the number out, if that happened
@@ -60,9 +60,9 @@ class DecidedReply:
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
-        is_sale: True if a person of the office wrote that message.
+        is_sale: True if a person of the office wrote ``previous``.
         has_entry: True if the reply has an entry in the consent history.
-        reading: How the reply was read when it arrived; None if no entry has stored it.
+        reading: How the reply was read when it arrived; None if no consent entry contains this.
     """
 
     id: UUID
@@ -161,8 +161,8 @@ async def keep_reply_example(
     replaces the label.
 
     A reply that was read without the model, such as "STOP", is stored only if the decision gives
-    its id or if the number is on hold. Otherwise a person who opts in later would make the correct
-    reading of "STOP" look wrong.
+    its id or if the number is on hold. Without this rule, a later opt-in would label a correct
+    reading of "STOP" as wrong.
 
     Args:
         action: The decision.

@@ -35,8 +35,9 @@ class ReplyReading:
         words: The keyword, or the words of the reply with the highest weight.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
         needs_a_person: The probability that the person asks or may ask us to stop, from 0 to 1.
-        opt_out_at: The threshold: the reply opts out if ``asks_to_stop`` is at least this.
-        hold_at: The threshold: the reply holds the number if ``needs_a_person`` is at least this.
+        opt_out_at: The threshold: the reply is an opt-out if ``asks_to_stop`` is at least this.
+        hold_at: The threshold: the reply puts the number on hold if ``needs_a_person`` is at least
+            this.
         model: The first characters of the digest of the data on which the model was trained.
     """
 

@@ -23,7 +23,8 @@ def _read_evidence(evidence: JsonObject) -> JsonObject:
     except (ValueError, RecursionError) as error:
         raise PydanticCustomError(
             "not_storable",
-            "The evidence cannot be stored as JSON. Leave out NaN and infinity, and nest it less.",
+            "The evidence cannot be stored as JSON. Leave out NaN and infinity, and use fewer "
+            "nested levels.",
         ) from error
     if len(written) > MAX_EVIDENCE_BYTES:
         raise PydanticCustomError(
@@ -106,8 +107,8 @@ class ConsentEntryRead(ReadModel):
         evidence: The proof of the decision.
         claimed_at: When the message was sent, by the provider's clock; null if the decision does
             not come from a message.
-        occurred_at: When the decision was made, or when it was received if that is earlier. The
-            history is applied in the order of this time.
+        occurred_at: The earlier of two times: when the decision was made, and when it was received.
+            The history is applied in the order of this time.
         created_at: When the decision was stored.
     """
 

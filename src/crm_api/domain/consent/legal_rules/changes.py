@@ -221,7 +221,7 @@ def _read(
 
 
 def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
-    """Return how the API names the rules of a process; ``file`` hides the path of the file."""
+    """Return the API's name for a rule book; ``file`` for a file, whose path stays hidden."""
     if book.name == NO_RULES.name:
         return "none"
     return "us" if book.name == SHIPPED else "file"

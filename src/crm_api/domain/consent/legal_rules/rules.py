@@ -1,9 +1,9 @@
 """Evaluate the legal rules: when, and how often, messages may be sent to a zone key.
 
-A zone key names the states and time zones that are possible for a phone number. A rule applies by
-the local date of the recipient. If several states or time zones are possible, the rules of every
-state must allow the message in every time zone. If the state is not known, the rules of all states
-apply. So the strictest rule decides. All functions are pure.
+A zone key names the states and time zones that are possible for a phone number. The local date of
+the recipient decides whether a rule is in force. If several states or time zones are possible, the
+rules of every state must allow the message in every time zone. If the state is not known, the rules
+of all states apply. So the strictest rule decides. All functions are pure.
 """
 
 from collections.abc import Iterable
@@ -52,9 +52,9 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return when the present allowed hours of a zone key end.
+        """Return the end of the hours in which messages may be sent to a zone key now.
 
-        The result is None if no message may be sent to the zone key now.
+        None if no message may be sent to the zone key now.
         """
         if not self.rules:
             return FOREVER
@@ -72,7 +72,7 @@ class RuleBook:
         return windows.next_open(partial(self._span_of, key.states), key.zones, now)
 
     def span(self, states: tuple[str, ...], zone: str, day: date) -> Span | None:
-        """Return when messages may be sent on a local day by the rules of all given states.
+        """Return the hours of a local day in which the rules of all given states allow messages.
 
         Args:
             states: The possible states; if empty, the rules of every state apply.
@@ -87,8 +87,8 @@ class RuleBook:
     def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
         """Return the limit on messages to a number with this zone key; None if no rule has one.
 
-        If several rules have a limit, the result is the smallest of their numbers of messages in
-        the longest of their periods. A sender who keeps this limit keeps all of them.
+        If several rules have a limit, the result combines the smallest number of messages with the
+        longest period. A sender who keeps to this limit also keeps to each rule's own limit.
         """
         key = parse_zone_key(zone_key)
         days = {now.astimezone(ZoneInfo(zone)).date() for zone in key.zones}

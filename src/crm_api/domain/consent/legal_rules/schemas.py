@@ -37,8 +37,8 @@ class ComplianceRuleKind(StrEnum):
         HOLIDAY: No messages may be sent on federal holidays or on the days on which they are
             observed.
         FREQUENCY: A number may get at most ``max_texts`` messages in ``per_hours`` hours.
-        DUTY: A duty that no time window or limit expresses. The service fulfils it in another way,
-            or the operator must fulfil it. It is only shown.
+        DUTY: A duty that cannot be expressed as hours or as a limit. The rule is only shown: the
+            service fulfils the duty in another way, or the operator must fulfil it.
     """
 
     WINDOW = "window"

@@ -58,7 +58,7 @@ class Model:
             this number times the scale of the output.
         scales: One number per output, for ``weights``.
         bias: One number per output, which is added to its score.
-        opt_out_at: A reply opts out if its probability of ``asks_to_stop`` is at least this.
+        opt_out_at: A reply is an opt-out if its probability of ``asks_to_stop`` is at least this.
         hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is at
             least this.
         facts: How the model was trained: digests of the data and of the script, counts, date.
@@ -106,7 +106,7 @@ class Model:
         beginning. A binary search over all features took longer than all other steps of a reading.
 
         Returns:
-            The rows of the known features in ``weights``, and their indices in the argument.
+            The rows of the known features in ``weights``, and their indices in ``hashes``.
         """
         begins, largest = self._buckets
         rows = begins[hashes >> _BUCKET_BITS]
@@ -198,7 +198,7 @@ def score_replies(
 
 
 def weighed_words(scores: Scores, place: int, *, output: str) -> list[tuple[str, float]]:
-    """Return the words of one reply with what each adds to a score, the largest part first.
+    """Return the words of one reply and how much each adds to a score, the largest part first.
 
     Args:
         scores: The scores of several replies.

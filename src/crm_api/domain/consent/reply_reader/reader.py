@@ -146,7 +146,7 @@ _AT_ONCE = 25
 def may_concern_consent(texts: Sequence[str]) -> list[bool]:
     """Return for each reply whether it could change consent in at least one context.
 
-    False means that the reader reads it as ``ReplyKind.NONE`` in every context.
+    False means that the reply is read as ``ReplyKind.NONE`` in every context.
     """
     concerns = [False] * len(texts)
     for context in (NO_CONTEXT, Context(is_sale=True), Context(is_sale=True, is_question=True)):
@@ -161,13 +161,13 @@ def may_concern_consent(texts: Sequence[str]) -> list[bool]:
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:
     """Return what a reply means, for given probabilities and thresholds.
 
-    The evaluation of a model uses it to try other thresholds.
+    The evaluation of a model uses this function to try other thresholds.
 
     Args:
         text: The reply.
         asks: The probability that the person asks us to stop.
         doubts: The probability that the person asks or may ask us to stop.
-        opt_out_at: The reply opts out if ``asks`` is at least this.
+        opt_out_at: The reply is an opt-out if ``asks`` is at least this.
         hold_at: The reply puts the number on hold if ``doubts`` is at least this.
     """
     certain = _read_certain(text, analyse(text))
@@ -204,7 +204,7 @@ def _read_by_model(text: str, scores: Scores, row: int) -> Reading:
 
 
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
-    """Change the reading of a long reply to doubtful if its beginning or end alone would opt out.
+    """Change the reading of a long reply to doubtful if its beginning or end alone is an opt-out.
 
     This concerns only replies that are read as changing nothing. The score is a sum over all words,
     so in a long reply many other words can hide the few words that ask us to stop.
