@@ -296,7 +296,7 @@ def _without_text(item: Answered) -> Answered:
         kind=AnswerKind.UNCLEAR if is_accepted else answer.kind,
         http_status=answer.http_status,
         code="not_storable",
-        detail="The database cannot store the text of the provider's answer.",
+        detail="The database cannot store the text of the provider's response.",
         no_id=is_accepted or answer.no_id,
         scope=answer.scope,
         reason=answer.reason,
