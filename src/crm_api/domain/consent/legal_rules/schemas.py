@@ -78,8 +78,8 @@ class ComplianceRule(DocumentedModel):
     Attributes:
         state: The two letters of the state; null for a federal rule, which applies in all states.
         kind: What the rule demands.
-        weekdays: The local days of the recipient that a rule of the kind ``window`` or ``no_day``
-            limits.
+        weekdays: For the kinds ``window`` and ``no_day``: the weekdays on which the rule limits
+            messages, in the recipient's local time.
         start: For the kind ``window``: the local time from which messages may be sent.
         end: For the kind ``window``: the local time until which messages may be sent.
         max_texts: For the kind ``frequency``: the largest number of messages that a phone number

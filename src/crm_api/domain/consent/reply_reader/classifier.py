@@ -160,8 +160,8 @@ class Scores:
     def words(self) -> npt.NDArray[np.float64]:
         """How much each word adds to the scores of the first two outputs.
 
-        One row per output; the words of all replies follow one another. What a feature of several
-        words adds is divided equally among these words.
+        One row per output; the words of all replies follow one another. If a feature has several
+        words, its part is divided equally among these words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

@@ -98,7 +98,7 @@ class Reading:
     def evidence(self) -> dict[str, Any]:
         """Return the part of this reading that the consent history stores.
 
-        With it, the decision of the reader can be explained later.
+        The stored part explains the reader's decision later.
         """
         model = current_model()
         return {

@@ -71,8 +71,8 @@ async def suppress_erased(
 async def lock_contacts(session: AsyncSession, phones: Collection[str]) -> None:
     """Lock the contact rows of these numbers until the transaction ends.
 
-    After this, no erasure of these contacts runs at the same time: a running erasure has ended and
-    the next statement sees its result, and a new erasure waits. For the order of locks see
+    This function waits for a running erasure of these contacts, so the next statement sees the
+    result of the erasure. A new erasure waits for this transaction. For the order of locks see
     ``ARCHITECTURE.md``, "Transactions, time and locks".
     """
     if phones:

@@ -90,7 +90,7 @@ async def store_lines(
 async def _upsert_lines(
     uow: UnitOfWork, rows: Sequence[dict[str, Any]], *, now: datetime
 ) -> list[Line]:
-    """Add lines; where the provider id is already stored, update only the line's number.
+    """Add lines; if a line's provider id is already stored, update only the line's number.
 
     Returns:
         All these lines, newest first.

@@ -197,7 +197,7 @@ class ActivityKey(Base):
     """Maps the provider's id of a message or call to its row in ``activity``, in any partition.
 
     Triggers on ``activity`` write these rows. A statement that must store a message only once
-    inserts the key first and the row in ``activity`` only if the key was new.
+    inserts the key first. It inserts the row in ``activity`` only if the key was new.
     """
 
     __tablename__ = "activity_key"

@@ -69,7 +69,7 @@ def is_failure(answer: SendAnswer) -> bool:
 
 
 def is_answer(answer: SendAnswer) -> bool:
-    """Return True if the provider responded. A request that was not sent has no response."""
+    """Return True if the provider responded with a status below 500."""
     return answer.kind is not AnswerKind.TOO_LATE and not is_failure(answer)
 
 
