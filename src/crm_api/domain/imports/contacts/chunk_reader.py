@@ -1,8 +1,8 @@
 """Read a contact file in chunks without blocking the event loop.
 
-A small file is read in a thread. A thread that parses a large file would hold the interpreter's
-lock and delay the event loop. So a separate process reads a large file. It reads the next chunk
-while the worker stores the previous one.
+A thread reads a small file. A thread that parses a large file would hold the interpreter's lock and
+delay the event loop. So a separate process reads a large file. While the worker stores a chunk, the
+process already reads the next chunk.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _AHEAD_BYTES = 4 << 20
 async def open_chunk_reader(
     path: Path, mapping: Mapping[str, str | None], *, start: int, chunk_rows: int = CHUNK_ROWS
 ) -> ChunkReader[ContactChunk]:
-    """Start to read a contact file after its first ``start`` rows.
+    """Skip the first ``start`` rows of a contact file, and begin to read the rows after them.
 
     Args:
         start: The number of rows to skip. If it is 0, the rows of the file are also counted.

@@ -1,4 +1,4 @@
-"""Recognise columns by their values, and rate how well the values fit a column's field."""
+"""Recognise columns by their values, and rate how well the values fit the field of a column."""
 
 import dataclasses
 import re

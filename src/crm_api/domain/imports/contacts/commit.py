@@ -56,14 +56,14 @@ _ROWS_DELETED = (
 async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
-    If the dry run was committed before, return that import, unless it failed, was cancelled or was
-    undone. Otherwise create an import and request the job ``run_imports``.
+    If an earlier commit of the dry run created an import, return this import, unless it failed, was
+    cancelled or was undone. Otherwise create an import and request the job ``run_imports``.
 
     Raises:
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, its rows were deleted, or the import
-            that committed it is being undone.
+            that an earlier commit created is being undone.
         ImportOptionError: The list of the dry run was deleted.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
@@ -132,9 +132,9 @@ async def correct_dry_run(
     detected: Detected,
     now: datetime,
 ) -> ContactImport:
-    """Change the options of a dry run, and start it again over the same rows.
+    """Change the options of a dry run, and run it again with the same rows.
 
-    Resets its counts, errors and examples, and requests the job ``run_imports``.
+    This deletes its counts, errors and examples, and requests the job ``run_imports``.
 
     Raises:
         ImportNotFoundError: No import has this id.
@@ -167,7 +167,7 @@ async def correct_dry_run(
 
 
 async def _dry_run(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
-    """Lock and return a dry run. The lock makes two commits run one after the other."""
+    """Lock and return a dry run. Because of the lock, only one request at a time can commit it."""
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None:
         raise CONTACT_IMPORTS.not_found()
@@ -185,9 +185,9 @@ async def _delete_results(session: AsyncSession, *, import_id: UUID) -> None:
 
 
 async def find_commit(session: AsyncSession, *, dry_run_id: UUID) -> ContactImport | None:
-    """Return the import that commits a dry run; None if it failed, was cancelled or was undone.
+    """Return the import that a commit of a dry run created; None if there is none.
 
-    Also None if the dry run was never committed.
+    An import that failed, was cancelled or was undone is not returned.
     """
     statement = select(ContactImport).where(
         ContactImport.dry_run_id == dry_run_id,

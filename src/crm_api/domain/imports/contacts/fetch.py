@@ -61,8 +61,8 @@ class Provider:
 
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
-        around: Opens the context in which the requests are made. If it raises an error, no request
-            is made.
+        around: Opens the context in which the requests are made. If the context cannot be opened,
+            no request is made.
     """
 
     lists: Listing
@@ -98,8 +98,8 @@ async def fetch_contacts(
         OpenPhoneBusyError: The provider cannot be read now. Pages already written stay stored.
         OpenPhoneRefusedError: The provider refused the request.
         OpenPhoneListError: The provider returned the same page twice, or its list is too large.
-        ImportFileError: Rows that were written are missing, the custom fields have changed, or the
-            provider has no contacts.
+        ImportFileError: Rows that were already written to the file are missing, the custom fields
+            at the provider have changed, or the provider has no contacts.
         InvalidMappingError: The user's mapping does not fit the columns.
     """
     async with provider.around():
@@ -159,7 +159,7 @@ async def _examine_rows(
 class _Spool:
     """The CSV file to which pages are appended.
 
-    Its length is the checkpoint, and is stored in the import's row.
+    The length of the file is the checkpoint; it is stored in the row of the import in the database.
     """
 
     def __init__(
@@ -198,7 +198,8 @@ class _Spool:
     async def add(self, rows: list[list[str]], *, token: str | None) -> bool:
         """Append rows, and store the token of the next page.
 
-        The import's row is locked during the write, so that two workers never write to the file.
+        The database row of the import is locked during the write, so that two workers never write
+        to the file at the same time.
 
         Returns:
             False if another worker has continued the import.
@@ -234,7 +235,7 @@ class _Spool:
             raise UploadGoneError(_LOST) from error
 
     def _write(self, content: bytes) -> None:
-        """Remove what a crashed worker wrote after the checkpoint, then write at the checkpoint."""
+        """Cut off what a crashed worker wrote after the checkpoint; write ``content`` there."""
         if not self.size:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(content)
@@ -268,8 +269,8 @@ def header_row(fields: Sequence[CustomField]) -> list[str]:
 def contact_row(contact: object, fields: Sequence[CustomField]) -> list[str]:
     """Return a contact as a row of the CSV file.
 
-    If a contact has more phone numbers or e-mail addresses than there are columns, the last such
-    column contains all the remaining ones, joined by ``; ``.
+    If a contact has more phone numbers than phone columns, the last phone column contains all
+    remaining numbers, joined by ``; ``. The same is true for e-mail addresses.
     """
     whole = mapping(contact)
     known = mapping(whole.get("defaultFields"))

@@ -1,7 +1,8 @@
-"""Find the field of each column: by the kind of the file, and by the column's name and values.
+"""Find the field of each column from the kind of the file and the name and values of the column.
 
-All kinds of files except PropertyRadar use the same table of names. The kind is shown to the user.
-The kind also decides the field of a column whose name alone would be misleading.
+All kinds of files except PropertyRadar use the same table of column names. The kind of the file is
+shown to the user. The kind also decides the field of a column if the name of the column alone would
+lead to a wrong field.
 """
 
 import re
@@ -119,8 +120,8 @@ class Detected:
 
     Attributes:
         mapping: The field of each column; None leaves the column out.
-        confidence: ``high`` if the kind of file is known, ``medium`` if only names decided, ``low``
-            if values decided.
+        confidence: ``high`` if the kind of the file is known; ``medium`` if the fields were found
+            only by names; ``low`` if a field was found by values.
         columns: The field that was found for each column, with its confidence.
         notes: Sentences for the user, for example about a column recognised by its values.
     """
@@ -290,7 +291,7 @@ NOT_READ_BACK = {
 def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
     """Map two groups of columns of a file that this service exported.
 
-    These are the attributes, and the columns that are not imported.
+    The two groups are the columns with attributes, and the columns that are not imported again.
     """
     for name in header:
         if name in mapping:

@@ -1,8 +1,8 @@
-"""SQL that decides how an import changes contacts, for all people of a chunk at once.
+"""SQL that decides how an import changes contacts, for all people of a chunk in one statement.
 
 The people of a chunk are in the temporary table ``import_person``. One statement compares them with
 the stored contacts and writes the result for each person to the temporary table ``import_plan``. A
-dry run stops there, so its result is exactly that of a commit.
+dry run ends after this statement, so its result is exactly the result of a commit.
 
 For a contact that exists, ``fill`` sets only empty fields, ``overwrite`` sets every field for which
 the file has a value, and ``skip`` changes nothing. ``fill`` and ``overwrite`` add tags. An address
@@ -79,7 +79,7 @@ def _merged_attributes(on_duplicate: OnDuplicate) -> str:
 
 
 def _plan(on_duplicate: OnDuplicate) -> TextClause:
-    """Return the statement that plans the result of each staged person without a planned one."""
+    """Return the statement that plans a result for each staged person who has none yet."""
     merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
     stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)
     changed = " OR ".join(f"{name} IS DISTINCT FROM old_{name}" for name in COLUMNS)
@@ -187,5 +187,5 @@ async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None
 
 
 async def plan_merge(session: AsyncSession, *, on_duplicate: OnDuplicate) -> None:
-    """Plan the result of each staged person without a planned one; write it to ``import_plan``."""
+    """Plan a result for each staged person who has none yet; write it to ``import_plan``."""
     await session.execute(_PLAN[on_duplicate])

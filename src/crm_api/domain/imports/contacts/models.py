@@ -121,7 +121,8 @@ class ContactImport(FileImport):
 class ContactImportChunk(Base):
     """What one chunk of an import changed, stored for an undo.
 
-    For a dry run, it has digests of the planned results. The commit compares its results with them.
+    For a dry run, the row contains digests of the planned results. The import that commits the dry
+    run compares its own results with these digests.
     """
 
     __tablename__ = "contact_import_chunk"

@@ -59,13 +59,14 @@ _NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOutRow:
-    """A cell that says that one person must not get messages, or that is unclear about it.
+    """A cell that forbids messages to one person, or whose meaning is unclear.
 
     Attributes:
         phones: All numbers of the person. The first number is the contact's number.
         column: The name of the column.
         value: The text of the cell.
-        is_do_not_contact: True if the column forbids all contact; False if it forbids messages.
+        is_do_not_contact: True if the column forbids every kind of contact; False if it forbids
+            only messages.
         is_clear: False if the cell is neither a yes nor a no.
     """
 
@@ -78,7 +79,7 @@ class OptOutRow:
 
 
 def consent_field(column: str) -> str | None:
-    """Return the consent field for a column with this name; None if it is not about an opt-out."""
+    """Return the consent field for a column name; None if the column is not about opt-outs."""
     key = _key(column)
     if _NOT_A_FLAG.search(key):
         return None
@@ -90,8 +91,8 @@ def consent_field(column: str) -> str | None:
 def read_answer(text: str, *, column: str) -> bool | None:
     """Read one cell of a consent column.
 
-    A date counts as a yes, because it says when the person opted out. A cell that repeats the name
-    of the column counts as a yes too.
+    A date counts as a yes, because it says when the person opted out. A cell whose text is the name
+    of the column also counts as a yes.
 
     Returns:
         True for a yes, which stops messages. False for a no or a blank cell. None if unclear.

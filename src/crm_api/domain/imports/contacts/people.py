@@ -118,7 +118,7 @@ class RowReader:
         return [numbers[0] for numbers in found if numbers]
 
     def _cells(self, row: RawRow) -> list[str] | None:
-        """Return the values, filled up to the header's length; None if the row is the header."""
+        """Return the values, with empty ones up to the header's length; None for a header row."""
         cells = [value.strip() for value in row.values]
         if [cell.casefold() for cell in cells] == self._folded:
             return None
@@ -129,8 +129,8 @@ class RowReader:
     ) -> _Plan:
         """Find the columns of one person.
 
-        The second person of a row has the same address and attributes as the first, except for
-        those that have a column for the second person.
+        The second person of a row gets the address and attributes of the first person, except for
+        values that have a separate column for the second person.
         """
         own = {
             target.removeprefix(prefix): position
@@ -378,7 +378,7 @@ class RowReader:
     def _without_number(self, line: int) -> list[RowProblem]:
         """Return the problem of a row without a number.
 
-        If the file has columns for two people, return no problem.
+        Return no problem if the file has columns for two people.
         """
         if len(self._plans) > 1:
             return []

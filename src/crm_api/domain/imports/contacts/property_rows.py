@@ -2,7 +2,7 @@
 
 Columns of PropertyRadar become attributes of each owner, such as ``property_address``. A user can
 map other columns to these attributes. If a person is in several rows, each row still describes a
-property: an owner of three properties becomes one contact with three properties.
+property: the owner in three rows becomes one contact with three properties.
 """
 
 import re

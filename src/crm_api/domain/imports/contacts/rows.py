@@ -49,7 +49,7 @@ Record = Sequence[Any]
 def as_record(person: PersonRow, position: int) -> Record:
     """Return a person as a row of ``import_person``.
 
-    The row has a new id, which is used only if no contact has the person's number.
+    The row has a new contact id. This id is used only if no contact has the person's number.
 
     Args:
         position: The position of the person in the chunk, from 1.
@@ -97,7 +97,7 @@ class RowResult:
 
 
 def left_out(line: int, column: str, text: str, code: str, limit: int | None = None) -> RowProblem:
-    """Build the problem of a value that was left out; the person was imported without it."""
+    """Build the problem of a value that was left out; the person was imported without the value."""
     reason = {
         "invalid_email": "This is not an e-mail address. The person was imported without it.",
         "invalid_timezone": "This is not a time zone. The person was imported without it.",

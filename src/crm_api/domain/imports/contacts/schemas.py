@@ -77,7 +77,7 @@ class ImportColumnRead(ReadModel):
     Attributes:
         column: The name of the column in the file.
         field: The field to which the column is imported; null if the column is left out.
-        confidence: How certain it is that the field is right: ``high``, ``medium`` or ``low``.
+        confidence: How certain the field is: ``high``, ``medium`` or ``low``.
         fits: The percentage of the first values that look like values of this field; null if values
             of this field have no typical form.
         examples: Up to two values of the column.
@@ -249,7 +249,7 @@ class ImportRead(ReadModel):
 
 
 class UndoRequest(DryRunRequest):
-    """A request to undo an import, or with ``dry_run`` to count what an undo would do."""
+    """A request to undo an import. With ``dry_run``, only count what the undo would do."""
 
     model_config = example(dry_run=True)
 
@@ -257,10 +257,11 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone.
 
-    The responses to a dry run of the undo, and to the request with the token of that dry run, have
-    ``counts``. ``removed``, ``restored`` and ``memberships_removed`` are the numbers of contacts
-    and list memberships that the undo reverts. ``left_edited`` and ``left_in_use`` are the numbers
-    of contacts that it does not change. ``undo`` is the progress of the undo.
+    Two responses have ``counts``: the response to a dry run of the undo, and the response to the
+    request with the token of this dry run. In ``counts``, ``removed``, ``restored`` and
+    ``memberships_removed`` are the numbers of contacts and list memberships that the undo reverts;
+    ``left_edited`` and ``left_in_use`` are the numbers of contacts that the undo does not change.
+    ``undo`` is the progress of the undo.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.
@@ -291,7 +292,7 @@ class ImportDetail(ImportRead):
 
 
 def read_options(fields: Mapping[str, Any]) -> ImportOptions:
-    """Read the options from the form fields or the JSON body. A blank field counts as left out.
+    """Read the options from the form fields or the JSON body. A blank field is ignored.
 
     Raises:
         ImportOptionError: An option is unknown or has an invalid value; ``errors`` names each.

@@ -1,4 +1,4 @@
-"""Store contact imports, find their files, and delete what old imports no longer need."""
+"""Store contact imports, find their files, and delete the stored data of old imports."""
 
 import contextlib
 from dataclasses import asdict
@@ -45,8 +45,9 @@ def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
     """Delete the files of dry runs that are too old to be committed.
 
     Args:
-        wall_now: The time of the machine's clock, which also dates the files. The clock of the
-            sandbox may be set to another time, and then every file could look too old.
+        wall_now: The time of the machine's clock, because the times of the files are from this
+            clock. The clock of the sandbox may be set to another time; with that time, all files
+            could seem too old.
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):
@@ -136,7 +137,7 @@ async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) ->
 
 
 async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:
-    """Return whether the file of an import may be read again, by this import or by a commit.
+    """Return whether the file of an import is still needed, for this import or for a commit.
 
     Raises:
         ImportNotFoundError: No import has this id.

@@ -29,10 +29,11 @@ class ContactChunk:
         start: The number of rows of the file before this chunk.
         rows: The number of rows in this chunk.
         records: The people whose numbers did not occur earlier in the file.
-        duplicates: The number of people who were left out because an earlier row had their number.
+        duplicates: The number of people who were left out because their number is in an earlier
+            row.
         invalid: The number of rows from which no person could be read.
         properties: The properties of all rows, also of rows whose people were left out.
-        opt_outs: The people who must not get messages, also those who were left out of ``records``.
+        opt_outs: The people who must not get messages, also if they are not in ``records``.
     """
 
     start: int
@@ -95,8 +96,8 @@ def sha256_of(path: Path) -> str:
 class ImportSource:
     """Reads the people of one file, and remembers their phone numbers to find duplicates.
 
-    It remembers nothing else, so that it needs little memory. To resume an interrupted import, call
-    ``skip_to`` of a new source. It reads the skipped rows too, so that it knows their numbers.
+    Nothing else is remembered, to save memory. To resume an interrupted import, make a new source
+    and call ``skip_to``, which reads the skipped rows to remember their numbers.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:

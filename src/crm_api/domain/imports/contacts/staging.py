@@ -39,7 +39,7 @@ LOCK = text("""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
-    """Lock the contacts with the numbers of staged people in the order of these numbers.
+    """Lock the contacts that have the number of a staged person, in the order of the numbers.
 
     Deleted contacts are locked too.
     """
@@ -48,7 +48,7 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key depends on the address in the file and the stored one."""
+    """A planned person whose zone key depends on the address in the file and on the stored one."""
 
     position: int
     timezone: str | None
@@ -128,7 +128,7 @@ DROP_LOST = text("""
 
 
 async def drop_lost_people(session: AsyncSession) -> int:
-    """Remove planned people whose contact another transaction has just inserted; return how many.
+    """Remove the planned people whose number another transaction just inserted; return the count.
 
     The next ``plan_merge`` plans them as people with an existing contact.
     """
@@ -173,7 +173,7 @@ COUNT_FIELDS = text("""
 
 
 async def count_changed_fields(session: AsyncSession) -> dict[str, dict[str, int]]:
-    """Count, for each field, how often the plan fills it and how often it overwrites it."""
+    """Count for each field how many contacts get a first value, and how many get another value."""
     rows = await session.execute(COUNT_FIELDS)
     return {
         row["field"]: {"filled": row["filled"], "overwritten": row["overwritten"]}
@@ -233,7 +233,7 @@ STORE_OUTCOMES = text(f"""
 async def store_outcomes(
     session: AsyncSession, *, import_id: UUID, start: int, now: datetime
 ) -> None:
-    """Store the planned results of a dry run's chunk, as one digest for each person."""
+    """Store a digest of the planned result for each person in a chunk of a dry run."""
     values = {"import_id": import_id, "start": start, "now": now}
     await session.execute(STORE_OUTCOMES, values)
 
@@ -249,7 +249,7 @@ COUNT_DIFFERENT_OUTCOMES = text(f"""
 
 
 async def count_different_outcomes(session: AsyncSession, *, dry_run_id: UUID, start: int) -> int:
-    """Count the people of a chunk whose result differs from that of the dry run."""
+    """Count the people of a chunk whose result is not the same as in the dry run."""
     values = {"dry_run_id": dry_run_id, "start": start}
     return int(await session.scalar(COUNT_DIFFERENT_OUTCOMES, values) or 0)
 

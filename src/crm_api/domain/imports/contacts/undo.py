@@ -36,7 +36,7 @@ _BLANK = ", ".join(f"{name} = NULL" for name in COLUMNS)
 
 @dataclass(frozen=True)
 class AppliedChunk:
-    """A chunk of an import that was not undone yet.
+    """A chunk that an import stored, and that was not undone yet.
 
     Attributes:
         start: The number of rows of the file before the chunk.
@@ -50,7 +50,7 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo the last chunk that was not undone yet, and add to the counts of the undo.
+    """Undo the last of the chunks that are not undone yet, and update the counts of the undo.
 
     A contact that the import created is removed, unless it was edited after the import, or got a
     message, a phone call, a flag or a note. A contact that the import changed gets its previous
@@ -135,7 +135,7 @@ async def _undo(
 async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
     """Claim an undo that no worker has claimed; return None if there is none.
 
-    If there are several, claim the one on which a worker worked longest ago.
+    If there are several, claim the undo on which no worker has worked for the longest time.
     """
     waiting = (
         select(ContactImport.id)
@@ -159,7 +159,7 @@ async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport |
 
 
 async def find_last_chunk(session: AsyncSession, *, import_id: UUID) -> AppliedChunk | None:
-    """Return the last chunk of an import that was not undone yet; None if there is none."""
+    """Return the last chunk of an import that is not undone yet; None if all chunks are undone."""
     chunk = ContactImportChunk
     statement = (
         select(chunk.start, chunk.applied_at, func.cardinality(chunk.changed_ids).label("changed"))
@@ -210,7 +210,7 @@ _REMOVE_MEMBERS = text("""
 async def remove_list_members(
     session: AsyncSession, *, list_id: UUID, applied_at: datetime, staying: Sequence[UUID]
 ) -> int:
-    """Remove the contacts that a chunk added to the list, except those edited since then.
+    """Remove from the list the contacts that a chunk added, except contacts that were edited later.
 
     Args:
         staying: The ids of contacts that stay on the list because they are in use.

@@ -1,4 +1,4 @@
-"""Request that an import is undone, and count what the undo would revert."""
+"""Request the undo of an import, and count what the undo would revert."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

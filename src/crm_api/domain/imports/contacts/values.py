@@ -139,7 +139,7 @@ def postal_code(text: str) -> str:
 
 
 def state_name(text: str) -> str:
-    """Return the code of a state of the US or Canada; for another text, return it cleaned."""
+    """Return the code of a state of the US or Canada; any other text without extra spaces."""
     return state_code(text) or squeeze(text)
 
 

@@ -196,8 +196,8 @@ async def _stop_messages(
 async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
     """Apply the effects of stored contacts on other areas, in the transaction of the chunk.
 
-    Recipients get the new zone keys of their contacts. The numbers of erased people are blocked
-    again. Add further effects here.
+    Recipients get the new zone keys of their contacts. If the file contains the number of an erased
+    person, the number is blocked again. New effects on other areas belong in this function.
     """
     if rezoned := await staging.fetch_phones_with_new_zone(uow.session):
         await recipients.copy_zone_keys(uow.session, phones=rezoned, now=now)
@@ -262,7 +262,7 @@ def convert_attributes(
     A value that cannot be converted is left out.
 
     Args:
-        mapping: The field of each column. It gives the column of a problem.
+        mapping: The field of each column, to find the column of an attribute that has a problem.
 
     Returns:
         The records with converted attributes, and a problem for each value that was left out.

@@ -88,7 +88,7 @@ class UploadRead(ReadModel):
 
 
 def read_options(fields: Mapping[str, str]) -> UploadOptions:
-    """Read the options from the form fields. A blank field counts as left out.
+    """Read the options from the form fields. A blank field is ignored.
 
     Raises:
         UploadOptionError: A field is unknown or has an invalid value; ``errors`` names each.

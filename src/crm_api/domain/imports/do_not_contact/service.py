@@ -63,7 +63,7 @@ async def create_upload(
 
 
 async def needs_rows(uow: UnitOfWork, *, upload_id: UUID) -> bool:
-    """Return True until the upload has ended. Until then a worker may still read its file."""
+    """Return True if the upload has not ended, so that a worker may still read its file."""
     row = await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     return row.finished_at is None
 
@@ -116,8 +116,9 @@ class NumberSurvey:
     Attributes:
         suppressed: Numbers that are opted out or flagged ``do_not_contact``.
         contacts: Contacts that have one of the numbers.
-        waiting: Recipients at these numbers whose message waits, and has no worker yet.
-        claimed: Campaign messages that a worker has claimed to send, but has not sent yet.
+        waiting: Recipients at these numbers whose message waits and was not taken by a worker yet.
+        claimed: Campaign messages that a worker has taken in order to send them, but has not sent
+            yet.
         sent: Messages that the provider accepted since the given instant.
     """
 

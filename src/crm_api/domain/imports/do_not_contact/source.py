@@ -50,10 +50,11 @@ class NumberChunk:
 
 
 def phone_columns(path: Path, chosen: str | None = None) -> list[str]:
-    """Return the names of the columns with phone numbers, found by their names, else by values.
+    """Find the columns with phone numbers by their names, or else by their values.
 
     Args:
-        chosen: The column that the user chose. If it is given, the result has only this column.
+        chosen: The column that the user chose. If ``chosen`` is given, only this column is
+            returned.
 
     Raises:
         EmptyFileError: The file has no rows.
@@ -76,8 +77,8 @@ def _is_phone(target: str | None) -> bool:
 class NumberSource:
     """Reads the numbers of one file, and remembers them to find duplicates.
 
-    To resume an interrupted upload, call ``skip_to`` of a new source. It reads the skipped rows
-    too, so that it knows their numbers.
+    To resume an interrupted upload, make a new source and call ``skip_to``, which reads the skipped
+    rows to remember their numbers.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ class ThreadChunkReader(Generic[ChunkT]):
 
 @dataclass
 class OpenReaders(Generic[ChunkT]):
-    """Readers of unfinished imports that stay open between two runs of a job, by import id.
+    """Readers of unfinished imports, by import id. They stay open between two runs of a job.
 
     With an open reader, the next run need not read the file again from its first row.
     """
@@ -78,9 +78,9 @@ class OpenReaders(Generic[ChunkT]):
         self.by_import[import_id] = reading
 
     async def take(self, import_id: UUID, *, position: int) -> ChunkReader[ChunkT] | None:
-        """Remove and return the open reader of an import; None if no reader is open at this row.
+        """Remove and return the open reader of an import if it has read exactly ``position`` rows.
 
-        A reader at another row is closed, because another worker has continued the import.
+        Otherwise close the reader and return None, because another worker has continued the import.
         """
         reading = self.by_import.pop(import_id, None)
         if reading is not None and reading.position != position:

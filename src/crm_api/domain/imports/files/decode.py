@@ -63,8 +63,8 @@ def detect_encoding(path: Path) -> str:
     """Detect the encoding from the beginning of the file.
 
     Returns:
-        The name of a Python codec. It is ``utf-8`` for Windows-1252 too, because ``open_text``
-        decodes bytes that are not valid UTF-8 as Windows-1252.
+        The name of a Python codec. For a file in Windows-1252, the name is ``utf-8`` too, because
+        ``open_text`` decodes bytes that are not valid UTF-8 as Windows-1252.
 
     Raises:
         EmptyFileError: The file has no bytes.
@@ -116,7 +116,7 @@ def _skip_rest_of_line(stream: TextIO) -> None:
 
 
 def _unmarked_utf_16(head: bytes) -> str:
-    """Return the codec of UTF-16 text without a byte order mark, found by its NUL bytes."""
+    """Find the codec of UTF-16 text without a byte order mark from the positions of NUL bytes."""
     pairs = max(len(head) // 2, 1)
     if head[1::2].count(0) > _MIN_NUL_SHARE * pairs and not head[::2].count(0):
         return "utf-16-le"

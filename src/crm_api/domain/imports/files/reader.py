@@ -158,8 +158,8 @@ def _rows(path: Path, *, encoding: str, delimiter: str, skip_first: bool) -> Ite
 class _CountedLines(Iterator[str]):
     """Gives the lines of a file to the CSV parser, and counts them.
 
-    If a quote in a row is never closed, the parser takes the next rows as part of that row. Their
-    lines can be put back, so that the parser reads them again as separate rows.
+    If a quote is never closed, the parser reads the next rows as a part of the row with the quote.
+    The lines of these rows can be put back, so that the parser reads them again as separate rows.
     """
 
     def __init__(self, lines: Iterator[Line]) -> None:
@@ -224,7 +224,7 @@ def _declared_delimiter(sample: str) -> str | None:
 
 
 def _sniff(sample: str) -> str:
-    """Return the delimiter that splits most rows into as many columns as the first row."""
+    """Return the delimiter with which most rows have as many columns as the first row."""
     lines = sample.splitlines(keepends=True)
     # The last line of the sample may be incomplete.
     lines = lines[:-1] if len(lines) > 1 and len(sample) >= SAMPLE_BYTES else lines
@@ -245,7 +245,7 @@ def _sniff(sample: str) -> str:
 
 
 def _is_data(values: list[str]) -> bool:
-    """Return True if the first row contains a phone number; then it is data, not a header."""
+    """Return True if the first row is data, not a header: it contains a phone number."""
     for value in values:
         try:
             parse_phone(value)
@@ -256,7 +256,7 @@ def _is_data(values: list[str]) -> bool:
 
 
 def _column_names(values: list[str]) -> tuple[str, ...]:
-    """Return unique names: an empty name becomes ``column_3``, a second ``Phone`` ``Phone (2)``."""
+    """Return unique names: ``column_3`` for an empty name, ``Phone (2)`` for a second ``Phone``."""
     names: list[str] = []
     for position, value in enumerate(values, start=1):
         name = " ".join(value.split())[:_MAX_COLUMN_NAME] or f"column_{position}"

@@ -38,10 +38,11 @@ class ImportKind(Generic[ImportRow]):
 
     Attributes:
         job: The job that runs imports of this kind.
-        list_name: The name of the list of imports, which is part of its page cursors.
+        list_name: The name of the list of these imports; page cursors of the list contain this
+            name.
         not_found: Builds the error for an unknown id.
-        has_ended: Builds the error for a request to cancel an import that has ended, from the
-            import's status.
+        has_ended: Builds the error for a request to cancel an import that has ended; the argument
+            is the status of the import.
         emit_progress: Records the progress of an import as an event, in the transaction.
     """
 
@@ -69,7 +70,7 @@ async def accept(
 
 
 async def get_import(uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID) -> ImportRow:
-    """Read an import from the database, even if the session has it already.
+    """Read an import from the database, even if the session has already loaded it.
 
     Raises:
         NotFoundError: No import has this id. ``kind`` decides which subclass is raised.
@@ -113,12 +114,11 @@ async def fetch_page(
 async def claim_import(
     session: AsyncSession, kind: ImportKind[ImportRow], *, now: datetime
 ) -> ImportRow | None:
-    """Claim for this worker an import that is not finished; return None if there is none.
+    """Claim an unfinished import for this worker; return None if there is none.
 
-    An import that another worker has claimed is left out.
-
-    The import that was worked on longest ago is claimed first, so that a large file does not delay
-    small ones.
+    Imports that another worker has claimed are left out. Of the others, the import on which no
+    worker has worked for the longest time is claimed, so that a large file does not delay small
+    files.
     """
     table = kind.table
     waiting = (
@@ -284,7 +284,7 @@ async def errors_as_csv(
     """Return up to 1,000 errors with ids above ``after`` as CSV lines, in the order of the file.
 
     Returns:
-        The lines, and the id after which the next call continues; None if no errors remain.
+        The lines, and the value of ``after`` for the next part; None if no errors remain.
     """
     found = await list_errors(
         uow.session, kind, import_id=import_id, after=after, limit=_ERROR_BATCH

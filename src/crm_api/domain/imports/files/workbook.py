@@ -1,8 +1,8 @@
 """Convert a workbook (XLSX) to CSV, within limits of size, memory and time.
 
-A small zip archive may contain a sheet that is larger than the memory of the machine. So the
-directory of the archive is checked first. Then a separate process, with limits of memory and time,
-unpacks the archive.
+A workbook is a zip archive. A small archive may contain a sheet that is larger than the memory of
+the machine. So the sizes in the directory of the archive are checked first. Then a separate process
+with limits of memory and time unpacks the archive.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> li
     """Overwrite a workbook file with CSV in UTF-8: the rows of its first sheet that has rows.
 
     Returns:
-        Sentences for the user, for example which of several sheets was read.
+        Sentences for the user, for example which sheet was read if there are several.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.

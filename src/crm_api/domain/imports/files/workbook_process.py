@@ -1,9 +1,9 @@
 """The process that converts a workbook to CSV.
 
-Its two arguments are the path of the workbook and the path of the CSV to write. It prints one JSON
-object: ``{"notes": ["The workbook has 3 sheets; “Leads” was read."]}``, or ``{"error": {"code":
-"not_csv", "detail": "…"}}``. Row 5 of the sheet becomes line 5 of the CSV, so that the line number
-in an error is the row number in the sheet.
+The process has two arguments: the path of the workbook, and the path of the CSV file to write. It
+prints one JSON object: ``{"notes": ["The workbook has 3 sheets; “Leads” was read."]}``, or
+``{"error": {"code": "not_csv", "detail": "…"}}``. Row 5 of the sheet becomes line 5 of the CSV, so
+that the line number in an error is the row number in the sheet.
 """
 
 import csv
@@ -86,7 +86,7 @@ def _notes(names: list[str], name: str) -> list[str]:
 
 
 def _verify(path: Path) -> None:
-    """Unpack every part once, because its content may differ from the archive's directory.
+    """Unpack every part once, because a part may differ from its entry in the archive's directory.
 
     Raises:
         NotCsvError: A part is damaged, encrypted or larger than declared.
