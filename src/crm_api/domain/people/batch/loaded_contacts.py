@@ -1,4 +1,4 @@
-"""The contacts of a batch in memory, where the items change them before they are written."""
+"""Keep the contacts of a batch in memory: the items change these copies, not the database."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,10 +32,11 @@ BLANK: Mapping[str, Any] = {
 
 @dataclass
 class LoadedContacts:
-    """The contacts of a batch by id, and the ids of contacts that differ from the database.
+    """The contacts of a batch by id, and the ids of those with changes that are not written yet.
 
-    Every change replaces the contact's dict, so that the results of earlier items do not change.
-    ``moved`` contains the ids of contacts with a new zone key.
+    Every change stores a new dict for the contact, so that the results of earlier items do not
+    change. ``moved`` contains the ids of contacts with a new zone key (the key that decides at
+    which hours messages may be sent).
     """
 
     definitions: Definitions
@@ -54,7 +55,7 @@ class LoadedContacts:
             self.by_phone[row["phone"]] = row["id"]
 
     def forget(self, *, contact_ids: Iterable[UUID], phones: Iterable[str]) -> None:
-        """Remove contacts with these ids or numbers from memory, to load them again."""
+        """Remove contacts with these ids or numbers from memory; the caller loads them again."""
         gone = {self.by_phone[phone] for phone in phones if phone in self.by_phone}
         for contact_id in gone.union(contact_ids):
             row = self.rows.pop(contact_id, None)
@@ -62,23 +63,23 @@ class LoadedContacts:
                 del self.by_phone[row["phone"]]
 
     def is_clean(self) -> bool:
-        """Return True if all changes are stored in the database."""
+        """Return True if all changes in memory were also written to the database."""
         return not (self.added or self.changed or self.erased or self.moved)
 
     def clean(self) -> None:
-        """Mark all changes as stored in the database."""
+        """Mark all changes as written to the database."""
         for part in (self.added, self.changed, self.erased, self.moved):
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that are not loaded although a duplicate of them is loaded."""
+        """Return the ids of missing contacts: a duplicate is loaded, its primary contact is not."""
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
     def find(self, contact_id: UUID) -> Columns | None:
         """Return a contact; None if it is missing or deleted.
 
-        The id of a duplicate returns the contact that the duplicate was merged into.
+        For the id of a duplicate, return the contact that the duplicate was merged into.
         """
         row = self.rows.get(contact_id)
         if row is not None and row["merged_into"] is not None:
@@ -88,13 +89,13 @@ class LoadedContacts:
     def holder(self, phone: str) -> Columns | None:
         """Return the contact with this number; None if there is none.
 
-        The number of a duplicate returns the contact that the duplicate was merged into.
+        For the number of a duplicate, return the contact that the duplicate was merged into.
         """
         contact_id = self.by_phone.get(phone)
         return None if contact_id is None else self.find(contact_id)
 
     def create(self, body: ContactCreate) -> Columns:
-        """Add a contact. A deleted contact with its number is restored under its old id.
+        """Add a contact, or restore the deleted contact with its number under the old id.
 
         Raises:
             ContactExistsError: Another contact has this number.
@@ -110,7 +111,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add a contact from the fields of an upsert, if no contact has the number.
+        """Add the contact of an upsert. Call this only if no contact has the number.
 
         Raises:
             FieldValuesError: Attributes do not fit their custom fields.

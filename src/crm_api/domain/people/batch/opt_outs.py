@@ -1,4 +1,4 @@
-"""Opt out many numbers in one request: one decision for each number, all in one transaction."""
+"""Opt out many numbers in one transaction; each opt-out is stored as a separate decision."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -67,7 +67,7 @@ class OptedOut(DryRunRead):
 async def opt_out_many(
     uow: UnitOfWork, body: OptOutMany, *, actor: str, now: datetime, secret: bytes
 ) -> OptedOut:
-    """Opt out all numbers of a request; each gets an entry in its consent history.
+    """Opt out all numbers of a request, and add each opt-out to the number's consent history.
 
     Raises:
         UnknownToOptOutError: Some ids do not belong to a contact; no number was opted out.
@@ -104,9 +104,9 @@ async def opt_out_many(
 
 
 class Named(NamedTuple):
-    """A contact, and the id and number of the row by which the contact was found.
+    """A contact, and the id and number of the row that matched the request.
 
-    That row is the contact itself, or a duplicate that was merged into the contact.
+    The matching row is the contact itself, or a duplicate that was merged into the contact.
     """
 
     named_id: UUID
@@ -128,7 +128,7 @@ async def people_named(
 ) -> list[Named]:
     """Fetch the contacts with these ids or numbers.
 
-    For a merged duplicate with one of them, fetch the contact that it was merged into.
+    If a merged duplicate has one of them, fetch the contact that the duplicate was merged into.
     """
     values = {"ids": list(contact_ids), "phones": list(phones)}
     return [Named(*row) for row in await session.execute(_PEOPLE_NAMED, values)]

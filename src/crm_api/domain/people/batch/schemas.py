@@ -76,7 +76,7 @@ class DeleteItem(RequestModel):
 
 @dataclass(frozen=True)
 class FaultyItem:
-    """An item that does not fit its schema. The pointers of its faults begin at the item."""
+    """An item that does not fit its schema; its JSON pointers are relative to the item."""
 
     faults: list[FieldProblem]
 
@@ -85,7 +85,7 @@ Item = CreateItem | UpdateItem | UpsertItem | DeleteItem
 
 
 def _catch_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401 - JSON
-    """Return a ``FaultyItem`` for an item with faults, so that the batch is not refused."""
+    """Return a ``FaultyItem`` for an item with faults, so that only this item is refused."""
     try:
         return read(value)
     except ValidationError as error:
@@ -137,7 +137,7 @@ class BatchRequest(DryRunRequest):
 
 
 class Done(Enum):
-    """What an item did with its contact."""
+    """What was done with the contact of an item."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -146,7 +146,7 @@ class Done(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an item: what it did and the contact's columns after it, or an error."""
+    """The result of an item: what was done and the contact's new columns and flags, or an error."""
 
     done: Done | None = None
     columns: Mapping[str, Any] | None = None

@@ -3,9 +3,9 @@
 First, all contacts of the batch are locked, in the order of their numbers. Then the items are
 applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
 
-An item that gives a contact a new number is applied like a PATCH request instead, because the new
-number must also be written to the contact's recipients. The changes of the earlier items are
-written before that.
+An item that gives a contact a new number is not applied in memory: its change is written at once,
+like that of a PATCH request, because the contact's recipients must also get the new number. Before
+that, the changes of the earlier items are written.
 """
 
 import json
@@ -45,7 +45,7 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """Another transaction inserted a number of the batch after the batch had locked its rows."""
+    """After the batch locked its rows, another transaction added one of its numbers."""
 
 
 async def apply(
@@ -59,7 +59,8 @@ async def apply(
         The result of each item, with the contact as it was after that item.
 
     Raises:
-        BatchRacedError: Other requests added numbers of the batch during each attempt.
+        BatchRacedError: Each time this function tried to store the batch, another request added a
+            contact with one of its numbers.
     """
     phones = {phone for phone in _named(items)[1] if phone}
     await suppress_erased(uow, phones=phones, now=now, secret=secret)
@@ -201,7 +202,7 @@ async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetim
 
 
 def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
-    """Return the error with pointers that begin at the request instead of the item."""
+    """Return the error with JSON pointers from the root of the request, not from the item."""
     if isinstance(error, InvalidError):
         start = f"/items/{index}" if isinstance(item, FaultyItem) else f"/items/{index}/contact"
         error.errors = [replace(fault, pointer=f"{start}{fault.pointer}") for fault in error.errors]
@@ -224,7 +225,7 @@ LOCK_CONTACTS = (
 async def lock_contacts(
     session: AsyncSession, *, phones: Collection[str], contact_ids: Collection[UUID]
 ) -> list[Columns]:
-    """Lock the contacts with these numbers or ids in the order of numbers, and return their rows.
+    """Lock the contacts with these numbers or ids, and return their rows in the order of numbers.
 
     Deleted contacts and merged duplicates are included.
     """
@@ -256,7 +257,7 @@ INSERT_CONTACTS = text(f"""
 
 
 async def insert_contacts(session: AsyncSession, *, rows: Sequence[Columns]) -> int:
-    """Insert contacts; return how many were inserted. A number that exists already is skipped."""
+    """Insert contacts whose number is not stored yet; return how many were inserted."""
     made = await session.execute(INSERT_CONTACTS, {"rows": _json(rows)})
     return len(made.all())
 

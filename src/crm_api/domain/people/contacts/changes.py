@@ -37,7 +37,7 @@ _ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attribut
 async def create_contact_by_hand(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Add a contact, and flag its number in the same transaction if an erased person had it.
+    """Add a contact; if an erased person had the number, flag the number in the same transaction.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -91,9 +91,9 @@ async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UU
 async def update_contact_by_hand(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Change a contact, and flag its new number if an erased person had it.
+    """Change a contact; if an erased person had the new number, flag the number.
 
-    A flagged number gets no messages; the contact's waiting messages are withdrawn.
+    A number with this flag gets no messages; messages that wait for it are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -152,7 +152,7 @@ async def update_contact(
 
 
 async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
-    """Write columns of a contact; the transaction stays usable after a ``ContactExistsError``.
+    """Write columns of a contact. The transaction can still be used after the error below.
 
     If the new number is that of a duplicate that was merged into the contact, the two rows swap
     their numbers.
@@ -189,7 +189,7 @@ async def find_id_by_phone(session: AsyncSession, *, phone: str) -> UUID | None:
 
 
 async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict[str, Any]) -> None:
-    """Write the given values to a contact, by column."""
+    """Write values to a contact; the keys of ``values`` are columns."""
     await session.execute(update(Contact).where(Contact.id == contact_id).values(values))
 
 
@@ -222,10 +222,10 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Give a merged duplicate a placeholder instead of this number, so that its contact can get it.
+    """Replace the number of a merged duplicate by a placeholder; its contact can then get it.
 
     Args:
-        phone: The number.
+        phone: The number of the duplicate.
         heir_id: The contact that the duplicate was merged into.
 
     Returns:
@@ -236,9 +236,9 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 
 
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
-    """Delete a contact's fields, tags, attributes and lists, and skip its waiting recipients.
+    """Clear a contact, remove it from lists and properties, and skip its waiting recipients.
 
-    The number stays stored with its flags and its consent history, so that an opt-out survives.
+    The number, its flags and its consent history stay stored, so that an opt-out still applies.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

@@ -1,4 +1,4 @@
-"""Make consent decisions about a contact's number through the API, set flags, list the history."""
+"""Store consent decisions about a contact's number, set its flags, and list its history."""
 
 from datetime import datetime
 from uuid import UUID

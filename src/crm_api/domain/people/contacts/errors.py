@@ -11,7 +11,10 @@ from crm_api.domain.kit.errors import (
 from crm_api.domain.kit.examples import CONTACT
 
 TAKEN = "Another contact has this number. Change that contact, or give another number."
-NO_SUCH_FLAG = "This contact's number does not have this flag."
+NO_SUCH_FLAG = (
+    "This contact's number does not have this flag. GET /v1/contacts/{contact_id}/flags lists its "
+    "flags."
+)
 RACED = "Other requests kept adding numbers of this batch, so nothing was stored. Send it again."
 
 
@@ -56,7 +59,7 @@ class InvalidAttributesError(InvalidError):
 
 
 class BatchRacedError(TransientError):
-    """During each attempt to store the batch, other requests added some of its numbers."""
+    """Each time the service tried to store the batch, another request added one of its numbers."""
 
     code = "batch_raced"
     title = "Batch conflicted with other requests"

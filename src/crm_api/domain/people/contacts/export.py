@@ -100,7 +100,7 @@ def _lists() -> FromClause:
 
 
 def _flags(now: datetime) -> FromClause:
-    """Select one row for each contact: the active flags of its number, and if it is opted out."""
+    """Select one row for each contact: the active flags of its number, and its opt-out if any."""
     flag = ContactFlag
     is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
     return (
@@ -214,7 +214,7 @@ async def end_of(session: AsyncSession, search: Search) -> Position | None:
 async def attribute_names(
     session: AsyncSession, search: Search, *, end: Position | None
 ) -> set[str]:
-    """Fetch the names of the attributes that the contacts of a page have; it ends at ``end``."""
+    """Fetch the names of all attributes of the contacts of a page, which ends at ``end``."""
     names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
     statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
     return set(await session.scalars(statement.where(*_of_page(search, end))))
@@ -235,7 +235,7 @@ async def copy_people(
     attributes: Sequence[str],
     now: datetime,
 ) -> bytes:
-    """Return the CSV rows of these contacts, in this order; deleted ones are left out."""
+    """Return the CSV rows of these contacts, in this order; leave out deleted contacts."""
     chosen = (
         func.unnest(_ids(contact_ids))
         .table_valued("id", with_ordinality="place", name="chosen")

@@ -40,7 +40,7 @@ _COPY_ZONE_KEYS = text("""
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
     """Copy the zone keys of contacts to their recipients with a waiting or unfinished message.
 
-    Recipients at other numbers of the contacts do not change.
+    A recipient whose number is another number of its contact does not change.
     """
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
     await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})

@@ -257,7 +257,7 @@ class ContactUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class FlaggedContact:
-    """A contact with the active flags of its number and the line type, which is None if unknown."""
+    """A contact, the active flags of its number, and its line type, which is None if unknown."""
 
     contact: Contact
     flags: list[str]
@@ -342,12 +342,12 @@ class ContactFilter:
 
     Attributes:
         q: Words that must all occur in the name, number, e-mail or company. A word of one or two
-            letters must be the beginning of a word there.
+            letters matches only the beginning of a word of these fields.
         phone: One number in E.164.
         state: The code or name of a state.
         city: The whole name of a city. Accents and capitals are ignored.
-        created_after: The contact was created later than this instant. The other time limits also
-            exclude the instant itself.
+        created_after: The contact was created later than this instant. For this and all other time
+            limits, the instant itself does not match.
     """
 
     q: str = ""

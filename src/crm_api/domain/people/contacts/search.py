@@ -1,11 +1,11 @@
-"""SQL that finds one page of the contacts that match any filter, in any order.
+"""SQL that finds a page of the contacts that match a filter, for every filter and every order.
 
-There are two ways. Reading contacts in order until enough match is fast if many match, but reads
-all contacts if few match. Looking up all matches and sorting them is fast if few match. PostgreSQL
-cannot choose well between them, because it has few statistics about parts of words, and a wrong
-choice scans a million contacts. So this module chooses. It first reads a limited number of contacts
-in order, which fills the page unless matches are rare. If the page is not full, it looks up all
-matches.
+There are two ways. The first: read contacts in order until enough of them match. This is fast if
+many contacts match, but reads all contacts if few match. The second: look up all matches and sort
+them. This is fast if few contacts match. PostgreSQL cannot choose well between the two ways,
+because it has few statistics about parts of words, and with the wrong way it may read a million
+contacts. So this module chooses. It first reads a limited number of contacts in order. If these do
+not fill the page, matches are rare, and the module looks up all matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -100,7 +100,8 @@ async def fetch_contacts(
     """Fetch up to ``limit`` contacts that match a filter, from the position ``after`` on.
 
     Args:
-        patterns: The terms of ``wanted.q``. Each term must match by one of its patterns.
+        patterns: For each term of ``wanted.q``, its patterns. A contact must match at least one
+            pattern of every term.
         window: The number of contacts to read in order before looking up all matches.
     """
     search = Search(wanted, patterns, order, after, now)
@@ -159,7 +160,7 @@ async def fetch_matching_ids(
 
 
 async def _are_few(session: AsyncSession, search: "Search") -> bool:
-    """Return True if at most ``FEW`` contacts are on the filter's list, or have its flag."""
+    """Return True if the filter's list or the filter's flag has at most ``FEW`` contacts."""
     for rows, _, is_wanted in search.elsewhere(Contact):
         if is_wanted:
             counted = select(func.count()).select_from(rows.limit(FEW + 1).subquery())
@@ -179,11 +180,11 @@ class Search:
     now: datetime
 
     def continued(self, after: Position | None) -> Self:
-        """Return the same search for the page after another position."""
+        """Return the same search for the page that begins after ``after``."""
         return replace(self, after=after)
 
     def all_in_order(self) -> Select[Any]:
-        """Select all matches in order. This is fast if every contact matches, or at most one."""
+        """Select all matches in order. This is fast only if all contacts match, or at most one."""
         return (
             select(*flagged_columns(Contact, self.now))
             .where(*self.span(), *self.conditions(Contact))
@@ -230,7 +231,7 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that the index of the order can check."""
+        """Return the conditions that the index on the sort column can check."""
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
 
@@ -249,7 +250,7 @@ class Search:
     def conditions(
         self, person: type[Contact], *, one_by_one: bool = False
     ) -> list[ColumnElement[bool]]:
-        """Return the conditions of the filter that the index of the order cannot check.
+        """Return the conditions of the filter that the index on the sort column cannot check.
 
         Args:
             person: The class ``Contact``, or an alias of it.
@@ -280,10 +281,11 @@ class Search:
     def elsewhere(
         self, person: type[Contact]
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
-        """Yield the filter's conditions that concern other tables.
+        """Yield the filter's conditions on other tables, each as a tuple of three parts.
 
-        Each is a tuple: a select of rows; the condition that joins them to a contact; a boolean,
-        which is True if such a row must exist and False if it must not.
+        The first part selects rows of another table. The second part is the condition that joins
+        such a row to a contact. The third part is True if such a row must exist, and False if no
+        such row may exist.
         """
         wanted = self.wanted
         if wanted.list_id is not None:

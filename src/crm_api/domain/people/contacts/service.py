@@ -24,7 +24,7 @@ Position = tuple[datetime, UUID]
 
 
 async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> FlaggedContact:
-    """Return a contact, also by the id of a duplicate that was merged into it.
+    """Return a contact. The id may also be that of a duplicate that was merged into the contact.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -67,7 +67,7 @@ async def find_contact_by_phone(
 ) -> FlaggedContact | None:
     """Fetch the contact with this number; None if there is none.
 
-    The number of a duplicate returns the contact that the duplicate was merged into.
+    For the number of a duplicate, return the contact that the duplicate was merged into.
     """
     found = await fetch_flagged(
         session, select_flagged(now).where(Contact.id == head_of(ALIAS.phone == phone))
@@ -78,9 +78,9 @@ async def find_contact_by_phone(
 async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
     """Lock a contact until the transaction ends, and return it.
 
-    The id of a duplicate returns the contact that the duplicate was merged into. A worker that
-    claims a message to send locks the same row. So no message to the number is claimed until the
-    transaction ends.
+    For the id of a duplicate, lock and return the contact that the duplicate was merged into. A
+    worker locks the same row before it takes a message to send. So no worker begins to send a
+    message to the number until the transaction ends.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -202,7 +202,7 @@ async def list_members(
 async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
-    """Fetch up to ``limit`` contacts of a list, and when each was added; the last comes first."""
+    """Fetch up to ``limit`` contacts of a list, and when each was added, the newest first."""
     member = ContactListMember
     statement = (
         select_flagged(now)
@@ -219,7 +219,7 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch when each contact of a list was added, and its id; the last added comes first."""
+    """Fetch when each contact was added to a list, and its id: up to ``limit``, newest first."""
     member = ContactListMember
     statement = select(member.added_at, member.contact_id).where(member.list_id == list_id)
     if after is not None:

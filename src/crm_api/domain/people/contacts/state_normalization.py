@@ -1,7 +1,7 @@
 """Replace state names by their codes in contacts that were stored before states were checked.
 
-If a value is not the name of a state, it moves to the attribute ``state_as_written``. The zone key
-then changes, so that messages to that number are sent only at hours that all states allow.
+A value that is not the name of a state is moved to the attribute ``state_as_written``. The contact
+then gets a new zone key, with which messages are sent only at hours that all states allow.
 """
 
 from datetime import datetime

@@ -1,1 +1,1 @@
-"""Custom fields: contact attributes with a defined type, which every write of a value checks."""
+"""Custom fields: contact attributes with a type. New values are checked against the type."""

@@ -22,7 +22,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeProblem:
-    """A contact attribute that does not fit its custom field; ``value`` is as received."""
+    """A contact attribute that does not fit its custom field; ``value`` is the given value."""
 
     name: str
     value: Any
@@ -30,7 +30,7 @@ class AttributeProblem:
     detail: str
 
     def at(self, pointer: str) -> FieldProblem:
-        """Return this problem for a response; ``pointer`` is the JSON pointer of the attributes."""
+        """Build the problem for a response; ``pointer`` is the JSON pointer of the attributes."""
         name = self.name.replace("~", "~0").replace("/", "~1")
         return FieldProblem(pointer=f"{pointer}/{name}", code=self.code, detail=self.detail)
 

@@ -51,25 +51,25 @@ class TooManyCustomFieldsError(ConflictError):
 
 
 class ValuesDoNotFitError(ConflictError):
-    """Some contacts have a value that does not fit the type; ``misfits`` is their number."""
+    """Some contacts have a value that does not fit the type; ``misfits`` counts these contacts."""
 
     code = "values_do_not_fit"
     title = "Stored values do not fit"
     example = Example(
-        "The value of year_built does not fit the type integer for 3 contacts. Correct these "
+        "The value of `year_built` does not fit the type `integer` for 3 contacts. Correct these "
         "values first; the same request with `?dry_run=true` shows some of them.",
         misfits=3,
     )
 
 
 class InvalidChoicesError(InvalidError):
-    """A field of the type choice has no choices, or a field of another type has some."""
+    """A field of the type ``choice`` has no choices, or a field of another type has choices."""
 
     code = "invalid_choices"
     title = "Choices not accepted"
     pointer = "/choices"
     example = Example(
-        "A field of the type choice needs at least one choice; list them in `choices`."
+        "A field of the type `choice` needs at least one choice. List the choices in `choices`."
     )
 
 
@@ -79,12 +79,12 @@ class FieldValuesError(InvalidError):
     code = "invalid_attributes"
     title = "Attributes not accepted"
     example = Example(
-        "The attributes take 20015 bytes as JSON; the limit is 16384.",
+        "The attributes take 20015 bytes as JSON. At most 16384 are allowed.",
         errors=[
             FieldProblem(
                 pointer="/attributes",
                 code="invalid_attributes",
-                detail="The attributes take 20015 bytes as JSON; the limit is 16384.",
+                detail="The attributes take 20015 bytes as JSON. At most 16384 are allowed.",
             )
         ],
     )

@@ -17,7 +17,9 @@ MAX_CHOICES = 200
 
 def _differ(choices: list[str]) -> list[str]:
     if len({choice.casefold() for choice in choices}) < len(choices):
-        raise PydanticCustomError("choices_alike", "Two choices differ only in case; remove one.")
+        raise PydanticCustomError(
+            "choices_alike", "Two choices differ only in upper and lower case. Remove one of them."
+        )
     return choices
 
 
@@ -124,7 +126,7 @@ class Misfit:
 
 @dataclass(kw_only=True)
 class Fit:
-    """How many contacts have a value that fits a type, is converted to it, or does not fit.
+    """How many contacts have a value that fits a type, would be converted, or does not fit.
 
     Attributes:
         fitting: Contacts whose value is already stored in the form of the type.

@@ -51,7 +51,8 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
     """Create a custom field; a job then converts the values that contacts already have.
 
     Raises:
-        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
+            type has choices.
         CustomFieldExistsError: Another field has this name; ``custom_field_id`` is its id.
         TooManyCustomFieldsError: There are already ``MOST_FIELDS`` fields.
         ValuesDoNotFitError: Some contacts have a value that does not fit the type.
@@ -84,10 +85,11 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
 
 
 async def try_create(uow: UnitOfWork, body: CustomFieldCreate) -> Fit:
-    """Count the stored values that would fit a new field, be converted, or not fit.
+    """Count the contacts whose value fits a new field, would be converted, or does not fit.
 
     Raises:
-        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
+            type has choices.
         CustomFieldExistsError: Another field has this name; ``custom_field_id`` is its id.
     """
     _check_choices(body.type, body.choices)
@@ -131,12 +133,13 @@ async def list_fields(
 async def update_field(
     uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: UUID, now: datetime
 ) -> CustomField:
-    """Change a field. Values that contacts already have must fit a new type or new choices.
+    """Change a field. The values that contacts already have must fit its new type and choices.
 
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
         CustomFieldArchivedError: The field is archived.
-        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
+            type has choices.
         ValuesDoNotFitError: Some contacts have a value that does not fit the type.
     """
     found = await _lock_active(uow, field_id=field_id)
@@ -152,12 +155,13 @@ async def update_field(
 
 
 async def try_update(uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: UUID) -> Fit:
-    """Count the stored values that would fit after a change, be converted, or not fit.
+    """Count the contacts whose value fits a changed field, would be converted, or does not fit.
 
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
         CustomFieldArchivedError: The field is archived.
-        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
+            type has choices.
     """
     found = await _lock_active(uow, field_id=field_id)
     kind, choices = _after(found, _changes(found, changes))
@@ -165,7 +169,7 @@ async def try_update(uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: U
 
 
 async def archive(uow: UnitOfWork, *, field_id: UUID, now: datetime) -> None:
-    """Archive a field: contacts keep its values, and new values are not checked.
+    """Archive a field: contacts keep their values, and new values are no longer checked.
 
     If the field is already archived, nothing changes.
 
@@ -202,10 +206,13 @@ async def _change(uow: UnitOfWork, field_id: UUID, values: dict[str, Any]) -> No
 
 
 def _changes(found: CustomField, changes: CustomFieldUpdate) -> dict[str, Any]:
-    """Return the columns whose value changes; a type other than choice empties the choices.
+    """Return the new values of columns that change.
+
+    The choices are removed if the type is not ``choice`` and the request gives no choices.
 
     Raises:
-        InvalidChoicesError: A field of the type choice has no choices, or another field has some.
+        InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
+            type has choices.
     """
     values = changes.model_dump(exclude_unset=True)
     kind = FieldType(values.get("type", found.type))
@@ -222,11 +229,11 @@ def _after(found: CustomField, values: dict[str, Any]) -> tuple[FieldType, list[
 def _check_choices(kind: FieldType, choices: Sequence[str]) -> None:
     if kind is FieldType.CHOICE and not choices:
         raise InvalidChoicesError(
-            "A field of the type choice needs at least one choice; list them in `choices`."
+            "A field of the type `choice` needs at least one choice. List the choices in `choices`."
         )
     if kind is not FieldType.CHOICE and choices:
         raise InvalidChoicesError(
-            f"A field of the type {kind} cannot have choices; leave out `choices`."
+            f"A field of the type `{kind}` cannot have choices. Leave out `choices`."
         )
 
 

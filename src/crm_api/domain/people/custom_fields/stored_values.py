@@ -1,4 +1,4 @@
-"""Compare the values that contacts have with a custom field, and convert them to its type."""
+"""Compare contacts' values with a custom field, and convert the values to its type."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -35,14 +35,14 @@ async def refuse_misfits(
     fit = await count_fit(uow, name=name, kind=kind, choices=choices)
     if fit.misfits:
         raise ValuesDoNotFitError(
-            f"The value of {name} does not fit the type {kind} for {fit.misfits:,} contacts. "
+            f"The value of `{name}` does not fit the type `{kind}` for {fit.misfits:,} contacts. "
             "Correct these values first; the same request with `?dry_run=true` shows some of them.",
             misfits=fit.misfits,
         )
 
 
 async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence[str]) -> Fit:
-    """Count the contacts whose value of an attribute fits a type, is converted, or does not fit."""
+    """Count the contacts whose value fits a type, would be converted, or does not fit."""
     fit = Fit()
     async for rows in _stream_values(uow.session, name=name):
         for row in rows:
@@ -92,7 +92,7 @@ async def _stream_values(session: AsyncSession, *, name: str) -> AsyncIterator[l
 
 
 async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONTACTS) -> bool:
-    """Convert one field's values of the next ``limit`` contacts to its type.
+    """Convert the values of one field to its type, for the next ``limit`` contacts.
 
     Values that do not fit the type are not changed.
 

@@ -53,7 +53,7 @@ class MisfitError(ValueError):
 
 
 def normalise(value: Any, kind: FieldType, choices: Sequence[str] = ()) -> Any:  # noqa: ANN401 - JSON in and out
-    """Convert a value to the form in which its type is stored; None for null and an empty string.
+    """Convert a value to the form in which its type is stored; null and "" become None.
 
     Raises:
         MisfitError: The value does not fit the type.

@@ -26,11 +26,11 @@ _LIVE = text("deleted_at IS NULL")
 class Contact(Base):
     """A person, known by one phone number in E.164.
 
-    There is one row for each number. Deleting a contact clears its personal fields and sets
-    ``deleted_at``. Adding the number again restores the row under the same id, so that a campaign
-    cannot reach a number twice. To lock a number for a send, the worker locks this row. A
-    duplicate that was merged into another contact is marked as deleted. A look-up by the
-    duplicate's id or number returns that contact.
+    There is one row for each number. When a contact is deleted, its personal fields are cleared and
+    ``deleted_at`` is set. When the number is added again, the same row is restored under the same
+    id, so that a campaign cannot reach a number twice. Before a worker sends to a number, it locks
+    this row. A duplicate that was merged into another contact is marked as deleted; a look-up by
+    the duplicate's id or number returns the other contact.
     """
 
     __tablename__ = "contact"

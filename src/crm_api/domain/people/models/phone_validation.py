@@ -1,4 +1,4 @@
-"""The tables of phone look-ups, of their number per day, and of phone validations."""
+"""The tables of phone look-ups, of daily counts of paid look-ups, and of phone validations."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -41,8 +41,8 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
 class PhoneLookup(Base):
     """The last look-up result for a phone number. It belongs to the number, not to a contact.
 
-    The line type ``unknown`` is stored only if the paid service returned it. Then the service is
-    not asked again until ``expires_at``.
+    The line type ``unknown`` is stored only if the paid service returned it. The service is then
+    not asked about this number again before ``expires_at``.
     """
 
     __tablename__ = "phone_lookup"
@@ -69,7 +69,7 @@ class PhoneLookupDay(Base):
 
 
 class PhoneValidation(Base):
-    """A validation of the numbers of a list or of given contacts, in the order of contact ids."""
+    """A run that validates the numbers of given contacts or of a list, ordered by contact id."""
 
     __tablename__ = "phone_validation"
     __table_args__ = (
@@ -110,5 +110,5 @@ class PhoneValidation(Base):
 
     @property
     def continues_at(self) -> datetime | None:
-        """When a waiting validation continues; None while a worker has it."""
+        """When a waiting validation continues; None while a worker works on it."""
         return self.lease_until if self.lease_token is None else None

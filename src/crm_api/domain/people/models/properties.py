@@ -30,7 +30,7 @@ class PropertyRole(StrEnum):
 
 
 class Property(Base):
-    """A building. ``address_key`` is the same for every spelling of its address."""
+    """A building. All spellings of its address have the same ``address_key``."""
 
     __tablename__ = "property"
     __table_args__ = (

@@ -8,4 +8,7 @@ class NoteNotFoundError(NotFoundError):
 
     code = "note_not_found"
     title = "Note not found"
-    example = Example("This contact has no note with this id.")
+    example = Example(
+        "This contact has no note with this id. GET /v1/contacts/{contact_id}/notes lists its "
+        "notes."
+    )

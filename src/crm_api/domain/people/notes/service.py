@@ -105,7 +105,10 @@ async def update_note(
     else:
         changed = await uow.session.scalar(select(ContactNote).where(is_wanted))
     if changed is None:
-        raise NoteNotFoundError("This contact has no note with this id.")
+        raise NoteNotFoundError(
+            "This contact has no note with this id. GET /v1/contacts/{contact_id}/notes lists its "
+            "notes."
+        )
     return changed
 
 
@@ -120,7 +123,10 @@ async def delete_note(uow: UnitOfWork, *, contact_id: UUID, note_id: UUID, now: 
     is_wanted = (ContactNote.id == note_id) & (ContactNote.contact_id == person_id)
     deleted = delete(ContactNote).where(is_wanted).returning(ContactNote.id)
     if await uow.session.scalar(deleted) is None:
-        raise NoteNotFoundError("This contact has no note with this id.")
+        raise NoteNotFoundError(
+            "This contact has no note with this id. GET /v1/contacts/{contact_id}/notes lists its "
+            "notes."
+        )
 
 
 async def _person(uow: UnitOfWork, contact_id: UUID, *, now: datetime) -> UUID:
