@@ -222,14 +222,15 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
 
 
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
-    """Scan all contacts for pairs, unless the last scan was recent or no contact changed after it.
+    """Scan all contacts for pairs, if the last scan is not recent and contacts have changed since.
 
     Args:
         now: When the scan begins.
         clock: Returns the current time. It is called when the scan ends.
 
     Returns:
-        False if no scan was made: none was needed, or another worker is scanning.
+        False if no scan was made: the last scan was recent, no contact has changed since that scan
+        began, or another worker is scanning.
     """
     session = uow.session
     if not await try_lock_scan(session):
@@ -341,7 +342,7 @@ async def try_lock_scan(session: AsyncSession) -> bool:
 
 
 async def last_scan(session: AsyncSession) -> DuplicateScan | None:
-    """Return when the last scan began and ended; None if there was no scan yet."""
+    """Return when the last scan began and ended; None before the first scan."""
     return await session.get(DuplicateScan, _SCAN, populate_existing=True)
 
 

@@ -1,4 +1,4 @@
-"""Apply the strictest consent state of a merged person's numbers to all these numbers."""
+"""When contacts are merged, apply the strictest consent state of their numbers to all numbers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,8 +30,9 @@ async def share_consent(
 ) -> None:
     """If one of these contacts has a flag that stops messages, set the flag on all the numbers.
 
-    Flags on the numbers of duplicates that were merged before are not copied. So a contact that
-    opted in again after such a merge stays opted in.
+    A number may belong to a duplicate that was merged into one of the contacts earlier. The flags
+    of such a number are not copied. So a contact that opted in again after the earlier merge stays
+    opted in.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

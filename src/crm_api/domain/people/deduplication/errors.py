@@ -51,7 +51,9 @@ class MergeWithItselfError(InvalidError):
     example = Example(1)
 
     def __init__(self, position: int) -> None:
-        detail = "`duplicate_ids` contains the id of the primary contact. Remove this id there."
+        detail = (
+            "`duplicate_ids` contains the id of the primary contact. Remove the id from the list."
+        )
         pointer = f"/duplicate_ids/{position}"
         super().__init__(
             detail, errors=[FieldProblem(pointer=pointer, code=self.code, detail=detail)]
@@ -59,7 +61,7 @@ class MergeWithItselfError(InvalidError):
 
 
 class ContactsChangedError(ConflictError):
-    """Other requests merged or deleted these contacts during each attempt to merge them."""
+    """Each time the service tried to merge these contacts, another request changed some of them."""
 
     code = "contacts_changed"
     title = "Contacts changed"

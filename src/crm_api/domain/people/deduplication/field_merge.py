@@ -18,10 +18,11 @@ def content_of(contact: object) -> Values:
 
 
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
-    """Return the primary's values, with missing ones filled from the duplicates in their order.
+    """Return the primary's values; fill missing values from the duplicates, the first one first.
 
-    An address is one unit: if a duplicate's address contradicts the values so far, no part of that
-    address is used. Tags and attributes beyond the limits of a contact are left out.
+    An address is one unit: if the address of a duplicate contradicts the merged address so far, no
+    part of the duplicate's address is used. Tags and attributes beyond the limits of a contact are
+    left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -43,7 +44,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The values of the primary now.
         before: The values of the primary before the merge.
         after: The values of the primary after the merge.
-        others: The duplicates of merges that are not undone. The values that they gave stay.
+        others: The duplicates of other merges into the primary, which are not undone. Values that
+            come from these duplicates stay.
     """
     changes = {
         name: before[name]

@@ -28,8 +28,8 @@ class Group:
     """Contacts to merge, whose rows are locked.
 
     Attributes:
-        aliases: The duplicates that were merged into these contacts before. The key is the id of
-            the duplicate. The value is the id of the contact and the number of the duplicate.
+        aliases: The duplicates that were merged into these contacts before, by the id of the
+            duplicate. Each value is a pair: the id of the contact, and the number of the duplicate.
     """
 
     primary: Contact
@@ -43,7 +43,7 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The id of each contact, by its own id and by the ids of its earlier duplicates."""
+        """The id of the contact, by its own id and by the id of each of its earlier duplicates."""
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 
@@ -55,12 +55,13 @@ class Group:
 
 
 async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
-    """Find and lock the contacts with these ids; repeat if they changed before they were locked.
+    """Find and lock the contacts with these ids; try again if they changed before the lock.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
-        ContactsChangedError: Other requests merged or deleted them during every attempt.
+        ContactsChangedError: Each time this function tried to lock them, another request had merged
+            or deleted some of them.
     """
     for _ in range(_TRIES):
         heads = await find_heads(uow.session, ids={primary_id, *duplicate_ids})
@@ -100,10 +101,10 @@ async def _lock_all(
 
 
 async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return, by each given id, the id of its contact.
+    """Return the id of the contact for each given id; the keys are the given ids.
 
-    For a duplicate, this is the id of the contact that it was merged into. Missing and deleted
-    contacts are left out.
+    For the id of a duplicate, this is the id of the contact that the duplicate was merged into.
+    Missing and deleted contacts are left out.
     """
     statement = select(Contact.id, Contact.merged_into).where(
         Contact.id.in_(ids), or_(Contact.deleted_at.is_(None), Contact.merged_into.is_not(None))
@@ -115,7 +116,8 @@ async def lock_contacts(session: AsyncSession, *, ids: Collection[UUID]) -> list
     """Lock contacts and the duplicates merged into them, in the order of their numbers.
 
     Deleted contacts are locked too. The lock also blocks transactions that add a message, because
-    they take a share lock. So no message is added to a duplicate while its messages are moved.
+    these take a share lock on the contact. So no message is added to a duplicate while its messages
+    are moved.
     """
     statement = (
         select(Contact)
@@ -139,8 +141,8 @@ async def point_aliases(
 
     Args:
         ids: The contacts, which are deleted duplicates.
-        to: The contact that they are merged into now.
-        only_of: Change only duplicates that are merged into this contact.
+        to: The contact that they are merged into after this call.
+        only_of: Change only the duplicates that are now merged into this contact.
     """
     statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
     if only_of is not None:

@@ -62,7 +62,8 @@ async def merge_contacts(
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
         MergeWithItselfError: The primary's id is one of ``duplicate_ids``.
-        ContactsChangedError: Other requests merged or deleted them during every attempt.
+        ContactsChangedError: Each time this function tried to lock them, another request had merged
+            or deleted some of them.
     """
     if primary_id in duplicate_ids:
         raise MergeWithItselfError(list(duplicate_ids).index(primary_id))
@@ -126,7 +127,7 @@ async def insert_merge(session: AsyncSession, *, values: dict[str, Any]) -> Cont
 async def _decide_recipients(
     uow: UnitOfWork, group: Group, campaign_ids: Sequence[UUID], *, zone: str, now: datetime
 ) -> tuple[list[Member], TrackVerdict]:
-    """Decide for each campaign which recipients of the merged contacts continue, and update them.
+    """Decide for each campaign which of the merged contacts still gets messages; update recipients.
 
     Returns:
         All recipients of the contacts, and what was decided for them.
@@ -191,7 +192,7 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
 def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Record in the snapshot which recipients moved to the primary, and which it had before."""
+    """Record in the snapshot which recipients moved to the primary, and its own recipients."""
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]

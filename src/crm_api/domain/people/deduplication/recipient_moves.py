@@ -34,7 +34,7 @@ _ADD_ZONE = text("""
 
 
 async def add_zone(session: AsyncSession, *, campaign_ids: Collection[UUID], zone_key: str) -> None:
-    """Add a zone key to the given campaigns that have not ended."""
+    """Add a zone key to those of the given campaigns that have not ended."""
     values = {"campaign_ids": list(campaign_ids), "zone_key": zone_key}
     await session.execute(_ADD_ZONE, values)
 
@@ -62,10 +62,10 @@ async def lock_members(
     contact_ids: Collection[UUID],
     phones: Collection[str],
 ) -> list[Member]:
-    """Lock and return two groups of recipients.
+    """Lock and return the recipients that a merge may change.
 
-    These are all recipients with these numbers, and the recipients of these contacts in these
-    campaigns.
+    These are all recipients with one of these numbers, and all recipients of these contacts in
+    these campaigns.
     """
     values = {
         "campaign_ids": list(campaign_ids),
@@ -108,7 +108,7 @@ async def apply_verdict(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Skip, end and move recipients as decided. Their rows must be locked.
+    """Skip, end and move recipients as ``verdict`` says. The caller has locked their rows.
 
     Args:
         contact_id: The primary contact.
@@ -173,10 +173,10 @@ async def return_members(
     kept_ids: Collection[UUID],
     now: datetime,
 ) -> list[UUID]:
-    """Move the recipients that a merge moved, and those of later steps, back to the duplicate.
+    """Move recipients from the primary back to a duplicate, with those of later campaign steps.
 
-    The recipients in a campaign stay if a message to one of them was, or may have been, sent to
-    another number than the duplicate's.
+    The recipients of one campaign move together. They stay with the primary if a message to one of
+    them was, or may have been, sent to a number that is not the duplicate's.
 
     Args:
         of: The primary contact.

@@ -44,12 +44,13 @@ class DuplicateBefore(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """The primary before and after a merge, and each duplicate before it.
+    """The primary before and after a merge, and each duplicate before the merge.
 
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The primary's own recipients in the campaigns from which recipients moved.
+        member_ids: The primary's own recipients, in those campaigns in which the merge moved
+            recipients to the primary.
     """
 
     before: dict[str, Any]

@@ -1,8 +1,8 @@
-"""Decide for each campaign which recipients of merged contacts continue.
+"""Decide for each campaign which of the merged contacts still gets its messages.
 
-A track is the recipients of one contact in one campaign: one recipient for each step. If several
-of the merged contacts are in a campaign, at most one track continues. No step may be sent to the
-person at two numbers.
+A track is all recipients of one contact in one campaign: one recipient for each step. If several of
+the merged contacts are in a campaign, only one track continues; the messages of the other tracks
+are not sent. So the person never gets the same step at two numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Member:
 
     @property
     def is_maybe_sent(self) -> bool:
-        """True if the message was or may have been sent to the recipient, even if it failed."""
+        """True if the message was sent, or may have been sent, even if it was not delivered."""
         return self.status in _MAYBE_SENT or self.sent_at is not None
 
 
@@ -41,11 +41,12 @@ class TrackVerdict:
     """The ids of the recipients that change, by kind of change.
 
     Attributes:
-        skipped: Recipients that wait; they are skipped, because another track continues.
-        ended: Recipients whose message is being sent. The attempt is not repeated, and there is no
-            next step.
+        skipped: Recipients whose message waits. They are skipped, because the person gets, or has
+            got, this step as another recipient.
+        ended: Recipients whose message is being sent, or was perhaps sent. The attempt is not
+            repeated, and no next step follows.
         moved: Recipients that move to the primary contact and keep their number.
-        following: Recipients that move to the primary contact and get its number.
+        following: Recipients that move to the primary contact and get the primary's number.
     """
 
     skipped: list[UUID] = field(default_factory=list)
@@ -61,7 +62,8 @@ def judge_tracks(
 
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: The contact to merge, by its own id and by the ids of its earlier duplicates.
+        heads: The ids of the contacts to merge. The keys are their own ids and the ids of their
+            earlier duplicates.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """
@@ -105,8 +107,9 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    The rank is higher for a later step that was or may have been sent. If equal, the primary's
-    track comes first, then tracks with an unfinished message, then the order of the contacts.
+    A track ranks higher the later its last step is that was, or may have been, sent. Among tracks
+    with the same last step, the primary's track ranks first, then tracks with an unfinished
+    message. The order of the contacts decides the rest.
     """
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)

@@ -1,1 +1,1 @@
-"""Erase a person: remove their data except decisions and counts, and block their numbers."""
+"""Erase a person: remove all data except consent decisions and counts, and block the numbers."""

@@ -1,4 +1,4 @@
-"""Erase a person's own rows in one transaction, on request. A job then erases other data."""
+"""Erase a person's own rows in the request's transaction; a job erases the remaining data later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ from crm_api.platform.jobs import Job, JobName
 async def erase_contact(
     uow: UnitOfWork, *, contact_id: UUID, reason: str, actor: str, now: datetime, secret: bytes
 ) -> Erasure:
-    """Erase a person and block their numbers; request the job ``run_erasures`` for other data.
+    """Erase a person and block their numbers; request the job ``run_erasures`` for the rest.
 
     Counts and consent decisions stay, without the numbers and the message texts. If a number was
-    opted out or on hold, it gets the same flag when it is added again.
+    opted out or on hold, the number gets the same flag when somebody adds it again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -114,7 +114,7 @@ async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
     """Find a person, and lock their contacts and the consent state of their numbers.
 
     The contacts are locked in the order of their numbers, and before the consent state. If the ids
-    or numbers changed before they were locked, this is repeated.
+    or numbers changed before the lock, this function tries again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

@@ -49,7 +49,7 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove data that cannot be found by an index, and the person's files in the database.
+    """Remove data that no index finds, and the database rows of the person's files.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.
@@ -84,7 +84,7 @@ FORMER_MEMBERSHIPS = text("""
 
 
 async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
-    """Remove a contact's values from import changes, and its earlier numbers from recipients."""
+    """Remove a contact's values from stored import changes, and its old numbers from recipients."""
     await session.execute(ERASE_CHANGES, {"contact_id": contact_id})
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
 
@@ -112,7 +112,7 @@ DROP_MEDIA = text("""
 
 
 async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetime) -> list[str]:
-    """Remove the files of a contact's messages from the database.
+    """Remove the rows of the files of a contact's messages from the database.
 
     Returns:
         The names of the files that no other message uses, as they are in the media store.
@@ -140,7 +140,7 @@ async def record_removed_objects(uow: UnitOfWork, *, erasure_id: UUID, now: date
 async def continue_sweep(
     uow: UnitOfWork, *, erasure_id: UUID, now: datetime, secret: bytes
 ) -> bool:
-    """Search the next part of the tables; complete the erasure after a pass that found nothing.
+    """Search the next part of the tables; complete the erasure if a search of all found nothing.
 
     Returns:
         True if the caller should continue now.
@@ -173,14 +173,14 @@ async def continue_sweep(
 async def _finish(
     uow: UnitOfWork, erasure: Erasure, terms: SearchTerms, *, now: datetime, secret: bytes
 ) -> bool:
-    """End a pass over all tables: complete the erasure, or plan another pass.
+    """End a search of all tables: complete the erasure, or plan another search.
 
-    The next pass begins at once if this one found data. It begins later if received events were not
-    applied yet or files were not fetched yet. A number that was added again during the erasure is
-    flagged now.
+    The next search begins at once if the finished search found data. It begins later if received
+    events are not applied yet, or files are not fetched or removed yet. A number that was added
+    again during the erasure is flagged now.
 
     Returns:
-        True if another pass begins at once.
+        True if another search begins at once.
     """
     again = await find_contact_numbers(uow.session, phones=terms.phones)
     await suppression.suppress_erased(uow, phones=again, now=now, secret=secret)

@@ -1,7 +1,7 @@
 """SQL that removes a person's data from the tables.
 
-In rows that are unique by number (contacts, conversations, recipients), ``erased:`` and an id
-replace the number. The rows stay, so that counts and references stay correct.
+Some rows must have a unique number (contacts, conversations, recipients). These rows stay, so that
+counts and references stay correct, and their number is replaced by ``erased:`` and an id.
 """
 
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ async def erase_person(
 ) -> None:
     """Remove a person's data from messages, conversations, recipients, imports and contacts.
 
-    The rows stay, because they are counted or other rows refer to them.
+    The rows stay without the data, because they are counted or other rows refer to them.
 
     Args:
         ids: The id of the contact, then the ids of the duplicates that were merged into it.

@@ -1,4 +1,4 @@
-"""Search every table for data that names an erased person, a few megabytes in each transaction.
+"""Search all tables for data about an erased person, a few megabytes in each transaction.
 
 All tables of the schema are searched, so that new tables are included without a change here. A
 number or an e-mail address is replaced where it is found. The stored copy of a received event is

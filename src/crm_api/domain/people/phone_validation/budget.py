@@ -1,4 +1,4 @@
-"""Limit the paid look-ups of a day; the database counts them, so all workers share the limit."""
+"""Limit the paid look-ups of each day. The count is in the database, so all workers share it."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,11 +38,11 @@ _RETURN_LOOKUPS = text("""
 
 
 class Budget:
-    """Takes look-ups from the daily budget; use it in an ``async with`` block.
+    """Counts paid look-ups and limits them to a daily budget; use it in an ``async with`` block.
 
-    Several tasks may share one object. A look-up is counted before it is made, so no look-up is
-    missed. If a worker is killed, up to ``LOT`` look-ups may be counted although they were not
-    made.
+    Several tasks may share one object. A look-up is counted before it is made, so that none is made
+    without being counted. Look-ups are counted in lots: if a worker is killed, up to ``LOT``
+    look-ups are counted that were not made.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Return a look-up that was not made to the budget, unless ``day`` is over."""
+        """Undo one ``take``, because the look-up was not made; do nothing if ``day`` is over."""
         if day == self._day:  # the budget of an earlier day is not used again
             self._left += 1
 

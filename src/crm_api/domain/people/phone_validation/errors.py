@@ -44,7 +44,7 @@ class PhoneLookupBusyError(BusyError):
 
 
 class PhoneLookupRefusedError(ConflictError):
-    """The look-up service refuses the API key, or the URL is not that of a look-up service.
+    """The look-up service refuses the API key, or no look-up service is at the URL.
 
     Correct the settings. A refused look-up does not count against the daily budget.
     """

@@ -111,7 +111,8 @@ class LookupService:
 
         Raises:
             PhoneLookupBusyError: Status 429 or 5xx, or no response, even after retries.
-            PhoneLookupRefusedError: The key is refused, or the URL is not a look-up service.
+            PhoneLookupRefusedError: The service refuses the key, or no look-up service is at the
+                URL.
             BudgetSpentError: All look-ups of today are used.
         """
         answer: LineTypeAnswer = await self._retrying.copy()(self._look_up_once, phone)
@@ -140,7 +141,8 @@ class LookupService:
                 content = await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             raise PhoneLookupBusyError(
-                f"The phone look-up service sent no response: {type(error).__name__}."
+                f"The phone look-up service sent no response ({type(error).__name__}). Try again "
+                "later."
             ) from error
         return _understand(response, content, phone)
 

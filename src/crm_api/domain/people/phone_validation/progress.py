@@ -38,7 +38,7 @@ SERVICE = "phone_lookup"
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The line type that a validator found for a number; ``source`` is the validator's name."""
+    """The line type of a number; ``source`` is the name of the validator that found it."""
 
     phone: str
     answer: LineTypeAnswer
@@ -90,9 +90,9 @@ _STORE = text("""
 
 
 async def store_findings(uow: UnitOfWork, found: Sequence[Found], *, now: datetime) -> None:
-    """Store line types, and replace earlier ones of the same numbers.
+    """Store line types, and replace earlier line types of the same numbers.
 
-    They are stored even if another worker has taken over the run, because the look-ups are paid.
+    They are stored even if another worker has taken over the run, because the look-ups cost money.
     """
     if not found:
         return
@@ -112,7 +112,7 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add ``count`` to the run's number of look-ups that got a response, and renew the lease.
+    """Add ``count`` look-ups that got a response to the count of the run, and renew the lease.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -129,7 +129,7 @@ async def advance(
     position: UUID,
     now: datetime,
 ) -> None:
-    """Store that a page of contacts was checked; reset the failures, and renew the lease.
+    """Store that a page of contacts was checked; set the failures to 0, and renew the lease.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -160,7 +160,7 @@ async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
 
 
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
-    """Release a run, which continues at ``until``. No failure is counted.
+    """Release a run; a worker continues it at ``until``. This does not count as a failure.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -171,7 +171,7 @@ async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: da
 async def postpone_after_failure(
     uow: UnitOfWork, run: PhoneValidation, *, error: str, now: datetime
 ) -> None:
-    """Count a failure of the look-up service and release the run, which continues after a wait.
+    """Count a failure of the look-up service, and release the run; a worker continues it later.
 
     After ``MOST_FAILURES`` failures in a row, the run ends as failed.
 

@@ -14,7 +14,7 @@ MAX_CONTACT_IDS = 10_000
 
 
 class PhoneValidationCreate(RequestModel):
-    """The contacts whose numbers are validated: give either a list or ids of contacts.
+    """The contacts whose numbers are validated. Give either the id of a list, or ids of contacts.
 
     Attributes:
         list_id: The id of a list: validate the numbers of all contacts on it.
@@ -36,11 +36,11 @@ class PhoneValidationCreate(RequestModel):
 
 
 class PhoneValidationRead(ReadModel):
-    """A validation run, which finds the line types of phone numbers, and its progress.
+    """The progress of a validation run. Such a run finds the line types of phone numbers.
 
     Attributes:
         list_id: The id of the list whose contacts are validated; null if ids were given.
-        checked: The number of contacts whose number was checked so far.
+        checked: The number of contacts that were checked so far.
     """
 
     model_config = example(

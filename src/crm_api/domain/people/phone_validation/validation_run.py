@@ -58,7 +58,7 @@ class Parts:
 
 @dataclass(kw_only=True)
 class _Asked:
-    """The line types that the service returned, and the error that ended the look-ups."""
+    """The line types that the service returned, and the error that stopped the look-ups, if any."""
 
     found: list[Found] = field(default_factory=list)
     stop: CrmError | None = None
@@ -84,14 +84,14 @@ async def work(parts: Parts) -> bool:
         await _work_on(parts, run)
     except ValidationLostError:
         log.warning(
-            "phone validation stopped here: another worker has taken it over, or it was cancelled",
+            "worker left a phone validation: another worker has the run, or it was cancelled",
             run_id=str(run.id),
         )
     return True
 
 
 async def _work_on(parts: Parts, run: PhoneValidation) -> None:
-    """Check all pages of contacts; if that is impossible now, store the reason.
+    """Check all pages of contacts. If this cannot be done now, store the reason.
 
     If the database is unavailable, the lease expires and another worker continues.
 
@@ -214,7 +214,7 @@ async def fetch_run_page(
 
 
 async def _ask_offline(phones: Sequence[str]) -> list[Found]:
-    """Return the numbers whose line type the numbering plan shows."""
+    """Return the line types that the numbering plan shows; leave out the other numbers."""
     found = [
         Found(phone=phone, answer=await _OFFLINE.look_up(phone), source=_OFFLINE.source)
         for phone in phones
@@ -232,7 +232,7 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
     """Look up some numbers at the service and store the results.
 
     Raises:
-        The errors of ``_check_page``, after the results are stored.
+        The errors of ``_check_page``. Results that were found before the error are stored first.
     """
     asked = _Asked()
     left = deque(phones)

@@ -11,7 +11,7 @@ from crm_api.domain.people.models.phone_validation import LineType
 
 @dataclass(frozen=True, kw_only=True)
 class LineTypeAnswer:
-    """The line type of a number; ``unknown`` if the validator cannot find it."""
+    """The line type of a number; ``unknown`` if the validator cannot find the line type."""
 
     line_type: LineType
     carrier: str | None = None
