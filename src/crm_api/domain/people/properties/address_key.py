@@ -106,7 +106,7 @@ def address_key(
 
 
 def street_key(street: str) -> str:
-    """Return the part of a key before ``|``: street and unit. The street may be incomplete."""
+    """Return the part of a key before ``|``: street and unit. ``street`` may be incomplete."""
     words = _words(street)
     if _UNIT not in words:
         return " ".join(words)

@@ -1,4 +1,4 @@
-"""Store and undo the properties of an imported file. Storing a chunk twice is harmless."""
+"""Store and undo the properties of an imported file. A chunk may be stored twice without harm."""
 
 import json
 from collections.abc import Iterable
@@ -105,7 +105,7 @@ async def write_properties(
 
 
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
-    """Undo a part of an import: detach its contacts, then delete the properties that it created.
+    """Undo a part of an import: detach contacts that it attached, and delete properties it created.
 
     A property that was changed after the import, or that has other contacts, is not deleted. Values
     that the import added to older properties stay.

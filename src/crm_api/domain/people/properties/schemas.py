@@ -21,7 +21,7 @@ YearBuilt = Annotated[int, Field(ge=1600, le=2100)]
 
 
 class PropertyAddress(RequestModel):
-    """A postal address: the street with its unit, and the ZIP code or the city and state.
+    """A postal address: the street with the unit, and either the ZIP code or the city and state.
 
     Attributes:
         country: The country. An address without a country is in the US or Canada.

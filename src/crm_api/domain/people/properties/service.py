@@ -46,7 +46,7 @@ async def create_property(
     """Create a property and attach its contacts.
 
     Raises:
-        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        IncompleteAddressError: The address has no street, or neither a ZIP code nor city and state.
         PropertyExistsError: Another property has this address.
         UnknownPropertyContactsError: Some ids do not belong to a contact.
     """
@@ -85,7 +85,7 @@ async def get_by_address(uow: UnitOfWork, address: PropertyAddress) -> PeopledPr
     """Return the property that has this address, in any usual spelling.
 
     Raises:
-        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        IncompleteAddressError: The address has no street, or neither a ZIP code nor city and state.
         PropertyNotFoundError: No property has this address.
     """
     found = await id_of_key(uow.session, address_key=key_of(address, pointer=""))
@@ -177,7 +177,7 @@ async def list_of_contact(
 async def fetch_of_contact(
     session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[Property, datetime]]:
-    """Fetch a contact's properties, and when each was attached; the latest comes first."""
+    """Fetch a contact's properties, and when each was attached to it; newest first."""
     link = PropertyContact
     statement = (
         select(Property, link.added_at)
@@ -197,7 +197,7 @@ async def update_property(
 
     Raises:
         PropertyNotFoundError: No property has this id.
-        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        IncompleteAddressError: The address has no street, or neither a ZIP code nor city and state.
         PropertyExistsError: Another property has the new address.
         PropertyAttributesError: Stored and new attributes together are too many or too large.
     """
@@ -273,7 +273,7 @@ def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:
     """Return the key that all spellings of an address have in common.
 
     Raises:
-        IncompleteAddressError: The address has neither a ZIP code nor city and state.
+        IncompleteAddressError: The address has no street, or neither a ZIP code nor city and state.
     """
     key = address_key(**address.model_dump(include=set(_KEY_FIELDS)))
     if key is None:
@@ -294,7 +294,8 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
 async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
     """Write columns of a property.
 
-    A savepoint keeps the transaction usable if another property already has the new address.
+    If another property already has the new address, the transaction can still be used, because of a
+    savepoint.
     """
     try:
         async with uow.session.begin_nested():

@@ -80,7 +80,7 @@ def _date(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> str:
 
 
 def dates_of(builder: ConditionBuilder, rule: Rule) -> tuple[date, date]:
-    """Return the first and the last date (UTC) that match a rule with a range of dates."""
+    """Return the first and the last date (UTC) that match a rule about a range of dates."""
     if isinstance(rule.value, tuple):
         first, last = cast("tuple[date, date]", rule.value)
         return first, last

@@ -44,7 +44,7 @@ async def conditions(
     found = await lock_segments(session, segment_ids=segment_ids) if segment_ids else []
     if len(found) < len(set(segment_ids)):
         raise SegmentNotFoundError(
-            "A segment of the audience was deleted; choose another audience."
+            "A segment of the audience was deleted. Choose another audience."
         )
     return [
         compile_filter(
@@ -62,8 +62,8 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
     """Return the problems of the segments that a campaign names.
 
     A segment has a problem if it does not exist, or if its rules name a deleted list or campaign.
-    Such rules would match other contacts than intended. The segments are locked against changes
-    until the transaction ends.
+    A rule that names a deleted list or campaign could match contacts that the user did not mean.
+    The segments are locked against changes until the transaction ends.
 
     Args:
         named: The id of a segment, by its JSON pointer in the request.

@@ -1,9 +1,9 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
-A rule is true or false for each contact, never unknown: for a contact without a value, the rule is
-false and its negation is true. Therefore a negated group is written with negated rules. A negated
-rule is written with ``IS NOT TRUE`` if its SQL may be NULL. Groups are written only with AND and
-OR, for which the planner makes good plans.
+For each contact a rule is true or false, never unknown: if the contact has no value, the rule is
+false and the negated rule is true. So the negation of a group is written with the negations of its
+rules, and with ``IS NOT TRUE`` for a rule whose SQL may be NULL. Groups are written only with AND
+and OR, because PostgreSQL makes good plans for these.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def compile_filter(
             statement.
         is_negated: True: match the contacts that the tree does not match.
         by_person: True: query other tables once per contact. Use this in a statement that reads a
-            page of contacts. Otherwise the planner may join the tables.
+            page of contacts. Otherwise PostgreSQL may join the tables.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)

@@ -13,7 +13,7 @@ class ConditionBuilder:
     Attributes:
         now: Periods such as "the last 30 days" end here. Flags that have expired do not count.
         prefix: Beginning of the names of the bind values.
-        by_person: True: query other tables once per contact, instead of with a join.
+        by_person: True: query other tables once per contact, instead of joining them.
     """
 
     now: datetime

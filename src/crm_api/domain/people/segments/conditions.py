@@ -103,9 +103,10 @@ def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
 def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the condition of a rule about the time of the contact's newest message.
 
-    A contact may have several conversations, each with the time of its newest message. So the
-    condition is: in at least one conversation, this time is not before the earliest time that the
-    rule allows, and in no conversation is this time after the latest time that the rule allows.
+    A contact may have several conversations. Each conversation has the time of its own newest
+    message. So the condition has two parts. First: at least one conversation has a time that is not
+    before the earliest time that the rule allows. Second: no conversation has a time after the
+    latest time that the rule allows.
     """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":
@@ -129,7 +130,8 @@ def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
 def _conversation_exists(builder: ConditionBuilder, when: str) -> str:
     """Return the condition that the contact has a conversation for which ``when`` is true.
 
-    A conversation that is older than its contact counts too: a trigger assigns it to the contact.
+    A conversation that began before its contact was stored counts too, because a trigger assigns
+    the conversation to the contact.
     """
     return builder.exists(f"conversation k WHERE k.contact_id = c.id AND {when}")
 
@@ -145,7 +147,7 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the condition that the row ``m`` is the contact's recipient at a campaign's step."""
+    """Return the condition that the row ``m`` is the contact's recipient of a campaign step."""
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"
         f" AND m.step = {builder.bind(wanted.step, 'smallint')} AND m.contact_id = c.id"

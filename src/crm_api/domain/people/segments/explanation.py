@@ -33,7 +33,7 @@ class RuleVerdict:
     Attributes:
         pointer: JSON pointer of the rule or group; it begins with ``/filter``.
         holds: True if the rule or group matches the contact.
-        actual: The contact's value of the rule's field; None for a group.
+        actual: The value that the contact has in the field of the rule; None for a group.
     """
 
     pointer: str
@@ -99,7 +99,7 @@ _MEMBERSHIP = """
 
 
 def _actual(builder: ConditionBuilder, rule: Rule) -> str:
-    """Return an SQL expression for the contact's value of the rule's field."""
+    """Return an SQL expression for the value that the contact has in the field of the rule."""
     kind = kind_of_rule(rule)
     actual = f"c.{rule.field}"
     if kind is SegmentFieldKind.ATTRIBUTE:

@@ -1,7 +1,7 @@
 """Describe the rules of segments for the OpenAPI document.
 
-``parser.py`` parses the requests, not these models: for a union of models, an error could only say
-that no model matches.
+These models do not parse requests; ``parser.py`` does. With a union of models, an error could only
+say that no model matches.
 """
 
 from typing import Any, Literal

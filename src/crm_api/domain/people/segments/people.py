@@ -116,7 +116,7 @@ async def preview_segment(
     with_count: bool,
     now: datetime,
 ) -> Preview:
-    """Count the contacts that match a filter that is not stored, and return some of them.
+    """Count the contacts that match a filter, and return some of them. The filter is not stored.
 
     Raises:
         InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.

@@ -20,7 +20,7 @@ MOST_SAMPLES = 50
 
 
 def _as_it_is(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the rules unchanged, because ``parser.py`` checks them and reports every fault."""
+    """Return the rules unchanged; ``parser.py`` checks them later and reports every fault."""
     return value
 
 
@@ -54,7 +54,7 @@ class SegmentUpdate(RequestModel):
     @classmethod
     def _not_null(cls, value: object) -> object:
         if value is None:
-            raise PydanticCustomError("null", "Leave the field out instead of sending null.")
+            raise PydanticCustomError("null", "Leave this field out; null is not allowed.")
         return value
 
 
@@ -201,7 +201,8 @@ class SegmentNodeVerdict(ReadModel):
         field: The field that the rule compares; null for a group.
         op: The operator of the rule; null for a group.
         value: The value in the rule; null for a group.
-        actual: The contact's value of the field now; null for a group, or if there is no value.
+        actual: The value that the contact has in this field now; null for a group, or if there is
+            no value.
     """
 
     model_config = example(

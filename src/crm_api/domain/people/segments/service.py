@@ -99,7 +99,7 @@ async def update_segment(
         SegmentNotFoundError: No segment has this id.
         InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
         SegmentExistsError: Another segment has this name; ``segment_id`` is its id.
-        SegmentInUseError: A started campaign is still selecting its recipients by the old rules.
+        SegmentInUseError: A started campaign still selects its recipients with the old rules.
     """
     await _lock(uow, segment_id)
     given = changes.model_dump(exclude_unset=True)
@@ -189,7 +189,8 @@ async def _require_unused(
     """Raise ``SegmentInUseError`` if a campaign still needs the segment to select recipients.
 
     Args:
-        only_started: Check only started campaigns that have not stored all recipients.
+        only_started: True: check only campaigns that have started but have not stored all
+            recipients.
     """
     values = {"segment": str(segment_id), "only_started": only_started}
     users = (await uow.session.scalars(CAMPAIGNS_NAMING, values)).all()

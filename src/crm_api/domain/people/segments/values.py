@@ -31,7 +31,7 @@ Read = TypeVar("Read")
 
 
 class BadValueError(Exception):
-    """The operator does not accept the value; ``within`` is a JSON pointer to the wrong part."""
+    """The operator does not accept the value; ``within`` points to the wrong part of the value."""
 
     def __init__(self, code: str, detail: str, *, within: str = "") -> None:
         super().__init__(detail)
@@ -53,7 +53,9 @@ def read_value(kind: SegmentFieldKind, op: str, value: Any) -> Value:  # noqa: A
     """
     if op == "is_empty":
         if value is not None:
-            raise BadValueError("unexpected_value", "This operator takes no value; leave it out.")
+            raise BadValueError(
+                "unexpected_value", "This operator takes no value. Leave out `value`."
+            )
         return None
     return _READERS[kind](op, value)
 
@@ -70,7 +72,7 @@ def _text(value: object, *, limit: int = LONGEST_TEXT) -> str:
 
 
 def _raw_text(value: object) -> str:
-    """Check a string for an attribute. Keep its white space, as stored attributes keep theirs."""
+    """Check a string that is compared with an attribute; keep its white space."""
     _text(value)
     return refuse_nul(str(value))
 
@@ -92,7 +94,7 @@ def _id(value: object) -> UUID:
     try:
         return UUID(_text(value))
     except ValueError as error:
-        raise BadValueError("wrong_type", "Give an id as the API returns it.") from error
+        raise BadValueError("wrong_type", "Give an id (a UUID), as the API returns it.") from error
 
 
 def _tag(value: object) -> str:
@@ -160,7 +162,9 @@ def _many(read: Callable[[object], Scalar], value: object) -> tuple[Scalar, ...]
 
 def _pair(read: Callable[[object], Scalar], value: object) -> tuple[Scalar, ...]:
     if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004 - a pair
-        raise BadValueError("wrong_type", "Give a list of two values: from and to, both included.")
+        raise BadValueError(
+            "wrong_type", "Give a list of two values: the first and the last that match."
+        )
     low, high = _many(read, value)
     if low > high:  # type: ignore[operator]  # both have the type that ``read`` returns
         raise BadValueError("reversed", "The first value is greater than the second; swap them.")
@@ -186,7 +190,7 @@ def _read_field(read: Callable[[], Read]) -> Read:
 
 
 def _by(read: Callable[[object], Scalar]) -> Callable[[str, Any], Value]:
-    """Return the reader for a kind of field whose values all have one type."""
+    """Return a reader for fields whose values all have the same type."""
 
     def reader(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
         is_list = op in {"in", "contains_any", "contains_all"}
@@ -220,7 +224,7 @@ _OF_ATTRIBUTES: dict[str, Callable[[Any], Value]] = {
 def _attribute(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
     """Read the value of a rule on an attribute.
 
-    If the operator accepts several types, the type of the given value is used.
+    If the operator accepts several types, the type of the given value decides how it is read.
     """
     if op in _OF_ATTRIBUTES:
         return _OF_ATTRIBUTES[op](value)
@@ -237,11 +241,11 @@ def _attribute(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
 
 def _membership(_op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
     if not isinstance(value, Mapping):
-        detail = 'Give {"campaign_id": …}, and optionally status, replied or step.'
+        detail = 'Give {"campaign_id": …}, and optionally `status`, `replied` or `step`.'
         raise BadValueError("wrong_type", detail)
     for name in value:
         if name not in {"campaign_id", "status", "replied", "step"}:
-            detail = "Remove this; the members are campaign_id, status, replied and step."
+            detail = "Remove this. Only `campaign_id`, `status`, `replied` and `step` are allowed."
             raise BadValueError("unknown_member", detail, within=_pointer(name))
     if "campaign_id" not in value:
         raise BadValueError("missing", "Give the id of the campaign.", within="/campaign_id")
@@ -257,7 +261,7 @@ def _membership(_op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
 def _step(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_STEPS:
         raise BadValueError(
-            "wrong_type", f"Give a step from 0, the first message, to {MOST_STEPS}."
+            "wrong_type", f"Give a step from 0 to {MOST_STEPS}. Step 0 is the first message."
         )
     return value
 
@@ -268,7 +272,9 @@ def _statuses(value: object) -> tuple[str, ...]:
 
 def _status(value: object) -> str:
     if value not in tuple(MembershipStatus):
-        raise BadValueError("wrong_type", f"Give one of {', '.join(MembershipStatus)}.")
+        raise BadValueError(
+            "wrong_type", f"Give one of these statuses: {', '.join(MembershipStatus)}."
+        )
     return str(value)
 
 

@@ -39,13 +39,15 @@ class PeopleFilter(RequestModel):
         phone: Only the contact with this phone number.
         tag: Only contacts with this tag.
         list_id: Only contacts on the list with this id.
-        opted_out: True: only contacts whose number is opted out; false: only the others.
+        opted_out: True: only contacts whose number is opted out; false: only contacts whose number
+            is not opted out.
         created_after: Only contacts that were created later than this instant.
         created_before: Only contacts that were created earlier than this instant.
         updated_after: Only contacts that were changed later than this instant.
         state: Only contacts in this state, given as code or name.
         city: Only contacts in this city. Case and accents are ignored.
-        has_email: True: only contacts with an e-mail address; false: only contacts without.
+        has_email: True: only contacts with an e-mail address; false: only contacts without an
+            e-mail address.
         flag: Only contacts whose number has this flag now.
     """
 

@@ -42,7 +42,7 @@ async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> 
 async def change_tags(
     uow: UnitOfWork, body: TagsRequest, *, actor: str, now: datetime
 ) -> TagChange:
-    """Change the tags of the first chunk of contacts; a job changes those of the others.
+    """Change the tags of the first chunk of contacts; a job changes the tags of the other contacts.
 
     Raises:
         TagPeopleError: Both ``contact_ids`` and ``filter`` are given, or neither, or an id does not
@@ -116,7 +116,7 @@ async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:
 
 
 async def lock_next_change(session: AsyncSession) -> TagChange | None:
-    """Lock the oldest running tag change that no other worker has; None if there is none."""
+    """Lock the oldest running tag change that no other worker has locked; None if there is none."""
     statement = (
         select(TagChange)
         .where(TagChange.status == TagChangeStatus.RUNNING)

@@ -1,6 +1,6 @@
 """Count the contacts of each tag.
 
-In a small database they are counted for each request, in a large one from time to time.
+In a small database, contacts are counted for each request; in a large database, by a job.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _SIZE = text("SELECT pg_relation_size('contact')")
 
 
 async def list_tags(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[TagRead]:
-    """Return a page of tags by name, with the number of contacts that have each.
+    """Return a page of tags, ordered by name, each with the number of contacts that have it.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -68,7 +68,8 @@ async def _count_now(
 ) -> Sequence[LiveTagCount]:
     """Count the contacts of each tag, for up to ``limit`` tags. All contacts are read for this.
 
-    The tags are in order and begin after the tag ``after``, or with the first tag if it is None.
+    The tags are ordered by name. The first one follows the tag ``after``; without ``after``, it is
+    the first tag of all.
     """
     rows = await session.execute(_COUNT_NOW, {"after": after, "limit": limit})
     return typed_rows(LiveTagCount, rows)
@@ -99,7 +100,7 @@ _DELETE_OLD_COUNTS = text("DELETE FROM tag_count WHERE counted_at < :now")
 
 
 async def refresh_tag_counts(uow: UnitOfWork, *, now: datetime) -> None:
-    """If the database is large, count the contacts of each tag; at most every 5 minutes.
+    """If the database is large, count the contacts of each tag, at most once in 5 minutes.
 
     Stored counts of tags that no contact has are deleted.
     """
