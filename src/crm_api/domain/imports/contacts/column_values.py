@@ -134,7 +134,7 @@ def map_by_value(
 ) -> None:
     """Find an e-mail column and a name column by their values, among columns without a field.
 
-    Adds each column that it finds to ``mapping``, and a sentence about the column to ``notes``.
+    Each column that is found is added to ``mapping``, and a sentence about the column to ``notes``.
     """
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():

@@ -1,4 +1,4 @@
-"""Fetch the provider's contacts page by page, and write them as CSV, to import them like a file.
+"""Fetch the provider's contacts page by page, and write a CSV file, which is then imported.
 
 A checkpoint is stored after each page, so that another worker can continue after a crash. One
 contact is one row, and each custom field is a column::
@@ -252,7 +252,7 @@ class _Spool:
 
 
 def read_custom_fields(listed: Sequence[object]) -> list[CustomField]:
-    """Return the custom fields in the provider's list; those without a key are left out."""
+    """Return the custom fields in the provider's list; leave out fields without a key."""
     fields = []
     for one in map(mapping, listed):
         key = text(one.get("key"))
@@ -262,7 +262,7 @@ def read_custom_fields(listed: Sequence[object]) -> list[CustomField]:
 
 
 def header_row(fields: Sequence[CustomField]) -> list[str]:
-    """Return the column names of the CSV: the usual ones, then one for each custom field."""
+    """Return the column names of the CSV: first the usual names, then one name per custom field."""
     return [*HEADER, *(field.name for field in fields)]
 
 

@@ -143,7 +143,7 @@ def detect_format(
     Args:
         header: The unique names of the columns.
         sample: The first rows of data.
-        overrides: The user's mapping. It takes precedence for the columns that it names.
+        overrides: The user's mapping. The columns in it get the fields that the user chose.
 
     Raises:
         InvalidMappingError: The overrides name an unknown column or field, or a field twice.

@@ -40,7 +40,7 @@ class OnDuplicate(StrEnum):
 class ContactImport(FileImport):
     """An import of one file, or of the provider's contacts.
 
-    The file of a dry run stays stored, so that its commit reads the same rows.
+    The file of a dry run stays stored, so that the commit of the dry run reads the same rows.
     """
 
     __tablename__ = "contact_import"

@@ -187,7 +187,8 @@ async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
     Their counts stay. Their files are deleted by the job ``run_imports``.
 
     Returns:
-        The number of imports whose data was deleted, at most 100. Call again until it is 0.
+        The number of imports whose data was deleted, at most 100. Call the function again until it
+        returns 0.
     """
     values = {"ended_before": now - KEPT_FOR, "limit": _CLEANED_AT_ONCE, "now": now}
     done = await uow.session.execute(_DELETE_KEPT_ROWS, values)

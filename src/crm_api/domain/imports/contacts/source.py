@@ -55,7 +55,7 @@ def examine_file(path: Path, overrides: Mapping[str, str | None] | None = None) 
     """Detect the kind of a file and the field of each column.
 
     Args:
-        overrides: The user's mapping. It takes precedence for the columns that it names.
+        overrides: The user's mapping. The columns in it get the fields that the user chose.
 
     Raises:
         EmptyFileError: The file has no rows.

@@ -143,7 +143,7 @@ ADD_MEMBERS = text("""
 
 
 async def add_list_members(session: AsyncSession, *, list_id: UUID, now: datetime) -> None:
-    """Add all people of the plan to a list. Those who are already on it stay unchanged."""
+    """Add all people of the plan to a list; nothing changes for people who are already on it."""
     await session.execute(ADD_MEMBERS, {"list_id": list_id, "now": now})
 
 

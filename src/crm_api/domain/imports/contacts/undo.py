@@ -254,8 +254,8 @@ async def restore_contacts(
 ) -> list[str | None]:
     """Restore the previous values of contacts that were not edited after the chunk was stored.
 
-    ``updated_at`` is restored too. So the contacts count as unedited if an earlier import is undone
-    next.
+    ``updated_at`` is restored too. So the contacts do not count as edited if an earlier import is
+    undone later.
 
     Returns:
         One entry for each restored contact: its number if its zone key changed, else None.

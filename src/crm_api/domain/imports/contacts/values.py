@@ -97,7 +97,7 @@ def split_name(text: str) -> Name:
 
 
 def email_address(text: str) -> str | None:
-    """Return an e-mail address without spaces and ``mailto:``; None if the text is not one."""
+    """Return an e-mail address without spaces and ``mailto:``; None for a text of another kind."""
     address = text.strip().removeprefix("mailto:").strip("<>;, ")
     if len(address) > _MAX_EMAIL or not _EMAIL.fullmatch(address) or ".." in address:
         return None

@@ -153,8 +153,8 @@ async def _stop_messages(
 ) -> None:
     """Set the flags for the opt-outs of a chunk; a dry run only counts them.
 
-    Call this after the contacts are locked and before campaigns are locked, because all code takes
-    its locks in this order.
+    Call this function after locking the contacts and before locking campaigns, because all code
+    locks in this order: contacts, consent state, campaigns.
     """
     if not chunk.opt_outs:
         return

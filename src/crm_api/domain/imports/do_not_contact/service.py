@@ -73,7 +73,7 @@ async def apply_chunk(
 ) -> bool:
     """Flag the numbers of a chunk, withdraw their waiting messages, and store the checkpoint.
 
-    Also adds to the counts of the report. A dry run only counts.
+    The counts of the report are updated too. A dry run only updates the counts.
 
     Returns:
         False if the upload has ended or another worker has continued it. The caller then stops.

@@ -38,7 +38,7 @@ class ChunkReader(Protocol[Chunk_co]):
         """The number of rows that were read so far."""
 
     async def close(self) -> None:
-        """Stop reading, and end the process that reads, if there is one."""
+        """Stop reading. If a process reads the file, end this process."""
 
 
 class ThreadChunkReader(Generic[ChunkT]):

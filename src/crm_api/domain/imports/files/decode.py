@@ -53,7 +53,7 @@ codecs.register_error(_ERRORS, _as_windows_1252)
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a file. If ``is_overlong``, ``text`` is only its beginning."""
+    """One line of a file. If ``is_overlong`` is True, ``text`` is only the start of the line."""
 
     text: str
     is_overlong: bool

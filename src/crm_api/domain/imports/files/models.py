@@ -25,7 +25,10 @@ OPEN = (ImportStatus.PENDING, ImportStatus.RUNNING)
 
 
 class FileImport(Base):
-    """An import of the rows of one file. A worker resumes it after ``rows_processed`` rows."""
+    """An import of the rows of one file.
+
+    After an interruption, a worker continues after the first ``rows_processed`` rows.
+    """
 
     __abstract__ = True
 

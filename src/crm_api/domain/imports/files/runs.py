@@ -157,7 +157,7 @@ async def lock_running(
 ) -> ImportRow | None:
     """Lock and return a running import that has processed exactly ``rows_processed`` rows.
 
-    Return None if it has ended or another worker has continued it.
+    Return None if the import has ended or another worker has continued it.
     """
     row = await lock_import(session, kind, import_id=import_id)
     is_ours = row is not None and row.status == ImportStatus.RUNNING

@@ -46,7 +46,8 @@ def is_workbook(path: Path) -> bool:
         raise NotCsvError(f"The file is a zip archive that cannot be read. {USE_CSV}") from error
     if _WORKBOOK_PART not in {entry.filename for entry in entries}:
         raise NotCsvError(
-            "The file is a zip archive, not a workbook. Unpack it and upload the CSV file in it."
+            "The file is a zip archive, not a workbook. Unpack the archive and upload the CSV file "
+            "in it."
         )
     _check_size(entries)
     return True
