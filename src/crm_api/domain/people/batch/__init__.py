@@ -1,1 +1,1 @@
-"""Change many contacts in one request, with a result for each."""
+"""Change many contacts in one request, with a result for each change."""

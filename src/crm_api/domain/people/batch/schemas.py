@@ -20,9 +20,10 @@ MOST_ITEMS = 500
 
 
 class ContactUpsert(ContactUpdate):
-    """The fields of a contact that is found by its number.
+    """A number, and fields for the contact with this number.
 
-    If a contact has the number, its fields are changed as by PATCH. Otherwise a contact is added.
+    If a contact has the number, its fields are changed as with ``PATCH``. Otherwise a contact with
+    this number and these fields is added.
     """
 
     phone: PhoneNumber

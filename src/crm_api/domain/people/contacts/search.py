@@ -304,9 +304,9 @@ class Search:
 
 
 def _forms_of_state(text: str) -> list[str]:
-    """Return the texts by which a state may be stored: the given one, the code and the names.
+    """Return the texts with which a state may be stored: the given text, its code and its names.
 
-    All are in lower case.
+    All texts are in lower case.
     """
     code = state_code(text)
     names = [name for name, known in STATE_NAMES.items() if known == code]

@@ -2,7 +2,7 @@
 
 ``search_text`` has no accents and no capitals (``search_fold``), has a space before each word, and
 is indexed by trigrams. A pattern can use the index if it has three letters or digits in a row, or
-the beginning of a word. A word that gives no such pattern is left out of the search.
+the beginning of a word. A word for which there is no such pattern is left out of the search.
 """
 
 import re
@@ -34,7 +34,7 @@ def fold(text: str) -> str:
 
 
 def search_patterns(text: str) -> list[list[str]]:
-    """Split a search text into terms: every term must match, by any one of its patterns.
+    """Split a search text into terms, each with patterns: one pattern of every term must match.
 
     ``(617) 555-0123`` is one term with the pattern ``%16175550123%``. ``rossi 617-555`` is two
     terms; the second has the patterns ``%617-555%`` and ``%617555%``. A term of one or two letters

@@ -39,7 +39,7 @@ async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> Fl
 async def get_contacts(
     uow: UnitOfWork, *, contact_ids: Collection[UUID], now: datetime
 ) -> list[FlaggedContact]:
-    """Return contacts in the order of the given ids; missing and deleted ones are left out."""
+    """Return contacts in the order of the given ids; leave out missing and deleted contacts."""
     statement = select_flagged(now).where(
         Contact.id == any_(bindparam("ids", list(contact_ids), ARRAY(Uuid())))
     )

@@ -59,7 +59,7 @@ async def normalise_states(uow: UnitOfWork, *, now: datetime) -> int:
     Addresses outside the US and Canada do not change.
 
     Returns:
-        The number of contacts that were changed. Call again until it is 0.
+        The number of contacts that were changed. Call the function again until it returns 0.
     """
     codes = [code.lower() for code in STATE_CODES]
     names = list(await uow.session.scalars(_NAMES, {"codes": codes}))

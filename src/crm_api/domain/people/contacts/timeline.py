@@ -57,7 +57,7 @@ class TimelineCall(ReadModel):
 
     Attributes:
         at: When the call took place.
-        status: The status of the call, in the words of the provider.
+        status: The status of the phone call, as the provider calls it.
         call: The recordings, voicemail, summary and transcript of the call, if they are known.
     """
 
@@ -77,7 +77,8 @@ class TimelineConsent(ReadModel):
     Attributes:
         at: When the decision was made.
         source: How the decision was made.
-        activity_id: The id of the message or call that the decision refers to; null without one.
+        activity_id: The id of the message or phone call that the decision refers to; null if it
+            refers to none.
     """
 
     id: str
@@ -94,8 +95,8 @@ class TimelineStep(ReadModel):
     """One message of a campaign to the contact: sent, skipped, or still waiting.
 
     Attributes:
-        at: When the message was accepted by the provider, or else when it was skipped, or else when
-            the contact became a recipient.
+        at: When the provider accepted the message; for a skipped message, when it was skipped; for
+            any other message, when the contact became a recipient.
         campaign_id: The id of the campaign.
         campaign_name: The name of the campaign.
         step: The number of the message in the campaign: 0 is the first, 1 the first follow-up.

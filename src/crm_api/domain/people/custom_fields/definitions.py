@@ -47,7 +47,7 @@ class Definitions:
     def normalise(
         self, attributes: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[AttributeProblem]]:
-        """Convert each attribute that has a custom field to its type; leave the others unchanged.
+        """Convert each attribute that has a custom field to the type of the field; keep the others.
 
         Returns:
             The attributes to store, and the problems. A value of a custom field is not stored if it
@@ -88,9 +88,9 @@ class Definitions:
     ) -> dict[str, Any] | None:
         """Return the attributes to merge into those of an existing contact.
 
-        An attribute that is None is removed. If ``attributes`` is None, all are removed. The other
-        attributes of the contact are not checked, because they may be older than their custom
-        field.
+        An attribute whose value is None is removed. If ``attributes`` is None, all attributes are
+        removed. Attributes of the contact that are not in ``attributes`` are not checked, because
+        they may be older than their custom field.
 
         Raises:
             FieldValuesError: A value does not fit its custom field, or a required one would be

@@ -65,7 +65,7 @@ async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Seq
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
-    """A value of an attribute, the number of contacts that have it, and one of them."""
+    """A value of an attribute, the number of contacts that have the value, and one such contact."""
 
     value: Any
     contacts: int
@@ -145,7 +145,7 @@ _CHUNK = text("""
 async def _fetch_value_page(
     session: AsyncSession, *, name: str, after: UUID, limit: int
 ) -> list[ContactValue]:
-    """Fetch the contacts with an id above ``after``, each with its value of an attribute."""
+    """Fetch the contacts with an id above ``after``, each with its value for an attribute."""
     values = {"name": name, "after": after, "limit": limit}
     return typed_rows(ContactValue, await session.execute(_CHUNK, values))
 

@@ -216,7 +216,7 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
     """
     if await mark_dismissed(uow.session, candidate_id=candidate_id, actor=actor, now=now) is None:
         raise CandidateNotFoundError(
-            "No merge candidate has this id, or one of its contacts was merged. "
+            "No merge candidate has this id, or a contact of the pair was merged. "
             "GET /v1/contacts/merge-candidates lists the candidates."
         )
 

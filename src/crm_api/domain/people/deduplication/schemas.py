@@ -18,7 +18,8 @@ class MergeRequest(DryRunRequest):
     """Contacts to merge because they are one person.
 
     Attributes:
-        primary_id: The id of the primary contact, which stays and gets the data of the others.
+        primary_id: The id of the primary contact. This contact stays, and gets the data of the
+            other contacts.
         duplicate_ids: The ids of the contacts that are merged into the primary.
     """
 
@@ -32,7 +33,7 @@ class MergedContactRead(ContactRead, DryRunRead):
     """The primary contact after the merge. After a dry run, the contact as it would be.
 
     Attributes:
-        merge_id: The id of the merge, with which it can be undone; null in a dry run, or if nothing
+        merge_id: The id of the merge; use it to undo the merge. Null in a dry run, or if nothing
             was merged.
         merged_ids: The ids of the contacts that were merged into the primary contact.
     """

@@ -1,7 +1,7 @@
 """Undo a merge: each contact gets its data back, and values that were edited later stay.
 
-An undo never makes consent less strict: the flags that the merge or a later decision set stay on
-each number.
+An undo never makes consent less strict: flags that the merge set, or that a later decision set,
+stay on their numbers.
 """
 
 from collections.abc import Sequence

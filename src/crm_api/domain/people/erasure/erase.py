@@ -144,7 +144,7 @@ FIND_PERSON = text("""
 async def find_contact_to_erase(session: AsyncSession, *, contact_id: UUID) -> ErasedPerson | None:
     """Return a contact, even if it was deleted; None if it was erased or does not exist.
 
-    The id of a merged duplicate returns the contact that the duplicate was merged into.
+    For the id of a merged duplicate, return the contact that the duplicate was merged into.
     """
     found = await session.execute(FIND_PERSON, {"contact_id": contact_id})
     return typed_row(ErasedPerson, found.one_or_none())

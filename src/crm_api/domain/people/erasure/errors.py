@@ -9,7 +9,7 @@ OUTCOME_UNKNOWN = (
 
 
 class ErasureBlockedError(ConflictError):
-    """It is not known yet whether some messages to the person were sent; ``texts`` counts them."""
+    """It is not known yet if messages to the person were sent; ``texts`` counts these messages."""
 
     code = "text_under_way"
     title = "A message is in progress"

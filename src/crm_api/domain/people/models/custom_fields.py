@@ -29,8 +29,8 @@ class FieldType(StrEnum):
 class CustomField(Base):
     """The definition of a custom field: an attribute that contacts may have, and its type.
 
-    The values are in ``contact.attributes``. Values are not checked against an archived definition.
-    They stay, and a new definition can use its name.
+    The values are in ``contact.attributes``. If a definition is archived, its values stay, new
+    values are not checked against it, and a new definition can have the same name.
     """
 
     __tablename__ = "custom_field"

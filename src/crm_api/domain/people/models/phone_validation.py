@@ -59,7 +59,7 @@ class PhoneLookup(Base):
 
 
 class PhoneLookupDay(Base):
-    """The number of paid look-ups on one day (UTC). It is limited by the daily budget."""
+    """The number of paid look-ups on one day (UTC), at most the daily budget."""
 
     __tablename__ = "phone_lookup_day"
     __table_args__ = (CheckConstraint("used >= 0", name="used"),)

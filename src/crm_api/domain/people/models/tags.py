@@ -25,7 +25,7 @@ class TagChange(Base):
     """A request to add tags to all matching contacts, and to remove tags from them, in chunks.
 
     ``position`` is the last contact that was processed. Each contact is processed at most once, in
-    the order of ids, even if the change itself alters which contacts match.
+    the order of ids, even if other contacts match because of the change itself.
     """
 
     __tablename__ = "tag_change"

@@ -66,7 +66,8 @@ _CLAIM = text("""
 async def claim_validation(uow: UnitOfWork, *, now: datetime) -> PhoneValidation | None:
     """Claim the oldest unfinished run for this worker.
 
-    Return None if there is no unfinished run, or if another worker has claimed the oldest one.
+    Return None if there is no unfinished run, or if another worker has claimed the oldest
+    unfinished run.
     """
     values = {"token": uuid4(), "lease_until": now + LEASE, "now": now}
     run_id = await uow.session.scalar(_CLAIM, values)

@@ -1,4 +1,4 @@
-"""Use segments in the audience of a campaign: compile them to SQL, and check them."""
+"""Use segments in the audience of a campaign: compile the segments to SQL, and check them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime

@@ -7,7 +7,7 @@ from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 
 
 class SegmentFieldKind(StrEnum):
-    """The kind of a field; it decides which operators a rule on the field may use."""
+    """The kind of a field. The kind decides which operators a rule on the field may use."""
 
     TEXT = "text"
     PHONE = "phone"

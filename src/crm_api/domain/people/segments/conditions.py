@@ -1,4 +1,4 @@
-"""Write the SQL of one rule, with one function per kind of field; ``compiler.py`` negates it."""
+"""Write the SQL of one rule. Each kind of field has a function; ``compiler.py`` negates rules."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,7 +1,7 @@
 """Explain why a contact is in a segment: evaluate each rule for this contact.
 
 One statement evaluates all rules, with the same SQL that selects the contacts of the segment. The
-results of groups are derived from those of their rules.
+result of a group is computed from the results of its rules.
 """
 
 from collections.abc import Iterator, Mapping

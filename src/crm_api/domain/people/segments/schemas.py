@@ -59,7 +59,7 @@ class SegmentUpdate(RequestModel):
 
 
 class SegmentPreview(RequestModel):
-    """Rules to try without storing them, and what to return about the contacts that match."""
+    """Rules to try without storing them, and how many of the matching contacts to return."""
 
     model_config = example(
         filter={"all": [{"field": "city", "op": "eq", "value": "Quincy"}]}, limit=5

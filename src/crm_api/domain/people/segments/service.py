@@ -124,7 +124,7 @@ async def update_segment(
 
 
 async def delete_segment(uow: UnitOfWork, *, segment_id: UUID) -> None:
-    """Delete a segment; campaigns that have stored their recipients keep them.
+    """Delete a segment; campaigns that have stored their recipients keep these recipients.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
