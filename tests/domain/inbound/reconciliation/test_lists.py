@@ -130,7 +130,10 @@ async def test_empty_pages_without_end(new_uow: UnitOfWorkFactory) -> None:
 
     why, _ = await _failed(new_uow, answer)
 
-    assert why == "OpenPhone returned 3 empty pages in a row."
+    assert why == (
+        "OpenPhone returned 3 empty pages in a row, so the list could not be read completely. Try "
+        "again later."
+    )
 
 
 def test_list_that_goes_on_for_ever() -> None:

@@ -13,9 +13,9 @@ from crm_api.domain.provider.openphone.listing import CallExtras
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedCall:
-    """A call from the list of one person's calls.
+    """A call from the provider's list of calls with one person.
 
-    The item does not name the person, so ``person`` has the number.
+    The listed call does not contain the number of that person, so ``person`` contains it.
     """
 
     item: Any
@@ -40,13 +40,13 @@ class ListedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A time span in which the batch contains every listed message of these lines.
+    """A time span for which the batch contains every message that is listed for these lines.
 
     Attributes:
         lines: The provider's ids of the lines.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: Ids of messages that were listed just outside the span.
+        near: The ids of listed messages whose time is just outside the span.
     """
 
     lines: Sequence[str]

@@ -1,4 +1,4 @@
-"""Compare listed items with stored items, many at once; only items that differ are parsed."""
+"""Compare many listed items with the stored items at once; parse only the items that differ."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,7 +58,7 @@ class AbsentItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallToRead:
-    """A listed call that differs from the stored call, or whose parts may be missing.
+    """A listed call to update: it differs from the stored call, or parts of it may be missing.
 
     Attributes:
         call: The call from the list.
@@ -146,7 +146,10 @@ async def _compare_messages(uow: UnitOfWork, batch: Batch, found: Difference) ->
 
 
 def _rank(item: object) -> int:
-    """Return the rank of a message's status; 0 for an incoming message, which has one status."""
+    """Return the rank of a message's status.
+
+    The rank of an incoming message is 0, because its status never changes.
+    """
     message = mapping(item)
     if message.get("direction") == Direction.INCOMING:
         return 0
@@ -203,7 +206,7 @@ async def _compare_calls(
 
 
 def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
-    """Return whether the listed call would change the stored call; True if it is not stored.
+    """Return whether the listed call would change the stored call; True if none is stored.
 
     Raises:
         UnreadableEventError: The call has no id or no time of creation.
@@ -264,7 +267,7 @@ ABSENT_IN_SPAN = sqlalchemy.text(f"""
 
 
 async def _absent_in_span(uow: UnitOfWork, batch: Batch, span: Span) -> list[AbsentItem]:
-    """Return the stored messages in a time span that the provider does not list."""
+    """Return the messages that are stored for a time span but that the provider does not list."""
     values = {
         "lines": span.lines,
         "ids": [*batch.messages, *span.near],
@@ -301,7 +304,7 @@ ABSENT_IN_THREADS = sqlalchemy.text(f"""
 async def _absent_in_threads(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime
 ) -> list[AbsentItem]:
-    """Return the stored messages or calls of conversations that the provider does not list."""
+    """Return messages and calls that are stored for the batch's threads but not listed."""
     values = {
         "lines": [thread.line for thread in batch.threads],
         "phones": [thread.person for thread in batch.threads],

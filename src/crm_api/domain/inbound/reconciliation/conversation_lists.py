@@ -21,8 +21,8 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
     """Return the first position for reading conversations.
 
     Args:
-        is_v1: Whether to read messages by conversation too, because API v1 has no list of all
-            messages.
+        is_v1: True for API v1. It has no list of all messages, so the messages of each
+            conversation are read too.
     """
     return {
         "stage": "threads",
@@ -38,8 +38,8 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 async def read(reading: Reading, position: Position) -> bool:
     """Read pages of conversations until the list ends or the time is up.
 
-    If a conversation becomes active meanwhile, it moves to the top of the list, above the pages
-    that are still to be read. A second, short pass through the list finds such conversations.
+    A conversation that becomes active during the reading moves to the top of the list, where it
+    is not read. So a second, short pass reads the conversations that were updated during the first.
 
     Returns:
         True at the end of the list; False if the time was up first.

@@ -1,8 +1,8 @@
 """Count the differences between the provider's data and ours, with examples of each kind.
 
-They are stored as JSON in the run: ``{"created": {"count": 2, "examples": [{"id": "AC…", "kind":
-"message", "direction": "incoming", "at": "…"}]}}``. The JSON has no phone numbers and no message
-bodies.
+The counts and examples are stored as JSON in the run: ``{"created": {"count": 2, "examples":
+[{"id": "AC…", "kind": "message", "direction": "incoming", "at": "…"}]}}``. The JSON has no phone
+numbers and no message bodies.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Store the items that a comparison found missing, with the functions that apply webhooks."""
+"""Store the items that a comparison found missing; the functions that apply webhooks do it."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -236,7 +236,7 @@ class Filler:
             if error.connection_invalidated:
                 raise
             log.warning(
-                "database refused a batch of messages from the provider, storing each alone",
+                "database refused a batch of listed messages, so each is stored alone",
                 sqlstate=event_outcomes.sql_state(error),
             )
             return set()
@@ -281,10 +281,18 @@ class Filler:
             state = event_outcomes.sql_state(error)
             if state in event_outcomes.COLLISIONS:
                 raise _CollidedError from error
-            log.exception("item listed by the provider not stored", item_id=item.id, kind=item.kind)
+            log.exception(
+                "message or call from the provider's list not stored",
+                item_id=item.id,
+                kind=item.kind,
+            )
             return f"The database refused the item (SQLSTATE {state})."
         except Exception as error:  # one item's error must not stop the others
-            log.exception("item listed by the provider not stored", item_id=item.id, kind=item.kind)
+            log.exception(
+                "message or call from the provider's list not stored",
+                item_id=item.id,
+                kind=item.kind,
+            )
             return f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         return None
 
@@ -317,7 +325,8 @@ class Filler:
     def _note_drift(self, kind: DriftKind, item: ListedItem, example: DriftExample) -> None:
         """Count an item that no webhook reported.
 
-        An import and an item that changed just now do not count, because there this is expected.
+        Items of an import are not counted, because no webhook reports them. An item that changed
+        just now is not counted either, because its webhook may still arrive.
         """
         if self._run.since is not None and item.changed_at <= self._now() - IN_FLIGHT:
             count_difference(self._run.drift, kind, example)

@@ -1,4 +1,4 @@
-"""Read all messages of the workspace, newest first, by the list of API version 2026-03-30."""
+"""Read all messages of the workspace, newest first, from the list of API version 2026-03-30."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -90,9 +90,10 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 
 
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
-    """If the provider refused the page token, begin the list again at the oldest message read.
+    """After a refused page token, prepare to read the list again from the oldest message read.
 
-    Return False if that is not possible, or if the list was already begun again at this message.
+    Return False if the error is another one, if no message was read, or if the list was already
+    begun again at this message.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -118,9 +119,10 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set the time span whose messages the batch contains completely.
 
-    A message that is stored in this span but not listed counts as absent. Unless the batch is the
-    last one, its span begins ``SKEW`` later than its oldest message. Older messages are compared
-    with the next batch. That batch also gets the ids of the messages around this start.
+    A message that is stored in this span but not listed counts as absent. The span of the last
+    batch begins at the ``since`` of the run. The span of every other batch begins ``SKEW`` after
+    the oldest message of the batch: messages before this start are compared with the next batch.
+    The ids of messages near the start are kept for the next batch.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}
@@ -144,7 +146,7 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the ids of messages listed around the edge, and when each message was created."""
+    """Return the stored ids of messages near the end of the next span, and their times."""
     near = position["near"]
     if not isinstance(near, dict):  # stored by the previous release
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

@@ -29,9 +29,9 @@ MESSAGES_WAIT = text("""
 class RequestPace:
     """Reserves start times of requests from the shared limiter.
 
-    Only a few start times are reserved ahead, so a campaign does not have to wait for its own.
-    While a campaign runs or a message is queued, requests begin at least two spacings apart. So
-    half of the rate stays free, even if the provider responds fast.
+    Only a few start times are reserved ahead, so that sends do not wait long for a start time.
+    While a campaign runs or a message is queued, the time between two requests is at least twice
+    the spacing of the rate limit. So half of the rate stays free for sends.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RequestPace:
             )
 
     def _is_stale(self) -> bool:
-        """Return whether the reserved start times are so old that they would cause a burst."""
+        """Return whether the reserved start times are in the past and would cause a burst."""
         return self._next is not None and self._now() - self._next > timedelta(seconds=1)
 
     async def _reserve(self) -> None:

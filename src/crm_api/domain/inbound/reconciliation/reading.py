@@ -61,14 +61,20 @@ class PageGuard:
         if token is None:
             return
         if self._empty >= MOST_EMPTY:
-            raise OpenPhoneListError(f"OpenPhone returned {MOST_EMPTY} empty pages in a row.")
+            raise OpenPhoneListError(
+                f"OpenPhone returned {MOST_EMPTY} empty pages in a row, so the list could not be "
+                "read completely. Try again later."
+            )
         if token in self._tokens:
             raise OpenPhoneListError(
                 "OpenPhone returned the same page token twice, so the list could not be read "
                 "completely. Try again later."
             )
         if self.pages >= MOST_PAGES:
-            raise OpenPhoneListError(f"The list of OpenPhone has more than {MOST_PAGES:,} pages.")
+            raise OpenPhoneListError(
+                f"OpenPhone's list has more than {MOST_PAGES:,} pages, so it was not read "
+                "completely."
+            )
         self._tokens.add(token)
         self._ids.update(ids)
         self._remembered.append(ids)
@@ -94,7 +100,7 @@ class Reading:
     Attributes:
         now: Returns the current time.
         is_over: Returns whether the time is up. It is called after each page; the next slice
-            continues with the other pages.
+            reads the remaining pages.
         batch: The items that were read but not written yet.
         written_at: When a batch was last written, by the monotonic clock.
     """
@@ -133,5 +139,5 @@ class Reading:
 
 
 def read_time(written: str | None) -> datetime | None:
-    """Parse a time in a position; None stays None."""
+    """Parse a time from a stored position; return None for None."""
     return None if written is None else datetime.fromisoformat(written)

@@ -1,4 +1,4 @@
-"""Store the progress and the end of a run; only the worker that has reserved it may do so."""
+"""Store the progress and the end of a run; only the worker that reserved the run may do so."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -74,7 +74,7 @@ async def store_progress(
 
 
 async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
-    """Release a run, so that any worker can take it at once, and nudge ``reconcile_openphone``.
+    """Release a run, so that any worker can take it at once, and wake ``reconcile_openphone``.
 
     Raises:
         RunLostError: Another worker has taken over the run.
@@ -127,7 +127,7 @@ async def fail_run(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: 
 async def hold_run(
     uow: UnitOfWork, run: ReconciliationRun, *, why: str, now: datetime
 ) -> timedelta:
-    """Postpone a run without counting a failure, because no requests may be sent now.
+    """Postpone a run because no requests may be sent now; this does not count as a failure.
 
     Returns:
         How long to wait.

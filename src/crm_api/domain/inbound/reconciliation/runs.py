@@ -56,7 +56,7 @@ NEWEST_FIRST = (ReconciliationRun.created_at.desc(), ReconciliationRun.id.desc()
 
 
 async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datetime) -> UUID:
-    """Create a run on request of a person, nudge ``reconcile_openphone``; return the run's id.
+    """Create a run for a person, wake the job ``reconcile_openphone``, and return the run's id.
 
     Raises:
         EmptySpanError: ``since`` is not before ``until``.
@@ -68,7 +68,7 @@ async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datet
 async def _store_run(
     uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
 ) -> UUID:
-    """Store a run; without ``since``, it begins ``OVERLAP`` before the last complete run ended."""
+    """Store a run; if ``since`` is None, it begins ``OVERLAP`` before ``covered_until``."""
     covered = await covered_until(uow)
     if since is None:
         since = None if covered is None else min(covered, until) - OVERLAP
@@ -120,9 +120,9 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """When the next run was created, and since when the oldest received event has been due.
+    """When the next run was created, and since when the oldest waiting event has been due.
 
-    Each is None if there is no such run or event.
+    The time is None if there is no such run, or no such event.
     """
 
     made_at: datetime | None
@@ -161,11 +161,11 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a run if an alert has ended during which webhooks may have been missed.
+    """Create a run after an alert about missed webhooks has ended.
 
-    Such alerts say that the provider was down, that its webhooks did not arrive or went to another
-    address, or that the receiver refused its signatures. An alert that ended before the newest run
-    was created does not count. The first run is created only by ``make_daily_run``.
+    Such an alert says that the provider was down, that its webhooks did not arrive or went to
+    another address, or that the receiver refused its signatures. Alerts that ended before the
+    newest run was created are ignored. The first run is created only by ``make_daily_run``.
 
     Returns:
         The id of the run; None if no run is needed.
@@ -196,8 +196,8 @@ STORE_HEARTBEAT = text("""
 async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Record that webhooks can be received now; after an outage, create a run.
 
-    A web process calls this twice a minute. The heartbeat is in the same database as the received
-    events, so it stops if the process or this database is unavailable.
+    A web process calls this twice a minute. The heartbeat is stored in the same database as the
+    received events. So it is missing while the process or this database is unavailable.
 
     Returns:
         The id of the new run; None if there was no outage, or if a run for an outage has not begun

@@ -10,10 +10,11 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class ReconciliationCreate(RequestModel):
-    """The time span to compare. By default, it continues where the last complete run ended.
+    """The time span to compare.
 
     Attributes:
-        since: The start of the time span; by default, 24 hours before the last complete run ended.
+        since: The start of the time span. By default, it is 24 hours before the time up to which
+            completed runs have compared everything.
         until: The end of the time span; by default, now.
     """
 

@@ -155,7 +155,7 @@ async def _work_on(
 async def walk(reading: Reading) -> bool:
     """Continue the run from its position; True at its end, False if the time was up first.
 
-    If the provider fails, the pages that were read before are stored all the same.
+    If the provider fails, the pages that were read before the failure are stored nevertheless.
 
     Raises:
         CrmError: As in ``message_list.read`` and ``conversation_lists.read``.

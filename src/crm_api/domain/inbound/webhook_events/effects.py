@@ -1,4 +1,4 @@
-"""Apply facts from the provider to timeline, consent and campaigns; queue automatic replies.
+"""Apply the provider's facts to timeline, consent and campaigns, and queue automatic replies.
 
 A received message has effects only when its row is new. So a second delivery, a replay or a later
 reconciliation of the same message changes nothing.

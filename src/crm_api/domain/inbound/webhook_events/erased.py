@@ -34,7 +34,8 @@ async def leave_out_erased(
 
     If a call began before the erasure, all its events are skipped. A skipped message that opts out,
     opts in or is doubtful adds an entry to the consent history, without the message body. If the
-    erased person has newer events, the flags of the number are restored, so that nothing is sent.
+    erased person has newer events, the number gets its flags again (``do_not_contact``, and the
+    opt-out or hold), so that nothing is sent to it.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}

@@ -74,7 +74,10 @@ class LineFinder:
         return self._found[place]
 
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
-        """Look up a line by the provider's id, else by its number; add it if both are given."""
+        """Find a line by the provider's id or, if there is no id, by the number.
+
+        If the event has both and the line is not stored, add the line.
+        """
         if phone_number_id is None:
             return await lines.find_line_by_number(self._uow, numbers=own) if own else None
         numbers = [number for one in own if (number := as_phone(one)) is not None]

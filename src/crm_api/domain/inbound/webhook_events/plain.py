@@ -1,4 +1,4 @@
-"""Store old messages that have no other effects, many at once, so that an import is fast.
+"""Store many old messages at once, if they have no other effects, so that an import is fast.
 
 Applying one message takes about six queries. For most old messages, these queries would change
 nothing else: no message was sent to the number, the message does not concern consent, and it is too

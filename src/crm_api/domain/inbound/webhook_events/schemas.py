@@ -65,7 +65,7 @@ class WebhookEventRead(ReadModel):
 
     @classmethod
     def of(cls, event: WebhookEvent) -> Self:
-        """Create the response from a row; ``next_attempt_at`` is null unless the event waits."""
+        """Create the response from a row; ``next_attempt_at`` is null if no try is planned."""
         read = cls.model_validate(event)
         return read if event.status in WAITING else read.model_copy(update=_NOTHING_TO_COME)
 
@@ -123,7 +123,7 @@ class ReplayRequest(DryRunRequest):
         return self
 
     def content(self) -> Any:  # noqa: ANN401 - JSON
-        """Return the selection as JSON; a dry run without a selection counts all events."""
+        """Return the selection as JSON; without a selection (only in a dry run), all events."""
         return super().content() or {"all": True}
 
     def selection(self) -> EventSelection:

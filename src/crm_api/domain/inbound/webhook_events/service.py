@@ -51,18 +51,18 @@ async def apply_batch(
     reception: Reception,
     jitter: Jitter = random_fraction,
 ) -> int:
-    """Claim due events and apply them; the failure of one event does not undo the others.
+    """Lock due events and apply them; the failure of one event does not undo the others.
 
     The effects of an event and its new status are in the same transaction. A failed event is
     retried later. After the last retry, its status is ``dead`` and an alert is raised.
 
     Args:
-        limit: Maximum number of events to claim.
+        limit: Maximum number of events to lock and apply.
         now: The database's time of this transaction.
         jitter: Returns a number from 0 to 1 that decides how long a retry waits.
 
     Returns:
-        The number of claimed events; 0 if none is due.
+        The number of events that were locked; 0 if none is due.
     """
     rows = await uow.session.execute(CLAIM_EVENTS, {"now": now, "limit": limit})
     claimed = typed_rows(ClaimedEvent, rows)
@@ -92,7 +92,7 @@ STORE_OUTCOMES = text("""
 
 
 async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> None:
-    """Store the outcomes of claimed events, in one statement.
+    """Store the outcomes of these events, in one statement.
 
     The join is on the id alone, so that the planner does not use the partial index of waiting rows.
     """
@@ -111,7 +111,7 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
 
 
 def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) -> None:
-    """Measure the time from receipt until the event was applied, for each applied event."""
+    """Measure how long after its receipt each event was applied; skip events that were not."""
     received = {one.id: one.received_at for one in claimed}
     for outcome in outcomes:
         if outcome.processed_at is not None:
@@ -148,7 +148,7 @@ class _Readable:
 
 
 class _Run:
-    """Applies claimed events together; if that fails, each half separately, down to one event."""
+    """Applies locked events together; after an error, it applies each half on its own."""
 
     def __init__(
         self, uow: UnitOfWork, *, now: datetime, reception: Reception, jitter: Jitter
@@ -176,7 +176,7 @@ class _Run:
         return outcomes + await self._together(readable)
 
     async def _together(self, some: Sequence[_Readable]) -> list[EventOutcome]:
-        """Apply events in one savepoint; if that fails, each half in its own savepoint."""
+        """Apply events in one savepoint; after an error, apply each half in its own savepoint."""
         if not some:
             return []
         error = await self._try(some)

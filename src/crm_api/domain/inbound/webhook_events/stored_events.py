@@ -74,7 +74,7 @@ class ErrorClass:
 
 @dataclass(frozen=True, kw_only=True)
 class EventSelection:
-    """A selection of events by conditions that must all hold; without any, all events match."""
+    """A selection of events by conditions that must all hold; no condition selects all events."""
 
     status: WebhookEventStatus | None = None
     type: str | None = None
@@ -93,7 +93,7 @@ REPLAY_EVENT = text("""
 
 
 async def replay_event(uow: UnitOfWork, *, event_id: UUID, now: datetime) -> None:
-    """Make an event due again, whatever its status, and nudge the worker.
+    """Make an event of any status due again, and wake the worker.
 
     Raises:
         WebhookEventNotFoundError: No received event has this id.
@@ -134,7 +134,7 @@ async def replay_events(
 ) -> int:
     """Make all selected events due again, in order of receipt; return their number.
 
-    The function also writes the audit log and nudges the worker.
+    The function also writes an audit entry and wakes the worker.
     """
     count = await _make_due(uow, selection, now=now)
     await note_decision(
@@ -154,7 +154,7 @@ async def _make_due(uow: UnitOfWork, selection: EventSelection, *, now: datetime
     """Make events due again, as if they were new; return their number.
 
     They become due one after another, ``PER_SECOND`` of them per second. Only one replay runs at a
-    time, because two replays that update the same rows would deadlock.
+    time, because two replays that update the same rows could deadlock.
     """
     await uow.session.execute(LOCK_REPLAY)
     place = func.row_number().over(order_by=(WebhookEvent.received_at, WebhookEvent.id)) - 1

@@ -39,7 +39,7 @@ class EventNotStoredError(TransientError):
 
 
 class IntakeConnection:
-    """A database connection for storing events; it connects on first use and reconnects if lost."""
+    """A database connection for storing events; opened on first use, and again if it was lost."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url

@@ -1,7 +1,8 @@
 """Apply opt-outs in messages on lines that this service has not stored.
 
 An opt-out belongs to the person's number, so it does not wait until the line is stored. All other
-effects of the message (timeline, replies, answers) need the line and wait for it.
+effects of the message (timeline, campaign replies, automatic replies) need the line, so they wait
+until it is stored.
 """
 
 from datetime import datetime
@@ -53,7 +54,7 @@ async def apply_decision_on_unknown_line(
 
     Args:
         event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction; it limits the times in the event.
+        now: The database's time of this transaction. A later time in the event is replaced by it.
 
     Returns:
         False if the event is no opt-out and is not doubtful; then nothing is changed.

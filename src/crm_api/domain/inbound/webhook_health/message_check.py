@@ -1,4 +1,4 @@
-"""Check with a message from one own line to another; its event must arrive within two minutes."""
+"""Send a test message between two of our lines; its event must arrive within two minutes."""
 
 import secrets
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class OwnLines:
 
 @dataclass(frozen=True, slots=True)
 class MessageProgress:
-    """How far a test message and its event have come: queued, sent, received, applied."""
+    """The times and errors of a test message and of its event, as far as they are known."""
 
     text_error: str | None
     attempt_status: AttemptStatus | None
@@ -72,18 +72,18 @@ class MessageProgress:
 
     @property
     def sent_at(self) -> datetime | None:
-        """When the send of the message was allowed; None if it was certainly not sent."""
+        """When the service allowed the send; None if the message was certainly not sent."""
         return self.called_at if self.attempt_status in _MAY_HAVE_LEFT else None
 
 
 async def begin_message_check(
     uow: UnitOfWork, own: OwnLines | None, *, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check and queue its test message; if such a check is waiting, return the waiting one.
+    """Order a check and queue its test message; if such a check is already waiting, return it.
 
-    The message is sent like every other message: the send ledger allows one open attempt per
-    number, and the rate limit applies. It may be sent at any hour, because the recipient is one of
-    our lines. It belongs to no campaign.
+    The message is sent like every other message: each number can have only one open attempt, and
+    the rate limit applies. The message may be sent at any hour, because it goes to one of our
+    lines. It belongs to no campaign.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.
@@ -177,10 +177,10 @@ WITHDRAW_MESSAGE = text("""
 
 
 async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime | None:
-    """Store the result of the waiting check by test message, if the result is known.
+    """Store the result of the waiting check that uses a test message, if the result is known.
 
     Returns:
-        When the wait for the result ends; None if no check waits any more.
+        When the wait for the result ends; None if no such check is waiting now.
     """
     check = await find_waiting_check(uow, WebhookHealthSide.TEST_TEXT, locks=True)
     if check is None:
@@ -207,7 +207,7 @@ async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime 
 def judge_message(
     progress: MessageProgress, *, until: datetime, now: datetime
 ) -> CheckResult | None:
-    """Return the result of a check by test message; None while its event may still arrive.
+    """Return the result of a check that uses a test message; None while its event may arrive.
 
     Args:
         progress: The progress of the test message.

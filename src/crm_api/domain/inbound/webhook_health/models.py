@@ -42,7 +42,7 @@ class CheckStatus(StrEnum):
 
 
 class WebhookHealthCheck(Base):
-    """One check. While its status is ``waiting``, it is an order that a worker has yet to do."""
+    """One check. While its status is ``waiting``, a worker must still carry it out."""
 
     __tablename__ = "webhook_health_check"
     __table_args__ = (
@@ -84,7 +84,7 @@ class WebhookHealthCheck(Base):
 
 
 class WebhookRedelivery(Base):
-    """A delivery that the provider stopped retrying, and was then asked to repeat."""
+    """A delivery that the provider stopped retrying, and that we asked the provider to repeat."""
 
     __tablename__ = "webhook_redelivery"
 

@@ -46,7 +46,7 @@ _STILL_RETRIED = ("sending", "pending")
 
 @dataclass(frozen=True, kw_only=True)
 class GivenUp:
-    """A delivery that the provider no longer retries, and the webhook in whose log it is."""
+    """A delivery that the provider no longer retries, and the webhook whose log lists it."""
 
     webhook_id: str
     delivery: HookDelivery
@@ -54,13 +54,13 @@ class GivenUp:
 
 @dataclass(kw_only=True)
 class DeliveryLog:
-    """Unsuccessful deliveries in the provider's logs, counted by what the check does about them.
+    """Unsuccessful deliveries in the provider's logs, with counts for each action of the check.
 
     Attributes:
         given_up: The deliveries that the provider no longer retries.
         waiting: The number of deliveries that are still retried and are older than ``LATE``.
         is_complete: Whether every log could be read to its end.
-        held: The number of deliveries in ``given_up`` whose event is stored here nevertheless.
+        held: The number of deliveries in ``given_up`` whose event is stored in this service.
         requested: The number of deliveries that this check requested again.
         under_way: The number of deliveries that were requested less than an hour ago, or are left
             for the next check.

@@ -63,7 +63,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class SideState:
-    """The last result of one kind of check, and when the waiting check was ordered, if any."""
+    """The last result of one kind of check; if a check is waiting, also when it was ordered."""
 
     side: WebhookHealthSide
     id: UUID | None

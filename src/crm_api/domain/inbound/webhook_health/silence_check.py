@@ -2,8 +2,8 @@
 
 The time span runs from the last event until now. In the same span of each earlier week, by local
 time, the check counts the ten-minute slots in which an event arrived. So a lunch hour is compared
-with lunch hours. The check counts slots instead of events, because a campaign that causes hundreds
-of events in an hour says no more about the next hour than a campaign that causes a few.
+with lunch hours. The check counts slots instead of events, because one campaign can cause hundreds
+of events in an hour. Such an hour does not mean that the next hour has many events too.
 """
 
 from collections.abc import Sequence
@@ -167,9 +167,10 @@ def chance_of_none(counts: Sequence[int]) -> float:
     """Return the probability that no slot has an event, given the counts of comparable spans.
 
     For Poisson counts with Jeffreys' prior, the next count is 0 with probability
-    ``(n / (n + 1)) ** (sum + 1/2)``, for ``n`` spans. This makes an alarm less likely if few spans
-    are known. Weeks differ by more than chance, because a campaign may run or not. So the sum is
-    divided by the ratio of the variance of the counts to the variance of Poisson counts.
+    ``(n / (n + 1)) ** (sum + 1/2)``, for ``n`` spans. So an alarm is less likely if few spans are
+    known. The counts vary more than Poisson counts, because in some weeks a campaign runs and in
+    others none. So the sum is divided by the ratio of the variance of the counts to the variance
+    of Poisson counts.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

@@ -167,7 +167,7 @@ def is_same_address(one: str, other: str) -> bool:
 
 
 def wanted_events(webhook: RegisteredWebhook | None, *, offered: frozenset[str]) -> list[str]:
-    """Return the event types to request, sorted: the offered types and those of the webhook."""
+    """Return the event types to request, sorted: the offered types, and the webhook's types."""
     return sorted(offered.union(webhook.events if webhook is not None else ()))
 
 
@@ -205,7 +205,7 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the event types that a webhook must deliver; for a legacy webhook, of its family."""
+    """Return the types that a webhook must deliver; if legacy, only the types of its family."""
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
     families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))
@@ -222,10 +222,10 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 
 
 def _findings(found: Registration) -> Iterator[Finding]:
-    """Yield the faults of the newest scheme in which a webhook points to our address.
+    """Yield the faults of our webhooks, in the newest scheme that has such a webhook.
 
-    Yield none if the webhooks of this scheme deliver all needed events. If there is no webhook,
-    yield that as the only fault.
+    There is no fault if the webhooks of that scheme deliver all needed events. If no webhook
+    points to our address, this is the only fault.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):

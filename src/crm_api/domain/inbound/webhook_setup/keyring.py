@@ -110,7 +110,7 @@ class KeyRing:
                 async with asyncio.timeout(LOAD_SECONDS):
                     found = await self._load()
             except Exception as error:  # noqa: BLE001 - keep the keys in memory and try again soon
-                log.warning("saved webhook keys not read", error=type(error).__name__)
+                log.warning("saved webhook keys could not be read", error=type(error).__name__)
                 return False
             return self._take(found, now=now)
 

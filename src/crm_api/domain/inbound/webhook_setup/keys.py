@@ -21,7 +21,7 @@ min after its first try, and it is not known whether a retry gets a new signatur
 
 @dataclass(frozen=True, kw_only=True)
 class SavedKey:
-    """A saved key; it is accepted until ``retire_at``, or without end if that is None."""
+    """A saved key; it is accepted until ``retire_at``, or forever if ``retire_at`` is None."""
 
     webhook_id: str
     scheme: SignatureScheme
@@ -50,7 +50,9 @@ async def accepted_keys(uow: UnitOfWork, *, secret: bytes, now: datetime) -> lis
             key = unseal(row.sealed, secret=secret, about=_about(row.webhook_id))
         except UnsealError as error:
             log.warning(
-                "saved webhook key not decrypted", webhook_id=row.webhook_id, reason=str(error)
+                "saved webhook key could not be decrypted",
+                webhook_id=row.webhook_id,
+                reason=str(error),
             )
             continue
         found.append(
@@ -73,7 +75,7 @@ async def save_key(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """Save a webhook's new key, encrypted; the previous key is accepted for ``OVERLAP`` more."""
+    """Encrypt and save a webhook's new key; the previous key stays valid for ``OVERLAP``."""
     await retire_keys(uow, webhook_ids=[webhook_id], now=now)
     uow.session.add(
         WebhookKey(
@@ -89,7 +91,7 @@ async def save_key(
 async def retire_keys(uow: UnitOfWork, *, webhook_ids: Sequence[str], now: datetime) -> None:
     """Let the current keys of these webhooks expire after ``OVERLAP``.
 
-    Until then, they verify events that are already on their way.
+    During this time, events that the provider signed with these keys are still accepted.
     """
     await uow.session.execute(
         update(WebhookKey)

@@ -64,7 +64,7 @@ async def _adopt(place: WebhookAddress, one: OurWebhook, family: str) -> str:
 async def _try_family(
     place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
-    """Register a family, or report that the provider refuses an optional one; return a sentence."""
+    """Register a family, and return a sentence; the provider may refuse an optional family."""
     try:
         return await _replace(place, family, events, old)
     except OpenPhoneRefusedError as error:

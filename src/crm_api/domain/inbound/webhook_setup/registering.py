@@ -1,8 +1,9 @@
 """Register our webhooks, adopt or repair existing ones, and rotate their keys.
 
-After an interruption at any step, the command can be run again. It finds a webhook that was created
-before by its address, and replaces a lost key by a rotation. If the provider allows it, a key is
-saved before the provider signs events with it.
+After an interruption at any step, the command can be run again. If the provider already has
+a webhook with our address, the command uses this webhook. If the key of the webhook was lost, a
+rotation creates a new key. If the provider allows it, a key is saved before the provider signs
+events with it.
 """
 
 from crm_api.domain.inbound.webhook_setup import keys as key_store
@@ -84,7 +85,7 @@ class Registrar(WebhookAddress):
         return done + _report_foreign(found)
 
     async def rotate(self) -> list[str]:
-        """Give each of our webhooks a new key; old keys are accepted for ``OVERLAP`` more.
+        """Give each of our webhooks a new key; the old keys stay valid for ``OVERLAP``.
 
         Returns:
             Sentences about what was done.
@@ -127,7 +128,7 @@ class Registrar(WebhookAddress):
         ]
 
     async def _create_dated(self) -> RegisteredWebhook:
-        """Create a webhook for all known event types; if refused, only for the needed ones."""
+        """Create a webhook for all known types; if the provider refuses, only for needed types."""
         needed = NEEDED[SignatureScheme.STANDARD]
         try:
             return await self.hooks.create_dated(

@@ -10,7 +10,7 @@ from crm_api.platform.settings import Settings
 
 
 class _NoQueue:
-    """A queue for units of work that push no jobs."""
+    """A job queue for units of work that need none; it discards every job."""
 
     async def push(self, job: Job) -> None:
         """Discard the job."""

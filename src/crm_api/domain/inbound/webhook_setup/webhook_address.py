@@ -1,4 +1,4 @@
-"""The parts that every change of our webhooks at the provider uses: address, keys, audit log."""
+"""Our address, keys and audit log, which every change of our webhooks needs."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ class WebhookAddress:
         await self.audit("rotate_webhook_key", webhook_id)
 
     async def save_key(self, webhook_id: str, scheme: SignatureScheme, key: str) -> None:
-        """Save a webhook's new key, encrypted; the previous key is accepted for ``OVERLAP`` more.
+        """Encrypt and save a webhook's new key; the previous key stays valid for ``OVERLAP``.
 
         Raises:
             KeyNotShownError: The key is not valid.
@@ -125,8 +125,8 @@ class WebhookAddress:
         """Check that the provider can reach the address.
 
         Raises:
-            AddressNotPublicError: The real provider cannot reach it, because it is local or not
-                https.
+            AddressNotPublicError: The real provider cannot reach the address, because the address
+                is local or does not begin with ``https://``.
         """
         parts = urlsplit(self.url)
         if self.is_real and (parts.scheme != "https" or parts.hostname in _LOCAL):
@@ -149,7 +149,7 @@ def known_keys(saved: Sequence[key_store.SavedKey], given: Sequence[str]) -> Key
 async def _offered(
     fetch: Callable[[], Awaitable[list[RegisteredWebhook]]],
 ) -> list[RegisteredWebhook] | None:
-    """Return the webhooks of one kind; None if the provider does not support that kind."""
+    """Return the webhooks that ``fetch`` reads; None if the provider does not support them."""
     try:
         return await fetch()
     except OpenPhoneRefusedError as error:
