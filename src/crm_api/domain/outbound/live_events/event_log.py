@@ -132,7 +132,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The oldest transaction that may still write events, and the newest deleted event, if any."""
+    """The oldest transaction that may still write events, and the newest deleted event or None."""
 
     final: int
     transaction_id: int | None
@@ -260,7 +260,7 @@ async def forget_old_events(
 
 
 def _page(rows: Sequence[StoredEvent], *, end: LogPosition, limit: int) -> LogPage:
-    """Return a page that ends at ``end``, or at its last event if it is full."""
+    """Return a page that ends at ``end``; a full page ends at its last event."""
     is_last = len(rows) < limit
     events = [
         LoggedEvent(

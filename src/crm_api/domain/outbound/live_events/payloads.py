@@ -25,9 +25,9 @@ from crm_api.domain.outbound.live_events.event_log import LoggedEvent
 class WebhookEventType(StrEnum):
     """The types of events that can be sent to a webhook endpoint.
 
-    These are all types of the event log except ``campaign.counters``. While a campaign sends, that
-    event occurs a few times per second, and says only that the campaign's counters changed. Read
-    the campaign's statistics instead.
+    These are all types of the event log except ``campaign.counters``. While a campaign sends,
+    ``campaign.counters`` occurs a few times per second, and contains only the information that the
+    counters of the campaign changed. Read the statistics of the campaign instead.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -312,7 +312,7 @@ SCOPE_OF = {
 
 
 def facts_of(event: LoggedEvent) -> dict[str, Any]:
-    """Return the ``data`` of an event as endpoints get it; values that the event lacks are null.
+    """Return the ``data`` of an event as endpoints get it; a value that is missing becomes null.
 
     The first field of the schema gets the id of the event's subject.
     """

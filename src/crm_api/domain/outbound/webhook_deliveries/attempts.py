@@ -30,8 +30,8 @@ class ClaimedDelivery:
 
     Attributes:
         attempts: The number of attempts before this one.
-        claims: How often the delivery was reserved, including this time. If a worker reserves it
-            again, results for this number are not stored any more.
+        claims: How often the delivery was reserved, including this time. If the delivery is
+            reserved again, a result with an older number is not stored.
     """
 
     id: UUID
@@ -45,7 +45,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryResult:
-    """A claimed delivery with the endpoint's response.
+    """A reserved delivery with the endpoint's response.
 
     Attributes:
         reply: The response; None if the delivery was not sent. Such a delivery is due again at
@@ -213,7 +213,7 @@ STORE_TRIES = text("""
 async def _store_tries(
     session: AsyncSession, tried: Sequence[DeliveryTry], *, now: datetime
 ) -> None:
-    """Store the results of attempts; skip deliveries that were claimed again since."""
+    """Store the results of attempts; skip deliveries that were reserved again meanwhile."""
     await session.execute(
         STORE_TRIES,
         {

@@ -67,12 +67,12 @@ class EndpointQueue:
     def __init__(self) -> None:
         self.turn = asyncio.Semaphore(PER_ENDPOINT)
         self.held = 0
-        """Number of claimed deliveries whose result is not stored yet."""
+        """Number of reserved deliveries whose result is not stored yet."""
         self.is_stuck = False
         """Whether the last request got no response, or a response that asked for a pause."""
 
     def allowance(self, *, is_failing: bool) -> int:
-        """Return how many more deliveries of this endpoint may be claimed."""
+        """Return how many more deliveries of this endpoint may be reserved."""
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
@@ -112,7 +112,7 @@ class WebhookDispatcher:
 
         Args:
             for_seconds: Number of seconds after which no more requests begin.
-            stays: Whether to wait for more deliveries when none is due, instead of returning.
+            stays: Whether to wait while no delivery is due. If False, return.
         """
         ends_at = time.monotonic() + for_seconds
         try:
@@ -137,7 +137,7 @@ class WebhookDispatcher:
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _hand_out(self) -> bool:
-        """Create deliveries from one page of the log if a read is due; True if more pages wait."""
+        """If a read is due, create deliveries from a page of the log; True if more pages wait."""
         if time.monotonic() < self._looks_at:
             return False
         async with self._new_uow() as uow:
@@ -214,7 +214,7 @@ class WebhookDispatcher:
         return reply
 
     async def _write_down(self) -> None:
-        """Wait until a request ends or the next poll is due; store the results of ended ones."""
+        """Wait until a request ends or the next poll is due; store results of ended requests."""
         done, _ = await asyncio.wait(
             self._under_way, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )

@@ -1,7 +1,8 @@
 """Fan out the log of events: each event becomes one delivery per endpoint that wants it.
 
-The cursor moves in the transaction that adds the deliveries, and its row lock admits one worker at
-a time. So each event is fanned out exactly once, even if a process crashes.
+The cursor moves in the transaction that adds the deliveries. While a worker does this, it locks the
+row of the cursor, so that no other worker does the same. So each event is fanned out exactly once,
+even if a process crashes.
 """
 
 from collections.abc import Sequence
@@ -122,7 +123,7 @@ class ListeningEndpoint:
     since_transaction: int
 
     def wants(self, event: LoggedEvent) -> bool:
-        """Return whether the event is to be sent to the endpoint."""
+        """Return whether the endpoint must get the event."""
         is_new = event.position is not None and (
             event.position.transaction_id > self.since_transaction
         )
@@ -131,7 +132,7 @@ class ListeningEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class FannedOutPage:
-    """Result of one page of the log.
+    """Result of fanning out one page of the log.
 
     Attributes:
         events: The number of events that were read.
@@ -145,7 +146,7 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Create the cursor if it is missing; reset it if the database was copied from elsewhere."""
+    """Create the cursor if it is missing; reset it if the database comes from another server."""
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)
 
@@ -177,7 +178,7 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
 
 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
-    """Return the position after which to read; skip events older than every active endpoint.
+    """Return the position after which to read; skip events that no active endpoint may get.
 
     Return None if another worker has locked the cursor, or no endpoint is active.
     """

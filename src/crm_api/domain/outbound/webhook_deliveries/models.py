@@ -31,8 +31,8 @@ class WebhookDelivery(Base):
     """One event on its way to one endpoint; its id is the header ``webhook-id`` of each attempt.
 
     While the delivery is reserved for a worker, ``next_attempt_at`` is the end of the lease.
-    ``claims`` counts how often it was reserved. Only the worker that reserved it last stores a
-    result.
+    ``claims`` counts how often the delivery was reserved. Only the worker that reserved it last
+    can store a result.
     """
 
     __tablename__ = "webhook_delivery"
@@ -80,7 +80,7 @@ class WebhookDelivery(Base):
 
 
 class WebhookCursor(Base):
-    """Position up to which the log was fanned out; its row lock admits one worker at a time."""
+    """Position up to which the log was fanned out; a worker locks the row while it does this."""
 
     __tablename__ = "webhook_cursor"
 

@@ -54,17 +54,17 @@ class EndpointAnswer:
 
     @property
     def has_arrived(self) -> bool:
-        """True if the endpoint answered with a status of 200 to 299."""
+        """True if the status of the response is 200 to 299."""
         return self.error_code is None
 
     @property
     def is_gone(self) -> bool:
-        """True if the endpoint answered 410 (Gone), so it wants no more events."""
+        """True if the response has status 410 (Gone), so the endpoint wants no more events."""
         return self.status == HTTPStatus.GONE
 
     @property
     def hold(self) -> timedelta | None:
-        """The pause for all its deliveries that the endpoint asks for; None if it asks for none."""
+        """How long the endpoint asks us to send it nothing; None if it asks for no pause."""
         if self.retry_after is None or self.status not in ASKS_TO_WAIT:
             return None
         return min(self.retry_after, LONGEST_HOLD)
@@ -72,7 +72,7 @@ class EndpointAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class NextState:
-    """State of a delivery after an attempt; ``next_attempt_at`` matters only if it is pending."""
+    """State of a delivery after an attempt; only ``pending`` uses ``next_attempt_at``."""
 
     status: DeliveryStatus
     next_attempt_at: datetime
@@ -85,7 +85,7 @@ def next_state_of(
 
     Args:
         reply: The endpoint's response.
-        failures: The number of failed attempts; if this attempt failed, it is included.
+        failures: The number of failed attempts, including this attempt if it failed.
         jitter: Returns a number from 0 to 1 that lengthens the wait.
     """
     if reply.has_arrived:

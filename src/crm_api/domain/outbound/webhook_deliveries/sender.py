@@ -40,7 +40,7 @@ def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:
 class PatientResolver(AbstractResolver):
     """Resolves host names in threads.
 
-    If a caller times out, the look-up continues, and later callers wait for the same look-up.
+    If a caller times out, its look-up continues, and later callers wait for that look-up.
     """
 
     def __init__(self, look_up: LookUp = _ask_system) -> None:

@@ -1,4 +1,4 @@
-"""List, test and send again the deliveries of an endpoint; delete them after two weeks."""
+"""List deliveries of an endpoint, send them again, test, and delete them after two weeks."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ class DeliverySelection:
 
 
 async def send_test_event(uow: UnitOfWork, *, endpoint_id: UUID, now: datetime) -> WebhookDelivery:
-    """Add a delivery of a test event, which is due at once, and nudge the worker.
+    """Add a delivery of a test event, due at once, and wake the worker.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -110,7 +110,7 @@ async def list_deliveries(
 async def retry_delivery(
     uow: UnitOfWork, *, endpoint_id: UUID, delivery_id: UUID, now: datetime
 ) -> WebhookDelivery:
-    """Make one delivery due again in any status, reset its retries, and wake the worker.
+    """Make one delivery of any status due again, with all its retries, and wake the worker.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -139,9 +139,9 @@ async def count_deliveries(uow: UnitOfWork, selection: DeliverySelection) -> int
 async def retry_deliveries(
     uow: UnitOfWork, selection: DeliverySelection, *, actor: str, now: datetime
 ) -> int:
-    """Make selected deliveries due again, with all retries; return their number.
+    """Make selected deliveries due again, with all their retries; return their number.
 
-    The function also writes the audit log and nudges the worker.
+    The function also writes an audit entry and wakes the worker.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -178,7 +178,7 @@ FORGET = text("""
 async def forget_old_deliveries(
     uow: UnitOfWork, *, now: datetime, limit: int = FORGOTTEN_AT_ONCE
 ) -> int:
-    """Delete old deliveries; if none is left, delete expired secrets and deleted endpoints.
+    """Delete old deliveries; when none is left, delete expired secrets and removed endpoints.
 
     Return the number of deleted rows.
     """
@@ -196,7 +196,10 @@ async def _restart_deliveries(
     delivery_id: UUID | None = None,
     now: datetime,
 ) -> int:
-    """Make the selected deliveries, or one of them, due now with all retries; return the number."""
+    """Make the selected deliveries, or only one of them, due now; return the number.
+
+    They get all their retries again.
+    """
     where = list(_conditions(selection))
     if delivery_id is not None:
         where.append(WebhookDelivery.id == delivery_id)

@@ -46,12 +46,12 @@ class DueEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointAnswers:
-    """How endpoints answered in a batch of attempts.
+    """How endpoints responded in a batch of attempts.
 
     Attributes:
         arrived: The endpoints that accepted at least one delivery.
         failed: The endpoints that accepted no delivery.
-        gone: The endpoints that answered 410 (Gone).
+        gone: The endpoints that responded with 410 (Gone).
         holds: The endpoints that asked for a pause, and when it ends.
     """
 
@@ -202,8 +202,8 @@ async def _disable_endpoints(
 ) -> Sequence[WebhookEndpoint]:
     """Disable endpoints and return them.
 
-    Of ``endpoint_ids``, the active endpoints that have failed since before ``failing_before`` are
-    disabled; if that is None, all active ones.
+    Only active endpoints in ``endpoint_ids`` are disabled. If ``failing_before`` is not None, only
+    those that have failed since an earlier time are disabled.
     """
     statement = update(WebhookEndpoint).where(
         WebhookEndpoint.id.in_(endpoint_ids), WebhookEndpoint.status == EndpointStatus.ACTIVE

@@ -39,7 +39,7 @@ class DisabledReason(StrEnum):
     Attributes:
         REQUESTED: A caller disabled it.
         FAILING: It accepted no delivery for days.
-        GONE: It answered 410 (Gone).
+        GONE: It responded with 410 (Gone).
     """
 
     REQUESTED = "requested"

@@ -153,7 +153,7 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint; if its address or event types are given, also set the maker's scopes.
 
-    With the old scopes, the endpoint could send events that the caller may not see.
+    If the old scopes stayed, the endpoint could get events that the caller may not read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -180,7 +180,7 @@ async def update_endpoint(
 
 
 async def delete_endpoint(uow: UnitOfWork, *, endpoint_id: UUID, actor: str, now: datetime) -> None:
-    """Delete an endpoint and its secrets; nothing more is sent, and a job deletes its deliveries.
+    """Delete an endpoint and its secrets, and stop sending to it; a job deletes its deliveries.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -265,8 +265,8 @@ def _check_url(address: str, policy: AddressPolicy) -> None:
 def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
     """Check that the maker's scopes allow each named type, or any type if none is named.
 
-    A named type that the scopes allow only for campaigns (``campaigns:read``) is refused too,
-    because the endpoint would get only some of its events.
+    If the scopes allow a named type only for campaigns (``campaigns:read``), the type is refused
+    too, because the endpoint would get only some of the events of this type.
 
     Raises:
         MissingScopeError: A named type is not allowed; or no type is named, and none is allowed.
