@@ -1,4 +1,4 @@
-"""Mail news about alerts. A worker does this; while no worker runs, a web process does it."""
+"""Mail news about alerts. A worker sends these mails; if no worker runs, a web process does."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +21,7 @@ CHANNEL = "mail"
 class AlertReporter:
     """Mails news about alerts.
 
-    Several processes may have a reporter. Each item of news is reserved by one of them.
+    Several processes may have a reporter. Only one of them reserves an item of news and mails it.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory, mailer: Mailer, settings: Settings) -> None:
@@ -33,8 +33,9 @@ class AlertReporter:
     async def report(self, *, now: Callable[[], datetime]) -> int:
         """Send one mail with all news that was not reported yet; return the number of alerts in it.
 
-        The mail is sent between two transactions. If the process dies in between, its reservation
-        expires and another process sends the news, perhaps a second time.
+        One transaction reserves the news, then the mail is sent, then a second transaction stores
+        this. If the process dies before the second one, the reservation expires and another process
+        sends the news, perhaps again.
         """
         if not await self._may_mail(now=now()):
             return 0

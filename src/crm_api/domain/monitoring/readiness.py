@@ -23,7 +23,7 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: When the scheduled job that is most overdue was last at work.
+        jobs_covered_until: The oldest of the times at which each scheduled job last worked.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: When the first waiting event was due; None if no event waits.
@@ -112,7 +112,7 @@ async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[s
 
 
 def _are_jobs_late(row: SystemOverview, *, now: datetime) -> bool:
-    """Return whether a job is overdue, or has never run although a worker has run long enough."""
+    """Return whether a job is overdue, or has not run yet although a worker has run for long."""
     covered, started = row.jobs_covered_until, row.worker_started_at
     if covered is not None and schedule.is_overdue(covered, now=now):
         return True

@@ -56,7 +56,7 @@ class Manifest(BaseModel):
         """Parse the content of ``manifest.json``.
 
         Raises:
-            BackupError: This release does not know its format.
+            BackupError: This release does not know the format of the backup.
         """
         try:
             return cls.model_validate_json(content)
@@ -147,7 +147,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 class _Cipher:
-    """Encrypts or decrypts in a thread at the other end of a pipe.
+    """Encrypts or decrypts in its own thread, which is connected by a pipe.
 
     An error of the thread is raised at the end of the ``with`` block.
     """
@@ -167,12 +167,13 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Raise the error of the thread, if any, because it caused the error at this end."""
+        """Raise the error of the thread, if any, because it is the cause of other errors."""
         self._thread.join()
         failure = self._failure
         if isinstance(failure, pyrage.DecryptError):
             raise BackupError(
-                "the key does not open this backup; use the key file of its recipient"
+                "the key does not open this backup; use the key file that belongs to the "
+                "--recipient of the backup"
             )
         if failure is not None:
             raise BackupError(f"the backup cannot be written or read completely: {failure}")

@@ -1,4 +1,4 @@
-"""Make a backup of a service, which may run meanwhile. All its data is of one moment."""
+"""Make a backup while the service may run. All data in the backup is from one moment."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -78,7 +78,7 @@ class Snapshot:
 
 
 def choose_target(wanted: Path, *, made_at: datetime) -> Path:
-    """Return the path of the backup file: ``wanted``, or a new name in it if it is a folder.
+    """Return the path of the backup file: ``wanted``; if that is a folder, a new file in it.
 
     Raises:
         BackupError: The file already exists.
@@ -105,8 +105,8 @@ async def make(
         settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time of the data. It is the current time, unless the database itself was
-            restored to an earlier time.
+        made_at: The time of the data. Pass the current time, except if the database was restored
+            to an earlier time.
         report: Receives lines about the progress.
 
     Raises:

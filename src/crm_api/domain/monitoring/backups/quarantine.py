@@ -1,8 +1,8 @@
-"""Prevent a restored service from sending again what was sent after the backup was made.
+"""Prevent that a restored service repeats messages that were sent after the backup was made.
 
-No process of the service starts until the revision of the schema is written. This module writes it
-in the same transaction that pauses all sending. The statements use only columns that every release
-has, because the schema is not migrated yet.
+No process of the service starts until the revision of the schema is in the database. This module
+writes the revision in the same transaction that pauses all sending. The statements use only columns
+that exist in every release, because the schema is not migrated yet.
 """
 
 from dataclasses import dataclass

@@ -72,7 +72,7 @@ async def restore(
     Args:
         settings: The settings, which name the target database, the media store and the secret key.
         source: The backup file.
-        identities: Secret keys, of which one must decrypt the backup.
+        identities: Secret keys; one of them must be able to decrypt the backup.
         now: The current time.
         report: Receives lines about the progress.
         again: If True, first delete what an interrupted restore has left in the database.
@@ -109,7 +109,7 @@ async def _prepare(
 ) -> Manifest:
     """Check that the backup fits the release and the key, and that the database is empty.
 
-    With ``again``, what an interrupted restore has left in the database is deleted.
+    If ``again`` is True, first delete the data that an interrupted restore has left there.
     """
     name, content = next(members, ("", None))
     if name != "manifest.json" or content is None:
@@ -135,7 +135,7 @@ async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
     """Check that the database is empty, or empty it after an interrupted restore.
 
     Raises:
-        BackupError: The database has other content; or an interrupted restore has filled it, and
+        BackupError: The database has other data, or it has data of an interrupted restore and
             ``again`` is False.
     """
     if await is_empty(engine):
@@ -189,7 +189,8 @@ def _write_secret_key(settings: Settings, key: bytes) -> None:
         return
     if path.exists() and path.read_bytes().strip() != key:
         raise BackupError(
-            f"{path} has another secret key than the backup; use an empty CRM_DATA_DIR"
+            f"the secret key in {path} differs from the key in the backup; use an empty "
+            "CRM_DATA_DIR"
         )
     write_secret(path, key.decode())
 

@@ -14,7 +14,7 @@ MOST_CAMPAIGNS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class MessageFigures:
-    """Counts of messages in a period, for one campaign or for all messages outside campaigns.
+    """Message counts of a period, for one campaign or for all messages outside campaigns.
 
     Attributes:
         name: The name of the campaign; None for messages outside campaigns.
@@ -53,7 +53,7 @@ class Digest:
         since: The beginning of the reported period.
         until: The end of the reported period.
         zone: The time zone in which the mail shows days.
-        texts: The messages of each campaign and outside campaigns, in the period.
+        texts: The message counts of the period: for each campaign, and outside campaigns.
         opt_outs: The number of phone numbers that were opted out in the period, in any way.
         lines: The blocked lines.
         campaigns: The campaigns that are blocked or were paused automatically.

@@ -18,8 +18,8 @@ class SealedColumn:
     """A column with encrypted values.
 
     Attributes:
-        about: The SQL expression for the text to which each value is bound. A value that is copied
-            to another row does not decrypt there.
+        about: The SQL expression for a text that belongs to each row. A value can be decrypted only
+            with the text of its own row, so a value that is copied to another row is useless.
     """
 
     table: str
@@ -43,7 +43,7 @@ class SealedValue:
 
     Attributes:
         position: The physical position of its row (``ctid``).
-        about: The text to which it is bound.
+        about: The text of its row, without which it cannot be decrypted.
         sealed: The encrypted bytes.
     """
 

@@ -1,8 +1,9 @@
 """Write a month of a table to the archive store as compressed CSV, and check it by reading it back.
 
 A month has two files: ``webhook_event/2024-11.csv.gz`` with the rows, and
-``webhook_event/2024-11.json`` with the number of rows and the digest of the CSV. The second file is
-written last, so it shows that the first is complete. Archiving a month again gives the same files.
+``webhook_event/2024-11.json`` with the number of rows and the digest of the CSV. The JSON file is
+written last, so its existence shows that the CSV file is complete. If a month is archived again,
+the files are the same.
 """
 
 import asyncio

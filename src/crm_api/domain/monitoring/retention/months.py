@@ -49,7 +49,7 @@ async def add_month(session: AsyncSession, table: MonthlyTable, *, month: date) 
 
 
 async def add_next_month(uow: UnitOfWork, table: MonthlyTable, *, now: datetime) -> bool:
-    """Create the month after the newest one, unless it is more than ``AHEAD`` months from now.
+    """Create the month after the newest month, unless it is over ``AHEAD`` months from now.
 
     Returns:
         False if no month was missing.
@@ -96,7 +96,7 @@ async def _has_unfinished_rows(session: AsyncSession, month: Month) -> bool:
 
 
 async def report_unfinished_rows(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
-    """Raise an alert if a row of the month must still be applied or sent; return True if so."""
+    """Return whether a row of the month must still be applied or sent; if so, raise an alert."""
     if not await _has_unfinished_rows(uow.session, month):
         return False
     await alerts.raise_alert(
@@ -129,8 +129,8 @@ async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> 
     """Delete the stored provider ids of the next rows of the month, one batch per call.
 
     This happens while the month is attached, so no stored id refers to a missing row. If the
-    provider later delivers such an event again, it counts as new. The provider repeats events for
-    days, not for months.
+    provider later delivered such an event again, the event would count as new. But the provider
+    repeats events only for days, not for months.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -174,7 +174,7 @@ async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequenc
     Months of received events have no media.
 
     Returns:
-        The number of deleted fetches, and the SHA-256 of each media file that no other message
+        The number of deleted media rows, and the SHA-256 of each media file that no other message
         uses. The caller deletes these files after the commit.
     """
     if month.table is not ACTIVITY:

@@ -203,7 +203,7 @@ _NEXT_WAITING = text("""
 
 
 async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
-    """Return when the next work of each job is due, without the work of campaigns."""
+    """Return when the next work of each job is due; leave out the work of campaigns."""
     row = (await uow.session.execute(_NEXT_WAITING)).mappings().one()
     return {JobName(name): instant for name, instant in row.items() if instant is not None}
 
@@ -211,9 +211,9 @@ async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
 async def refuse_moved_time(settings: Settings) -> None:
     """Refuse to start with a real API key if the sandbox clock was moved in this database.
 
-    Such a database has messages and opt-outs from a simulated future. They must not mix with real
+    Such a database has messages and opt-outs from a simulated future, which must not mix with real
     ones. Without a real API key, nothing is checked. If the database is unavailable, the check is
-    logged and left out.
+    skipped and a warning is logged.
 
     Raises:
         SettingsError: There is a real API key, and the clock was moved in this database.
@@ -228,7 +228,7 @@ async def refuse_moved_time(settings: Settings) -> None:
             found = await read_sandbox_clock(uow)
     except DATABASE_UNREACHABLE as error:
         log.warning(
-            "database unreachable, not checked whether the sandbox clock was moved",
+            "database unreachable, so it was not checked whether the sandbox clock was moved",
             error=type(error).__name__,
         )
         return

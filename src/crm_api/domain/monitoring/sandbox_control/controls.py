@@ -1,4 +1,4 @@
-"""Client of the sandbox's control API, which sets clock, simulated people and faults."""
+"""Client of the sandbox's control API: set the clock, the simulated people and the faults."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,7 +49,7 @@ class SandboxControls:
         """Set the clock of the sandbox, and wait until its due webhooks are delivered.
 
         Args:
-            ahead: How far the clock is ahead of the machine's clock. It never goes back.
+            ahead: How far the sandbox clock is ahead of the machine's clock. It never decreases.
             is_moving: True while more steps follow. Meanwhile the sandbox does not count requests
                 for its rate limits.
 
@@ -96,7 +96,7 @@ class SandboxControls:
         return _read_fault(await self._ask("POST", "/faults", body))
 
     async def clear_faults(self) -> None:
-        """Remove all faults, so that the sandbox answers correctly."""
+        """Remove all faults, so that the sandbox works normally again."""
         await self._ask("DELETE", "/faults")
 
     async def _ask(

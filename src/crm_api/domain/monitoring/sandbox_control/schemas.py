@@ -96,7 +96,7 @@ class Act(StrEnum):
 
 
 class Behaviour(StrEnum):
-    """A script of a simulated person that has a name, such as `stops`."""
+    """The name of a ready-made script for a simulated person, such as `stops`."""
 
     REPLIES = "replies"
     STOPS = "stops"
@@ -145,9 +145,9 @@ class PersonStep(RequestModel):
 
 
 class PersonScript(RequestModel):
-    """What the simulated person of a number does on each message.
+    """What the simulated person does after each message to the number.
 
-    It is either a named behaviour or a list of steps.
+    A script is either the name of a behaviour or a list of steps.
     """
 
     model_config = example(
@@ -184,7 +184,7 @@ class PersonScript(RequestModel):
 
 
 class PersonScriptRead(ReadModel):
-    """The script of a phone number: what its simulated person does on each message.
+    """The script of a phone number: what its simulated person does after each message.
 
     Attributes:
         phone: The phone number, or the first digits of several numbers and a star.

@@ -33,7 +33,7 @@ class DailyRun:
         day: The day on whose morning the run is due.
         zone: The time zone of the first line.
         since: The beginning of the period of the digest mail.
-        until: The end of this period: the midnight at which ``day`` begins.
+        until: The end of the period of the digest mail: the midnight at which ``day`` begins.
         is_cleaned: True if the clean-up of this day is done.
         has_mail: True if the digest mail must still be sent.
     """
@@ -47,7 +47,7 @@ class DailyRun:
 
 
 def due_day_of(now: datetime, zone: str) -> date:
-    """Return the last day whose run is due in a time zone: today, or yesterday before ``HOUR``."""
+    """Return the last day whose run is due in a time zone: today, or before ``HOUR`` yesterday."""
     local = now.astimezone(ZoneInfo(zone))
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
 

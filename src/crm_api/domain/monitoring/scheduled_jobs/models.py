@@ -14,7 +14,7 @@ from crm_api.platform.database import Base
 
 
 class ScheduledJob(Base):
-    """The last run of a scheduled job, and the minutes in which the job should have run."""
+    """The last run of a scheduled job, and the minutes in which the job did not run."""
 
     __tablename__ = "scheduled_job"
 

@@ -70,7 +70,7 @@ START_JOB = text(f"""
 
 
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store the start of a scheduled job, and add the whole minutes that it missed before."""
+    """Store the start of a scheduled job, and count the whole minutes that were missed before."""
     await uow.session.execute(START_JOB, {"name": name, "now": now})
 
 
@@ -106,7 +106,7 @@ async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> Non
 
 
 def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
-    """Return whether a job is late, because it was last at work more than ``LATE_AFTER`` ago."""
+    """Return whether a job is late, because it last worked more than ``LATE_AFTER`` ago."""
     return now - covered_until > LATE_AFTER
 
 
@@ -151,8 +151,8 @@ async def list_jobs(
     Jobs that have never run are included.
 
     Args:
-        webhooks_checked_at: When the next check of webhook health is due. If None, that job gets
-            the next minute as its next run.
+        webhooks_checked_at: When the next check of webhook health is due. If None, the next
+            run of that job is in the next minute.
     """
     known = {job.name: job for job in await uow.session.scalars(select(ScheduledJob))}
     own = await own_run_times(uow, now=now, webhooks_checked_at=webhooks_checked_at)

@@ -28,7 +28,7 @@ MOST_LINES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAlerts:
-    """The number of unresolved alerts of one kind, either acknowledged or not acknowledged."""
+    """The number of unresolved alerts of one kind: of those acknowledged, or of the others."""
 
     kind: str
     is_acknowledged: bool
@@ -37,7 +37,7 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """The number of attempts with an unclear outcome, and when the first request of them began."""
+    """The number of attempts with an unclear outcome, and when the first of them began."""
 
     count: int = 0
     since: datetime | None = None

@@ -26,10 +26,10 @@ class Disk:
     """A file system and the space on it that this process may use.
 
     Attributes:
-        path: A folder on it with files of the service.
+        path: A folder on this file system that has files of the service.
         free: The free bytes.
         total: All bytes.
-        files_free: The number of further files that it can have.
+        files_free: How many more files the file system can hold.
         files_total: The largest number of files; 0 if it has no such limit.
     """
 
@@ -59,7 +59,7 @@ def folders_of(settings: Settings) -> list[Path]:
 
 
 def measure_disks(paths: Sequence[Path]) -> list[Disk]:
-    """Measure each file system of these folders once; this blocks while a network disk hangs."""
+    """Measure each file system of these folders once; a network disk that hangs blocks this."""
     found: dict[int, Disk] = {}
     for path in paths:
         there = next(one for one in (path, *path.parents) if one.exists())

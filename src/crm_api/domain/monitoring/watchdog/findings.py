@@ -1,7 +1,7 @@
 """Turn findings of the watchdog into alerts.
 
-An alert is raised when a problem was found for long enough, and resolved when it is not found any
-more.
+An alert is raised when the checks have found a problem for long enough. It is resolved when a check
+no longer finds the problem.
 """
 
 from collections.abc import Collection
