@@ -2,7 +2,7 @@
 
 Users of the API choose these URLs. A URL into the service's own network would reach systems that
 are not open to the outside (server-side request forgery). So the service connects only to public
-addresses. It connects to the same address that it has checked, and it checks every redirect. The
+addresses. It connects to exactly the address that it has checked, and it checks every redirect. The
 only exception is the loopback address, which is allowed while the sandbox is used.
 """
 
@@ -180,7 +180,7 @@ class CheckedResolver(AbstractResolver):
 def open_connector(
     policy: AddressPolicy, *, resolver: AbstractResolver | None = None, keeps_open: bool = False
 ) -> aiohttp.TCPConnector:
-    """Return a connector that connects only to allowed addresses.
+    """Return a connector that opens connections only to allowed addresses.
 
     Args:
         policy: Decides about each new connection.

@@ -89,14 +89,14 @@ async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) 
 
 
 def csv_safe(value: str) -> str:
-    """Put a quote before a cell that a spreadsheet would run as a formula, except phone numbers."""
+    """Put ``'`` before a cell that a spreadsheet would run as a formula, except phone numbers."""
     if value.startswith(tuple(FORMULA_STARTS)) and not re.fullmatch(E164, value):
         return "'" + value
     return value
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Return SQL that puts a quote before a formula, by the same rule as ``csv_safe``."""
+    """Return SQL that puts ``'`` before a formula, by the same rule as ``csv_safe``."""
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
         column != "",

@@ -119,11 +119,12 @@ async def make_call(
     *,
     basis: Callable[[AnswerT], Any] | None = None,
 ) -> AnswerT:
-    """Carry out a request; for a dry run, roll back all its effects before returning.
+    """Carry out a request; if it is a dry run, roll back all its effects before returning.
 
     Args:
         act: Carries out the request in the open transaction. Its result has ``counts``.
-        basis: Returns what must not differ between dry run and real request, besides the counts.
+        basis: Returns a further value that must be the same in the dry run and in the real
+            request, as the counts must be.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.

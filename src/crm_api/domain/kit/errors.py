@@ -18,8 +18,8 @@ class CrmError(Exception):
     Attributes:
         code: Identifies the error for programs; it never changes.
         title: A heading for people, the same for every occurrence.
-        example: An occurrence to show in the documentation. None if the constructor needs no
-            arguments, or if the docstring is the example of ``detail``.
+        example: The arguments of an example for the documentation. None if the constructor needs no
+            arguments, or if the docstring of the class is the ``detail`` of the example.
         detail: What happened and what to do next. It has no secrets and no data of other people.
         extras: Further members of the problem document, for example ``contact_id``.
     """
@@ -96,7 +96,7 @@ class InvalidError(CrmError):
     """The input is not valid; ``errors`` lists each error in it with a JSON pointer.
 
     Attributes:
-        pointer: JSON pointer of the wrong field, if the constructor gets no ``errors``.
+        pointer: JSON pointer of the wrong field. It is used if the constructor gets no ``errors``.
     """
 
     code = "invalid"

@@ -39,8 +39,8 @@ def example_id(thing: str) -> str:
 def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     """Return the pydantic configuration that gives a model an example.
 
-    The example of a request is shown as it is given here. In the example of a response, each field
-    that is left out gets a value from its name and its type.
+    The example of a request has only the given fields. In the example of a response, each other
+    field gets a value that depends on its name and its type.
 
     Args:
         bases: Models whose example fields are copied.

@@ -39,7 +39,7 @@ def read_form(
     """Validate the fields of a form or of a JSON object; a blank text counts as left out.
 
     Raises:
-        InvalidError: Some fields are not valid; the class is ``error``.
+        InvalidError: Some fields are not valid. The exception has the class ``error``.
     """
     given = {
         name: value

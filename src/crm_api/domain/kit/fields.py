@@ -36,8 +36,8 @@ def read_line(text: str) -> str:
     """Return a text of one line without the white space around it.
 
     Raises:
-        PydanticCustomError: The text has a control character, or a line break or tab inside. It is
-            refused, not cleaned, so that the stored text is the text that was sent.
+        PydanticCustomError: The text has a control character, or a line break or tab inside. Such
+            a text is not cleaned, because the stored text must be the text that was sent.
     """
     line = read_lines(text)
     found = _BREAK.search(line)

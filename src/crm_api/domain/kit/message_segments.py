@@ -1,9 +1,9 @@
 """Count the segments of a message; the provider charges for each segment.
 
 A message in GSM-7 has one segment of up to 160 characters, or several of up to 153. A character of
-the extension table counts as two, and it is never split over two segments. A single character that
-GSM-7 lacks makes the whole message UCS-2. It then has one segment of up to 70 UTF-16 units, or
-several of up to 67. A surrogate pair is never split over two segments.
+the extension table counts as two, and it is never split over two segments. If GSM-7 lacks one of
+its characters, the whole message is sent in UCS-2. The message then has one segment of up to 70
+UTF-16 units, or several segments of up to 67. A surrogate pair is never split over two segments.
 
 Source: 3GPP TS 23.038, GSM 7 bit default alphabet, and TS 23.040, section 9.2.3.24.1.
 """
@@ -54,7 +54,7 @@ def forcing_characters(text: str) -> list[tuple[int, str]]:
 def _parts(length: int, doubled: list[int], *, size: int) -> int:
     """Return the number of segments of a message that needs several.
 
-    A character that counts as two and does not fit in a segment begins the next segment.
+    If only one unit of a segment is left, a character that counts as two begins the next segment.
 
     Args:
         length: The number of characters in the message.

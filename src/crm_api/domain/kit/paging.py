@@ -1,7 +1,7 @@
 """Keyset paging: an opaque cursor over ``(key, id)``, stable under inserts, bound to its list.
 
 A cursor names the row after which a list continues. It carries a digest of the list, its filter and
-its order, so that a cursor of another list is refused and does not return wrong rows.
+its order, so that a cursor of another list is refused. Otherwise it could return wrong rows.
 """
 
 import base64
@@ -100,7 +100,7 @@ class Cursors:
         limit: int,
         position: Callable[[Row], tuple[datetime | str, UUID]],
     ) -> Page[Row]:
-        """Make a page of ``limit`` rows. If ``rows`` has one row more, another page follows."""
+        """Make a page of ``limit`` rows; if ``rows`` has more rows, another page follows."""
         shown = list(rows[:limit])
         return Page(shown, self.write(*position(shown[-1])) if len(rows) > limit else None)
 
@@ -133,7 +133,7 @@ class Cursors:
 
 
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
-    """Return a filter as JSON without empty members, so that new fields keep old cursors valid."""
+    """Return a filter as JSON without empty members; so a new field leaves old cursors valid."""
     if is_dataclass(wanted):
         wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
     if isinstance(wanted, dict):

@@ -1,4 +1,4 @@
-"""Read US and Canadian phone numbers in any usual format as E.164."""
+"""Convert US and Canadian phone numbers from any usual format to E.164."""
 
 import re
 import unicodedata
@@ -64,12 +64,12 @@ class InvalidPhoneError(InvalidError):
 def parse_phone(text: str, *, pointer: str = "/phone") -> str:
     """Convert a US or Canadian phone number to E.164, such as ``+16175550123``.
 
-    Accepted are dots, dashes, spaces and parentheses, a leading 1 or +1, a label (``M:``,
-    ``Cell``, ``tel:``), full-width digits, letters on the key pad (``1-800-FLOWERS``), a number
-    between words, and numbers that a spreadsheet reformatted (``6.175550123E+09``,
-    ``6175550123.0``). An extension (``x204``, ``ext. 5``) is dropped, because a message cannot
-    reach it; ``split_extension`` returns it. Fictional numbers (555) are accepted: the number must
-    have the form of the numbering plan, but need not be assigned.
+    The text may have dots, dashes, spaces and parentheses, a leading 1 or +1, a label (``M:``,
+    ``Cell``, ``tel:``), full-width digits, letters of the key pad (``1-800-FLOWERS``), words around
+    the number, and a format that a spreadsheet made (``6.175550123E+09``, ``6175550123.0``). An
+    extension (``x204``, ``ext. 5``) is dropped, because a message cannot reach it;
+    ``split_extension`` returns it. The number must have the form of the numbering plan, but it may
+    be unassigned. So fictional numbers (555) are accepted.
 
     Args:
         pointer: JSON pointer to the field, for the error.
@@ -152,7 +152,7 @@ def _clean(text: str) -> str:
 
 
 def _expand_scientific(text: str, pointer: str) -> str:
-    """Expand ``6.175550123E+09``; refuse it if the spreadsheet has rounded the last digits."""
+    """Expand ``6.175550123E+09``; refuse a number whose last digits the spreadsheet rounded."""
     mantissa, _, exponent = text.upper().replace(",", ".").partition("E")
     significant = len(mantissa.replace(".", ""))
     if significant <= int(exponent):

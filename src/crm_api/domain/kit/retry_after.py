@@ -39,8 +39,8 @@ def read_retry_after(
 
     Args:
         header: Seconds, or an HTTP date.
-        now: The instant that a date is compared with, preferably by the service's own clock; None
-            if it is not known.
+        now: The time with which a date is compared, if possible by the clock of the service that
+            sent the header; None if no time is known.
         longest: The limit of the wait, in seconds.
 
     Source: RFC 9110, section 10.2.3, read 2026-11-28.

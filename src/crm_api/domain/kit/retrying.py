@@ -36,8 +36,8 @@ class BusyError(TransientError):
 
     Attributes:
         retry_after_seconds: The wait to apply, if the service asked for one; it is limited.
-        retry_after_asked: The wait that the service asked for, if it is longer than that limit.
-        is_answer: The service responded with 429 (too many requests), so it is not down.
+        retry_after_asked: The wait that the service asked for, if the limit shortened it.
+        is_answer: True if the service responded with 429 (too many requests), so it is not down.
     """
 
     code = "service_busy"

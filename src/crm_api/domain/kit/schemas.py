@@ -41,7 +41,7 @@ Id = Annotated[
 
 
 class DocumentedModel(BaseModel):
-    """A model whose fields are described in its docstring, or in that of a base class.
+    """A model whose fields are described in its docstring or in the docstring of a base class.
 
     A description in the ``Field`` has priority over ``Attributes`` in the docstring.
     """

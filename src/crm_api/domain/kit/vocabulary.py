@@ -1,7 +1,7 @@
 """Document a text field of a response as an enumeration, without checking its value.
 
-A row that a newer release has written may have a word that this release does not know. The response
-shows such a word unchanged.
+A newer release may have stored a word that this release does not know. The response shows such a
+word unchanged.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ class Vocabulary:
 
     Attributes:
         words: The enumeration.
-        name: The name of its component in the OpenAPI document; None: the name of the class.
+        name: The name of its component in the OpenAPI document. If None, it is the name of the
+            class.
     """
 
     words: type[StrEnum]
@@ -42,7 +43,7 @@ class Vocabulary:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Document the words; under ``SET``, name the component that all uses share."""
+        """Document the words; the member ``SET`` names the component that all fields share."""
         documented: Any = core_schema.enum_schema(self.words, list(self.words), sub_type="str")
         shown = handler(documented)
         name = {"title": self.name or self.words.__name__}

@@ -44,7 +44,7 @@ class Window:
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """If all zones are open now, return when the first of them closes; otherwise None."""
+    """Return when the first of the zones closes, if all are open now; otherwise None."""
     closings: list[datetime] = []
     for zone in zones:
         span = span_of(zone, now.astimezone(ZoneInfo(zone)).date())
@@ -86,9 +86,9 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 def day_span(window: Window, zone: str, day: date) -> Span | None:
     """Return the opening and closing instants of a local day; None if it is closed all day.
 
-    When the clock is set back, one hour comes twice. A start in that hour means its second
-    occurrence, and an end means its first, so that no time outside the window is open. If that
-    leaves no open time, the start means its first occurrence.
+    When the clock is set back, one hour comes twice. If the window starts in that hour, it opens at
+    the second occurrence; if it ends in that hour, it closes at the first. So no time outside the
+    window is open. If no open time remains, the window opens at the first occurrence.
     """
     if DAYS[day.weekday()] not in window.days:
         return None

@@ -43,9 +43,9 @@ _CACHE_SIZE = 65_536
 
 @dataclass(frozen=True)
 class ZoneKey:
-    """The parts of a zone key: ``states``, which may be empty, and ``zones``, which is never empty.
+    """The parts of a zone key: ``states`` and ``zones``.
 
-    ``states`` is empty if no state is known.
+    ``states`` is empty if no state is known. ``zones`` is never empty.
     """
 
     states: tuple[str, ...]
@@ -134,7 +134,7 @@ def country_code(text: str) -> str:
 
 
 def has_known_states(country: str | None) -> bool:
-    """Return whether a country is the US or Canada; a missing country counts as one of them."""
+    """Return whether a country is the US or Canada; True if the country is missing."""
     return not (country or "").strip() or country_code(country or "") in _COUNTRIES.values()
 
 

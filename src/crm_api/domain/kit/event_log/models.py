@@ -15,10 +15,10 @@ from crm_api.platform.database import Base
 class Event(Base):
     """One event, written in the transaction of the change that it reports.
 
-    Ids are assigned before the commit, so a reader that followed the ids alone would miss events
-    that are committed late. Readers follow the order of the transactions instead, and read only
-    events of transactions that are older than every running transaction. No earlier event can
-    then appear later.
+    Ids are assigned before the commit, so a reader that only follows the ids would miss events
+    that are committed later than events with higher ids. Instead, readers follow the order of the
+    transactions, and read only events of transactions that are older than every running
+    transaction. So no event can appear later at a position that was already read.
     """
 
     __tablename__ = "event"
