@@ -2,7 +2,7 @@
 
 The response to a dry run has a token, which the client may send with the real request. The real
 request counts again, and is refused if its counts differ from those of the dry run. The token is
-valid for one caller and one request. It is sealed with the secret key, and it is not stored.
+valid for one caller and one request. It is encrypted with the secret key, and is not stored.
 """
 
 import base64
@@ -101,7 +101,7 @@ class Call:
     Attributes:
         name: The operation, with the ids of its path.
         caller_id: The caller; a token is valid only for this caller.
-        secret: The secret key that seals tokens.
+        secret: The secret key that encrypts tokens.
         now: The time of this machine, by which tokens expire.
     """
 
@@ -155,7 +155,7 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the token of a dry run, which seals both digests and the time of expiry.
+    """Return the token of a dry run: both digests and the time of expiry, encrypted.
 
     Args:
         bound: The digest of request, caller and content.

@@ -66,8 +66,8 @@ def zone_key(
     A state with two time zones gives both, unless the ZIP code (or, without an address, the area
     code) decides. A time zone that was set for the person replaces the zones, but not the states.
 
-    If the written state is unknown and no ZIP code gives one, the person may live anywhere. The
-    area code is then ignored: the rules of all states and the hours of all zones apply.
+    If the written state is unknown and the ZIP code gives no state, the person may live anywhere.
+    In this case the area code is ignored: the rules of all states and the hours of all zones apply.
 
     Args:
         timezone: IANA name; a name that does not exist is ignored.
@@ -128,7 +128,7 @@ def state_code(text: str | None) -> str | None:
 
 
 def country_code(text: str) -> str:
-    """Return US or CA for their usual names, otherwise the text without surplus spaces."""
+    """Return US or CA for a usual name of the country, else the text without surplus spaces."""
     squeezed = " ".join(text.split())
     return _COUNTRIES.get(squeezed.casefold()) or squeezed
 

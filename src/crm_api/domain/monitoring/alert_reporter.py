@@ -1,4 +1,4 @@
-"""Mail news about alerts. A worker sends these mails; if no worker runs, a web process does."""
+"""Mail news about alerts. A worker sends these mails; without a worker, a web process does."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -80,7 +80,7 @@ class Batch:
         span: The time span whose messages the batch contains completely; None if messages were
             read by conversation.
         threads: The message or call lists that the batch contains completely.
-        unread: The provider's reason for each conversation that it refused to list.
+        unread: For each conversation that could not be read, the reason.
     """
 
     messages: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Store the items that a comparison found missing; the functions that apply webhooks do it."""
+"""Store the items that a comparison found missing, as if webhooks had delivered them."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -55,9 +55,9 @@ class ExtrasReader:
         self.missed: list[DriftExample] = []
 
     async def fetch(self, asked: CallToRead) -> list[ListedItem]:
-        """Fetch the missing parts of a call, and return the call to store.
+        """Fetch the missing parts of a call; return a list with the call to store.
 
-        Return an empty list if nothing about the call is new.
+        The list is empty if nothing about the call is new.
         """
         call_id = id_of(asked.call.item) or ""
         extras = await self._extras(call_id, asked.extras)

@@ -56,7 +56,7 @@ NEWEST_FIRST = (ReconciliationRun.created_at.desc(), ReconciliationRun.id.desc()
 
 
 async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datetime) -> UUID:
-    """Create a run for a person, wake the job ``reconcile_openphone``, and return the run's id.
+    """Create a run that a person asked for, wake ``reconcile_openphone``, and return its id.
 
     Raises:
         EmptySpanError: ``since`` is not before ``until``.

@@ -29,7 +29,7 @@ PAST_AFTER = timedelta(days=4)
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Store the plain messages among these, with a few SQL statements for all of them.
+    """Store those of the messages that are plain, all with the same few SQL statements.
 
     A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
     not concern consent. The other party never got a message from us and was never erased.

@@ -252,7 +252,7 @@ def _judge_without_event(progress: MessageProgress) -> CheckResult:
         sentence = (
             "The test message was sent, but no event reported it within two minutes, so webhooks "
             "do not reach this service. `crm-api webhooks list` shows the registered webhooks, and "
-            "`crm-api webhooks test` shows the answer that the provider gets."
+            "`crm-api webhooks test` shows how this service responds to the provider."
         )
         return CheckResult(leg="no_webhook", failure=sentence, sent_at=sent_at)
     if status in _UNCLEAR:

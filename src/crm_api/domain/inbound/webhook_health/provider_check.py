@@ -210,8 +210,8 @@ def _judge(found: Registration, log: DeliveryLog) -> CheckResult:
     if log.waiting:
         sentence = (
             f"The provider has tried for more than ten minutes to deliver {log.waiting} events, "
-            "without success so far. `crm-api webhooks test` shows the answer that the provider "
-            "gets."
+            "without success so far. `crm-api webhooks test` shows how this service responds to "
+            "the provider."
         )
         return CheckResult(leg="not_delivered", failure=sentence)
     on_their_way = log.requested + log.under_way

@@ -138,7 +138,7 @@ ORDER_CHECK = text("""
 async def order_check(
     uow: UnitOfWork, *, side: WebhookHealthSide, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Order a check and nudge the worker; if a check of this kind already waits, return that one.
+    """Order a check and wake the worker; if such a check is already waiting, return it.
 
     Raises:
         WebhookHealthCheckNotFoundError: The waiting check has just ended; call the function again.

@@ -12,8 +12,9 @@ from crm_api.platform.database import Base
 class IdempotencyKey(Base):
     """One key of one caller, its request, and the response.
 
-    The row is inserted before the effect and completed after it, in one transaction. So a committed
-    row always has its response, and a second request with the same key waits for that transaction.
+    The row is inserted before the request is carried out, and gets the response afterwards, in the
+    same transaction. So a committed row always has its response, and a second request with the same
+    key waits for this transaction.
     """
 
     __tablename__ = "idempotency_key"

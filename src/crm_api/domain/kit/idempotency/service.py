@@ -79,7 +79,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
 
     Raises:
         KeyReusedError: The key was used for another request.
-        KeyInUseError: The first request with this key is still processed after two seconds.
+        KeyInUseError: The first request with this key is still being processed after two seconds.
         AnswerLostError: The stored response cannot be decrypted.
     """
     statement = (

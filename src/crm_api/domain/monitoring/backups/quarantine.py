@@ -1,4 +1,4 @@
-"""Prevent that a restored service repeats messages that were sent after the backup was made.
+"""Keep a restored service from repeating messages that were sent after the backup was made.
 
 No process of the service starts until the revision of the schema is in the database. This module
 writes the revision in the same transaction that pauses all sending. The statements use only columns

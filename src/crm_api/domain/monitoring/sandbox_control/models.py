@@ -10,7 +10,7 @@ from crm_api.platform.database import Base
 
 
 class SandboxClock(Base):
-    """The sandbox clock and its current or last move. Without a row, the clock was never moved.
+    """The sandbox clock and its current or last move. No row: the clock was never moved.
 
     The times of the move are sandbox times; ``held_until`` is a time of the machine's clock.
     """

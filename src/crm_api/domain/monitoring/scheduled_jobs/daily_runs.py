@@ -47,7 +47,10 @@ class DailyRun:
 
 
 def due_day_of(now: datetime, zone: str) -> date:
-    """Return the last day whose run is due in a time zone: today, or before ``HOUR`` yesterday."""
+    """Return the last day whose run is due in a time zone.
+
+    Before ``HOUR``, this day is yesterday; from ``HOUR`` on, it is today.
+    """
     local = now.astimezone(ZoneInfo(zone))
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
 
@@ -111,7 +114,8 @@ async def claim_digest_mail(uow: UnitOfWork, *, day: date, now: datetime) -> boo
     """Reserve the digest mail of a day, so that only this worker sends it.
 
     Returns:
-        False if the mail was sent, another worker is sending it, or a failed mail must wait.
+        False if the mail was sent, if another worker is sending it, or if it failed and must not be
+        tried again yet.
     """
     values = {"day": day, "claimed_until": now + MAIL_TAKES, "now": now}
     return (await uow.session.execute(CLAIM_MAIL, values)).first() is not None

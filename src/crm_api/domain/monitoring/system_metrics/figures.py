@@ -28,7 +28,7 @@ MOST_LINES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAlerts:
-    """The number of unresolved alerts of one kind: of those acknowledged, or of the others."""
+    """The number of alerts of one kind that are acknowledged, or not, but are not resolved."""
 
     kind: str
     is_acknowledged: bool

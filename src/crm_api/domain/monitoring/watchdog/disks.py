@@ -78,7 +78,7 @@ def measure_disks(paths: Sequence[Path]) -> list[Disk]:
 
 
 def subject_prefix() -> str:
-    """Return the prefix of the subjects of alerts about this machine."""
+    """Return the prefix that all alerts about this machine have in their subjects."""
     return f"{socket.gethostname()}:"
 
 

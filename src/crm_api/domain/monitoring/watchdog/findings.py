@@ -73,7 +73,8 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: How long every check must have found a problem before its alert is raised.
+        patience: How long a problem must have been found by every check before an alert is
+            raised.
         among: The check covers only alerts whose subject has this prefix. Other alerts do not
             change.
     """

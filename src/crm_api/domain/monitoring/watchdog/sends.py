@@ -162,8 +162,8 @@ async def _unreported(uow: UnitOfWork, *, now: datetime) -> list[Finding]:
             subject="webhooks",
             detail=f"The provider has accepted {sent.texts} messages since {_clock(sent.since)}, "
             "but no event has arrived since then: no delivery, no reply, no STOP. Run `crm-api "
-            "webhooks list`, and `crm-api webhooks test`, which shows the answer that the provider "
-            "gets.",
+            "webhooks list`, and `crm-api webhooks test`, which shows how this service responds to "
+            "the provider.",
             context={"texts": int(sent.texts)},
         )
     ]

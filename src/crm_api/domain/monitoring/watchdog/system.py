@@ -184,6 +184,6 @@ async def check_clock(uow: UnitOfWork, *, wall: datetime, now: datetime) -> None
 
 
 async def check_disks(uow: UnitOfWork, measured: Sequence[Disk], *, now: datetime) -> None:
-    """Raise and resolve alerts about the disks of this machine that were measured."""
+    """Raise and resolve alerts about the measured disks of this machine."""
     found = list(disks.find_low_disks(measured))
     await settle_alerts(uow, AlertKind.DISK_LOW, found, among=disks.subject_prefix(), now=now)

@@ -1,8 +1,8 @@
 """Fan out the log of events: each event becomes one delivery per endpoint that wants it.
 
-The cursor moves in the transaction that adds the deliveries. While a worker does this, it locks the
-row of the cursor, so that no other worker does the same. So each event is fanned out exactly once,
-even if a process crashes.
+The cursor moves in the transaction that adds the deliveries. During this transaction, the worker
+locks the row of the cursor, so that no other worker fans out the same events. So each event is
+fanned out exactly once, even if a process crashes.
 """
 
 from collections.abc import Sequence

@@ -80,7 +80,7 @@ class WebhookDelivery(Base):
 
 
 class WebhookCursor(Base):
-    """Position up to which the log was fanned out; a worker locks the row while it does this."""
+    """Position up to which the log was fanned out; a worker that fans out events locks the row."""
 
     __tablename__ = "webhook_cursor"
 

@@ -175,7 +175,7 @@ class WebhookSender:
         except AddressRefusedError as error:
             return EndpointAnswer(error_code=error.code, detail=error.detail)
         except TimeoutError:
-            detail = f"The endpoint did not answer within {self._timeout_seconds:g} seconds."
+            detail = f"The endpoint did not respond within {self._timeout_seconds:g} seconds."
             return EndpointAnswer(error_code="timeout", detail=detail)
         except aiohttp.ClientConnectorDNSError:
             return EndpointAnswer(
@@ -225,10 +225,11 @@ def _judge(answer: aiohttp.ClientResponse, kept: str, *, now: datetime) -> Endpo
         return EndpointAnswer(status=status, body=kept)
     if 300 <= status < 400:  # noqa: PLR2004 - its redirects
         detail = (
-            f"The endpoint answered {status}. Redirects are not followed; set the final address."
+            f"The endpoint responded with status {status}. Redirects are not followed; set the "
+            "final address."
         )
     else:
-        detail = f"The endpoint answered {status}."
+        detail = f"The endpoint responded with status {status}."
     return EndpointAnswer(
         status=status,
         error_code=f"http_{status}",

@@ -1,4 +1,4 @@
-"""List deliveries of an endpoint, send them again, test, and delete them after two weeks."""
+"""List deliveries, send them again, add test deliveries, and delete old ones after two weeks."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -156,7 +156,7 @@ async def record_answers(
 
 async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -> None:
     if endpoint.disabled_reason == DisabledReason.GONE:
-        why = "answered 410 Gone"
+        why = "responded with status 410 (Gone)"
     else:
         why = f"has accepted nothing since {endpoint.failing_since:%Y-%m-%d %H:%M} UTC"
     await alerts.raise_alert(
