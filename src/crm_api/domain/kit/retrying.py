@@ -1,7 +1,7 @@
 """Repeat failed requests to outside services.
 
 A read is repeated after every temporary failure. A request that changes something is repeated only
-after a response with status 429, because the service has then done nothing.
+after a response with status 429, because it means that the service has done nothing.
 """
 
 import random

@@ -79,7 +79,9 @@ class AlertReporter:
     async def _release(
         self, claimed: ClaimedNews, error: MailNotSentError, *, was_down: bool, now: datetime
     ) -> None:
-        log.warning("alerts not mailed", count=len(claimed.news), error=error.detail)
+        log.warning(
+            "mail with news about alerts not sent", count=len(claimed.news), error=error.detail
+        )
         async with self._new_uow() as uow:
             await notices.release_news(uow, claimed)
             if was_down:

@@ -84,7 +84,7 @@ async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
 
 
 async def complete_run(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) -> None:
-    """Mark a run as completed; raise an alert if it found differences, else resolve that alert.
+    """Mark a run as completed; raise an alert about differences, or resolve it if there are none.
 
     Raises:
         RunLostError: Another worker has taken over the run.

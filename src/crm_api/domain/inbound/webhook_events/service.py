@@ -247,7 +247,7 @@ class _Run:
                 raise
             # The next try of the event stores the opt-out.
             log.warning(
-                "opt-out in received webhook event not stored",
+                "opt-out of event on unknown line not stored, next try of the event stores it",
                 event_id=str(claimed.id),
                 exc_info=failure,
             )

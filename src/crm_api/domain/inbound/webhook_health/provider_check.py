@@ -143,7 +143,7 @@ class ProviderCheck:
             yield delivery
 
     async def _find_missing(self, log: DeliveryLog) -> list[GivenUp]:
-        """Return the given-up deliveries to request again; count the others in ``log``."""
+        """Return the deliveries that must be requested again; count the others in ``log``."""
         given_up = [await self._with_event_id(one) for one in log.given_up[:MOST_READ]]
         given_up += log.given_up[MOST_READ:]
         async with self.registrar.new_uow() as uow:
@@ -232,7 +232,7 @@ STORED_EVENTS = text("""
 
 
 async def _read_stored_events(uow: UnitOfWork, given_up: Sequence[GivenUp]) -> set[str]:
-    """Return the ids of the events of these deliveries that are stored here."""
+    """Return the event ids of those deliveries whose events are stored here."""
     event_ids = [one.delivery.event_id for one in given_up if one.delivery.event_id is not None]
     return set(await uow.session.scalars(STORED_EVENTS, {"event_ids": event_ids}))
 

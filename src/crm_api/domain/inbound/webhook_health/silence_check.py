@@ -62,7 +62,7 @@ COUNT_SLOTS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class SilenceJudgement:
-    """Result of the comparison of a silence with earlier weeks.
+    """Result of comparing a silence with earlier weeks.
 
     Attributes:
         counts: The number of slots with an event in each earlier week, newest week first.

@@ -63,7 +63,7 @@ class Moved:
 
 
 async def move(settings: Settings, source_url: str, *, now: datetime, report: Report) -> Moved:
-    """Copy the embedded database to the new one, compare both, and make the new one usable.
+    """Copy the embedded database to a new database, compare them, and make the copy usable.
 
     After an interruption, call this again; the move then continues.
 
@@ -125,7 +125,7 @@ async def _is_unused(target: AsyncEngine) -> bool:
     """Return True if the new database is empty, False if an interrupted move has filled it.
 
     Raises:
-        BackupError: The new database has other content.
+        BackupError: The new database has other data.
     """
     if await is_empty(target):
         return True
@@ -140,7 +140,7 @@ async def _is_unused(target: AsyncEngine) -> bool:
 
 
 async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
-    """Compare every row and sequence of both databases.
+    """Check that the databases have the same rows and sequences.
 
     Raises:
         BackupError: The databases differ.
@@ -155,7 +155,7 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
         raise BackupError(
             "the new database (the one that CRM_DATABASE_URL names) differs from the embedded "
             f"database in {', '.join(differ[:5])}. The service still uses the embedded database, "
-            "so do not change that one. Empty only the new database and run the command again"
+            "so do not change it. Empty only the new database and run the command again"
         )
     rows = sum(count for name, (count, _) in wanted.items() if not name.startswith("sequence "))
     tables = sum(1 for name in wanted if not name.startswith("sequence "))

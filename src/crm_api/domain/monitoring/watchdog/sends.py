@@ -81,7 +81,7 @@ class MessageCount:
     Attributes:
         texts: The number of messages.
         since: When the first of them was due, was sent to the provider, or was accepted; None
-            without messages.
+            if there is no message.
     """
 
     texts: int

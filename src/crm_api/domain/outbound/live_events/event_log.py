@@ -213,7 +213,7 @@ READ_SPAN = text("""
 async def read_event_span(
     uow: UnitOfWork, *, after: LogPosition, until: LogPosition, limit: int = PAGE
 ) -> LogPage:
-    """Read the events after one position up to another, in order; both must be before the head."""
+    """Read the events after ``after`` up to ``until``, in order; the head must be later."""
     values = {
         "transaction_id": after.transaction_id,
         "id": after.id,

@@ -206,7 +206,9 @@ class WebhookDispatcher:
             reply = await self._sender.post(endpoint.url, body=body, headers=headers, now=now)
             await failpoints.reach("webhooks.posted")
         except Exception as error:  # one delivery's error must not stop the others
-            log.exception("delivery to webhook endpoint failed", delivery_id=str(claimed.id))
+            log.exception(
+                "internal error while sending to webhook endpoint", delivery_id=str(claimed.id)
+            )
             return EndpointAnswer(
                 error_code="internal_error",
                 detail=f"An internal error occurred ({type(error).__name__}).",
