@@ -19,7 +19,7 @@ def now() -> datetime:
 
 
 def wall_now() -> datetime:
-    """Return the time of the machine's own clock in UTC, even if the sandbox has moved time.
+    """Return the UTC time of the machine's own clock, without the moves of the sandbox's clock.
 
     Use it for access checks, and for times that other machines compare with their own clocks.
     """
@@ -27,7 +27,7 @@ def wall_now() -> datetime:
 
 
 def ahead() -> timedelta:
-    """Return how far the sandbox has moved this process' time forward; zero without a sandbox."""
+    """Return how far ``now`` is ahead of the machine's clock; without a sandbox, zero."""
     return _moved.ahead
 
 

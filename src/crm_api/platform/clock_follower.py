@@ -1,9 +1,10 @@
-"""With the sandbox, set the clock of this process to the sandbox's time, which the database stores.
+"""Set the clock of this process to the sandbox's time, which the database stores.
 
 Each process opens one extra connection, which listens for changes of the table ``sandbox_clock``.
-The connection's application name in ``pg_stat_activity`` contains the version of the row that the
-process has read last. Code that moves time waits until every such connection shows the new version.
-A process that dies closes its connection, so the move does not wait for it.
+Each move of time increases the version in the row of this table. After a process has read the row,
+it writes the row's version into the application name of this connection (visible in
+``pg_stat_activity``). Code that moves time waits until every such connection shows the new version.
+If a process dies, its connection closes, so nothing waits for a dead process.
 """
 
 import asyncio
@@ -104,9 +105,10 @@ class ClockFollower:
 async def follow_clock(
     settings: Settings, new_uow: UnitOfWorkFactory, *, hold: Hold | None = None
 ) -> AsyncIterator[None]:
-    """Follow the sandbox's clock until the block ends; with a real API key, do nothing.
+    """Make ``clock.now()`` return the sandbox's time until the block ends.
 
-    If the database has no sandbox clock yet, set it to ``CRM_SANDBOX_CLOCK``.
+    With a real API key, do nothing. If the database has no sandbox clock yet, set the clock to
+    ``CRM_SANDBOX_CLOCK``.
     """
     if not settings.uses_sandbox:
         yield

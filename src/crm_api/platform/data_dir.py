@@ -39,8 +39,8 @@ class Claim:
 def claim(path: Path) -> Iterator[Claim]:
     """Create the data directory if it is missing, and lock it until the block ends.
 
-    First waits until the servers of a killed run have ended, because two servers on the same files
-    would damage them.
+    If an earlier run was killed, this first waits until its servers have ended, because two servers
+    that write the same files would damage the files.
 
     Raises:
         StartError: Another run has locked the directory, servers of a killed run do not end, or the
@@ -73,7 +73,7 @@ def claim(path: Path) -> Iterator[Claim]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a StartError with a message of one line.
+    """If the block raises an OSError, raise a StartError with a one-line message instead.
 
     Raises:
         StartError: The disk is full, or the directory cannot be read or written.
@@ -90,7 +90,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def disk_full(path: Path) -> str:
-    """Return the error message for a full disk below ``path``; it says what to do."""
+    """Return the error message for a full disk: it names ``path`` and says what to do."""
     return (
         f"the disk that holds {path} is full; free some space, "
         "or set CRM_DATA_DIR to a directory on another disk"
@@ -98,7 +98,7 @@ def disk_full(path: Path) -> str:
 
 
 def secret_file(path: Path, make: Callable[[], str]) -> str:
-    """Return the secret in a file; if there is none, write what ``make`` returns (mode 0600).
+    """Return the secret in a file; create a missing file from ``make()``, with mode 0600.
 
     Raises:
         StartError: The file cannot be read or written.
@@ -113,7 +113,7 @@ def secret_file(path: Path, make: Callable[[], str]) -> str:
 
 
 def write_secret(path: Path, value: str) -> None:
-    """Write a secret file (mode 0600) atomically: a crash never leaves half of it.
+    """Write a secret file (mode 0600); after a crash, the file is either complete or unchanged.
 
     Raises:
         StartError: The file cannot be written.
@@ -137,7 +137,7 @@ def new_secret() -> str:
 
 
 def mark_moved(path: Path, *, to: str, at: str) -> None:
-    """Store that the database was moved to ``to``, so that `crm-api up` refuses the old copy here.
+    """Store where the database was moved; then `crm-api up` refuses the old copy in ``path``.
 
     Args:
         path: The data directory.
@@ -165,7 +165,7 @@ def refuse_moved(path: Path) -> None:
 
 
 def announce(path: Path, variables: Mapping[str, str]) -> None:
-    """Store the settings of a running `crm-api up`; other commands read ``running_settings``."""
+    """Store the settings of this `crm-api up`; other commands call ``running_settings``."""
     write_secret(path / _RUNNING, "\n".join(f"{name}={value}" for name, value in variables.items()))
 
 
@@ -176,7 +176,7 @@ def withdraw(path: Path) -> None:
 
 
 def running_settings(path: Path) -> dict[str, str]:
-    """Return the settings of the `crm-api up` that runs in this data directory; empty if none."""
+    """Return the settings of the `crm-api up` in this data directory; empty if none is running."""
     try:
         fd = os.open(path / "up.lock", os.O_RDONLY)
     except OSError:
@@ -207,9 +207,9 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 
 
 def _lock_after_the_dying(fd: int) -> bool:
-    """Wait until a killed run has ended, then lock its file, and return True.
+    """If a killed run holds ``up.lock``, wait until it has ended, lock the file, and return True.
 
-    Return False if the run was not killed, or if it does not end within ``LEFT_OVER_SECONDS``.
+    Return False if that run was not killed, or does not end within ``LEFT_OVER_SECONDS``.
     """
     deadline = time.monotonic() + LEFT_OVER_SECONDS
     while _is_dying(os.pread(fd, 32, 0).decode().strip()) and time.monotonic() < deadline:
@@ -219,7 +219,10 @@ def _lock_after_the_dying(fd: int) -> bool:
 
 
 def _is_dying(pid: str) -> bool:
-    """Return True if the process has ended or has a pending SIGKILL; without ``/proc``, False."""
+    """Return True if the process has ended or has a pending SIGKILL.
+
+    Return False on a system without ``/proc``, because the state of a process cannot be read there.
+    """
     if not pid.isdecimal() or not Path("/proc/self").exists():
         return False
     try:
@@ -250,7 +253,7 @@ def _wait_for_left_overs(path: Path, children_fd: int) -> None:
 
 
 def _holders(path: Path) -> list[tuple[int, str]]:
-    """Return pid and command line of each process that has the children's lock open; Linux only."""
+    """Return pid and command line of each process that keeps ``children.lock`` open; Linux only."""
     lock = (path / "children.lock").stat()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -269,7 +272,11 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _signal_server(pid_file: Path, name: str, number: signal.Signals) -> None:
-    """Signal the process that a pid file names, if its program's name still contains ``name``."""
+    """Send a signal to the process whose id is in a pid file.
+
+    If the name of the process' program does not contain ``name``, send nothing: the server has
+    ended, and another process has its id.
+    """
     with suppress(OSError, ValueError, IndexError):
         pid = int(pid_file.read_text().split()[0])
         command = subprocess.run(  # noqa: S603 - a number of our own

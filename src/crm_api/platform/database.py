@@ -29,7 +29,7 @@ from crm_api.platform.request_context import RequestOrigin
 
 
 class Base(DeclarativeBase):
-    """Base class of every table; it names constraints by one convention that migrations rely on."""
+    """Base class of every table; it names each constraint, because migrations need the names."""
 
     metadata = MetaData(
         naming_convention={
@@ -125,7 +125,8 @@ class UnitOfWork:
         """Make every statement commit itself, which saves the round trips of BEGIN and COMMIT.
 
         Use it for a change that consists of one statement and must be fast. Call it before the
-        first statement. It has no effect if the session uses an open transaction of its caller.
+        first statement. It has no effect if the session was created on a connection, as in tests,
+        instead of an engine.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return
@@ -182,7 +183,8 @@ class UnitOfWork:
         """Return a new unit of work on the same database that commits only on ``commit()``.
 
         Args:
-            begin: Awaited with the new unit of work at the beginning of its transaction.
+            begin: Called and awaited at the beginning of the transaction, with the new unit of
+                work.
         """
         return HeldUnitOfWork(self._sessions, self._queue, begin)
 
@@ -210,7 +212,7 @@ class HeldUnitOfWork(UnitOfWork):
         return self._session is not None
 
     async def __aenter__(self) -> Self:
-        """Begin the transaction; continue it if an earlier block has begun it."""
+        """Begin the transaction, or continue the transaction that an earlier block has begun."""
         if self._session is not None:
             return self
         await super().__aenter__()
@@ -263,9 +265,10 @@ def create_engine(
         pool_size: The largest number of connections in the pool.
         application: Application name in ``pg_stat_activity``.
         statement_seconds: Timeout of each statement in the server; None sets no timeout. If no
-            response arrives within two more seconds, this process raises TimeoutError and closes
-            the connection, because the network may have dropped it without any notice.
-        ping: Check that a pooled connection works each time before it is used.
+            response has arrived two seconds after this timeout, this process raises TimeoutError
+            and closes the connection, because the network may have dropped the connection without
+            any notice.
+        ping: True checks, each time before a pooled connection is used, that the connection works.
     """
     engine = create_async_engine(
         database_url,
@@ -286,7 +289,7 @@ def create_engine(
 
 
 def _give_up(context: ExceptionContext) -> None:
-    """Replace all connections of the pool if a statement got no response.
+    """If a statement got no response, replace all connections of the pool.
 
     The network has probably dropped all of them. SQLAlchemy alone would replace only the connection
     of this statement.

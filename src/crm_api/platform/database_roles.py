@@ -2,8 +2,9 @@
 
 The owner runs the migrations. The role of the service cannot run DDL, and cannot update or delete
 rows of the append-only tables. The role for reports only reads, and cannot read columns that
-contain secrets. Service and reports are group roles without a login, named after the database. The
-operator creates logins with passwords and adds them to a group (``docs/explanation/security.md``).
+contain secrets. The role of the service and the role for reports are groups: nobody can log in with
+them. Their names contain the name of the database. The operator creates logins with passwords and
+adds them to a group (``docs/explanation/security.md``).
 """
 
 from dataclasses import dataclass
@@ -70,8 +71,8 @@ class Roles:
     def of(cls, database: str) -> Self:
         """Return the role names for a database.
 
-        Each database has its own roles, because PostgreSQL shares roles among all databases of a
-        server.
+        The names contain the name of the database, because all databases of a server share their
+        roles.
         """
         return cls(service=f"{database}_app", reports=f"{database}_reader")
 
@@ -91,7 +92,10 @@ async def make(connection: AsyncConnection) -> Roles:
 
 
 async def make_login(connection: AsyncConnection, name: str, *, group: str) -> None:
-    """Create a login without a password in a group; only for the server of `crm-api up`."""
+    """Create a login that has no password, and add it to a group.
+
+    Use it only for the database server of `crm-api up`.
+    """
     if name not in await connection.scalars(_KNOWN, {"service": name, "reports": name}):
         await connection.exec_driver_sql(f"CREATE ROLE {_quoted(name)} LOGIN")
     await connection.exec_driver_sql(f"GRANT {_quoted(group)} TO {_quoted(name)}")
@@ -113,7 +117,8 @@ async def renew(connection: AsyncConnection) -> bool:
 async def is_limited(connection: AsyncConnection) -> bool:
     """Return True if the service cannot change the append-only tables.
 
-    That is so if this connection's role does not own the tables, or if both group roles exist.
+    The service cannot change them if the role of this connection does not own the tables, or if
+    both group roles exist.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}

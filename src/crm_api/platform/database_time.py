@@ -1,15 +1,16 @@
 """Read the database's clock. Every decision uses its time.
 
 The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
-database. With the sandbox, time can be moved forward. The only row of the table ``sandbox_clock``
-stores how far time is ahead of the machine's clock. The row is missing until time is first moved.
+database. With the sandbox, time can be moved forward. The table ``sandbox_clock`` has at most one
+row, which stores how far the sandbox's time is ahead of the machine's clock. Until the first move
+of time, the table is empty.
 
 - SQL statements use ``DATABASE_NOW``, which adds the value of the row.
 - Python code calls ``clock.now()``; ``clock_follower`` updates it when the row changes.
 - ``workers/sandbox_time.py`` changes the row in steps. After each step it moves the clock of the
   provider's sandbox, which is a separate clock.
-- When its clock is moved, the provider's sandbox runs the events that become due, in order
-  (``dev/sandbox/timeline.py``).
+- When the clock of the provider's sandbox is moved, the sandbox runs the events that become due, in
+  the order of their times (``dev/sandbox/timeline.py``).
 """
 
 from datetime import datetime
@@ -45,7 +46,7 @@ async def read_database_now(session: AsyncSession) -> datetime:
 
 
 async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: datetime) -> bool:
-    """Set the sandbox's clock to ``start``, unless it was set before or ``start`` is in the past.
+    """Set the sandbox's clock to ``start``, unless the clock was set before or ``start`` is past.
 
     Args:
         session: An open transaction.
@@ -63,7 +64,7 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """From now on, use the sandbox's time for the timestamps of live events."""
+    """Change the database, so that live events get the sandbox's time as their timestamps."""
     await session.execute(_DATE_EVENTS)
 
 

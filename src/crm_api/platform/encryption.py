@@ -24,16 +24,16 @@ class UnsealError(Exception):
 class Secret(bytes):
     """The root secret of the service, with the secret keys that encrypt stored secrets.
 
-    The bytes are the root secret. It is the key of stored hashes. Because these hashes cannot be
-    computed again, the root secret stays the same when the operator replaces ``CRM_SECRET_KEY``.
-    ``seals`` are the current secret key, which encrypts, and then the earlier secret keys, which
-    only decrypt.
+    The bytes of this object are the root secret, with which stored hashes were computed. These
+    hashes cannot be computed again, so the root secret stays the same when the operator replaces
+    ``CRM_SECRET_KEY``. The first key in ``seals`` is the current secret key; it encrypts and
+    decrypts. The other keys in ``seals`` are earlier secret keys; they only decrypt.
     """
 
     seals: tuple[bytes, ...]
 
     def __new__(cls, root: bytes, *, seals: tuple[bytes, ...]) -> Self:
-        """Create the bytes of ``root`` with the attribute ``seals``."""
+        """Create an object with the bytes of ``root`` and the attribute ``seals``."""
         made = super().__new__(cls, root)
         made.seals = seals
         return made

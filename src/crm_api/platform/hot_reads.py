@@ -120,7 +120,7 @@ class HotReads:
 
 
 class _NotAnsweredError(Exception):
-    """The separate connection did not answer; the look-up must use the connection pool."""
+    """The separate connection returned no result; the look-up must use the connection pool."""
 
 
 def _give_up(asked: Asked) -> None:

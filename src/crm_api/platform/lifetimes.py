@@ -62,9 +62,9 @@ async def _close(close: Callable[[], object]) -> None:
 def tune_garbage_collection() -> None:
     """Exclude all objects that exist now from garbage collection, and collect less often.
 
-    Call it after the start, because objects that are loaded at the start are never freed. Scanning
-    them during requests slowed the webhook intake: this call reduced its 99th percentile from
-    40-60 ms to 8-9 ms.
+    Call this function after the start, because objects that are loaded at the start are never
+    freed. The garbage collector scanned these objects during requests, which slowed the webhook
+    intake. This function reduced the 99th percentile of the intake from 40-60 ms to 8-9 ms.
     """
     gc.collect()
     gc.freeze()

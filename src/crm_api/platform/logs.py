@@ -64,7 +64,7 @@ _TALKATIVE = (
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Handler that ``configure`` adds. A second ``configure`` replaces it, but no other handler."""
+    """Handler that ``configure`` adds; calling ``configure`` again replaces only this handler."""
 
 
 class _Written(logging.LogRecord):

@@ -4,10 +4,11 @@ Each process has its own values in memory. Under `crm-api up`, the worker listen
 and the API reads the worker's metrics there when Prometheus scrapes it. A worker that runs alone
 answers scrapes on a port of its own.
 
-The socket carries JSON, because prometheus-client offers nothing that fits. Its multiprocess mode
-leaves out the metrics of Python, the metrics of the process, and custom collectors (such as the
-collector of the connection pools). Its text format takes 0.3 s for 4,000 samples, which would block
-the API. JSON takes 0.03 s to write and read them (measured on 2026-11-28, two cores).
+The socket transports JSON, because no format of prometheus-client is suitable. Its multiprocess
+mode leaves out the metrics of Python, the metrics of the process, and custom collectors (such as
+the collector of the connection pools). Its text format takes 0.3 s for 4,000 samples, which would
+block the API. Writing and reading 4,000 samples as JSON takes 0.03 s (measured on 2026-11-28, two
+cores).
 """
 
 import asyncio
@@ -75,7 +76,10 @@ def own_metrics(process: str) -> Iterator[Metric]:
 
 
 def disk_metrics(data_dir: Path) -> list[Metric]:
-    """Return free and total bytes of the data directory's disk; no samples if it does not exist."""
+    """Return free and total bytes of the data directory's disk.
+
+    If the directory does not exist, the metrics contain no samples.
+    """
     free = GaugeMetricFamily(
         "crm_data_directory_free_bytes",
         "Bytes that can still be written into the data directory.",
@@ -92,7 +96,7 @@ def disk_metrics(data_dir: Path) -> list[Metric]:
 
 
 async def read_worker_metrics(socket: Path) -> list[Metric]:
-    """Return the metrics of the worker that listens on the socket; empty if it does not answer."""
+    """Return the metrics of the worker that listens on the socket; empty without a response."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(socket)

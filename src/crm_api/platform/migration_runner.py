@@ -84,7 +84,7 @@ def head_revision() -> str:
     """
     head = ScriptDirectory.from_config(config()).get_current_head()
     if head is None:
-        raise RuntimeError("There are no migrations beside this code; the installation is broken.")
+        raise RuntimeError("The installation contains no migrations; install crm-api again.")
     return head
 
 
@@ -108,7 +108,8 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the revision of the oldest release whose code still runs on this code's schema.
 
-    That is the previous release, because migrations after a release only add to its schema.
+    The oldest such release is the previous release: migrations after a release only add to the
+    schema of that release.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -133,7 +134,7 @@ class SchemaState:
 
     @property
     def is_later(self) -> bool:
-        """True if a later release has migrated the schema: this code does not have its revision."""
+        """True if a later release has migrated the schema to a revision unknown to this code."""
         return self.revision is not None and not knows(self.revision)
 
     def trouble(self) -> str | None:
@@ -160,7 +161,7 @@ class SchemaState:
 
 
 async def read_schema_state(connection: AsyncConnection) -> SchemaState:
-    """Read the schema's revision, and which releases can run on it, from the database."""
+    """Read from the database the revision of its schema, and which releases can run on it."""
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return SchemaState(None, None)
     row = (await connection.execute(_SCHEMA_STATE)).one()
@@ -223,7 +224,7 @@ def run(
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Raise an error unless the migration failed on a lock timeout and can be tried again.
+    """Do nothing if the migration failed on a lock timeout and can be tried again; else raise.
 
     Revisions that were applied before the failed revision stay applied.
 

@@ -1,8 +1,9 @@
 """Connect to PostgreSQL, directly or through a pooler (such as PgBouncer) in transaction mode.
 
 Behind such a pooler, each transaction may run on another connection to the server. So locks,
-settings and temporary tables must not be needed after their transaction. Work that needs a session
-(migrations, dumps, LISTEN) gets a direct URL from ``require_direct``.
+settings and temporary tables can be lost at the end of the transaction that made them, and no code
+may use them later. Work that needs a session (migrations, dumps, LISTEN) gets a direct URL from
+``require_direct``.
 """
 
 from collections.abc import Mapping
@@ -45,10 +46,10 @@ asyncpg for wrong data is not included; a raw ``COPY`` can raise it.
 
 
 class PooledConnection(asyncpg.Connection):
-    """Connection through a pooler, with session settings that the pooler refuses at the start.
+    """Connection through a pooler that refuses session settings when a connection is opened.
 
-    It sets them in each transaction instead. It sends the SET LOCAL statements together with BEGIN,
-    so they cost no extra round trip.
+    This class sets them in each transaction instead. It sends the SET LOCAL statements together
+    with BEGIN, so they cost no extra round trip.
     """
 
     for_a_transaction = ""
@@ -144,13 +145,17 @@ class Connector:
 async def is_pooled(connection: Connection) -> bool:
     """Return True if the connection goes through a pooler.
 
-    A pooler reports a process id of its own instead of the one of the server process.
+    A pooler gives the client another process id than that of the server process, which
+    ``pg_backend_pid()`` returns.
     """
     return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
 
 
 async def renames_statements(connection: Connection) -> bool:
-    """Return True if the pooler supports prepared statements, which it renames on the server."""
+    """Return True if the pooler supports prepared statements.
+
+    Such a pooler gives a prepared statement another name on the server.
+    """
     async with connection.transaction():
         statement = await connection.prepare("SELECT name FROM pg_prepared_statements")
         names = {row["name"] for row in await statement.fetch()}

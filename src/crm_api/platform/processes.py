@@ -1,4 +1,6 @@
-"""Start child processes that end with their parent, under a user account that they accept.
+"""Start child processes that end when their parent ends.
+
+The child can run under another user account, because PostgreSQL refuses to run as root.
 
 This module is also a script that the child runs first. The script changes the user account, asks
 the kernel for a signal when the parent dies, and then replaces itself with the real program. It is
@@ -56,12 +58,14 @@ def own_account() -> Account:
 def choose_account(binary: Path, folder: Path) -> Account:
     """Choose an account for PostgreSQL, which refuses to run as root.
 
-    If this process does not run as root, the server uses the same account. If it runs as root, the
-    server runs as the user ``nobody``, or in a user namespace if ``nobody`` cannot enter the data
-    folder or run the program. If the user id of this process has no name, the server runs in a user
-    namespace, or with the same account if that fails. Each account is tested by running the program
-    with ``--version``, because some containers forbid changes of the user, and some forbid user
-    namespaces.
+    - If this process runs as root, the server runs as the user ``nobody``. If ``nobody`` cannot
+      enter the data folder or run the program, the server runs in a user namespace.
+    - If the user id of this process has no name, the server runs in a user namespace. If that
+      fails, the server uses the account of this process.
+    - In all other cases, the server uses the account of this process.
+
+    The first two cases test an account by running the program with ``--version``, because some
+    containers forbid changes of the user, and some forbid user namespaces.
 
     Args:
         binary: The server's program.

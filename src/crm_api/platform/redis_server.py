@@ -39,9 +39,10 @@ class RedisServer:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Parse the URL here, because the parsers of the client libraries differ from each other.
+        """Return the connection parameters in the URL of a Redis server.
 
-        They differ on %-escapes and on the checks of certificates.
+        The client libraries do not parse the URL, because their parsers treat %-escapes and the
+        checks of certificates differently.
 
         Raises:
             ValueError: The URL is wrong; the message is one line that says what is accepted.

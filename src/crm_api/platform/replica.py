@@ -2,7 +2,8 @@
 
 The lag is measured without the servers' clocks. Once a second this process stores the position of
 the primary's write-ahead log. The lag is the age of the newest stored position that the replica has
-replayed. So it grows if the replica has lost the primary, but not if the primary is idle.
+replayed. So the lag grows if the replica has lost its connection to the primary. It does not grow
+while the primary is idle.
 """
 
 import asyncio
@@ -104,7 +105,7 @@ class Replica:
         self._note(has_come and behind <= self._most_behind, reason=f"{behind:.0f} s behind")
 
     def leave(self, error: BaseException) -> None:
-        """Read from the primary until the next measurement, because the replica did not answer."""
+        """Read from the primary until the next measurement, because the replica failed."""
         self._note(False, reason=type(error).__name__)
 
     def _note(self, keeps_up: bool, *, reason: str) -> None:  # noqa: FBT001 - what was found
@@ -131,14 +132,14 @@ def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -
 
 
 class ReadingUnitOfWork(UnitOfWork):
-    """Unit of work that reads from the replica; if that does not answer, from the primary."""
+    """Unit of work that reads from the replica; if it is unreachable, from the primary."""
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue, *, replica: Replica) -> None:
         super().__init__(sessions, queue)
         self._replica = replica
 
     async def __aenter__(self) -> Self:
-        """Begin on the replica; fall back to the primary if it cannot be reached."""
+        """Begin on the replica; if the replica is unreachable, begin on the primary."""
         await super().__aenter__()
         try:
             await self.session.connection()

@@ -16,7 +16,7 @@ class RequestOrigin:
     """A request that changes data, for the audit log. Its fields are filled while it is handled.
 
     Attributes:
-        request_id: The id that the response returns too.
+        request_id: The id of the request, which the response contains too.
         address: IP address of the client.
         operation: The operationId of the route.
         route: Method and path template, such as ``POST /v1/contacts/{contact_id}/notes``.
@@ -51,8 +51,8 @@ def current_cause() -> dict[str, str]:
 def cause_of_nudge(job: JobName) -> dict[str, str]:
     """Return the ids that a nudge for this job carries.
 
-    A job that requests its own next run passes no ids. Otherwise a job that continues for days
-    would log the id of the first request all the time.
+    If a job requests its own next run, the nudge carries no ids. Otherwise a job that continues for
+    days would log the id of the first request during all these days.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()

@@ -104,7 +104,7 @@ class SettingFields(BaseModel):
 
     @property
     def uses_sandbox(self) -> bool:
-        """True if no API key is set; then the sandbox plays the provider and no message is sent."""
+        """True if no API key is set; then the sandbox simulates the provider."""
         return self.openphone_api_key is None
 
     @property
@@ -123,7 +123,7 @@ class SettingFields(BaseModel):
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds until a message that the provider does not list counts as not sent."""
+        """Seconds after which a message counts as not sent if the provider does not list it."""
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)
         return 10.0 if self.uses_sandbox and self.provider_on_loopback else 600.0
@@ -135,7 +135,7 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Minimum seconds between two look-ups of the same message if the first finds nothing."""
+        """Minimum seconds between a look-up that found no message and the next look-up for it."""
         return min(60.0, self.grace_seconds / 2)
 
     @property
@@ -153,7 +153,7 @@ class SettingFields(BaseModel):
 
     @property
     def alert_sender(self) -> str:
-        """Sender address of alert mail; by default ``crm-api@`` the host of the public URL."""
+        """Sender address of alert mail; by default ``crm-api@`` and the host of the public URL."""
         host = urlsplit(self.public_base_url).hostname or "localhost"
         return self.alert_from or f"crm-api@{host}"
 
@@ -169,7 +169,7 @@ class SettingFields(BaseModel):
 
     @property
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
-        """Average waits between the tries to deliver an event to an endpoint, first wait first."""
+        """Average waits before the second, third … try to deliver an event to an endpoint."""
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 
     @property

@@ -156,7 +156,7 @@ def _start_of_time(value: object) -> datetime:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None or instant.year not in _YEARS:
-        raise ValueError("takes an instant such as 2026-12-01T15:00:00Z")
+        raise ValueError("takes a time with a time zone, such as 2026-12-01T15:00:00Z")
     return instant.astimezone(UTC)
 
 

@@ -131,16 +131,17 @@ class Settings(SettingFields):
         return self.redis_url
 
     def knowing(self, secret: bytes) -> Self:
-        """Return a copy of the settings with the root secret that was read from the database."""
+        """Return a copy of the settings that contains the root secret from the database."""
         made = self.model_copy()
         made._secret = secret  # noqa: SLF001 - its own class, and the object is not shared yet
         return made
 
     def require_secret_key(self) -> bytes:
-        """Return the root secret, together with the secret keys that encrypt stored secrets.
+        """Return the root secret, or the current secret key if the root secret was not read yet.
 
-        If ``knowing`` has set the root secret, the result is a ``Secret``. Else it is the secret
-        key, which equals the root secret unless the operator has replaced the secret key.
+        If ``knowing`` has set the root secret, the result is a ``Secret``, which also contains the
+        secret keys. The current secret key equals the root secret, unless the operator has replaced
+        ``CRM_SECRET_KEY`` since the root secret was stored.
 
         Raises:
             SettingsError: There is no secret key.
@@ -168,9 +169,9 @@ class Settings(SettingFields):
             ) from None
 
     def webhook_secrets(self) -> tuple[str, ...]:
-        """Return the webhook signing keys of the settings.
+        """Return the signing keys in ``CRM_OPENPHONE_WEBHOOK_SECRETS``.
 
-        If the settings have none, return the sandbox's key; with a real API key, return no key. The
+        If this setting is empty, return the sandbox's key, or no key if a real API key is set. The
         database can store further keys.
 
         Raises:
@@ -195,7 +196,7 @@ class Settings(SettingFields):
     def sandbox_signing_key(self) -> str:
         """Return the key with which the sandbox signs webhooks, in base64.
 
-        It is derived from the secret key, so both processes compute the same key.
+        The key is derived from the secret key, so the service and the sandbox compute the same key.
         """
         digest = hmac.new(self.secret_keys()[0], b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()

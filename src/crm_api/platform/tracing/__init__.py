@@ -1,4 +1,4 @@
-"""OpenTelemetry traces. One trace contains a request, its jobs and their calls to the provider.
+"""OpenTelemetry traces; each contains a request, its jobs, and their requests to the provider.
 
 Traces are recorded only if a collector is set. Without a collector the SDK is not imported, and a
 span costs about one microsecond (a no-op span of the OpenTelemetry API costs six).
@@ -57,7 +57,8 @@ def traced(endpoint: str | None, *, process: str) -> Iterator[None]:
 def stop() -> None:
     """Send the remaining spans and turn tracing off.
 
-    ``traced`` calls it at its end; a process that ends inside that block must call it itself.
+    ``traced`` calls this function when its block ends. A process that exits inside the block must
+    call this function before it exits.
     """
     global _provider
     provider, _provider = _provider, None
@@ -69,7 +70,7 @@ def stop() -> None:
 
 
 def is_on() -> bool:
-    """Return True if traces are recorded: inside ``traced`` with a collector."""
+    """Return True inside the block of ``traced``, if a collector is set."""
     return _provider is not None
 
 
@@ -88,7 +89,7 @@ def span(
         kind: Role of this process, such as client or server.
         attributes: Attributes that are known when the span begins.
         parent: A ``traceparent`` from another process; None uses the current span as parent.
-        is_inner: True records the span only if it has a current span as parent.
+        is_inner: True records the span only if there is a current span, which becomes its parent.
     """
     if _provider is None or (is_inner and ids() is None):
         return NO_SPAN

@@ -70,5 +70,5 @@ class _Sender(SpanExporter):
         self._inner.shutdown()  # type: ignore[no-untyped-call]  # theirs has no types
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the wrapped exporter; this class has no buffer of its own."""
+        """Flush the wrapped exporter; this class itself has no buffer."""
         return self._inner.force_flush(timeout_millis)

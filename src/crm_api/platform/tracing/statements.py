@@ -60,7 +60,7 @@ def watch_statements(engine: AsyncEngine, tracer: trace.Tracer) -> None:
 
 @lru_cache(MOST_STATEMENTS)
 def summary(statement: str) -> str:
-    """Return the verb and the table of a statement, such as ``INSERT contact``.
+    """Return the verb and the table of an SQL statement, such as ``INSERT contact``.
 
     For a statement with several writes, return each verb and table once, in order. For a statement
     without writes, return only the first table that it reads, such as ``SELECT campaign``.
