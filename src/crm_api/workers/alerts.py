@@ -1,4 +1,4 @@
-"""Jobs of alerts: report alerts by mail, send other mail, and test whether the provider is up."""
+"""Jobs of alerts: mail alerts, send other mail, and test whether the provider responds again."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 async def send_alerts(ctx: dict[str, Any]) -> None:
-    """Resolve alerts whose problem has ended, and mail news about alerts.
+    """Resolve alerts whose problem has ended, and mail new and changed alerts.
 
     A second run finds nothing to do.
     """
@@ -52,7 +52,7 @@ async def report_alerts(deps: Deps, *, now: Now) -> None:
 
 
 async def _resolve_decided(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve alerts about doubtful replies and unclear messages that a person has decided."""
+    """Resolve alerts about doubtful replies and unclear messages that no longer need a decision."""
     doubts = await alerts.list_open_subjects(uow, kind=DOUBTFUL_TEXT)
     if doubts:
         held = await find_contacts_on_hold(
@@ -74,7 +74,10 @@ async def _resolve(
 
 
 async def try_provider(ctx: dict[str, Any]) -> None:
-    """If the provider is down and a test request is due, send it. A response resumes sending."""
+    """Send a test request to the provider if one is due; if the provider responds, resume sending.
+
+    Test requests are due only while the circuit breaker says that the provider is down.
+    """
     await try_again(deps_of(ctx), now=clock.now)
 
 
@@ -101,7 +104,7 @@ async def try_again(deps: Deps, *, now: Now) -> None:
 async def _ask(deps: Deps) -> str | None:
     """Send the test request; return its error, or None if the provider responded.
 
-    A response with a 4xx status counts as a response; one with a 5xx status is an error.
+    A response with a 4xx status also proves that the provider works. A 5xx status is an error.
     """
     try:
         await deps.provider.list_phone_numbers()
@@ -113,10 +116,10 @@ async def _ask(deps: Deps) -> str | None:
 
 
 async def send_mail(ctx: dict[str, Any]) -> None:
-    """Send all due mail to single people, one after the other; a second run finds nothing to do.
+    """Send all due mails that have one recipient each; a second run finds nothing to do.
 
-    If a worker dies after the server has accepted a mail, and before this is stored, the mail is
-    sent again.
+    If a worker dies after the mail server has accepted a mail, but before the worker has deleted
+    the stored mail, the mail is sent again.
     """
     await send_due_mail(deps_of(ctx), now=clock.now)
 

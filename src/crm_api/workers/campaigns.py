@@ -55,8 +55,8 @@ class DrainResult:
 
     Attributes:
         is_done: True if nothing more may be sent now; False if the time limit was reached first.
-        wakes_at: When the next message may be sent, by the pacing of a campaign or after a pause
-            that the provider asked for; None if no campaign waits for such an instant.
+        wakes_at: The earliest time at which the pacing of a campaign, or a pause that the provider
+            asked for, allows the next message. None if no campaign waits for such a time.
     """
 
     is_done: bool = True
@@ -98,12 +98,12 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 
 
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
-    """Do everything that must precede sending.
+    """Do everything that must be done before messages are sent.
 
-    - Let each blocked line whose test is due send one message at a time.
+    - If a line was blocked and its test is due, let it send again, but one message at a time.
     - Store the first chunks of new audiences.
     - Put recipients whose hold has ended back in the queue.
-    - Begin the scheduled campaigns whose start time has come.
+    - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
         await blocking.open_on_trial(uow, now=clock.now())
@@ -115,7 +115,7 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
 
 
 async def _release_carrier_held(deps: Deps) -> None:
-    """Put recipients back in the queue if the budget of their carrier allows messages again.
+    """Put waiting recipients back in the queue if the budget of their carrier has room again.
 
     This is checked at most once an hour.
     """
@@ -145,7 +145,7 @@ async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) ->
         if campaign_id is None:
             return
         log.warning(
-            "campaign paused or variant stopped because of its failure or opt-out rate",
+            "campaign paused or variant stopped, failure or opt-out rate too high",
             campaign_id=str(campaign_id),
         )
 
@@ -153,7 +153,7 @@ async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) ->
 async def drain_campaigns(
     deps: Deps, limit: TimeLimit | None = None, *, check_every: timedelta = CHECK_EVERY
 ) -> DrainResult:
-    """Send what may be sent now, and check the rates of campaigns while doing so.
+    """Send what may be sent now; meanwhile, check the failure and opt-out rates of campaigns.
 
     Args:
         deps: The dependencies of the worker.
@@ -203,7 +203,7 @@ async def drain_campaigns(
 
 @asynccontextmanager
 async def _checking_figures(deps: Deps, *, every: timedelta) -> AsyncIterator[None]:
-    """Check the rates of running campaigns periodically until the ``async with`` block ends."""
+    """Until the block ends, check failure and opt-out rates of running campaigns periodically."""
     is_over = asyncio.Event()
     watcher = asyncio.create_task(_check_figures_periodically(deps, every=every, is_over=is_over))
     try:
@@ -306,8 +306,8 @@ async def store_first_chunks(
     Args:
         deps: The dependencies of the worker.
         size: The number of people in a chunk.
-        limit: The time limit; None for no limit. After it, no further audience is begun, and the
-            job ``write_audiences`` stores the remaining audiences.
+        limit: The time limit; None for no limit. When it is reached, this function begins no
+            further audience, and the job ``write_audiences`` stores the remaining audiences.
     """
     async with deps.new_uow() as uow:
         waiting = await list_unstored_audiences(uow, only_new=True)
@@ -326,9 +326,9 @@ async def store_first_chunks(
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
     """Store the remaining chunks of all audiences, one chunk of each in turn.
 
-    The job works until all audiences are completely stored, or its time limit is reached. Any
-    number of workers may run it at the same time, because the campaign's row stores the progress
-    and is locked for each chunk.
+    The job ends when all audiences are completely stored, or its time limit is reached. Any number
+    of workers can run the job at the same time, because the campaign's row stores the progress, and
+    a worker locks this row while it stores a chunk.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):

@@ -1,4 +1,4 @@
-"""Jobs of consent: link new entries into the consent chain, and evaluate failed messages."""
+"""Jobs of consent: add new entries to the hash chain, and evaluate failed messages."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from crm_api.workers.deps import TimeLimit, deps_of
 
 
 async def seal_consent(ctx: dict[str, Any]) -> None:
-    """Add new consent entries to the chain, until none is left or the time limit is near.
+    """Add new consent entries to the hash chain, until none is left or the time limit is near.
 
     A second run finds nothing to do.
     """

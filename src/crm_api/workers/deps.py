@@ -30,7 +30,7 @@ class JobSlot:
     Attributes:
         lock: Locked while a run is working.
         is_asked: True if another run was requested since the current run began.
-        cause: The ids of the first request for that other run; None if there are none.
+        cause: The ids of the first request for the other run; None if this request has no ids.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -47,13 +47,14 @@ class Deps:
         queue: The queue of nudges.
         provider: Client for the provider's API.
         limiter: Rate limit for requests to the provider, shared by all workers.
-        times: Time limits of sends.
+        times: Time limits for sending messages.
         rules: The legal rules that apply.
         secret: The root secret of the service.
-        circuit: Circuit breaker that stops requests while the provider is down; None for none.
+        circuit: Circuit breaker that stops requests while the provider is down; None if there is no
+            circuit breaker.
         mailer: Mails alerts; None if mail is not set up.
-        import_readings: Files of imports that one run of the job leaves open for the next run.
-        works_for_seconds: How long one run of a job may begin new work.
+        import_readings: Import files that one run of the import job leaves open for its next run.
+        works_for_seconds: Seconds after which a run of a job begins no new work.
         is_stopping: True after SIGTERM or SIGINT.
         on_stop: Functions that stop running jobs from beginning further sends. They are called at
             the shutdown and when the sandbox's time is moved.

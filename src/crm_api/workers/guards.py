@@ -1,4 +1,4 @@
-"""Checks before jobs start work: is this machine's clock right, and does the provider answer?"""
+"""Checks before a job begins work: is this machine's clock right, does the provider respond?"""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ async def clock_agrees(deps: Deps) -> bool:
 
 
 def _wall_clock_offset() -> float:
-    """Return the difference of wall clock and monotonic clock; it changes if the clock is set."""
+    """Return wall clock minus monotonic clock; setting the wall clock changes this difference."""
     return time.time() - time.monotonic()
 
 
@@ -41,7 +41,8 @@ async def wait_until_clock_is_set(
 ) -> None:
     """Wait until somebody sets this machine's clock forward or back by more than ``MAX_SKEW``.
 
-    After that, the schedule must be planned again, because its times come from the old clock.
+    Then the caller must plan the next run of each job again, because the planned times were
+    computed with the old clock.
 
     Args:
         read: Returns wall clock minus monotonic clock, in seconds.
@@ -78,8 +79,8 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
     The block sends the request. The result of the request is recorded for the circuit breaker.
 
     Raises:
-        OpenPhoneDownError: The circuit is open because the provider does not respond, so the block
-            is not entered.
+        OpenPhoneDownError: The circuit is open, because the provider does not respond; the block
+            does not run.
     """
     circuit = deps.circuit
     if circuit is None:
@@ -89,8 +90,8 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
         state = await circuits.read_circuit(uow, circuit)
     if state.is_open:
         raise OpenPhoneDownError(
-            "OpenPhone has not responded to recent requests. This read starts again when OpenPhone "
-            "responds."
+            "OpenPhone has not responded to recent requests. The service tries this read "
+            "again later."
         )
     try:
         yield
@@ -113,7 +114,7 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
 
 
 async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None = None) -> datetime:
-    """Wait until the shared rate limit allows a request to the provider; return the new time.
+    """Wait until the shared rate limit allows a request to the provider; return the time then.
 
     Args:
         deps: The dependencies of the worker.
@@ -127,7 +128,7 @@ async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None 
 
 
 async def _note_pause(deps: Deps, error: OpenPhoneBusyError) -> None:
-    """Pause all requests with our API key if the provider has sent ``Retry-After``."""
+    """If the provider has sent ``Retry-After``, pause all requests with our API key."""
     if error.retry_after_seconds is None:
         return
     async with deps.new_uow() as uow:

@@ -89,8 +89,9 @@ class ImportWork(Generic[ImportRow, ChunkT]):
         open_rows: Opens the file, and skips the rows that are already processed.
         apply_chunk: Stores a chunk and the checkpoint in one transaction. Returns False if the
             import has ended or another worker has continued it.
-        needs_rows: Returns True if the file may be read again, so that it is not deleted yet.
-        stays: A sentence for the user that says which changes of a failed import stay.
+        needs_rows: Returns True if another run can still need the file, which then must not be
+            deleted.
+        stays: A sentence that tells the user which changes of a failed import are kept.
     """
 
     kind: ImportKind[ImportRow]
@@ -132,7 +133,8 @@ async def write_import(
     """Run an import that this worker has claimed, and store the result in the import's row.
 
     Args:
-        is_over: Called after each chunk. If it returns True, this run ends, and the next continues.
+        is_over: Called after each chunk. If it returns True, this run ends, and the next run of the
+            job continues the import.
         readings: Keeps the file open for the next run of the job. With None, the file is closed.
     """
     readers: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
@@ -162,7 +164,7 @@ async def write_import(
 async def _fetch(
     deps: Deps, row: ContactImport, *, path: Path, is_over: Callable[[], bool]
 ) -> bool:
-    """Write the provider's contacts to the import's file; return False until all are written."""
+    """Write the provider's contacts to the import's file; return True if the file is complete."""
     pace = RequestPace(limiter=deps.limiter, new_uow=deps.new_uow, now=clock.now)
     provider = fetch.Provider(
         lists=deps.provider.lists,
@@ -215,7 +217,7 @@ async def _write(
     is_over: Callable[[], bool],
     readings: OpenReaders[ChunkT],
 ) -> bool:
-    """Store chunks until the file or the time ends; return True if the import has ended."""
+    """Store chunks until the file or the time limit ends; return True if the import has ended."""
     kind = work.kind
     source = await readings.take(row.id, position=row.rows_processed)
     try:
@@ -260,13 +262,14 @@ async def _open_contacts(
     """Open the file, and skip the rows that are already processed.
 
     Raises:
-        UploadChangedError: The import commits a dry run, and the file is not that of the dry run.
+        UploadChangedError: The import applies the result of a dry run, but the file differs from
+            the file that the dry run has read.
     """
     if row.dry_run_id is not None:
         digest = await asyncio.to_thread(sha256_of, path)
         if digest != row.rows_sha256:
             raise UploadChangedError(
-                "The stored file is not the file that the dry run has read. Upload the file again."
+                "The stored file differs from the file of the dry run. Upload the file again."
             )
     source = await open_chunk_reader(path, row.mapping, start=row.rows_processed)
     if row.rows_total is None:

@@ -74,7 +74,7 @@ alert about the provider is enough."""
 
 
 async def check_webhook_health(ctx: dict[str, Any]) -> None:
-    """Begin the webhook health checks that are due, and store results; safe to run twice.
+    """Begin due webhook health checks, and store the results of finished ones; safe to run twice.
 
     The job runs each minute, and a check is due each hour. While a test message is on its way, the
     job also requests its own next run.

@@ -33,14 +33,16 @@ STOPPED = "The run was cancelled, because the worker was stopped."
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
     """Return a function for arq that runs a job at most once at a time in this process.
 
-    If a run is requested while one is working, another run follows it, so that new work does not
-    wait for the next minute. The result of each run is stored in the table ``scheduled_job``.
+    If a run is requested while another run of the job is working, the requested run follows it, so
+    that new work does not wait for the next minute. The result of each run is stored in the table
+    ``scheduled_job``.
 
     Args:
         name: Name of the job.
         function: Function of the job.
-        is_tick: True for the runs of the schedule. If such a run is skipped, because a run is
-            working or the sandbox's time is being moved, the skipped run does not count as missed.
+        is_tick: True for the runs that the schedule starts. Such a run is skipped if a run of the
+            job is already working, or if the sandbox's time is being moved. A skipped run does not
+            count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
@@ -74,7 +76,9 @@ async def _note_at_work(deps: Deps, name: JobName) -> None:
             await schedule.store_job_at_work(uow, name=name.value, now=clock.now())
     except Exception as failure:  # noqa: BLE001 - without the database, the minute counts as missed
         log.warning(
-            "not stored that the job is running", job=name.value, error=type(failure).__name__
+            "scheduled run skipped but not recorded, counts as missed",
+            job=name.value,
+            error=type(failure).__name__,
         )
 
 
@@ -158,8 +162,8 @@ def _log_run(
 ) -> None:
     """Write the log line of a run.
 
-    The level is error for a failed run, and info for a run that did something or that a request
-    caused. It is debug for other runs, because most runs of the schedule find no work.
+    The level is error for a failed run. It is info for a run that did something, or that an API
+    request caused. It is debug for all other runs, because most runs of the schedule find no work.
     """
     level = logging.ERROR if is_failure else logging.INFO if is_news else logging.DEBUG
     result = "failed" if is_failure else "ok"

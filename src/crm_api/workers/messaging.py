@@ -75,7 +75,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 
 
 async def _come_back_for_leases(deps: Deps) -> None:
-    """Request a run for the time when the next lease ends, because its worker may have stopped."""
+    """Request a run for the end of the next lease, because the worker that holds it may be dead."""
     async with deps.new_uow() as uow:
         ends_at = await leases.next_lease_end(uow)
     if ends_at is not None:
@@ -140,10 +140,14 @@ async def _look_up(deps: Deps, attempt: UnknownAttempt, *, list_lags: bool) -> L
 
 
 async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
-    """Return True if the provider's list lacks a message that it should show ("Sending, rule 7").
+    """Return True if the provider's message list may be out of date ("Sending, rule 7").
 
-    In this case, raise an alert, because the list is behind. Return True also if the list cannot be
-    read. Return False if there is no message to check with.
+    To check this, look in the list for a message that the provider has accepted and that the list
+    should show by now. If the message is missing, raise an alert and return True. If the list
+    cannot be read, return True. If there is no such message, return False.
+
+    Raises:
+        OpenPhoneDownError: The circuit breaker is open, so the list is not read.
     """
     async with deps.new_uow() as uow:
         canary = await look_ups.find_canary(
@@ -176,7 +180,7 @@ async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
 
 
 async def _learn_user(deps: Deps, line_id: UUID, ours: MessageFacts) -> None:
-    """Store which provider user sends on this line; one of our messages in the list shows it."""
+    """Store which user of the provider sends our messages on this line, as ``ours`` shows."""
     if ours.user_id is not None:
         async with deps.new_uow() as uow:
             await matching.learn_own_user(uow, line_id=line_id, user_id=ours.user_id)
@@ -200,7 +204,7 @@ async def _find_listed(
 
 
 async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Send the queued messages outside campaigns: manual messages, tests, HELP, confirmations.
+    """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
     The job works until no message is due. If it reaches its time limit, it requests its next run.
 

@@ -47,9 +47,9 @@ log = structlog.get_logger()
 
 
 def _by_the_machine(step: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
-    """Return a function that runs the clean-up ``step`` with the real time, not the sandbox's.
+    """Return a function that runs a clean-up with the real time instead of the sandbox's time.
 
-    Sessions and stored responses expire by the real time.
+    Use it for sessions and stored responses, which expire by the real time.
     """
 
     async def run(uow: UnitOfWork, *, now: datetime) -> int:
@@ -89,8 +89,8 @@ async def run_daily(deps: Deps, *, now: Now) -> None:
 async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
     """Delete expired data, one batch per transaction, then archive old months.
 
-    Archiving has no time limit of its own, because a large month takes longer than all other work.
-    The time limit of the job leaves room for it.
+    The function's time limit does not apply to archiving, because a large month takes longer than
+    all other work. The time limit of the job is long enough for both.
 
     Returns:
         False if the time limit was reached or the worker is stopping. The next run then continues.
@@ -120,9 +120,10 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
 async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> None:
     """Send the digest mail between two transactions.
 
-    The first transaction reserves the mail for this worker. If the worker dies before the second,
-    the reservation expires and another worker sends the mail. While the mail server is down, the
-    mail waits; the job ``send_alerts`` tests when the server works again.
+    The first transaction reserves the mail for this worker. The second stores that the mail was
+    sent. If the worker dies before the second transaction, the reservation expires and another
+    worker sends the mail. While the mail server is down, the mail waits; the job ``send_alerts``
+    tests whether the server works again.
     """
     async with deps.new_uow() as uow:
         is_down = (await circuits.read_circuit(uow, circuits.MAIL)).is_open
@@ -163,11 +164,11 @@ async def _write_digest(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[
 async def maintain_months(deps: Deps, *, now: Now) -> None:
     """Create the next monthly partitions, and archive and drop the months that are too old.
 
-    The next daily run continues the work that was interrupted or refused.
+    If a step is interrupted or refused, the next daily run tries it again.
 
     Args:
-        now: Returns the real time, even if the sandbox clock was moved. The reason: the time in
-            the id of a row decides its month, and ids contain the real time.
+        now: Returns the real time, even if the sandbox's clock was moved. The id of a row contains
+            the real time, and this time decides to which month the row belongs.
     """
     kept = {
         WEBHOOK_EVENT: deps.settings.webhook_event_months,
@@ -208,7 +209,8 @@ async def _create_and_detach_months(
 async def _detach(deps: Deps, month: Month, *, now: Now) -> None:
     """Delete the rows of other tables that refer to a month, then detach the month.
 
-    Each step may be repeated. A month with unfinished rows stays attached, and an alert reports it.
+    If the function is interrupted, it can be run again. A month with unfinished rows stays
+    attached, and an alert reports the month.
     """
     async with deps.new_uow() as uow:
         if await months.report_unfinished_rows(uow, month, now=now()):

@@ -22,9 +22,9 @@ async def deliver_webhooks(
 ) -> None:
     """Create deliveries from the event log, and send those that are due; safe to run twice.
 
-    No nudge is sent when an event happens, because database triggers write the event log.
-    Therefore, while there is an active endpoint, a run stays active, checks twice a second for
-    events, and requests the next run.
+    Database triggers write the event log, and they cannot send a nudge. Therefore, while there is
+    an active endpoint, a run checks for new events twice a second, and requests the next run before
+    it ends.
     """
     deps = deps_of(ctx)
     async with deps.new_uow() as uow:

@@ -29,7 +29,8 @@ log = structlog.get_logger()
 async def apply_custom_fields(ctx: dict[str, Any]) -> None:
     """Convert stored values to the types of new custom fields, chunk by chunk.
 
-    The job ends when no field waits. When its time limit is near, it requests itself again.
+    The job ends when no field waits. When its time limit is near, the job requests its next run and
+    ends.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
@@ -44,7 +45,7 @@ async def apply_custom_fields(ctx: dict[str, Any]) -> None:
 async def change_tags(ctx: dict[str, Any]) -> None:
     """Apply the requested tag changes chunk by chunk, and then count the tags.
 
-    When its time limit is near, the job requests itself again.
+    When its time limit is near, the job requests its next run and ends.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
@@ -81,7 +82,7 @@ async def validate_phones(ctx: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def open_validator(deps: Deps) -> AsyncIterator[Validator | None]:
-    """Open the paid look-up service of the settings; None if the settings have no service."""
+    """Open the paid look-up service that the settings name; yield None if they name no service."""
     url, key = deps.settings.phone_lookup_url, deps.settings.phone_lookup_api_key
     if url is None or key is None:
         yield None
@@ -127,7 +128,7 @@ async def _work_on(deps: Deps, row: Erasure, limit: TimeLimit) -> None:
 async def _remove_files(deps: Deps, row: Erasure) -> None:
     """Delete the database rows of a person's files, then the files from the media store.
 
-    After a crash between the two steps, both run again.
+    If the worker dies between the two steps, both steps run again.
     """
     async with deps.new_uow() as uow:
         objects = await erasure_progress.clear_remains(

@@ -1,4 +1,4 @@
-"""The queue of nudges in Redis, as arq reads it; no other module writes to it."""
+"""The queue of nudges in Redis, from which arq reads; only this module writes to the queue."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ NUDGE_STEP_SECONDS = 0.1
 
 
 def serialize(value: dict[str, Any]) -> bytes:
-    """Return a job of arq as JSON, because arq would use pickle; exceptions become ``repr``."""
+    """Return a job of arq as JSON instead of arq's pickle; an exception becomes its ``repr``."""
     return json.dumps(value, default=repr).encode()
 
 
@@ -101,8 +101,8 @@ async def try_redis(url: str) -> dict[str, Any]:
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
     """Return the trace attributes of a nudge or of the run that it causes.
 
-    The destination is the name of the job. All nudges are in one list in Redis, but the jobs do not
-    wait for each other.
+    The attribute for the destination contains the name of the job, as if each job had its own
+    queue. In fact, all nudges are in one list in Redis, but the jobs do not wait for each other.
 
     Args:
         name: Name of the job.
@@ -128,12 +128,12 @@ class ArqJobQueue:
         self._connecting = asyncio.Lock()
 
     async def push(self, job: Job) -> None:
-        """Request a run of the job at the end of the current step of ``NUDGE_STEP_SECONDS``.
+        """Request one run of the job for all nudges that are due within ``NUDGE_STEP_SECONDS``.
 
-        All nudges of a job within one step have the same id in arq, so they cause one run. The run
-        starts after the step, so it sees the rows of all of them. It gets the request id of the
-        first nudge. If Redis fails, this logs a warning and raises nothing, because the schedule
-        runs the job within a minute anyway.
+        All nudges of a job that are due within one such step have the same id in arq, so they cause
+        one run. The run starts at the end of the step, so it sees the rows that belong to all these
+        nudges. The run gets the request id of the first nudge. If Redis fails, this logs a warning
+        and raises nothing, because the schedule runs the job within a minute anyway.
         """
         try:
             pool = await self._connect()

@@ -233,7 +233,10 @@ class MoveRun:
 
 
 async def keep_sandbox_in_time(deps: Deps) -> None:
-    """Set the sandbox's clock every few seconds, because it has the real time after a restart."""
+    """Set the sandbox's clock every few seconds.
+
+    The reason: after a restart of the sandbox, its clock shows the real time.
+    """
     async with open_controls(deps.settings.provider_url) as controls:
         while True:
             if clock.ahead() and not deps.is_paused:
@@ -263,13 +266,13 @@ _TIMED_ELSEWHERE = (*_LAST, JobName.DELIVER_WEBHOOKS)
 
 
 class NudgedJobs:
-    """Queue during a move of time: it stores when each nudged job must run, in moved time."""
+    """Replaces the queue during a move of time; stores at which sandbox time each job must run."""
 
     def __init__(self) -> None:
         self.due: dict[JobName, datetime] = {}
 
     async def push(self, job: Job) -> None:
-        """Store when the job must run; if it is stored already, the earlier time counts.
+        """Store when the job must run; if a time is stored already, keep the earlier time.
 
         A nudge of the webhook health check without a delay is ignored, because the job that
         requests the check also runs it.
@@ -280,7 +283,7 @@ class NudgedJobs:
             self.due[job.name] = min(at, self.due.get(job.name, at))
 
     def take(self, name: JobName, *, now: datetime) -> None:
-        """Remove the nudge of a job if its time has come; keep it if its time is later."""
+        """Remove the nudge of a job if the job is due at ``now``; else keep the nudge."""
         if name in self.due and self.due[name] <= now:
             del self.due[name]
 
@@ -310,7 +313,7 @@ class MovedSchedule:
         """Run the jobs that are due, and the jobs in ``ANSWERING``, in a fixed order.
 
         Args:
-            asked: Further jobs to run, because they have work now.
+            asked: Jobs to run in addition, because they have work now.
             every_job: True runs all jobs.
         """
         ctx: dict[str, Any] = {"deps": self.deps}
@@ -327,8 +330,8 @@ class MovedSchedule:
     async def next_due(self, *, now: datetime) -> datetime:
         """Return when the next job is due. Jobs of campaigns are ignored.
 
-        Work that was due at ``now`` or earlier is ignored too, because its job has already tried
-        and could not finish it. The job tries again in the next step.
+        Work that was due at ``now`` or earlier is ignored too: the job has already tried to do this
+        work and could not finish. The job tries again in the next step.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

@@ -1,4 +1,4 @@
-"""The background jobs: the function and the time limit of each, and a check at the start."""
+"""The function and the time limit of each background job, and a check that all jobs are there."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,8 @@
 """Run the worker process: an arq worker with our job functions, restarted when it ends.
 
-An arq worker ends when Redis becomes unreachable. Then this module starts another one, with
-back-off. Each job runs every minute too, so a lost nudge delays its work by at most a minute.
+An arq worker ends when Redis becomes unreachable. Then this module starts another arq worker, after
+a wait that grows with each failure. Each job runs every minute too, so a lost nudge delays its work
+by at most a minute.
 """
 
 import asyncio
@@ -117,7 +118,7 @@ def _cron(name: JobName, function: JobFunction) -> CronJob:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT, then finish and record the running requests to the provider."""
+    """Run until SIGTERM or SIGINT; then finish the running requests, and store their results."""
     lifetimes.tune_garbage_collection()
     uvloop.run(_run(settings))
 
@@ -219,7 +220,7 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
 
 
 async def _finish(worker: Worker, settings: Settings) -> None:
-    """Start no more jobs, and wait for the running ones to end, within a time limit."""
+    """Start no more jobs; wait until the running jobs have ended or a time limit is reached."""
     worker.allow_pick_jobs = False
     running = list(worker.tasks.values())
     if running:
@@ -227,7 +228,7 @@ async def _finish(worker: Worker, settings: Settings) -> None:
 
 
 async def _beat(deps: Deps) -> None:
-    """Store a heartbeat of this worker periodically; at a normal shutdown, store that it stops."""
+    """Store a heartbeat of this worker periodically; at a normal shutdown, store the shutdown."""
     worker = heartbeats.WorkerProcess(started_at=clock.now())
     try:
         while True:
