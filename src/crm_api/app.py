@@ -147,7 +147,7 @@ ROUTERS = (
 
 
 def own_routes() -> tuple[APIRoute, ...]:
-    """Return all routes of the API, in the order in which a path is compared with them."""
+    """Return all routes of the API; the first route that matches a path handles the request."""
     routes = [route for module in ROUTERS for route in module.router.routes]
     return (webhooks.receive_route, *(one for one in routes if isinstance(one, APIRoute)))
 
@@ -162,7 +162,7 @@ class CrmApi(FastAPI):
     """FastAPI application whose OpenAPI document is completed by ``routers/http/openapi``."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document; the first call builds it."""
+        """Return the OpenAPI document; it is built when this method is called first."""
         if self.openapi_schema is None:
             self.openapi_schema = enrich(super().openapi(), own_routes())
         return self.openapi_schema
@@ -302,7 +302,7 @@ def attach(
 ) -> None:
     """Store objects for the routes and middlewares in the application's state.
 
-    The lifespan calls it; tests call it with objects of their own.
+    The lifespan calls this function; tests call it with their own objects.
     """
     app.state.crm = state
     app.state.queue = queue

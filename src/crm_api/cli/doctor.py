@@ -156,7 +156,7 @@ async def check_provider(settings: Settings) -> list[Check]:
 
 
 async def check_webhooks(settings: Settings) -> list[Check]:
-    """Check that the provider sends all needed events here, signed with a key that we know.
+    """Check that the provider sends all needed events to us and signs them with a key that we know.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
@@ -171,7 +171,7 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Return the lines of the report about webhooks, with a command to repair each fault."""
+    """Return the report's lines about webhooks; each fault has a command to repair it."""
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
         for one in found.findings
@@ -192,7 +192,7 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Return the line of the report for the provider's response with the list of our numbers."""
+    """Return the report's line about the provider, based on its response with our numbers."""
     where = "the sandbox, which sends nothing" if settings.uses_sandbox else "the real provider"
     if answer.status_code in (401, 403):
         advice = (

@@ -101,7 +101,7 @@ async def check_consent(settings: Settings) -> list[Check]:
 
 
 def judge_chain(found: ChainVerification) -> list[Check]:
-    """Return the lines of the report about the verified consent history."""
+    """Return the report's lines about the consent history, from the result of its verification."""
     checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
     if found.faults > len(found.findings):
         advice = f"there are {found.faults - len(found.findings)} more faults of the history"
@@ -135,7 +135,7 @@ async def check_secrets(settings: Settings) -> list[Check]:
 
 
 def judge_secrets(found: list[SealedRows]) -> list[Check]:
-    """Return the lines of the report about stored secrets, from their counts per table."""
+    """Return the report's lines about stored secrets, from the number of secrets in each table."""
     checks = [
         Check(
             "secrets",

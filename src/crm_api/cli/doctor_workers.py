@@ -1,4 +1,4 @@
-"""`crm-api doctor`: check that a worker runs, reads the queue, and knows all scheduled jobs."""
+"""`crm-api doctor`: check that a worker runs and reads the queue, and that no job is missing."""
 
 import asyncio
 from typing import Any, cast
@@ -44,7 +44,10 @@ async def check_workers(settings: Settings) -> list[Check]:
 
 
 async def _is_consumed(redis_url: str) -> bool:
-    """Return True if a worker reads the queue: its health key, renewed every 10 s, is in Redis."""
+    """Return True if a worker reads the queue.
+
+    Such a worker writes its health key in Redis every 10 s.
+    """
     pool: Any = await create_pool(redis_settings(redis_url))
     try:
         for _ in range(LOOKS):
@@ -57,7 +60,7 @@ async def _is_consumed(redis_url: str) -> bool:
 
 
 def judge_workers(alive: int, *, is_consumed: bool) -> Check:
-    """Return the line of the report about workers.
+    """Return the report's line about workers.
 
     Args:
         alive: Number of workers that have stored a heartbeat in the database lately.

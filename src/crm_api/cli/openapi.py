@@ -19,7 +19,7 @@ def openapi(
         typer.Option(help="File to write; without it, the document goes to standard output."),
     ] = None,
 ) -> None:
-    """Write the OpenAPI document as JSON. This needs no settings, no database and no Redis."""
+    """Write the OpenAPI document as JSON. This command needs no settings, database or Redis."""
     document = json.dumps(build_app(Settings()).openapi(), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         typer.echo(document, nl=False)

@@ -31,7 +31,7 @@ _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 
 
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
-    """Return all replies in the database about which a person decided, read by the current model.
+    """Return all replies about which a person decided, with the result of the current model.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set.

@@ -18,7 +18,10 @@ DataDir = Annotated[Path | None, typer.Option(help="Data directory; overrides CR
 def variables(
     *, port: int | None = None, host: str | None = None, data_dir: Path | None = None
 ) -> dict[str, str]:
-    """Return the ``CRM_*`` variables. Options override the environment; it overrides ``.env``."""
+    """Return the ``CRM_*`` variables: options first, then the environment, then ``.env``.
+
+    If several of them set a variable, the first of these wins.
+    """
     given = {"CRM_PORT": port, "CRM_HOST": host, "CRM_DATA_DIR": data_dir}
     named = _ours({**read_env_file(Path(".env")), **_ours(os.environ)})
     return named | {name: str(value) for name, value in given.items() if value is not None}
@@ -27,8 +30,8 @@ def variables(
 def load_settings(*, data_dir: Path | None = None) -> Settings:
     """Read the settings of a command.
 
-    If the database or Redis is not set, use those of a `crm-api up` that runs in the data
-    directory.
+    If the URL of the database or of Redis is not set, and a `crm-api up` is running in the data
+    directory, use the settings of this `crm-api up` for all variables that are not set.
 
     Raises:
         SettingsError: A setting is wrong; the message is one line with its name.

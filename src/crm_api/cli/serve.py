@@ -33,8 +33,8 @@ class ApiServer(Server):
     """Server that stops in two steps.
 
     First it reports on `/readyz` that it is stopping, and serves requests for the drain time, so
-    that load balancers can react. Then it shuts down. It closes event streams at once, because they
-    would never end on their own.
+    that load balancers can react. Then it shuts down. At the beginning of the second step, it
+    closes event streams, because they would never end by themselves.
     """
 
     def __init__(
@@ -46,7 +46,10 @@ class ApiServer(Server):
         self._ends_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On a first signal, begin the drain time, if one is set; otherwise shut down."""
+        """Begin the drain time at the first signal, and shut down at the second signal.
+
+        If no drain time is set, shut down at the first signal.
+        """
         if not self._drain_seconds or self._ends_at is not None:
             super().handle_exit(sig, frame)
             return
@@ -63,7 +66,7 @@ class ApiServer(Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the event streams, which never end on their own, then wait for other requests."""
+        """Close the event streams, which never end by themselves; then wait for other requests."""
         self._application.state.events.stop()
         await super().shutdown(sockets)
 

@@ -10,13 +10,13 @@ from crm_api.platform import tracing
 
 
 class Server(uvicorn.Server):
-    """uvicorn server that exits with status 0 after SIGTERM, and sends remaining traces first."""
+    """uvicorn server that sends the remaining traces and exits with status 0 after SIGTERM."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down after the running requests have ended; hide SIGTERM from uvicorn.
 
-        At its end, uvicorn sends itself each signal again that it received. So the process would
-        exit with status 143 after SIGTERM, which process managers count as a failure.
+        When uvicorn ends, it sends every signal that it received to its own process again. So after
+        SIGTERM the process would exit with status 143, which process managers count as a failure.
         """
         if sig == signal.SIGTERM:
             self.should_exit = True

@@ -77,18 +77,18 @@ def up(
 
 
 def _is_watched(settings: Settings) -> bool:
-    """Return True if a person reads the output on a terminal and wants sentences, not log lines."""
+    """Return True if the output goes to a terminal and ``CRM_LOG_FORMAT`` is not ``json``."""
     return settings.log_format != "json" and sys.stderr.isatty()
 
 
 def _say(settings: Settings, sentence: str) -> None:
-    """Print a sentence about the start if a person reads the output; log lines are separate."""
+    """Print a sentence about the start, but only for a person at a terminal (``_is_watched``)."""
     if _is_watched(settings):
         typer.echo(sentence)
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Raise an error before the start if there is neither a signing key nor a database for it."""
+    """Refuse a real API key if there is no signing key, and no database that can contain one."""
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:
         settings.refuse_without_signing_key()
@@ -126,7 +126,7 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
 
 
 def _ignore_stops() -> None:
-    """Ignore further stop signals during the shutdown, which ends by itself within a time limit."""
+    """Ignore further stop signals during the shutdown, which has a time limit already."""
     for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -145,7 +145,7 @@ def _check_ports(settings: Settings, *, runs_sandbox: bool) -> None:
 
 
 def _secrets(settings: Settings, folder: Path) -> str:
-    """Create secret key and admin key, unless the environment sets them; return the admin key."""
+    """Create secret key and admin key if the settings lack them; return the admin key."""
     if settings.secret_key is None:
         secret_file(folder / "secret-key", new_secret)
     path = folder / "admin-key"

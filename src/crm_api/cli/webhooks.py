@@ -78,7 +78,7 @@ def try_webhook(
         float, typer.Option(help="How many seconds to wait for the sample event.")
     ] = SAMPLE_SECONDS,
 ) -> None:
-    """Ask the provider to send a signed sample event, and wait until it is stored here."""
+    """Ask the provider to send a signed sample event, and wait until this service has stored it."""
 
     async def act(registrar: Registrar) -> list[str]:
         return [await receive_sample(registrar, seconds=seconds)]
@@ -101,10 +101,10 @@ async def _act(act: Callable[[Registrar], Awaitable[list[str]]], settings: Setti
 
 @contextmanager
 def _with_database(settings: Settings) -> Iterator[Settings]:
-    """Yield settings with a database; if none is set and none runs, start the embedded one.
+    """Yield settings that contain a database URL; if there is none, start the embedded database.
 
-    The reason: before a signing key exists, `crm-api up` does not start, and this command creates
-    the key.
+    The reason: `crm-api up`, which usually starts the embedded database, does not start without a
+    signing key, and this command creates the key.
 
     Raises:
         StartError: The embedded database cannot be started.

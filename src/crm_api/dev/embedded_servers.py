@@ -77,7 +77,7 @@ class EmbeddedServers:
         """Path of the socket on which the worker exports its metrics.
 
         Raises:
-            RuntimeError: ``start`` was not called before.
+            RuntimeError: ``start`` was not called yet.
         """
         if self._sockets is None:
             msg = "Call start() first; it creates the folder of the sockets."
@@ -119,7 +119,7 @@ class EmbeddedServers:
         return ServerUrls(database_url, redis_url, service_url)
 
     def stop(self) -> None:
-        """Stop the servers within a time limit, the first started first, and remove the sockets."""
+        """Stop the servers in the order of their start, within a time limit; remove the sockets."""
         with ExitStack() as stack:
             stack.callback(self._remove_sockets)
             while self._started:
@@ -169,9 +169,9 @@ def servers(
 
 
 def _socket_folder(path: Path) -> Path:
-    """Return the folder for sockets: ``run`` in the data directory, else one in ``/tmp``.
+    """Return the folder for sockets: usually ``run`` in the data directory.
 
-    ``/tmp`` is used if the path of the data directory is too long for a socket.
+    If the path of this folder is too long for a socket, create and return a folder in ``/tmp``.
     """
     note = path / "sockets-at"
     with explained(path):

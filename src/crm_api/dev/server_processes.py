@@ -35,7 +35,7 @@ processes need it: with different clocks, leases would expire at random."""
 
 
 class Server(Protocol):
-    """An embedded server, as the supervisor sees it."""
+    """The functions of an embedded server that the supervisor needs."""
 
     name: str
 
@@ -69,7 +69,7 @@ class _Process(ABC):
         return self._process is not None and self._process.poll() is None
 
     def wait_ready(self, *, seconds: float = 120) -> None:
-        """Wait until the server answers; after a crash, its recovery may take long.
+        """Wait until the server answers; the first start after a crash can take long.
 
         Raises:
             StartError: The server has ended, or did not answer within ``seconds``.
@@ -82,7 +82,7 @@ class _Process(ABC):
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Ask the server to stop, and kill it if it does not; this takes at most 25 seconds."""
+        """Ask the server to stop, and kill it if it does not stop; return within 25 seconds."""
         process = self._process
         if process is None:
             return
@@ -98,7 +98,7 @@ class _Process(ABC):
 
     @abstractmethod
     def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
-        """Return the signals that stop the server, each with the seconds to wait after it."""
+        """Return the signals that stop the server, each with the seconds to wait for its effect."""
 
     @abstractmethod
     def _answers(self) -> bool:
@@ -317,7 +317,7 @@ def _environment() -> dict[str, str]:
 
 
 def _explain(name: str, lines: Sequence[str], folder: Path) -> str:
-    """Return one line that says why a server does not start, from the end of its output."""
+    """Return one line that says why a server does not start, based on the end of its output."""
     has_no_room = shutil.disk_usage(folder).free < _FULL_BELOW
     if has_no_room or any("No space left on device" in line for line in lines):
         return disk_full(folder)

@@ -1,4 +1,4 @@
-"""Keep child processes running: restart those that end, with back-off, and stop all at the end."""
+"""Keep child processes running: restart those that end, with growing waits; stop all at the end."""
 
 import asyncio
 import signal
@@ -93,10 +93,11 @@ class _Watched:
 
     Attributes:
         child: The program or server.
-        started_at: When it was started last.
+        started_at: When the child was last started.
         start_at: When it will be started again; None while it runs.
-        failures: How often it has ended in a row; 0 again after ``HEALTHY_AFTER_SECONDS``.
-        endings: How often it has ended since the supervisor's start.
+        failures: How many times in a row it has ended. The number is 0 again if the child has run
+            for ``HEALTHY_AFTER_SECONDS``.
+        endings: How many times it has ended since the supervisor's start.
     """
 
     child: Program | Server
@@ -106,7 +107,7 @@ class _Watched:
     endings: int = 0
 
     def tend(self, now: float) -> None:
-        """Plan a restart if the child has ended; start it again if its restart is due."""
+        """If the child has ended, plan its restart; if its restart is due, start it."""
         if self.start_at is not None:
             if now >= self.start_at:
                 self._start_again(now)
@@ -146,7 +147,7 @@ class _Watched:
 
 
 class Supervisor:
-    """Runs programs, and restarts programs and embedded servers that end, until a stop."""
+    """Runs programs until a stop is requested; restarts programs and embedded servers that end."""
 
     def __init__(
         self, programs: Sequence[Program], *, servers: Sequence[Server], stop_seconds: float
@@ -223,7 +224,7 @@ class Supervisor:
         return self._stop.is_set()
 
     async def _wait_for_programs(self) -> None:
-        """Wait until all programs have ended, but not beyond the time limit or a second stop."""
+        """Wait until all programs have ended, the time is over, or a second stop is requested."""
         deadline = time.monotonic() + self._stop_seconds
         while any(program.is_alive() for program in self._programs):
             if self._hurry.is_set() or time.monotonic() > deadline:
@@ -237,7 +238,8 @@ def require_free_port(host: str, port: int, *, takes: str) -> None:
     Args:
         host: The address to listen on.
         port: The port.
-        takes: For the message: which process needs the port, and which setting changes it.
+        takes: Text for the error message: which process needs the port, and which setting changes
+            the port.
 
     Raises:
         StartError: The port is in use or not allowed, or the host is not an address of this

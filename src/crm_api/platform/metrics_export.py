@@ -1,8 +1,8 @@
 """Export the metrics of the API and of its worker in one response.
 
 Each process has its own values in memory. Under `crm-api up`, the worker listens on a Unix socket,
-and the API reads the worker's metrics there when Prometheus scrapes it. A worker that runs alone
-answers scrapes on a port of its own.
+and the API reads the worker's metrics there when Prometheus scrapes it. A worker without `crm-api
+up` exports its metrics on its own port.
 
 The socket transports JSON, because no format of prometheus-client is suitable. Its multiprocess
 mode leaves out the metrics of Python, the metrics of the process, and custom collectors (such as

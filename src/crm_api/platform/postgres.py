@@ -98,9 +98,9 @@ async def connect(
 class Connector:
     """Opens the connections of one pool, directly or through a pooler.
 
-    If the first connection is refused because of its session settings, there is a pooler. From then
-    on the settings are sent with each transaction. If the pooler is configured to ignore the
-    settings instead (``ignore_startup_parameters``), the server's defaults apply.
+    If the first connection is refused because of its session settings, this class concludes that
+    there is a pooler. Then it sends the settings with each transaction. If the pooler is configured
+    to ignore the settings instead (``ignore_startup_parameters``), the server's defaults apply.
     """
 
     def __init__(

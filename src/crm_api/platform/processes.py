@@ -95,9 +95,10 @@ def choose_account(binary: Path, folder: Path) -> Account:
 def child_command(argv: Sequence[str], *, account: Account, death_signal: int) -> list[str]:
     """Return the command line that runs ``argv`` under the account, with a death signal.
 
-    On Linux the child gets the signal when this process dies. Start the command from the main
-    thread, because Linux sends the signal when the *thread* that started the child ends. Other
-    systems have no such signal; there the next `crm-api up` stops the servers that are left.
+    The death signal is the signal that the child gets when this process dies; only Linux has it.
+    Start the command from the main thread, because Linux sends the signal when the *thread* that
+    started the child ends. On other systems, the child continues to run, and the next `crm-api up`
+    stops it.
     """
     step = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal))]
     return [*step, account.kind, str(account.uid), str(account.gid), *argv]

@@ -87,7 +87,7 @@ class Replica:
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Measure the lag once, and set ``keeps_up``: True if the lag is within the limit."""
+        """Measure the lag once, and set ``keeps_up`` to whether the lag is within the limit."""
         try:
             async with self.primary() as session:
                 written = int(await session.scalar(_WRITTEN) or 0)

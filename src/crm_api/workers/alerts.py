@@ -142,7 +142,7 @@ async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
                 "mail deleted without sending, CRM_SECRET_KEY has changed since the mail was stored"
             )
         except MailNotSentError as error:
-            log.warning("mail not sent", error=error.detail)
+            log.warning("mail not sent, will retry", error=error.detail)
             async with deps.new_uow() as uow:
                 await mailbox.postpone_mail(uow, mail, error=error.detail, now=now())
             return

@@ -89,9 +89,10 @@ class Deps:
         return await company.read_business(uow, configured=configured)
 
     async def pause(self, is_moving: bool) -> None:  # noqa: FBT001 - what the clock's follower reports
-        """Pause all jobs while the sandbox's time is moved, or end the pause.
+        """Begin or end the pause of all jobs while the sandbox's time is moved.
 
-        If ``is_moving`` is True, this returns only after all running jobs have ended.
+        If ``is_moving`` is True, the pause begins, and this function returns after all running
+        jobs have ended. If ``is_moving`` is False, the pause ends.
         """
         if is_moving == self.is_paused:
             return

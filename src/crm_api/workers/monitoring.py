@@ -133,7 +133,7 @@ async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now)
     try:
         await mailer.send(subject=subject, body=body, now=now())
     except MailNotSentError as error:
-        log.warning("daily digest not mailed", error=error.detail)
+        log.warning("daily digest not mailed, will retry", error=error.detail)
         async with deps.new_uow() as uow:
             await daily_runs.postpone_digest_mail(uow, day=today.day, error=error.detail, now=now())
             await circuits.record_failures(

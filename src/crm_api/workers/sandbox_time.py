@@ -157,7 +157,7 @@ class MoveRun:
         await self._schedule.run_due(asked, every_job=every_job)
 
     async def _next_stop(self) -> datetime:
-        """Return the time of the next due work, at least a second from now, at most the target."""
+        """Return when the next work is due: at least a second from now, at most the target."""
         await self._set_sandbox_clock(is_moving=True)
         now = clock.now()
         async with self._deps.new_uow() as uow:
@@ -243,7 +243,9 @@ async def keep_sandbox_in_time(deps: Deps) -> None:
                 try:
                     await controls.move_time(clock.ahead(), is_moving=False)
                 except SandboxAwayError as error:
-                    log.warning("sandbox clock not set", error=error.detail)
+                    log.warning(
+                        "clock of the sandbox process not set, will retry", error=error.detail
+                    )
             await asyncio.sleep(KEEP_SECONDS)
 
 
@@ -328,7 +330,7 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due. Jobs of campaigns are ignored.
+        """Return when the next job is due, without the jobs of campaigns.
 
         Work that was due at ``now`` or earlier is ignored too: the job has already tried to do this
         work and could not finish. The job tries again in the next step.

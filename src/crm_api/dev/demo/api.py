@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 class Api:
-    """Client of the API, with the admin key; an error response becomes a ``DemoError``."""
+    """Client of the API, with the admin key; raises a ``DemoError`` for an error response."""
 
     def __init__(self, service: Service, *, transport: httpx.BaseTransport | None = None) -> None:
         self._http = httpx.Client(
@@ -46,7 +46,7 @@ class Api:
         return _answer(self._http.get(path, params=query))
 
     def post(self, path: str, body: JSON | None = None) -> JSON:
-        """Send a POST request; return its response, which is empty if it has no body.
+        """Send a POST request; return the JSON in the response, or an empty object without a body.
 
         Raises:
             DemoError: The API responded with an error.
@@ -92,7 +92,7 @@ class Sandbox:
         self._transport = transport
 
     def lines(self) -> list[str]:
-        """Return the ids of the sandbox's lines, and so check that a sandbox answers at the URL.
+        """Return the ids of the sandbox's lines.
 
         Raises:
             DemoError: No sandbox answers at the URL.

@@ -83,9 +83,9 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
 
 
 def _line(api: Api, sandbox: Sandbox) -> JSON:
-    """Return the line to send from; refuse a service with lines that are not the sandbox's.
+    """Return the line to send from; refuse a service that has other lines than the sandbox's.
 
-    Such a service would send real messages.
+    A service with other lines could send real messages.
 
     Raises:
         DemoError: The service uses another provider than this sandbox.
@@ -102,7 +102,7 @@ def _line(api: Api, sandbox: Sandbox) -> JSON:
 
 
 def _make_room(api: Api, line: JSON, contacts: int, screen: Screen) -> None:
-    """Raise the line's daily limit if not all contacts could get a message today."""
+    """If the line's daily limit is too low for a message to each contact today, raise the limit."""
     limit = int(line["sent_today"]) + contacts + ROOM
     if limit > line["daily_limit"]:
         api.patch(f"/v1/lines/{line['id']}", {"daily_limit": limit})
@@ -154,13 +154,13 @@ def _opt_some_out(api: Api, list_id: str, screen: Screen) -> None:
 
 
 def _campaign(line_id: str, list_id: str, contacts: int, *, mark: str, now: datetime) -> JSON:
-    """Return the body that creates a campaign which sends at any hour, as fast as possible.
+    """Return the request body for a campaign that sends at any hour, as fast as possible.
 
     Args:
         line_id: The line to send from.
         list_id: The list of contacts.
         contacts: The number of contacts in the list.
-        mark: Text in every message, by which its copy in the sandbox is recognised.
+        mark: Text in every message, by which the demo finds the campaign's messages in the sandbox.
         now: The time in the name of the campaign.
     """
     return {
@@ -229,7 +229,7 @@ def _refuse_stopped(campaign: JSON) -> None:
 
 
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
-    """Wait until no event is planned and all figures agree, at most ``SETTLE_SECONDS``."""
+    """Wait until no event is planned and all figures agree; give up after ``SETTLE_SECONDS``."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         is_quiet = not sandbox.stats()["webhooks"]["scheduled"]

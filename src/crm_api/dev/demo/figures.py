@@ -20,7 +20,7 @@ class Check:
 
     Attributes:
         name: Name of the figure.
-        stats: The figure in the API's ``stats``; None if it is not there.
+        stats: The figure in the API's ``stats``; None if ``stats`` does not contain it.
         store: The figure counted in the list of recipients; None if it cannot be counted there.
         sandbox: The figure counted in the sandbox's messages; None if it cannot be counted there.
         wanted: The value that the figure must have; None if any value is right.
@@ -52,7 +52,7 @@ class Snapshot:
         recipients: All recipients of the campaign, from the API.
         texts: The campaign's messages that the sandbox has accepted.
         answers: The messages that the sandbox's people have sent since the campaign's start.
-        stops: The number of replies that asked to stop, as the sandbox counts them.
+        stops: The sandbox's count of replies that asked to stop.
     """
 
     stats: JSON
@@ -107,7 +107,7 @@ def waiting(stats: JSON) -> int:
 
 
 def was_sent(stats: JSON) -> int:
-    """Return the number of recipients whose message was sent: sent, delivered or failed later."""
+    """Return how many recipients' messages were sent, including those that failed afterwards."""
     return _sum(stats["by_status"], (*REACHED, "failed"))
 
 

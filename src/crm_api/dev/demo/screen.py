@@ -41,8 +41,8 @@ class Bars:
 
         Args:
             values: Value of each bar, by its name.
-            total: The total of all bars, if it was not known at the start.
-            is_last: True prints a line even if the last one is recent.
+            total: The new total of every bar; None keeps the totals from the start.
+            is_last: True prints a line even if the previous line was printed a short time ago.
         """
         for name, value in values.items():
             if self.progress is not None:

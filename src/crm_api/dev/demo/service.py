@@ -57,14 +57,14 @@ def service(
 ) -> Iterator[Service]:
     """Yield a service that is ready.
 
-    This looks for a running service in the data directory, and then at ``CRM_PUBLIC_URL``, where
-    another container with the same settings may run it. If there is none, it starts a service and
-    stops it at the end of the block.
+    This function first looks for a running service in the data directory. Then it looks at
+    ``CRM_PUBLIC_URL``, because the service can run in another container with the same settings. If
+    there is no running service, the function starts one, and stops it at the end of the block.
 
     Args:
         variables: The ``CRM_*`` variables of the demo.
         say: Prints a sentence about the progress.
-        url: URL of the service; None looks for a service.
+        url: URL of the service to use; with None, this function looks for a running service.
 
     Raises:
         DemoError: A real API key is set, or the service does not become ready.
@@ -110,7 +110,7 @@ def _kept_key(folder: Path) -> str:
 
 
 def _with_key(found: Service, folder: Path) -> Service:
-    """Return the service with its admin key; a service that has just started has created it.
+    """Return the service with its admin key; a service creates the key's file when it starts.
 
     Raises:
         DemoError: The file with the admin key cannot be read.

@@ -66,9 +66,10 @@ class Sandbox(Starlette):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request; sends bypass the router, because that is faster.
+        """Handle a request.
 
-        Other requests to the provider's API are first checked for their key and for faults.
+        Requests to send a message bypass the router, because that is faster. For other requests to
+        the provider's API, the key and the active faults are checked first.
         """
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await super().__call__(scope, receive, send)
@@ -83,8 +84,9 @@ class Sandbox(Starlette):
 def create_sandbox(config: SandboxConfig | None = None) -> Sandbox:
     """Return a sandbox.
 
-    The first event starts its background tasks, so they also run without the ASGI lifespan. A
-    caller that does not run the lifespan must call ``await sandbox.workspace.stop()`` at the end.
+    The first event starts the sandbox's background tasks, so the tasks also run if no server runs
+    the ASGI lifespan. A caller that does not run the lifespan must await
+    ``sandbox.workspace.stop()`` at the end.
     """
     return Sandbox(config or SandboxConfig())
 
@@ -99,7 +101,7 @@ async def _answer_bad_request(request: Request, error: Exception) -> Response:
 
 
 def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
-    """Return a span in the trace of the worker that sends, named in the header ``traceparent``.
+    """Return a span for a send request, in the trace that its header ``traceparent`` names.
 
     Workers send this header only to the sandbox.
     """

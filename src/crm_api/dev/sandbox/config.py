@@ -73,18 +73,18 @@ class SandboxConfig:
             gives it ``signing_key``, for receivers that accept only this key. A rotated key is
             always new.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What people do; with ``silent`` they do nothing unless they have a script.
+        people: What people do. With ``silent``, only people with a script do anything.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including those of webhook retries; 0 removes them.
         delivered_after_seconds: Shortest and longest time until a message is delivered.
         replied_after_seconds: Shortest and longest time from the delivery to a reply.
-        rate_per_second: Requests per API key and second, after which the response is 429; None sets
-            no limit.
+        rate_per_second: How many requests per second the sandbox accepts with one API key. It
+            responds with 429 to further requests. None sets no limit.
         list_delay_seconds: Seconds until an accepted message appears in lists.
         webhook_concurrency: Number of webhooks that are delivered at the same time.
         webhook_timeout_seconds: Timeout for the delivery of a webhook.
-        hang_seconds: How long the fault ``hang`` keeps a request without a response.
-        slow_seconds: By how much the fault ``slow`` delays a response.
+        hang_seconds: How long the sandbox does not respond to a request with the fault ``hang``.
+        slow_seconds: By how many seconds the fault ``slow`` delays a response.
         journal: File in which messages are stored, so that they survive a restart; None for none.
         lines: The own lines.
         clock: Returns the current time.

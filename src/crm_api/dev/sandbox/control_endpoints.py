@@ -108,7 +108,7 @@ async def show_stats(workspace: Workspace, request: Request) -> dict[str, Any]: 
 async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
     """Set what a number does when it gets a message: ``{number, script: [{do, after, …}]}``.
 
-    A number that ends with ``*`` stands for all numbers that begin with the part before it.
+    A number that ends with ``*`` stands for all numbers that begin with the part before the ``*``.
     """
     body = await read_json(request)
     steps = read_script(body["script"])
@@ -129,8 +129,9 @@ async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]: 
 async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
     """Move the sandbox's clock: ``{shift_seconds, is_moving?}``.
 
-    ``shift_seconds`` is how far the clock is ahead of real time. The response comes after the
-    events that became due are delivered. If ``is_moving`` is true, the rate limit is off.
+    ``shift_seconds`` is how far the clock is ahead of real time. The move makes planned events due;
+    the response is sent after these events were delivered, or after ``DELIVERED_SECONDS``. If
+    ``is_moving`` is true, the rate limit is off.
     """
     body = await read_json(request)
     workspace.is_moving = bool(body.get("is_moving", False))
@@ -153,7 +154,10 @@ async def list_scripts(workspace: Workspace, request: Request) -> dict[str, Any]
 
 
 async def clear_scripts(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Delete the script of the number in the query ``number``; without it, all scripts."""
+    """Delete the script of the number in the query parameter ``number``.
+
+    Without this parameter, delete all scripts.
+    """
     number = request.query_params.get("number")
     if number is None:
         workspace.people.scripts.clear()
@@ -179,7 +183,7 @@ async def add_fault(workspace: Workspace, request: Request) -> dict[str, Any]:
     if is_of_webhooks != (on is FaultScope.WEBHOOK):
         raise BadRequestError(
             f"the fault {kind} is not possible on {on}; `on` must be webhook for webhook faults, "
-            "and another value for other faults"
+            "and send or read for other faults"
         )
     fault = Fault(**{**body, "kind": kind, "on": on})
     if fault.count is None and fault.probability is None:

@@ -33,7 +33,7 @@ async def list_deliveries(workspace: Workspace, request: Request) -> Response:
     query = request.query_params
     status, limit = query.get("status"), read_limit(query.get("limit", "10"), DATED_PAGE)
     if status is not None and status not in LOG_STATUSES:
-        raise BadRequestError("status must be success, pending, sending or failed")
+        raise BadRequestError("`status` must be success, pending, sending or failed")
     after, before = read_instant(query, "createdAt[gt]"), read_instant(query, "createdAt[lt]")
     kinds = {name for name in (query.get("eventType"),) if name is not None}
     kinds.update(name for name in query.get("eventType[in]", "").split(",") if name)
@@ -91,7 +91,7 @@ async def send_test(workspace: Workspace, request: Request) -> Response:
         return webhook_not_found()
     kind = (await read_json(request)).get("eventType")
     if kind not in EVENT_TYPES:
-        raise BadRequestError("eventType must be one of the provider's event types")
+        raise BadRequestError("`eventType` must be one of the provider's event types")
     sample = sample_event(str(kind), workspace.config.lines[0], at=workspace.config.clock())
     workspace.deliverer.emit_sample(hook, sample)
     return json_answer(sample.dated)
@@ -116,7 +116,7 @@ def _entry(delivery: Delivery) -> dict[str, Any]:
 
 
 def _list_older(workspace: Workspace, cursor: str | None) -> list[Delivery]:
-    """Return the deliveries, newest first, that are older than the one with the cursor's id.
+    """Return the deliveries that are older than the delivery with this id, newest first.
 
     Raises:
         BadRequestError: No delivery has this id.
@@ -126,7 +126,9 @@ def _list_older(workspace: Workspace, cursor: str | None) -> list[Delivery]:
         return log
     found = [position for position, delivery in enumerate(log) if delivery.id == cursor]
     if not found:
-        raise BadRequestError("the cursor does not belong to this list")
+        raise BadRequestError(
+            "the cursor does not belong to this list; leave it out to get the first page"
+        )
     return log[found[0] + 1 :]
 
 

@@ -85,14 +85,14 @@ def message_event(kind: str, stored: StoredMessage, *, at: datetime) -> SandboxE
 
 
 def deep_link(phone_number_id: str, conversation: str, activity: str) -> str:
-    """Return the URL of a message or call in the provider's inbox, as events contain it."""
+    """Return the link to a message or call in the provider's inbox, for use in an event."""
     return f"https://my.quo.com/inbox/{phone_number_id}/c/{conversation}?at={activity}"
 
 
 def dated_envelope(
     event_id: str, kind: str, at: datetime, *, resource: Payload, context: Payload, link: str
 ) -> Payload:
-    """Return an event in the format of 2026-03-30, with the message or call as its resource."""
+    """Return an event in the format of 2026-03-30; its resource is the message or call."""
     return {
         "id": event_id,
         "apiVersion": "2026-03-30",
@@ -105,7 +105,7 @@ def dated_envelope(
 def legacy_envelope(
     event_id: str, kind: str, at: datetime, *, content: Payload, link: str
 ) -> Payload:
-    """Return an event in the legacy format (v4), with the message or call as its object."""
+    """Return an event in the legacy format (v4); its object is the message or call."""
     return {
         "id": event_id,
         "object": "event",

@@ -8,7 +8,7 @@ from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 
 
 class FaultScope(StrEnum):
-    """What a fault applies to: sends, reads, or webhooks."""
+    """What a fault applies to: requests to send, requests that read, or webhooks."""
 
     SEND = "send"
     READ = "read"
@@ -24,7 +24,7 @@ class Fault:
         kind: What goes wrong.
         on: What the fault applies to.
         number: Only requests about this number; None for all.
-        count: How many more times the fault happens; None until it is deleted.
+        count: How many more times the fault happens; None means until the fault is deleted.
         probability: Probability that the fault happens, from 0 to 1; None means always.
         retry_after: Seconds in the header ``Retry-After``; None for no header.
         delay: Seconds by which an event is delayed, if ``kind`` is a late event.
@@ -40,9 +40,9 @@ class Fault:
 
     @property
     def is_after(self) -> bool:
-        """True if the sandbox handles the send, and only the response to it goes wrong.
+        """True if the sandbox accepts the message, and only the response to the request goes wrong.
 
-        A fault of such a kind has no effect on reads.
+        Such a fault has no effect on requests that read.
         """
         return self.kind in _AFTER
 

@@ -24,7 +24,7 @@ _FARTHEST_RECORDINGS = "https://recordings.example.com"
 
 
 async def show_file(request: Request) -> Response:
-    """Return the picture or recording with any name that ends in ``.png`` or ``.wav``."""
+    """Return a picture for a name that ends in ``.png``, or a recording for ``.wav``; else 404."""
     name = str(request.path_params["name"])
     if name.endswith(".png"):
         return Response(draw_crack(name), media_type="image/png")
@@ -34,7 +34,7 @@ async def show_file(request: Request) -> Response:
 
 
 def picture(base_url: str | None, name: str) -> dict[str, str]:
-    """Return URL and media type of a picture, as events contain them.
+    """Return URL and media type of a picture, for use in an event.
 
     Raises:
         ValueError: The sandbox does not know its own URL.
@@ -47,7 +47,7 @@ def picture(base_url: str | None, name: str) -> dict[str, str]:
 
 
 def recording(base_url: str | None, name: str) -> dict[str, str]:
-    """Return URL and media type of a recording, as events contain them."""
+    """Return URL and media type of a recording, for use in an event."""
     if base_url is None:
         return {"url": f"{_FARTHEST_RECORDINGS}/{name}.mp3", "type": "audio/mpeg"}
     return {"url": f"{base_url}{PATH}/{name}.wav", "type": "audio/wav"}

@@ -35,7 +35,7 @@ class StoredMessage:
 
     @property
     def participants(self) -> tuple[str, ...]:
-        """The numbers of the people, sorted; with the line they identify the conversation."""
+        """The sorted numbers of the people; these and the line identify the conversation."""
         return tuple(sorted(self.to)) if self.direction == "outgoing" else (self.sender,)
 
     @property
@@ -79,7 +79,7 @@ class MessageStore:
             self._file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def add(self, message: StoredMessage) -> None:
-        """Store a message; if there is a journal, it contains the message when this returns."""
+        """Store a message; if there is a journal, write the message there before this returns."""
         self._index(message)
         self._write(
             {
@@ -179,7 +179,7 @@ class MessageStore:
                 try:
                     self._replay(orjson.loads(line))
                 except (orjson.JSONDecodeError, KeyError):
-                    _logger.warning("sandbox journal line unreadable, skipped")
+                    _logger.warning("unreadable line in the sandbox journal skipped")
                 complete += len(line)
         # Remove an incomplete last line, which a killed process may have left.
         os.truncate(journal, complete)

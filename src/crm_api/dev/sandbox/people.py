@@ -37,8 +37,9 @@ class Step:
         after: Seconds from the acceptance of the message to the action.
         text: The text of a reply.
         error_code: The error code of a failed message.
-        times: How often the event is sent; the real provider sometimes repeats events.
-        on_text: Only for the first, second … message to the number; None for every message.
+        times: How many times the event is sent; the real provider sometimes repeats events.
+        on_text: Number of the message for which the step is: 1 for the first message to the phone
+            number, 2 for the second; None for every message.
         answered: For a call: True if it is answered.
     """
 
@@ -52,7 +53,7 @@ class Step:
 
 
 class People:
-    """Decides what each number does: by its script, else by the number and the seed."""
+    """Decides what a number does: by its script; without a script, by the number and the seed."""
 
     def __init__(self) -> None:
         self.scripts: dict[str, tuple[Step, ...]] = {}
@@ -63,14 +64,17 @@ class People:
         self._texts: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Delete all scripts and blocks, and forget who has replied."""
+        """Delete all scripts and blocks, and the records of who has replied."""
         self.scripts.clear()
         self.blocked.clear()
         self._answered.clear()
         self._texts.clear()
 
     def script_of(self, number: str) -> tuple[Step, ...] | None:
-        """Return the script of a number, else of its longest prefix that has one; else None."""
+        """Return the script of a number; if it has none, that of its longest prefix with a script.
+
+        Return None if no prefix has a script.
+        """
         if number in self.scripts:
             return self.scripts[number]
         for length in range(len(number), -1, -1):
@@ -120,7 +124,7 @@ class People:
 
 
 def _usual_behaviour(weights: PeopleWeights, share: float) -> tuple[Act, tuple[str, ...]]:
-    """Return the action for a random ``share`` from 0 to 1, with texts or error codes to choose."""
+    """Return the action for a random ``share`` from 0 to 1, and possible texts or error codes."""
     kinds = (
         (weights.stop, Act.REPLY, STOPS),
         (weights.failed, Act.FAIL, FAILURE_CODES),

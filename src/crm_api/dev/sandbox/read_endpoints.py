@@ -31,7 +31,7 @@ async def list_messages(workspace: Workspace, request: Request) -> Response:
     query = request.query_params
     line_id, participants = query.get("phoneNumberId"), query.getlist("participants")
     if not line_id or not participants:
-        raise BadRequestError("phoneNumberId and participants are required")
+        raise BadRequestError("`phoneNumberId` and `participants` are required")
     limit = read_limit(query.get("maxResults"), PAGE)
     after, before = read_instant(query, "createdAfter"), read_instant(query, "createdBefore")
     thread = (line_id, tuple(sorted(participants)))
@@ -131,7 +131,7 @@ async def list_calls(workspace: Workspace, request: Request) -> Response:
     query = request.query_params
     line_id, participants = query.get("phoneNumberId"), query.getlist("participants")
     if not line_id or len(participants) != 1:
-        raise BadRequestError("phoneNumberId and one participant are required")
+        raise BadRequestError("`phoneNumberId` and one value in `participants` are required")
     limit, position = read_limit(query.get("maxResults"), PAGE), read_token(query.get("pageToken"))
     after, before = read_instant(query, "createdAfter"), read_instant(query, "createdBefore")
     held = workspace.calls_between(line_id, participants[0])

@@ -49,7 +49,7 @@ EVENT_TYPES = frozenset((*MESSAGES, *CALLS, *CONTACTS, *TASKS, *INTEGRATIONS))
 
 
 def sample_event(kind: str, line: OwnLine, *, at: datetime) -> SandboxEvent:
-    """Return the sample event of a type; its message, call or contact does not exist."""
+    """Return the sample event of a type; the message, call or contact in it does not exist."""
     if kind in MESSAGES:
         event = message_event(kind, _message(kind, line, at), at=at)
     elif kind in CALLS:

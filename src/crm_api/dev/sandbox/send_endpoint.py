@@ -1,6 +1,6 @@
 """``POST /v1/messages``, and the checks and faults of all requests to the provider's API.
 
-Sends bypass the router, because benchmarks need a fast sandbox.
+Requests to send bypass the router, because benchmarks need a fast sandbox.
 """
 
 import asyncio
@@ -142,9 +142,10 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Return the error response to a request other than a send; None if it must be handled.
+    """Return the error response to a request that does not send; None if it is not refused.
 
-    The reasons are a wrong API version, a wrong key, the rate limit, or a fault.
+    The sandbox refuses a request because of a wrong API version, a wrong key, the rate limit, or a
+    fault.
     """
     is_dated = not request.url.path.startswith("/v1/")
     if is_dated and request.headers.get("quo-api-version") != API_VERSION:

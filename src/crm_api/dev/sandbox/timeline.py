@@ -1,4 +1,4 @@
-"""The sandbox's clock, and the actions that are planned by it.
+"""The sandbox's clock, and the actions that are planned for a time on this clock.
 
 If the clock is moved forward, the actions that become due run at once, in their order. While an
 action runs, the clock shows the time at which the action was due.

@@ -1,7 +1,7 @@
 """The provider's endpoints to manage webhooks, in its two APIs: legacy and 2026-03-30.
 
-Each API lists only its own webhooks. Only webhooks of 2026-03-30 can be changed, and only their
-keys can be replaced.
+Each API lists only its own webhooks. A legacy webhook cannot be changed, and its signing key cannot
+be replaced; a webhook of 2026-03-30 allows both.
 """
 
 import os
@@ -53,7 +53,7 @@ async def get_legacy(workspace: Workspace, request: Request) -> Response:
 
 
 async def delete_legacy(workspace: Workspace, request: Request) -> Response:
-    """Delete a legacy webhook. Its deliveries that have already begun continue."""
+    """Delete a legacy webhook. Deliveries to it that have already begun continue."""
     return _delete(workspace, _find(workspace, request, is_legacy))
 
 
@@ -91,15 +91,15 @@ async def get_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def change_dated(workspace: Workspace, request: Request) -> Response:
-    """Change the given fields of a webhook; a given list replaces the old list."""
+    """Change the fields of a webhook that the body contains; a new list replaces the old list."""
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()
     body = await read_json(request)
     if not body or body.keys() - _CHANGEABLE:
         raise BadRequestError(
-            "the body must contain one or more of url, events, resourceIds, status and label, and "
-            "nothing else"
+            "the body must contain one or more of `url`, `events`, `resourceIds`, `status` and "
+            "`label`, and nothing else"
         )
     if "url" in body:
         hook.url = _url(body["url"])
@@ -115,7 +115,7 @@ async def change_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def delete_dated(workspace: Workspace, request: Request) -> Response:
-    """Delete a webhook of 2026-03-30. Its deliveries that have already begun continue."""
+    """Delete a webhook of 2026-03-30. Deliveries to it that have already begun continue."""
     return _delete(workspace, find_dated(workspace, request))
 
 
@@ -129,7 +129,10 @@ async def rotate(workspace: Workspace, request: Request) -> Response:
 
 
 def is_legacy(hook: Hook) -> bool:
-    """Return True if the legacy API lists the webhook; both APIs list an alternating webhook."""
+    """Return True if the legacy API lists the webhook.
+
+    Both APIs list a webhook whose scheme is ``SigningScheme.ALTERNATING``.
+    """
     return hook.scheme is not SigningScheme.STANDARD
 
 
@@ -183,20 +186,20 @@ def _new_key(scheme: SigningScheme) -> str:
 
 
 def _shared_key(workspace: Workspace, scheme: SigningScheme) -> str:
-    """Return the configured signing key, in the form of the scheme."""
+    """Return the configured signing key, in the notation that the scheme requires."""
     prefix = "whsec_" if scheme is SigningScheme.STANDARD else ""
     return prefix + workspace.config.signing_key.removeprefix("whsec_")
 
 
 def _url(value: object) -> str:
     if not isinstance(value, str) or not value.startswith(("http://", "https://")):
-        raise BadRequestError("url is required and must begin with http:// or https://")
+        raise BadRequestError("`url` is required and must begin with http:// or https://")
     return value
 
 
 def _events(value: object, known: frozenset[str]) -> frozenset[str]:
     if not isinstance(value, list) or not value or not known.issuperset(value):
-        raise BadRequestError("events must be a list of event types that this webhook supports")
+        raise BadRequestError("`events` must be a list of event types that this webhook supports")
     return frozenset(value)
 
 
@@ -204,13 +207,13 @@ def _resources(value: object) -> frozenset[str] | None:
     if not value or value == ["*"]:
         return None
     if not isinstance(value, list):
-        raise BadRequestError('resourceIds must be a list of phone number ids, or ["*"]')
+        raise BadRequestError('`resourceIds` must be a list of phone number ids, or ["*"]')
     return frozenset(map(str, value))
 
 
 def _status(value: object) -> str:
     if value not in STATUSES:
-        raise BadRequestError("status must be enabled or disabled")
+        raise BadRequestError("`status` must be enabled or disabled")
     return str(value)
 
 

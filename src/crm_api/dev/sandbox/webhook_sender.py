@@ -158,7 +158,7 @@ class Deliverer:
                 self._dispatch(self._delivery(hook, event))
 
     def emit_sample(self, hook: Hook, event: SandboxEvent) -> None:
-        """Queue a delivery of a sample event to one webhook; its subscriptions do not matter."""
+        """Queue a delivery of a sample event to one webhook, without checking ``hook.wants``."""
         delivery = self._delivery(hook, event)
         delivery.event_id = delivery.resource_id = None
         self._dispatch(delivery)

@@ -28,7 +28,10 @@ _DESCRIPTIONS = {
 
 
 class BadRequestError(Exception):
-    """A parameter is missing or wrong; the response is 400 in the format of the called API."""
+    """A parameter is missing or wrong; the response has status 400.
+
+    The response has the format of the API to which the request was sent.
+    """
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def read_limit(text: str | None, most: int) -> int:
         BadRequestError: The parameter is missing or not a number from 1 to ``most``.
     """
     if text is None or not text.isdigit() or not 1 <= int(text) <= most:
-        raise BadRequestError(f"the page size must be 1 to {most}")
+        raise BadRequestError(f"the page size must be a number from 1 to {most}")
     return int(text)
 
 
@@ -71,17 +74,19 @@ def read_instant(query: QueryParams, name: str) -> datetime | None:
     except ValueError as error:
         raise BadRequestError(f"{name} must be an ISO 8601 time") from error
     if instant.tzinfo is None:
-        raise BadRequestError(f"{name} must have a time zone")
+        raise BadRequestError(
+            f"{name} must have a time zone, such as the Z in 2026-11-26T14:03:00Z"
+        )
     return instant
 
 
 def write_token(seq: int) -> str:
-    """Return the page token for the page that begins after the item with this number."""
+    """Return the token of the page that begins after the item with this number."""
     return urlsafe_b64encode(b"seq:%d" % seq).decode()
 
 
 def read_token(token: str | None) -> int | None:
-    """Return the number in a page token; None if there is no token, for the first page.
+    """Return the number in a page token; None if there is no token, as for the first page.
 
     Raises:
         BadRequestError: The token is not from this sandbox.
@@ -91,7 +96,9 @@ def read_token(token: str | None) -> int | None:
     try:
         return int(urlsafe_b64decode(token).removeprefix(b"seq:"))
     except (Base64Error, ValueError) as error:
-        raise BadRequestError("the page token is not from this list") from error
+        raise BadRequestError(
+            "the page token is not from this list; leave it out to get the first page"
+        ) from error
 
 
 def json_answer(body: dict[str, Any], status: int = 200) -> Response:

@@ -222,7 +222,10 @@ class Workspace:
             self._stopped.discard(sender)
 
     def _arrive(self, message: StoredMessage, line: OwnLine) -> None:
-        """Deliver a message from one own line to another, such as a webhook health check sends."""
+        """Deliver a message from one own line to another own line.
+
+        A webhook health check sends such a message.
+        """
         self._perform(message, line.number, Step(do=Act.DELIVER))
         incoming = self._new(line, message.sender, (line.number,), message.text)
         event = message_event("message.received", incoming, at=incoming.created_at)
