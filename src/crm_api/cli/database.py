@@ -47,10 +47,7 @@ async def _make(settings: Settings) -> Roles:
 
 @cli.command()
 def reseal(data_dir: DataDir = None) -> None:
-    """Encrypt all stored secrets with the current CRM_SECRET_KEY.
-
-    You can interrupt and repeat this command.
-    """
+    """Encrypt stored secrets with the current CRM_SECRET_KEY; you can interrupt and repeat this."""
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="database")
     left = asyncio.run(_reseal(settings))

@@ -224,7 +224,7 @@ def run(
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Do nothing if the migration failed on a lock timeout and can be tried again; else raise.
+    """Raise an error, unless a lock timeout was the cause and another try is allowed.
 
     Revisions that were applied before the failed revision stay applied.
 

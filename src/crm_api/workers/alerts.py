@@ -76,7 +76,7 @@ async def _resolve(
 async def try_provider(ctx: dict[str, Any]) -> None:
     """Send a test request to the provider if one is due; if the provider responds, resume sending.
 
-    Test requests are due only while the circuit breaker says that the provider is down.
+    A test request is due only while the circuit breaker is open, because the provider is down.
     """
     await try_again(deps_of(ctx), now=clock.now)
 
