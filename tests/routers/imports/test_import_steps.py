@@ -211,7 +211,7 @@ async def test_commit_reads_nothing_but_the_rows_of_the_dry_run(importer: Import
     done = await importer.commit(dry["id"])
 
     assert (done["status"], done["rows_processed"]) == ("failed", 0)
-    assert "not the file that the dry run has read" in done["error"]
+    assert "differs from the file of the dry run" in done["error"]
     assert await importer.contacts() == {}
     path.unlink()
     again = await importer.commit(dry["id"])
