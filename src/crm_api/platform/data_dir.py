@@ -98,7 +98,9 @@ def disk_full(path: Path) -> str:
 
 
 def secret_file(path: Path, make: Callable[[], str]) -> str:
-    """Return the secret in a file; create a missing file from ``make()``, with mode 0600.
+    """Return the secret in a file, which is created if it is missing.
+
+    A new file has mode 0600 and contains the value that ``make`` returns.
 
     Raises:
         StartError: The file cannot be read or written.

@@ -268,7 +268,7 @@ def create_engine(
             response has arrived two seconds after this timeout, this process raises TimeoutError
             and closes the connection, because the network may have dropped the connection without
             any notice.
-        ping: True checks, each time before a pooled connection is used, that the connection works.
+        ping: True tests a pooled connection each time before it is used.
     """
     engine = create_async_engine(
         database_url,

@@ -135,7 +135,7 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Minimum seconds between a look-up that found no message and the next look-up for it."""
+        """Minimum seconds before a message that a look-up did not find is looked up again."""
         return min(60.0, self.grace_seconds / 2)
 
     @property

@@ -17,7 +17,7 @@ class AddressBook:
     fields: list[dict[str, str]] = field(default_factory=list)
 
     def write(self, body: dict[str, Any], *, at: str) -> dict[str, int]:
-        """Add custom fields and contacts; return the numbers of all fields and of all contacts.
+        """Add custom fields and contacts; return how many fields and contacts there are now.
 
         Args:
             body: ``{fields?: [{name, key, type}], contacts?: [{firstName, phoneNumbers: […], …}]}``

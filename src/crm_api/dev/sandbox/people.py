@@ -38,8 +38,8 @@ class Step:
         text: The text of a reply.
         error_code: The error code of a failed message.
         times: How many times the event is sent; the real provider sometimes repeats events.
-        on_text: Number of the message for which the step is: 1 for the first message to the phone
-            number, 2 for the second; None for every message.
+        on_text: The message to the phone number after which the step happens: 1 for the first
+            message, 2 for the second; None for every message.
         answered: For a call: True if it is answered.
     """
 
