@@ -138,7 +138,7 @@ async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def start_campaign(
     campaign_id: UUID, uow: Uow, state: State, _caller: Sender
 ) -> CampaignRead:
-    """Start a draft. A worker then stores its recipients and sends the messages as scheduled."""
+    """Start a draft. A worker then stores the recipients and sends the messages as scheduled."""
     async with uow:
         has_rules = state.settings.rules_name != "none"
         sender = await business_of(uow, state) if has_rules else None
@@ -156,7 +156,7 @@ async def start_campaign(
     "/{campaign_id}/pause", openapi_extra=fails_with("invalid_transition") | shows(status="paused")
 )
 async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
-    """Pause a campaign. Only messages that are already being sent are completed."""
+    """Pause a campaign. Nothing more is sent, except messages that are already being sent."""
     async with uow:
         detail = await campaigns.pause_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
@@ -259,7 +259,7 @@ async def send_test(
     """Send a test message of the campaign to another line of the company or to a test number.
 
     Test numbers are set in `test_numbers` of `/v1/settings`. Opt-outs and the legal rules apply to
-    them too. The message does not count for any recipient of the campaign.
+    them too. The test message does not count as a message to a recipient of the campaign.
     """
     async with uow:
         message = await test_send.send_test_message(
@@ -277,7 +277,10 @@ async def send_test(
 async def read_stats(
     campaign_id: UUID, uow: ListUow, state: State, _caller: Reader, step: Step = 0
 ) -> CampaignStats:
-    """Return the statistics of a campaign at one step: statuses, replies, opt-outs, variants."""
+    """Return the statistics of one step of a campaign: statuses, replies, opt-outs, variants.
+
+    Step 0 is the first message, step 1 is the first follow-up, and so on.
+    """
     async with uow:
         return await read_campaign_stats(
             uow,
@@ -294,9 +297,9 @@ async def read_stats(
 async def forecast_campaign(
     campaign_id: UUID, uow: ListUow, state: State, _caller: Reader
 ) -> ForecastRead:
-    """Estimate when a campaign sends its last message, and which rule delays it most.
+    """Estimate when a campaign sends its last message, and which rule delays this message most.
 
-    The forecast of a draft assumes that the campaign is started now.
+    For a draft, the forecast assumes that the campaign is started now.
     """
     async with uow:
         return await forecasting.forecast(

@@ -102,9 +102,9 @@ async def list_recipients(
     _caller: Reader,
     wanted: Annotated[RecipientFilter, Depends(_recipient_filter)],
 ) -> PageRead[RecipientRead] | Response:
-    """List the recipients of a campaign at one step, with the status of their message.
+    """List the recipients of one step of a campaign, with the status of their message.
 
-    A JSON response is one page. A CSV response has all recipients.
+    A JSON response is one page. A CSV response contains all recipients.
     """
     if as_csv:
         rows = await export_recipients(
@@ -137,9 +137,10 @@ async def list_recipients(
 async def review_recipients(
     campaign_id: UUID, body: ReviewRequest, uow: Uow, call: ThisCall, caller: Sender
 ) -> ReviewRead:
-    """Approve or reject recipients in review: people who got a message before this campaign.
+    """Approve or reject recipients that are in review.
 
-    `GET /v1/campaigns/{campaign_id}/recipients?status=review` lists them.
+    A recipient is in review if the person got a message before this campaign.
+    `GET /v1/campaigns/{campaign_id}/recipients?status=review` lists these recipients.
     """
 
     async def act() -> ReviewRead:
@@ -195,10 +196,10 @@ async def explain_recipient(
 async def settle_recipient(
     campaign_id: UUID, contact_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> RecipientRead:
-    """Decide what happened to a message to this recipient if the service could not find out.
+    """Decide whether a message to this recipient was sent, if the service could not find out.
 
-    `sent`: the message was sent. `failed`: it was not sent and must not be sent again. `resend`: it
-    was not sent and must be sent again.
+    Set `outcome` to `sent` if the message was sent. Set it to `failed` if the message was not sent
+    and must not be sent again, or to `resend` if it was not sent and must be sent again.
     """
     async with uow:
         member, names = await recipients.settle_recipient(

@@ -52,7 +52,7 @@ async def get_proof_by_phone(
     state: State,
     _caller: Reader,
 ) -> ConsentProof | Response:
-    """Return every consent decision about a phone number, with proof that none was changed.
+    """Return all consent decisions about a phone number, and proof that no decision was changed.
 
     The number may belong to a contact that was deleted, or to no contact.
     """
@@ -67,7 +67,10 @@ async def get_proof_by_phone(
 async def get_proof_of_contact(
     contact_id: UUID, request: Request, uow: Uow, state: State, _caller: Reader
 ) -> ConsentProof | Response:
-    """Return every consent decision about a contact's number, with proof that none was changed."""
+    """Return all consent decisions about a contact's number.
+
+    The response also proves that no decision was changed.
+    """
     now: datetime = clock.now()
     async with uow:
         phone = (await contacts.get_contact(uow, contact_id=contact_id, now=now)).contact.phone

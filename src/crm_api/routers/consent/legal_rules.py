@@ -55,7 +55,10 @@ async def list_rule_changes(
         ),
     ] = None,
 ) -> RuleChangesRead:
-    """List the legal rules that begin or end in a period, and to how many contacts each applies."""
+    """List the legal rules that begin or end in a period.
+
+    The response shows the number of contacts to whom each rule applies.
+    """
     first = since or clock.now().date()
     ahead = min(_LOOKED_AHEAD, date.max - first)
     async with uow:

@@ -97,7 +97,10 @@ _FORM: dict[str, Any] = {
     ),
 )
 async def create_upload(request: Request, state: State, uow: Uow, caller: Writer) -> UploadRead:
-    """Upload phone numbers that must not get messages. A background job flags them."""
+    """Upload phone numbers that must not get messages.
+
+    A background job sets the flag `do_not_contact` on these numbers.
+    """
     upload_id = new_id()
     path = do_not_contact.upload_path(state.settings.data_dir, upload_id)
     with contextlib.ExitStack() as cleanup:
@@ -149,7 +152,7 @@ async def get_upload(upload_id: UUID, uow: Uow, _caller: Reader) -> UploadRead:
 async def get_upload_errors(
     upload_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download the values that are not phone numbers as CSV, in the order of the file."""
+    """Download a CSV file of the values that are not phone numbers, in the order of the upload."""
     async with uow:
         await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     name = f"do-not-contact-{upload_id}-errors.csv"
@@ -161,7 +164,7 @@ async def get_upload_errors(
     openapi_extra=fails_with("do_not_contact_upload_finished") | shows(status="cancelled"),
 )
 async def cancel_upload(upload_id: UUID, state: State, uow: Uow, _caller: Writer) -> UploadRead:
-    """Cancel a do-not-contact upload. Flags that it has already set stay."""
+    """Cancel a do-not-contact upload. Flags that the upload has already set stay set."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id, now=now)

@@ -162,8 +162,8 @@ _FORM: dict[str, Any] = {
 async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportDetail:
     """Upload a CSV file or a workbook. A background job imports its contacts.
 
-    A JSON body ``{"source": "openphone"}`` imports the contacts in OpenPhone instead, with the same
-    options.
+    A JSON body ``{"source": "openphone"}`` imports the contacts from OpenPhone instead. It can have
+    the same options.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
@@ -218,7 +218,7 @@ async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Impo
 
 @router.get("/{import_id}")
 async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail:
-    """Return an import with its progress, the fields of its columns, and examples of changes."""
+    """Return an import: its progress, the field of each column, and examples of changes."""
     async with uow:
         row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     return ImportDetail.model_validate(row)
@@ -232,7 +232,7 @@ async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail
 async def get_import_errors(
     import_id: UUID, state: State, uow: Uow, _caller: Reader
 ) -> StreamingResponse:
-    """Download the values that could not be imported as CSV, in the order of the file."""
+    """Download a CSV file of the values that could not be imported, in the order of the upload."""
     async with uow:
         await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     name = f"import-{import_id}-errors.csv"
@@ -271,8 +271,8 @@ async def correct_import(
 ) -> ImportDetail:
     """Repeat a dry run with another mapping or other options, without a new upload.
 
-    Options that you leave out do not change. ``mapping`` needs only the columns that have the wrong
-    field.
+    Options that you leave out do not change. A new ``mapping`` replaces the earlier ``mapping``, so
+    name every column for which the service would choose the wrong field.
     """
     path = contact_imports.upload_path(state.settings.data_dir, import_id)
     async with uow:
@@ -291,7 +291,11 @@ async def correct_import(
     openapi_extra=fails_with("dry_run_not_ready", "invalid_import_option", "not_a_dry_run"),
 )
 async def commit_import(import_id: UUID, uow: Uow, _caller: Writer) -> ImportRead:
-    """Import exactly the rows that a dry run has read. The response is the new import."""
+    """Import exactly the rows that a dry run has read. The response is the new import.
+
+    If the dry run was already committed, the response is the earlier import, unless that import
+    failed, was cancelled or was undone.
+    """
     async with uow:
         row = await commit.commit_dry_run(uow, import_id=import_id, now=await uow.database_now())
     return ImportRead.model_validate(row)
@@ -310,7 +314,11 @@ async def undo_import(
     caller: Writer,
     body: UndoRequest | None = None,
 ) -> UndoneImportRead:
-    """Undo an import, except for contacts that were edited or used after it."""
+    """Undo an import. Contacts that were edited after the import do not change.
+
+    A contact that the import created is not removed if it then got a message, a phone call, a flag
+    or a note.
+    """
     wanted = body or UndoRequest()
 
     async def act() -> UndoneImportRead:
