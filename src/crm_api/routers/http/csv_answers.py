@@ -15,7 +15,7 @@ def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[
 
     Args:
         description: Description of the response in the OpenAPI document.
-        row: One row as an example, by the names of the columns.
+        row: An example row: maps the name of each column to a value.
     """
     cells = [f'"{value}"' if "," in value else value for value in row.values()]
     table = f"{','.join(row)}\r\n{','.join(cells)}\r\n"
@@ -24,10 +24,10 @@ def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[
 
 
 def csv_list(row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-    """Return the argument ``responses`` of a list that is JSON by default and CSV on request.
+    """Return the argument ``responses`` of a route that returns a list as JSON or CSV.
 
     Args:
-        row: One row of the CSV as an example, by the names of the columns.
+        row: An example row of the CSV: maps the name of each column to a value.
     """
     return csv_response(
         "One page of the list as JSON. With `Accept: text/csv`, all matching rows as CSV, not in "
@@ -53,9 +53,9 @@ async def wants_csv(request: Request) -> bool:
 def preference(accept: str, media_type: str) -> float:
     """Return the quality value of a media type in an ``Accept`` header (RFC 9110, 12.5.1).
 
-    The result is from 0 (not accepted) to 1. The most specific range that matches decides. This
-    function replaces werkzeug's ``MIMEAccept``, which does not match ``text/csv;charset=utf-8``;
-    some clients send that.
+    The result is from 0 (not accepted) to 1. If several media ranges match, the most specific
+    one decides. This function replaces werkzeug's ``MIMEAccept``, which does not match
+    ``text/csv;charset=utf-8``, although some clients send this media type.
     """
     kind = media_type.partition("/")[0]
     found: dict[str, float] = {}

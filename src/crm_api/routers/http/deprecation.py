@@ -2,7 +2,7 @@
 
 The header ``Deprecation`` (RFC 9745) contains the day of the deprecation. ``Sunset`` (RFC 8594)
 contains the first day on which the operation may be removed. ``Link`` contains the path that
-replaces it. To deprecate an operation, write at its route::
+replaces the operation. To deprecate an operation, declare its route in this way::
 
     @router.get("/v1/old", **deprecated(since=..., sunset=..., instead="/v1/new"))
 """
@@ -45,7 +45,7 @@ def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
 
 
 def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
-    """Add the middleware that sets the headers, if at least one of the routes is deprecated."""
+    """Add the middleware that sets the deprecation headers, if at least one route is deprecated."""
     marked = [
         Marked(pattern=route.path_regex, methods=frozenset(route.methods or ()), headers=headers)
         for route in routes
@@ -71,9 +71,9 @@ class Marked:
 
 
 class DeprecationMiddleware:
-    """ASGI middleware that adds the headers to all responses of deprecated operations.
+    """ASGI middleware that adds the deprecation headers to responses of deprecated operations.
 
-    It also covers error responses.
+    Error responses get these headers too.
     """
 
     def __init__(self, app: ASGIApp, marked: list[Marked]) -> None:

@@ -1,7 +1,7 @@
 """FastAPI dependencies of the routes: unit of work, caller, page of a list, application state.
 
-All of them are ``async def``, because FastAPI runs other dependencies in a thread, which takes
-longer than the work of the dependency.
+All of them are ``async def``. FastAPI would run a plain ``def`` in a thread, and switching to the
+thread would take longer than the function itself.
 """
 
 import re
@@ -69,7 +69,7 @@ class AppState:
     passwords: PasswordHasher = field(default_factory=PasswordHasher)
 
     def new_list_uow(self) -> UnitOfWork:
-        """Return a unit of work for lists and statistics; on the replica if one is set."""
+        """Return a unit of work for lists and statistics; it uses the replica if there is one."""
         return self.new_uow() if self.replica is None else self.replica.new_uow()
 
 
@@ -142,7 +142,11 @@ async def new_uow(request: Request, state: State) -> UnitOfWork:
 
 
 def _origin(request: Request) -> RequestOrigin | None:
-    """Return the request's origin for the audit log, with its route filled in; None for a read."""
+    """Complete and return the origin of a request for the audit log.
+
+    The route and the ids in the path are added to the origin. Return None for a request that only
+    reads data.
+    """
     origin: RequestOrigin | None = request.scope.get(ORIGIN)
     if origin is not None:
         route: APIRoute = request.scope["route"]
@@ -158,7 +162,10 @@ Uow = Annotated[UnitOfWork, Depends(new_uow)]
 
 
 async def new_list_uow(state: State) -> UnitOfWork:
-    """Return a unit of work for lists and statistics; data of a replica may be seconds old."""
+    """Return a unit of work for lists and statistics.
+
+    If it uses a replica, the data may be some seconds old.
+    """
     return state.new_list_uow()
 
 
@@ -204,7 +211,9 @@ async def identify(scope: AsgiScope) -> Caller:
     if known is None or time.monotonic() - known.at > IDENTIFIED_SECONDS:
         known = scope[CALLER] = await look_up(scope)
     if known.caller is None:
-        raise known.error or MissingCredentialsError("The request has no API key. Send one.")
+        raise known.error or MissingCredentialsError(
+            "The request has no credentials. Send an API key or an access token."
+        )
     return known.caller
 
 
@@ -233,7 +242,9 @@ async def _find(scope: AsgiScope) -> Caller:
 
 
 async def authenticate(request: Request) -> Caller:
-    """Return the caller; store its id for the log line, the audit log and the key's last use.
+    """Return the caller, and record it for the log line, the audit log and the stored response.
+
+    If the caller is an API key, also record the time of this use of the key.
 
     Raises:
         UnauthenticatedError: One of the errors of ``identify``.
@@ -349,7 +360,7 @@ async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
 async def business_of(uow: UnitOfWork, state: AppState) -> Business:
     """Return name and contact of the company that sends the messages.
 
-    They come from the settings in the database, completed by environment variables.
+    A value from an environment variable overrides the setting in the database.
     """
     return await company.read_business(uow, configured=configured_business(state))
 

@@ -26,7 +26,7 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return the ``Call`` of this request and this caller, with the current time."""
+        """Return a ``Call`` that contains this request, this caller and the current time."""
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 

@@ -1,4 +1,4 @@
-"""Commit the change of a request in one transaction with its stored response and audit entry.
+"""Commit a request's change, its stored response and its audit entry in one transaction.
 
 A route would normally commit at the end of its ``async with uow:`` block, before its response
 exists. But the same transaction must also store the response for the ``Idempotency-Key``, check
@@ -112,7 +112,7 @@ class Exchange:
         return read
 
     async def settle(self, answer: Answer) -> None:
-        """Store response and audit entry, and commit; roll back if the response is an error."""
+        """Store the response and an audit entry, and commit; for an error response, roll back."""
         if self._uow is None or not self._uow.is_open:
             return  # the route opened no transaction, or an exception has already rolled it back
         if answer.status >= 400:  # noqa: PLR2004 - the lowest status of an error
@@ -136,7 +136,7 @@ class Exchange:
 
 
 def _made_id(answer: Answer) -> str | None:
-    """Return the ``id`` in the response to a request that created something; None for others."""
+    """Return the ``id`` in the response if the request created something; else return None."""
     if answer.status not in _MAKING:
         return None
     try:

@@ -88,7 +88,7 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 class MethodsMiddleware:
     """ASGI middleware that answers HEAD and OPTIONS requests and adds security headers.
 
-    It must be outside of every middleware that reads the method, because it replaces HEAD by GET.
+    It must run before each middleware that reads the method, because it replaces HEAD with GET.
     """
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
@@ -96,7 +96,7 @@ class MethodsMiddleware:
         self._extra = [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer HEAD as GET without its body, and OPTIONS with the methods of the path."""
+        """Answer HEAD like GET but without a body, and OPTIONS with the methods of the path."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

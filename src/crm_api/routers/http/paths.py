@@ -1,6 +1,6 @@
-"""Know the methods of each path, and the media types of their request and response bodies.
+"""Find the methods of each path, and the media types of their request and response bodies.
 
-They are read from the routes, because building the OpenAPI document would take seconds.
+They are read from the routes, because it would take longer to build the OpenAPI document.
 """
 
 import re

@@ -59,7 +59,7 @@ class PreconditionMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle the request by the rules of its method; pass other paths on unchanged."""
+        """Handle reads and changes of ``/v1/``, except sign-in; pass on all others unchanged."""
         path = scope.get("path", "")
         if scope["type"] != "http" or not path.startswith(RESOURCES) or path.startswith(SIGN_IN):
             await self.app(scope, receive, send)
@@ -217,7 +217,7 @@ def _is_plain_json(start: Message) -> bool:
 
 
 def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, Message]:
-    """Add the ETag to a response; make it a 304 without a body if ``known`` contains the ETag."""
+    """Add an ETag to a response; if ``known`` contains it, return a 304 without a body."""
     tag = etag(body.get("body", b""))
     headers = [*start["headers"], (b"etag", tag.encode())]
     if known is None or not _matches(known, tag):

@@ -141,7 +141,7 @@ def _document(
 
 
 def extras_of(failure: CrmError) -> dict[str, Any]:
-    """Return the members of an error's problem document beyond the standard ones."""
+    """Return the additional members that the problem document of an error has."""
     if isinstance(failure, InvalidError):
         return failure.extras | {"errors": [vars(fault) for fault in failure.errors]}
     return dict(failure.extras)
@@ -192,10 +192,10 @@ _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 
 
 async def _no_such_id(request: Request) -> Response:
-    """Return the response to a path that has something else than a UUID in the place of an id.
+    """Return the response to a request whose path has a value that is not a UUID as an id.
 
-    The response is 404. It is 405 if the path belongs to another route that does not support the
-    method, such as GET ``/v1/segments/preview``.
+    The status is 404. If the path belongs to another route that does not support the method, the
+    status is 405. An example is GET ``/v1/segments/preview``.
     """
     is_known = bool(paths_of(request.app.state).allowed(request.url.path))
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND
@@ -265,7 +265,11 @@ async def on_database_error(request: Request, error: Exception) -> Response:
         return await on_crm_error(request, UnstorableTextError())
     if not database_is_away(error):
         return await on_bug(request, error)
-    log.warning("database unavailable", route=route_of(request.scope), error=type(error).__name__)
+    log.warning(
+        "database unavailable, request refused",
+        route=route_of(request.scope),
+        error=type(error).__name__,
+    )
     return await on_crm_error(request, DatabaseUnavailableError())
 
 
@@ -274,7 +278,10 @@ _UNDEFINED = {"42P01", "42703"}
 
 
 def schema_is_older(error: BaseException) -> bool:
-    """Return True if a table or column is missing, so a migration of this release has not run."""
+    """Return True if a table or column is missing.
+
+    The reason is that a migration of this release has not run yet.
+    """
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
 
 

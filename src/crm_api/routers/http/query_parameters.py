@@ -74,7 +74,7 @@ _INSTANT = TypeAdapter[datetime](RequestInstant)
 
 
 def _read(value: object) -> object:
-    """Read a text of ten characters, such as ``2026-11-25``, as a date, and others as a time."""
+    """Read a text of ten characters, such as ``2026-11-25``, as a date; read others as a time."""
     if isinstance(value, str) and len(value.strip()) == _DATE_LENGTH:
         day = _DAY.validate_python(value.strip())
         _INSTANT.validate_python(f"{day.isoformat()}T12:00:00Z")  # same limits as for times
@@ -106,10 +106,10 @@ QueryZone = Annotated[ZoneInfo, Depends(_zone)]
 
 
 def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
-    """Return the time of a query parameter; None if it is missing. A date becomes a UTC time.
+    """Convert a query parameter to a time; return None if it is missing.
 
-    A date becomes its first instant in the time zone. This also works for a day without a midnight
-    (when the clocks change at midnight).
+    A date is converted to its first instant in the time zone ``zone``, given as UTC. This
+    also works for a day without a midnight (when the clocks change at midnight).
     """
     if value is None or isinstance(value, datetime):
         return value

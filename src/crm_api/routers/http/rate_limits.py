@@ -2,7 +2,8 @@
 
 The requests are counted in Redis. While Redis is unavailable, requests are neither counted nor
 limited, so that the API works without Redis. The response header ``RateLimit-Policy`` contains the
-limit and its window. ``RateLimit`` contains the number of requests that the caller may still send.
+limit and its window. ``RateLimit`` contains the number of requests that the caller may still send
+in this window.
 
 Source: IETF draft "RateLimit header fields for HTTP", version 10, read 2026-11-26.
 """
@@ -116,7 +117,10 @@ class RequestRate:
 
 
 class RateLimitMiddleware:
-    """ASGI middleware that limits the requests of each caller; a refusal costs one look-up."""
+    """ASGI middleware that limits the requests of each caller.
+
+    For a request that it refuses, only the caller is looked up.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -153,8 +157,8 @@ class RateLimitMiddleware:
 async def _payer(scope: Scope) -> str:
     """Return the name under which a request is counted.
 
-    It is the id of the API key or user, else the network of the client. All sessions of a user
-    count together. Redis stores the name, so it contains no secret.
+    This is the id of the API key or user. If the caller is unknown, it is the client's network.
+    All sessions of a user are counted together. Redis stores the name, so it contains no secret.
     """
     try:
         caller = await identify(scope)

@@ -48,7 +48,7 @@ class Handled:
     _begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        """Add the request to the number of requests in flight; ``end`` subtracts it."""
+        """Add 1 to the number of requests that are being handled; ``end`` subtracts 1."""
         instruments.UNDER_WAY.count += 1
 
     def note(self, message: Message) -> None:
@@ -113,8 +113,8 @@ class Handled:
 def route_of(scope: Scope) -> str:
     """Return the path template of a request's route, and store it for the log line.
 
-    If a middleware copies the scope, call this with the copy, because the framework writes the
-    route only there.
+    If a middleware copies the scope, pass the copy to this function, because the framework writes
+    the route only into the copy.
     """
     found: str | None = getattr(scope.get("route"), "path_format", None)
     handled: Handled | None = scope.get(HANDLED)

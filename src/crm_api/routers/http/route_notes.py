@@ -14,13 +14,14 @@ def fails_with(*codes: str) -> dict[str, Any]:
     """List the error codes that only the use case of a route can cause.
 
     Codes that follow from the route itself (authentication, request body, paging, ids in the path)
-    are added automatically. If one of ``codes`` ends in ``_not_found``, list all such codes of the
-    route. A missing code fails a test, because the tests compare every response with the document.
+    are added automatically. If you name a code that ends in ``_not_found``, name all such codes of
+    the route. A missing code fails a test, because the tests compare every response with the
+    document.
     """
     return {PROBLEMS: codes}
 
 
 def shows(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Give values of fields for the example of this route's response, instead of the usual ones."""
+    """Set the values of these fields in the example of the route's response."""
     # Stored as text, because FastAPI removes null values from its document.
     return {SHOWN: json.dumps(fields)}

@@ -81,7 +81,7 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
 
 
 def check_file(upload: Upload) -> None:
-    """Check that a form with the source ``file`` contains a file, and other forms do not.
+    """Check that a form contains a file if its source is ``file``, and no file otherwise.
 
     Raises:
         ImportOptionError: The file is missing, or there is a file but the source is ``openphone``.
@@ -98,11 +98,11 @@ def check_file(upload: Upload) -> None:
 
 
 async def read_json_object(request: Request) -> dict[str, Any]:
-    """Read the JSON object in the request body that asks for an import without a file.
+    """Read the JSON object in the body of a request for an import without a file.
 
     Raises:
-        MalformedUploadError: The body is too long, is not a JSON object, or its ``source`` is
-            missing or is ``file``.
+        MalformedUploadError: The body is too long or is not a JSON object, or its field ``source``
+            is missing or has the value ``file``.
     """
     content = bytearray()
     async for data in request.stream():
@@ -117,8 +117,8 @@ async def read_json_object(request: Request) -> dict[str, Any]:
         raise MalformedUploadError("The request body is not valid JSON. Correct it.") from error
     if not isinstance(body, dict) or body.get("source") in (None, ImportSourceKind.FILE):
         raise MalformedUploadError(
-            "The JSON in the request body names no source that works without a file. Send a file "
-            "as multipart/form-data in the field `file`, or name another source, for example "
+            "The JSON in the request body has no `source`, or its `source` needs a file. Send a "
+            "file as multipart/form-data in the field `file`, or set another source, for example "
             '{"source": "openphone"}.'
         )
     return body
@@ -166,7 +166,7 @@ class _Parts:
         }
 
     def take_waiting(self) -> bytes:
-        """Return the bytes of the file that are not written to disk yet, and forget them."""
+        """Return the bytes of the file that are not written to disk yet, and clear ``waiting``."""
         taken, self.waiting = bytes(self.waiting), bytearray()
         return taken
 
@@ -215,7 +215,9 @@ class _Parts:
         if self._is_file:
             return
         if len(self.upload.fields) >= _MAX_FIELDS:
-            raise MalformedUploadError(f"The form has too many fields. Send at most {_MAX_FIELDS}.")
+            raise MalformedUploadError(
+                f"The form has too many fields. Send at most {_MAX_FIELDS} fields."
+            )
         self.upload.fields[self._name] = self._value.decode(errors="replace")
 
     def _end(self) -> None:
@@ -224,7 +226,7 @@ class _Parts:
 
 def _too_large(max_bytes: int) -> FileTooLargeError:
     return FileTooLargeError(
-        f"The file is larger than {max_bytes // 2**20} MiB, which is the limit. Split it into "
+        f"The file is larger than the limit of {max_bytes // 2**20} MiB. Split the file into "
         "several files."
     )
 

@@ -21,11 +21,11 @@ class ProblemKind:
 
     Attributes:
         code: Stable code for programs.
-        title: Short text for people, the same each time.
+        title: Short text for people; it is the same in every response with this code.
         status: HTTP status of the response.
         meaning: What the code means, independent of a single request.
         detail: An example of the text in a response; it says what to do next.
-        extras: An example of further members of the problem document.
+        extras: Example values of the other members of the problem document.
     """
 
     code: str
@@ -77,7 +77,7 @@ _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
 
 
 def catalogue() -> list[ProblemKind]:
-    """Return all error codes, by status and then by code; imports every module of the domain."""
+    """Return all error codes, by status and then by code. This imports all domain modules."""
     for module in pkgutil.walk_packages(domain.__path__, "crm_api.domain."):
         importlib.import_module(module.name)
     return sorted(_known().values(), key=lambda one: (one.status, one.code))
@@ -107,8 +107,8 @@ def _known() -> dict[str, ProblemKind]:
 def _classes(kind: type[CrmError]) -> Iterator[type[CrmError]]:
     """Yield the error classes below ``kind``, each before its subclasses.
 
-    They are sorted by module and name, so that the documentation does not depend on the order of
-    imports if two classes share a code.
+    The classes are sorted by module and name. Otherwise the documentation would depend on the order
+    of imports if two classes have the same code.
     """
     for error in sorted(kind.__subclasses__(), key=lambda one: (one.__module__, one.__name__)):
         if error not in problems.STATUS_OF_KIND:
@@ -131,7 +131,7 @@ def _of_class(error: type[CrmError]) -> ProblemKind:
 
 
 def _example(error: type[CrmError]) -> CrmError:
-    """Return an example of an error; if its class has none, the docstring is its ``detail``."""
+    """Return the example of an error class; without one, the docstring is the ``detail``."""
     example = vars(error).get("example")
     if example is not None:
         return error(*example.args, **example.kwargs)

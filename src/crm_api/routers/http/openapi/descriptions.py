@@ -137,7 +137,10 @@ def _with_values(text: str, attributes: dict[str, str]) -> str:
 
 
 def describe_answers(document: Node) -> None:
-    """Describe each response that its route does not describe, by the model of its body."""
+    """Describe each response that has no description.
+
+    The text is the first paragraph about the model of the body.
+    """
     for _, _, operation in operations(document):
         for answer in operation["responses"].values():
             if answer["description"] == _SAYS_NOTHING:
@@ -155,7 +158,7 @@ def _first_sentence(document: Node, answer: Node) -> str:
 
 
 def describe_parameters(document: Node) -> None:
-    """Describe each id in a path by its name, and state the format of parameters with lists."""
+    """Describe each id in a path, and set the format of each parameter that takes a list."""
     for _, _, operation in operations(document):
         for parameter in operation.get("parameters", ()):
             name, schema = parameter["name"], parameter["schema"]
@@ -167,7 +170,7 @@ def describe_parameters(document: Node) -> None:
 
 
 def describe_properties(document: Node) -> None:
-    """Describe each property that has no description yet, by its name and its model.
+    """Describe each property without a description; the text follows from its name and model.
 
     A property that is an enumeration gets the first line of the enumeration's description.
     """

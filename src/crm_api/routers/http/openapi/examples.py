@@ -2,7 +2,7 @@
 
 All examples belong to one story: Granite Foundations sends a campaign to the owners of old houses
 in Quincy. The same person or thing has the same id and phone number in every example. The value of
-a field follows from its name and type, unless its model contains an example.
+a field follows from the field's name and type, unless the model of the field has an example.
 """
 
 import json
@@ -91,7 +91,7 @@ def add_examples(document: Node) -> None:
 
 
 def _changed(composed: Node, shown: Node) -> Node:
-    """Return the example, changed to the values that the route sets with ``route_notes.shows``."""
+    """Return the example with the values that the route sets with ``route_notes.shows``."""
     if not shown.keys() <= composed.keys():
         message = f"The response lacks at least one of these fields: {', '.join(shown)}"
         raise ValueError(message)

@@ -85,13 +85,13 @@ _THINGS = {
 
 
 def add_problem(document: Node) -> None:
-    """Add the schemas ``Problem`` and ``FieldProblem``. Call it before ``name_schemas``."""
+    """Add the schemas ``Problem`` and ``FieldProblem``. Call this before ``name_schemas``."""
     _, found = models_json_schema([(Problem, "validation")], ref_template=f"{PREFIX}{{model}}")
     document["components"]["schemas"] |= found["$defs"]
 
 
 def complete(document: Node, operation: Node, route: APIRoute) -> None:
-    """Add the error responses of an operation, one for each status with all its error codes."""
+    """Add the error responses of an operation: one per status, with all codes of this status."""
     operation["responses"].pop("422", None)
     shared: Node = document["components"].setdefault("responses", {})
     known: Node = document["components"].setdefault("examples", {})
@@ -111,7 +111,8 @@ def complete(document: Node, operation: Node, route: APIRoute) -> None:
 def codes_of(operation: Node, route: APIRoute) -> set[str]:
     """Return the error codes that a caller of this operation can get.
 
-    These are the codes in the route's ``fails_with``, and codes that its parameters and body imply.
+    These are the codes in the route's ``fails_with``, and codes that follow from the route itself:
+    its path, parameters, body and required credentials.
     """
     own = set(operation.pop(PROBLEMS, ()))
     by_rule = {*_of_caller(route), *_of_body(operation, route), *_of_headers(operation)}
@@ -165,7 +166,7 @@ def _of_headers(operation: Node) -> Iterable[str]:
 
 
 def _of_path(route: APIRoute) -> Iterable[str]:
-    """Yield the code ``…_not_found`` for each path parameter."""
+    """Yield a code that ends in ``_not_found`` for each path parameter."""
     collection = _COLLECTION.search(route.path)
     for parameter in _PARAMETER.findall(route.path):
         thing = parameter.removesuffix("_id")

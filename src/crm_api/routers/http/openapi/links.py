@@ -8,7 +8,7 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 def link_operations(document: Node) -> None:
-    """Add links to each response that contains an id, and from each page of a list to the next.
+    """Add links to responses: from an id to its operations, and from a page to the next page.
 
     The links of an id lead to the operations that have the id in their path.
     """
@@ -49,7 +49,7 @@ def _linked_item(document: Node, schema: Node) -> tuple[str, Node]:
 
 
 def _to_operations(document: Node, path: str, item: tuple[str, Node], source: Node) -> Node:
-    """Return the links from an item to all operations on it, which are below the item's path."""
+    """Return the links from an item to all operations whose path contains the item's id."""
     outer = _outer(path)
     links: Node = {}
     for target, _, operation in operations(document):
@@ -67,11 +67,11 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 
 
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
-    """Return the field of an item that contains the value of a path parameter; None if none does.
+    """Return the field of an item that contains a path parameter's value; else return None.
 
-    If the path is below another item (``is_inner``), the field ``id`` is used only if the schema's
-    name fits the parameter. The reason: an operation that adds an inner item often returns the
-    outer item, and then ``id`` is the id of the outer item.
+    If the path contains the id of an outer item (``is_inner``), the field ``id`` is used only if
+    the schema's name fits the parameter. The reason: an operation that adds an inner item often
+    returns the outer item, and then ``id`` is the id of the outer item.
     """
     properties = _named(document, schema).get("properties", {})
     if parameter in properties:

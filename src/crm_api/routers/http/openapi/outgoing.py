@@ -51,7 +51,7 @@ _TEST = "Sent only on request: `POST /v1/webhook-endpoints/{endpoint_id}/test`."
 
 
 def add_shapes(document: Node) -> None:
-    """Add the schemas of the events that are sent. Call it before ``name_schemas``."""
+    """Add the schemas of the events that webhooks send. Call this before ``name_schemas``."""
     models = [(model, "serialization") for model in PAYLOADS.values()]
     _, found = models_json_schema(models, ref_template=f"{PREFIX}{{model}}")  # type: ignore[arg-type]  # a list of pairs is taken
     for schema in found["$defs"].values():

@@ -62,7 +62,10 @@ def security_schemes() -> Node:
 
 
 def security_of(route: APIRoute) -> list[Node]:
-    """Return the security requirements of a route (a caller must meet one); empty if public."""
+    """Return the security requirements of a route; an empty list if the route is public.
+
+    A caller must meet at least one of the requirements.
+    """
     if route.name in BY_COOKIE:
         return [{COOKIE: []}, {}]
     scope = BY_LINK.get(route.name) or scope_of(route)

@@ -23,7 +23,7 @@ class Document:
     Attributes:
         plain: The JSON.
         packed: The JSON, compressed with gzip.
-        etag: ETag of both.
+        etag: The ETag, which is the same for ``plain`` and ``packed``.
     """
 
     plain: bytes = field(repr=False)
@@ -45,7 +45,7 @@ class DocumentRoute:
 
     @property
     def route(self) -> Route:
-        """The route. Register it before FastAPI's own route, which is slower at each request."""
+        """The route. Register it before FastAPI's own route, which takes longer."""
         return Route(PATH, self.answer, methods=["GET"], include_in_schema=False)
 
     async def answer(self, request: Request) -> Response:
