@@ -93,7 +93,7 @@ async def rotate_api_key(
     """Create a new API key with the same name and scopes, which replaces this key.
 
     This key stays valid for `overlap_seconds` and then expires. Start to use the new key before
-    that.
+    this key expires.
     """
     now = clock.wall_now()
     overlap = timedelta(seconds=(body or ApiKeyRotate()).overlap_seconds)
@@ -106,7 +106,7 @@ async def rotate_api_key(
 
 @router.delete("/{key_id}", status_code=204)
 async def revoke_api_key(key_id: UUID, uow: Uow, caller: Admin) -> None:
-    """Revoke an API key. From now on every request with it is refused."""
+    """Revoke an API key. From now on, every request with this key is refused."""
     async with uow:
         await access.revoke_api_key(uow, key_id=key_id, maker=_maker(caller), now=clock.wall_now())
 

@@ -61,7 +61,7 @@ NOTHING: dict[int | str, dict[str, Any]] = {
 
 
 def as_form(schema: str) -> dict[str, Any]:
-    """Return the OpenAPI text by which a client may also send the body as a form.
+    """Return the OpenAPI text that says that the body may also be sent as a form.
 
     Args:
         schema: The name of the component that describes the body.
@@ -247,7 +247,8 @@ async def change_password(
 async def forget_password(body: PasswordResetRequest, uow: Uow, state: State) -> None:
     """Mail a link to reset the password to the user with this e-mail address.
 
-    The response is the same if there is no such user, so it does not reveal who is a user.
+    The response is the same if there is no such user, so it does not reveal whether the user
+    exists.
     """
     now = clock.wall_now()
     async with uow:
@@ -293,7 +294,7 @@ async def reset_password(request: Request, body: PasswordReset, uow: Uow, state:
 async def accept_invitation(
     request: Request, body: InvitationAccept, uow: Uow, state: State
 ) -> UserRead:
-    """Accept an invitation: set the password of the new user. Then sign in with it."""
+    """Accept an invitation: set the password of the new user. Then sign in with the password."""
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
     await _require_ticket(uow, token, TicketPurpose.INVITATION)
     credentials.check_password_strength(password, email="", name=body.name or "")
@@ -352,7 +353,7 @@ def _token_of_cookie(request: Request, csrf_token: str) -> str:
 def _given(
     response: Response, state: AppState, tokens: SessionTokens, *, in_cookie: bool
 ) -> TokenRead:
-    """Build the response with the tokens, set the cookies, and forbid caches to store it."""
+    """Build the response with the tokens, set the cookies, and forbid caching."""
     response.headers["Cache-Control"] = "no-store"
     if in_cookie:
         is_secure = state.settings.public_base_url.startswith("https://")

@@ -87,7 +87,7 @@ async def sign_user_out(user_id: UUID, uow: Uow, caller: Admin) -> None:
 
 
 async def _send(uow: UnitOfWork, state: AppState, user: User, token: str) -> str | None:
-    """Mail the invitation and return None; without a mail server, return its token instead."""
+    """Mail the invitation and return None; without a mail server, return the invitation's token."""
     if state.settings.smtp_url is None:
         return token
     subject, text = mailed_links.write_invitation_mail(user, token, await mail_sender(uow, state))
