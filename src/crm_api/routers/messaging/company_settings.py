@@ -17,7 +17,7 @@ Admin = Annotated[Caller, require(Scope.ADMIN)]
 
 @router.get("")
 async def get_settings(uow: Uow, state: State, _caller: Reader) -> SettingsRead:
-    """Return the company's settings, and the names of those that environment variables set."""
+    """Return the company's settings, and the names of settings that environment variables set."""
     async with uow:
         return await company.read_settings(uow, configured=configured_business(state))
 
@@ -26,7 +26,7 @@ async def get_settings(uow: Uow, state: State, _caller: Reader) -> SettingsRead:
 async def update_settings(
     body: SettingsUpdate, uow: Uow, state: State, caller: Admin
 ) -> SettingsRead:
-    """Change the company's settings. The new values apply as soon as this request is answered.
+    """Change the company's settings. When you get the response, the new values apply.
 
     Settings that an environment variable sets (`locked`) cannot be changed.
     """

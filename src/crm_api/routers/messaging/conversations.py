@@ -174,12 +174,12 @@ async def read_message(message_id: UUID, uow: Uow, _caller: Reader) -> MessageRe
 async def settle_message(
     message_id: UUID, body: SettleRequest, uow: Uow, caller: Sender
 ) -> MessageRead:
-    """Decide whether a message was sent if the service could not find that out itself.
+    """Decide whether a message was sent, if the service could not find out.
 
-    An alert names such a message. Look in OpenPhone whether the message was sent, then choose an
-    outcome. `sent`: the message was sent. `failed`: the message was not sent and must not be sent
-    again. `resend`: the message was not sent and must be sent again. This also works for a message
-    of a campaign.
+    An alert names the message. Check in OpenPhone whether the message was sent, then set `outcome`.
+    `sent`: the message was sent. `failed`: the message was not sent and must not be sent again.
+    `resend`: the message was not sent and must be sent again. The message may be a message of a
+    campaign.
     """
     async with uow:
         message = await activity.settle_message(
@@ -196,7 +196,7 @@ async def settle_message(
 
 @router.get("/calls")
 async def list_calls(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[CallRead]:
-    """List the calls of all lines, newest first."""
+    """List the phone calls of all lines, newest first."""
     async with uow:
         found = await activity.list_calls(uow, cursor=page.cursor, limit=page.limit)
         files = await _files_of(uow, found.data)
@@ -208,7 +208,7 @@ async def list_calls(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[Ca
 
 @router.get("/calls/{call_id}")
 async def read_call(call_id: UUID, uow: Uow, _caller: Reader) -> CallRead:
-    """Return one call, with its recording, voicemail, summary and transcript where available."""
+    """Return one phone call, with recording, voicemail, summary and transcript where available."""
     async with uow:
         call = await activity.get_call(uow, call_id)
         files = await _files_of(uow, [call])

@@ -72,7 +72,7 @@ async def sync_lines(uow: Uow, state: State, _caller: Writer) -> PageRead[LineRe
 
 @router.get("/{line_id}")
 async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> LineRead:
-    """Return a line with its daily limit and its count of today."""
+    """Return a line with its daily limit and the number of messages that it sent today."""
     async with uow:
         line = await lines.get_line(
             uow,
@@ -87,7 +87,11 @@ async def get_line(line_id: UUID, uow: Uow, state: State, _caller: Reader) -> Li
 async def update_line(
     line_id: UUID, body: LineUpdate, uow: Uow, state: State, caller: Writer
 ) -> LineRead:
-    """Change a line's name, daily limit, ramp plan, time zone or handling of unclear messages."""
+    """Change a line's name, daily limit, ramp plan, time zone or `resend_unclear`.
+
+    `resend_unclear` says whether a message is sent again if it is unclear whether it was sent, and
+    OpenPhone does not list it.
+    """
     async with uow:
         line = await lines.update_line(
             uow,

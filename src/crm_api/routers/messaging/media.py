@@ -78,7 +78,7 @@ class Conditions(BaseModel):
         return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
 
     def range_for(self, etag: str) -> str | None:
-        """Return ``Range``; None if it is missing or ``If-Range`` names another version."""
+        """Return ``Range``; None if ``Range`` is missing or ``If-Range`` names another version."""
         return self.range if self.if_range in {None, etag} else None
 
 
@@ -225,7 +225,7 @@ async def list_fetches(
         UUID | None, Query(description="Only the fetches of files of this message or call.")
     ] = None,
 ) -> PageRead[MediaFetchRead]:
-    """List the fetches, that is, the downloads of media files from the provider, newest first."""
+    """List the fetches (downloads of media files from the provider), newest first."""
     async with uow:
         found = await media.list_fetches(
             uow, status=status, activity_id=activity_id, cursor=page.cursor, limit=page.limit
@@ -240,7 +240,10 @@ async def list_fetches(
 async def retry_fetches(
     uow: Uow, _caller: Operator, body: MediaFetchRetry | None = None
 ) -> MediaFetchesRetried:
-    """Start all fetches that have a given status again. The default status is `dead`."""
+    """Restart all fetches that have a given status. The default status is `dead`.
+
+    With `error_code`, only fetches that also have this error code are restarted.
+    """
     wanted = body or MediaFetchRetry()
     async with uow:
         count = await media.retry_fetches(
@@ -255,7 +258,7 @@ async def retry_fetches(
     openapi_extra=fails_with("media_already_stored"),
 )
 async def retry_fetch(fetch_id: UUID, uow: Uow, _caller: Operator) -> MediaFetchRead:
-    """Start one fetch of a media file again, unless the file is already stored."""
+    """Restart one fetch of a media file, unless the file is already stored."""
     async with uow:
         fetch = await media.retry_fetch(uow, fetch_id=fetch_id, now=clock.now())
     return MediaFetchRead.model_validate(fetch)

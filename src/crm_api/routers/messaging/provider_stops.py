@@ -40,8 +40,8 @@ async def list_provider_stops(
 ) -> PageRead[ProviderStopRead]:
     """List the numbers that the provider refuses because the person opted out there, newest first.
 
-    A refusal opts the number out in this service too. So the default status, `open`, lists the
-    numbers that were opted in again in this service but not at the provider.
+    When the provider refuses a number, this service opts the number out too. So the default status,
+    `open`, lists the numbers that were opted in again in this service but not at the provider.
     """
     async with uow:
         found = await stops.list_provider_stops(
@@ -62,7 +62,7 @@ async def list_provider_stops(
 async def resolve_provider_stop(
     stop_id: UUID, uow: Uow, caller: Writer, body: ProviderStopResolve | None = None
 ) -> ProviderStopRead:
-    """Resolve an entry, because the provider sends to the number again.
+    """Resolve an entry. Do this when the provider sends to the number again.
 
     The consent of the number does not change. If the provider refuses the number again, a new
     entry is created and the number is opted out again.

@@ -83,7 +83,7 @@ async def read_alert(alert_id: UUID, uow: Uow, _caller: Operator) -> AlertRead:
 
 @router.post("/alerts/{alert_id}/acknowledge")
 async def acknowledge_alert(alert_id: UUID, uow: Uow, caller: Operator) -> AlertRead:
-    """Acknowledge an alert: record that you take care of it, so that no more mail reports it.
+    """Acknowledge an alert: record that you take care of it. Mails then no longer report it.
 
     If the problem still happens after a day, the alert opens again.
     """

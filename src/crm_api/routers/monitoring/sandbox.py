@@ -1,7 +1,7 @@
 """Routes that control the sandbox, for frontend developers: its clock, people and faults.
 
-The sandbox plays the provider. The routes refuse every request if a real API key of the provider is
-set.
+The sandbox simulates the provider. The routes refuse every request if a real API key of the
+provider is set.
 """
 
 import asyncio
@@ -66,12 +66,12 @@ Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
     openapi_extra=fails_with("clock_goes_forward", "clock_moves", "clock_too_far", "sandbox_only"),
 )
 async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
-    """Move the clock of the sandbox forward, and do everything that is due until the new time.
+    """Move the clock of the sandbox forward. Everything that is due before the new time happens.
 
-    Each thing happens at its own time on the moved clock: campaigns send within their hours, pace
-    and limits, people reply, follow-ups are sent, and daily jobs run. In real time this takes
-    seconds. `GET /v1/sandbox/clock?wait=60` responds when the move is done. The clock cannot move
-    back.
+    Each event happens at its own time on the sandbox clock: campaigns send within their hours, pace
+    and limits, people reply, follow-ups are sent, and daily jobs run. In real time, this takes
+    seconds. `GET /v1/sandbox/clock?wait=60` responds when the clock has reached the new time, or
+    after 60 seconds. The clock cannot move back.
     """
     async with uow:
         await begin_clock_move(uow, body, now=clock.now())
@@ -119,9 +119,9 @@ async def script_sandbox_person(
 ) -> PersonScriptRead:
     """Set the script of a phone number: what its person does when a message arrives.
 
-    The script replaces an earlier script of the number. It is lost when the sandbox stops. For a
-    number without a script, a fixed rule decides by the number: most people only receive the
-    message, some reply, and a few reply STOP.
+    The script replaces an earlier script of the same number. All scripts are lost when the sandbox
+    stops. If a number has no script, the sandbox chooses a behaviour that is always the same for
+    this number: most people only receive the message, some reply, and a few reply STOP.
     """
     return await controls.set_script(body)
 
@@ -160,7 +160,7 @@ async def forget_sandbox_people(
 
 @router.post("/faults", status_code=201, openapi_extra=fails_with("sandbox_away", "sandbox_only"))
 async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Admin) -> FaultRead:
-    """Make the sandbox respond wrongly: to a number of requests, or to a share of all requests."""
+    """Simulate a fault in the sandbox, a number of times or for a percentage of the requests."""
     return await controls.add_fault(body)
 
 
