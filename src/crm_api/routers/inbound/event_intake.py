@@ -1,8 +1,8 @@
 """Store webhook deliveries in batches, with one statement per batch, and then acknowledge them.
 
-Deliveries that arrive while a batch is written form the next batch. A batch never waits for more
-deliveries. Two batches are written at the same time, so that the database can flush both to disk
-together.
+If deliveries arrive while a batch is being written, they go into the next batch. A batch never
+waits for more deliveries. Two batches are written at the same time, so that the database can flush
+both to disk together.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class EventIntake:
         ]
 
     async def close(self) -> None:
-        """Stop, and answer the deliveries that still wait with ``EventNotStoredError``."""
+        """Stop. Deliveries that are not stored yet fail with ``EventNotStoredError``."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -77,7 +77,7 @@ class EventIntake:
         """Wait until the event is committed, by this delivery or by an earlier one.
 
         Raises:
-            EventNotStoredError: The database is unavailable or does not keep up.
+            EventNotStoredError: The database is unavailable, or too many deliveries wait for it.
         """
         if not self._tasks or len(self._waiting) >= MOST_WAITING:
             raise _not_stored()
@@ -98,12 +98,12 @@ class EventIntake:
             try:
                 await self._store_batch(lane, batch)
             except Exception:  # the task must survive the failure of one batch
-                log.exception("webhook events not stored", count=len(batch))
+                log.exception("webhook events not stored, deliveries refused", count=len(batch))
             finally:
                 _refuse(batch)
 
     async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
-        """Store a batch and release its waiting requests; the caller refuses the other requests."""
+        """Store a batch and release the requests of stored events; the caller refuses the rest."""
         try:
             await self._insert(lane, batch)
         except UNACCEPTABLE_ROW:
@@ -111,7 +111,11 @@ class EventIntake:
             for waiting in batch:
                 await self._store_alone(lane, waiting)
         except (asyncpg.PostgresError, *LOST_CONNECTION) as error:
-            log.warning("webhook events not stored", count=len(batch), error=type(error).__name__)
+            log.warning(
+                "webhook events not stored, deliveries refused",
+                count=len(batch),
+                error=type(error).__name__,
+            )
 
     async def _store_alone(self, lane: IntakeConnection, waiting: Waiting) -> None:
         event, done, caused_by = waiting
@@ -148,7 +152,7 @@ class EventIntake:
                 with request_context.resume_cause(caused_by):
                     await self._queue.push(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
             except Exception:  # the rows are stored, and the scheduled run finds them
-                log.exception("worker not nudged; the scheduled run will apply the events")
+                log.exception("worker not notified of new events; the scheduled run applies them")
             await asyncio.sleep(NUDGE_GAP_SECONDS)
 
 

@@ -34,9 +34,9 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def create_run(
     uow: Uow, _caller: Operator, body: ReconciliationCreate | None = None
 ) -> ReconciliationRead:
-    """Start a run that compares our messages and calls with the provider's and corrects ours.
+    """Compare our messages and phone calls with those at the provider, and correct our data.
 
-    The run works in the background. Read it again to see its progress.
+    A run does this in the background. Read the run again to see its progress.
     """
     async with uow:
         run_id = await runs.request_run(

@@ -1,4 +1,4 @@
-"""Raise alerts about refused webhooks, in batches, so that many refusals cost few statements."""
+"""Raise alerts about refused webhooks in batches: many refusals need only a few statements."""
 
 import asyncio
 from collections import Counter
@@ -63,7 +63,7 @@ class RefusalAlerts:
         self._has_some.set()
 
     async def flush(self) -> None:
-        """Write the counts to alerts; counts that cannot be written are added to the next ones."""
+        """Write the counts to alerts. Counts that cannot be written are kept for the next time."""
         counts, self._counts = self._counts, Counter()
         if not counts:
             return

@@ -32,7 +32,7 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def order_check(
     uow: Uow, state: State, caller: Operator, body: WebhookHealthCheckCreate | None = None
 ) -> WebhookHealthCheckRead:
-    """Start a webhook health check, or return the check of this kind that has no result yet.
+    """Start a webhook health check. If a check of this kind is still waiting, return that check.
 
     A check with a test message takes at most two minutes. Read the check until it has a result.
     """

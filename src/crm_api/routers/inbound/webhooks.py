@@ -86,9 +86,9 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _verify(state: StateOfApp, headers: dict[str, str], body: bytes) -> Verified:
-    """Verify a signature; if it seems stale by this host's clock, try the database's clock.
+    """Verify a signature. If it seems stale, compare its time with the database's clock too.
 
-    A host with a wrong clock would otherwise refuse every delivery, opt-outs included.
+    Otherwise a host with a wrong clock would refuse every delivery, including opt-outs.
 
     Raises:
         SignatureError: The signature is missing, wrong or stale.

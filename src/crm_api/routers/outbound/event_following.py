@@ -20,11 +20,14 @@ LONGEST_SECONDS = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class StreamMarks:
-    """Functions that format what is sent besides events; each takes the hub's current position.
+    """Functions that format the parts of a stream that are not events.
+
+    The argument of each function is the current position of the hub.
 
     Attributes:
         hello: Formats the start of a stream.
-        reset: Formats the message that events were missed, so that the caller reloads its data.
+        reset: Formats the message after which the caller must load its data again, because events
+            were missed.
         heartbeat: Formats a heartbeat.
     """
 
@@ -42,7 +45,7 @@ async def stream_events(
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> AsyncIterator[bytes]:
-    """Yield chunks to send, until the listener is too slow or the time is up.
+    """Yield chunks to send, until the listener is too slow or ``longest_seconds`` have passed.
 
     Args:
         hub: A started hub.
@@ -96,7 +99,8 @@ async def _catch_up(
 ) -> AsyncIterator[bytes]:
     """Yield stored events up to the hub's position.
 
-    There is no await between the last check of the position and the end, so no event is missed.
+    This function does not await anything after its last check of the position, so no event is
+    missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:

@@ -37,7 +37,7 @@ WriteEvents = Callable[[Sequence[LoggedEvent]], bytes]
 
 
 class StreamListener:
-    """The queue of chunks that one stream has yet to send.
+    """The queue of chunks that one stream still has to send.
 
     Attributes:
         event_filter: Selects the events of the stream.
@@ -124,7 +124,7 @@ class EventHub:
         self._task = asyncio.create_task(self._read_on(), name="event hub")
 
     def stop(self) -> None:
-        """End every stream because this process stops; clients reconnect to another one."""
+        """End every stream because this process stops; clients connect to another process."""
         self._is_closing = True
         for listeners in self._listeners.values():
             for listener in listeners:
@@ -147,9 +147,9 @@ class EventHub:
 
     @contextmanager
     def listening(self, event_filter: EventFilter) -> Iterator[StreamListener]:
-        """Register a listener for the duration of a block; it gets no events until it is live.
+        """Register a listener while a block runs; it gets no events until ``is_live`` is set.
 
-        Enter the block right after ``wake()``, without an await between.
+        Call ``wake()`` just before the block, and do not await anything between the two.
         """
         listener = StreamListener(event_filter)
         self._listeners.setdefault(event_filter, set()).add(listener)

@@ -78,7 +78,7 @@ OneStream = Annotated[None, Depends(_one_stream, scope="request")]
 
 
 def may_go_on(request: Request, caller: Caller) -> Callable[[], Awaitable[bool]]:
-    """Return a function that checks that the caller's credentials are valid with the same scopes.
+    """Return a check that the caller's credentials are still valid and have the same scopes.
 
     While the database is unavailable, the check returns True. That is safe, because no event can be
     read then.

@@ -98,12 +98,12 @@ async def follow_events(
     types: Types = [],  # noqa: B006 - FastAPI copies it
     campaign_id: Annotated[UUID | None, Query(description="Only events of this campaign.")] = None,
 ) -> EventStreamResponse:
-    """Stream events within a second of their occurrence, from now on or after `Last-Event-ID`.
+    """Stream new events within a second. With `Last-Event-ID`, begin with the missed events.
 
     You get only events that your scopes allow: `messages:read` for messages, `contacts:read` for
     imports and opt-outs, `operations` for alerts, `campaigns:read` for campaigns and everything
-    that belongs to one. Events are stored for seven days. A `reset` event means that events after
-    your last one are no longer stored: load your data again.
+    that belongs to a campaign. Events are stored for seven days. A `reset` event means that some
+    events after your last event are no longer stored. Then load all your data again.
     """
     event_filter = EventFilter.of(scopes=caller.scopes, types=types, campaign_id=campaign_id)
     if not event_filter.campaign_types:

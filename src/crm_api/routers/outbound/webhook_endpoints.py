@@ -65,10 +65,10 @@ WAITING = {
 async def create_webhook_endpoint(
     body: WebhookEndpointCreate, uow: Uow, state: State, caller: Writer
 ) -> WebhookEndpointCreated:
-    """Create a webhook endpoint for events from now on. Only this response has its secret.
+    """Create a webhook endpoint. It gets events from now on. Only this response has the secret.
 
     Deliveries are signed as defined by [Standard Webhooks](https://www.standardwebhooks.com). The
-    endpoint gets the events that your scopes allow.
+    endpoint gets only events that your scopes allow.
     """
     async with uow:
         endpoint, secret = await endpoints.create_endpoint(
@@ -110,7 +110,11 @@ async def read_webhook_endpoint(
 async def update_webhook_endpoint(
     endpoint_id: UUID, body: WebhookEndpointUpdate, uow: Uow, state: State, caller: Writer
 ) -> WebhookEndpointRead:
-    """Change a webhook endpoint. If you set its address or event types, it gets your scopes."""
+    """Change a webhook endpoint.
+
+    If you send `url` or `event_types`, your scopes replace the scopes of the endpoint. The endpoint
+    then gets only events that your scopes allow.
+    """
     async with uow:
         endpoint = await endpoints.update_endpoint(
             uow,
@@ -167,9 +171,10 @@ async def rotate_webhook_secret(
     caller: Writer,
     body: WebhookSecretRotate | None = None,
 ) -> WebhookSecretRotated:
-    """Replace the signing secret. The old one also signs for a grace period, by default one day.
+    """Replace the signing secret. The old secret also signs for a grace period.
 
-    In this period each delivery has two signatures, so a receiver with either secret accepts it.
+    The period is one day by default. During the period, each delivery has two signatures, so a
+    receiver with either secret accepts it.
     """
     wanted = body or WebhookSecretRotate()
     async with uow:
@@ -195,7 +200,7 @@ async def rotate_webhook_secret(
     ),
 )
 async def send_test_webhook(endpoint_id: UUID, uow: Uow, _caller: Writer) -> WebhookDeliveryRead:
-    """Send a `webhook.test` event to an endpoint. The endpoint's event types do not matter.
+    """Send a `webhook.test` event to an endpoint, even if `event_types` does not contain it.
 
     Read the delivery later to see its result.
     """
@@ -236,7 +241,10 @@ async def list_webhook_deliveries(
 async def retry_webhook_deliveries(
     endpoint_id: UUID, uow: Uow, caller: Writer, body: DeliveriesRetry | None = None
 ) -> DeliveriesRetried:
-    """Send the selected (by default, the failed) deliveries again. A dry run only counts them."""
+    """Send the selected deliveries again. A dry run only counts the deliveries.
+
+    By default, all failed deliveries to the endpoint are selected.
+    """
     wanted = body or DeliveriesRetry()
     selection = DeliverySelection(
         endpoint_id=endpoint_id,
@@ -259,7 +267,7 @@ async def retry_webhook_deliveries(
 async def read_webhook_delivery(
     endpoint_id: UUID, delivery_id: UUID, uow: Uow, _caller: Reader
 ) -> WebhookDeliveryRead:
-    """Show one delivery. Its id is the `webhook-id` header of the request."""
+    """Show one delivery. Its id is in the header `webhook-id` of the request that was sent."""
     async with uow:
         found = await deliveries.get_delivery(uow, endpoint_id=endpoint_id, delivery_id=delivery_id)
     return WebhookDeliveryRead.of(found)
@@ -273,7 +281,7 @@ async def read_webhook_delivery(
 async def retry_webhook_delivery(
     endpoint_id: UUID, delivery_id: UUID, uow: Uow, _caller: Writer
 ) -> WebhookDeliveryRead:
-    """Send one delivery again, in any status, with the same `webhook-id`."""
+    """Send one delivery again with the same `webhook-id`. The delivery may have any status."""
     async with uow:
         found = await deliveries.retry_delivery(
             uow, endpoint_id=endpoint_id, delivery_id=delivery_id, now=clock.now()
