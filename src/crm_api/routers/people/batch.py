@@ -35,7 +35,7 @@ class ItemResult(DocumentedModel):
 
     Attributes:
         index: The position of the item in the request, from 0.
-        status: The HTTP status of a single request for this item.
+        status: The HTTP status that a single request for this item would get.
         contact: The contact after this item; null if it was deleted or the item was refused.
         problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. Its
             JSON pointers begin at the root of the batch request.
@@ -92,7 +92,7 @@ class BatchResult(DryRunRead):
         return cls(succeeded=len(results) - failed, failed=failed, results=results, counts=counts)
 
     def without_new_ids(self) -> Self:
-        """Return the response to a dry run without the contacts that only the dry run created."""
+        """Return the response to a dry run, with null for each contact that would be created."""
         results = [
             one.model_copy(update={"contact": None}) if one.status == HTTPStatus.CREATED else one
             for one in self.results
@@ -106,7 +106,7 @@ class BatchResult(DryRunRead):
 async def opt_out_many(
     body: OptOutMany, uow: Uow, state: State, call: ThisCall, caller: Writer
 ) -> OptedOut:
-    """Opt out up to 500 phone numbers: all of them or, after an error, none.
+    """Opt out up to 500 phone numbers. If there is an error, no number is opted out.
 
     Each number gets its own entry in the consent history.
     """

@@ -250,7 +250,10 @@ async def get_timeline(
 async def opt_out(
     contact_id: UUID, body: ConsentDecision, uow: Uow, state: State, caller: Writer
 ) -> ContactRead:
-    """Opt out this contact's number: it gets no more messages. A hold on it becomes an opt-out."""
+    """Opt out this contact's number: it gets no more messages.
+
+    A hold on the number (sending is stopped until a person decides) becomes an opt-out.
+    """
     async with uow:
         contact = await decisions.opt_out(
             uow,
@@ -267,7 +270,10 @@ async def opt_out(
 async def opt_in(
     contact_id: UUID, body: ConsentDecision, uow: Uow, state: State, caller: Writer
 ) -> ContactRead:
-    """Opt in this contact's number: it may get messages again. A hold on it is released."""
+    """Opt in this contact's number: it may get messages again.
+
+    A hold on the number (sending is stopped until a person decides) is released.
+    """
     async with uow:
         contact = await decisions.opt_in(
             uow,

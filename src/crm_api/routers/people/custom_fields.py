@@ -1,4 +1,4 @@
-"""Routes of custom fields: attributes of contacts that have a type."""
+"""Routes of custom fields: typed attributes of contacts."""
 
 from typing import Annotated
 from uuid import UUID
@@ -42,7 +42,7 @@ async def create_custom_field(
     *,
     dry_run: DryRun = False,
 ) -> CustomFieldRead | CustomFieldFitRead:
-    """Create a custom field. Refused if contacts have values that do not fit the type."""
+    """Create a custom field. All values that contacts already have must fit its type."""
     async with uow:
         if dry_run:
             response.status_code = 200
@@ -86,7 +86,7 @@ async def get_custom_field(field_id: UUID, uow: Uow, _caller: Reader) -> CustomF
 async def update_custom_field(
     field_id: UUID, body: CustomFieldUpdate, uow: Uow, _caller: Writer, *, dry_run: DryRun = False
 ) -> CustomFieldRead | CustomFieldFitRead:
-    """Change a custom field. Values that contacts have must fit a new type or new choices."""
+    """Change a custom field. All values that contacts already have must fit the changed field."""
     async with uow:
         if dry_run:
             return CustomFieldFitRead.model_validate(

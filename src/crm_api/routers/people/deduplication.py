@@ -35,7 +35,11 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 async def merge_contacts(
     body: MergeRequest, uow: Uow, state: State, call: ThisCall, caller: Writer
 ) -> MergedContactRead:
-    """Merge duplicates into the primary contact. The strictest consent applies to all numbers."""
+    """Merge duplicates into the primary contact.
+
+    If one of the merged numbers is opted out, on hold or flagged `do_not_contact`, then all of them
+    are.
+    """
 
     async def act() -> MergedContactRead:
         contact, made = await merging.merge_contacts(
@@ -94,7 +98,7 @@ async def list_candidates(
 
 @router.post("/v1/contacts/merge-candidates/{candidate_id}/dismiss", status_code=204)
 async def dismiss_candidate(candidate_id: UUID, uow: Uow, caller: Writer) -> None:
-    """Dismiss a pair of contacts that are two people. The pair is not suggested again."""
+    """Dismiss a pair of contacts that are two different people. The pair is not suggested again."""
     async with uow:
         await candidates.dismiss(
             uow, candidate_id=candidate_id, actor=caller.name, now=await uow.database_now()

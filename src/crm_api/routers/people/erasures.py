@@ -1,4 +1,4 @@
-"""Routes of the erasure of people."""
+"""Routes that erase the data of a person, and list and show erasures."""
 
 from typing import Annotated
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Routes of phone validations, which find the line types of numbers in the background."""
+"""Routes of phone validations, which find the line types (such as mobile) of phone numbers."""
 
 from typing import Annotated
 from uuid import UUID
@@ -33,7 +33,10 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 async def create_phone_validation(
     body: PhoneValidationCreate, uow: Uow, _caller: Writer
 ) -> PhoneValidationRead:
-    """Find the line types of a list's phone numbers, or of given contacts, in the background."""
+    """Find the line types of phone numbers, such as mobile or landline, in the background.
+
+    The numbers are those of the contacts on a list, or of the contacts that you name.
+    """
     async with uow:
         run = await runs.request_run(uow, body, now=clock.now())
     return PhoneValidationRead.model_validate(run)

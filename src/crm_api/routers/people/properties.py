@@ -40,7 +40,10 @@ def _page(found: Page[PeopledProperty]) -> PageRead[PropertyRead]:
     openapi_extra=fails_with("incomplete_address", "property_exists", "unknown_property_contacts"),
 )
 async def create_property(body: PropertyCreate, uow: Uow, _caller: Writer) -> PropertyRead:
-    """Create a property with its contacts, unless a property has this address in any spelling."""
+    """Create a property with its contacts.
+
+    The request is refused if a property already has this address, even in another spelling.
+    """
     async with uow:
         made = await properties.create_property(uow, body, now=clock.now())
     return PropertyRead.of(made)

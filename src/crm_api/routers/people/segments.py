@@ -1,4 +1,4 @@
-"""Routes of segments, of their contacts, and of why a contact is in a segment."""
+"""Routes of segments, their contacts, and the reasons why a contact is in a segment."""
 
 from typing import Annotated
 from uuid import UUID
@@ -35,7 +35,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 @router.post("", status_code=201, openapi_extra=fails_with("invalid_filter", "segment_exists"))
 async def create_segment(body: SegmentCreate, uow: Uow, _caller: Writer) -> SegmentRead:
-    """Create a segment: rules that select contacts. Each use evaluates the rules again."""
+    """Create a segment: rules that select contacts. The rules are evaluated at each use."""
     async with uow:
         made = await segments.create_segment(uow, body, now=clock.now())
     return SegmentRead.of(made)
@@ -51,7 +51,7 @@ async def list_segments(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Seg
 
 @router.get("/fields")
 async def list_segment_fields(uow: Uow, _caller: Reader) -> SegmentFieldsRead:
-    """List the fields that a rule may name, and the operators that each field allows."""
+    """List the fields that a rule may use, and the operators that each field allows."""
     async with uow:
         found = await segments.list_fields(uow)
     return SegmentFieldsRead(data=[SegmentFieldRead.model_validate(one) for one in found])
@@ -71,7 +71,7 @@ async def preview_segment(body: SegmentPreview, uow: Uow, _caller: Reader) -> Se
 
 @router.get("/{segment_id}")
 async def get_segment(segment_id: UUID, uow: Uow, _caller: Reader) -> SegmentDetail:
-    """Show a segment, and the deleted lists and campaigns that its rules still name."""
+    """Show a segment, and the deleted lists and campaigns that its rules still refer to."""
     async with uow:
         found = await segments.get_segment(uow, segment_id=segment_id)
         missing = await segments.missing_of(uow, found)
@@ -84,7 +84,7 @@ async def get_segment(segment_id: UUID, uow: Uow, _caller: Reader) -> SegmentDet
 async def update_segment(
     segment_id: UUID, body: SegmentUpdate, uow: Uow, _caller: Writer
 ) -> SegmentRead:
-    """Change a segment. Recipients that a campaign selected by the old rules stay recipients."""
+    """Change a segment. A campaign keeps the recipients that the old rules selected."""
     async with uow:
         found = await segments.update_segment(uow, body, segment_id=segment_id, now=clock.now())
     return SegmentRead.of(found)
@@ -92,7 +92,7 @@ async def update_segment(
 
 @router.delete("/{segment_id}", status_code=204, openapi_extra=fails_with("segment_in_use"))
 async def delete_segment(segment_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a segment. Refused while a campaign that has not started uses it."""
+    """Delete a segment. This is refused while a campaign still needs it to select recipients."""
     async with uow:
         await segments.delete_segment(uow, segment_id=segment_id)
 
