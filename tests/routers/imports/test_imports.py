@@ -322,15 +322,3 @@ async def test_unknown_import_is_not_found(client: httpx.AsyncClient, suffix: st
 
     assert (answer.status_code, answer.json()["code"]) == (404, "import_not_found")
     assert (await client.post(f"{URL}/{uuid4()}/cancel")).status_code == 404
-
-
-async def test_imports_are_listed_newest_first_by_pages(
-    client: httpx.AsyncClient,
-) -> None:
-    ids = [(await client.post(URL, files=form())).json()["id"] for _ in range(3)]
-
-    first = (await client.get(URL, params={"limit": 2})).json()
-    second = (await client.get(URL, params={"limit": 2, "cursor": first["next_cursor"]})).json()
-
-    assert [row["id"] for row in first["data"] + second["data"]] == ids[::-1]
-    assert second["next_cursor"] is None

@@ -95,17 +95,6 @@ async def test_field_is_defined_shown_and_listed(
     assert JobName.APPLY_CUSTOM_FIELDS in queue.names
 
 
-async def test_fields_are_listed_page_by_page(client: httpx.AsyncClient) -> None:
-    names = [(await defined(client, name=f"field_{i}", type="text"))["name"] for i in range(3)]
-
-    first = (await client.get(PATH, params={"limit": 2})).json()
-    second = (await client.get(PATH, params={"limit": 2, "cursor": first["next_cursor"]})).json()
-
-    listed = [one["name"] for one in first["data"] + second["data"]]
-    assert listed == names[::-1]
-    assert second["next_cursor"] is None
-
-
 @pytest.mark.parametrize(
     ("body", "pointer", "code"),
     [

@@ -82,21 +82,6 @@ async def test_run_is_accepted_shown_and_cancelled(
     assert (again.status_code, again.json()["code"]) == (409, "phone_validation_ended")
 
 
-async def test_pages_of_runs(client: httpx.AsyncClient, new_uow: UnitOfWorkFactory) -> None:
-    async with new_uow() as uow:
-        contact = await make_contact(uow.session)
-    made = [
-        (await client.post(RUNS, json={"contact_ids": [str(contact.id)]})).json()["id"]
-        for _ in range(3)
-    ]
-
-    first = (await client.get(RUNS, params={"limit": 2})).json()
-    second = (await client.get(RUNS, params={"cursor": first["next_cursor"]})).json()
-
-    assert [run["id"] for run in first["data"] + second["data"]] == made[::-1]
-    assert second["next_cursor"] is None
-
-
 @pytest.mark.parametrize(
     ("body", "code"),
     [

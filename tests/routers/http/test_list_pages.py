@@ -1,0 +1,241 @@
+"""Every list of the API: its pages hold each row once, in the order of the whole list."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.inbound.webhook_events.support import store
+from tests.factories import (
+    make_campaign,
+    make_contact,
+    make_line,
+    make_list,
+    make_member,
+    number,
+)
+from tests.routers.http.test_cursors import list_paths
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.inbound.webhook_health.models import WebhookHealthCheck
+from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.media import MediaFetch
+from crm_api.domain.messaging.models.provider_stops import ProviderStop
+from crm_api.domain.monitoring.scheduled_jobs.models import WorkerHeartbeat
+from crm_api.domain.outbound.webhook_deliveries.models import WebhookDelivery
+from crm_api.domain.people.deduplication import candidates
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+
+OF_THE_SANDBOX = {"/v1/sandbox/people", "/v1/sandbox/faults"}
+"""`tests/routers/monitoring/test_sandbox.py` has their pages, with a sandbox that runs."""
+ROWS = 3
+NEWEST_FIRST = {
+    "/v1/campaigns",
+    "/v1/custom-fields",
+    "/v1/do-not-contact-uploads",
+    "/v1/erasures",
+    "/v1/imports",
+    "/v1/lists",
+    "/v1/phone-validations",
+    "/v1/properties",
+    "/v1/reconciliation-runs",
+    "/v1/segments",
+    "/v1/templates",
+    "/v1/webhook-endpoints",
+    "/v1/webhook-health-checks",
+}
+"""Lists whose only order is that of their ids, which grow with time. The other orders are tested
+beside their lists."""
+
+
+class Store:
+    """Adds rows until each list of the API has at least `ROWS` of them."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._new_uow = new_uow
+
+    async def fill(self) -> dict[str, str]:
+        """Add the rows; return an id for each path parameter of the lists."""
+        ids = await self._add_rows_of_messaging()
+        ids |= await self._add_people()
+        ids["endpoint_id"] = await self._add_webhooks()
+        await self._add_runs()
+        await self._add_access()
+        await self._session.commit()
+        return ids
+
+    async def _post(self, path: str, body: object = None, **parts: Any) -> str:
+        answer = await self._client.post(path, json=body, **parts)
+        assert answer.is_success, answer.text
+        return str(answer.json().get("id")) if answer.content else ""
+
+    async def _add_people(self) -> dict[str, str]:
+        session = self._session
+        everyone = [
+            await make_contact(
+                session, phone=number(100 + place), tags=["vip", f"tag{place}"], email="a@b.example"
+            )
+            for place in range(ROWS)
+        ]
+        contact_list = await make_list(session, contacts=everyone)
+        await session.commit()
+        async with self._new_uow() as uow:
+            await candidates.find_candidates(uow, now=NOW, clock=lambda: NOW)
+        ada = str(everyone[0].id)
+        vip = {"field": "tags", "op": "contains", "value": "vip"}
+        segment = ""
+        for place, flag in enumerate(("do_not_contact", "office_number", "opted_out")):
+            await self._post("/v1/lists", {"name": f"List {place}"})
+            segment = await self._post("/v1/segments", {"name": f"Tag {place}", "filter": vip})
+            await self._post("/v1/custom-fields", {"name": f"field_{place}", "type": "text"})
+            await self._post("/v1/templates", {"name": f"Template {place}", "body": "Hi"})
+            await self._post(f"/v1/contacts/{ada}/flags", {"flag": flag})
+            reason = {"reason": f"said so, {place}"}
+            await self._post(f"/v1/contacts/{ada}/{('opt-out', 'opt-in')[place % 2]}", reason)
+            await self._post(f"/v1/contacts/{ada}/notes", {"body": f"Note {place}"})
+            address = {"street": f"{place + 1} Main Street", "postal_code": "02169"}
+            await self._post(
+                "/v1/properties", {"address": address, "contacts": [{"contact_id": ada}]}
+            )
+            other = await make_contact(session, phone=number(200 + place))
+            gone = await make_contact(session, phone=number(300 + place))
+            await session.commit()
+            merged = {"primary_id": str(other.id), "duplicate_ids": [str(gone.id)]}
+            await self._post("/v1/contacts/merge", merged)
+            erased = await make_contact(session, phone=number(400 + place))
+            await session.commit()
+            await self._post(f"/v1/contacts/{erased.id}/erase", {"reason": "asked by letter"})
+        return {"contact_id": ada, "list_id": str(contact_list.id), "segment_id": segment}
+
+    async def _add_rows_of_messaging(self) -> dict[str, str]:
+        session = self._session
+        people = [await make_contact(session, phone=number(place)) for place in range(ROWS)]
+        for place in range(ROWS):
+            name = {"phone_number_id": f"PN{place}", "line_number": number(500 + place)}
+            line = await make_line(session, **name)
+            campaign = await make_campaign(session, line=line, status="draft")
+        for person in people:
+            await make_member(session, campaign=campaign, contact=person)
+        talks = [
+            Conversation(line_id=line.id, phone=one.phone, last_activity_at=NOW, created_at=NOW)
+            for one in people
+        ]
+        session.add_all(talks)
+        await session.flush()
+        for place, kind in enumerate(["message"] * ROWS + ["call"] * ROWS):
+            row = Activity(
+                kind=kind,
+                direction="incoming",
+                origin="provider",
+                line_id=line.id,
+                conversation_id=talks[0].id,
+                phone=talks[0].phone,
+                openphone_id=f"AC{place}",
+                body="Hello",
+                status="received" if kind == "message" else "completed",
+                occurred_at=NOW + timedelta(seconds=place // 2),
+                created_at=NOW,
+                updated_at=NOW,
+            )
+            session.add(row)
+            await session.flush()
+            url = f"https://media.example.com/{place}.jpeg"
+            stamps = {"next_attempt_at": NOW, "created_at": NOW, "updated_at": NOW}
+            session.add(MediaFetch(activity_id=row.id, kind="picture", url=url, **stamps))
+            stop = {"phone": number(600 + place), "line_id": line.id, "message_id": row.id}
+            stamps = {"first_failed_at": NOW, "last_failed_at": NOW}
+            stamps |= {"created_at": NOW, "updated_at": NOW}
+            session.add(ProviderStop(code="21610", **stop, **stamps))
+        await session.commit()
+        return {"campaign_id": str(campaign.id), "conversation_id": str(talks[0].id)}
+
+    async def _add_webhooks(self) -> str:
+        endpoint = ""
+        for place in range(ROWS):
+            event = {"id": f"EV{place}", "type": "call.ringing"}
+            await store(self._session, event, status="dead", error_code=f"error_{place}")
+            endpoint = await self._post(
+                "/v1/webhook-endpoints", {"url": f"https://hooks.example.com/{place}"}
+            )
+        self._session.add_all(
+            WebhookDelivery(
+                endpoint_id=endpoint,
+                type="opt_out",
+                happened_at=NOW,
+                data={"contact_id": str(new_id())},
+                next_attempt_at=NOW,
+                created_at=NOW,
+            )
+            for _ in range(ROWS)
+        )
+        return endpoint
+
+    async def _add_runs(self) -> None:
+        contact = await make_contact(self._session, phone=number(700))
+        await self._session.commit()
+        upload = {"file": ("people.csv", f"phone\n{number(800)}\n".encode(), "text/csv")}
+        for place in range(ROWS):
+            await self._post("/v1/imports", files=upload)
+            await self._post("/v1/do-not-contact-uploads", files=upload)
+            await self._post("/v1/phone-validations", {"contact_ids": [str(contact.id)]})
+            await self._post("/v1/reconciliation-runs")
+            self._session.add(
+                WebhookHealthCheck(side="silence", status="failed", asked_by="key", created_at=NOW)
+            )
+            async with self._new_uow() as uow:
+                await alerts.raise_alert(
+                    uow,
+                    kind=AlertKind.LINE_BLOCKED,
+                    subject=f"Line {place}",
+                    detail="Pay the provider's bill.",
+                    context={},
+                    now=NOW,
+                )
+            self._session.add(WorkerHeartbeat(id=new_id(), started_at=NOW, seen_at=NOW))
+
+    async def _add_access(self) -> None:
+        for place in range(ROWS):
+            key = {"name": f"Key {place}", "scopes": ["contacts:read"]}
+            await self._post("/v1/api-keys", key)
+            user = {"email": f"user{place}@granite.example.com", "name": "Olga", "role": "agent"}
+            await self._post("/v1/users", user)
+
+
+async def read_pages(
+    client: httpx.AsyncClient, path: str, *, limit: int
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Yield the rows of each page."""
+    params: dict[str, Any] = {"limit": limit}
+    while True:
+        page = (await client.get(path, params=params)).json()
+        yield page["data"]
+        if page["next_cursor"] is None:
+            return
+        params["cursor"] = page["next_cursor"]
+
+
+async def test_pages_of_every_list_hold_each_row_once_and_in_order(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    ids = await Store(client, session, new_uow).fill()
+
+    for path in set(await list_paths(client)) - OF_THE_SANDBOX:
+        url = path.format_map(ids)
+        whole = (await client.get(url, params={"limit": 200})).json()
+        pages = [rows async for rows in read_pages(client, url, limit=2)]
+
+        assert whole["next_cursor"] is None, path
+        assert len(whole["data"]) >= ROWS, path
+        assert [row for rows in pages for row in rows] == whole["data"], path
+        assert [len(rows) for rows in pages[:-1]] == [2] * (len(pages) - 1), path
+        if path in NEWEST_FIRST:
+            found = [row["id"] for row in whole["data"]]
+            assert found == sorted(found, reverse=True), path
