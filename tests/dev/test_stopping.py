@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 import httpx
 import pytest
+from tests.conftest import ADMIN_KEY, NOW
 from tests.dev.test_up import environment, free_port
 
+from crm_api.domain.identity.api_keys import service as api_keys
+from crm_api.platform.database import UnitOfWork
 from crm_api.platform.postgres import driver_url
 from crm_api.platform.settings import Settings
 
@@ -64,20 +67,52 @@ async def test_server_that_is_asked_to_end_ends_with_success(
     settings: Settings, command: str, drain_seconds: str
 ) -> None:
     port = free_port()
-    url = f"http://127.0.0.1:{port + (command == 'sandbox')}/healthz"
+    url = f"http://127.0.0.1:{port + (command == 'sandbox')}"
 
-    async def answers() -> bool:
-        try:
-            async with httpx.AsyncClient() as client:
-                return (await client.get(url)).status_code < 500
-        except httpx.TransportError:
-            return False
-
-    async with running(command, settings, port, CRM_DRAIN_SECONDS=drain_seconds) as process:
-        await wait_until(answers)
+    async with (
+        running(command, settings, port, CRM_DRAIN_SECONDS=drain_seconds) as process,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        await wait_until(lambda: _answers(client))
         process.send_signal(signal.SIGTERM)
 
         assert await ended(process) == 0
+
+
+async def test_request_that_outlasts_the_stop_is_answered_with_503(
+    settings: Settings, committed_uow: Callable[[], UnitOfWork]
+) -> None:
+    async with committed_uow() as uow:
+        await api_keys.ensure_admin_key(uow, text=ADMIN_KEY, now=NOW)
+    connection = await asyncpg.connect(driver_url(settings.require_database_url()))
+    port = free_port()
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+
+    async def waits() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    async with (
+        running("serve", settings, port) as process,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=WITHIN_SECONDS) as client,
+    ):
+        await wait_until(lambda: _answers(client))
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE contact")
+            request = asyncio.create_task(client.get("/v1/contacts", headers=headers))
+            await wait_until(waits)
+            process.send_signal(signal.SIGTERM)
+            answer = await request
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "service_stopping")
+        assert await ended(process) == 0
+    await connection.close()
+
+
+async def _answers(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/healthz")).status_code < 500
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.usefixtures("committed_db")

@@ -1,10 +1,14 @@
 """A network that drops its connections notifies neither side; a statement is given up in time."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import text
 from tests.chaos.cuts import State, cut_to
 
 from crm_api.platform.database import open_engine
+from crm_api.platform.postgres import require_direct
+from crm_api.platform.settings import Settings
 
 SECONDS = 1
 
@@ -27,3 +31,26 @@ async def test_pool_is_whole_again_after_its_connections_died(database_url: str)
         async with engine.connect() as first, engine.connect() as second:
             assert await first.scalar(text("SELECT 1")) == 1
             assert await second.scalar(text("SELECT 1")) == 1
+
+
+async def _end_at_the_first_statement(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Accept a connection as PostgreSQL does, and close it when a statement arrives."""
+    await reader.read(1024)
+    authenticated = b"R\0\0\0\x08\0\0\0\0"
+    process_and_key = b"K\0\0\0\x0c\0\0\0\x07\0\0\0\x07"
+    ready = b"Z\0\0\0\x05I"
+    writer.write(authenticated + process_and_key + ready)
+    await writer.drain()
+    await reader.read(1)
+    writer.close()
+
+
+async def test_database_that_ends_the_check_for_a_pooler_ends_no_process() -> None:
+    async with await asyncio.start_server(_end_at_the_first_statement, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://nobody@127.0.0.1:{port}/none?sslmode=disable"
+        settings = Settings.from_env({"CRM_DATABASE_URL": url})
+
+        assert await require_direct(settings) == settings.database_url

@@ -176,7 +176,8 @@ async def require_direct(settings: Settings) -> str:
     """Return a database URL that does not lead to a pooler, for work that needs a session.
 
     This is ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
-    cannot be reached, ``CRM_DATABASE_URL`` is returned unchecked; the caller then fails to connect.
+    cannot be reached or ends the connection, ``CRM_DATABASE_URL`` is returned unchecked. The caller
+    then connects by itself, and handles a database that is still unreachable.
 
     Raises:
         SettingsError: No database URL is set, or ``CRM_DATABASE_URL`` leads to a pooler and no
@@ -187,14 +188,15 @@ async def require_direct(settings: Settings) -> str:
         return settings.database_direct_url
     try:
         connection: Any = await connect(url, application="crm-api")
+        try:
+            pooled = await is_pooled(connection)
+        finally:
+            connection.terminate()
     except (*DATABASE_UNREACHABLE, asyncpg.InterfaceError):
         return url
-    try:
-        if await is_pooled(connection):
-            raise SettingsError(
-                "CRM_DATABASE_DIRECT_URL is needed, because CRM_DATABASE_URL leads to a pooler and "
-                "this command needs a session; set it to the address of the database server"
-            )
-    finally:
-        connection.terminate()
+    if pooled:
+        raise SettingsError(
+            "CRM_DATABASE_DIRECT_URL is needed, because CRM_DATABASE_URL leads to a pooler and "
+            "this command needs a session; set it to the address of the database server"
+        )
     return url

@@ -91,7 +91,7 @@ class ImportWork(Generic[ImportRow, ChunkT]):
             import has ended or another worker has continued it.
         needs_rows: Returns True if another run can still need the file, which then must not be
             deleted.
-        stays: A sentence that tells the user which changes of a failed import are kept.
+        stays: A sentence for the user that names the changes that a failed import keeps.
     """
 
     kind: ImportKind[ImportRow]

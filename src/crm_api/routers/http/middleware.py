@@ -4,6 +4,7 @@
 and OPTIONS and adds security headers.
 """
 
+import asyncio
 import re
 from http import HTTPStatus
 from uuid import uuid4
@@ -23,6 +24,11 @@ from crm_api.routers.http.request_outcome import HANDLED, Handled, header, route
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """Request ids of callers that are accepted; other characters could forge log lines."""
+OUT_OF_TIME = "Task cancelled, timeout graceful shutdown exceeded"
+"""The message with which uvicorn cancels a request that is still running when it must stop.
+
+Source: uvicorn 0.54.0, ``Server.shutdown`` in ``uvicorn/server.py``, read 2026-11-28.
+"""
 
 
 class RequestMiddleware:
@@ -67,6 +73,13 @@ class RequestMiddleware:
                     raise
                 handle = problems.on_crm_error if isinstance(error, CrmError) else problems.on_bug
                 answer = await handle(Request(scope), error)
+                await answer(scope, receive, send_with_id)
+            except asyncio.CancelledError as error:
+                # The server stops and has waited long enough. Its own response would be a bare 500.
+                if handled.status is not None or OUT_OF_TIME not in error.args:
+                    raise
+                stopping = problems.ServiceStoppingError()
+                answer = await problems.on_crm_error(Request(scope), stopping)
                 await answer(scope, receive, send_with_id)
             finally:
                 handled.end(scope)

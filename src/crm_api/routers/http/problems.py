@@ -88,6 +88,18 @@ class DatabaseUnavailableError(TransientError):
         )
 
 
+class ServiceStoppingError(TransientError):
+    """The service stopped before the request had ended; its change may have been made or not."""
+
+    code = "service_stopping"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The service stopped before this request had ended. Send the request again in a few "
+            "seconds, with the same Idempotency-Key if it had one."
+        )
+
+
 def problem(
     request: Request,
     *,

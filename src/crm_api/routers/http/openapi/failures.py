@@ -126,7 +126,7 @@ def codes_of(operation: Node, route: APIRoute) -> set[str]:
     if call_maker in calls(route.dependant):
         by_rule |= {"dry_run_changed", "dry_run_expired", "dry_run_token_unknown"}
     if route.path not in {"/healthz", "/metrics"}:
-        by_rule.add("database_unavailable")
+        by_rule |= {"database_unavailable", "service_stopping"}
     return own | by_rule
 
 
