@@ -130,10 +130,17 @@ ROWS_LEFT = text(
 )
 
 
-async def empty_tables(engine: AsyncEngine) -> None:
-    names = ", ".join(f'"{table}"' for table in metadata.tables)
+async def empty_tables(engine: AsyncEngine) -> list[str]:
+    """Truncate the tables with rows; return their names.
+
+    To truncate all 80 tables takes 100 ms, because each table and index gets a new file.
+    """
     async with engine.begin() as connection:
-        await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        names = list((await connection.execute(ROWS_LEFT)).scalars())
+        if names:
+            quoted = ", ".join(f'"{name}"' for name in names)
+            await connection.execute(text(f"TRUNCATE {quoted} RESTART IDENTITY CASCADE"))
+    return names
 
 
 @pytest.fixture(autouse=True)
@@ -151,11 +158,7 @@ async def _no_rows_left(_used_engine: AsyncEngine | None) -> AsyncIterator[None]
     yield
     if _used_engine is None:
         return
-    engine = _used_engine
-    async with engine.connect() as connection:
-        left = (await connection.execute(ROWS_LEFT)).scalars().all()
-    if left:
-        await empty_tables(engine)
+    if left := await empty_tables(_used_engine):
         pytest.fail(f"The test left rows in {', '.join(left)}. Use `committed_db`, or clean up.")
 
 
