@@ -302,7 +302,7 @@ def test_process_that_dies_is_started_again(running: Run) -> None:
     first.wait(10)
 
     wait_until(lambda: worker() is not None, 10)
-    assert running.output.count("process ended, restart planned") == 1
+    assert running.output.count("process ended; restart planned") == 1
 
 
 def test_database_that_dies_is_started_again(running: Run) -> None:

@@ -68,7 +68,7 @@ def test_collector_that_is_away_is_one_line_not_one_per_batch() -> None:
             with tracing.span("GET /x", kind=SpanKind.SERVER):
                 pass
 
-    assert [line["event"] for line in lines] == ["trace export failed, spans dropped"]
+    assert [line["event"] for line in lines] == ["spans dropped because the trace export failed"]
 
 
 def test_failure_is_recorded_by_its_class_alone() -> None:

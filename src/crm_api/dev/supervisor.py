@@ -122,7 +122,7 @@ class _Watched:
         wait_seconds = self._schedule(now)
         how = self.child.ending() if isinstance(self.child, Program) else "see its log"
         log.warning(
-            "process ended, restart planned",
+            "process ended; restart planned",
             process_name=self.child.name,
             ending=how,
             restart_in_seconds=wait_seconds,

@@ -68,7 +68,7 @@ class ClockFollower:
                 await self._listen()
             except _LOST as error:
                 log.warning(
-                    "database connection for the sandbox clock lost, will reconnect",
+                    "database connection for the sandbox clock lost; will reconnect",
                     error=type(error).__name__,
                 )
             # Without the connection this process would not notice that time is being moved.

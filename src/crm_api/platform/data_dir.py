@@ -85,7 +85,7 @@ def explained(path: Path) -> Iterator[None]:
             raise StartError(disk_full(path)) from error
         raise StartError(
             f"the data directory {path} cannot be used ({error.strerror}); "
-            "set CRM_DATA_DIR to a directory that this user may write"
+            "set CRM_DATA_DIR to a directory that this user may write to"
         ) from error
 
 

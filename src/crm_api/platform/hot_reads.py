@@ -89,7 +89,7 @@ class HotReads:
                     self._away_until = time.monotonic() + AWAY_SECONDS
                     await self._drop()
                     log.warning(
-                        "database connection for API keys and sessions failed, using the pool",
+                        "database connection for API keys and sessions failed; using the pool",
                         error=repr(error),
                     )
                 finally:

@@ -323,7 +323,7 @@ async def require_matching_schema(settings: Settings) -> None:
         ):
             schema_state = await read_schema_state(connection)
     except DATABASE_UNREACHABLE as error:
-        log.warning("database unreachable, schema not checked", error=type(error).__name__)
+        log.warning("database unreachable; could not check its schema", error=type(error).__name__)
         return
     if trouble := schema_state.trouble():
         raise StartError(trouble)

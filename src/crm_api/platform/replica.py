@@ -110,7 +110,7 @@ class Replica:
 
     def _note(self, keeps_up: bool, *, reason: str) -> None:  # noqa: FBT001 - what was found
         if self.keeps_up and not keeps_up:
-            log.warning("replica not usable, reading from the primary", reason=reason)
+            log.warning("replica not usable; reading from the primary", reason=reason)
         self.keeps_up = keeps_up
 
     async def _watch(self) -> None:

@@ -73,7 +73,7 @@ def _place_for_media(value: str) -> str:
     is_bucket = parts.scheme == "s3" and bool(parts.hostname)
     is_local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
     if not is_bucket and not (is_local and parts.path.startswith("/")):
-        raise ValueError("takes a directory, file:///directory or s3://bucket/prefix")
+        raise ValueError("must be one of: a directory, file:///directory, s3://bucket/prefix")
     return value
 
 

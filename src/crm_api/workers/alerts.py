@@ -139,10 +139,11 @@ async def send_due_mail(deps: Deps, *, now: Callable[[], datetime]) -> None:
             await deps.mailer.send(subject=mail.subject, body=body, now=now(), to=[mail.recipient])
         except UnsealError:
             log.warning(
-                "mail deleted without sending, CRM_SECRET_KEY has changed since the mail was stored"
+                "mail deleted without sending because CRM_SECRET_KEY has changed since the mail "
+                "was stored"
             )
         except MailNotSentError as error:
-            log.warning("mail not sent, will retry", error=error.detail)
+            log.warning("mail not sent; will retry", error=error.detail)
             async with deps.new_uow() as uow:
                 await mailbox.postpone_mail(uow, mail, error=error.detail, now=now())
             return

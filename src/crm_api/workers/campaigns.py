@@ -145,7 +145,7 @@ async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) ->
         if campaign_id is None:
             return
         log.warning(
-            "campaign paused or variant stopped, failure or opt-out rate too high",
+            "campaign paused or variant stopped because the failure or opt-out rate is too high",
             campaign_id=str(campaign_id),
         )
 
@@ -186,7 +186,7 @@ async def drain_campaigns(
             await guards.raise_clock_skew(uow, of="provider", skew=tally.provider_skew)
         return DrainResult()
     if tally.is_provider_down:
-        log.warning("provider unavailable, sending stopped", result=str(tally))
+        log.warning("sending stopped because the provider is unavailable", result=str(tally))
         return DrainResult()
     if tally.claimed:
         log.info("campaign messages processed", result=str(tally))
@@ -203,7 +203,7 @@ async def drain_campaigns(
 
 @asynccontextmanager
 async def _checking_figures(deps: Deps, *, every: timedelta) -> AsyncIterator[None]:
-    """Until the block ends, check failure and opt-out rates of running campaigns periodically."""
+    """Until the block ends, regularly check the failure and opt-out rates of running campaigns."""
     is_over = asyncio.Event()
     watcher = asyncio.create_task(_check_figures_periodically(deps, every=every, is_over=is_over))
     try:

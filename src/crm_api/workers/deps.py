@@ -53,11 +53,11 @@ class Deps:
         circuit: Circuit breaker that stops requests while the provider is down; None if there is no
             circuit breaker.
         mailer: Mails alerts; None if mail is not set up.
-        import_readings: Import files that one run of the import job leaves open for its next run.
+        import_readings: The files that one run of the import job leaves open for its next run.
         works_for_seconds: Seconds after which a run of a job begins no new work.
         is_stopping: True after SIGTERM or SIGINT.
-        on_stop: Functions that stop running jobs from beginning further sends. They are called at
-            the shutdown and when the sandbox's time is moved.
+        on_stop: Functions that prevent the jobs in progress from beginning further sends. They are
+            called at the shutdown and when the sandbox's time is moved.
         slots: The state of each job that has run in this process.
     """
 

@@ -120,7 +120,7 @@ async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
     except CrmError as error:
         # The provider is unavailable or its answer is unreadable. A later run tries again.
         if now() - waiting.created_at < PATIENCE:
-            log.info("webhooks at the provider could not be checked, will retry", error=error.code)
+            log.info("webhooks at the provider could not be checked; will retry", error=error.code)
             return
         sentence = f"The webhooks at the provider could not be checked: {error.detail}"
         result = CheckResult(leg="provider_away", failure=sentence)

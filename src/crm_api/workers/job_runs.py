@@ -76,7 +76,7 @@ async def _note_at_work(deps: Deps, name: JobName) -> None:
             await schedule.store_job_at_work(uow, name=name.value, now=clock.now())
     except Exception as failure:  # noqa: BLE001 - without the database, the minute counts as missed
         log.warning(
-            "scheduled run skipped but not recorded, counts as missed",
+            "scheduled run skipped, but the skip was not recorded, so the run counts as missed",
             job=name.value,
             error=type(failure).__name__,
         )

@@ -133,7 +133,7 @@ async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now)
     try:
         await mailer.send(subject=subject, body=body, now=now())
     except MailNotSentError as error:
-        log.warning("daily digest not mailed, will retry", error=error.detail)
+        log.warning("daily digest not mailed; will retry", error=error.detail)
         async with deps.new_uow() as uow:
             await daily_runs.postpone_digest_mail(uow, day=today.day, error=error.detail, now=now())
             await circuits.record_failures(
@@ -180,7 +180,7 @@ async def maintain_months(deps: Deps, *, now: Now) -> None:
         except DBAPIError as error:
             # A long read blocks the table. This can wait: the next months exist already.
             log.warning(
-                "monthly partitions not created or detached",
+                "failed to create or detach monthly partitions",
                 table=table.name,
                 error=type(error.orig).__name__,
             )
@@ -195,7 +195,7 @@ async def _create_and_detach_months(
 ) -> None:
     async with deps.new_uow() as uow:
         while await months.add_next_month(uow, table, now=now()):
-            log.info("month created", table=table.name)
+            log.info("monthly partition created", table=table.name)
     async with deps.new_uow() as uow:
         await months.analyze_table(uow, table)
     if kept_months is None:
@@ -229,7 +229,7 @@ async def _detach(deps: Deps, month: Month, *, now: Now) -> None:
     async with deps.new_uow() as uow:
         is_detached = await months.detach_month(uow, month, now=now())
     if is_detached:
-        log.info("month detached", month=month.name)
+        log.info("monthly partition detached", month=month.name)
 
 
 async def _delete_media(deps: Deps, month: Month) -> bool:

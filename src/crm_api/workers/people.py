@@ -110,7 +110,8 @@ async def run_erasures(ctx: dict[str, Any]) -> None:
             # The search terms cannot be decrypted without the old key. Until the lease of this
             # erasure expires, other erasures are claimed.
             log.error(  # noqa: TRY400 - the traceback adds nothing
-                "erasure not continued, previous secret key missing in CRM_OTHER_SECRET_KEYS",
+                "erasure not continued because the previous secret key is missing in "
+                "CRM_OTHER_SECRET_KEYS",
                 erasure_id=str(row.id),
             )
 

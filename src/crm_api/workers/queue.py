@@ -154,7 +154,7 @@ class ArqJobQueue:
                 span.set_attribute("crm.nudge.joined", new is None)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning(
-                "nudge not sent, job waits for its schedule",
+                "job not nudged; it will start at its next scheduled time",
                 job=job.name,
                 error=type(error).__name__,
             )

@@ -244,7 +244,7 @@ async def keep_sandbox_in_time(deps: Deps) -> None:
                     await controls.move_time(clock.ahead(), is_moving=False)
                 except SandboxAwayError as error:
                     log.warning(
-                        "clock of the sandbox process not set, will retry", error=error.detail
+                        "clock of the sandbox process not set; will retry", error=error.detail
                     )
             await asyncio.sleep(KEEP_SECONDS)
 

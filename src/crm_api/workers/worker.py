@@ -195,7 +195,7 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
         clock_set = asyncio.create_task(guards.wait_until_clock_is_set())
         await asyncio.wait({working, stopped, clock_set}, return_when=asyncio.FIRST_COMPLETED)
         if clock_set.done():
-            log.warning("system clock changed, schedule restarted")
+            log.warning("schedule restarted because the system clock changed")
         if stopping.is_set() or clock_set.done():
             await _finish(worker, settings)
         stopped.cancel()
@@ -206,7 +206,7 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
                 await working
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning(
-                    "Redis unreachable, worker restarts",
+                    "Redis unreachable; worker will restart",
                     error=type(error).__name__,
                     wait_seconds=wait,
                 )

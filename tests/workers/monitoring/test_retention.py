@@ -308,7 +308,7 @@ async def test_archive_that_cannot_be_read_back_does_not_count(
     path = tmp_path / archived.path
     path.write_bytes(path.read_bytes()[:-9])
 
-    with pytest.raises(ValueError, match="differs from what was written"):
+    with pytest.raises(ValueError, match="differs from the data that were written to it"):
         await archive._verify(tmp_path, archived)
     with pytest.raises(ArchiveFailedError):
         await archive.archive_month(bench.deps.new_uow, month, location=path)

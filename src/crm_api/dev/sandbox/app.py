@@ -68,8 +68,8 @@ class Sandbox(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request.
 
-        Requests to send a message bypass the router, because that is faster. For other requests to
-        the provider's API, the key and the active faults are checked first.
+        Requests to send a message do not go through the router, because that is faster. For other
+        requests to the provider's API, the key and the active faults are checked first.
         """
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await super().__call__(scope, receive, send)

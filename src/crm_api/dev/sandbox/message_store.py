@@ -179,7 +179,7 @@ class MessageStore:
                 try:
                     self._replay(orjson.loads(line))
                 except (orjson.JSONDecodeError, KeyError):
-                    _logger.warning("unreadable line in the sandbox journal skipped")
+                    _logger.warning("unreadable entry in the sandbox journal skipped")
                 complete += len(line)
         # Remove an incomplete last line, which a killed process may have left.
         os.truncate(journal, complete)

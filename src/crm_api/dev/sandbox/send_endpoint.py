@@ -1,6 +1,7 @@
-"""``POST /v1/messages``, and the checks and faults of all requests to the provider's API.
+"""``POST /v1/messages``, and the checks and simulated faults of requests to the provider's API.
 
-Requests to send bypass the router, because benchmarks need a fast sandbox.
+Requests to ``POST /v1/messages`` do not go through the router, because benchmarks need a fast
+sandbox.
 """
 
 import asyncio

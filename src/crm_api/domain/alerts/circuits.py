@@ -1,4 +1,4 @@
-"""Circuit breakers: stop calling an outside system that is down until a test call succeeds.
+"""Circuit breakers: while an outside system is down, do not call it until a test call succeeds.
 
 A call is one request to an outside system. After a call, the code that made it records the result
 here: "answered" if the response shows that the system works, otherwise "failed". Each outside

@@ -85,11 +85,11 @@ def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEnt
 
 
 def wording_digest(salt: bytes, canonical: str) -> bytes:
-    """Return the SHA-256 of the words of an entry.
+    """Return the salted SHA-256 digest of the words of a consent entry.
 
     Args:
         salt: The random salt that is stored with the words.
-        canonical: The words in the form of ``CANONICAL_WORDING``, which the database makes.
+        canonical: The words as one text, made by the SQL expression ``CANONICAL_WORDING``.
     """
     return hashlib.sha256(salt + canonical.encode()).digest()
 

@@ -61,7 +61,7 @@ class _Sender(SpanExporter):
             self._lost += len(spans)
             if time.monotonic() >= self._quiet_until:
                 self._quiet_until = time.monotonic() + QUIET_SECONDS
-                log.warning("trace export failed, spans dropped", spans=self._lost)
+                log.warning("spans dropped because the trace export failed", spans=self._lost)
                 self._lost = 0
         return result
 

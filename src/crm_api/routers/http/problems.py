@@ -278,7 +278,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
     if not database_is_away(error):
         return await on_bug(request, error)
     log.warning(
-        "database unavailable, request refused",
+        "request refused because the database is unavailable",
         route=route_of(request.scope),
         error=type(error).__name__,
     )

@@ -107,7 +107,9 @@ class RequestRate:
             count = await self._storage.incr(caller, self._window_seconds)
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
-            log.warning("Redis unavailable, rate limit paused", error=type(error).__name__)
+            log.warning(
+                "rate limit paused because Redis is unavailable", error=type(error).__name__
+            )
             return None
         return Left(self._quota, self._quota - count, self._window_seconds)
 

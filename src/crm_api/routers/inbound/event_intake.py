@@ -98,7 +98,10 @@ class EventIntake:
             try:
                 await self._store_batch(lane, batch)
             except Exception:  # the task must survive the failure of one batch
-                log.exception("webhook events not stored, deliveries refused", count=len(batch))
+                log.exception(
+                    "deliveries refused because their webhook events were not stored",
+                    count=len(batch),
+                )
             finally:
                 _refuse(batch)
 
@@ -112,7 +115,7 @@ class EventIntake:
                 await self._store_alone(lane, waiting)
         except (asyncpg.PostgresError, *LOST_CONNECTION) as error:
             log.warning(
-                "webhook events not stored, deliveries refused",
+                "deliveries refused because their webhook events were not stored",
                 count=len(batch),
                 error=type(error).__name__,
             )
@@ -123,7 +126,8 @@ class EventIntake:
             await self._insert(lane, [waiting])
         except UNACCEPTABLE_ROW as error:
             log.warning(
-                "database refused the webhook payload as JSON, stored as raw text",
+                "database did not accept the webhook payload as JSON, so the payload is stored as "
+                "raw text",
                 provider_event_id=event.provider_event_id,
                 sqlstate=error.sqlstate,
             )

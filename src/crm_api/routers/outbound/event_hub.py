@@ -81,9 +81,9 @@ class StreamListener:
 class EventHub:
     """Reads the log for all listeners of a web process.
 
-    The application's lifespan calls ``start()`` and ``close()``. The hub changes its position and
-    hands out the chunks without an await in between. So a listener that starts at a position misses
-    no event and gets no event twice.
+    The application's lifespan calls ``start()`` and ``close()``. The hub sets its new position and
+    gives the chunks to the listeners without an ``await`` in between, so no listener can start in
+    between. Therefore a listener that starts at a position misses no event and gets no event twice.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class EventHub:
             try:
                 has_more = await self.poll()
             except Exception as error:  # noqa: BLE001 - the task must survive an outage
-                log.warning("event log not read", error=type(error).__name__)
+                log.warning("event log could not be read", error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
             # With more to read, sleep(0) still lets other tasks run.

@@ -1,4 +1,4 @@
-"""Routes of tags over all contacts: list, change for many contacts, rename, remove."""
+"""Routes for the tags of all contacts: list, change for many contacts, rename, remove."""
 
 from typing import Annotated, Any
 from uuid import UUID

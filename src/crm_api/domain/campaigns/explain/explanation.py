@@ -21,7 +21,7 @@ class Stop:
     Attributes:
         rule: A value of ``StopRule``.
         detail: What the rule found, and what can be done.
-        until: When the rule no longer applies; None if that does not depend on time alone.
+        until: The time at which the rule stops applying; None if that time is not known.
     """
 
     rule: str
@@ -60,7 +60,7 @@ class SendStopRead(ReadModel):
     Attributes:
         rule: The rule.
         detail: What the rule found, and what can be done.
-        until: When the rule no longer applies; null if a person must act first.
+        until: The time at which the rule stops applying; null if that time is not known.
     """
 
     model_config = example(
@@ -88,7 +88,7 @@ class ReplyReadingRead(ReadModel):
     decided_by: Annotated[
         str,
         Vocabulary(DecidedBy, name="ReplyDecidedBy"),
-        Field(description="The part of the reader that decided the class of the reply."),
+        Field(description="The part of the reply reader that decided the class of the reply."),
     ]
     words: Annotated[
         str | None,

@@ -21,7 +21,7 @@ COUNTERS = text("""
 
 @dataclass(frozen=True, slots=True)
 class _StatusSum:
-    """The numbers of recipients of one campaign in one status, at the first step."""
+    """The recipient counts of one campaign in one status, at the first step."""
 
     campaign_id: UUID
     status: str
@@ -31,7 +31,7 @@ class _StatusSum:
 
 
 class CampaignCounters(BaseModel):
-    """The numbers of recipients of a campaign at its first step, as in its statistics."""
+    """The recipient counts of a campaign at its first step, as in its statistics."""
 
     recipients_total: int
     by_status: StatusCounts

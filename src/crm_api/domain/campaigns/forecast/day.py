@@ -176,7 +176,8 @@ class SharedDay:
         is_ramp: True if the ramp plan of the line makes ``room`` lower than its daily limit.
         own: The number of messages that the campaign would send if it were alone on the line.
         demands: The messages that the other campaigns on the line would send.
-        is_active: True if the day has open hours and a person who is due before it ends.
+        is_active: True if the day has open hours and the message of at least one person is due
+            before the day ends.
     """
 
     room: float

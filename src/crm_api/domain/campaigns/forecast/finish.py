@@ -1,14 +1,14 @@
 """Predict when a campaign sends its last message, and which rule delays this message most.
 
-The probability that the last message is sent by the instant P50 is 50 %; for the instant P90 it is
-90 %. P50 is simulated with the means of the random quantities: replies, repeated messages, and
-messages of the line outside campaigns. P90 is simulated with a larger number of messages, which is
-exceeded in only one case of ten (by a normal approximation).
+P50 and P90 are instants. The last message is sent before P50 with a probability of 50 %, and before
+P90 with a probability of 90 %. P50 is simulated with the means of the random quantities: replies,
+repeated messages, and messages of the line outside campaigns. P90 is simulated with more messages:
+the real number is larger than this with a probability of only 10 % (by a normal approximation).
 
 The rule that delays the last message most is the binding rule. To find it, the plan is simulated
-once for each rule, without this rule. The binding rule is the rule without which the most
-additional people get their messages before the campaign ends. If no rule makes a difference to the
-number of people, it is the rule without which the last message is sent earliest.
+once for each rule, without this rule. Without the binding rule, more people get their messages
+before the campaign ends than if any other rule is left out. If no rule makes a difference to the
+number of people, the binding rule is the one without which the last message is sent earliest.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Find the recipients for whom a rule about their number prevents a message, and until when.
+"""Find the recipients who must wait because of a rule about their number, and until when.
 
 ``explain`` applies the same rules to one recipient. A test checks that both get the same results.
 """

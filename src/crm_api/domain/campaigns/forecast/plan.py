@@ -184,8 +184,8 @@ class Outcome:
         per_day: The number of messages on each of the next 60 days; days without messages are left
             out.
         sending_days: The number of days on which the campaign sends.
-        limited_days: The number of days in the first year on which a daily limit was reached, by
-            the name of its rule.
+        limited_days: For each daily limit, the number of days in the first year on which it was
+            reached. The keys are the names of the limits' rules.
     """
 
     finish: datetime | None

@@ -79,7 +79,7 @@ class _Halt:
     Attributes:
         rule: A value of ``StopRule``.
         detail: What the reason is, and what can be done.
-        is_liftable: True if a person can remove the reason, for example by a resume.
+        is_liftable: True if a person can remove the reason, for example by resuming the campaign.
     """
 
     rule: str

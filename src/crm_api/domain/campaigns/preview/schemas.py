@@ -176,7 +176,8 @@ class CampaignPreview(ReadModel):
         encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
         segments: The number of segments of all messages. The provider charges for each segment.
         cost: The cost of all messages in dollars, as a decimal in a string.
-        forcing_characters: The characters that make messages need UCS-2, which costs more.
+        forcing_characters: The characters that GSM-7 lacks. A message with one of them needs UCS-2,
+            which costs more.
         missing_values: The contacts that would be skipped, because they lack a value.
         recipients: What would happen to the contacts of the audience.
         warnings: The faults of the first message that must be corrected before the campaign is

@@ -54,7 +54,7 @@ class ChangeKind(StrEnum):
 
 
 class AffectedContact(ReadModel):
-    """A contact to whom a beginning or ending rule applies."""
+    """A contact who is affected by a legal rule that begins or ends."""
 
     model_config = example(zone_key="MA/America/New_York")
 
@@ -71,7 +71,7 @@ class AffectedContact(ReadModel):
 
 
 class AffectedPlace(ReadModel):
-    """A zone key (states and time zones) to which a beginning or ending rule applies."""
+    """A zone key (states and time zones) that is affected by a legal rule that begins or ends."""
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)
 

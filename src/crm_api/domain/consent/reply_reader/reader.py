@@ -57,7 +57,7 @@ class ReplyKind(StrEnum):
 
 
 class DecidedBy(StrEnum):
-    """Which part of the reader decided what a reply means."""
+    """Which part of the reply reader decided what a reply means."""
 
     COURTESY = "courtesy"
     """The reply is empty, or consists only of thanks, greetings or "please"."""
@@ -76,7 +76,7 @@ class Reading:
     Attributes:
         kind: What the reply means for consent.
         reply_class: The proposed class of the reply.
-        decided_by: Which part of the reader decided.
+        decided_by: Which part of the reply reader decided.
         wording: The keyword, or the words with the highest weight in the order of the reply. None
             if the reply changes nothing.
         provider_confirms: True if the provider itself confirms this opt-out, so that this service

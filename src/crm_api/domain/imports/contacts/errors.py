@@ -57,7 +57,8 @@ class ImportFinishedError(ConflictError):
     code = "import_finished"
     title = "Import has ended"
     example = Example(
-        "The import has already completed, so it cannot be cancelled.", import_status="completed"
+        "The import has already ended with the status `completed`, so it cannot be cancelled.",
+        import_status="completed",
     )
 
 

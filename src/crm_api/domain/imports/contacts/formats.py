@@ -346,7 +346,8 @@ def _map_phones(
 ) -> None:
     """Map up to four phone columns in the order of ``PHONE_RANK``.
 
-    If no column has a phone name and fitting values, find phone columns by their values.
+    If no column has both the name of a phone column and fitting values, find phone columns by their
+    values only.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])

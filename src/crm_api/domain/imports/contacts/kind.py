@@ -31,7 +31,8 @@ CONTACT_IMPORTS = ImportKind(
         "No import has this id. GET /v1/imports lists the imports."
     ),
     has_ended=lambda status: ImportFinishedError(
-        f"The import has already {status}, so it cannot be cancelled.", import_status=status
+        f"The import has already ended with the status `{status}`, so it cannot be cancelled.",
+        import_status=status,
     ),
     emit_progress=emit_progress,
 )

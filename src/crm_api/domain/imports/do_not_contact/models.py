@@ -1,4 +1,4 @@
-"""Tables of do-not-contact uploads, and of their values that are not phone numbers."""
+"""The tables of do-not-contact uploads, and of their cells and rows that cannot be used."""
 
 from uuid import UUID
 

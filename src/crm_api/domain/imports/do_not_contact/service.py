@@ -28,7 +28,8 @@ DO_NOT_CONTACT_UPLOADS = ImportKind(
         "No do-not-contact upload has this id. GET /v1/do-not-contact-uploads lists the uploads."
     ),
     has_ended=lambda status: UploadFinishedError(
-        f"The upload has already {status}, so it cannot be cancelled.", upload_status=status
+        f"The upload has already ended with the status `{status}`, so it cannot be cancelled.",
+        upload_status=status,
     ),
 )
 

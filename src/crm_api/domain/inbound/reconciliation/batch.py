@@ -146,5 +146,5 @@ class ListedItem:
 
     @property
     def is_known(self) -> bool:
-        """True if the item is already stored, with another status."""
+        """True if the item is already stored; ``was`` is then its stored status."""
         return self.was is not None

@@ -95,7 +95,7 @@ Position = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Reading:
-    """State of the work on a run within one time limit (a slice of the run).
+    """The state of a slice of a run, that is, of the work on the run within one time limit.
 
     Attributes:
         now: Returns the current time.

@@ -190,7 +190,10 @@ async def _decide(
     now: datetime,
     reception: Reception,
 ) -> None:
-    """Apply the consent decision in a new message; queue an automatic reply or raise an alert."""
+    """Apply the opt-out, opt-in or hold that a new message causes.
+
+    Then queue an automatic reply or raise an alert, if the message needs one.
+    """
     facts, line = text.facts, text.line
     phone = received.phone or ""
     is_decided = await _decide_consent(

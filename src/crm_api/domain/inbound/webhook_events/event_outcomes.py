@@ -63,7 +63,10 @@ def applied_outcome(
 
 
 def collided_outcome(claimed: ClaimedEvent, *, now: datetime, jitter: Jitter) -> EventOutcome:
-    """Return a retry within 2 s; a conflict with another transaction does not count as a try."""
+    """Return the outcome of an event that conflicted with another transaction: a retry within 2 s.
+
+    The conflict does not count as a try.
+    """
     return EventOutcome(
         id=claimed.id,
         status=WebhookEventStatus.PENDING,

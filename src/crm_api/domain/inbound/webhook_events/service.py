@@ -247,7 +247,8 @@ class _Run:
                 raise
             # The next try of the event stores the opt-out.
             log.warning(
-                "opt-out of event on unknown line not stored, next try of the event stores it",
+                "opt-out received on an unknown line not stored; it will be stored when its event "
+                "is processed again",
                 event_id=str(claimed.id),
                 exc_info=failure,
             )

@@ -291,7 +291,7 @@ async def _keep_example(
     before: ConsentState,
     others: Sequence[str],
 ) -> None:
-    """Store the reply that a user decided about as a labelled example for the reply reader."""
+    """If a user decided about a reply, store it as a labelled example for the reply reader."""
     await reply_examples.keep_reply_example(
         uow.session,
         action,

@@ -122,7 +122,7 @@ async def settle_message(
 
     Raises:
         MessageNotFoundError: No message has this id.
-        NotParkedError: The message does not wait for a user's decision.
+        NotParkedError: The message is not waiting for a user to settle it.
     """
     await get_message(uow, message_id)
     await settle_by_hand.settle_message(

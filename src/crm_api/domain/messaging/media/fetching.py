@@ -161,7 +161,9 @@ async def fetch_file(
     except MediaStoreUnavailableError as error:
         return FetchResult(error=FetchError(error.code, error.detail))
     except Exception as error:  # an error of one file must not stop the other downloads
-        log.exception("media file not downloaded, unexpected error", fetch_id=str(claimed.id))
+        log.exception(
+            "media file not downloaded because of an unexpected error", fetch_id=str(claimed.id)
+        )
         detail = f"The download failed with an internal error ({type(error).__name__})."
         return FetchResult(error=FetchError("internal_error", detail))
 

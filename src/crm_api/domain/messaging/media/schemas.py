@@ -80,7 +80,7 @@ class MediaFetchRead(ReadModel):
 
 
 class MediaFetchRetry(RequestModel):
-    """Which fetches to start again.
+    """The fetches (downloads of media files) to start again.
 
     Attributes:
         status: Only fetches in this state are started again.

@@ -70,10 +70,10 @@ class SendKind(StrEnum):
 class SendAttempt(Base):
     """One attempt to send a message, with its own copy of the number and the body.
 
-    No index contains a column that the gate (the last check before the request to the provider)
-    changes: the status, the time of the request and the lease. So the gate does not have to write
-    an index. The column of the line has no foreign key, because the check of a foreign key would
-    lock the line for each message.
+    The gate (the last check before the request to the provider) changes the status, the time of the
+    request and the lease. No index contains these columns, so the gate does not have to write an
+    index. The column of the line has no foreign key, because the check of a foreign key would lock
+    the line for each message.
     """
 
     __tablename__ = "send_attempt"

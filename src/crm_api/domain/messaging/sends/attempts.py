@@ -62,7 +62,7 @@ class ShownAttempt(NamedTuple):
 async def read_attempts(
     session: AsyncSession, *, activity_ids: Sequence[UUID], phones: Sequence[str]
 ) -> dict[UUID, list[ShownAttempt]]:
-    """Return the attempts with a request to the provider, by message id, earliest request first.
+    """Return the attempts in which a request to the provider began, by message id, earliest first.
 
     Args:
         phones: The phone numbers to which these messages go. The database index finds attempts by

@@ -131,14 +131,15 @@ class Recorder:
                     await self._record_unstorable(batch)
                     return
                 log.warning(
-                    "database did not store provider responses, will retry",
+                    "database did not store provider responses; will retry",
                     responses=len(batch),
                     error=type(error).__name__,
                 )
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
                 log.exception(
-                    "provider responses not stored, unexpected error, will store each alone",
+                    "provider responses not stored because of an unexpected error; "
+                    "will store each alone",
                     responses=len(batch),
                 )
                 await self._record_unstorable(batch)
@@ -180,13 +181,15 @@ class Recorder:
             except DATABASE_ERRORS as error:
                 if is_about_content(error):
                     log.exception(
-                        "provider response dropped, database refused it, message will be looked up"
+                        "provider response dropped because the database refused it; "
+                        "the message will be looked up"
                     )
                     return
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
             except Exception:
                 log.exception(
-                    "provider response dropped, unexpected error, message will be looked up"
+                    "provider response dropped because of an unexpected error; "
+                    "the message will be looked up"
                 )
                 return
             else:

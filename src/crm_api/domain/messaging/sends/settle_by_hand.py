@@ -28,12 +28,12 @@ SETTLED_BY_PERSON = {
 
 
 class NotParkedError(ConflictError):
-    """The message does not wait for a user to settle it."""
+    """The message is not waiting for a user to settle it."""
 
     code = "not_parked"
     title = "Message is not parked"
     example = Example(
-        "No message to this recipient waits for a user to settle it. See the recipient's "
+        "No message to this recipient is waiting for a user to settle it. See the recipient's "
         "status with GET /v1/campaigns/{id}/recipients."
     )
 
@@ -76,7 +76,7 @@ async def settle_recipient(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "No message to this recipient waits for a user to settle it. See the recipient's "
+            "No message to this recipient is waiting for a user to settle it. See the recipient's "
             "status with GET /v1/campaigns/{id}/recipients."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
@@ -102,7 +102,7 @@ async def settle_message(
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
         raise NotParkedError(
-            "This message does not wait for a user to settle it. See its status with "
+            "This message is not waiting for a user to settle it. See its status with "
             "GET /v1/messages/{id}."
         )
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)

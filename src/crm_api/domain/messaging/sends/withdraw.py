@@ -140,8 +140,9 @@ HELD_WITHOUT_HOLD = text(f"""
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """Let held recipients continue if their number is not on hold; return how many did.
 
-    When a hold is released, its stored recipients continue. But another transaction may store a
-    recipient as held at the same moment. This function finds such recipients.
+    When the hold of a number is released, the recipients that are stored with this number continue.
+    But another transaction may store a recipient as held at the same moment. This function finds
+    such recipients.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())

@@ -88,7 +88,7 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
         if not migration_runner.knows(snapshot.revision):
             raise BackupError(
                 f"the schema of the embedded database ({snapshot.revision}) is newer than this "
-                "release; move it with the newer release"
+                "release; run `crm-api move` of the newer release"
             )
         if await _is_unused(target):
             report(f"database: {sum(snapshot.tables.values()):,} rows to copy")

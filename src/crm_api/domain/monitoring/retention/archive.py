@@ -142,7 +142,7 @@ async def _verify(location: Path | str, archived: Archived) -> None:
     """Read an archive back completely, and compare its digest.
 
     Raises:
-        ValueError: The archive differs from what was written.
+        ValueError: The stored archive differs from the data that were written to it.
     """
     unpack, digest = zlib.decompressobj(_GZIP), hashlib.sha256()
     found = await obstore.get_async(open_store(location), archived.path)
@@ -150,4 +150,4 @@ async def _verify(location: Path | str, archived: Archived) -> None:
         digest.update(unpack.decompress(bytes(chunk)))
     digest.update(unpack.flush())
     if not unpack.eof or digest.hexdigest() != archived.sha256:
-        raise ValueError("the archive differs from what was written")
+        raise ValueError("the stored archive differs from the data that were written to it")

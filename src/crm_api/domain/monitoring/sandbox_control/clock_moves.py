@@ -228,7 +228,7 @@ async def refuse_moved_time(settings: Settings) -> None:
             found = await read_sandbox_clock(uow)
     except DATABASE_UNREACHABLE as error:
         log.warning(
-            "database unreachable, so it was not checked whether the sandbox clock was moved",
+            "database unreachable; could not check whether the sandbox clock was moved",
             error=type(error).__name__,
         )
         return

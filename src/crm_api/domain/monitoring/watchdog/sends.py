@@ -76,7 +76,7 @@ def _standstill(one: standstill.Standstill) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class MessageCount:
-    """A number of messages, and the time of the first of them.
+    """How many messages a check found, and the time of the first of them.
 
     Attributes:
         texts: The number of messages.

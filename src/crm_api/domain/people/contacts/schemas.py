@@ -103,7 +103,8 @@ def _check_json(value: Any, *, depth: int) -> None:  # noqa: ANN401 - any JSON v
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise PydanticCustomError(
                 "not_unicode",
-                "The string has an unpaired surrogate, so it is not valid Unicode. Remove it.",
+                "The string has an unpaired surrogate, so it is not valid Unicode. Remove the "
+                "surrogate.",
             )
     elif isinstance(value, float) and not math.isfinite(value):
         raise PydanticCustomError(

@@ -1,4 +1,4 @@
-"""Errors of merging contacts, and of the candidates for a merge."""
+"""Errors of merging contacts, of undoing a merge, and of the candidates for a merge."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,

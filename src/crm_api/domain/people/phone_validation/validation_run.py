@@ -84,7 +84,8 @@ async def work(parts: Parts) -> bool:
         await _work_on(parts, run)
     except ValidationLostError:
         log.warning(
-            "worker left a phone validation: another worker has the run, or it was cancelled",
+            "worker stopped working on a phone validation run: another worker took the run over, "
+            "or the run was cancelled",
             run_id=str(run.id),
         )
     return True
@@ -129,8 +130,8 @@ async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: s
 async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
     """Check the next page of contacts; return False if no contact is left.
 
-    Line types from the service are stored after each batch of look-ups. If a page is interrupted,
-    the next worker reads the page again and uses the stored line types.
+    Line types from the look-up service are stored after each batch of look-ups. If a page is
+    interrupted, the next worker reads the page again and uses the stored line types.
 
     Raises:
         PhoneLookupBusyError: The service is unavailable.

@@ -79,7 +79,7 @@ class SegmentAll(RequestModel):
     """A group that matches if all its members match.
 
     Attributes:
-        all: Rules and groups that must all match.
+        all: Rules and groups; all of them must match.
     """
 
     all: list["SegmentFilter"] = Field(min_length=1)
@@ -89,7 +89,7 @@ class SegmentAny(RequestModel):
     """A group that matches if at least one of its members matches.
 
     Attributes:
-        any: Rules and groups of which at least one must match.
+        any: Rules and groups; at least one of them must match.
     """
 
     any: list["SegmentFilter"] = Field(min_length=1)

@@ -79,7 +79,9 @@ def _raw_text(value: object) -> str:
 
 def _unicode(value: str) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise BadValueError("not_unicode", "The string has an unpaired surrogate. Remove it.")
+        raise BadValueError(
+            "not_unicode", "The string has an unpaired surrogate. Remove the surrogate."
+        )
     return value
 
 

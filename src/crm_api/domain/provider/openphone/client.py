@@ -171,7 +171,7 @@ class OpenPhoneClient:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> AsyncIterator[MessageFacts]:
-        """Yield every message between a line and one person, newest first, to the last page.
+        """Yield every message between a line and one person, from all pages, newest first.
 
         If the iteration ends without an error, the provider's list has no further message. After an
         error, a message that was not yielded may exist.
@@ -201,7 +201,7 @@ class OpenPhoneClient:
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> AsyncIterator[MessageFacts]:
-        """Yield the workspace's messages, newest first, to the last page.
+        """Yield the workspace's messages from all pages, newest first.
 
         The provider treats both bounds as exclusive.
 
@@ -211,7 +211,7 @@ class OpenPhoneClient:
             OpenPhoneListError: The list repeats itself or does not end.
             UnreadableEventError: A message has no id, direction or time.
 
-        Source: restated from Quo, "List messages" (2026-03-30), read 2026-11-24.
+        Source, in our own words: Quo, "List messages" (2026-03-30), read 2026-11-24.
         """
         named = (("phoneNumberId", phone_number_id), ("to", to), ("direction", direction))
         query: Query = [

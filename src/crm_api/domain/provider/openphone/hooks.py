@@ -5,7 +5,7 @@ and cannot be changed. A webhook of 2026-03-30 (``/webhooks``) receives events o
 can be changed and tested, has a delivery log, and shows its key only once. Each system lists only
 its own webhooks. Neither lists webhooks that were created in the provider's app.
 
-Source: OpenPhone API description 1.0.0, read 2026-11-24; restated from Quo, "Webhooks"
+Sources: OpenPhone API description 1.0.0, read 2026-11-24; in our own words, Quo, "Webhooks"
 (2026-03-30), read 2026-11-25.
 """
 
@@ -182,7 +182,7 @@ class HookApi:
     async def deliveries(
         self, webhook_id: str, *, status: str, after: datetime
     ) -> AsyncIterator[HookDelivery]:
-        """Yield the deliveries with an id from a webhook's log, newest first, to the last page.
+        """Yield the deliveries with an id from all pages of a webhook's log, newest first.
 
         Args:
             status: ``success``, ``pending`` (not tried yet), ``sending`` (between two tries) or

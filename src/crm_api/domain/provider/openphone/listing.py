@@ -45,7 +45,7 @@ class Listing:
         OpenPhoneBusyError: 429, 5xx, no response, or a page without data, even after retries.
         OpenPhoneRefusedError: Any other 4xx.
 
-    Source: OpenPhone API description 1.0.0; restated from Quo, "List messages" (2026-03-30);
+    Sources: OpenPhone API description 1.0.0; in our own words, Quo, "List messages" (2026-03-30);
     both read 2026-11-24.
     """
 
