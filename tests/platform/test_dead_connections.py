@@ -39,9 +39,11 @@ async def _end_at_the_first_statement(
     """Accept a connection as PostgreSQL does, and close it when a statement arrives."""
     await reader.read(1024)
     authenticated = b"R\0\0\0\x08\0\0\0\0"
+    version = b"server_version\x0017.0\0"
+    parameter = b"S" + (len(version) + 4).to_bytes(4) + version
     process_and_key = b"K\0\0\0\x0c\0\0\0\x07\0\0\0\x07"
     ready = b"Z\0\0\0\x05I"
-    writer.write(authenticated + process_and_key + ready)
+    writer.write(authenticated + parameter + process_and_key + ready)
     await writer.drain()
     await reader.read(1)
     writer.close()
