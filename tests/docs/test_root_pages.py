@@ -1,12 +1,14 @@
 """README, ARCHITECTURE and CONTRIBUTING stay short, and name only what exists."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.docs.pages import DOCS, ROOT, site_pages
 
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.identity.users.models import UserRole
 from crm_api.platform.settings import Settings
 
 LONGEST = {"README.md": 6_500, "ARCHITECTURE.md": 40_000, "CONTRIBUTING.md": 30_000}
@@ -136,3 +138,12 @@ def test_index_leads_to_every_page() -> None:
     linked = set(re.findall(r"\]\(([a-z/-]+\.md)", (DOCS / "index.md").read_text()))
 
     assert linked == {str(page.relative_to(DOCS)) for page in site_pages()} - {"index.md"}
+
+
+@pytest.mark.parametrize(("page", "words"), [("integrators.md", Scope), ("frontends.md", UserRole)])
+def test_every_scope_and_role_has_its_row(page: str, words: Iterable[str]) -> None:
+    first_cells = " ".join(
+        re.findall(r"^\| ([^|]+) \|", (DOCS / "tutorial" / page).read_text(), re.MULTILINE)
+    )
+
+    assert [word for word in words if f"`{word}`" not in first_cells] == []

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.routers.http.document_walk import nodes
 from crm_api.routers.http.openapi.descriptions import SHARED
 from crm_api.routers.http.openapi.document import TAGS
@@ -151,6 +152,8 @@ def test_every_operation_has_its_security(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         for way in operation["security"]:
             assert set(way) <= set(schemes), name
+    flows = schemes["oauth2"]["flows"].values()
+    assert [set(flow["scopes"]) for flow in flows] == [set(Scope)]
     start = document["paths"]["/v1/campaigns/{campaign_id}/start"]["post"]
     assert start["security"] == [{"bearer": ["campaigns:send"]}, {"oauth2": ["campaigns:send"]}]
     assert document["paths"]["/v1/auth/refresh"]["post"]["security"][0] == {"refreshCookie": []}
