@@ -66,3 +66,29 @@ async def test_uses_are_stored_again_and_again_while_the_service_runs(
         await asyncio.wait_for(stored.wait(), 10)
         assert await last_use(session, key_id) == used_at
     await usage.close()
+
+
+async def test_a_use_whose_storing_is_interrupted_by_the_stop_is_stored(
+    new_uow: NewUow, session: AsyncSession, key_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_usage, "AT_MOST_EVERY", timedelta(0))
+    storing = asyncio.Event()
+
+    class Slow(UnitOfWork):
+        async def commit_each(self) -> None:
+            await super().commit_each()
+            storing.set()
+            await asyncio.Event().wait()
+
+    def first_is_slow() -> UnitOfWork:
+        plain = new_uow()
+        return plain if storing.is_set() else Slow(plain._sessions, plain._queue)
+
+    usage = KeyUsage(first_is_slow)
+    await usage.start()
+    usage.note(key_id, NOW)
+    await asyncio.wait_for(storing.wait(), 10)
+
+    await usage.close()
+
+    assert await last_use(session, key_id) == NOW

@@ -63,6 +63,9 @@ class KeyUsage:
             async with self._new_uow() as uow:
                 await uow.commit_each()
                 await uow.session.execute(_STORE_USES, values)
+        except asyncio.CancelledError:  # `close` stores the uses
+            self._seen = seen | self._seen
+            raise
         except Exception:  # the background task must go on after an outage of the database
             self._seen = seen | self._seen
             log.exception("API key usage not stored")
