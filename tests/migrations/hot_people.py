@@ -187,7 +187,7 @@ CONTACTS = [
         lambda s: batch_opt_outs.numbers_of(s, contact_ids=[CONTACT]),
     ),
     Hot(
-        "flags that have ended",
+        "expired flags",
         {"idx_contact_flag_expires"},
         use_case(lambda uow: flags.expire_flags(uow, now=NOW, limit=5000)),
     ),

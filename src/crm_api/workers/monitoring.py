@@ -59,13 +59,13 @@ def _by_the_machine(step: Callable[..., Awaitable[int]]) -> Callable[..., Awaita
 
 
 CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
-    "flags that have ended": expire_flags,
-    "states that are no codes": normalise_states,
-    "events older than a week": events.forget_old_events,
-    "answers of repeatable requests": _by_the_machine(idempotency.clean_up),
-    "sessions that are over": _by_the_machine(sessions.delete_ended_sessions),
-    "what imports kept for an undo": contact_imports.clean_up_imports,
-    "webhooks that were sent": webhook_deliveries.forget_old_deliveries,
+    "expired flags": expire_flags,
+    "names of states instead of codes": normalise_states,
+    "live events older than a week": events.forget_old_events,
+    "stored responses of idempotent requests": _by_the_machine(idempotency.clean_up),
+    "ended sessions": _by_the_machine(sessions.delete_ended_sessions),
+    "undo data of imports": contact_imports.clean_up_imports,
+    "deliveries to webhook endpoints": webhook_deliveries.forget_old_deliveries,
 }
 """The clean-ups of the daily run. Each call deletes or changes one batch of expired rows, and
 returns their number; 0 means that none is left."""
@@ -97,7 +97,7 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
     """
     limit = TimeLimit(deps)
     kept_for = timedelta(days=deps.settings.audit_log_days)
-    steps = CLEAN_UPS | {"the audit log": partial(recording.clean_up, kept_for=kept_for)}
+    steps = CLEAN_UPS | {"audit log entries": partial(recording.clean_up, kept_for=kept_for)}
     for what, step in steps.items():
         total = 0
         count = 1

@@ -119,8 +119,9 @@ class Store:
         session = self._session
         people = [await make_contact(session, phone=number(place)) for place in range(ROWS)]
         for place in range(ROWS):
-            name = {"phone_number_id": f"PN{place}", "line_number": number(500 + place)}
-            line = await make_line(session, **name)
+            line = await make_line(
+                session, phone_number_id=f"PN{place}", line_number=number(500 + place)
+            )
             campaign = await make_campaign(session, line=line, status="draft")
         for person in people:
             await make_member(session, campaign=campaign, contact=person)

@@ -115,7 +115,7 @@ async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: 
 async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
     """Resolve the alerts that were not raised again for the time given in ``ENDS_BY_SILENCE``."""
     for silence, kinds in ENDS_BY_SILENCE.items():
-        resolved = await uow.session.scalars(
+        resolved = await uow.session.execute(
             update(Alert)
             .where(
                 Alert.resolved_at.is_(None),
@@ -123,9 +123,10 @@ async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
                 Alert.kind.in_(kinds),
             )
             .values(resolved_at=now)
-            .returning(Alert.id)
+            .returning(Alert.kind, Alert.subject)
         )
-        if resolved.all():
+        for kind, subject in resolved:
+            log.info("alert resolved", kind=kind, subject=subject)
             uow.after_commit(REPORT_ALERTS)
 
 

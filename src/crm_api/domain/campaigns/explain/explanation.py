@@ -37,7 +37,8 @@ class Explanation:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         status: The status of the recipient at this step.
         stops: All rules that prevent the message, most important first; empty if it would be sent.
-        next_allowed_at: When no rule applies any more; None if a person must act first.
+        next_allowed_at: When the last of the rules stops applying; None if that is not known, for
+            example because a person must act first.
         reading: How the reply that caused an opt-out or a hold was classified; None if there is no
             such reply.
     """
