@@ -94,7 +94,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"schedule": {"start_at": LATER, "end_at": LATER}},
         "/schedule/end_at",
-        "end_at: later than start_at",
+        "end_at: later than `start_at`",
     ),
     (
         {"schedule": {"start_grace_hours": 0}},

@@ -10,11 +10,15 @@ from fastapi import FastAPI
 from tests.conftest import ADMIN_KEY, UNKNOWN_ID
 from tests.routers.live import following, serving
 
+from crm_api.platform import logs
+
 Lines = list[MutableMapping[str, Any]]
 
 
 @pytest.fixture
-def written() -> Iterator[Lines]:
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    """The log lines; a command that ran in this process may have chosen another target."""
+    monkeypatch.setattr(logs, "_direct", None)
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         yield lines
 
