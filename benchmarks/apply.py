@@ -24,10 +24,11 @@ from benchmarks.history import Past
 from benchmarks.sender import Nudges, measured, open_deps
 from benchmarks.stage import Child, Stage, say, stage
 from benchmarks.statements import StatementCounter
-from crm_api.domain.inbound.webhook_events.storing import STORE_EVENTS
+from crm_api.domain.inbound.webhook_events.envelope import read_event
+from crm_api.domain.inbound.webhook_events.storing import store_events
 from crm_api.platform import lifetimes, logs
 from crm_api.platform.database import open_engine
-from crm_api.platform.ids import new_id
+from crm_api.platform.postgres import connect
 from crm_api.platform.settings import Settings
 from crm_api.workers.inbound import process_webhook_backlog
 
@@ -74,7 +75,7 @@ def _measure(on: Stage, name: str, people: int) -> float:
     asyncio.run(population.clear(url))
     scene = asyncio.run(fill(url, people))
     events = list(KINDS[name](scene, people + WARM_UP))
-    asyncio.run(_store(url, events, now=scene.now))
+    asyncio.run(_store(url, events))
     asyncio.run(population.settle(url))
     child = Child(on.environment(), "worker", module="benchmarks.apply")
     try:
@@ -119,23 +120,17 @@ async def fill(url: str, people: int) -> Scene:
     return Scene(campaign=campaign_id.hex, now=datetime.now(UTC))
 
 
-async def _store(url: str, events: list[Event], *, now: datetime) -> None:
-    async with open_engine(url) as engine, engine.begin() as connection:
+async def _store(url: str, events: list[Event]) -> None:
+    connection = await connect(url, application="benchmark")
+    try:
         for start in range(0, len(events), 5_000):
-            some = events[start : start + 5_000]
-            times = [now + timedelta(microseconds=start + place) for place in range(len(some))]
-            await connection.exec_driver_sql(
-                STORE_EVENTS,
-                (
-                    [new_id() for _ in some],
-                    [event["id"] for event in some],
-                    [None] * len(some),
-                    ["2026-03-30"] * len(some),
-                    [event["type"] for event in some],
-                    times,
-                    [json.dumps(event) for event in some],
-                ),
-            )
+            some = [
+                read_event(json.dumps(event).encode(), scheme="2026-03-30", delivery_id=None)
+                for event in events[start : start + 5_000]
+            ]
+            await store_events(connection, some, timeout_seconds=60)
+    finally:
+        await connection.close()
 
 
 async def _count(url: str) -> dict[str, int]:
