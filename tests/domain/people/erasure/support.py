@@ -24,8 +24,12 @@ from crm_api.domain.inbound.webhook_events.models import WebhookEvent
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import Media, MediaFetch
+from crm_api.domain.messaging.models.number_failures import FailureKind, NumberFailure
+from crm_api.domain.messaging.models.provider_stops import ProviderStop
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus, WebhookDelivery
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.notes import ContactNote
 from crm_api.domain.people.models.phone_validation import PhoneLookup
@@ -157,6 +161,7 @@ async def make_person(
     session.add(
         PropertyContact(property_id=owned.id, contact_id=contact.id, role="primary", added_at=NOW)
     )
+    await _refusals(session, line, sent)
     await _ledgers(session, contact, heard, settings)
     await session.commit()
     async with new_uow() as uow:
@@ -190,6 +195,47 @@ def _activity(conversation: Conversation, contact: Contact, **values: Any) -> Ac
         updated_at=NOW,
         **values,
     )
+
+
+async def _refusals(session: AsyncSession, line: Line, sent: Activity) -> None:
+    """Add what is kept of refused messages, and a delivery whose receiver repeated the person."""
+    session.add(
+        NumberFailure(
+            phone=PHONE,
+            kind=FailureKind.STOP,
+            code="21610",
+            line_id=line.id,
+            activity_id=sent.id,
+            failed_at=NOW,
+            created_at=NOW,
+        )
+    )
+    session.add(
+        ProviderStop(
+            phone=PHONE,
+            line_id=line.id,
+            code="21610",
+            message_id=sent.id,
+            first_failed_at=NOW,
+            last_failed_at=NOW,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+    )
+    session.add(
+        WebhookDelivery(
+            endpoint_id=new_id(),
+            type="contact.updated",
+            happened_at=NOW,
+            data={"number": PHONE},
+            status=DeliveryStatus.FAILED,
+            next_attempt_at=NOW,
+            response_body="duplicate of +1 617-555-0142",
+            last_error="the receiver knows (617) 555-0142",
+            created_at=NOW,
+        )
+    )
+    await session.flush()
 
 
 async def _ledgers(

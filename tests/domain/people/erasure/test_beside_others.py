@@ -212,6 +212,13 @@ async def test_old_message_beside_an_erasure_is_not_stored(
 LEFTOVERS = {
     "activity": "INSERT INTO activity (id, kind, origin, phone, status, occurred_at, created_at, "
     "updated_at) VALUES (uuid_v7(), 'message', 'manual', :phone, 'sent', :now, :now, :now)",
+    # The id of another contact, so that only the search finds the row.
+    "campaign_membership": "INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, "
+    "zone_key, due_at, created_at, updated_at) VALUES (uuid_v7(), uuid_v7(), uuid_v7(), :phone, "
+    "'US', :now, :now, :now)",
+    "consent_wording": "WITH entry AS (INSERT INTO consent_entry (phone_hash, action, source, "
+    "actor, occurred_at, created_at) VALUES ('\\x00', 'opt_out', 'message', 'person', :now, :now) "
+    "RETURNING id) INSERT INTO consent_wording (entry_id, phone) SELECT id, :phone FROM entry",
     "contact": "INSERT INTO contact (id, phone, zone_key, created_at, updated_at) "
     "VALUES (uuid_v7(), :phone, 'US', :now, :now)",
     "contact_flag": "INSERT INTO contact_flag (id, phone, flag_type, created_at) "

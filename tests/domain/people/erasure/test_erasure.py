@@ -72,6 +72,7 @@ async def test_nothing_in_the_database_names_an_erased_person(
         "webhook_event",
     }
     assert tables > {"contact_import", "contact_import_chunk", "contact_import_error"}
+    assert tables > {"number_failure", "provider_stop", "webhook_delivery"}
     assert await traces(session) == []
     assert (erasure["status"], after["status"]) == ("sweeping", "completed")
     assert after["finished_at"] is not None
@@ -80,11 +81,17 @@ async def test_nothing_in_the_database_names_an_erased_person(
 async def test_own_rows_are_erased_at_once(
     client: httpx.AsyncClient, session: AsyncSession, person: Traced
 ) -> None:
-    """Only copies of events and imports, and mentions in data of others, wait for the job."""
+    """Only copies of events, deliveries and imports, and mentions in data of others, wait."""
     await erase(client, person)
 
     left = {one.partition(".")[0] for one in await traces(session)}
-    copies = {"webhook_event", "contact_import_error", "contact_import_chunk", "reply_example"}
+    copies = {
+        "webhook_event",
+        "webhook_delivery",
+        "contact_import_error",
+        "contact_import_chunk",
+        "reply_example",
+    }
     assert left == copies
     gone = await client.get(f"/v1/contacts/{person.contact_id}")
     assert gone.status_code == 404
