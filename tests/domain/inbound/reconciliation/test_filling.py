@@ -1,13 +1,17 @@
 """Missing items are stored, late states are corrected, known items are left alone."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.database_time import set_database_time
 from tests.domain.inbound.reconciliation.support import OTHER, PERSON, Bench, Changing, bench
 
+from crm_api.domain.inbound.reconciliation.walking import ReconciliationParts
 from crm_api.domain.monitoring.sandbox_control.schemas import Act
 from crm_api.platform.database import UnitOfWorkFactory
 
@@ -183,6 +187,28 @@ async def test_stop_that_was_missed_counts_when_it_is_found(at: Bench) -> None:
 
     flags = await at.rows("SELECT phone, flag_type FROM contact_flag")
     assert flags == [{"phone": PERSON, "flag_type": "opted_out"}]
+
+
+@pytest.mark.parametrize(
+    ("found", "later", "left"), [("START", "STOP", ["opted_out"]), ("STOP", "START", [])]
+)
+async def test_decision_that_is_dated_ahead_of_the_database_does_not_undo_a_later_one(
+    at: Bench, session: AsyncSession, found: str, later: str, left: list[str]
+) -> None:
+    """The provider's and the worker's clock are two hours ahead of the database's."""
+    at.parts = replace(at.parts, receipt=ReconciliationParts.receipt)
+    await set_database_time(session, at.clock.now)
+    at.pass_by(2 * 3600)
+    claimed = at.receive(found).created_at
+    at.pass_by(60)
+    await at.run()
+    at.pass_by(-2 * 3600)
+    await at.hear(at.receive(later))
+
+    entries = await at.rows("SELECT claimed_at FROM consent_entry ORDER BY claimed_at DESC")
+    flags = await at.rows("SELECT flag_type FROM contact_flag")
+    assert [flag["flag_type"] for flag in flags] == left
+    assert entries[0]["claimed_at"] == claimed
 
 
 @pytest.mark.parametrize(
