@@ -143,6 +143,35 @@ async def test_unknown_tokens_share_the_quota_of_their_address(
     assert await statuses(client, 1) == [200]  # an authenticated caller has its own quota
 
 
+@pytest.mark.usefixtures("limited")
+async def test_requests_without_credentials_share_the_quota_of_their_address(
+    app: FastAPI,
+) -> None:
+    async with at_address(app, "192.0.2.7") as one, at_address(app, "192.0.2.8") as other:
+        answers = [await call(one) for call in (reset, accept, reset, accept, reset)]
+        elsewhere = [await call(other) for call in (reset, accept)]
+
+    assert [answer.status_code for answer in answers] == [202, 422, 202, 429, 429]
+    assert [answer.status_code for answer in elsewhere] == [202, 422]
+
+
+def at_address(app: FastAPI, address: str) -> httpx.AsyncClient:
+    """Return a client at this address that sends no header ``Authorization``."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app, client=(address, 50_000)),
+        base_url="http://crm.test",
+    )
+
+
+async def reset(client: httpx.AsyncClient) -> httpx.Response:
+    return await client.post("/v1/auth/password-reset", json={"email": "olga@firm.example.com"})
+
+
+async def accept(client: httpx.AsyncClient) -> httpx.Response:
+    body = {"token": "no invitation", "password": "correct horse battery"}
+    return await client.post("/v1/auth/invitations/accept", json=body)
+
+
 @pytest.mark.parametrize(
     ("address", "counted"),
     [
