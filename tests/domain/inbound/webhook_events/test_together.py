@@ -24,9 +24,12 @@ from tests.domain.inbound.webhook_events.support import (
 from tests.domain.messaging.sends.ledger import Ledger, after
 from tests.domain.provider.openphone.samples import sample, sample_names
 from tests.factories import make_contact, make_line, number
+from tests.locks import blocked
 
+from crm_api.domain.inbound.webhook_events import effects
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.domain.provider.openphone.wire import CURRENT_TYPES
+from crm_api.domain.provider.openphone.facts import ProviderEvent, bound_event
+from crm_api.domain.provider.openphone.wire import CURRENT_TYPES, parse_event
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 STATE = (
@@ -220,6 +223,35 @@ async def test_workers_that_apply_events_of_the_same_people_lose_none(
     assert [row for row in found if row["status"] != "processed"] == []
     assert len(texts) == 60 + 1
     assert {row["status"] for row in finals} <= {"delivered", "failed", "sent"}
+
+
+async def test_batches_lock_the_conversations_of_their_texts_in_one_order(
+    committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
+) -> None:
+    """One transaction has the texts in the order of the numbers, the other in the opposite one."""
+    async with committed_uow() as uow:
+        await make_line(uow.session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+
+    async def hear(*texts: ProviderEvent) -> None:
+        async with committed_uow() as other:
+            await effects.apply_facts(other, texts, now=NOW, reception=RECEPTION)
+
+    await hear(_text_of(0, "AC1"), _text_of(1, "AC2"))
+    async with committed_uow() as uow:
+        await effects.apply_facts(uow, [_text_of(0, "AC3")], now=NOW, reception=RECEPTION)
+        waiting = await blocked(committed_db, hear(_text_of(1, "AC4"), _text_of(0, "AC5")))
+        await effects.apply_facts(uow, [_text_of(1, "AC6")], now=NOW, reception=RECEPTION)
+    await waiting
+
+    async with async_sessionmaker(committed_db)() as session:
+        texts = await rows(session, "SELECT openphone_id AS id FROM activity ORDER BY 1")
+    assert [one["id"] for one in texts] == [f"AC{place}" for place in range(1, 7)]
+
+
+def _text_of(person: int, message_id: str) -> ProviderEvent:
+    payload = incoming("Yes, please", message_id=message_id)
+    payload["data"]["context"]["senderIdentifier"] = number(person)
+    return bound_event(parse_event(payload), received_at=NOW)
 
 
 async def test_poison_in_a_full_batch_fails_alone(
