@@ -38,7 +38,7 @@ DOCUMENTED = {
 A_FEW_REPLIES = 0.01
 """Two replies of the language with the fewest: a new training may lose so many by chance."""
 BEHIND_ENGLISH = 0.02
-"""A smaller difference is chance: the interval of a rate from 222 replies is wider on each side."""
+"""Less may be chance: the precision of the 222 Portuguese opt-outs has an interval of 0.049."""
 SAME_READING = 0.01
 """Two processors may differ by so much in a probability, for the same reason."""
 
