@@ -230,7 +230,7 @@ async def _refusals(session: AsyncSession, line: Line, sent: Activity) -> None:
             data={"number": PHONE},
             status=DeliveryStatus.FAILED,
             next_attempt_at=NOW,
-            response_body="duplicate of +1 617-555-0142",
+            response_body="duplicate of quillon@example.com, +1 617-555-0142",
             last_error="the receiver knows (617) 555-0142",
             created_at=NOW,
         )

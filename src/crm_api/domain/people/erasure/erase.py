@@ -67,11 +67,11 @@ async def erase_contact(
         await drop_unused_properties(uow.session, ids=properties)
     # Names are removed only from the reason, because other people may have the same name.
     names = [person.first_name or "", person.last_name or ""]
-    of_reason = SearchTerms.of(phones, [" ".join(names), ", ".join(reversed(names)), person.email])
+    of_reason = SearchTerms.of(phones, [" ".join(names), ", ".join(reversed(names)), *found.emails])
     return await _store_erasure(
         uow,
         ids=ids,
-        terms=SearchTerms.of(phones, [person.email]),
+        terms=SearchTerms.of(phones, found.emails),
         reason=of_reason.redact(reason),
         actor=actor,
         now=now,
@@ -93,11 +93,18 @@ class ErasedPerson:
 
 @dataclass(frozen=True, kw_only=True)
 class _Person:
-    """A contact, and all ids and numbers of the person; the contact's own id comes first."""
+    """A contact, and all ids, numbers and e-mail addresses of the person.
+
+    Attributes:
+        ids: The contact's own id, then those of the duplicates that were merged into it.
+        phones: Sorted; also the earlier numbers and those of the duplicates.
+        emails: Also those of the duplicates before the merge.
+    """
 
     row: ErasedPerson
     ids: list[UUID]
     phones: list[str]
+    emails: list[str | None]
 
 
 async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
@@ -107,7 +114,12 @@ async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
     merged = await fetch_merged(uow.session, contact_id=row.id)
     ids = [row.id, *merged]
     former = await fetch_former_numbers(uow.session, ids=ids)
-    return _Person(row=row, ids=ids, phones=sorted({row.phone, *merged.values(), *former}))
+    return _Person(
+        row=row,
+        ids=ids,
+        phones=sorted({row.phone, *merged.values(), *former}),
+        emails=[row.email, *await fetch_merged_emails(uow.session, ids=ids)],
+    )
 
 
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
@@ -158,6 +170,21 @@ async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID,
     """Return the numbers of the duplicates that were merged into a contact, by contact id."""
     rows = await session.execute(MERGED, {"contact_id": contact_id})
     return {row.id: row.phone for row in rows}
+
+
+# A merge clears the duplicate's row; only its snapshot still has the address. The duplicates of an
+# undone merge are other people.
+MERGED_EMAILS = text("""
+    SELECT DISTINCT d.content ->> 'email' FROM contact_merge m
+      CROSS JOIN LATERAL jsonb_to_recordset(m.snapshot -> 'duplicates') AS d(content jsonb)
+     WHERE m.primary_id = ANY(CAST(:ids AS uuid[])) AND m.undone_at IS NULL
+       AND d.content ->> 'email' IS NOT NULL
+""")
+
+
+async def fetch_merged_emails(session: AsyncSession, *, ids: Sequence[UUID]) -> list[str]:
+    """Return the e-mail addresses that the merged duplicates of these contacts had."""
+    return list(await session.scalars(MERGED_EMAILS, {"ids": list(ids)}))
 
 
 # Earlier numbers of the person, without those that another contact has now.
