@@ -64,6 +64,19 @@ async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
     assert {row.status for row in await ledger.members()} == {"sent"}
 
 
+async def test_recipient_written_as_held_after_the_release_is_sent_to_in_the_next_run(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox
+) -> None:
+    ledger = await open_ledger(committed_uow, people=2)
+    await ledger.flag("opt_out_hold", phone=number(1))
+    await ledger.run("UPDATE campaign_membership SET status = 'held'")
+
+    await process_campaign_queue(ctx)
+
+    assert [row.status for row in await ledger.members()] == ["sent", "held"]
+    assert _accepted(sandbox) == {number(0): 1}
+
+
 async def test_second_run_changes_nothing(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
 ) -> None:
