@@ -25,12 +25,15 @@ from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
+from crm_api.routers.outbound.event_frames import CHECK_SECONDS, LAST_SECONDS
 from crm_api.routers.outbound.event_streams import OpenStreams
 
 NewUow = Callable[[], UnitOfWork]
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 NOTHING = "/v1/campaigns/00000000-0000-7000-8000-000000000000/events"
 PATHS = ["/v1/events", NOTHING]
+ENDS_WITHIN_SECONDS = 5.0
+"""A stream ends this soon after its key."""
 
 
 @pytest_asyncio.fixture
@@ -394,9 +397,14 @@ async def test_a_stream_ends_with_its_key(
         await hello(stream)
         async with committed_uow() as uow:
             await change(uow.session)
-        ended = await stream.next()
+        async with asyncio.timeout(ENDS_WITHIN_SECONDS):
+            ended = await stream.next()
 
     assert ended is None
+
+
+def test_a_stream_has_time_for_a_slow_look_up_of_its_key() -> None:
+    assert CHECK_SECONDS + LAST_SECONDS <= ENDS_WITHIN_SECONDS - 2
 
 
 @pytest.mark.parametrize("change", [{"status": "disabled"}, {"role": "viewer"}])
@@ -413,6 +421,16 @@ async def test_a_stream_ends_when_its_user_loses_scopes(
 
     assert changed.status_code == 200
     assert ended is None
+
+
+async def test_a_caller_may_have_twenty_streams(live: httpx.AsyncClient) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            await stack.enter_async_context(following(live))
+
+        refused = await live.get("/v1/events")
+
+    assert refused.status_code == 429
 
 
 async def test_a_caller_has_a_limit_of_streams(
