@@ -6,8 +6,10 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import Row
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
+from tests.domain.campaigns.audiences import recipients, scheduled, written
 from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
 from tests.factories import make_campaign, make_member, number
 from tests.fakes import RecordingQueue
@@ -38,7 +40,7 @@ async def learn(new_uow: UnitOfWorkFactory, *, seconds: float = 100) -> int:
 
 async def fail(ledger: Ledger, code: str, *, message_id: str, seconds: float = 5) -> None:
     """Send the due message of a campaign and report that it failed with this code."""
-    (claimed,) = await ledger.called(now=after(seconds - 5))
+    (claimed,) = await ledger.called(limit=1, now=after(seconds - 5))
     await ledger.accept(claimed, message_id, at=after(seconds - 4), now=after(seconds - 4))
     report = told(
         "failed",
@@ -189,9 +191,7 @@ async def opt_in(uow: UnitOfWork, *, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("code", ["30006", "21614"])
-async def test_landline_is_learned_from_one_failure_and_skipped(
-    new_uow: UnitOfWorkFactory, code: str
-) -> None:
+async def test_landline_is_learned_from_one_failure(new_uow: UnitOfWorkFactory, code: str) -> None:
     ledger = await Ledger.open(new_uow)
     await fail(ledger, code, message_id="AC1")
 
@@ -201,6 +201,23 @@ async def test_landline_is_learned_from_one_failure_and_skipped(
     assert (known.phone, known.line_type) == (number(0), "landline")
     assert known.source == "provider_failure"
     assert await flags(ledger) == set()
+
+
+@pytest.mark.parametrize("code", ["30006", "21614"])
+async def test_later_campaign_skips_a_landline_that_a_failure_showed(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, code: str
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    await fail(ledger, code, message_id="AC1")
+    await learn(new_uow)
+    contacts = list(await session.scalars(select(Contact)))
+    later = await scheduled(session, contacts, ledger.line, skip_landlines=True)
+
+    await written(new_uow, later)
+
+    rows = await recipients(session, later)
+    shown = {phone: (row.status, row.skip_reason) for phone, row in rows.items()}
+    assert shown == {number(0): ("skipped", "landline"), number(1): ("pending", None)}
 
 
 @pytest.mark.parametrize("codes", [("30005", "30005"), ("30006", "30005"), ("21211", "21614")])
