@@ -18,6 +18,7 @@ from tests.workers.drain import make_deps, open_ledger, shifted
 from crm_api.dev.sandbox.app import Sandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.dev.sandbox.faults import Fault, FaultScope
+from crm_api.dev.sandbox.wire_format import OWNER
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher
 from crm_api.domain.messaging.sends.limiter import Limiter
@@ -104,6 +105,23 @@ async def test_accepted_message_whose_answer_was_lost_is_found(
     )
     (campaign,) = await ledger.rows("SELECT * FROM campaign")
     assert campaign.status == "completed"
+
+
+async def test_look_up_learns_our_user_at_the_provider_from_a_message_that_is_known(
+    committed_uow: UnitOfWorkFactory,
+    ctx: dict[str, Any],
+    openphone: OpenPhoneClient,
+    sandbox: Sandbox,
+) -> None:
+    ledger = await open_ledger(committed_uow, ago=AGO, people=2)
+    _fault(sandbox, FaultKind.ERROR_BEFORE)
+    await _drain(ledger, openphone)
+    await ledger.run("UPDATE line SET own_user_id = NULL")
+
+    await resolve_unknown_sends(ctx)
+
+    (line,) = await ledger.rows("SELECT own_user_id FROM line")
+    assert line.own_user_id == OWNER
 
 
 async def test_text_that_was_never_accepted_is_sent_after_two_looks(

@@ -13,6 +13,7 @@ from tests.domain.provider.openphone.samples import check_answer, check_request
 
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
+from crm_api.dev.sandbox.wire_format import OWNER
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.domain.provider.openphone.sending import GateClock
@@ -67,6 +68,7 @@ async def test_message_is_accepted(served: RunningSandbox) -> None:
     assert answer.kind is AnswerKind.ACCEPTED
     assert answer.provider_message_id in served.app.workspace.store.by_id
     assert answer.provider_status == "queued"
+    assert answer.provider_user_id == OWNER
     assert answer.server_date is not None
 
 
