@@ -3,6 +3,7 @@
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
 from tests.factories import number
+from tests.fakes import RecordingQueue
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import SendKind
@@ -10,6 +11,7 @@ from crm_api.domain.messaging.sends import provider_pauses, queue, queued_claim
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.jobs import JobName
 
 PAUSE = 600.0
 
@@ -70,3 +72,13 @@ async def test_recipients_that_met_the_pause_are_due_at_once_and_others_keep_the
     due = {row.phone: row.due_at for row in await ledger.members()}
     assert due.pop(first.phone) == after(5)
     assert set(due.values()) == {after(60)}
+
+
+async def test_end_of_the_pause_requests_the_jobs_that_send(
+    new_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    await _begin(new_uow)
+
+    await _end(new_uow)
+
+    assert {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.SEND_MESSAGES} <= set(queue.names)
