@@ -135,9 +135,12 @@ async def test_refusal_with_the_code_is_learned_too(new_uow: UnitOfWorkFactory) 
     assert await flags(ledger) == {"opted_out"}
 
 
-async def test_failed_message_of_a_colleague_is_learned_from(new_uow: UnitOfWorkFactory) -> None:
+async def test_failed_message_of_a_colleague_is_learned_from(
+    new_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
     ledger = await Ledger.open(new_uow)
     message_id = await foreign(ledger, "21610", message_id="ACforeign")
+    assert JobName.LEARN_FROM_FAILURES in queue.names
 
     await learn(new_uow)
 
