@@ -126,6 +126,21 @@ async def test_second_attempt_accepted_before_the_answer_to_the_first_keeps_the_
     }
 
 
+async def test_late_answer_to_an_earlier_attempt_keeps_the_time_of_the_last_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    first = await ledger.unclear()
+    await ledger.not_found()
+    (second,) = await ledger.called(now=after(900))
+    await ledger.accept(second, "AC2", at=after(901), now=after(901))
+
+    await ledger.accept(first, "AC1", at=after(1), now=after(902))
+
+    (conversation,) = await ledger.rows("SELECT last_outgoing_at FROM conversation")
+    assert conversation.last_outgoing_at == after(901)
+
+
 async def test_late_refusal_of_an_earlier_attempt_does_not_change_the_message_of_the_next(
     new_uow: UnitOfWorkFactory,
 ) -> None:
