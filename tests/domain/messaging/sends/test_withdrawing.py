@@ -202,6 +202,20 @@ async def test_flag_withdraws_a_message_that_waits_for_its_line(
     assert [claimed.phone for claimed in batch] == [number(1)]
 
 
+async def test_flag_leaves_a_message_that_was_sent_before(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger, SendKind.MANUAL)
+    async with new_uow() as uow:
+        batch = await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+    (claimed,) = await ledger.gate(batch)
+    await ledger.accept(claimed)
+
+    await _withdraw(ledger)
+
+    line = await ledger.text()
+    assert (line.status, line.error_code) == ("sent", None)
+
+
 @pytest.mark.parametrize("kind", [SendKind.HELP, SendKind.CONFIRMATION])
 async def test_do_not_contact_withdraws_an_answer_that_waits(
     new_uow: UnitOfWorkFactory, kind: SendKind
@@ -268,3 +282,21 @@ async def test_recipient_without_a_hold_is_derived_again(
     assert found == 2
     shown = [(row.status, row.skip_reason) for row in await ledger.members()]
     assert shown == [("held", None), ("skipped", "opted_out"), ("pending", None)]
+
+
+async def test_only_held_recipients_of_campaigns_that_go_on_are_derived_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    ended = await Ledger.open(new_uow, line=ledger.line)
+    await ledger.run("UPDATE campaign_membership SET status = 'held' WHERE phone = :p", p=number(0))
+    await ledger.run(
+        "UPDATE campaign SET status = 'cancelled' WHERE id = :id", id=ended.campaign.id
+    )
+
+    async with new_uow() as uow:
+        found = await sends.restore_recipients_without_hold(uow, limit=10, now=after(60))
+
+    assert found == 1
+    assert [row.status for row in await ledger.members()] == ["pending", "pending"]
+    assert (await ended.member()).status == "held"
