@@ -305,3 +305,23 @@ async def test_trial_of_one_line_leaves_the_others_alone(new_uow: UnitOfWorkFact
     batch = await other.called(now=after(TRIAL))
 
     assert [item.is_probe for item in batch] == [False] * 4
+
+
+async def test_lock_for_trials_takes_only_the_lines_on_trial_that_it_is_asked_for(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    async with new_uow() as uow:
+        asked, not_asked, not_on_trial = [
+            await make_line(
+                uow.session,
+                phone_number_id=f"PNsandbox{position}",
+                line_number=f"+1617555019{position}",
+                is_probing=position != 3,
+            )
+            for position in (1, 2, 3)
+        ]
+
+        trials = await blocking.lock_trials(uow, [asked.id, not_on_trial.id])
+
+    assert not_asked.is_probing
+    assert trials.lines == {asked.id}
