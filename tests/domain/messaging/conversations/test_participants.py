@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
@@ -128,6 +129,10 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=2)
     claimed = sorted(await ledger.called(), key=lambda one: one.phone, reverse=True)
+    # The table now has the conversations in the reverse order of the locks.
+    await ledger.run(
+        "UPDATE conversation SET created_at = created_at WHERE phone = :phone", phone=number(0)
+    )
     answers = [
         Answered(
             claimed=one,
@@ -140,6 +145,9 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
 
     async def record() -> None:
         async with committed_uow() as uow:
+            # A plan that reads the conversations in the order of the table.
+            for plan in ("nestloop", "mergejoin", "indexscan", "bitmapscan"):
+                await uow.session.execute(text(f"SET LOCAL enable_{plan} = off"))
             await recording.record_answers(uow, answers, now=NOW)
 
     async with committed_uow() as uow:
