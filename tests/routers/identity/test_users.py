@@ -115,6 +115,15 @@ async def test_a_new_role_counts_from_the_next_request(client: httpx.AsyncClient
     assert (await client.get("/v1/users", headers=headers)).status_code == 403
 
 
+async def test_an_empty_change_returns_the_user_as_it_was(client: httpx.AsyncClient) -> None:
+    await active(client)
+    (user,) = (await client.get("/v1/users")).json()["data"]
+
+    answer = await client.patch(f"/v1/users/{user['id']}", json={})
+
+    assert (answer.status_code, answer.json()) == (200, user)
+
+
 @pytest.mark.parametrize("change", [{"role": "manager"}, {"status": "disabled"}])
 async def test_the_last_owner_stays(client: httpx.AsyncClient, change: dict[str, str]) -> None:
     user = await active(client)
