@@ -11,13 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.domain.messaging.sends.ledger import TIMES, Ledger
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, note_reply
 from tests.factories import number
 from tests.fakes import RecordingQueue
 from tests.workers.drain import make_deps, open_ledger
 
 from crm_api.domain.messaging.sends.limiter import Limiter
-from crm_api.domain.messaging.sends.replies import note_reply
 from crm_api.domain.provider.openphone.client import CONCURRENCY, OpenPhoneClient
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory

@@ -6,9 +6,8 @@ from datetime import datetime
 import pytest
 import pytest_asyncio
 from tests.domain.inbound.reconciliation.support import PERSON, Bench, bench
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply
 
-from crm_api.domain.messaging.sends import replies
 from crm_api.domain.monitoring.sandbox_control.schemas import Act
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
@@ -38,7 +37,7 @@ async def test_earliest_reply_counts_in_either_order_of_arrival(
 
 async def _reply(ledger: Ledger, *, at: datetime) -> None:
     async with ledger.new_uow() as uow:
-        await replies.note_reply(
+        await note_reply(
             uow,
             phone=(await ledger.member()).phone,
             line_id=ledger.line.id,

@@ -23,6 +23,7 @@ from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt, ClaimOrde
 from crm_api.domain.messaging.sends.look_ups import LookUp
 from crm_api.domain.messaging.sends.matching import UnknownAttempt
 from crm_api.domain.messaging.sends.record import Answered
+from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts
@@ -43,6 +44,21 @@ BODY = "Hi there, this is Granite. Reply STOP to opt out."
 def after(seconds: float) -> datetime:
     """Return the instant so many seconds after ``NOW``, at which every test begins."""
     return NOW + timedelta(seconds=seconds)
+
+
+async def note_reply(
+    uow: UnitOfWork,
+    *,
+    phone: str,
+    line_id: UUID,
+    at: datetime,
+    times: SendTimes,
+    now: datetime,
+    is_opt_out: bool = False,
+) -> UUID | None:
+    """Link one reply to its campaign message; return the campaign."""
+    reply = PersonReply(phone=phone, line_id=line_id, at=at, is_opt_out=is_opt_out)
+    return (await note_replies(uow, [reply], times=times, now=now))[0]
 
 
 class Ledger:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, told
 from tests.domain.messaging.sends.test_races import _opt_out
 from tests.factories import number
 from tests.locks import blocked
@@ -15,7 +15,6 @@ from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.follow_ups import end_follow_ups
-from crm_api.domain.messaging.sends.replies import note_reply
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.schemas import ContactUpdate

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, note_reply, told
 from tests.factories import make_line, number
 from tests.locks import blocked
 
@@ -13,7 +13,6 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import queue, queued_claim, record
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.messaging.sends.replies import note_reply
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWorkFactory
 

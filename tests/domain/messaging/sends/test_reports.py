@@ -5,12 +5,11 @@ from datetime import timedelta
 
 import pytest
 from tests.conftest import NOW
-from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, told
+from tests.domain.messaging.sends.ledger import BODY, TIMES, Ledger, after, note_reply, told
 from tests.factories import make_line, number
 
 from crm_api.domain.messaging.sends import record
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.messaging.sends.replies import note_reply
 from crm_api.domain.messaging.sends.report import apply_report
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts

@@ -83,18 +83,3 @@ async def note_replies(
     )
     campaigns = {row.position: row.campaign_id for row in result}
     return [campaigns.get(position) for position in range(len(replies))]
-
-
-async def note_reply(
-    uow: UnitOfWork,
-    *,
-    phone: str,
-    line_id: UUID,
-    at: datetime,
-    times: SendTimes,
-    now: datetime,
-    is_opt_out: bool = False,
-) -> UUID | None:
-    """Link one reply to its campaign message, as ``note_replies`` does; return the campaign."""
-    reply = PersonReply(phone=phone, line_id=line_id, at=at, is_opt_out=is_opt_out)
-    return (await note_replies(uow, [reply], times=times, now=now))[0]
