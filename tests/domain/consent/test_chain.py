@@ -300,6 +300,21 @@ async def test_words_that_were_changed_are_named(
     assert found.findings == [f"The words of entry {first} were changed after it was stored."]
 
 
+async def test_chain_is_verified_to_its_end_page_by_page(
+    new_uow: UnitOfWorkFactory, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linking, "VERIFIED_AT_ONCE", 2)
+    await decide(new_uow, times=5)
+    await link(new_uow)
+    *_, last = await entry_ids(session)
+
+    await tamper(new_uow, f"UPDATE consent_wording SET reason = 'x' WHERE entry_id = {last}")
+
+    found = await verify(new_uow)
+    assert found.position == 5
+    assert found.findings == [f"The words of entry {last} were changed after it was stored."]
+
+
 async def test_erased_words_are_fine(new_uow: UnitOfWorkFactory) -> None:
     await decide(new_uow)
     await link(new_uow)
