@@ -21,6 +21,7 @@ from crm_api.domain.consent.reply_reader.classifier import (
     score_replies,
     weighed_words,
 )
+from crm_api.domain.consent.reply_reader.features import features_of
 from crm_api.domain.consent.reply_reader.reader import (
     DecidedBy,
     ReplyKind,
@@ -239,6 +240,18 @@ def test_replies_read_together_are_read_as_alone() -> None:
     assert [reading.asks_to_stop for reading in together] == pytest.approx(
         [reading.asks_to_stop for reading in alone], abs=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("context", "count"), [(Context(), 77), (Context(is_sale=True, is_question=True), 80)]
+)
+def test_model_knows_every_feature_of_a_frequent_reply(context: Context, count: int) -> None:
+    features = features_of([analyse("stop texting me")], [context])
+
+    found = features.hashes[features.are_whole]
+
+    assert len(found) == count
+    assert set(found.tolist()) <= set(current_model().hashes.tolist())
 
 
 def test_reading_names_the_words_that_weighed_most() -> None:
