@@ -261,6 +261,38 @@ def test_reading_names_the_words_that_weighed_most() -> None:
     assert "stop" in reading.wording.split()
 
 
+def weighed(text: str, *, output: str) -> list[tuple[str, float]]:
+    """Return the words of a reply, without punctuation, with the largest weight first."""
+    scores = score_replies(current_model(), [analyse(text)], [Context()])
+    return [pair for pair in weighed_words(scores, 0, output=output) if pair[0][0].isalnum()]
+
+
+def test_reading_names_up_to_three_words_that_add_most() -> None:
+    readings = {text: read_reply(text) for text in OPTED_OUT[:100]}
+
+    named = {
+        text: set((reading.wording or "").split())
+        for text, reading in readings.items()
+        if reading.decided_by is DecidedBy.MODEL
+    }
+
+    assert len(named) > 50
+    assert named == {
+        text: {word for word, part in weighed(text, output="asks_to_stop")[:3] if part > 0}
+        for text in named
+    }
+
+
+def test_held_reply_names_its_heaviest_word_even_if_no_word_adds() -> None:
+    text = "Thanks, the roof looks great \u26d4"
+
+    reading = read_reply(text)
+
+    (heaviest, part), *_ = weighed(text, output="needs_a_person")
+    assert part < 0
+    assert (reading.kind, reading.wording) == (ReplyKind.DOUBTFUL, heaviest)
+
+
 def test_text_without_words_does_not_change_the_weights_of_others() -> None:
     analyses = [analyse(text) for text in ("stop texting me", "", "stop texting me")]
 
