@@ -22,6 +22,7 @@ from crm_api.domain.consent.reply_reader.classifier import (
     weighed_words,
 )
 from crm_api.domain.consent.reply_reader.features import features_of
+from crm_api.domain.consent.reply_reader.lexicon import lexicon
 from crm_api.domain.consent.reply_reader.reader import (
     DecidedBy,
     ReplyKind,
@@ -252,6 +253,15 @@ def test_model_knows_every_feature_of_a_frequent_reply(context: Context, count: 
 
     assert len(found) == count
     assert set(found.tolist()) <= set(current_model().hashes.tolist())
+
+
+def test_longest_form_of_the_lexicon_is_one_concept() -> None:
+    forms = lexicon().forms
+
+    found = analyse("do not call list")
+
+    assert {"do_not", "do_not_call"} <= forms.keys()
+    assert found.concepts == (forms["do_not_call_list"][0],)
 
 
 def test_reading_names_the_words_that_weighed_most() -> None:
