@@ -96,7 +96,7 @@ class AttemptOutcome:
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
         shown: The final status in the provider's report. It is shown at the message, because
-            ``undelivered`` is no status of an attempt. None without such a report.
+            an attempt never has the status ``undelivered``. None without such a report.
     """
 
     attempt_id: UUID
