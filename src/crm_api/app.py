@@ -68,6 +68,7 @@ from crm_api.routers.people import (
     properties,
     segments,
     tags,
+    tasks,
 )
 from crm_api.workers.queue import open_queue
 
@@ -124,6 +125,7 @@ ROUTERS = (
     erasures,
     media,
     notes,
+    tasks,
     events,
     segments,
     templates,

@@ -239,6 +239,15 @@ _STATEMENTS = (
     SELECT md5('user' || i)::uuid, 'user' || i || '@firm.example.com', 'User', 'agent', 'active',
            'hash', CAST(:now AS timestamptz) - i * interval '1 hour', :now
     FROM generate_series(1, 2000) i""",
+    """INSERT INTO task (id, title, due_at, contact_id, conversation_id, assignee_id, author,
+        done_at, created_at, updated_at)
+    SELECT md5('task' || i)::uuid, 'Call', CAST(:now AS timestamptz) - i * interval '1 minute',
+           md5('contact' || 1 + i % 5000)::uuid,
+           CASE WHEN i <= 15000 THEN md5('talk' || i)::uuid END,
+           md5('user' || 1 + i % 2000)::uuid, 'key',
+           CASE WHEN i % 4 > 0 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END,
+           :now, :now
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
         created_at)
     SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,

@@ -1,8 +1,11 @@
-"""Queries on notes."""
+"""Queries on notes and tasks."""
 
+from tests.migrations.filling import NOON, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
+from crm_api.domain.people.models.tasks import TaskStatus
 from crm_api.domain.people.notes import service
+from crm_api.domain.people.tasks.service import TaskFilter, tasks_statement
 
 NOTES = [
     Hot(
@@ -10,5 +13,25 @@ NOTES = [
         {"idx_contact_note_contact"},
         lambda s: service.fetch_notes(s, contact_id=CONTACT, is_pinned=None, after=PLACE, limit=51),
         is_generic=True,
+    ),
+]
+
+
+def _tasks(name: str, index: str, wanted: TaskFilter) -> Hot:
+    statement = tasks_statement(wanted, after=PLACE, limit=51, now=NOON)
+    return Hot(name, {index}, lambda s: s.execute(statement))
+
+
+TASKS = [
+    _tasks("all tasks", "idx_task_due", TaskFilter()),
+    _tasks("open tasks", "idx_task_open", TaskFilter(status=TaskStatus.OPEN)),
+    _tasks("done tasks", "idx_task_done", TaskFilter(status=TaskStatus.DONE)),
+    _tasks("overdue tasks", "idx_task_open", TaskFilter(is_overdue=True)),
+    _tasks("tasks of a user", "idx_task_assignee", TaskFilter(assignee=made_id("user", 7))),
+    _tasks("tasks about a contact", "idx_task_contact", TaskFilter(contact_id=CONTACT)),
+    _tasks(
+        "tasks in a conversation",
+        "idx_task_conversation",
+        TaskFilter(conversation_id=made_id("talk", 7)),
     ),
 ]

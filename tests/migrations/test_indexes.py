@@ -15,7 +15,7 @@ from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
-from tests.migrations.hot_notes import NOTES
+from tests.migrations.hot_notes import NOTES, TASKS
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
@@ -46,6 +46,7 @@ HOT = [
     *MEDIA,
     *MERGING,
     *NOTES,
+    *TASKS,
     *OPERATIONS,
     *PHONES,
     *PROPERTIES,

@@ -41,6 +41,7 @@ from crm_api.domain.people.models import (
     properties,
     segments,
     tags,
+    tasks,
 )
 from crm_api.platform.database import Base
 
@@ -76,6 +77,7 @@ MODULES = (
     segments,
     sends,
     tags,
+    tasks,
     users,
     watchdog,
     webhook_deliveries,

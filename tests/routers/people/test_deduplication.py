@@ -142,7 +142,7 @@ async def test_every_old_id_and_number_reaches_the_primary(client: httpx.AsyncCl
     assert [one["id"] for one in listed.json()["data"]] == [primary["id"]]
 
 
-async def test_lists_notes_and_conversations_move(
+async def test_lists_notes_tasks_and_conversations_move(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
     line = await make_line(session)
@@ -150,6 +150,8 @@ async def test_lists_notes_and_conversations_move(
     roofs = (await client.post("/v1/lists", json={"name": "Roofs"})).json()
     await client.post(f"/v1/lists/{roofs['id']}/contacts", json={"contact_ids": [other["id"]]})
     await client.post(f"/v1/contacts/{other['id']}/notes", json={"body": "Called."})
+    task = {"title": "Call", "due_at": "2026-12-01T15:00:00Z", "contact_id": other["id"]}
+    await client.post("/v1/tasks", json=task)
     sent = await client.post(
         "/v1/messages", json={"line_id": str(line.id), "to": B, "body": "Hello"}
     )
@@ -162,6 +164,8 @@ async def test_lists_notes_and_conversations_move(
     assert sent.status_code == 202
     assert [one["id"] for one in members] == [primary["id"]]
     assert {item["type"] for item in items} == {"note", "message"}
+    tasks = (await client.get("/v1/tasks", params={"contact_id": primary["id"]})).json()["data"]
+    assert [one["title"] for one in tasks] == ["Call"]
     assert [talk["phone"] for talk in talks["data"]] == [B]
 
 
@@ -340,6 +344,9 @@ async def test_undo_restores_everything(client: httpx.AsyncClient) -> None:
     roofs = (await client.post("/v1/lists", json={"name": "Roofs"})).json()
     await client.post(f"/v1/lists/{roofs['id']}/contacts", json={"contact_ids": [other["id"]]})
     note = await client.post(f"/v1/contacts/{other['id']}/notes", json={"body": "Hers."})
+    task = {"title": "Call", "due_at": "2026-12-01T15:00:00Z"}
+    await client.post("/v1/tasks", json={**task, "contact_id": primary["id"]})
+    hers = await client.post("/v1/tasks", json={**task, "contact_id": other["id"]})
     merge = await merged(client, primary, other)
 
     answer = await undone(client, merge)
@@ -353,6 +360,8 @@ async def test_undo_restores_everything(client: httpx.AsyncClient) -> None:
     assert [one["id"] for one in members] == [other["id"]]
     notes = (await client.get(f"/v1/contacts/{other['id']}/notes")).json()["data"]
     assert [one["id"] for one in notes] == [note.json()["id"]]
+    tasks = (await client.get("/v1/tasks", params={"contact_id": other["id"]})).json()["data"]
+    assert [one["id"] for one in tasks] == [hers.json()["id"]]
 
 
 async def test_edits_since_the_merge_stay_with_the_primary(client: httpx.AsyncClient) -> None:

@@ -27,6 +27,7 @@ from crm_api.domain.kit.event_log import recording as event_recording
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.monitoring import readiness
 from crm_api.domain.monitoring.scheduled_jobs import daily_runs
+from crm_api.domain.people.models.tasks import Task
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.settings import Settings
@@ -151,6 +152,9 @@ async def test_digest_reports_what_waits_for_a_person(
     for position, status in enumerate(["dead", "dead", "failed"]):
         await store(session, incoming("Hi", message_id=f"AC{position}"), status=status)
     session.add(ContactFlag(phone=number(3), flag_type="opt_out_hold", created_at=TUESDAY))
+    for due_at, done_at in ((TUESDAY, None), (TUESDAY, TUESDAY), (NOW + timedelta(days=2), None)):
+        stamps = {"author": "key", "created_at": TUESDAY, "updated_at": TUESDAY}
+        session.add(Task(title="Call", due_at=due_at, done_at=done_at, **stamps))
     await session.commit()
     ledger = await Ledger.open(new_uow, line=await make_line(session, phone_number_id="PN2"))
     await ledger.unclear()
@@ -164,7 +168,7 @@ async def test_digest_reports_what_waits_for_a_person(
 
     waiting = bench.box.last().split("TO DO\n=====\n\n")[1].split("\n\n--")[0]
     api = "http://127.0.0.1:8000"
-    assert subject == "[Granite Foundations] Tue 24 Nov: a quiet day; 8 things to do"
+    assert subject == "[Granite Foundations] Tue 24 Nov: a quiet day; 9 things to do"
     assert waiting == (
         "* Line Main line (+16175550100) is blocked: no credits. It sends nothing. "
         "Remove the cause, then:\n"
@@ -176,6 +180,7 @@ async def test_digest_reports_what_waits_for_a_person(
         "* Recipients in review: 1. They got a message before. Approve or reject them.\n"
         "* Messages that may or may not have been sent: 1. Look in OpenPhone, then\n"
         "  POST …/recipients/{contact_id}/settle of the campaign.\n"
+        f"* Overdue tasks: 1.\n  {api}/v1/tasks?overdue=true\n"
         "* Received events that could not be applied: 2.\n"
         f"  {api}/v1/webhook-events?status=dead\n"
         "* Alerts that nobody has acknowledged: line blocked (1), webhook event dead (1).\n"

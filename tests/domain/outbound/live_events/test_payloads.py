@@ -26,6 +26,7 @@ DATA: dict[WebhookEventType, dict[str, Any]] = {
     WebhookEventType.OPT_OUT: {},
     WebhookEventType.OPT_IN: {},
     WebhookEventType.ALERT: {"kind": "line_blocked", "status": "open"},
+    WebhookEventType.TASK_CHANGED: {"is_done": True, "is_deleted": False},
 }
 
 

@@ -34,6 +34,7 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.notes import ContactNote
 from crm_api.domain.people.models.phone_validation import PhoneLookup
 from crm_api.domain.people.models.properties import Property, PropertyContact
+from crm_api.domain.people.models.tasks import Task
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.settings import Settings
@@ -142,6 +143,16 @@ async def make_person(
             contact_id=contact.id,
             author="key",
             body="Quillon: basement floods",
+            created_at=NOW,
+            updated_at=NOW,
+        )
+    )
+    session.add(
+        Task(
+            title="Call Quillon",
+            due_at=NOW,
+            conversation_id=conversation.id,
+            author="key",
             created_at=NOW,
             updated_at=NOW,
         )

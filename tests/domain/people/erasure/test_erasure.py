@@ -66,6 +66,7 @@ async def test_nothing_in_the_database_names_an_erased_person(
     assert tables > {"contact", "activity", "conversation", "send_attempt", "campaign_membership"}
     assert tables > {
         "contact_note",
+        "task",
         "phone_lookup",
         "consent_wording",
         "contact_flag",

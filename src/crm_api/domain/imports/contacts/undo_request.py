@@ -22,7 +22,9 @@ IS_USED = """
             WHERE f.phone = c.phone AND f.created_at >= k.applied_at
               AND f.reason IS DISTINCT FROM :own_reason)
         OR EXISTS (SELECT 1 FROM contact_note n
-            WHERE n.contact_id = c.id AND n.created_at >= k.applied_at)"""
+            WHERE n.contact_id = c.id AND n.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM task t
+            WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)"""
 
 
 KEPT_FOR = timedelta(days=30)

@@ -22,6 +22,8 @@ class EventType(StrEnum):
     OPT_IN = "opt_in"
     ALERT = "alert"
     """An alert was opened, acknowledged or resolved."""
+    TASK_CHANGED = "task.changed"
+    """A task was created, changed or deleted."""
 
 
 EMITTED_BY: dict[EventType, tuple[str, ...]] = {
@@ -35,6 +37,7 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
     EventType.OPT_OUT: ("emit_opt_out_events.sql",),
     EventType.OPT_IN: ("emit_opt_out_events.sql",),
     EventType.ALERT: ("emit_alert_event.sql",),
+    EventType.TASK_CHANGED: ("emit_task_event.sql",),
 }
 """The files of ``migrations/objects`` whose triggers emit each type.
 

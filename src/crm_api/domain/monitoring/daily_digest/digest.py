@@ -60,6 +60,7 @@ class Digest:
         held: The number of phone numbers on hold, for which a person must decide.
         in_review: The number of recipients in review, about whom a person must decide.
         parked: The number of attempts whose outcome a person must find out.
+        overdue: The number of tasks that are overdue.
         dead: The number of received events that could not be applied.
         alerts: The number of alerts of each kind that nobody has acknowledged.
     """
@@ -74,6 +75,7 @@ class Digest:
     held: int
     in_review: int
     parked: int
+    overdue: int
     dead: int
     alerts: Sequence[OpenAlerts]
 
@@ -138,7 +140,9 @@ WAITING_PEOPLE = text("""
            (SELECT CAST(coalesce(sum(t.people), 0) AS bigint)
               FROM campaign c JOIN campaign_tally t ON t.campaign_id = c.id
              WHERE c.status IN ('scheduled', 'running', 'paused') AND t.status = 'review')
-               AS in_review
+               AS in_review,
+           (SELECT count(*) FROM task WHERE done_at IS NULL AND due_at < CAST(:now AS timestamptz))
+               AS overdue
 """)
 
 
@@ -195,6 +199,7 @@ async def read_digest(
         held=people.held,
         in_review=people.in_review,
         parked=figures.unclear.get("parked", Unclear()).count,
+        overdue=people.overdue,
         dead=figures.events["dead"],
         alerts=[one for one in figures.alerts if not one.is_acknowledged],
     )

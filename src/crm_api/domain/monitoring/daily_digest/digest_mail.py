@@ -89,6 +89,8 @@ def _waiting(digest: Digest, api_url: str) -> Iterator[str]:
             f"Messages that may or may not have been sent: {digest.parked:,}. Look in OpenPhone, "
             "then\n  POST …/recipients/{contact_id}/settle of the campaign."
         )
+    if digest.overdue:
+        yield f"Overdue tasks: {digest.overdue:,}.\n  {api_url}/v1/tasks?overdue=true"
     if digest.dead:
         yield (
             f"Received events that could not be applied: {digest.dead:,}.\n"

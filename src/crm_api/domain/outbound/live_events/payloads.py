@@ -39,6 +39,7 @@ class WebhookEventType(StrEnum):
     OPT_OUT = EventType.OPT_OUT.value
     OPT_IN = EventType.OPT_IN.value
     ALERT = EventType.ALERT.value
+    TASK_CHANGED = EventType.TASK_CHANGED.value
 
 
 TEST_TYPE = "webhook.test"
@@ -169,6 +170,22 @@ class AlertFacts(ReadModel):
     )
 
 
+class TaskFacts(ReadModel):
+    """A task that was created, changed or deleted.
+
+    Attributes:
+        is_done: Whether the task is done.
+        is_deleted: Whether the task was deleted.
+    """
+
+    task_id: Id
+    contact_id: Id | None = None
+    conversation_id: Id | None = None
+    assignee_id: Id | None = None
+    is_done: bool
+    is_deleted: bool
+
+
 class WebhookTestFacts(ReadModel):
     """The webhook endpoint that is tested."""
 
@@ -285,6 +302,15 @@ class AlertEvent(EventPayload):
     data: AlertFacts
 
 
+class TaskChangedEvent(EventPayload):
+    """A task was created, changed or deleted."""
+
+    scope = Scope.CONTACTS_READ
+
+    type: Literal["task.changed"]
+    data: TaskFacts
+
+
 class WebhookTestEvent(EventPayload):
     """A test event, to check that a webhook endpoint receives deliveries."""
 
@@ -328,8 +354,8 @@ class EventRead(ReadModel):
     Attributes:
         type: The type of the event.
         timestamp: When the event happened.
-        subject_id: The id of the message, call, campaign, import, contact or alert that the event
-            is about, depending on the type.
+        subject_id: The id of the message, call, campaign, import, contact, alert or task that the
+            event is about, depending on the type.
         data: Ids and states, depending on the type; never a phone number or a message body.
     """
 

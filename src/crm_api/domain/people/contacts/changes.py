@@ -28,6 +28,7 @@ from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.domain.people.models.lists import ContactListMember
 from crm_api.domain.people.models.notes import ContactNote
 from crm_api.domain.people.models.properties import PropertyContact
+from crm_api.domain.people.models.tasks import Task
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
@@ -273,12 +274,12 @@ async def blank_contact(
 
 
 async def remove_belongings(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
-    """Remove deleted contacts from lists and properties, and delete their notes.
+    """Remove deleted contacts from lists and properties, and delete their notes and tasks.
 
     Duplicates that were merged into these contacts become separate deleted contacts. These merges
     can no longer be undone.
     """
-    for table in (ContactListMember, ContactNote, PropertyContact):
+    for table in (ContactListMember, ContactNote, PropertyContact, Task):
         await session.execute(delete(table).where(table.contact_id.in_(contact_ids)))
     await session.execute(
         update(Contact).where(Contact.merged_into.in_(contact_ids)).values(merged_into=None)

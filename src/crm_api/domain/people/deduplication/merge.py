@@ -182,6 +182,8 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
         duplicate.conversation_ids.append(row.id)
     elif row.kind == "note":
         duplicate.note_ids.append(row.id)
+    elif row.kind == "task":
+        duplicate.task_ids.append(row.id)
     elif row.kind == "list":
         duplicate.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
     else:

@@ -39,6 +39,7 @@ class DuplicateBefore(BaseModel):
     member_ids: list[UUID] = Field(default_factory=list)
     conversation_ids: list[UUID] = Field(default_factory=list)
     note_ids: list[UUID] = Field(default_factory=list)
+    task_ids: list[UUID] = Field(default_factory=list)
     campaign_ids: list[UUID] = Field(default_factory=list)
     alias_ids: list[UUID] = Field(default_factory=list)
 

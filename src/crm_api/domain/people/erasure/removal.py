@@ -47,6 +47,13 @@ ERASE_CONVERSATIONS = text("""
 """)
 
 
+FORGET_TASKS = text("""
+    DELETE FROM task t
+    WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+       OR t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
+""")
+
+
 ERASE_ATTEMPTS = text("""
     UPDATE send_attempt a
     SET phone = 'erased:' || a.id, body = '', error_detail = NULL, updated_at = :now
@@ -113,6 +120,7 @@ async def erase_person(
     values = {"contact_id": ids[0], "conversation_ids": conversations, "now": now}
     await session.execute(ERASE_ACTIVITIES, person | values)
     await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
+    await session.execute(FORGET_TASKS, person | {"conversation_ids": conversations})
     await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})
     await session.execute(ERASE_MEMBERSHIPS, numbers | {"now": now})
     await session.execute(FORGET_FAILURES, numbers)

@@ -27,6 +27,7 @@ TAGS = {
     "custom fields": "Own fields of contacts, each with a name and a type of values.",
     "properties": "Buildings with their address, their attributes and their contacts.",
     "notes": "Notes that users write about a contact.",
+    "tasks": "What users must do, until when, and for which contact or conversation.",
     "merging": "Merge contacts that are the same person, and undo merges.",
     "consent": "Opt-outs and opt-ins of phone numbers, with their history as proof.",
     "phone validation": "Find out the line type of phone numbers: mobile, landline or VoIP.",

@@ -1,0 +1,1 @@
+"""Tasks of the office: what somebody must do, until when, and for whom."""

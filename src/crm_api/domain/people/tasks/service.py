@@ -1,0 +1,219 @@
+"""Create, list, change and delete tasks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, delete, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.identity.users.models import User, UserStatus
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.models.conversations import Conversation
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.models.tasks import Task, TaskStatus
+from crm_api.domain.people.tasks.errors import (
+    TaskNotFoundError,
+    TaskSubjectError,
+    UnknownAssigneeError,
+)
+from crm_api.domain.people.tasks.schemas import FoundTask, TaskCreate, TaskUpdate
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+NOBODY = "none"
+"""Value of ``TaskFilter.assignee`` for the tasks of nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFilter:
+    """The tasks that a list has; None does not filter.
+
+    Attributes:
+        assignee: The id of a user, or ``NOBODY``.
+        is_overdue: True: the tasks that are not done and were due before now; False: the others.
+        due_before: Tasks that are due before this instant.
+    """
+
+    status: TaskStatus | None = None
+    assignee: UUID | str | None = None
+    is_overdue: bool | None = None
+    due_before: datetime | None = None
+    contact_id: UUID | None = None
+    conversation_id: UUID | None = None
+
+
+async def create_task(
+    uow: UnitOfWork, body: TaskCreate, *, author: str, now: datetime
+) -> FoundTask:
+    """Create a task.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        TaskSubjectError: The conversation does not exist, or belongs to another contact.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    contact_id = await _find_contact(uow, body)
+    if contact_id is not None:
+        contact_id = (await contacts.lock_contact(uow, contact_id=contact_id)).id
+    await _check_assignee(uow, body.assignee_id)
+    values = {
+        **body.model_dump(),
+        "id": new_id(),
+        "contact_id": contact_id,
+        "author": author,
+        "created_at": now,
+        "updated_at": now,
+    }
+    task_id = await uow.session.scalar(insert(Task).values(values).returning(Task.id))
+    return await read_task(uow, task_id=task_id or values["id"], now=now)
+
+
+async def read_task(uow: UnitOfWork, *, task_id: UUID, now: datetime) -> FoundTask:
+    """Return the task with this id.
+
+    Raises:
+        TaskNotFoundError: The task does not exist.
+    """
+    statement = _tasks().where(Task.id == task_id).execution_options(populate_existing=True)
+    row = (await uow.session.execute(statement)).one_or_none()
+    if row is None:
+        raise TaskNotFoundError
+    return _found(row.Task, row.name, now=now)
+
+
+async def list_tasks(
+    uow: UnitOfWork, wanted: TaskFilter, *, cursor: str | None, limit: int, now: datetime
+) -> Page[FoundTask]:
+    """Return a page of tasks: the earliest due first, done tasks the latest done first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("tasks", wanted=wanted)
+    statement = tasks_statement(wanted, after=cursors.read(cursor), limit=limit + 1, now=now)
+    rows = (await uow.session.execute(statement)).all()
+    found = [_found(row.Task, row.name, now=now) for row in rows]
+    return cursors.page(
+        found,
+        limit=limit,
+        position=lambda one: (_place(one.task, wanted), one.task.id),
+    )
+
+
+def tasks_statement(
+    wanted: TaskFilter, *, after: tuple[datetime, UUID] | None, limit: int, now: datetime
+) -> Select[Task, str]:
+    """Return the statement that reads one page of tasks."""
+    statement = _tasks().where(*_conditions(wanted, now=now))
+    if wanted.status is TaskStatus.DONE:
+        if after is not None:
+            statement = statement.where(tuple_(Task.done_at, Task.id) < after)
+        return statement.order_by(Task.done_at.desc(), Task.id.desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(tuple_(Task.due_at, Task.id) > after)
+    return statement.order_by(Task.due_at, Task.id).limit(limit)
+
+
+async def update_task(
+    uow: UnitOfWork, changes: TaskUpdate, *, task_id: UUID, now: datetime
+) -> FoundTask:
+    """Change a task.
+
+    Raises:
+        TaskNotFoundError: The task does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    values = changes.model_dump(exclude_unset=True)
+    if values.get("done_at") is not None:
+        values["done_at"] = min(values["done_at"], now)
+    await _check_assignee(uow, values.get("assignee_id"))
+    if values:
+        await uow.session.execute(
+            update(Task).where(Task.id == task_id).values({**values, "updated_at": now})
+        )
+    return await read_task(uow, task_id=task_id, now=now)
+
+
+async def delete_task(uow: UnitOfWork, *, task_id: UUID) -> None:
+    """Delete a task.
+
+    Raises:
+        TaskNotFoundError: The task does not exist.
+    """
+    if await uow.session.scalar(delete(Task).where(Task.id == task_id).returning(Task.id)) is None:
+        raise TaskNotFoundError
+
+
+def _tasks() -> Select[Task, str]:
+    return select(Task, User.name).outerjoin(User, User.id == Task.assignee_id)
+
+
+def _found(task: Task, assignee_name: str | None, *, now: datetime) -> FoundTask:
+    return FoundTask(
+        task=task,
+        assignee_name=assignee_name,
+        is_overdue=task.status is TaskStatus.OPEN and task.due_at < now,
+    )
+
+
+def _place(task: Task, wanted: TaskFilter) -> datetime:
+    if wanted.status is TaskStatus.DONE and task.done_at is not None:
+        return task.done_at
+    return task.due_at
+
+
+def _conditions(wanted: TaskFilter, *, now: datetime) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.status is TaskStatus.OPEN:
+        conditions.append(Task.done_at.is_(None))
+    if wanted.status is TaskStatus.DONE:
+        conditions.append(Task.done_at.is_not(None))
+    if wanted.is_overdue is True:
+        conditions += [Task.done_at.is_(None), Task.due_at < now]
+    if wanted.is_overdue is False:
+        conditions.append(Task.done_at.is_not(None) | (Task.due_at >= now))
+    if isinstance(wanted.assignee, UUID):
+        conditions.append(Task.assignee_id == wanted.assignee)
+    if wanted.assignee == NOBODY:
+        conditions.append(Task.assignee_id.is_(None))
+    if wanted.due_before is not None:
+        conditions.append(Task.due_at < wanted.due_before)
+    if wanted.contact_id is not None:
+        conditions.append(Task.contact_id == wanted.contact_id)
+    if wanted.conversation_id is not None:
+        conditions.append(Task.conversation_id == wanted.conversation_id)
+    return conditions
+
+
+async def _find_contact(uow: UnitOfWork, body: TaskCreate) -> UUID | None:
+    """Return the contact that a new task is about; None if it is about nobody."""
+    if body.conversation_id is None:
+        return body.contact_id
+    conversation = await uow.session.get(Conversation, body.conversation_id)
+    if conversation is None:
+        raise TaskSubjectError(
+            "No conversation has the id in `conversation_id`. GET /v1/conversations lists the "
+            "conversations.",
+            pointer="/conversation_id",
+        )
+    if body.contact_id not in {None, conversation.contact_id}:
+        raise TaskSubjectError(
+            "The conversation belongs to another contact. Leave `contact_id` out: it is then the "
+            "contact of the conversation.",
+            pointer="/contact_id",
+        )
+    return conversation.contact_id
+
+
+async def _check_assignee(uow: UnitOfWork, user_id: UUID | None) -> None:
+    """Lock an assignee's row, so that the user is not disabled before the task is stored."""
+    if user_id is None:
+        return
+    statement = (
+        select(User.id)
+        .where(User.id == user_id, User.status == UserStatus.ACTIVE)
+        .with_for_update(read=True, key_share=True)
+    )
+    if await uow.session.scalar(statement) is None:
+        raise UnknownAssigneeError
