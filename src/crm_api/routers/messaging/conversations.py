@@ -12,12 +12,14 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, REPLY, example_id
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.conversations import drafts, user_messages
 from crm_api.domain.messaging.conversations import service as activity
-from crm_api.domain.messaging.conversations import user_messages
 from crm_api.domain.messaging.conversations.exporting import export_messages
 from crm_api.domain.messaging.conversations.schemas import (
     CallRead,
     ConversationRead,
+    DraftRead,
+    DraftWrite,
     MessageRead,
     ReplyCreate,
 )
@@ -25,6 +27,7 @@ from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files
 from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
@@ -93,6 +96,50 @@ async def list_conversations(
     )
 
 
+@router.get("/conversations/{conversation_id}")
+async def get_conversation(conversation_id: UUID, uow: Uow, _caller: Reader) -> ConversationRead:
+    """Return one conversation."""
+    async with uow:
+        found = await activity.get_conversation(uow, conversation_id=conversation_id)
+    return ConversationRead.model_validate(found)
+
+
+@router.get("/conversations/{conversation_id}/draft")
+async def get_draft(conversation_id: UUID, uow: Uow, caller: Reader) -> DraftRead:
+    """Return your draft in a conversation; its `body` is null if you have none."""
+    async with uow:
+        draft = await drafts.read_draft(uow, conversation_id=conversation_id, caller_id=caller.id)
+    if draft is None:
+        return DraftRead(body=None, updated_at=None)
+    return DraftRead(body=draft.body, updated_at=draft.updated_at)
+
+
+@router.put("/conversations/{conversation_id}/draft")
+async def write_draft(
+    conversation_id: UUID, body: DraftWrite, uow: Uow, caller: Sender
+) -> DraftRead:
+    """Keep an unsent message of yours in a conversation, in place of an earlier one.
+
+    It is deleted when you send a message to this number from this line.
+    """
+    async with uow:
+        draft = await drafts.write_draft(
+            uow,
+            conversation_id=conversation_id,
+            caller_id=caller.id,
+            body=body.body,
+            now=clock.now(),
+        )
+    return DraftRead(body=draft.body, updated_at=draft.updated_at)
+
+
+@router.delete("/conversations/{conversation_id}/draft", status_code=204)
+async def delete_draft(conversation_id: UUID, uow: Uow, caller: Sender) -> None:
+    """Delete your draft in a conversation. Without a draft, nothing happens."""
+    async with uow:
+        await drafts.delete_draft(uow, conversation_id=conversation_id, caller_id=caller.id)
+
+
 @router.get(
     "/conversations/{conversation_id}/messages",
     response_model=PageRead[MessageRead],
@@ -147,7 +194,7 @@ async def list_messages(
         attempts=[],
     ),
 )
-async def send_message(body: ReplyCreate, uow: Uow, state: State, _caller: Sender) -> MessageRead:
+async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: Sender) -> MessageRead:
     """Send a single message to a phone number.
 
     The message is queued and usually sent within seconds. Read the message again to see from its
@@ -156,6 +203,9 @@ async def send_message(body: ReplyCreate, uow: Uow, state: State, _caller: Sende
     async with uow:
         message = await user_messages.queue_user_message(
             uow, body, rules=state.rules, now=await uow.database_now(), secret=state.secret
+        )
+        await drafts.delete_sent_draft(
+            uow, line_id=body.line_id, phone=body.to, caller_id=caller.id
         )
     return MessageRead.of(message)
 

@@ -1,6 +1,7 @@
 """Routes of tasks: what the office must do, and until when."""
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -18,7 +19,20 @@ from crm_api.routers.http.route_notes import fails_with
 router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
-ME = "me"
+
+
+class Assigned(StrEnum):
+    """Whom tasks are assigned to, without naming a user.
+
+    Attributes:
+        ME: To the calling user.
+        NONE: To nobody.
+    """
+
+    ME = "me"
+    NONE = "none"
+
+
 DueBefore = Annotated[
     QueryTime | None,
     Query(
@@ -49,7 +63,7 @@ async def list_tasks(
     *,
     status: Annotated[TaskStatus | None, IN_STATUS] = None,
     assignee: Annotated[
-        Literal["me", "none"] | UUID | None,
+        Assigned | UUID | None,
         Query(description="`me`: your tasks; `none`: tasks of nobody; or the id of a user."),
     ] = None,
     overdue: Annotated[
@@ -68,7 +82,7 @@ async def list_tasks(
     """List tasks: the earliest due first; with `status=done`, the latest done first."""
     wanted = tasks.TaskFilter(
         status=status,
-        assignee=caller.user_id if assignee == ME else assignee,
+        assignee=caller.user_id if assignee == Assigned.ME else assignee,
         is_overdue=overdue,
         due_before=start_of(due_before, zone),
         contact_id=contact_id,

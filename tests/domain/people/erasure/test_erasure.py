@@ -67,6 +67,7 @@ async def test_nothing_in_the_database_names_an_erased_person(
     assert tables > {
         "contact_note",
         "task",
+        "conversation_draft",
         "phone_lookup",
         "consent_wording",
         "contact_flag",

@@ -16,8 +16,8 @@ from crm_api.domain.kit.csv_export import (
     row_id,
     write_csv,
 )
-from crm_api.domain.messaging.conversations.errors import ConversationNotFoundError
-from crm_api.domain.messaging.models.conversations import Activity, ActivityKind, Conversation
+from crm_api.domain.messaging.conversations.service import get_conversation
+from crm_api.domain.messaging.models.conversations import Activity, ActivityKind
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 Position = tuple[datetime, UUID]
@@ -52,10 +52,7 @@ async def export_messages(
         ConversationNotFoundError: No conversation has this id.
     """
     async with new_uow() as uow:
-        if await uow.session.get(Conversation, conversation_id) is None:
-            raise ConversationNotFoundError(
-                "No conversation has this id. GET /v1/conversations lists the conversations."
-            )
+        await get_conversation(uow, conversation_id=conversation_id)
 
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
         return await _copy_messages(uow.session, conversation_id=conversation_id, after=after)

@@ -15,6 +15,9 @@ from crm_api.domain.messaging.sends.attempts import ShownAttempt, TryOutcome
 LONGEST_TEXT = 1600
 """The provider's limit, in characters. Source: OpenPhone API reference, read 2026-11-24."""
 
+LONGEST_DRAFT = 10_000
+"""The largest number of characters in a draft."""
+
 
 class ReplyCreate(RequestModel):
     """A single message to send, written by a user.
@@ -54,6 +57,32 @@ class ConversationRead(ReadModel):
     last_outgoing_at: Instant | None
     last_incoming_at: Instant | None
     created_at: Instant
+
+
+class DraftWrite(RequestModel):
+    """An unsent message to keep.
+
+    Attributes:
+        body: The text. It may be longer than a message, because it is not finished.
+    """
+
+    model_config = example(body="Thank you, Ada. On Tuesday we can")
+
+    body: Annotated[str, Text(shortest=1, longest=LONGEST_DRAFT, has_lines=True)]
+
+
+class DraftRead(ReadModel):
+    """The caller's draft in a conversation.
+
+    Attributes:
+        body: The text; null if there is no draft.
+        updated_at: When the draft was last changed; null if there is no draft.
+    """
+
+    model_config = example(body="Thank you, Ada. On Tuesday we can")
+
+    body: str | None
+    updated_at: Instant | None
 
 
 class MessageAttempt(ReadModel):

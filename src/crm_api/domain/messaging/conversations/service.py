@@ -54,6 +54,20 @@ async def list_conversations(
     return cursors.page(rows, limit=limit, position=lambda row: (row.last_activity_at, row.id))
 
 
+async def get_conversation(uow: UnitOfWork, *, conversation_id: UUID) -> Conversation:
+    """Return the conversation with this id.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+    """
+    found = await uow.session.get(Conversation, conversation_id, populate_existing=True)
+    if found is None:
+        raise ConversationNotFoundError(
+            "No conversation has this id. GET /v1/conversations lists the conversations."
+        )
+    return found
+
+
 async def list_messages(
     uow: UnitOfWork, *, conversation_id: UUID, cursor: str | None, limit: int
 ) -> Page[Activity]:
@@ -63,10 +77,7 @@ async def list_messages(
         ConversationNotFoundError: No conversation has this id.
         InvalidCursorError: The cursor does not belong to this list.
     """
-    if await uow.session.get(Conversation, conversation_id) is None:
-        raise ConversationNotFoundError(
-            "No conversation has this id. GET /v1/conversations lists the conversations."
-        )
+    await get_conversation(uow, conversation_id=conversation_id)
     cursors = Cursors("messages", conversation_id=conversation_id)
     query = select(Activity).where(
         Activity.conversation_id == conversation_id, Activity.kind == ActivityKind.MESSAGE.value

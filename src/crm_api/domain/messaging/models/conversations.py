@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.checks import one_of
@@ -101,6 +101,20 @@ class Conversation(Base):
     last_incoming_at: Mapped[datetime | None]
     """When the person last sent a message. Calls do not count, because a call is not a reply."""
     created_at: Mapped[datetime]
+
+
+class ConversationDraft(Base):
+    """An unsent message of a caller in a conversation."""
+
+    __tablename__ = "conversation_draft"
+
+    conversation_id: Mapped[UUID] = mapped_column(
+        ForeignKey("conversation.id", ondelete="CASCADE"), primary_key=True
+    )
+    caller_id: Mapped[str] = mapped_column(primary_key=True)
+    """The id of the user or of the API key."""
+    body: Mapped[str]
+    updated_at: Mapped[datetime]
 
 
 class Activity(Base):

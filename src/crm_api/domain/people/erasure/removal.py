@@ -54,6 +54,12 @@ FORGET_TASKS = text("""
 """)
 
 
+FORGET_DRAFTS = text("""
+    DELETE FROM conversation_draft t
+    WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
+""")
+
+
 ERASE_ATTEMPTS = text("""
     UPDATE send_attempt a
     SET phone = 'erased:' || a.id, body = '', error_detail = NULL, updated_at = :now
@@ -121,6 +127,7 @@ async def erase_person(
     await session.execute(ERASE_ACTIVITIES, person | values)
     await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
     await session.execute(FORGET_TASKS, person | {"conversation_ids": conversations})
+    await session.execute(FORGET_DRAFTS, {"conversation_ids": conversations})
     await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})
     await session.execute(ERASE_MEMBERSHIPS, numbers | {"now": now})
     await session.execute(FORGET_FAILURES, numbers)

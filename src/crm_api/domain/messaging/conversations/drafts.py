@@ -1,0 +1,77 @@
+"""Keep the unsent messages of callers, one for each conversation and caller."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.messaging.conversations.service import get_conversation
+from crm_api.domain.messaging.models.conversations import Conversation, ConversationDraft
+from crm_api.platform.database import UnitOfWork
+
+
+async def read_draft(
+    uow: UnitOfWork, *, conversation_id: UUID, caller_id: str
+) -> ConversationDraft | None:
+    """Return the caller's draft in a conversation; None if there is none.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+    """
+    await get_conversation(uow, conversation_id=conversation_id)
+    statement = select(ConversationDraft).where(
+        ConversationDraft.conversation_id == conversation_id,
+        ConversationDraft.caller_id == caller_id,
+    )
+    draft: ConversationDraft | None = await uow.session.scalar(
+        statement, execution_options={"populate_existing": True}
+    )
+    return draft
+
+
+async def write_draft(
+    uow: UnitOfWork, *, conversation_id: UUID, caller_id: str, body: str, now: datetime
+) -> ConversationDraft:
+    """Store the caller's draft in a conversation, in place of an earlier one.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+    """
+    await get_conversation(uow, conversation_id=conversation_id)
+    values = {"body": body, "updated_at": now}
+    statement = (
+        insert(ConversationDraft)
+        .values(conversation_id=conversation_id, caller_id=caller_id, **values)
+        .on_conflict_do_update(index_elements=["conversation_id", "caller_id"], set_=values)
+        .returning(ConversationDraft)
+    )
+    stored = await uow.session.scalars(statement, execution_options={"populate_existing": True})
+    return stored.one()
+
+
+async def delete_draft(uow: UnitOfWork, *, conversation_id: UUID, caller_id: str) -> None:
+    """Delete the caller's draft in a conversation, if there is one.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+    """
+    await get_conversation(uow, conversation_id=conversation_id)
+    await uow.session.execute(
+        delete(ConversationDraft).where(
+            ConversationDraft.conversation_id == conversation_id,
+            ConversationDraft.caller_id == caller_id,
+        )
+    )
+
+
+async def delete_sent_draft(uow: UnitOfWork, *, line_id: UUID, phone: str, caller_id: str) -> None:
+    """Delete the caller's draft to a number, because the message was sent."""
+    talk = select(Conversation.id).where(
+        Conversation.line_id == line_id, Conversation.phone == phone
+    )
+    await uow.session.execute(
+        delete(ConversationDraft).where(
+            ConversationDraft.conversation_id.in_(talk), ConversationDraft.caller_id == caller_id
+        )
+    )
