@@ -5,6 +5,7 @@ from crm_api.domain.alerts.outgoing_mail import models as outgoing_mail
 from crm_api.domain.campaigns import models as campaigns
 from crm_api.domain.consent import models as consent
 from crm_api.domain.identity.api_keys import models as api_keys
+from crm_api.domain.identity.preferences import models as preferences
 from crm_api.domain.identity.users import models as users
 from crm_api.domain.imports.contacts import models as contact_imports
 from crm_api.domain.imports.do_not_contact import models as do_not_contact
@@ -69,6 +70,7 @@ MODULES = (
     number_failures,
     outgoing_mail,
     phone_validation,
+    preferences,
     properties,
     provider_stops,
     reconciliation,

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from tests.conftest import UNKNOWN_ID
+from tests.routers.identity.test_auth import active, bearer, signed_in
 from tests.routers.scopes import ASKED
 
 SHAPES = ["1", "-1", "null", "None", "x" * 36, "0" * 33, "%00", "é", "a b", "{id}", "%F0"]
@@ -21,6 +22,8 @@ async def test_a_malformed_id_is_404(client: httpx.AsyncClient, shape: str) -> N
 async def test_a_malformed_id_is_404_in_every_operation(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
+    await active(client, role="owner")
+    client.headers.update(bearer(await signed_in(client)))
     paths = app.openapi()["paths"]
     wrong = []
     for name in ASKED:
@@ -33,7 +36,7 @@ async def test_a_malformed_id_is_404_in_every_operation(
             where = path.replace(f"{{{other}}}", "nothing")
             for part in path.split("/"):
                 where = where.replace(part, UNKNOWN_ID) if part.startswith("{") else where
-            body: dict[str, str] | None = {} if method in {"POST", "PATCH"} else None
+            body: dict[str, str] | None = {} if method in {"POST", "PUT", "PATCH"} else None
             answer = await client.request(method, where, json=body)
             if answer.status_code != 404:
                 wrong.append((name, other, answer.status_code))

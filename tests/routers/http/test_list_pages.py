@@ -17,6 +17,7 @@ from tests.factories import (
     number,
 )
 from tests.routers.http.test_cursors import list_paths
+from tests.routers.identity.test_auth import active, bearer, signed_in
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
@@ -43,6 +44,7 @@ NEWEST_FIRST = {
     "/v1/phone-validations",
     "/v1/properties",
     "/v1/reconciliation-runs",
+    "/v1/saved-views",
     "/v1/segments",
     "/v1/templates",
     "/v1/webhook-endpoints",
@@ -209,6 +211,8 @@ class Store:
             await self._post("/v1/api-keys", key)
             user = {"email": f"user{place}@granite.example.com", "name": "Olga", "role": "agent"}
             await self._post("/v1/users", user)
+            view = {"list": "tasks", "name": f"View {place}", "filter": {"status": "open"}}
+            await self._post("/v1/saved-views", view)
 
 
 async def read_pages(
@@ -227,6 +231,8 @@ async def read_pages(
 async def test_pages_of_every_list_hold_each_row_once_and_in_order(
     client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
+    await active(client, role="owner")
+    client.headers.update(bearer(await signed_in(client)))
     ids = await Store(client, session, new_uow).fill()
 
     for path in set(await list_paths(client)) - OF_THE_SANDBOX:

@@ -1,0 +1,1 @@
+"""What each user sets for himself or herself: preferences and saved views."""

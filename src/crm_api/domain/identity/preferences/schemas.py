@@ -1,0 +1,136 @@
+"""Request and response models of preferences and saved views."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, StrictBool, StrictInt
+
+from crm_api.domain.identity.preferences.models import (
+    Language,
+    SavedView,
+    Theme,
+    UserPreferences,
+    ViewedList,
+)
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import BlankIsNull, Name200, Text, TimeZoneName
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+
+MOST_PARAMETERS = 30
+MOST_VALUES = 100
+
+Parameter = Annotated[str, Text(shortest=1, longest=100)]
+ParameterText = Annotated[str, Text(longest=500)]
+ParameterValue = (
+    StrictBool
+    | StrictInt
+    | ParameterText
+    | Annotated[list[ParameterText], Field(max_length=MOST_VALUES)]
+)
+ViewFilter = Annotated[
+    dict[Parameter, ParameterValue],
+    Field(
+        max_length=MOST_PARAMETERS,
+        description="The query parameters of the list, by name. A parameter with several values "
+        "is an array.",
+    ),
+]
+
+
+class PreferencesUpdate(RequestModel):
+    """The preferences to change. A field that is left out keeps its value.
+
+    Attributes:
+        timezone: The IANA time zone in which screens show times; null: that of the device.
+        language: The language of the screens.
+        theme: The colours of the screens.
+    """
+
+    model_config = example(timezone="America/New_York", theme="dark")
+
+    timezone: Annotated[TimeZoneName | None, BlankIsNull] = None
+    language: Language = Language.ENGLISH
+    theme: Theme = Theme.SYSTEM
+
+
+class PreferencesRead(ReadModel):
+    """The preferences of the calling user.
+
+    Attributes:
+        timezone: The IANA time zone in which screens show times; null: that of the device.
+        language: The language of the screens.
+        theme: The colours of the screens.
+        updated_at: When they were last changed; null if they never were.
+    """
+
+    model_config = example(timezone="America/New_York", language="en", theme="dark")
+
+    timezone: str | None
+    language: Annotated[str, Vocabulary(Language)]
+    theme: Annotated[str, Vocabulary(Theme)]
+    updated_at: Instant | None
+
+    @classmethod
+    def of(cls, stored: UserPreferences | None) -> Self:
+        """Build the response from the stored row; None means the defaults."""
+        if stored is None:
+            return cls(
+                timezone=None, language=Language.ENGLISH, theme=Theme.SYSTEM, updated_at=None
+            )
+        return cls.model_validate(stored)
+
+
+class SavedViewCreate(RequestModel):
+    """A filter of a list to keep under a name.
+
+    Attributes:
+        list: The list that the view filters.
+        name: The name of the view, unique among the user's views of this list.
+    """
+
+    model_config = example(
+        list="tasks", name="Mine, open", filter={"assignee": "me", "status": "open"}
+    )
+
+    list: ViewedList
+    name: Name200
+    filter: ViewFilter
+
+
+class SavedViewUpdate(RequestModel):
+    """The fields of a saved view to change. A field that is left out keeps its value.
+
+    Attributes:
+        name: The name of the view, unique among the user's views of this list.
+    """
+
+    model_config = example(name="Mine")
+
+    name: Name200 = ""
+    filter: ViewFilter = Field(default_factory=dict)
+
+
+class SavedViewRead(ReadModel):
+    """A filter of a list that the calling user keeps under a name.
+
+    Attributes:
+        list: The list that the view filters.
+        name: The name of the view.
+        filter: The query parameters of the list, by name.
+    """
+
+    model_config = example(
+        list="tasks", name="Mine, open", filter={"assignee": "me", "status": "open"}
+    )
+
+    id: Id
+    list: Annotated[str, Vocabulary(ViewedList)]
+    name: str
+    filter: dict[str, ParameterValue]
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, view: SavedView) -> Self:
+        """Build the response from a stored view."""
+        return cls.model_validate(view)

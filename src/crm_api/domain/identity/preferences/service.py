@@ -1,0 +1,181 @@
+"""Read and change the preferences of a user, and keep saved views."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+
+from crm_api.domain.identity.preferences.errors import SavedViewExistsError, SavedViewNotFoundError
+from crm_api.domain.identity.preferences.models import (
+    Language,
+    SavedView,
+    Theme,
+    UserPreferences,
+    ViewedList,
+)
+from crm_api.domain.identity.preferences.schemas import (
+    PreferencesUpdate,
+    SavedViewCreate,
+    SavedViewUpdate,
+)
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+_DEFAULTS: dict[str, Any] = {
+    "timezone": None,
+    "language": Language.ENGLISH,
+    "theme": Theme.SYSTEM,
+}
+
+
+async def read_preferences(uow: UnitOfWork, *, user_id: UUID) -> UserPreferences | None:
+    """Return the preferences of a user; None if the user has changed none."""
+    return await uow.session.get(UserPreferences, user_id, populate_existing=True)
+
+
+async def update_preferences(
+    uow: UnitOfWork, changes: PreferencesUpdate, *, user_id: UUID, now: datetime
+) -> UserPreferences | None:
+    """Change preferences of a user; return None if they never were changed."""
+    values = changes.model_dump(exclude_unset=True)
+    if not values:
+        return await read_preferences(uow, user_id=user_id)
+    values["updated_at"] = now
+    statement = (
+        insert(UserPreferences)
+        .values(_DEFAULTS | values | {"user_id": user_id})
+        .on_conflict_do_update(index_elements=["user_id"], set_=values)
+        .returning(UserPreferences)
+    )
+    stored = await uow.session.scalars(statement, execution_options={"populate_existing": True})
+    return stored.one()
+
+
+async def create_saved_view(
+    uow: UnitOfWork, body: SavedViewCreate, *, user_id: UUID, now: datetime
+) -> SavedView:
+    """Keep a filter of a list under a name.
+
+    Raises:
+        SavedViewExistsError: The user already has a view of this list with this name.
+    """
+    values = {
+        **body.model_dump(),
+        "id": new_id(),
+        "user_id": user_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = (
+        insert(SavedView)
+        .values(values)
+        .on_conflict_do_nothing(index_elements=["user_id", "list", "name"])
+    )
+    made: SavedView | None = await uow.session.scalar(statement.returning(SavedView))
+    if made is None:
+        raise await _exists(uow, user_id=user_id, viewed=body.list, name=body.name)
+    return made
+
+
+async def read_saved_view(uow: UnitOfWork, *, view_id: UUID, user_id: UUID) -> SavedView:
+    """Return a view of a user.
+
+    Raises:
+        SavedViewNotFoundError: The user has no view with this id.
+    """
+    statement = select(SavedView).where(SavedView.id == view_id, SavedView.user_id == user_id)
+    found: SavedView | None = await uow.session.scalar(
+        statement, execution_options={"populate_existing": True}
+    )
+    if found is None:
+        raise SavedViewNotFoundError
+    return found
+
+
+def saved_views_statement(
+    *,
+    user_id: UUID,
+    viewed: ViewedList | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> Select[SavedView]:
+    """Return the statement that reads one page of a user's views, newest first."""
+    statement = select(SavedView).where(SavedView.user_id == user_id)
+    if viewed is not None:
+        statement = statement.where(SavedView.list == viewed)
+    if after is not None:
+        statement = statement.where(tuple_(SavedView.created_at, SavedView.id) < after)
+    return statement.order_by(SavedView.created_at.desc(), SavedView.id.desc()).limit(limit)
+
+
+async def list_saved_views(
+    uow: UnitOfWork, *, user_id: UUID, viewed: ViewedList | None, cursor: str | None, limit: int
+) -> Page[SavedView]:
+    """Return a page of a user's views, newest first; of all lists if ``viewed`` is None.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("saved views", user_id=user_id, viewed=viewed)
+    statement = saved_views_statement(
+        user_id=user_id, viewed=viewed, after=cursors.read(cursor), limit=limit + 1
+    )
+    rows = (await uow.session.scalars(statement)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def update_saved_view(
+    uow: UnitOfWork, changes: SavedViewUpdate, *, view_id: UUID, user_id: UUID, now: datetime
+) -> SavedView:
+    """Change the name or the filter of a view.
+
+    Raises:
+        SavedViewNotFoundError: The user has no view with this id.
+        SavedViewExistsError: The user already has a view of this list with the new name.
+    """
+    view = await read_saved_view(uow, view_id=view_id, user_id=user_id)
+    values = changes.model_dump(exclude_unset=True)
+    if not values:
+        return view
+    viewed = ViewedList(view.list)
+    statement = (
+        update(SavedView)
+        .where(SavedView.id == view_id, SavedView.user_id == user_id)
+        .values({**values, "updated_at": now})
+    )
+    try:
+        async with uow.session.begin_nested():
+            await uow.session.execute(statement)
+    except IntegrityError as error:
+        raise await _exists(uow, user_id=user_id, viewed=viewed, name=changes.name) from error
+    return await read_saved_view(uow, view_id=view_id, user_id=user_id)
+
+
+async def delete_saved_view(uow: UnitOfWork, *, view_id: UUID, user_id: UUID) -> None:
+    """Delete a view of a user.
+
+    Raises:
+        SavedViewNotFoundError: The user has no view with this id.
+    """
+    statement = delete(SavedView).where(SavedView.id == view_id, SavedView.user_id == user_id)
+    if await uow.session.scalar(statement.returning(SavedView.id)) is None:
+        raise SavedViewNotFoundError
+
+
+async def _exists(
+    uow: UnitOfWork, *, user_id: UUID, viewed: ViewedList, name: str
+) -> SavedViewExistsError:
+    holder = await uow.session.scalar(
+        select(SavedView.id).where(
+            SavedView.user_id == user_id, SavedView.list == viewed, SavedView.name == name
+        )
+    )
+    return SavedViewExistsError(
+        "You already have a saved view of this list with this name. Choose another name, or change "
+        "the view whose id is in `saved_view_id`.",
+        saved_view_id=str(holder),
+    )

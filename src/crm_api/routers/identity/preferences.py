@@ -1,0 +1,104 @@
+"""Routes of what each user sets: preferences and saved views."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.identity.preferences import service as preferences
+from crm_api.domain.identity.preferences.models import ViewedList
+from crm_api.domain.identity.preferences.schemas import (
+    PreferencesRead,
+    PreferencesUpdate,
+    SavedViewCreate,
+    SavedViewRead,
+    SavedViewUpdate,
+)
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Paging, SignedIn, Uow
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1", tags=["preferences"])
+
+
+@router.get("/preferences", openapi_extra=fails_with("user_needed"))
+async def read_preferences(uow: Uow, caller: SignedIn) -> PreferencesRead:
+    """Return your preferences."""
+    async with uow:
+        found = await preferences.read_preferences(uow, user_id=caller.user_id)
+    return PreferencesRead.of(found)
+
+
+@router.patch("/preferences", openapi_extra=fails_with("user_needed"))
+async def update_preferences(
+    body: PreferencesUpdate, uow: Uow, caller: SignedIn
+) -> PreferencesRead:
+    """Change your preferences."""
+    async with uow:
+        changed = await preferences.update_preferences(
+            uow, body, user_id=caller.user_id, now=clock.now()
+        )
+    return PreferencesRead.of(changed)
+
+
+@router.post(
+    "/saved-views",
+    status_code=201,
+    openapi_extra=fails_with("saved_view_exists", "user_needed"),
+)
+async def create_saved_view(body: SavedViewCreate, uow: Uow, caller: SignedIn) -> SavedViewRead:
+    """Keep a filter of a list under a name, for yourself."""
+    async with uow:
+        view = await preferences.create_saved_view(
+            uow, body, user_id=caller.user_id, now=clock.now()
+        )
+    return SavedViewRead.of(view)
+
+
+@router.get("/saved-views", openapi_extra=fails_with("user_needed"))
+async def list_saved_views(
+    uow: Uow,
+    page: Paging,
+    caller: SignedIn,
+    viewed: Annotated[
+        ViewedList | None, Query(alias="list", description="Return only views of this list.")
+    ] = None,
+) -> PageRead[SavedViewRead]:
+    """List your saved views, newest first."""
+    async with uow:
+        found = await preferences.list_saved_views(
+            uow, user_id=caller.user_id, viewed=viewed, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[SavedViewRead.of(one) for one in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.get("/saved-views/{view_id}", openapi_extra=fails_with("user_needed"))
+async def get_saved_view(view_id: UUID, uow: Uow, caller: SignedIn) -> SavedViewRead:
+    """Return one of your saved views."""
+    async with uow:
+        found = await preferences.read_saved_view(uow, view_id=view_id, user_id=caller.user_id)
+    return SavedViewRead.of(found)
+
+
+@router.patch(
+    "/saved-views/{view_id}", openapi_extra=fails_with("saved_view_exists", "user_needed")
+)
+async def update_saved_view(
+    view_id: UUID, body: SavedViewUpdate, uow: Uow, caller: SignedIn
+) -> SavedViewRead:
+    """Change the name or the filter of one of your saved views."""
+    async with uow:
+        view = await preferences.update_saved_view(
+            uow, body, view_id=view_id, user_id=caller.user_id, now=clock.now()
+        )
+    return SavedViewRead.of(view)
+
+
+@router.delete("/saved-views/{view_id}", status_code=204, openapi_extra=fails_with("user_needed"))
+async def delete_saved_view(view_id: UUID, uow: Uow, caller: SignedIn) -> None:
+    """Delete one of your saved views."""
+    async with uow:
+        await preferences.delete_saved_view(uow, view_id=view_id, user_id=caller.user_id)
