@@ -91,6 +91,8 @@ ASKED: dict[str, Scope | str] = {
     "DELETE /v1/conversations/{conversation_id}/draft": Scope.MESSAGES_SEND,
     "GET /v1/conversations/{conversation_id}/draft": Scope.MESSAGES_READ,
     "PUT /v1/conversations/{conversation_id}/draft": Scope.MESSAGES_SEND,
+    "GET /v1/conversations/{conversation_id}/notes": Scope.MESSAGES_READ,
+    "POST /v1/conversations/{conversation_id}/notes": Scope.MESSAGES_SEND,
     "GET /v1/conversations/{conversation_id}/messages": Scope.MESSAGES_READ,
     "GET /v1/custom-fields": Scope.CONTACTS_READ,
     "POST /v1/custom-fields": Scope.CONTACTS_WRITE,

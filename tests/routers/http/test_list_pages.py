@@ -69,7 +69,7 @@ class Store:
         ids = await self._add_rows_of_messaging()
         ids |= await self._add_people()
         ids["endpoint_id"] = await self._add_webhooks()
-        await self._add_runs()
+        await self._add_runs(ids["conversation_id"])
         await self._add_access()
         await self._session.commit()
         return ids
@@ -182,12 +182,13 @@ class Store:
         )
         return endpoint
 
-    async def _add_runs(self) -> None:
+    async def _add_runs(self, talk: str) -> None:
         contact = await make_contact(self._session, phone=number(700))
         await self._session.commit()
         upload = {"file": ("people.csv", f"phone\n{number(800)}\n".encode(), "text/csv")}
         for place in range(ROWS):
             await self._post("/v1/imports", files=upload)
+            await self._post(f"/v1/conversations/{talk}/notes", {"body": f"Note {place}"})
             await self._post("/v1/do-not-contact-uploads", files=upload)
             await self._post("/v1/phone-validations", {"contact_ids": [str(contact.id)]})
             await self._post("/v1/reconciliation-runs")

@@ -12,11 +12,13 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, REPLY, example_id
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.messaging.conversations import drafts, user_messages
+from crm_api.domain.messaging.conversations import drafts, notes, user_messages
 from crm_api.domain.messaging.conversations import service as activity
 from crm_api.domain.messaging.conversations.exporting import export_messages
 from crm_api.domain.messaging.conversations.schemas import (
     CallRead,
+    ConversationNoteCreate,
+    ConversationNoteRead,
     ConversationRead,
     DraftRead,
     DraftWrite,
@@ -138,6 +140,41 @@ async def delete_draft(conversation_id: UUID, uow: Uow, caller: Sender) -> None:
     """Delete your draft in a conversation. Without a draft, nothing happens."""
     async with uow:
         await drafts.delete_draft(uow, conversation_id=conversation_id, caller_id=caller.id)
+
+
+@router.post(
+    "/conversations/{conversation_id}/notes",
+    status_code=201,
+    openapi_extra=fails_with("unknown_mention"),
+)
+async def add_conversation_note(
+    conversation_id: UUID, body: ConversationNoteCreate, uow: Uow, caller: Sender
+) -> ConversationNoteRead:
+    """Add a note to a conversation, for colleagues alone. It is never sent."""
+    async with uow:
+        note = await notes.add_note(
+            uow,
+            conversation_id=conversation_id,
+            body=body.body,
+            mentions=body.mentions,
+            author=caller.name,
+            now=clock.now(),
+        )
+    return ConversationNoteRead.of(note)
+
+
+@router.get("/conversations/{conversation_id}/notes")
+async def list_conversation_notes(
+    conversation_id: UUID, uow: Uow, page: Paging, _caller: Reader
+) -> PageRead[ConversationNoteRead]:
+    """List the notes of a conversation, newest first."""
+    async with uow:
+        found = await notes.list_notes(
+            uow, conversation_id=conversation_id, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[ConversationNoteRead.of(one) for one in found.data], next_cursor=found.next_cursor
+    )
 
 
 @router.get(

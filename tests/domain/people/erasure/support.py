@@ -23,7 +23,12 @@ from crm_api.domain.imports.contacts.models import (
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.media.store import MediaStore
-from crm_api.domain.messaging.models.conversations import Activity, Conversation, ConversationDraft
+from crm_api.domain.messaging.models.conversations import (
+    Activity,
+    Conversation,
+    ConversationDraft,
+    ConversationNote,
+)
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import Media, MediaFetch
 from crm_api.domain.messaging.models.number_failures import FailureKind, NumberFailure
@@ -150,6 +155,15 @@ async def make_person(
     session.add(
         ConversationDraft(
             conversation_id=conversation.id, caller_id="key", body="Dear Quillon", updated_at=NOW
+        )
+    )
+    session.add(
+        ConversationNote(
+            conversation_id=conversation.id,
+            author="key",
+            body="Quillon is angry",
+            mentions=[],
+            created_at=NOW,
         )
     )
     session.add(

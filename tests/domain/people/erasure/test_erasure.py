@@ -68,6 +68,7 @@ async def test_nothing_in_the_database_names_an_erased_person(
         "contact_note",
         "task",
         "conversation_draft",
+        "conversation_note",
         "phone_lookup",
         "consent_wording",
         "contact_flag",

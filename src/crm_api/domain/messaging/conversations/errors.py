@@ -1,6 +1,14 @@
 """Errors that requests about conversations, messages and calls can return."""
 
-from crm_api.domain.kit.errors import ConflictError, Example, InvalidError, NotFoundError
+from collections.abc import Sequence
+
+from crm_api.domain.kit.errors import (
+    ConflictError,
+    Example,
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+)
 
 
 class ConversationNotFoundError(NotFoundError):
@@ -22,6 +30,24 @@ class CallNotFoundError(NotFoundError):
 
     code = "call_not_found"
     title = "Call not found"
+
+
+class UnknownMentionError(InvalidError):
+    """A note mentions an id that is not the id of an active user."""
+
+    code = "unknown_mention"
+    title = "Unknown user in a note"
+    example = Example([0])
+
+    def __init__(self, places: Sequence[int]) -> None:
+        detail = "No active user has this id. GET /v1/users lists the users."
+        super().__init__(
+            detail,
+            errors=[
+                FieldProblem(pointer=f"/mentions/{place}", code=self.code, detail=detail)
+                for place in places
+            ],
+        )
 
 
 class RecipientOptedOutError(ConflictError):

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
+from uuid import UUID
 
-from crm_api.domain.kit.examples import LINE, SENT, example
+from pydantic import Field
+
+from crm_api.domain.kit.examples import LINE, SENT, example, example_id
 from crm_api.domain.kit.fields import PhoneNumber, Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.messaging.conversations.notes import FoundNote
 from crm_api.domain.messaging.media.schemas import show, show_call
 from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus, Origin
@@ -15,6 +19,9 @@ from crm_api.domain.messaging.sends.attempts import ShownAttempt, TryOutcome
 LONGEST_TEXT = 1600
 """The provider's limit, in characters. Source: OpenPhone API reference, read 2026-11-24."""
 
+LONGEST_NOTE = 10_000
+"""The largest number of characters in a note."""
+MOST_MENTIONS = 50
 LONGEST_DRAFT = 10_000
 """The largest number of characters in a draft."""
 
@@ -83,6 +90,74 @@ class DraftRead(ReadModel):
 
     body: str | None
     updated_at: Instant | None
+
+
+class ConversationNoteCreate(RequestModel):
+    """A new note in a conversation, for colleagues alone.
+
+    Attributes:
+        body: The text of the note.
+        mentions: The ids of the users whom the note mentions.
+    """
+
+    model_config = example(
+        body="Olga, can you look at the pictures?", mentions=[example_id("user")]
+    )
+
+    body: Annotated[str, Text(shortest=1, longest=LONGEST_NOTE, has_lines=True)]
+    mentions: Annotated[list[UUID], Field(max_length=MOST_MENTIONS)] = Field(default_factory=list)
+
+
+class MentionedUser(ReadModel):
+    """A user whom a note mentions.
+
+    Attributes:
+        name: The name of the user.
+    """
+
+    model_config = example(name="Olga Meyer")
+
+    id: Id
+    name: str
+
+
+class ConversationNoteRead(ReadModel):
+    """A note in a conversation, for colleagues alone.
+
+    Attributes:
+        conversation_id: The conversation that the note belongs to.
+        author: Who wrote the note: the name of an API key, or the e-mail address of a user.
+        body: The text of the note.
+        mentions: The users whom the note mentions.
+    """
+
+    model_config = example(
+        author="sam@granite.example.com", body="Olga, can you look at the pictures?"
+    )
+
+    id: Id
+    conversation_id: Id
+    author: str
+    body: str
+    mentions: list[MentionedUser]
+    created_at: Instant
+
+    @classmethod
+    def of(cls, found: FoundNote) -> Self:
+        """Build the response from a note and the names of the mentioned users."""
+        note = found.note
+        return cls(
+            id=note.id,
+            conversation_id=note.conversation_id,
+            author=note.author,
+            body=note.body,
+            mentions=[
+                MentionedUser(id=one, name=found.names[one])
+                for one in note.mentions
+                if one in found.names
+            ],
+            created_at=note.created_at,
+        )
 
 
 class MessageAttempt(ReadModel):

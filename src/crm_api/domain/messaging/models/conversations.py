@@ -5,7 +5,16 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.checks import one_of
@@ -115,6 +124,24 @@ class ConversationDraft(Base):
     """The id of the user or of the API key."""
     body: Mapped[str]
     updated_at: Mapped[datetime]
+
+
+class ConversationNote(Base):
+    """A note in a conversation, for colleagues alone; it is never sent."""
+
+    __tablename__ = "conversation_note"
+    __table_args__ = (
+        Index("idx_conversation_note_conversation", "conversation_id", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id", ondelete="CASCADE"))
+    author: Mapped[str]
+    """The name of the API key, or the e-mail address of the user, that wrote the note."""
+    body: Mapped[str]
+    mentions: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
+    """The ids of the users whom the note mentions."""
+    created_at: Mapped[datetime]
 
 
 class Activity(Base):

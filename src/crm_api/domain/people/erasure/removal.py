@@ -60,6 +60,12 @@ FORGET_DRAFTS = text("""
 """)
 
 
+FORGET_TALK_NOTES = text("""
+    DELETE FROM conversation_note t
+    WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
+""")
+
+
 ERASE_ATTEMPTS = text("""
     UPDATE send_attempt a
     SET phone = 'erased:' || a.id, body = '', error_detail = NULL, updated_at = :now
@@ -128,6 +134,7 @@ async def erase_person(
     await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
     await session.execute(FORGET_TASKS, person | {"conversation_ids": conversations})
     await session.execute(FORGET_DRAFTS, {"conversation_ids": conversations})
+    await session.execute(FORGET_TALK_NOTES, {"conversation_ids": conversations})
     await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})
     await session.execute(ERASE_MEMBERSHIPS, numbers | {"now": now})
     await session.execute(FORGET_FAILURES, numbers)

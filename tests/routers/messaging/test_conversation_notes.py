@@ -1,0 +1,72 @@
+"""Internal notes of conversations, and the users whom they mention."""
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import UNKNOWN_ID
+from tests.routers.identity.test_auth import active
+from tests.routers.messaging.test_drafts import conversation
+
+from crm_api.domain.messaging.models.conversations import Activity, ConversationNote
+
+
+async def test_note_mentions_users_and_is_never_sent(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    path = f"/v1/conversations/{(await conversation(session)).id}/notes"
+    user = await active(client)
+    body = {"body": "Olga, look.\nPictures!", "mentions": [user["id"], user["id"]]}
+
+    made = await client.post(path, json=body)
+    plain = await client.post(path, json={"body": "Second"})
+    listed = (await client.get(path)).json()["data"]
+
+    assert made.status_code == 201
+    assert made.json()["body"] == "Olga, look.\nPictures!"
+    assert made.json()["mentions"] == [{"id": user["id"], "name": user["name"]}]
+    assert plain.json()["mentions"] == []
+    assert listed == [plain.json(), made.json()]
+    assert await session.scalar(select(func.count()).select_from(Activity)) == 0
+
+
+async def test_only_active_users_are_mentioned(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    path = f"/v1/conversations/{(await conversation(session)).id}/notes"
+    user = await active(client)
+
+    refused = await client.post(path, json={"body": "Look", "mentions": [user["id"], UNKNOWN_ID]})
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_mention")
+    assert [one["pointer"] for one in refused.json()["errors"]] == ["/mentions/1"]
+    assert await session.scalar(select(func.count()).select_from(ConversationNote)) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"body": " "}, "/body"),
+        ({"body": "x" * 10_001}, "/body"),
+        ({"mentions": ["olga"]}, "/mentions/0"),
+        ({"mentions": [UNKNOWN_ID] * 51}, "/mentions"),
+    ],
+)
+async def test_invalid_note_is_refused(
+    client: httpx.AsyncClient, session: AsyncSession, change: dict[str, Any], pointer: str
+) -> None:
+    path = f"/v1/conversations/{(await conversation(session)).id}/notes"
+
+    refused = await client.post(path, json={"body": "Look"} | change)
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == pointer
+
+
+async def test_notes_of_an_unknown_conversation_are_not_found(client: httpx.AsyncClient) -> None:
+    path = f"/v1/conversations/{UNKNOWN_ID}/notes"
+
+    for answer in (await client.get(path), await client.post(path, json={"body": "Look"})):
+        assert (answer.status_code, answer.json()["code"]) == (404, "conversation_not_found")
