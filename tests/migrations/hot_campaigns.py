@@ -14,10 +14,14 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import AlertStatus
 from crm_api.domain.campaigns import lifecycle
-from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.audience import storage
 from crm_api.domain.campaigns.audience.selection import SegmentConditions
 from crm_api.domain.campaigns.campaign_detail import list_variants
+from crm_api.domain.campaigns.campaign_list import (
+    CampaignFilter,
+    CampaignSort,
+    campaigns_statement,
+)
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
 from crm_api.domain.campaigns.forecast import line_load
@@ -64,7 +68,9 @@ CAMPAIGNS = [
     Hot(
         "campaigns, newest first",
         {"idx_campaign_created"},
-        lambda s: s.execute(campaigns.campaigns_statement(status=None, after=PLACE, limit=51)),
+        lambda s: s.execute(
+            campaigns_statement(CampaignFilter(), sort=CampaignSort.NEWEST, after=PLACE, limit=51)
+        ),
     ),
     Hot(
         "saved texts, newest first",

@@ -321,7 +321,7 @@ async def test_started_campaign_cannot_be_changed_or_removed(
     path = f"/v1/campaigns/{campaign['id']}"
     await client.post(f"{path}/start")
 
-    changed = await client.patch(path, json={"name": "Other"})
+    changed = await client.patch(path, json={"pacing": {"daily_limit": 5}})
     removed = await client.delete(path)
 
     assert [changed.status_code, removed.status_code] == [409, 409]

@@ -182,6 +182,7 @@ class CampaignRead(ReadModel):
         paused_reason: The rule that paused the campaign; null if no rule did.
         paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
             it.
+        archived: Whether a user took the campaign out of the usual list.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
         started_at: When the campaign was started; null for a draft.
@@ -196,6 +197,7 @@ class CampaignRead(ReadModel):
         audience={"list_id": LIST},
         recipients_total=240,
         recipients_written=240,
+        archived=False,
         started_at="2026-11-30T14:00:00.000Z",
         finished_at=None,
     )
@@ -214,6 +216,7 @@ class CampaignRead(ReadModel):
     paused_reason: Annotated[str, Vocabulary(PauseReason, "CampaignPausedReason")] | None
     paused_evidence: dict[str, Any] | None
     blocked_reason: str | None
+    archived: bool
     recipients_total: Annotated[
         int | None,
         Field(
@@ -248,6 +251,7 @@ class CampaignRead(ReadModel):
         return cls.model_validate(
             {
                 **{name: getattr(campaign, name) for name in _FLAT_FIELDS},
+                "archived": campaign.archived_at is not None,
                 "variants": variants,
                 "schedule": {
                     "start_at": campaign.start_at,
@@ -273,8 +277,46 @@ class CampaignRead(ReadModel):
 _FLAT_FIELDS = tuple(
     name
     for name in CampaignRead.model_fields
-    if name not in {"variants", "schedule", "pacing", "rules"}
+    if name not in {"archived", "variants", "schedule", "pacing", "rules"}
 )
+
+
+class CampaignCounts(ReadModel):
+    """Counts of the recipients of a campaign at its first message.
+
+    Attributes:
+        recipients: The number of all recipients.
+        pending: The number of recipients whose message waits to be sent.
+        sent: The number of recipients whose message the provider accepted, delivered ones included.
+        delivered: The number of recipients whose message was delivered.
+        failed: The number of recipients whose message was not sent or not delivered.
+        replied: The number of recipients who replied, opt-outs included.
+        opted_out: The number of recipients who opted out.
+    """
+
+    model_config = example(
+        recipients=240, pending=100, sent=130, delivered=121, failed=2, replied=14, opted_out=2
+    )
+
+    recipients: int
+    pending: int
+    sent: int
+    delivered: int
+    failed: int
+    replied: int
+    opted_out: int
+
+
+class CampaignItem(CampaignRead):
+    """A campaign of a list, with the counts of its recipients.
+
+    Attributes:
+        counts: The counts of the recipients at the first message, as in the statistics of step 0.
+    """
+
+    model_config = example(CampaignRead)
+
+    counts: CampaignCounts
 
 
 class RecipientRead(ReadModel):

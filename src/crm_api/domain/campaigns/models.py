@@ -135,6 +135,8 @@ class Campaign(Base):
     """The number of recipients stored so far."""
     written_up_to: Mapped[UUID | None]
     """The id of the last contact that was stored or left out; None before the first chunk."""
+    archived_at: Mapped[datetime | None]
+    """When a user took the campaign out of the usual list; None if it is in it."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

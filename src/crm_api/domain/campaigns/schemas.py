@@ -355,14 +355,16 @@ NEVER_NULL = (
     "pacing",
     "rules",
     "follow_ups",
+    "archived",
 )
 
 
 class CampaignUpdate(RequestModel):
-    """Changes to a draft. Fields that the request leaves out do not change.
+    """Changes to a campaign. Fields that the request leaves out do not change.
 
     The same applies to the fields inside ``schedule``, ``pacing`` and ``rules``. All other fields,
-    such as ``audience`` and ``variants``, are replaced as a whole.
+    such as ``audience`` and ``variants``, are replaced as a whole. ``name`` and ``archived`` can
+    change in every status, the other fields only while the campaign is a draft.
 
     Attributes:
         name: The name of the campaign.
@@ -374,6 +376,7 @@ class CampaignUpdate(RequestModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: How the variants are compared; null compares them, but stops no variant.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
+        archived: True takes the campaign out of the usual list; it goes on as before.
     """
 
     model_config = example(pacing={"daily_limit": 80})
@@ -387,6 +390,7 @@ class CampaignUpdate(RequestModel):
     rules: CampaignRules | None = None
     ab_test: ABTest | None = None
     follow_ups: list[FollowUp] | None = Field(default=None, max_length=MAX_FOLLOW_UPS)
+    archived: StrictBool | None = None
 
     @field_validator(*NEVER_NULL, mode="before")
     @classmethod

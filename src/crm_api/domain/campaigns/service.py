@@ -1,4 +1,4 @@
-"""List campaigns, and change the status of a campaign when a user requests it.
+"""Change the status of a campaign when a user requests it.
 
 draft ─start─► scheduled ─(due)─► running ─(all done)─► completed
                    │   ▲            │  ▲
@@ -15,13 +15,12 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, case, func, or_, select, tuple_
+from sqlalchemy import case, func, or_
 
 from crm_api.domain.campaigns import lifecycle
 from crm_api.domain.campaigns.campaign_detail import (
     CampaignDetail,
     load_detail,
-    load_details,
     require_campaign,
 )
 from crm_api.domain.campaigns.drafts import start_checks
@@ -30,7 +29,6 @@ from crm_api.domain.campaigns.figures import circuit_breaker
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.recipients import restore_protection
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
-from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
@@ -64,36 +62,6 @@ SOURCES: dict[CampaignAction, tuple[CampaignStatus, ...]] = {
 def allowed_actions(current: str) -> list[str]:
     """Return the actions that are possible in this status, in the order of ``CampaignAction``."""
     return [action.value for action, sources in SOURCES.items() if current in sources]
-
-
-def campaigns_statement(
-    *, status: CampaignStatus | None, after: tuple[datetime, UUID] | None, limit: int
-) -> Select[Campaign]:
-    """Return the statement that reads one page of campaigns, newest first."""
-    statement = select(Campaign)
-    if status is not None:
-        statement = statement.where(Campaign.status == status)
-    if after is not None:
-        statement = statement.where(tuple_(Campaign.created_at, Campaign.id) < after)
-    return statement.order_by(Campaign.created_at.desc(), Campaign.id.desc()).limit(limit)
-
-
-async def list_campaigns(
-    uow: UnitOfWork, *, status: CampaignStatus | None, cursor: str | None, limit: int
-) -> Page[CampaignDetail]:
-    """Return a page of campaigns, newest first.
-
-    Args:
-        status: Only campaigns of this status; None for all.
-
-    Raises:
-        InvalidCursorError: The cursor is not from this list, or was made for another ``status``.
-    """
-    cursors = Cursors("campaigns", status=status)
-    statement = campaigns_statement(status=status, after=cursors.read(cursor), limit=limit + 1)
-    rows = (await uow.session.scalars(statement)).all()
-    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
-    return Page(await load_details(uow, page.data), page.next_cursor)
 
 
 async def start_campaign(

@@ -6,12 +6,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
-from crm_api.domain.campaigns import campaign_detail
+from crm_api.domain.campaigns import campaign_detail, campaign_list
 from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.campaigns.answers import CampaignRead
+from crm_api.domain.campaigns.answers import CampaignCounts, CampaignItem, CampaignRead
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
+from crm_api.domain.campaigns.campaign_list import CampaignFilter, CampaignSort, ListedCampaign
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
 from crm_api.domain.campaigns.figures.schemas import CampaignStats
@@ -28,6 +29,7 @@ from crm_api.domain.campaigns.preview.schemas import (
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, CloneRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import NOW, example_id
+from crm_api.domain.kit.fields import Line200
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -44,6 +46,7 @@ from crm_api.routers.http.deps import (
     business_of,
     require,
 )
+from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
 from crm_api.routers.http.route_notes import fails_with, shows
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
@@ -54,6 +57,14 @@ Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 
 def _to_read(detail: CampaignDetail) -> CampaignRead:
     return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
+
+
+def _to_item(listed: ListedCampaign) -> CampaignItem:
+    read = _to_read(listed.detail)
+    return CampaignItem(
+        **{name: getattr(read, name) for name in CampaignRead.model_fields},
+        counts=CampaignCounts.model_validate(listed.counts),
+    )
 
 
 DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "started_at": None}
@@ -77,14 +88,45 @@ async def list_campaigns(
     uow: ListUow,
     page: Paging,
     _caller: Reader,
+    zone: QueryZone,
+    *,
+    q: Annotated[
+        Line200,
+        Query(
+            description="A text to find in the name. Case and accents are ignored.",
+            examples=["december"],
+        ),
+    ] = "",
     status: Annotated[CampaignStatus | None, IN_STATUS] = None,
-) -> PageRead[CampaignRead]:
-    """List all campaigns, or those of one status, newest first."""
+    line_id: Annotated[UUID | None, Query(description="Only campaigns of this line.")] = None,
+    archived: Annotated[
+        bool,
+        Query(description="True: only archived campaigns; false: only the others."),
+    ] = False,
+    created_after: After = None,
+    created_before: Before = None,
+    sort: Annotated[
+        CampaignSort,
+        Query(
+            description="The order of the campaigns. A minus sign reverses it.",
+            examples=["-created_at"],
+        ),
+    ] = CampaignSort.NEWEST,
+) -> PageRead[CampaignItem]:
+    """List the campaigns that match all given filters, with the counts of their recipients."""
+    wanted = CampaignFilter(
+        q=q or None,
+        line_id=line_id,
+        status=status,
+        is_archived=archived,
+        created_after=start_of(created_after, zone),
+        created_before=start_of(created_before, zone),
+    )
     async with uow:
-        found = await campaigns.list_campaigns(
-            uow, status=status, cursor=page.cursor, limit=page.limit
+        found = await campaign_list.list_campaigns(
+            uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(data=[_to_read(detail) for detail in found.data], next_cursor=found.next_cursor)
+    return PageRead(data=[_to_item(one) for one in found.data], next_cursor=found.next_cursor)
 
 
 @router.post("/preview", openapi_extra=fails_with("invalid_campaign"))
@@ -113,7 +155,11 @@ async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> Campaig
 async def update_campaign(
     campaign_id: UUID, body: CampaignUpdate, uow: Uow, _caller: Writer
 ) -> CampaignRead:
-    """Change a draft. Fields that you leave out do not change."""
+    """Change a campaign. Fields that you leave out do not change.
+
+    `name` and `archived` can change in every status, the other fields only while the campaign is a
+    draft.
+    """
     async with uow:
         detail = await drafts.update_campaign(
             uow, campaign_id=campaign_id, body=body, now=await uow.database_now()

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import ids, make_campaign, make_contact, make_line, make_list, number
 
-from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail, read_campaign
+from crm_api.domain.campaigns.campaign_list import CampaignFilter, list_campaigns
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.errors import (
     CampaignNotEditableError,
@@ -284,7 +284,7 @@ async def test_only_a_draft_can_be_changed_or_removed(
     line = await make_line(session)
     campaign = await make_campaign(session, line=line, status=status)
     await session.commit()
-    body = CampaignUpdate.model_validate({"name": "Other"})
+    body = CampaignUpdate.model_validate({"pacing": {"daily_limit": 5}})
 
     with pytest.raises(CampaignNotEditableError):
         async with new_uow() as uow:
@@ -325,13 +325,14 @@ async def test_list_is_newest_first_and_pages(session: AsyncSession, new_uow: Ne
     await session.commit()
 
     async with new_uow() as uow:
-        first = await campaigns.list_campaigns(uow, status=None, cursor=None, limit=3)
-        second = await campaigns.list_campaigns(uow, status=None, cursor=first.next_cursor, limit=3)
-        only = await campaigns.list_campaigns(
-            uow, status=CampaignStatus.RUNNING, cursor=None, limit=3
+        every = CampaignFilter()
+        first = await list_campaigns(uow, every, cursor=None, limit=3)
+        second = await list_campaigns(uow, every, cursor=first.next_cursor, limit=3)
+        only = await list_campaigns(
+            uow, CampaignFilter(status=CampaignStatus.RUNNING), cursor=None, limit=3
         )
 
     newest = sorted([*ids(*rows), running.id], reverse=True)
-    assert [detail.campaign.id for detail in [*first.data, *second.data]] == newest
+    assert [one.detail.campaign.id for one in [*first.data, *second.data]] == newest
     assert second.next_cursor is None
-    assert [detail.campaign.id for detail in only.data] == [running.id]
+    assert [one.detail.campaign.id for one in only.data] == [running.id]

@@ -27,6 +27,8 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 _COPY_SUFFIX = " (copy)"
+_LABELS = {"name", "archived"}
+"""Fields of a request that can change in every status."""
 _DATES = ("start_at", "end_at")
 
 
@@ -58,14 +60,19 @@ async def _store_draft(
 async def update_campaign(
     uow: UnitOfWork, *, campaign_id: UUID, body: CampaignUpdate, now: datetime
 ) -> CampaignDetail:
-    """Change a draft. Fields that the request leaves out do not change.
+    """Change a campaign. Fields that the request leaves out do not change.
+
+    The name can change in every status, and so can whether the campaign is archived.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        CampaignNotEditableError: The campaign is not a draft.
+        CampaignNotEditableError: Another field changes, and the campaign is not a draft.
         InvalidCampaignError: The changed content would have faults. The error lists all of them.
     """
     campaign = await _lock_campaign(uow, campaign_id)
+    labels = _labels(body, campaign, now=now)
+    if body.model_fields_set <= _LABELS:
+        return await load_detail(uow, await _change(uow, campaign_id, labels, now=now))
     _require_draft(campaign)
     await copy_template_bodies(uow, body)
     given = content.columns_of_request(body, only_given=True)
@@ -75,17 +82,33 @@ async def update_campaign(
     # changed in other fields.
     passed = content.find_date_faults(given, now=now)
     await check_content(uow, columns, variants, audience=body.audience, found=passed)
-    statement = (
-        update(Campaign)
-        .where(Campaign.id == campaign_id)
-        .values({**given, "updated_at": now})
-        .returning(Campaign)
-    )
-    found = await uow.session.scalars(statement, execution_options={"populate_existing": True})
-    changed = found.one()
+    changed = await _change(uow, campaign_id, {**given, **labels}, now=now)
     if body.variants is not None:
         await _store_variants(uow, campaign_id, body.variants)
     return await load_detail(uow, changed)
+
+
+def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> content.Columns:
+    """Return the columns that can change in every status."""
+    labels: content.Columns = {}
+    if body.name is not None:
+        labels["name"] = body.name
+    if body.archived is not None:
+        labels["archived_at"] = (campaign.archived_at or now) if body.archived else None
+    return labels
+
+
+async def _change(
+    uow: UnitOfWork, campaign_id: UUID, values: content.Columns, *, now: datetime
+) -> Campaign:
+    statement = (
+        update(Campaign)
+        .where(Campaign.id == campaign_id)
+        .values({**values, "updated_at": now})
+        .returning(Campaign)
+    )
+    found = await uow.session.scalars(statement, execution_options={"populate_existing": True})
+    return found.one()
 
 
 async def _lock_campaign(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
@@ -146,8 +169,8 @@ async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
 def _require_draft(campaign: Campaign) -> None:
     if campaign.status != CampaignStatus.DRAFT:
         raise CampaignNotEditableError(
-            f"The campaign is {campaign.status}. Only a draft can be changed or deleted. "
-            "Clone the campaign to get a draft with the same content."
+            f"The campaign is {campaign.status}. Only a draft can be changed or deleted, but for "
+            "`name` and `archived`. Clone the campaign to get a draft with the same content."
         )
 
 

@@ -1,0 +1,198 @@
+"""List campaigns with the counts of their recipients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
+
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail, load_details
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+
+class CampaignSort(StrEnum):
+    """The order of a list of campaigns. Campaigns with equal values are ordered by id."""
+
+    CREATED = "created_at"
+    NEWEST = "-created_at"
+    NAME = "name"
+    NAME_BACKWARDS = "-name"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignFilter:
+    """The campaigns that a list has; None does not filter.
+
+    Attributes:
+        q: A text in the name. Case, accents and apostrophes are ignored.
+        is_archived: True: only archived campaigns; False: only the others.
+        created_after: Campaigns that were created at this instant or later.
+        created_before: Campaigns that were created before this instant.
+    """
+
+    q: str | None = None
+    line_id: UUID | None = None
+    status: CampaignStatus | None = None
+    is_archived: bool | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipientSums:
+    """Counts of the recipients of a campaign at its first message.
+
+    Attributes:
+        recipients: All recipients.
+        pending: Those whose message waits to be sent.
+        sent: Those whose message the provider accepted; delivered ones are among them.
+        failed: Those whose message was not sent or not delivered.
+        replied: Those who replied, opt-outs included.
+    """
+
+    recipients: int = 0
+    pending: int = 0
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    replied: int = 0
+    opted_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCampaign:
+    """A campaign of a list, with the counts of its recipients."""
+
+    detail: CampaignDetail
+    counts: RecipientSums
+
+
+async def list_campaigns(
+    uow: UnitOfWork,
+    wanted: CampaignFilter,
+    *,
+    sort: CampaignSort = CampaignSort.NEWEST,
+    cursor: str | None,
+    limit: int,
+) -> Page[ListedCampaign]:
+    """Return a page of campaigns with the counts of their recipients.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("campaigns", wanted=wanted, sort=sort)
+    is_by_name = sort in {CampaignSort.NAME, CampaignSort.NAME_BACKWARDS}
+    after = cursors.read_text(cursor) if is_by_name else cursors.read(cursor)
+    statement = campaigns_statement(wanted, sort=sort, after=after, limit=limit + 1)
+    rows = (await uow.session.scalars(statement)).all()
+    page = cursors.page(
+        rows,
+        limit=limit,
+        position=lambda row: (row.name if is_by_name else row.created_at, row.id),
+    )
+    details = await load_details(uow, page.data)
+    counts = await _count_recipients(uow, [row.id for row in page.data])
+    return Page(
+        [
+            ListedCampaign(detail=one, counts=counts.get(one.campaign.id, RecipientSums()))
+            for one in details
+        ],
+        page.next_cursor,
+    )
+
+
+def campaigns_statement(
+    wanted: CampaignFilter,
+    *,
+    sort: CampaignSort,
+    after: tuple[datetime | str, UUID] | None,
+    limit: int,
+) -> Select[Campaign]:
+    """Return the statement that reads one page of campaigns."""
+    key: Any = Campaign.created_at
+    if sort in {CampaignSort.NAME, CampaignSort.NAME_BACKWARDS}:
+        key = Campaign.name
+    statement = select(Campaign).where(*_conditions(wanted))
+    place = tuple_(key, Campaign.id)
+    if sort.startswith("-"):
+        if after is not None:
+            statement = statement.where(place < after)
+        return statement.order_by(key.desc(), Campaign.id.desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(place > after)
+    return statement.order_by(key, Campaign.id).limit(limit)
+
+
+def _conditions(wanted: CampaignFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.q:
+        folded = func.strpos(func.search_fold(Campaign.name), func.search_fold(wanted.q))
+        conditions.append(folded > 0)
+    if wanted.line_id is not None:
+        conditions.append(Campaign.line_id == wanted.line_id)
+    if wanted.status is not None:
+        conditions.append(Campaign.status == wanted.status)
+    if wanted.is_archived is True:
+        conditions.append(Campaign.archived_at.is_not(None))
+    if wanted.is_archived is False:
+        conditions.append(Campaign.archived_at.is_(None))
+    if wanted.created_after is not None:
+        conditions.append(Campaign.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(Campaign.created_at < wanted.created_before)
+    return conditions
+
+
+@dataclass(frozen=True, slots=True)
+class _CampaignSums:
+    campaign_id: UUID
+    recipients: int
+    pending: int
+    sent: int
+    delivered: int
+    failed: int
+    replied: int
+    opted_out: int
+
+
+RECIPIENT_SUMS = text("""
+    SELECT t.campaign_id, CAST(sum(t.people) AS bigint) AS recipients,
+           CAST(coalesce(sum(t.people) FILTER (WHERE t.status = 'pending'), 0) AS bigint)
+               AS pending,
+           CAST(coalesce(sum(t.people) FILTER (WHERE t.status IN ('sent', 'delivered')), 0)
+               AS bigint) AS sent,
+           CAST(coalesce(sum(t.people) FILTER (WHERE t.status = 'delivered'), 0) AS bigint)
+               AS delivered,
+           CAST(coalesce(sum(t.people) FILTER (WHERE t.status = 'failed'), 0) AS bigint) AS failed,
+           CAST(sum(t.replied) AS bigint) AS replied,
+           CAST(sum(t.opted_out) AS bigint) AS opted_out
+    FROM campaign_tally t
+    WHERE t.campaign_id = ANY(CAST(:campaign_ids AS uuid[])) AND t.step = 0
+    GROUP BY t.campaign_id
+""")
+
+
+async def _count_recipients(
+    uow: UnitOfWork, campaign_ids: Sequence[UUID]
+) -> dict[UUID, RecipientSums]:
+    if not campaign_ids:
+        return {}
+    found = await uow.session.execute(RECIPIENT_SUMS, {"campaign_ids": list(campaign_ids)})
+    return {
+        row.campaign_id: RecipientSums(
+            recipients=row.recipients,
+            pending=row.pending,
+            sent=row.sent,
+            delivered=row.delivered,
+            failed=row.failed,
+            replied=row.replied,
+            opted_out=row.opted_out,
+        )
+        for row in typed_rows(_CampaignSums, found)
+    }
