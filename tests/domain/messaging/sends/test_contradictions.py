@@ -4,6 +4,7 @@ import itertools
 
 import httpx
 import pytest
+import structlog
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import TIMES, Ledger
 from tests.factories import number
@@ -29,13 +30,14 @@ async def test_id_given_twice_costs_its_own_row_alone(
     async with OpenPhoneClient(
         base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
     ) as openphone:
-        tally = await Dispatcher(
-            new_uow=committed_uow,
-            provider=openphone,
-            limiter=Limiter(rate_per_second=1000),
-            times=TIMES,
-            now=lambda: NOW,
-        ).run(lambda limit: ledger.claim(limit=limit))
+        with structlog.testing.capture_logs() as lines:
+            tally = await Dispatcher(
+                new_uow=committed_uow,
+                provider=openphone,
+                limiter=Limiter(rate_per_second=1000),
+                times=TIMES,
+                now=lambda: NOW,
+            ).run(lambda limit: ledger.claim(limit=limit))
 
     attempts = sorted(await ledger.attempts(), key=lambda row: row.provider_message_id or "")
     assert tally.called == 4
@@ -44,3 +46,6 @@ async def test_id_given_twice_costs_its_own_row_alone(
     assert attempts[0].has_no_id
     assert {row.phone for row in attempts} == {number(position) for position in range(4)}
     assert await ledger.alerts() == {"message_id_given_twice"}
+    assert "provider returned message ids that other messages already have" in {
+        line["event"] for line in lines
+    }

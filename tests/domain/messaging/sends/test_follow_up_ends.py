@@ -55,6 +55,26 @@ async def test_claimed_follow_up_is_taken_back_at_once(new_uow: UnitOfWorkFactor
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
 
 
+async def test_reply_of_one_person_leaves_the_follow_up_of_another(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2, **STEPS)
+    for position, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"AC{position}", now=after(1))
+    await ledger.run(
+        "UPDATE campaign_membership SET due_at = :at WHERE step = 1 AND phone = :phone",
+        at=LATER + timedelta(minutes=1),
+        phone=number(1),
+    )
+    (second,) = await ledger.called(now=LATER)
+    await ledger.accept(second, "AC2", at=LATER, now=LATER)
+
+    await answers(ledger, EndedBy.REPLY, at=LATER + timedelta(seconds=30))
+
+    (other,) = await ledger.called(now=LATER + timedelta(minutes=1))
+    assert (second.phone, other.phone) == (number(0), number(1))
+
+
 async def test_first_message_released_after_a_reply_waits_again(
     new_uow: UnitOfWorkFactory,
 ) -> None:

@@ -8,8 +8,8 @@ from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, told
 from tests.factories import number
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
-from crm_api.domain.messaging.models.sends import AttemptStatus
-from crm_api.domain.messaging.sends import queued_claim, settle_by_hand
+from crm_api.domain.messaging.models.sends import AttemptStatus, SendKind
+from crm_api.domain.messaging.sends import queue, queued_claim, settle_by_hand
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform.database import UnitOfWorkFactory
@@ -264,9 +264,23 @@ async def test_recipient_with_another_number_gets_another_message(
     await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
     await ledger.run("UPDATE contact SET phone = :phone", phone=number(7))
     await ledger.run("UPDATE campaign_membership SET phone = :phone", phone=number(7))
+    async with new_uow() as uow:
+        await queue.queue_message(
+            uow,
+            line_id=ledger.line.id,
+            phone=number(8),
+            body="On our way.",
+            kind=SendKind.MANUAL,
+            contact_id=None,
+            now=after(2),
+        )
 
     (again,) = await ledger.called(now=NOW + DAY)
     await ledger.accept(again, at=NOW + DAY, now=NOW + DAY)
 
     shown = [(row.phone, row.status, row.error_code) for row in await ledger.texts()]
-    assert shown == [(number(0), "failed", "number_changed"), (number(7), "sent", None)]
+    assert shown == [
+        (number(0), "failed", "number_changed"),
+        (number(8), "queued", None),
+        (number(7), "sent", None),
+    ]

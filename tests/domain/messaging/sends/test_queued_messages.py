@@ -180,6 +180,21 @@ async def test_blocked_line_keeps_its_queued_messages(new_uow: UnitOfWorkFactory
     assert len(await _claim(ledger)) == 1
 
 
+async def test_message_that_the_gate_refuses_waits_a_minute(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger)
+    batch = await _claim(ledger)
+    await ledger.run("UPDATE line SET status = 'blocked'")
+
+    assert await ledger.gate(batch) == []
+
+    await ledger.run("UPDATE line SET status = 'active'")
+    line = await ledger.text()
+    assert (line.status, line.error_code, line.send_after) == ("queued", None, after(60))
+    assert await _claim(ledger, 59) == []
+    assert len(await _claim(ledger, 60)) == 1
+
+
 @pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
 async def test_message_that_was_not_sent_is_queued_again(
     new_uow: UnitOfWorkFactory, kind: AnswerKind

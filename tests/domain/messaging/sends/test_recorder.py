@@ -8,20 +8,21 @@ import pytest
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger
 
+from crm_api.domain.messaging.sends import recorder
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.outages import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.recorder import Recorder
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
-from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 LONG = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
 """Random, so that compression does not make it fit into an index entry."""
 
 
 async def record_answers(new_uow: UnitOfWorkFactory, answered: list[Answered]) -> None:
-    recorder = Recorder(
+    own = Recorder(
         new_uow=new_uow,
         limiter=Limiter(rate_per_second=10),
         outage=OutageWatch(None, new_uow=new_uow, now=lambda: NOW),
@@ -30,10 +31,10 @@ async def record_answers(new_uow: UnitOfWorkFactory, answered: list[Answered]) -
         pause=lambda _: None,
     )
     for item in answered:
-        recorder.put(item)
-    recorder.finish()
+        own.put(item)
+    own.finish()
     async with asyncio.timeout(20):
-        await recorder.run()
+        await own.run()
 
 
 def _accepted(claimed: ClaimedAttempt, message_id: str, **more: Any) -> Answered:
@@ -63,6 +64,31 @@ async def test_acceptance_that_cannot_be_stored_is_stored_without_an_id(
     ]
     odd = rows[second.attempt_id]
     assert (odd.has_no_id, odd.error_code, odd.provider_message_id) == (True, "not_storable", None)
+
+
+async def test_answer_that_cannot_be_stored_waits_while_the_database_is_down(
+    committed_uow: UnitOfWorkFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "RECORD_RETRY_SECONDS", 0.05)
+    ledger = await Ledger.open(committed_uow)
+    (claimed,) = await ledger.called()
+    is_up = asyncio.Event()
+    tries = 0
+
+    def new_uow() -> UnitOfWork:
+        """Fail from the second call on, until the database is up or 50 calls have failed."""
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            asyncio.get_running_loop().call_later(0.01, is_up.set)
+        if 1 < tries < 50 and not is_up.is_set():
+            raise ConnectionRefusedError
+        return committed_uow()
+
+    await record_answers(new_uow, [_accepted(claimed, "AC\x00")])
+
+    assert tries == 3
+    assert (await ledger.attempt()).error_code == "not_storable"
 
 
 async def test_refusal_that_cannot_be_stored_is_kept_without_its_words(

@@ -9,6 +9,7 @@ from tests.domain.messaging.sends.ledger import Ledger, after, told
 from tests.factories import number
 
 from crm_api.domain.messaging.sends import record
+from crm_api.domain.messaging.sends.ledger import AttemptOutcome, write_to_ledger
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWorkFactory
@@ -49,6 +50,22 @@ async def test_accepted_message_without_a_time_counts_from_the_record(
     await ledger.accept(claimed, at=None, now=after(1))
 
     assert (await ledger.attempt()).accepted_at == after(1)
+
+
+async def test_message_with_one_attempt_is_written_with_its_attempt(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    """Only a message that several attempts share costs more statements."""
+    ledger = await Ledger.open(new_uow, people=2)
+    outcomes = [
+        AttemptOutcome(attempt_id=claimed.attempt_id, status="sent", message_id=claimed.phone)
+        for claimed in await ledger.called()
+    ]
+
+    async with new_uow() as uow:
+        changed = await write_to_ledger(uow.session, outcomes, send_after=NOW, now=NOW)
+
+    assert [(one.status, one.is_to_show) for one in changed] == [("sent", False)] * 2
 
 
 async def test_refused_recipient_fails_with_the_code(new_uow: UnitOfWorkFactory) -> None:
