@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.crash.strikes import WORKER_STEPS
 from tests.domain.messaging.sends.test_carrier_budgets import declare
 from tests.factories import number
 from tests.fakes import RecordingQueue
@@ -14,10 +15,9 @@ from tests.workers.drain import open_ledger
 
 from crm_api.dev.sandbox.app import Sandbox
 from crm_api.dev.sandbox.faults import Fault
-from crm_api.domain.messaging.sends import carrier_budgets
 from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
-from crm_api.platform import clock
+from crm_api.platform import clock, failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.campaigns import process_campaign_queue
@@ -57,11 +57,30 @@ async def test_recipients_that_a_raised_budget_has_room_for_go_within_the_hour(
 
     await process_campaign_queue(ctx)
     soon = len(_accepted(sandbox))
-    ctx["deps"].budgets_checked_at -= carrier_budgets.LOOK_AGAIN
+    ctx["deps"].budgets_checked_at -= timedelta(hours=1)
     await process_campaign_queue(ctx)
 
     assert (soon, len(_accepted(sandbox))) == (1, 3)
     assert {row.status for row in await ledger.members()} == {"sent"}
+
+
+async def test_send_passes_every_step_at_which_the_crash_test_kills(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
+) -> None:
+    await open_ledger(committed_uow, people=1)
+    passed = []
+
+    async def note(step: str) -> None:
+        passed.append(step)
+
+    failpoints.set_hook(note)
+    try:
+        await process_campaign_queue(ctx)
+    finally:
+        failpoints.set_hook(None)
+
+    stages = {"claim", "gate", "call", "record"}
+    assert set(passed) >= {step for step in WORKER_STEPS if step.split(".")[0] in stages}
 
 
 async def test_recipient_written_as_held_after_the_release_is_sent_to_in_the_next_run(
