@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
@@ -96,6 +97,10 @@ async def test_merged_duplicate_opts_out_all_numbers_of_the_person(
 
     assert answer.json() == {"numbers": 1, "newly_opted_out": 1}
     assert (await client.get(f"/v1/contacts/{ada.id}")).json()["opted_out"] is True
+    remembered = await session.execute(
+        text("SELECT phone, evidence ->> 'said_of' FROM consent_wording ORDER BY phone")
+    )
+    assert [tuple(row) for row in remembered] == [(number(0), None), (number(1), number(0))]
 
 
 async def test_requests_about_the_same_numbers_at_once_all_succeed(

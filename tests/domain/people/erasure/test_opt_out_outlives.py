@@ -22,8 +22,14 @@ from tests.workers.imports.test_imports import WorkerDeps as ImportDeps
 
 from crm_api.domain.consent import linking
 from crm_api.domain.consent.linking import ChainVerification
-from crm_api.domain.consent.models import ConsentEntry, ConsentWording, ContactFlag
+from crm_api.domain.consent.models import (
+    ConsentEntry,
+    ConsentWording,
+    ContactFlag,
+    hash_phone,
+)
 from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.provider.openphone.facts import bound_event
 from crm_api.domain.provider.openphone.wire import parse_event
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.database_time import read_database_now
@@ -162,6 +168,15 @@ async def test_message_that_waits_when_the_opt_out_returns_is_withdrawn(stopped:
     assert (member.status, member.skip_reason) == ("skipped", "opted_out")
 
 
+async def test_opt_out_that_returns_replaces_a_hold(stopped: Office) -> None:
+    now = await read_database_now(stopped.session)
+    hold = ContactFlag(phone=PERSON, flag_type="opt_out_hold", created_at=now)
+    stopped.session.add(hold)
+    await stopped.session.commit()
+
+    assert (await stopped.add())["flags"] == BLOCKED
+
+
 async def test_number_that_is_erased_twice_is_still_opted_out(stopped: Office) -> None:
     again = await stopped.add()
     await stopped.lift(again["id"])
@@ -267,6 +282,42 @@ class TestMessagesFromBeforeTheErasure:
 
         for _ in range(2):
             await office.receive("STOP", at=said_at)
+
+        assert len(list(await office.session.scalars(select(ConsentEntry)))) == 1
+
+    async def test_repeat_of_an_entry_without_the_providers_time_leaves_one(
+        self, office: Office
+    ) -> None:
+        """Releases before the column ``claimed_at`` stored only when the decision counts."""
+        person = await office.add()
+        said_at = await read_database_now(office.session)
+        values = {"phone_hash": hash_phone(PERSON, KEY), "at": said_at}
+        entry = (
+            "INSERT INTO consent_entry (phone_hash, action, source, actor, occurred_at, created_at)"
+            " VALUES (:phone_hash, 'opt_out', 'message', 'person', :at, :at)"
+        )
+        await office.session.execute(text(entry), values)
+        await office.session.commit()
+        await office.erase(person["id"])
+
+        await office.receive("STOP", at=said_at)
+
+        assert len(list(await office.session.scalars(select(ConsentEntry)))) == 1
+
+    async def test_message_dated_ahead_that_is_received_twice_leaves_one_entry(
+        self, office: Office
+    ) -> None:
+        """Each copy counts from its receipt, so only the provider's time is the same."""
+        person = await office.add()
+        received_at = await read_database_now(office.session)
+        await office.erase(person["id"])
+        event = parse_event(incoming("STOP", at=received_at + MINUTE))
+
+        for ago in (2 * MINUTE, MINUTE):
+            copy = bound_event(event, received_at=received_at - ago)
+            async with office.new_uow() as uow:
+                now = await uow.database_now()
+                await webhooks.apply_event(uow, copy, now=now, reception=RECEPTION)
 
         assert len(list(await office.session.scalars(select(ConsentEntry)))) == 1
 
