@@ -264,6 +264,12 @@ def test_longest_form_of_the_lexicon_is_one_concept() -> None:
     assert found.concepts == (forms["do_not_call_list"][0],)
 
 
+def test_words_are_those_between_the_courtesies() -> None:
+    found = analyse("Hi! Please, stop texting me!!! Thanks.")
+
+    assert (found.words, found.folded) == (("stop", "texting", "me"), " stop texting me ")
+
+
 def test_reading_names_the_words_that_weighed_most() -> None:
     reading = read_reply("Hi Sam. Please STOP texting me about my house!")
 
@@ -335,6 +341,17 @@ def test_probability_at_the_threshold_is_enough(
     asks: float, doubts: float, kind: ReplyKind
 ) -> None:
     assert decide("Not interested.", asks, doubts, opt_out_at=0.5, hold_at=0.2) is kind
+
+
+def test_probabilities_are_between_0_and_1() -> None:
+    texts = [one.text for one in REGRESSION]
+
+    found = score_replies(
+        current_model(), [analyse(text) for text in texts], [Context()] * len(texts)
+    ).probabilities
+
+    assert 0 < found.min() < 0.01
+    assert 0.99 < found.max() < 1
 
 
 def test_old_reply_with_a_request_concerns_consent() -> None:
