@@ -21,7 +21,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,7 @@ from typing import Self
 import asyncpg
 import pytest
 from tests.mutants.operators import Mutant, diff, mutants_of
-from tests.mutants.plugin import AREAS, ROOT
+from tests.mutants.plugin import AREAS, NOT_LOADED, ROOT
 from tests.mutants.zygote import OWN
 from tests.mutants.zygote import TIMED_OUT as ENDED_LATE
 
@@ -41,8 +41,15 @@ from crm_api.platform.postgres import driver_url
 FOLDER = ROOT / ".cache" / "mutants"
 TESTS = ("tests/domain", "tests/routers", "tests/workers")
 KILLED, SURVIVED, TIMED_OUT, NOT_RUN = "killed", "survived", "timed out", "run by no test"
-_OUTCOMES: dict[int, str] = {pytest.ExitCode.OK: SURVIVED, pytest.ExitCode.INTERNAL_ERROR: NOT_RUN}
-"""A change with which the tests cannot be loaded is killed too."""
+CRASHED = "crashed"
+"""Pytest or its process ended by an error of its own or a signal, so the tests decided nothing."""
+_OUTCOMES: dict[int, str] = {
+    pytest.ExitCode.OK: SURVIVED,
+    pytest.ExitCode.INTERNAL_ERROR: CRASHED,
+    NOT_LOADED: NOT_RUN,
+    ENDED_LATE: TIMED_OUT,
+}
+"""All others are killed, also a change with which the tests cannot be loaded."""
 _TEMPLATE = "crm_mutants"
 _MIGRATION = threading.Lock()
 """Alembic keeps the migration under way in globals of its modules."""
@@ -121,7 +128,8 @@ def pytest_command() -> list[str]:
 def chosen_tests(mutant: Mutant, lines: Lines, *, most: int, root: Path = ROOT) -> list[str]:
     """Return the tests that run the line.
 
-    Those in the folder that mirrors the file come first, then those that run the fewest lines.
+    Those in the folder that mirrors the file come first, then those that run the fewest lines. Of a
+    parametrised test one case comes first, and its other cases after all tests.
 
     A line that runs when its module is loaded belongs to no test. A statement in SQL is run by the
     functions of its file that name it: their tests are used, or else all of the file.
@@ -137,7 +145,9 @@ def chosen_tests(mutant: Mutant, lines: Lines, *, most: int, root: Path = ROOT) 
     if not found:  # Its functions run only while modules are loaded.
         found = {test for tests in known_tests(lines) for test in tests if folder in test}
     breadth = Counter(test for tests in by_line.values() for test in tests)
-    return sorted(found, key=lambda test: (folder not in test, breadth[test], test))[:most]
+    ordered = sorted(found, key=lambda test: (folder not in test, breadth[test], test))
+    first_cases = {test.partition("[")[0]: test for test in reversed(ordered)}.values()
+    return sorted(ordered, key=lambda test: test not in set(first_cases))[:most]
 
 
 def mirror_of(path: str) -> str:
@@ -225,6 +235,10 @@ class Runner:
         self._libraries = libraries
 
     def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.mutants.zygote"],
             cwd=ROOT,
@@ -233,17 +247,26 @@ class Runner:
             stdout=subprocess.PIPE,
         )
         self._send(self._libraries)
-        return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.kill()
-        self._process.wait()
+        with suppress(BrokenPipeError):
+            self._process.communicate()  # It closes the pipes, too.
 
     def run(self, arguments: list[str], *, env: dict[str, str], seconds: float) -> int:
-        """Return pytest's exit code, or ``TIMED_OUT``."""
-        self._send({"arguments": arguments, "env": env, "seconds": seconds})
+        """Return pytest's exit code, ``TIMED_OUT``, or a negative number after a crash."""
+        with suppress(BrokenPipeError):
+            self._send({"arguments": arguments, "env": env, "seconds": seconds})
         assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        if not answer:  # The process itself has ended; the next change gets a new one.
+            self._end()
+            self._start()
+            return pytest.ExitCode.INTERNAL_ERROR
+        return int(answer)
 
     def _send(self, order: object) -> None:
         assert self._process.stdin is not None
@@ -267,7 +290,7 @@ def judge(
         }
         arguments = [*PYTEST_OPTIONS, "-x", "--no-header", "--tb=no", *tests]
         code = runner.run(arguments, env=environment, seconds=seconds)
-        outcome = TIMED_OUT if code == ENDED_LATE else _OUTCOMES.get(code, KILLED)
+        outcome = outcome_of(code)
     return Result(
         key=mutant.key,
         path=mutant.path,
@@ -278,6 +301,11 @@ def judge(
         seconds=round(time.monotonic() - begun, 1),
         tests=len(tests),
     )
+
+
+def outcome_of(code: int) -> str:
+    """Return what the exit code of a run means; a signal has a negative one."""
+    return _OUTCOMES.get(code, KILLED if code >= 0 else CRASHED)
 
 
 @contextmanager
@@ -320,7 +348,8 @@ def summarise(chosen: list[Mutant]) -> None:
         say(diff((ROOT / result.path).read_text(), result.number))
     counted = Counter(result.outcome for result in results)
     seconds = sum(result.seconds for result in results) / max(1, len(results))
-    parts = ", ".join(f"{name} {counted[name]}" for name in (KILLED, SURVIVED, TIMED_OUT, NOT_RUN))
+    outcomes = (KILLED, SURVIVED, TIMED_OUT, CRASHED, NOT_RUN)
+    parts = ", ".join(f"{name} {counted[name]}" for name in outcomes)
     say(f"\n{len(results)} of {len(chosen)} mutants: {parts}; {seconds:.1f} s each")
 
 

@@ -26,6 +26,7 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mult: ast.Div,
     ast.Div: ast.Mult,
 }
+_OPERATORS = Path(__file__).read_bytes()
 IS_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|WHERE|EXISTS|AND|CASE)\b.*\s")
 SQL: tuple[tuple[str, str], ...] = (
     (r"\bAND\b", "OR"),
@@ -40,7 +41,7 @@ SQL: tuple[tuple[str, str], ...] = (
     (r"(?<![<>=-])>(?![=])", ">="),
     (r"<>", "="),
     (r"\bASC\b", "DESC"),
-    (r" FOR (NO KEY )?UPDATE( OF \w+)?( SKIP LOCKED)?", ""),
+    (r"\s+FOR (NO KEY )?UPDATE(\s+OF\s+\w+(\s*,\s*\w+)*)?(\s+SKIP LOCKED)?(?!\s+OF\b)", ""),
     (r"\bleast\(", "greatest("),
     (r"\bgreatest\(", "least("),
 )
@@ -55,7 +56,8 @@ class Mutant:
         line: Where the changed code begins.
         number: Its position among all changes of the file.
         change: Description for people.
-        digest: Of the file: a result is invalid once the file has changed.
+        digest: Of the file and of this module: a result is invalid once either has changed, because
+            the changes have other numbers then.
     """
 
     path: str
@@ -76,7 +78,7 @@ Change = tuple[ast.AST, str, Callable[[], None]]
 def mutants_of(root: Path, path: Path) -> list[Mutant]:
     """Return every change of a file, in the order of its code."""
     source = path.read_text()
-    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(source.encode() + _OPERATORS).hexdigest()[:12]
     return [
         Mutant(str(path.relative_to(root)), getattr(node, "lineno", 1), number, change, digest)
         for number, (node, change, _) in enumerate(_changes(ast.parse(source)))
@@ -178,6 +180,8 @@ def _is_sentence(parent: ast.AST) -> bool:
 def _of_statements(parent: ast.AST, node: ast.AST) -> Iterator[Change]:
     nothing = ast.Constant(None)
     match node:
+        case ast.Return(value=ast.Constant(value=None)):
+            pass  # It returns None already.
         case ast.Return(value=ast.AST()):
             yield node, "returns None", lambda: _set(node, "value", nothing)
         case ast.Expr(value=ast.Call() | ast.Await()):

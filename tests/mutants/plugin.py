@@ -21,6 +21,8 @@ from tests.mutants.operators import mutated
 
 AREAS = ("consent", "messaging/consent_decisions", "messaging/sends", "identity")
 ROOT = Path(__file__).parents[2]
+NOT_LOADED = 64
+"""Exit code of a run that has not loaded the changed module."""
 
 
 class _Mutating(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -49,9 +51,9 @@ class _Mutating(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         tree = mutated(self._path.read_text(), self._number)
         exec(compile(tree, str(self._path), "exec"), module.__dict__)  # noqa: S102 - the purpose
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if not self._is_loaded:
-            raise RuntimeError(f"{self._name} was not loaded with its change")
+            session.exitstatus = NOT_LOADED
 
 
 class _Mapping:

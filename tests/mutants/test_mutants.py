@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.mutants.__main__ import choose, chosen_tests, pytest_command
+from tests.mutants.__main__ import Runner, choose, chosen_tests, outcome_of, pytest_command
 from tests.mutants.operators import diff, mutants_of, mutated
 from tests.mutants.plugin import ROOT
 
@@ -56,6 +56,30 @@ def test_every_change_is_named_once(file: Path) -> None:
     ]
 
 
+def test_none_that_is_returned_already_is_no_change(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.py"
+    path.write_text("def find() -> None:\n    return None\n")
+
+    assert mutants_of(tmp_path, path) == []
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        " FOR UPDATE",
+        " FOR NO KEY UPDATE OF a",
+        "\n    FOR NO KEY UPDATE OF a, m\n    SKIP LOCKED",
+        " FOR NO KEY UPDATE\n    OF a SKIP LOCKED",
+    ],
+)
+def test_lock_is_left_out_with_its_tables(tmp_path: Path, lock: str) -> None:
+    path = tmp_path / "lock.py"
+    path.write_text(f'LOCK = """SELECT id FROM a{lock}"""\n')
+    [only] = mutants_of(tmp_path, path)
+
+    assert ast.unparse(mutated(path.read_text(), only.number)) == "LOCK = 'SELECT id FROM a'"
+
+
 def test_each_change_is_another_program_that_can_be_compiled(file: Path) -> None:
     numbers = [one.number for one in mutants_of(file.parent, file)]
 
@@ -87,6 +111,42 @@ def test_most_specific_tests_of_the_line_come_first(file: Path) -> None:
 
     assert chosen_tests(mutant, lines, most=9, root=file.parent) == ["narrow", "broad"]
     assert chosen_tests(mutant, lines, most=1, root=file.parent) == ["narrow"]
+
+
+def test_one_case_of_each_test_comes_before_the_others(file: Path) -> None:
+    mutant = next(one for one in mutants_of(file.parent, file) if one.line == 11)
+    tests = ["test_a[1]", "test_a[2]", "test_b", "test_c[x]", "test_c[y]"]
+
+    found = chosen_tests(mutant, {"due.py": {"11": tests}}, most=4, root=file.parent)
+
+    assert found == ["test_a[1]", "test_b", "test_c[x]", "test_a[2]"]
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (0, "survived"),
+        (1, "killed"),
+        (2, "killed"),
+        (3, "crashed"),
+        (-11, "crashed"),
+        (64, "run by no test"),
+        (124, "timed out"),
+    ],
+)
+def test_outcome_says_what_ended_the_run(code: int, outcome: str) -> None:
+    assert outcome_of(code) == outcome
+
+
+def test_end_of_the_process_is_a_crash_and_the_next_run_gets_another() -> None:
+    with Runner([]) as runner:
+        runner.run(["--version"], env={}, seconds=60)
+        runner._process.kill()
+        runner._process.wait()
+        crashed = runner.run(["--version"], env={}, seconds=60)
+        after = runner.run(["--version"], env={}, seconds=60)
+
+    assert (outcome_of(crashed), after) == ("crashed", 0)
 
 
 def test_tests_in_the_folder_of_the_file_come_first(file: Path) -> None:

@@ -7,7 +7,8 @@ one exit code per line:
     {"env": {"MUTANT": "…"}, "arguments": ["-q", "…"], "seconds": 180}
     ->  1
 
-The exit code is that of pytest; -1 means a run that was ended after its time.
+The exit code is that of pytest; 124 means a run that was ended after its time, a negative number
+the signal that ended it.
 """
 
 import json
@@ -19,7 +20,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-TIMED_OUT = -1
+TIMED_OUT = 124
+"""As of timeout(1); negative numbers are signals."""
 OWN = ("crm_api", "tests", "benchmarks")
 _POLL_SECONDS = 0.02
 
