@@ -6,16 +6,11 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.campaigns.audience.schemas import Audience, Exclusion
 from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content import Columns
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.schemas import (
-    Audience,
-    CampaignCreate,
-    CampaignUpdate,
-    Exclusion,
-    Variant,
-)
+from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, Variant
 from crm_api.domain.campaigns.templates import service as templates
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.models.lines import Line

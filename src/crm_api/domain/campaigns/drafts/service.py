@@ -16,12 +16,7 @@ from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import CampaignNotEditableError, CampaignNotFoundError
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
-from crm_api.domain.campaigns.schemas import (
-    LONGEST_NAME,
-    CampaignCreate,
-    CampaignUpdate,
-    Variant,
-)
+from crm_api.domain.campaigns.schemas import LONGEST_NAME, CampaignCreate, CampaignUpdate, Variant
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id

@@ -9,6 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from crm_api.domain.imports.contacts.column_names import (
+    BY_NAME,
+    EXPORT_SIGNS,
+    NOT_READ_BACK,
+    PHONE_RANK,
+    PROPERTY_RADAR,
+    PROPERTY_RADAR_SIGNS,
+)
 from crm_api.domain.imports.contacts.column_values import (
     MAJORITY,
     ColumnBasis,
@@ -22,75 +30,8 @@ from crm_api.domain.imports.contacts.column_values import (
 from crm_api.domain.imports.contacts.errors import InvalidMappingError
 from crm_api.domain.imports.contacts.opt_outs import CONSENT, CONSENT_FIELDS, consent_field
 from crm_api.domain.imports.files.errors import NoPhoneColumnError
-from crm_api.domain.kit.contact_columns import CONTACT_COLUMNS, TEXT_COLUMNS
+from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 from crm_api.domain.kit.errors import FieldProblem
-
-_SYNONYMS = {
-    **{column.name: column.file_names for column in CONTACT_COLUMNS},
-    "name": "name fullname contactname contact ownername owner customername customer clientname "
-    "client displayname person agentname agent homeowner",
-    "address": "address fulladdress location1 addressfull",
-    "tags": "tags tag labels label groups",
-}
-
-BY_NAME = {name: target for target, names in _SYNONYMS.items() for name in names.split()}
-"""The field for each known column name."""
-
-_PHONE_NAMES = """
-mobile mobilephone mobilenumber mobilephonenumber cell cellphone cellnumber cellphonenumber
-cellular mobilephone1 cellphone1 mobile1 cell1 primarymobile
-phone phonenumber phoneno phonenum telephone telephonenumber tel telno number contactnumber
-primaryphone phone1 phonenumber1 mainphone msisdn sms text textnumber
-contactphone contactphonenumber e164
-phone2 phonenumber2 mobilephone2 mobile2 cell2 cellphone2 secondaryphone alternatephone altphone
-otherphone phone3 phonenumber3 homephone hometelephone homenumber home
-workphone worknumber businessphone officephone directphone direct daytimephone eveningphone
-"""
-
-PHONE_RANK = {name: rank for rank, name in enumerate(_PHONE_NAMES.split())}
-"""The rank of each known name of a phone column: mobile phones first, desk phones last."""
-
-PROPERTY_RADAR: dict[str, str | None] = {
-    "primaryname": "name",
-    "primaryfirstname": "first_name",
-    "primarylastname": "last_name",
-    "primarymobilephone1": "phone",
-    "primarymobilephone2": "phone_2",
-    "primaryemail1": "email",
-    "primarymobile1status": "attributes.phone_status",
-    "primaryemail1status": "attributes.email_status",
-    "primaryemail1hash": None,
-    "secondaryname": "second.name",
-    "secondaryfirstname": "second.first_name",
-    "secondarylastname": "second.last_name",
-    "secondarymobilephone1": "second.phone",
-    "secondarymobilephone2": "second.phone_2",
-    "secondaryemail1": "second.email",
-    "secondarymobile1status": "second.attributes.phone_status",
-    "secondaryemail1status": "second.attributes.email_status",
-    "secondaryemail1hash": None,
-    "mailaddress": "street",
-    "mailcity": "city",
-    "mailstate": "state",
-    "mailzip": "postal_code",
-    "type": "attributes.property_type",
-    "address": "attributes.property_address",
-    "city": "attributes.property_city",
-    "state": "attributes.property_state",
-    "zip": "attributes.property_zip",
-    "owner": "attributes.owner",
-}
-"""The field for each column of a PropertyRadar file.
-
-A row has two people. The mail address is that of the people; the other columns describe the
-property.
-"""
-
-_PROPERTY_RADAR_SIGNS = """
-primaryname primarymobilephone1 primaryemail1 secondaryname secondarymobilephone1 mailaddress
-mailzip owneroccupied ownerocc apn estvalue estequity yrbuilt
-"""
-
 
 SECOND = "second."
 """Prefix of fields that belong to the second person of a row, such as ``second.phone``."""
@@ -249,13 +190,6 @@ def _key(column: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", column.casefold())
 
 
-EXPORT_SIGNS = frozenset({"id", "opted_out", "opted_out_at", "do_not_contact", "created_at"})
-"""Column names, exactly as written, that every export of this service contains."""
-
-PROPERTY_RADAR_SIGNS = frozenset(_PROPERTY_RADAR_SIGNS.split())
-"""A PropertyRadar file has at least four of these columns."""
-
-
 def _format_of(header: Sequence[str], kinds: Mapping[str, str]) -> str:
     names = set(kinds.values())
     raw = {name.casefold() for name in header}
@@ -276,16 +210,6 @@ def _format_of(header: Sequence[str], kinds: Mapping[str, str]) -> str:
         "standard": {"firstname", "lastname"} <= names and names & PHONE_RANK.keys(),
     }
     return next((name for name, is_met in signs.items() if is_met), "generic")
-
-
-NOT_READ_BACK = {
-    *("id", "created_at", "updated_at", "lists", "source", "flags"),
-    *("opted_out_at", "opt_out_reason", "opt_out_hold"),
-}
-"""Columns of an export that an import does not read: it sets them itself, or never changes them.
-
-``opted_out`` is read, because it can only stop messages.
-"""
 
 
 def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:

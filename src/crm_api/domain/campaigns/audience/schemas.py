@@ -1,0 +1,60 @@
+"""Request models of the audience of a campaign."""
+
+from uuid import UUID
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.kit.schemas import RequestModel
+
+MAX_CONTACT_IDS = 10_000
+MAX_SOURCES = 50
+"""The maximum number of lists, and also of campaigns, that one audience may exclude."""
+MAX_SEGMENTS = 10
+"""The maximum number of segments that one audience may exclude."""
+
+
+class Exclusion(RequestModel):
+    """The contacts that are left out of the audience.
+
+    Attributes:
+        list_id: The id of a list. Its contacts are left out.
+        list_ids: The ids of lists. Their contacts are left out.
+        segment_ids: The ids of segments. Contacts that are in one of them when the campaign is
+            started are left out.
+        campaign_ids: The ids of other campaigns. Their recipients are left out, except those who
+            were skipped or cancelled there.
+        contact_ids: The ids of contacts that are left out.
+    """
+
+    list_id: UUID | None = None
+    list_ids: list[UUID] | None = Field(default=None, max_length=MAX_SOURCES)
+    segment_ids: list[UUID] | None = Field(default=None, max_length=MAX_SEGMENTS)
+    campaign_ids: list[UUID] | None = Field(default=None, max_length=MAX_SOURCES)
+    contact_ids: list[UUID] | None = Field(default=None, max_length=MAX_CONTACT_IDS)
+
+
+class Audience(RequestModel):
+    """The contacts that get a campaign: either a list, or a segment, or contacts by id.
+
+    Attributes:
+        list_id: The id of a list. Its contacts are the audience.
+        segment_id: The id of a segment. The contacts that are in it when the campaign is started
+            are the audience.
+        contact_ids: The ids of the contacts that are the audience.
+        exclude: The contacts that are left out of the audience.
+    """
+
+    list_id: UUID | None = None
+    segment_id: UUID | None = None
+    contact_ids: list[UUID] | None = Field(default=None, min_length=1, max_length=MAX_CONTACT_IDS)
+    exclude: Exclusion | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Audience":
+        given = [self.list_id, self.segment_id, self.contact_ids]
+        if sum(source is not None for source in given) != 1:
+            raise PydanticCustomError(
+                "one_audience", "Set exactly one of `list_id`, `segment_id` and `contact_ids`."
+            )
+        return self
