@@ -44,6 +44,18 @@ async def test_unknown_user_is_not_found(client: httpx.AsyncClient, method: str,
     assert answer.json()["code"] == "user_not_found"
 
 
+async def test_disabled_user_has_no_invitation_and_the_answer_says_what_to_do(
+    client: httpx.AsyncClient,
+) -> None:
+    user = await invited(client)
+    await client.patch(f"/v1/users/{user['id']}", json={"status": "disabled"})
+
+    answer = await client.post(f"/v1/users/{user['id']}/invite")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "user_not_found")
+    assert "Enable a disabled user with PATCH /v1/users/{id}" in answer.json()["detail"]
+
+
 async def test_an_address_belongs_to_one_user(client: httpx.AsyncClient) -> None:
     user = await invited(client)
 

@@ -70,7 +70,7 @@ async def reset_password(uow: UnitOfWork, *, token: str, password_hash: str, now
 
 async def change_password(
     uow: UnitOfWork, *, user_id: UUID, known_hash: str, password_hash: str, now: datetime
-) -> User:
+) -> None:
     """Replace a password after the caller has verified the old one, and end every session.
 
     Args:
@@ -89,7 +89,6 @@ async def change_password(
     )
     if user is None:
         raise WrongCredentialsError
-    return user
 
 
 async def _set_password(

@@ -70,7 +70,8 @@ async def invite_user_again(uow: UnitOfWork, *, user_id: UUID, now: datetime) ->
         raise UserNotFoundError(
             "This user has no open invitation: the user has already accepted the invitation, or "
             "is disabled. An active user who forgot the password can use POST "
-            "/v1/auth/password-reset."
+            "/v1/auth/password-reset. Enable a disabled user with PATCH /v1/users/{id} and the "
+            "status `active`."
         )
     return user, await create_ticket(
         uow, user.id, TicketPurpose.INVITATION, INVITATION_FOR, now=now
