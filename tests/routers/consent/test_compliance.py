@@ -141,6 +141,8 @@ async def test_message_outside_legal_hours_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "outside_window"
     assert answer.json()["next_allowed_at"] is None
+    assert "allow no message within two weeks" in answer.json()["detail"]
+    assert "again at" not in answer.json()["detail"]
 
 
 def test_wrong_file_stops_the_start(settings: Settings, tmp_path: Path) -> None:

@@ -220,6 +220,7 @@ async def test_legal_hours_hold_for_a_test_number(
 
     assert (response.status_code, response.json()["code"]) == (409, "outside_window")
     assert response.json()["next_allowed_at"] > NIGHT.isoformat()
+    assert "Send it again at `next_allowed_at`." in response.json()["detail"]
 
 
 async def test_legal_frequency_holds_for_a_test_number(

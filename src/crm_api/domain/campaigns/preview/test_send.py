@@ -129,9 +129,9 @@ async def _check_law(
     hours = await read_test_hours(uow, line_id=line.id, phone=phone, rules=rules, now=now)
     if not hours.is_open:
         raise OutsideWindowError(
-            "It is now outside the legal hours of the test number. Try again at "
-            "`next_allowed_at`, or use another test number.",
-            next_allowed_at=None if hours.opens_at is None else format_instant(hours.opens_at),
+            "It is now outside the legal hours of the test number.",
+            otherwise="Or use another test number.",
+            next_allowed_at=hours.opens_at,
         )
     allowed_at = await find_test_allowed_at(uow, line_id=line.id, phone=phone, rules=rules, now=now)
     if allowed_at is not None:

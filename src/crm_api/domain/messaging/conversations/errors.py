@@ -1,6 +1,7 @@
 """Errors that requests about conversations, messages and calls can return."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -9,6 +10,7 @@ from crm_api.domain.kit.errors import (
     InvalidError,
     NotFoundError,
 )
+from crm_api.domain.kit.schemas import format_instant
 
 
 class ConversationNotFoundError(NotFoundError):
@@ -100,10 +102,30 @@ class OutsideWindowError(ConflictError):
     title = "Outside legal hours"
     example = Example(
         "The message was not sent, because the law does not allow messages at the recipient's "
-        "local time now. Send it again at `next_allowed_at`. A person who has sent a message to "
-        "this line can be answered at any time.",
-        next_allowed_at="2026-12-01T13:00:00.000Z",
+        "local time now.",
+        otherwise="A person who has sent a message to this line can be answered at any time.",
+        next_allowed_at=datetime(2026, 12, 1, 13, tzinfo=UTC),
     )
+
+    def __init__(self, happened: str, *, otherwise: str, next_allowed_at: datetime | None) -> None:
+        """Describe the refusal and the next step.
+
+        Args:
+            happened: One sentence about what was refused.
+            otherwise: What the caller can do instead of waiting.
+            next_allowed_at: The next allowed instant; None if the rules allow none within two
+                weeks.
+        """
+        later = (
+            "The legal rules allow no message within two weeks; GET /v1/compliance-rules shows "
+            "them. `next_allowed_at` is null."
+            if next_allowed_at is None
+            else "Send it again at `next_allowed_at`."
+        )
+        super().__init__(
+            f"{happened} {later} {otherwise}",
+            next_allowed_at=None if next_allowed_at is None else format_instant(next_allowed_at),
+        )
 
 
 class UnknownLineError(InvalidError):

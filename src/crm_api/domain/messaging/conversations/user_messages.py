@@ -4,7 +4,6 @@ from datetime import datetime
 
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.errors import ConflictError
-from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
 from crm_api.domain.messaging.conversations.errors import (
@@ -82,9 +81,9 @@ async def _check_hours(
     if not hours.is_open:
         raise OutsideWindowError(
             "The message was not sent, because the law does not allow messages at the recipient's "
-            "local time now. Send it again at `next_allowed_at`. A person who has sent a message "
-            "to this line can be answered at any time.",
-            next_allowed_at=None if hours.opens_at is None else format_instant(hours.opens_at),
+            "local time now.",
+            otherwise="A person who has sent a message to this line can be answered at any time.",
+            next_allowed_at=hours.opens_at,
         )
 
 
