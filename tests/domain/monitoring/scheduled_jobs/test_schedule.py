@@ -228,3 +228,15 @@ async def test_worker_that_has_stopped_is_no_sign_of_life(new_uow: NewUow) -> No
         checks = await readiness.read_readiness(uow, head=head_revision(), now=at(1, 2))
 
     assert checks["worker"] == "degraded"
+
+
+async def test_each_job_that_rarely_works_has_a_run_time_of_its_own(new_uow: NewUow) -> None:
+    """The sandbox clock stops at these times; a forgotten job would be skipped for a day."""
+    async with new_uow() as uow:
+        own = await schedule.own_run_times(uow, now=at(0), webhooks_checked_at=at(5))
+
+    rarely = {
+        name for name, words in schedule.SCHEDULE.items() if words.startswith(("daily", "hourly"))
+    }
+    assert own.keys() == rarely
+    assert min(own.values()) > at(0)
