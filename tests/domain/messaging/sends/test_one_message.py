@@ -51,6 +51,23 @@ async def test_attempt_that_sent_nothing_and_the_next_one_are_one_message(
     assert (await ledger.member()).activity_id == one.id
 
 
+async def test_repeat_leaves_the_messages_of_others_and_moves_its_conversation(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    first, second = await ledger.called()
+    await ledger.accept(first, now=after(1))
+    await ledger.answer(second, AnswerKind.LATER, now=after(1))
+
+    (again,) = await ledger.called(now=NOW + DAY)
+
+    shown = {row.phone: row.status for row in await ledger.texts()}
+    talks = await ledger.rows("SELECT phone, last_activity_at FROM conversation")
+    assert again.phone == second.phone
+    assert shown == {first.phone: "sent", second.phone: "sending"}
+    assert {tuple(row) for row in talks} == {(first.phone, NOW), (second.phone, NOW + DAY)}
+
+
 async def test_attempt_that_was_not_found_and_its_repeat_are_one_message(
     new_uow: UnitOfWorkFactory,
 ) -> None:
