@@ -17,6 +17,7 @@ from tests.domain.inbound.webhook_events.support import (
 )
 from tests.domain.people.erasure.support import KEY, WorkerDeps
 from tests.factories import make_campaign, make_contact, make_line, make_member
+from tests.fakes import RecordingQueue
 from tests.workers.imports.test_imports import Storage
 from tests.workers.imports.test_imports import WorkerDeps as ImportDeps
 
@@ -33,6 +34,7 @@ from crm_api.domain.provider.openphone.facts import bound_event
 from crm_api.domain.provider.openphone.wire import parse_event
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.database_time import read_database_now
+from crm_api.platform.jobs import JobName
 from crm_api.platform.settings import Settings
 from crm_api.workers.imports import run_imports
 from crm_api.workers.people import run_erasures
@@ -241,13 +243,17 @@ async def test_person_without_a_decision_is_only_blocked(office: Office) -> None
 class TestMessagesFromBeforeTheErasure:
     """The provider may deliver a message hours late, after the person was erased."""
 
-    async def test_late_stop_counts_and_its_text_is_not_stored(self, office: Office) -> None:
+    async def test_late_stop_counts_and_its_text_is_not_stored(
+        self, office: Office, queue: RecordingQueue
+    ) -> None:
         person = await office.add()
         said_at = await read_database_now(office.session)
         await office.erase(person["id"])
+        assert JobName.SEAL_CONSENT not in queue.names
 
         await office.receive("STOP", at=said_at)
 
+        assert JobName.SEAL_CONSENT in queue.names
         assert await office.flags() == []
         assert not list(await office.session.scalars(select(ConsentWording)))
         again = await office.add()
@@ -264,6 +270,16 @@ class TestMessagesFromBeforeTheErasure:
         await office.receive("STOP", at=said_at)
 
         assert await office.flags() == ["opted_out"]
+
+    async def test_late_stop_ends_the_start_before_it(self, office: Office) -> None:
+        person = await office.add()
+        await office.say("START", ago=2 * MINUTE)
+        said_at = await read_database_now(office.session) - MINUTE
+        await office.erase(person["id"])
+
+        await office.receive("STOP", at=said_at)
+
+        assert (await office.add())["flags"] == BLOCKED
 
     async def test_stop_that_a_start_ended_does_not_return(self, office: Office) -> None:
         person = await office.add()
