@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import logging
@@ -233,6 +234,74 @@ def test_line_that_is_written_directly_is_like_any_other(stream: io.StringIO) ->
     assert direct == usual
     assert times[0] <= times[1]
     assert len(stream.getvalue().splitlines()) == 2
+
+
+class CountingStream(io.StringIO):
+    """Counts the writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+def events(stream: io.StringIO) -> list[str]:
+    return [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+
+
+async def test_lines_of_one_turn_of_the_event_loop_are_one_write(stream: io.StringIO) -> None:
+    counting = CountingStream()
+    logs.configure("json", stream=counting)
+    logger = logging.getLogger("crm_api.x")
+
+    for number in range(20):
+        logs.write(logger, logging.INFO, f"request {number}", {})
+    await asyncio.sleep(0)
+    logs.write(logger, logging.INFO, "request 20", {})
+    await asyncio.sleep(0)
+
+    assert events(counting) == [f"request {number}" for number in range(21)]
+    assert counting.writes == 2
+    assert stream.getvalue() == ""
+
+
+async def test_direct_and_usual_lines_keep_their_order(stream: io.StringIO) -> None:
+    logger = logging.getLogger("crm_api.x")
+
+    logs.write(logger, logging.INFO, "first", {})
+    structlog.get_logger("crm_api.x").info("second")
+    logs.write(logger, logging.INFO, "third", {})
+    logging.getLogger("x").warning("fourth")
+    await asyncio.sleep(0)
+
+    assert events(stream) == ["first", "second", "third", "fourth"]
+
+
+async def test_direct_lines_are_written_when_logging_ends(stream: io.StringIO) -> None:
+    logs.write(logging.getLogger("crm_api.x"), logging.INFO, "last", {})
+
+    logging.shutdown()
+
+    assert events(stream) == ["last"]
+
+
+async def test_direct_lines_that_cannot_be_written_do_not_stop_the_next(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logger = logging.getLogger("crm_api.x")
+    with monkeypatch.context() as broken:
+        broken.setattr(stream, "write", lambda _text: 1 / 0)
+        logs.write(logger, logging.INFO, "lost", {})
+        await asyncio.sleep(0)
+
+    logs.write(logger, logging.INFO, "kept", {})
+    await asyncio.sleep(0)
+
+    assert events(stream) == ["kept"]
 
 
 def test_console_line_is_for_people(stream: io.StringIO) -> None:

@@ -4,10 +4,12 @@
 values that PostgreSQL and pydantic quote in their error messages.
 """
 
+import asyncio
 import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, TextIO
@@ -64,20 +66,55 @@ _TALKATIVE = (
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Handler that ``configure`` adds; calling ``configure`` again replaces only this handler."""
+    """Handler that ``configure`` adds; calling ``configure`` again replaces only this handler.
+
+    It also takes complete lines, and writes all lines of one turn of the event loop with one call,
+    because a system call for each line takes longer than the rest of the line. They are written
+    before the next line of another kind, so the order of lines is kept.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._held: list[str] = []
+        self._flushing: asyncio.AbstractEventLoop | None = None
+
+    def hold(self, line: str) -> None:
+        """Write a complete line at the end of this turn of the event loop; without a loop, now."""
+        self._held.append(line)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        if self._flushing is not loop:
+            self._flushing = loop
+            loop.call_soon(self.flush)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the held lines, then this line."""
+        self._write_held()
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Write the held lines; ``logging.shutdown`` calls this too, when the process ends."""
+        with self.lock or nullcontext():
+            self._write_held()
+            super().flush()
+
+    def _write_held(self) -> None:
+        self._flushing = None
+        count = len(self._held)
+        if not count:
+            return
+        text = self.terminator.join([*self._held[:count], ""])
+        del self._held[:count]
+        try:
+            self.stream.write(text)
+        except Exception:  # noqa: BLE001 - as for other lines: a broken target must not stop work
+            self.handleError(logging.makeLogRecord({"msg": "lines not written"}))
 
 
-class _Written(logging.LogRecord):
-    """Log record that ``write`` has already formatted; its message is the complete line."""
-
-
-class _Formatter(structlog.stdlib.ProcessorFormatter):
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a ``_Written`` record unchanged; structlog formats other records."""
-        return str(record.msg) if isinstance(record, _Written) else super().format(record)
-
-
-_direct: tuple[logging.Handler, str | None] | None = None
+_direct: tuple[_Handler, str | None] | None = None
 """The handler and process name that ``write`` uses for JSON lines; None on a console."""
 
 
@@ -126,7 +163,7 @@ def configure(
     )
     handler = _Handler(target)
     handler.setFormatter(
-        _Formatter(
+        structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _drop_copies],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -145,9 +182,10 @@ def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, A
     """Write a JSON line without masking and without structlog's processors, because it is faster.
 
     Pass only values that cannot contain secrets or personal data. Use it only for the access log.
-    This function takes a fifth of the time of a usual log line. A usual log line would double the
+    This function takes a tenth of the time of a usual log line. A usual log line would double the
     time to store a webhook. The line contains the given values, the process name and the ids of the
-    trace.
+    trace. It is written at the end of this turn of the event loop; a process that is killed before
+    loses it.
     """
     if _direct is None:
         structlog.get_logger(logger.name).log(level, event, **values)
@@ -161,10 +199,9 @@ def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, A
         **({"process": process} if process is not None else {}),
         "logger": logger.name,
         "level": logging.getLevelName(level).lower(),
-        "timestamp": f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z",
+        "timestamp": datetime.now(UTC),
     }
-    text = _to_json(_add_trace(None, "", line))
-    handler.handle(_Written(logger.name, level, "", 0, text, None, None))
+    handler.hold(_to_json(_add_trace(None, "", line)))
 
 
 def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -261,6 +298,7 @@ def _install(handler: logging.Handler, level: str) -> None:
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old, _Handler):
+            old.flush()
             root.removeHandler(old)
     root.addHandler(handler)
     lowest = logging.getLevelNamesMapping()[level.upper()]
