@@ -13,6 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 from tests.conftest import ADMIN_KEY
 
+from crm_api.cli.server import OneWriteProtocol
+
 PATIENCE_SECONDS = 10.0
 """Timeout for events that must arrive; a test that waits longer has failed."""
 
@@ -20,7 +22,7 @@ PATIENCE_SECONDS = 10.0
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Serve on loopback during a block; yield a client with the admin key."""
-    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
+    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", http=OneWriteProtocol)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

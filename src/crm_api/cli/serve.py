@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from crm_api.app import create_app
 from crm_api.cli.options import load_settings
-from crm_api.cli.server import Server
+from crm_api.cli.server import OneWriteProtocol, Server
 from crm_api.dev.supervisor import require_free_port
 from crm_api.domain.consent.legal_rules.loader import load_rules
 from crm_api.domain.inbound.webhook_setup.signing import require_signing_key
@@ -94,7 +94,7 @@ def serve() -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -1,0 +1,120 @@
+"""The head and the body of a response leave in one write."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from crm_api.cli.server import OneWriteProtocol
+
+REQUEST = b"%s / HTTP/1.1\r\nhost: crm.test\r\n%s\r\n"
+LENGTH = (b"content-length", b"4")
+
+
+class RecordingTransport(asyncio.Transport):
+    """Records the writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def resume_reading(self) -> None:
+        pass
+
+
+def answering(*bodies: bytes, length: bool = True, reads: bool = False) -> ASGIApp:
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        if reads:
+            await receive()
+        headers = [LENGTH] if length else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for position, body in enumerate(bodies, start=1):
+            more = position < len(bodies)
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+
+    return app
+
+
+Handle = Callable[..., Awaitable[RecordingTransport]]
+
+
+@pytest.fixture
+def handle() -> Handle:
+    """Handle one request; return the transport with what was written."""
+
+    async def handle(app: ASGIApp, *, method: bytes = b"GET", headers: bytes = b"") -> object:
+        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", access_log=False)
+        config.load()
+        state = ServerState()
+        protocol = OneWriteProtocol(config, state, {})
+        transport = RecordingTransport()
+        protocol.connection_made(transport)
+        protocol.data_received(REQUEST % (method, headers))
+        await asyncio.gather(*state.tasks)
+        protocol.connection_lost(None)
+        return transport
+
+    return handle  # type: ignore[return-value] # the transport
+
+
+async def test_a_response_is_one_write(handle: Handle) -> None:
+    transport = await handle(answering(b"body"))
+
+    assert len(transport.writes) == 1
+    assert transport.writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert transport.writes[0].endswith(b"\r\n\r\nbody")
+
+
+async def test_a_body_in_parts_follows_its_head_in_order(handle: Handle) -> None:
+    transport = await handle(answering(b"bo", b"d", b"y"))
+
+    assert [one[-2:] for one in transport.writes] == [b"bo", b"d", b"y"]
+
+
+async def test_the_head_of_a_stream_does_not_wait_for_its_body(handle: Handle) -> None:
+    transport = await handle(answering(b"a", b"", length=False))
+
+    assert transport.writes[0].endswith(b"\r\n\r\n")
+    assert transport.writes[1:] == [b"1\r\na\r\n", b"0\r\n\r\n"]
+
+
+async def test_a_response_without_body_is_sent(handle: Handle) -> None:
+    head = await handle(answering(b"body"), method=b"HEAD")
+    empty = await handle(answering(b"", length=False))
+
+    assert b"".join(head.writes).endswith(b"content-length: 4\r\n\r\n")
+    assert b"".join(empty.writes).endswith(b"0\r\n\r\n")
+
+
+async def test_a_head_without_the_promised_body_is_sent_before_the_connection_closes(
+    handle: Handle,
+) -> None:
+    transport = await handle(answering())
+
+    assert b"".join(transport.writes).endswith(b"\r\n\r\n")
+    assert transport.is_closed
+
+
+async def test_permission_to_send_the_body_is_not_held(handle: Handle) -> None:
+    transport = await handle(
+        answering(b"body", reads=True),
+        method=b"POST",
+        headers=b"expect: 100-continue\r\ncontent-length: 0\r\n",
+    )
+
+    assert transport.writes[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert transport.writes[1].endswith(b"\r\n\r\nbody")
+    assert len(transport.writes) == 2
