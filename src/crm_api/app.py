@@ -11,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from crm_api.domain.alerts.mail import open_mailer
@@ -47,6 +48,7 @@ from crm_api.routers.identity import audit_log, auth, preferences, users
 from crm_api.routers.imports import do_not_contact, imports
 from crm_api.routers.inbound import reconciliation, webhook_health, webhooks
 from crm_api.routers.inbound.event_intake import EventIntake
+from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
 from crm_api.routers.messaging import company_settings, conversations, lines, media, provider_stops
@@ -162,7 +164,22 @@ def _paths() -> Paths:
 
 
 class CrmApi(FastAPI):
-    """FastAPI application whose OpenAPI document is completed by ``routers/http/openapi``."""
+    """FastAPI application with a receiver of webhooks in front of its middlewares.
+
+    Its OpenAPI document is completed by ``routers/http/openapi``.
+    """
+
+    def __init__(self, *, is_secure: bool, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
+        super().__init__(**options)
+        self._receiver = QuickReceiver(super().__call__, is_secure=is_secure)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or the start and the end of the process."""
+        if scope.get("path") == RECEIVER_PATH and scope.get("method") == "POST":
+            scope["app"] = self
+            await self._receiver(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document; it is built when this method is called first."""
@@ -244,7 +261,9 @@ def build_app(
 
     ``create_app`` passes a lifespan that opens them. Tests set their own objects with ``attach``.
     """
+    is_secure = settings.public_base_url.startswith("https://")
     app = CrmApi(
+        is_secure=is_secure,
         title="crm-api",
         summary="Send text campaigns from your own phone numbers, and handle replies and opt-outs.",
         version="0.1.0",
@@ -264,7 +283,7 @@ def build_app(
     app.add_middleware(PreconditionMiddleware)
     app.add_middleware(RateLimitMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED, compresslevel=4)
-    app.add_middleware(MethodsMiddleware, is_secure=settings.public_base_url.startswith("https://"))
+    app.add_middleware(MethodsMiddleware, is_secure=is_secure)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -26,7 +26,7 @@ from crm_api.domain.provider.openphone.signature import sign_legacy, sign_standa
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.settings import Settings
-from crm_api.routers.inbound.webhooks import LARGEST_BODY
+from crm_api.routers.inbound.receiver import LARGEST_BODY
 
 URL = "/webhooks/openphone"
 NEW_KEY = "whsec_YSBzZWNvbmQgc2lnbmluZyBrZXk="

@@ -18,7 +18,7 @@ from crm_api.platform import clock
 from crm_api.platform.database import session_factory
 from crm_api.platform.settings import Settings
 from crm_api.routers.inbound.event_intake import EventIntake
-from crm_api.routers.inbound.webhooks import LARGEST_BODY
+from crm_api.routers.inbound.receiver import LARGEST_BODY
 
 URL = "/webhooks/openphone"
 BODY = b'{"id": "EV1", "type": "message.received"}'

@@ -142,7 +142,7 @@ async def _read(scope: Scope, receive: Receive) -> Receive:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return _giving(message, receive)
+            return giving(None, receive)
         body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
             raise _too_large("The request body is too large")
@@ -153,7 +153,7 @@ async def _read(scope: Scope, receive: Receive) -> Receive:
         _check_kind(scope, JSON if is_json else kind)
         if is_json:
             strict_json.check(bytes(body))
-    return _giving({"type": "http.request", "body": bytes(body), "more_body": False}, receive)
+    return giving(bytes(body), receive)
 
 
 def _check_kind(scope: Scope, kind: str) -> None:
@@ -172,7 +172,18 @@ def _check_kind(scope: Scope, kind: str) -> None:
     raise UnsupportedMediaTypeError(f"{sent}. Send the body as {taken}.")
 
 
-def _giving(message: Message, receive: Receive) -> Receive:
+def giving(body: bytes | None, receive: Receive) -> Receive:
+    """Return a ``receive`` function that delivers what was read, and then what follows.
+
+    Args:
+        body: The complete body of the request; None if the client disconnected.
+        receive: The function that delivers what follows.
+    """
+    message: Message = (
+        {"type": "http.disconnect"}
+        if body is None
+        else {"type": "http.request", "body": body, "more_body": False}
+    )
     is_given = False
 
     async def give() -> Message:

@@ -7,7 +7,7 @@ and OPTIONS and adds security headers.
 import asyncio
 import re
 from http import HTTPStatus
-from uuid import uuid4
+from secrets import token_hex
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.domain.kit.errors import CrmError
+from crm_api.platform import logs
 from crm_api.platform.request_context import RequestOrigin
 from crm_api.routers.http import bodies, credentials, problems
 from crm_api.routers.http.exchange import CHANGING, ORIGIN
@@ -45,19 +46,19 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = header(scope, HEADER)
-        request_id = given if ACCEPTED.fullmatch(given) else uuid4().hex.encode()
-        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        request_id, shown_id = request_id_of(header(scope, HEADER))
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         if scope["method"] in CHANGING:
             client = scope.get("client")
             scope[ORIGIN] = RequestOrigin(
-                request_id=request_id.decode(), address=client[0] if client else ""
+                request_id=request_id, address=client[0] if client else ""
             )
-        handled = scope[HANDLED] = Handled(method=scope["method"])
+        # The receiver of webhooks has begun to measure a request that it passes on.
+        handled = scope[HANDLED] = scope.get(HANDLED) or Handled(method=scope["method"])
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (HEADER, request_id)]
+                message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
             handled.note(message)
             await send(message)
 
@@ -83,8 +84,22 @@ class RequestMiddleware:
                 await answer(scope, receive, send_with_id)
             finally:
                 handled.end(scope)
-                handled.report(span, request_id.decode())
+                handled.report(span, request_id, shown_id=shown_id)
                 structlog.contextvars.unbind_contextvars("request_id")
+
+
+def request_id_of(given: bytes) -> tuple[str, str]:
+    """Return the id of a request, and the same id as log lines show it.
+
+    Args:
+        given: The id that the client sent; empty if it sent none. Log lines mask personal data in
+            it, which takes longer than writing the line, so generated ids are not masked.
+    """
+    if ACCEPTED.fullmatch(given):
+        request_id = given.decode()
+        return request_id, logs.mask_text(request_id)
+    request_id = token_hex(16)
+    return request_id, request_id
 
 
 SECURITY = (
@@ -98,6 +113,11 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 """Header that makes browsers use only TLS for one year; sent only if the service has TLS."""
 
 
+def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers of every response; ``is_secure`` if clients reach the service with TLS."""
+    return [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
+
+
 class MethodsMiddleware:
     """ASGI middleware that answers HEAD and OPTIONS requests and adds security headers.
 
@@ -106,7 +126,7 @@ class MethodsMiddleware:
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
         self.app = app
-        self._extra = [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
+        self._extra = security_headers(is_secure=is_secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer HEAD like GET but without a body, and OPTIONS with the methods of the path."""

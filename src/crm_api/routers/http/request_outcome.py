@@ -72,9 +72,15 @@ class Handled:
                 seconds=self.answered_after,
             )
 
-    def report(self, span: Span, request_id: str) -> None:
-        """Write the log line of the request, and add the outcome to its trace span."""
-        self._log(request_id)
+    def report(self, span: Span, request_id: str, *, shown_id: str) -> None:
+        """Write the log line of the request, and add the outcome to its trace span.
+
+        Args:
+            span: The trace span of the request.
+            request_id: The id of the request.
+            shown_id: The same id, without personal data, for the log line.
+        """
+        self.write_line(shown_id)
         if not span.is_recording():
             return
         span.set_attribute("crm.request_id", request_id)
@@ -88,8 +94,8 @@ class Handled:
             if self.status >= _FAILURE:
                 tracing.fail(span, str(self.status))
 
-    def _log(self, request_id: str) -> None:
-        """Write the log line.
+    def write_line(self, shown_id: str) -> None:
+        """Write the log line, with the id of the request without personal data.
 
         The level is warning for a server error, debug for health checks and metrics, else info.
         """
@@ -100,8 +106,7 @@ class Handled:
             "duration_ms": round(self.seconds * 1000, 2),
             "bytes": self.sent_bytes,
             "caller": self.caller,
-            # Masked, because the client can choose this value.
-            "request_id": logs.mask_text(request_id),
+            "request_id": shown_id,
         }
         if self.is_broken or (self.status or 0) >= _FAILURE:
             level = logging.WARNING

@@ -34,7 +34,7 @@ provider is asked to deliver again later."""
 NUDGE_GAP_SECONDS = 0.1
 """Minimum time between two nudges, because the worker does not poll its queue more often."""
 
-Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause]
+Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause | None]
 
 
 class EventIntake:
@@ -73,8 +73,12 @@ class EventIntake:
         for lane in self._lanes:
             await lane.close()
 
-    async def store(self, event: ReceivedEvent) -> None:
+    async def store(self, event: ReceivedEvent, *, cause: Cause | None = None) -> None:
         """Wait until the event is committed, by this delivery or by an earlier one.
+
+        Args:
+            event: The event.
+            cause: The ids of the request, for the nudge; the first new event of a batch gives them.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries wait for it.
@@ -82,7 +86,7 @@ class EventIntake:
         if not self._tasks or len(self._waiting) >= MOST_WAITING:
             raise _not_stored()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, done, request_context.current_cause()))
+        self._waiting.append((event, done, cause))
         self._has_waiting.set()
         await done
 

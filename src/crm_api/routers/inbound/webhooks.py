@@ -1,18 +1,14 @@
-"""Receive the provider's events, and the routes that list and replay received events."""
+"""Document the receiver of the provider's events; list and replay received events."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Body, Query
 from fastapi.routing import APIRoute
-from starlette.datastructures import State as StateOfApp
-from starlette.types import Receive, Scope, Send
 
 from crm_api.domain.identity.api_keys.models import Scope as AccessScope
 from crm_api.domain.inbound.webhook_events import stored_events
-from crm_api.domain.inbound.webhook_events.envelope import EventTooLargeError, read_event
 from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
 from crm_api.domain.inbound.webhook_events.schemas import (
     ErrorClassRead,
@@ -23,111 +19,20 @@ from crm_api.domain.inbound.webhook_events.schemas import (
     WebhookEventRead,
 )
 from crm_api.domain.inbound.webhook_events.stored_events import EventSelection
-from crm_api.domain.inbound.webhook_setup.keyring import KeyRing
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.examples import REPLY
 from crm_api.domain.kit.fields import Line200
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.provider.openphone.errors import SignatureError, StaleSignatureError
-from crm_api.domain.provider.openphone.signature import Verified
-from crm_api.platform import clock, instruments
-from crm_api.routers.http.deps import IN_STATUS, AppState, Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
 from crm_api.routers.http.query_parameters import After, QueryZone, start_of
 from crm_api.routers.http.route_notes import fails_with
-from crm_api.routers.inbound.event_intake import EventIntake
-
-log = structlog.get_logger()
-
-LARGEST_BODY = 1024 * 1024
-"""Maximum size of an event in bytes; the provider's events have a few thousand bytes."""
-RECEIVED = b'{"received":true}'
-RECEIVED_HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"content-length", str(len(RECEIVED)).encode()),
-]
+from crm_api.routers.inbound.receiver import RECEIVER_PATH, receive_event
 
 router = APIRouter(prefix="/v1/webhook-events", tags=["webhooks"])
 Reader = Annotated[Caller, require(AccessScope.WEBHOOKS_READ)]
 Writer = Annotated[Caller, require(AccessScope.WEBHOOKS_WRITE)]
-
-
-async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
-    """Store a signed event and acknowledge it; a worker processes it later.
-
-    This is plain ASGI, because FastAPI's work for a route would cost more than storing the event.
-
-    Raises:
-        EventTooLargeError: The body has more than 1 MiB.
-        SignatureError: The signature is missing, wrong or stale; nothing is stored.
-        MalformedEventError: The body is not a JSON object.
-        EventNotStoredError: The database is unavailable; the provider delivers the event again.
-    """
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    body = await _read_body(receive, declared=headers.get("content-length", "0"))
-    if body is None:
-        return
-    state: StateOfApp = scope["app"].state
-    intake: EventIntake = state.intake
-    try:
-        verified = await _verify(state, headers, body)
-    except SignatureError as error:
-        instruments.WEBHOOKS_RECEIVED.labels(error.code).inc()
-        state.refusals.note(error.code)
-        log.warning("webhook refused", reason=error.code, bytes=len(body))
-        raise
-    event = read_event(body, scheme=verified.scheme, delivery_id=verified.delivery_id)
-    await intake.store(event)
-    await send(
-        {"type": "http.response.start", "status": HTTPStatus.OK, "headers": RECEIVED_HEADERS}
-    )
-    await send({"type": "http.response.body", "body": RECEIVED})
-
-
-async def _verify(state: StateOfApp, headers: dict[str, str], body: bytes) -> Verified:
-    """Verify a signature. If it seems stale, compare its time with the database's clock too.
-
-    Otherwise a host with a wrong clock would refuse every delivery, including opt-outs.
-
-    Raises:
-        SignatureError: The signature is missing, wrong or stale.
-    """
-    keys: KeyRing = state.keys
-    try:
-        return await keys.verify(headers, body, now=clock.now())
-    except StaleSignatureError:
-        # The signature is valid except for its time, so a sender without a key cannot cause this.
-        app_state: AppState = state.crm
-        async with app_state.new_uow() as uow:
-            now = await uow.database_now()
-    return await keys.verify(headers, body, now=now)
-
-
-async def _read_body(receive: Receive, *, declared: str) -> bytes | None:
-    """Read the body; None if the sender disconnected.
-
-    Raises:
-        EventTooLargeError: The body has more than ``LARGEST_BODY`` bytes; the rest is not read.
-    """
-    if declared.isdecimal() and int(declared) > LARGEST_BODY:
-        raise _too_large()
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body", False) and len(body) <= LARGEST_BODY:
-        message = await receive()
-        body += message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        return None
-    if len(body) > LARGEST_BODY:
-        raise _too_large()
-    return body
-
-
-def _too_large() -> EventTooLargeError:
-    return EventTooLargeError(
-        f"The body has more than {LARGEST_BODY} bytes. Send one event per request."
-    )
 
 
 EXAMPLE = {
@@ -166,7 +71,7 @@ async def _documented(
 
 
 receive_route = APIRoute(
-    "/webhooks/openphone",
+    RECEIVER_PATH,
     _documented,
     methods=["POST"],
     name="receive_event",
