@@ -1,9 +1,9 @@
 """The head and the body of a response leave in one write."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+import weakref
 
-import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
@@ -48,29 +48,33 @@ def answering(*bodies: bytes, length: bool = True, reads: bool = False) -> ASGIA
     return app
 
 
-Handle = Callable[..., Awaitable[RecordingTransport]]
+class Connection:
+    """One connection of a client to an application."""
 
-
-@pytest.fixture
-def handle() -> Handle:
-    """Handle one request; return the transport with what was written."""
-
-    async def handle(app: ASGIApp, *, method: bytes = b"GET", headers: bytes = b"") -> object:
+    def __init__(self, app: ASGIApp) -> None:
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", access_log=False)
         config.load()
-        state = ServerState()
-        protocol = OneWriteProtocol(config, state, {})
-        transport = RecordingTransport()
-        protocol.connection_made(transport)
-        protocol.data_received(REQUEST % (method, headers))
-        await asyncio.gather(*state.tasks)
-        protocol.connection_lost(None)
-        return transport
+        self.state = ServerState()
+        self.protocol = OneWriteProtocol(config, self.state, {})
+        self.transport = RecordingTransport()
+        self.protocol.connection_made(self.transport)
 
-    return handle  # type: ignore[return-value] # the transport
+    async def handle(self, method: bytes, headers: bytes) -> None:
+        self.protocol.data_received(REQUEST % (method, headers))
+        await asyncio.gather(*self.state.tasks)
 
 
-async def test_a_response_is_one_write(handle: Handle) -> None:
+async def handle(
+    app: ASGIApp, *, method: bytes = b"GET", headers: bytes = b""
+) -> RecordingTransport:
+    """Handle one request; return the transport with what was written."""
+    connection = Connection(app)
+    await connection.handle(method, headers)
+    connection.protocol.connection_lost(None)
+    return connection.transport
+
+
+async def test_a_response_is_one_write() -> None:
     transport = await handle(answering(b"body"))
 
     assert len(transport.writes) == 1
@@ -78,20 +82,20 @@ async def test_a_response_is_one_write(handle: Handle) -> None:
     assert transport.writes[0].endswith(b"\r\n\r\nbody")
 
 
-async def test_a_body_in_parts_follows_its_head_in_order(handle: Handle) -> None:
+async def test_a_body_in_parts_follows_its_head_in_order() -> None:
     transport = await handle(answering(b"bo", b"d", b"y"))
 
     assert [one[-2:] for one in transport.writes] == [b"bo", b"d", b"y"]
 
 
-async def test_the_head_of_a_stream_does_not_wait_for_its_body(handle: Handle) -> None:
+async def test_the_head_of_a_stream_does_not_wait_for_its_body() -> None:
     transport = await handle(answering(b"a", b"", length=False))
 
     assert transport.writes[0].endswith(b"\r\n\r\n")
     assert transport.writes[1:] == [b"1\r\na\r\n", b"0\r\n\r\n"]
 
 
-async def test_a_response_without_body_is_sent(handle: Handle) -> None:
+async def test_a_response_without_body_is_sent() -> None:
     head = await handle(answering(b"body"), method=b"HEAD")
     empty = await handle(answering(b"", length=False))
 
@@ -99,16 +103,14 @@ async def test_a_response_without_body_is_sent(handle: Handle) -> None:
     assert b"".join(empty.writes).endswith(b"0\r\n\r\n")
 
 
-async def test_a_head_without_the_promised_body_is_sent_before_the_connection_closes(
-    handle: Handle,
-) -> None:
+async def test_a_head_without_the_promised_body_is_sent_before_the_connection_closes() -> None:
     transport = await handle(answering())
 
     assert b"".join(transport.writes).endswith(b"\r\n\r\n")
     assert transport.is_closed
 
 
-async def test_permission_to_send_the_body_is_not_held(handle: Handle) -> None:
+async def test_permission_to_send_the_body_is_not_held() -> None:
     transport = await handle(
         answering(b"body", reads=True),
         method=b"POST",
@@ -118,3 +120,17 @@ async def test_permission_to_send_the_body_is_not_held(handle: Handle) -> None:
     assert transport.writes[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert transport.writes[1].endswith(b"\r\n\r\nbody")
     assert len(transport.writes) == 2
+
+
+async def test_a_request_is_freed_without_the_garbage_collector() -> None:
+    connection = Connection(answering(b"body"))
+    gc.disable()
+    try:
+        await connection.handle(b"GET", b"")
+        first = weakref.ref(connection.protocol.cycle)
+        await connection.handle(b"GET", b"")
+
+        assert first() is None
+    finally:
+        gc.enable()
+        connection.protocol.connection_lost(None)

@@ -61,26 +61,29 @@ class _JoinedHead:
     __slots__ = ("_cycle", "_head", "_transport")
 
     def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
-        self._cycle = cycle
+        # Kept until the head is sent. Later it would be a reference cycle, which only the garbage
+        # collector can free.
+        self._cycle: RequestResponseCycle | None = cycle
         self._transport = transport
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
         """Hold the head; send it with the next data."""
-        head, cycle = self._head, self._cycle
-        if head:
-            self._head = b""
-            data = head + data
-        elif head is None and cycle.response_started:
-            if cycle.chunked_encoding is False and cycle.scope["method"] != "HEAD":
-                self._head = data
-                return
-            self._head = b""
+        cycle = self._cycle
+        if cycle is not None:
+            if self._head is not None:
+                data = self._head + data
+                self._head = self._cycle = None
+            elif cycle.response_started:
+                if cycle.chunked_encoding is False and cycle.scope["method"] != "HEAD":
+                    self._head = data
+                    return
+                self._cycle = None
         self._transport.write(data)
 
     def close(self) -> None:
         """Send a head that is still held, and close the connection."""
-        if self._head:
+        if self._head is not None:
             self.write(b"")
         self._transport.close()
 
