@@ -39,8 +39,8 @@ class OneWriteProtocol(HttpToolsProtocol):
     uvicorn sends them separately, with two system calls and two network packets. The second call
     took a tenth of the CPU time of a webhook. ASGI allows a server to wait for the body.
 
-    Source: ASGI 3.0, "Response Start - send event", read 2026-11-29; uvicorn 0.54.0,
-    ``RequestResponseCycle.send`` in ``uvicorn/protocols/http/httptools_impl.py``.
+    Source: ASGI, "Response Start", as explained in issue 138 of django/asgiref, read 2026-11-29;
+    uvicorn 0.54.0, ``RequestResponseCycle.send`` in ``uvicorn/protocols/http/httptools_impl.py``.
     """
 
     def on_headers_complete(self) -> None:
