@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.migrations.expanding import breaks, listed, read_schema
 from tests.migrations.support import connected_engine, own_database
 
-from crm_api.platform import migration_runner
+from crm_api.platform import migration_runner, schema_revisions
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "upgrades.md"
 
@@ -134,7 +134,7 @@ def recorded(engine: AsyncEngine) -> Iterator[list[str]]:
 
 async def test_migrations_since_the_release_serve_its_code(engine: AsyncEngine) -> None:
     async with own_database(engine, "crm_released") as url:
-        await migration_runner.upgrade(url, revision=migration_runner.serves_since())
+        await migration_runner.upgrade(url, revision=schema_revisions.serves_since())
         async with connected_engine(url) as own:
             async with own.connect() as connection:
                 before = await read_schema(connection)
@@ -151,4 +151,4 @@ async def test_migrations_since_the_release_serve_its_code(engine: AsyncEngine) 
 
 
 def test_every_release_has_a_schema_that_this_code_knows() -> None:
-    assert all(migration_runner.knows(release.revision) for release in migration_runner.releases())
+    assert all(schema_revisions.knows(release.revision) for release in schema_revisions.releases())

@@ -17,19 +17,19 @@ from tests.dev.test_up import environment, free_port, wait_until
 
 from crm_api.dev.demo.sample_file import make_csv
 from crm_api.dev.embedded_servers import servers
-from crm_api.platform import migration_runner
+from crm_api.platform import migration_runner, schema_revisions
 
 ROOT = Path(__file__).parents[2]
 GIT = shutil.which("git")
 KEY = "k" * 40
 
 
-def last_release() -> migration_runner.Release:
+def last_release() -> schema_revisions.Release:
     """The one whose code may run beside this one's, unless nothing has changed since."""
-    since = migration_runner.serves_since()
-    if since == migration_runner.head_revision():
+    since = schema_revisions.serves_since()
+    if since == schema_revisions.head_revision():
         pytest.skip("the schema is the last release's")
-    return next(one for one in migration_runner.releases() if one.revision == since)
+    return next(one for one in schema_revisions.releases() if one.revision == since)
 
 
 @pytest.fixture

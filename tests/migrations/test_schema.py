@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.migrations.support import connected_engine, own_database
 
 from crm_api.domain.all_tables import metadata
-from crm_api.platform.migration_runner import current_revision, downgrade, head_revision, upgrade
+from crm_api.platform.migration_runner import downgrade, upgrade
+from crm_api.platform.schema_revisions import current_revision, head_revision
 
 # Everything that a statement can make in the schema, named and defined; dropped columns and
 # positions are left out, and the months of a table, which are made as time goes on.

@@ -17,15 +17,15 @@ from tests.migrations.support import connected_engine, own_database
 from crm_api.dev.embedded_servers import ServerUrls
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
-from crm_api.platform import migration_runner
+from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.database import open_engine
-from crm_api.platform.migration_runner import SchemaState, require_matching_schema
 from crm_api.platform.processes import StartError
+from crm_api.platform.schema_revisions import SchemaState, require_matching_schema
 from crm_api.platform.settings import Settings
 
 LATER = "99991231_0001"
 """A revision that this code does not know."""
-HEAD = migration_runner.head_revision()
+HEAD = schema_revisions.head_revision()
 EARLIER = "20261126_0038"
 
 
@@ -105,13 +105,13 @@ async def test_the_next_release_leaves_this_one_running(own_url: str) -> None:
         await migration_runner.upgrade(own_url)
         await require_matching_schema(Settings.from_env({"CRM_DATABASE_URL": own_url}))
 
-        assert await migration_runner.current_revision(engine) == LATER
+        assert await schema_revisions.current_revision(engine) == LATER
 
 
 async def test_a_migration_writes_down_whom_the_schema_serves(connection: AsyncConnection) -> None:
-    schema_state = await migration_runner.read_schema_state(connection)
+    schema_state = await schema_revisions.read_schema_state(connection)
 
-    assert schema_state == SchemaState(HEAD, migration_runner.serves_since())
+    assert schema_state == SchemaState(HEAD, schema_revisions.serves_since())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ async def test_a_migration_lets_go_of_a_table_in_use_and_goes_on_later(own_url: 
     await migration_runner.upgrade(own_url)
 
     async with connected_engine(own_url) as engine:
-        assert await migration_runner.current_revision(engine) == HEAD
+        assert await schema_revisions.current_revision(engine) == HEAD
 
 
 async def test_a_statement_that_runs_too_long_is_ended(own_url: str) -> None:

@@ -8,7 +8,7 @@ from crm_api.domain.consent.linking import ChainVerification
 from crm_api.domain.monitoring.key_rotation import resealing
 from crm_api.domain.monitoring.key_rotation.resealing import SealedRows
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
-from crm_api.platform import clock, database_roles, migration_runner
+from crm_api.platform import clock, database_roles, schema_revisions
 from crm_api.platform.database import open_engine, session_factory
 from crm_api.platform.encryption import Secret
 from crm_api.platform.postgres import connect, is_pooled, renames_statements, require_direct
@@ -31,7 +31,7 @@ async def check_database(settings: Settings) -> list[Check]:
         version = str(await connection.scalar(text("SHOW server_version")))
         number = int(str(await connection.scalar(text("SHOW server_version_num"))))
         is_limited = await database_roles.is_limited(connection)
-        schema_state = await migration_runner.read_schema_state(connection)
+        schema_state = await schema_revisions.read_schema_state(connection)
     is_old = number < OLDEST_POSTGRES
     database = Check(
         "database",

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from crm_api.cli.options import load_settings
-from crm_api.platform import logs
-from crm_api.platform import migration_runner as schema
+from crm_api.platform import logs, migration_runner, schema_revisions
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
@@ -33,12 +32,12 @@ def migrate(
 async def _migrate(settings: Settings, down_to: str | None) -> str:
     database_url = await require_direct(settings)
     async with open_engine(database_url, pool_size=1) as engine:
-        before = await schema.current_revision(engine)
+        before = await schema_revisions.current_revision(engine)
         if down_to is None:
-            await schema.upgrade(database_url)
+            await migration_runner.upgrade(database_url)
         else:
-            await schema.downgrade(database_url, revision=down_to)
-        after = await schema.current_revision(engine)
+            await migration_runner.downgrade(database_url, revision=down_to)
+        after = await schema_revisions.current_revision(engine)
     if before == after:
         return f"The schema already had revision {after or 'base'}; nothing was changed."
     return f"The schema was migrated from revision {before or 'base'} to {after or 'base'}."

@@ -19,8 +19,8 @@ from crm_api.domain.inbound.webhook_setup.signing import require_signing_key
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import lifetimes, logs, tracing
-from crm_api.platform.migration_runner import require_matching_schema
 from crm_api.platform.postgres import require_direct
+from crm_api.platform.schema_revisions import require_matching_schema
 
 GRACE_SECONDS = 10
 """How long running requests may continue after the server has stopped accepting new ones."""

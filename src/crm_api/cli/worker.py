@@ -9,7 +9,7 @@ from crm_api.domain.consent.legal_rules.loader import load_rules
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import logs, tracing
-from crm_api.platform.migration_runner import require_matching_schema
+from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.workers import worker as background
 
 cli = typer.Typer(add_completion=False)

@@ -9,7 +9,7 @@ from crm_api.domain.monitoring import readiness
 from crm_api.domain.monitoring.readiness import AliveRead, ReadinessRead
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
-from crm_api.platform.migration_runner import head_revision, read_schema_state
+from crm_api.platform.schema_revisions import head_revision, read_schema_state
 from crm_api.routers.http.deps import State
 from crm_api.routers.http.problems import database_is_away, schema_is_older
 

@@ -23,7 +23,7 @@ from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.monitoring.backups import moving
 from crm_api.domain.monitoring.backups.errors import BackupError
 from crm_api.domain.monitoring.backups.moving import Moved
-from crm_api.platform import migration_runner
+from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.data_dir import refuse_moved, write_secret
 from crm_api.platform.database import UnitOfWorkFactory, session_factory
 from crm_api.platform.processes import StartError
@@ -70,7 +70,7 @@ async def test_every_row_is_there_and_goes_on(house: House) -> None:
     assert await house.digests(target_url) == await house.digests(house.source_url)
     async with connected_engine(target_url) as engine, engine.connect() as connection:
         states = await connection.execute(text("SELECT name, status FROM campaign ORDER BY name"))
-        standing = await migration_runner.read_schema_state(connection)
+        standing = await schema_revisions.read_schema_state(connection)
         assert [tuple(row) for row in states] == [
             ("draft", "draft"),
             ("over", "completed"),
@@ -118,7 +118,7 @@ async def test_one_that_was_cut_off_goes_on(house: House) -> None:
     await house.move()
 
     async with connected_engine(house.settings.require_database_url()) as engine:
-        assert await migration_runner.current_revision(engine) == migration_runner.head_revision()
+        assert await schema_revisions.current_revision(engine) == schema_revisions.head_revision()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_a_copy_that_differs_is_not_switched_to(
 
     refuse_moved(house.settings.data_dir)
     async with connected_engine(house.settings.require_database_url()) as engine:
-        assert await migration_runner.current_revision(engine) is None
+        assert await schema_revisions.current_revision(engine) is None
 
 
 async def test_another_secret_key_is_refused(house: House) -> None:

@@ -22,11 +22,11 @@ from crm_api.domain.messaging.models.media import Media
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.monitoring.backups import archive, making, restoring
 from crm_api.domain.monitoring.backups.errors import BackupError
-from crm_api.platform import migration_runner
+from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.database import UnitOfWorkFactory, create_engine
 from crm_api.platform.ids import new_id
-from crm_api.platform.migration_runner import require_matching_schema
 from crm_api.platform.processes import StartError
+from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.platform.settings import Settings
 
 LATER = NOW + timedelta(days=2)
@@ -188,7 +188,7 @@ async def test_restored_database_starts_and_asks_the_provider(
 ) -> None:
     await house.bring_back(await house.back_up())
 
-    assert await migration_runner.current_revision(elsewhere) == migration_runner.head_revision()
+    assert await schema_revisions.current_revision(elsewhere) == schema_revisions.head_revision()
     ((status, since, until),) = await query(
         elsewhere, "SELECT status, since, until FROM reconciliation_run"
     )
@@ -273,7 +273,7 @@ async def test_backup_of_a_newer_release_is_refused(house: House) -> None:
     def newer(name: str, content: bytes) -> bytes:
         if name != "manifest.json":
             return content
-        return content.replace(migration_runner.head_revision().encode(), b"29990101_0001")
+        return content.replace(schema_revisions.head_revision().encode(), b"29990101_0001")
 
     path = rewritten(house, await house.back_up(), newer)
 
@@ -292,7 +292,7 @@ async def test_lost_rows_are_noticed_and_nothing_starts(
     with pytest.raises(BackupError, match="contact 300 of 301"):
         await house.bring_back(path)
 
-    assert await migration_runner.current_revision(elsewhere) is None
+    assert await schema_revisions.current_revision(elsewhere) is None
 
 
 async def test_half_restore_is_named_and_can_be_begun_again(
@@ -315,7 +315,7 @@ async def test_half_restore_is_named_and_can_be_begun_again(
         await house.bring_back(path)
     await house.bring_back(path, again=True)
     assert await query(elsewhere, "SELECT count(*) FROM contact") == [(300,)]
-    assert await migration_runner.current_revision(elsewhere) == migration_runner.head_revision()
+    assert await schema_revisions.current_revision(elsewhere) == schema_revisions.head_revision()
 
 
 async def test_whole_database_is_never_cleared(house: House, elsewhere: AsyncEngine) -> None:

@@ -13,7 +13,7 @@ from crm_api.domain.monitoring.scheduled_jobs import heartbeats, schedule
 from crm_api.domain.monitoring.scheduled_jobs.heartbeats import WorkerProcess
 from crm_api.domain.monitoring.scheduled_jobs.schemas import JobState, ScheduledJobRead
 from crm_api.platform.database import UnitOfWork
-from crm_api.platform.migration_runner import head_revision
+from crm_api.platform.schema_revisions import head_revision
 
 NewUow = Callable[[], UnitOfWork]
 NAME = "send_messages"

@@ -23,7 +23,7 @@ from crm_api.domain.monitoring.backups.archive import (
     digest_of,
 )
 from crm_api.domain.monitoring.backups.errors import BackupError
-from crm_api.platform import migration_runner
+from crm_api.platform import schema_revisions
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
@@ -150,7 +150,7 @@ async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
         BackupError: The database has no schema.
     """
     async with open_engine(database_url, pool_size=1) as engine:
-        revision = await migration_runner.current_revision(engine)
+        revision = await schema_revisions.current_revision(engine)
         if revision is None:
             raise BackupError("the database is empty, so there is nothing to back up")
         async with engine.connect() as plain:

@@ -20,7 +20,7 @@ from crm_api.domain.monitoring.backups import postgres
 from crm_api.domain.monitoring.backups.errors import BackupError
 from crm_api.domain.monitoring.backups.making import Report, Snapshot, list_tables, open_snapshot
 from crm_api.domain.monitoring.backups.restoring import is_empty, restore_media_file
-from crm_api.platform import migration_runner
+from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.data_dir import mark_moved
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
@@ -85,7 +85,7 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
         open_engine(source_url, pool_size=1) as source,
         open_engine(target_url, pool_size=1) as target,
     ):
-        if not migration_runner.knows(snapshot.revision):
+        if not schema_revisions.knows(snapshot.revision):
             raise BackupError(
                 f"the schema of the embedded database ({snapshot.revision}) is newer than this "
                 "release; run `crm-api move` of the newer release"
@@ -166,7 +166,7 @@ async def digests(connection: AsyncConnection) -> Digests:
     """Return a digest of every table and sequence. The order of the rows does not matter."""
     found: Digests = {}
     for name in await list_tables(connection):
-        if name == migration_runner.TABLE:
+        if name == schema_revisions.TABLE:
             continue
         quoted = connection.dialect.identifier_preparer.quote(name)
         statement = text(f"""

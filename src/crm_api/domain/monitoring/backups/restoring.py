@@ -22,7 +22,7 @@ from crm_api.domain.monitoring.backups import archive, postgres, quarantine
 from crm_api.domain.monitoring.backups.archive import PART_BYTES, Manifest, digest_of
 from crm_api.domain.monitoring.backups.errors import BackupError
 from crm_api.domain.monitoring.backups.making import Report, count_rows
-from crm_api.platform import migration_runner
+from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.data_dir import write_secret
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
@@ -115,7 +115,7 @@ async def _prepare(
     if name != "manifest.json" or content is None:
         raise BackupError("this file is not a backup of crm-api; choose another file")
     manifest = Manifest.read(content.read())
-    if not migration_runner.knows(manifest.revision):
+    if not schema_revisions.knows(manifest.revision):
         raise BackupError(
             f"the backup was made by crm-api {manifest.program}, whose schema "
             f"({manifest.revision}) is newer than this release; install that release or a later one"
@@ -141,14 +141,14 @@ async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
     if await is_empty(engine):
         return
     async with engine.begin() as connection:
-        schema_state = await migration_runner.read_schema_state(connection)
+        schema_state = await schema_revisions.read_schema_state(connection)
         if not schema_state.is_half_restored:
             raise BackupError(
                 "the database is not empty, and a restore never replaces data; use an empty "
                 "database: another CRM_DATABASE_URL or, with the built-in one, another CRM_DATA_DIR"
             )
         if not again:
-            raise BackupError(migration_runner.HALF_RESTORED)
+            raise BackupError(schema_revisions.HALF_RESTORED)
         for statement in _CLEAR:
             await connection.execute(text(statement))
 
@@ -241,7 +241,7 @@ async def _compare(engine: AsyncEngine, manifest: Manifest) -> None:
     async with engine.connect() as connection:
         found = await count_rows(connection)
     wanted = {
-        name: rows for name, rows in manifest.tables.items() if name != migration_runner.TABLE
+        name: rows for name, rows in manifest.tables.items() if name != schema_revisions.TABLE
     }
     differ = [
         f"{name} {found.get(name, 0):,} of {rows:,}"
