@@ -1,6 +1,7 @@
 """The command line `crm-api`: one module per command, imported only when the command runs."""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -79,9 +80,14 @@ def _about(
 
 
 def main() -> None:
-    """Run the command in the arguments; print an expected error as one line without a traceback."""
+    """Run the command in the arguments."""
+    run_reporting(application)
+
+
+def run_reporting(program: Callable[[], object]) -> None:
+    """Run a program; print an expected error as one line without a traceback."""
     try:
-        application()
+        program()
     except SettingsError as error:
         _fail(str(error), EXIT_WRONG_SETTING)
     except CrmError as error:

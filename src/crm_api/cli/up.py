@@ -1,8 +1,10 @@
 """`crm-api up`: run database, Redis, API, worker and sandbox on one machine."""
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -13,11 +15,11 @@ from typing import Annotated
 
 import typer
 
+from crm_api.cli import EXIT_FAILED
 from crm_api.cli.options import DataDir, Host, Port, variables
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.dev.server_processes import SERVICE_LOGIN
 from crm_api.dev.supervisor import Program, Supervisor, require_free_port
-from crm_api.domain.consent.legal_rules.loader import load_rules
 from crm_api.platform import logs
 from crm_api.platform.data_dir import (
     Claim,
@@ -28,10 +30,13 @@ from crm_api.platform.data_dir import (
     withdraw,
     write_secret,
 )
+from crm_api.platform.processes import kill_group, own_account, start
 from crm_api.platform.setting_fields import SANDBOX_PORT_OFFSET
 from crm_api.platform.settings import Settings
 
 READY_SECONDS = 90.0
+BUILT_IN_RULES = ("us", "none")
+"""The values of ``CRM_COMPLIANCE_RULES`` that are not the path of a file."""
 STOP_MARGIN_SECONDS = 15.0
 """How long to wait, beyond the longest call to the provider, until the worker has recorded it."""
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -61,7 +66,10 @@ def up(
         # `setdefault`, because a log level that the user has set has priority.
         found.setdefault("CRM_LOG_LEVEL", "warning")
         settings = Settings.from_env(found)
-    load_rules(settings.rules_name)
+    if settings.rules_name not in BUILT_IN_RULES:
+        from crm_api.domain.consent.legal_rules.loader import load_rules  # noqa: PLC0415 - 3 MB, only for an own file
+
+        load_rules(settings.rules_name)
     _require_place_for_keys(settings)
     logs.configure(settings.log_format, settings.log_level, process="up")
     found["CRM_DATA_DIR"] = str(settings.data_dir.absolute())
@@ -104,6 +112,8 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
     with ExitStack() as stack:
         stack.callback(embedded.stop)
         stack.callback(withdraw, held.path)
+        preparation = _start_preparation(found, held, login=embedded.has_postgres)
+        stack.callback(_end_preparation, preparation)
         stack.callback(_ignore_stops)
         urls = embedded.start()
         if embedded.processes:
@@ -122,7 +132,41 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         service_url = urls.service_url or resolved.require_database_url()
         environment = found | {"CRM_DATABASE_URL": service_url}
         programs = _programs(environment, held, runs_sandbox=runs_sandbox)
+        _finish_preparation(preparation, {"CRM_DATABASE_URL": resolved.require_database_url()})
+        _say(settings, "- the database schema is up to date")
         asyncio.run(_supervise(resolved, programs, embedded, banner, began))
+
+
+def _start_preparation(
+    found: Mapping[str, str], held: Claim, *, login: bool
+) -> "subprocess.Popen[bytes]":
+    """Start the process that prepares the database (``crm_api.cli.preparation``)."""
+    argv = [sys.executable, "-m", "crm_api.cli.preparation", *([SERVICE_LOGIN] if login else ())]
+    return start(
+        argv,
+        account=own_account(),
+        death_signal=signal.SIGKILL,
+        environment=_environment(found),
+        pass_fd=held.children_fd,
+        has_input=True,
+    )
+
+
+def _finish_preparation(preparation: "subprocess.Popen[bytes]", servers: Mapping[str, str]) -> None:
+    """Give the process the variables of the servers, and wait until it has ended.
+
+    If it fails, exit with its status; it has printed the reason.
+    """
+    preparation.communicate(json.dumps(servers).encode())
+    if preparation.returncode != 0:
+        sys.exit(max(preparation.returncode, EXIT_FAILED))
+
+
+def _end_preparation(preparation: "subprocess.Popen[bytes]") -> None:
+    """Kill the process if the start was interrupted while it still runs."""
+    if preparation.poll() is None:
+        kill_group(preparation)
+        preparation.wait()
 
 
 def _ignore_stops() -> None:
@@ -156,9 +200,14 @@ def _secrets(settings: Settings, folder: Path) -> str:
     return given
 
 
-def _programs(found: Mapping[str, str], held: Claim, *, runs_sandbox: bool) -> list[Program]:
+def _environment(found: Mapping[str, str]) -> dict[str, str]:
+    """Return all variables of a child process: those of this process, and ``CRM_*`` as found."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
-    environment = {**others, **found}
+    return {**others, **found}
+
+
+def _programs(found: Mapping[str, str], held: Claim, *, runs_sandbox: bool) -> list[Program]:
+    environment = _environment(found)
     names = ("sandbox", "serve", "worker") if runs_sandbox else ("serve", "worker")
     return [
         Program(name, [sys.executable, "-m", "crm_api.cli", name], environment, held)
@@ -173,27 +222,12 @@ async def _supervise(
     banner: str,
     began: float,
 ) -> None:
-    # Imported late, because these imports take longer than the start of Redis.
-    from crm_api.domain.inbound.webhook_setup.signing import require_signing_key  # noqa: PLC0415 - as above
-    from crm_api.domain.monitoring.key_rotation.root_secret import with_secret  # noqa: PLC0415 - as above
-    from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time  # noqa: PLC0415 - as above
-    from crm_api.platform import migration_runner  # noqa: PLC0415 - as above
-    from crm_api.platform.postgres import require_direct  # noqa: PLC0415 - as above
-
     supervisor = Supervisor(
         programs,
         servers=embedded.processes,
         stop_seconds=max(settings.call_timeout_seconds, settings.drain_seconds)
         + STOP_MARGIN_SECONDS,
     )
-    owner_url = await require_direct(settings)
-    await migration_runner.upgrade(owner_url)
-    if embedded.has_postgres:
-        await migration_runner.make_roles(owner_url, login=SERVICE_LOGIN)
-    _say(settings, "- the database schema is up to date")
-    settings = await with_secret(settings)
-    await require_signing_key(settings)
-    await refuse_moved_time(settings)
     loop = asyncio.get_running_loop()
     for number in _STOPS:
         loop.add_signal_handler(number, supervisor.request_stop)

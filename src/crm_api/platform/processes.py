@@ -113,6 +113,7 @@ def start(
     pass_fd: int | None = None,
     output: IO[bytes] | None = None,
     folder: Path | None = None,
+    has_input: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that Ctrl-C reaches only the supervisor.
 
@@ -124,10 +125,11 @@ def start(
         pass_fd: A file descriptor that the child inherits and keeps open until it ends.
         output: File for the child's output; None uses the output of this process.
         folder: Working directory of the child; None uses that of this process.
+        has_input: True gives the child a pipe as its standard input; False gives it no input.
     """
     return subprocess.Popen(  # noqa: S603 - our own commands, no shell
         child_command(argv, account=account, death_signal=death_signal),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output is not None else None,
         env=dict(environment),
