@@ -16,7 +16,6 @@ from crm_api.domain.consent.reply_reader.analysis import (
     analyse,
 )
 from crm_api.domain.consent.reply_reader.classifier import (
-    ReplyClass,
     current_model,
     score_replies,
     weighed_words,
@@ -31,6 +30,7 @@ from crm_api.domain.consent.reply_reader.reader import (
     read_replies,
     read_reply,
 )
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 
 STOPS = {ReplyKind.OPT_OUT, ReplyKind.DOUBTFUL}
 REGRESSION = data.regression_texts()

@@ -12,8 +12,6 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import holidays
-
 from crm_api.domain.consent.legal_rules.schemas import EVERY_DAY, ComplianceRule, ComplianceRuleKind
 from crm_api.domain.kit import windows
 from crm_api.domain.kit.windows import DAYS, Span, Window, day_span
@@ -137,6 +135,8 @@ def is_federal_holiday(day: date) -> bool:
 
 @lru_cache(maxsize=64)
 def _federal_holidays(year: int) -> frozenset[date]:
+    import holidays  # noqa: PLC0415 - 3 MB, which only rules about holidays need
+
     return frozenset(holidays.country_holidays("US", years=year))
 
 

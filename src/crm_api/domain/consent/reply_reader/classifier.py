@@ -8,7 +8,6 @@ can show the words that add most.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,12 @@ import numpy.typing as npt
 
 from crm_api.domain.consent.reply_reader.analysis import Analysis, Context
 from crm_api.domain.consent.reply_reader.features import Features, features_of, first_words
+from crm_api.domain.consent.reply_reader.reply_classes import CLASSES
 
+# Exported, because the scripts that train the model import it here. Their digests are stored in the
+# model, so another import in them would need another training.
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass as ReplyClass  # noqa: PLC0414 - as above
 
-class ReplyClass(StrEnum):
-    """The kind of a reply, such as a question; the model proposes it and a person may change it."""
-
-    INTERESTED = "interested"
-    QUESTION = "question"
-    LATER = "later"
-    NOT_INTERESTED = "not_interested"
-    WRONG_NUMBER = "wrong_number"
-    STOP = "stop"
-    OTHER = "other"
-
-
-CLASSES = tuple(ReplyClass)
 OUTPUTS = ("asks_to_stop", "needs_a_person", *CLASSES)
 """The outputs of the model, in the order of the columns of the weights.
 

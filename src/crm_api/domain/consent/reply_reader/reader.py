@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crm_api.domain.consent.reply_reader import keywords
 from crm_api.domain.consent.reply_reader.analysis import (
@@ -19,14 +19,10 @@ from crm_api.domain.consent.reply_reader.analysis import (
     Context,
     analyse,
 )
-from crm_api.domain.consent.reply_reader.classifier import (
-    CLASSES,
-    ReplyClass,
-    Scores,
-    current_model,
-    score_replies,
-    weighed_words,
-)
+from crm_api.domain.consent.reply_reader.reply_classes import CLASSES, ReplyClass
+
+if TYPE_CHECKING:
+    from crm_api.domain.consent.reply_reader.classifier import Scores
 
 NO_CONTEXT = Context()
 WORDS_SHOWN = 3
@@ -100,6 +96,8 @@ class Reading:
 
         The stored part explains the reader's decision later.
         """
+        from crm_api.domain.consent.reply_reader.classifier import current_model  # noqa: PLC0415 - as below
+
         model = current_model()
         return {
             "kind": self.kind.value,
@@ -123,6 +121,9 @@ def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Read
 
     One call for many replies takes about half the time of one call for each.
     """
+    # The model needs numpy, 11 MB. A process that reads no reply does not need it: the API.
+    from crm_api.domain.consent.reply_reader.classifier import current_model, score_replies  # noqa: PLC0415 - as above
+
     analyses = [analyse(text) for text in texts]
     readings = {index: _read_certain(texts[index], one) for index, one in enumerate(analyses)}
     undecided = [index for index, reading in readings.items() if reading is None]
@@ -182,7 +183,9 @@ def _decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: f
     return ReplyKind.NONE
 
 
-def _read_by_model(text: str, scores: Scores, row: int) -> Reading:
+def _read_by_model(text: str, scores: "Scores", row: int) -> Reading:
+    from crm_api.domain.consent.reply_reader.classifier import current_model, weighed_words  # noqa: PLC0415 - as above
+
     model = current_model()
     analysis = scores.analyses[row]
     asks, doubts, *classes = scores.probabilities[row].tolist()

@@ -5,8 +5,6 @@ them. Only the types in this module are stored. A browser does not execute these
 and scripts are not among them.
 """
 
-import puremagic
-
 from crm_api.domain.messaging.media.errors import FetchError
 from crm_api.domain.messaging.models.media import MediaKind
 
@@ -66,6 +64,8 @@ def type_of(head: bytes) -> str | None:
     """
     if head[4:8] == b"ftyp" and head[8:12] in _BOX_TYPES:
         return _BOX_TYPES[head[8:12]]
+    import puremagic  # noqa: PLC0415 - 1.4 MB, which only a process that stores media needs
+
     try:
         guesses = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):
