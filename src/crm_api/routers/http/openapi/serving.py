@@ -67,6 +67,8 @@ class DocumentRoute:
             if self._made is not None:  # another thread has built the document
                 return self._made
             plain = orjson.dumps(self._app.openapi())
+            # Only the JSON is needed from now on; the document's objects take 6 MB (measured).
+            self._app.openapi_schema = None
             # A weak ETag, because the plain and the compressed document share it.
             etag = f'W/"{blake2b(plain, digest_size=16).hexdigest()}"'
             self._made = made = Document(plain, gzip.compress(plain, SMALLEST, mtime=0), etag)
