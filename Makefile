@@ -24,8 +24,11 @@ check: $(DEVELOPS) $(TYPESCRIPT)
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+# Figures beside the wanted ones; `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
 bench: $(DEVELOPS)
-	$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(COMPARE),--compare $(COMPARE)) $(if $(TURNS),--turns $(TURNS)) \
+		$(if $(HISTORY),--history $(HISTORY))
 
 # Kills everything until so many kills met something in flight; `make crash-test SEED=1 KILLS=60`.
 KILLS ?= 500
@@ -122,4 +125,5 @@ $(TYPESCRIPT): $(DEVELOPS) clients/typescript/package-lock.json
 	@$(BIN)/python -m tests.clients.node
 
 clean:
-	rm -rf $(VENV) site .cache clients/typescript/node_modules .mypy_cache .ruff_cache .pytest_cache
+	find .cache -mindepth 1 -maxdepth 1 ! -name bench -exec rm -rf {} + 2>/dev/null || true
+	rm -rf $(VENV) site clients/typescript/node_modules .mypy_cache .ruff_cache .pytest_cache

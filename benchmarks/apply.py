@@ -20,6 +20,7 @@ import uvloop
 from sqlalchemy import text
 
 from benchmarks import history, population
+from benchmarks.figures import Figure, medians, show
 from benchmarks.history import Past
 from benchmarks.sender import Nudges, measured, open_deps
 from benchmarks.stage import Child, Stage, say, stage
@@ -32,7 +33,7 @@ from crm_api.platform.postgres import connect
 from crm_api.platform.settings import Settings
 from crm_api.workers.inbound import process_webhook_backlog
 
-PEOPLE = 10_000
+PEOPLE, ROUNDS = 10_000, 3
 WARM_UP = 300
 TARGET_PER_SECOND = 1_000
 REPLIES = (
@@ -59,43 +60,44 @@ class Scene:
 Event = dict[str, Any]
 
 
-def main(people: int = PEOPLE) -> None:
-    """Measure each kind of event, and print the events per second."""
-    print(f"apply, one worker, {people:,} people that a campaign has texted:")
-    rates = {}
-    with stage() as on:
-        for name in KINDS:
-            rates[name] = _measure(on, name, people)
-    worst = min(rates, key=lambda name: rates[name])
-    print(f"  least: {worst} {rates[worst]:.0f}/s (at least {TARGET_PER_SECOND})")
+def main(people: int = PEOPLE, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Measure each kind of event; yield the events per second of one worker."""
+    with stage(sandboxes=0) as on:
+        yield from medians((_measure(on, name, people) for name in KINDS) for _ in range(rounds))
 
 
-def _measure(on: Stage, name: str, people: int) -> float:
+def _measure(on: Stage, name: str, people: int) -> Figure:
     url = on.database_url
     asyncio.run(population.clear(url))
     scene = asyncio.run(fill(url, people))
     events = list(KINDS[name](scene, people + WARM_UP))
-    asyncio.run(_store(url, events))
+    asyncio.run(store(url, events))
     asyncio.run(population.settle(url))
     child = Child(on.environment(), "worker", module="benchmarks.apply")
     try:
         child.ready()
+        postgres = on.postgres_cpu()
         child.go()
         figures = child.figures()
+        postgres = on.postgres_cpu() - postgres
     finally:
         child.close()
     done = asyncio.run(_count(url))
     if done != {"processed": len(events)}:
         raise SystemExit(f"{name}: {done} of {len(events)} events")
     count = figures["events"]
-    rate: float = count / figures["wall"]
-    print(
-        f"  {name:<28}{rate:>7,.0f}/s   worker {figures['cpu'] / count * 1e3:.3f} cpu ms an event,"
-        f" statements {sum(figures['statements'].values()) / count:.2f}",
-        flush=True,
+    say(
+        f"{name}: {count:,} events in {figures['wall']:.1f} s,"
+        f" {sum(figures['statements'].values()) / count:.2f} statements an event"
     )
-    say(f"{name}: {count:,} events in {figures['wall']:.1f} s")
-    return rate
+    return Figure(
+        name=name,
+        value=count / figures["wall"],
+        unit="/s",
+        wanted=TARGET_PER_SECOND,
+        cpu_ms=figures["cpu"] / count * 1000,
+        postgres_ms=postgres / count * 1000,
+    )
 
 
 def plain(url: str) -> str:
@@ -120,7 +122,8 @@ async def fill(url: str, people: int) -> Scene:
     return Scene(campaign=campaign_id.hex, now=datetime.now(UTC))
 
 
-async def _store(url: str, events: list[Event]) -> None:
+async def store(url: str, events: list[Event]) -> None:
+    """Store events as the receiver does."""
     connection = await connect(url, application="benchmark")
     try:
         for start in range(0, len(events), 5_000):
@@ -285,4 +288,4 @@ if __name__ == "__main__":
         lifetimes.tune_garbage_collection()
         uvloop.run(run_worker())
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else PEOPLE)
+        show(main(*map(int, sys.argv[1:])))

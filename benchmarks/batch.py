@@ -7,24 +7,25 @@ For comparison, the benchmark also measures 500 single requests.
 
 import asyncio
 import json
-import os
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import asyncpg
 import httpx
+import psutil
 
 from benchmarks import population
+from benchmarks.figures import Figure, show
 from benchmarks.stage import Stage, say, stage
 from benchmarks.statements import StatementCounter
-from benchmarks.web import free_port, listening
+from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening
 from crm_api.app import create_app
 from crm_api.platform.settings import Settings
 
 PEOPLE, ITEMS, ROUNDS = 100_000, 500, 21
-ADMIN_KEY = "crm_benchmark-admin-key-of-enough-characters"
 HEADERS = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/json"}
 PATH = "/v1/contacts/batch"
 
@@ -44,28 +45,16 @@ _FLOOR = """
 """
 
 
-def main(people: int = PEOPLE) -> None:
-    """Run the benchmark and print the results."""
+def main(people: int = PEOPLE, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the duration of a batch, its floor, and its statements."""
     with stage(sandboxes=0) as on:
         asyncio.run(population.add_contacts(on.database_url, first=0, count=people))
         say(f"{people:,} contacts are there")
         port = free_port()
-        environment = _environment(on) | {"CRM_PORT": str(port)}
-        print(f"statements of a batch of {ITEMS}: {asyncio.run(_count(on, people))}")
-        with listening(["-m", "crm_api.cli", "serve"], environment, port=port):
-            asyncio.run(_report(on.database_url, port, people))
-
-
-def _environment(on: Stage) -> dict[str, str]:
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
-        "CRM_DATABASE_URL": on.database_url,
-        "CRM_REDIS_URL": "redis://127.0.0.1:1/0",
-        "CRM_SECRET_KEY": "a benchmark's key of 32 characters or more",
-        "CRM_DATA_DIR": str(on.folder),
-        "CRM_BOOTSTRAP_API_KEY": ADMIN_KEY,
-        "CRM_OPENPHONE_BASE_URL": "http://127.0.0.1:1",
-    }
+        environment = on.environment() | {"CRM_PORT": str(port)}
+        yield from asyncio.run(_count(environment, people))
+        with listening(["-m", "crm_api.cli", "serve"], environment, port=port) as web:
+            yield from asyncio.run(_measure(on, web, port, people, rounds))
 
 
 def _people(first: int, *, name: str) -> list[dict[str, Any]]:
@@ -100,10 +89,10 @@ def _rows(first: int, *, name: str) -> str:
     return json.dumps([{**person, **_place(position)} for position, person in people])
 
 
-async def _count(on: Stage, people: int) -> str:
+async def _count(environment: dict[str, str], people: int) -> list[Figure]:
     """Run a batch of new and one of existing numbers in this process; count their statements."""
-    app = create_app(Settings.load(_environment(on)))
-    found = []
+    app = create_app(Settings.load(environment))
+    figures = []
     async with app.router.lifespan_context(app):
         async with app.state.crm.new_uow() as uow:
             engine = uow.session.bind
@@ -116,12 +105,22 @@ async def _count(on: Stage, people: int) -> str:
                 counter = StatementCounter(engine)
                 (await client.post(PATH, content=body)).raise_for_status()
                 counter.close()
-                found.append(f"{counter.counts.total()} for {kind} numbers")
-    return ", ".join(found) + " (with the API key's, the savepoint's two)"
+                figures.append(
+                    Figure(
+                        name=f"statements, {kind} numbers",
+                        value=counter.counts.total(),
+                        unit="",
+                        is_lower_better=True,
+                    )
+                )
+    return figures
 
 
-async def _report(database_url: str, port: int, people: int) -> None:
-    driver = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+async def _measure(
+    on: Stage, web: psutil.Process, port: int, people: int, rounds: int
+) -> list[Figure]:
+    figures: list[Figure] = []
+    driver = await asyncpg.connect(on.database_url.replace("+asyncpg", ""))
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", headers=HEADERS, timeout=60
     ) as client:
@@ -137,22 +136,38 @@ async def _report(database_url: str, port: int, people: int) -> None:
         new, known = iter(range(people + ITEMS, 9_000_000, ITEMS)), iter(range(0, people, ITEMS))
         for kind, firsts in (("new", new), ("known", known)):
             taken: dict[str, list[float]] = {"batch": [], "floor": []}
-            for turn in range(ROUNDS + 1):
+            cpu = cpu_seconds(web)
+            for turn in range(rounds + 1):
                 for which, act in (("batch", batch), ("floor", floor)):
                     taken[which].append(await _timed(act, next(firsts), f"{kind}{turn}"))
+            cpu = cpu_seconds(web) - cpu
             # The first batch is slower, because it also loads what the process has not used before.
             whole, bare = (statistics.median(taken[which][1:]) for which in ("batch", "floor"))
-            print(
-                f"batch of {ITEMS} upserts, {kind} numbers:"
-                f" {whole:6.1f} ms, floor {bare:6.1f} ms, {whole / bare:.1f} times the floor;"
-                f" {ITEMS / whole * 1000:,.0f} contacts/s",
-                flush=True,
-            )
+            figures += [
+                Figure(
+                    name=f"{kind} numbers: {ITEMS} upserts",
+                    value=whole,
+                    unit="ms",
+                    is_lower_better=True,
+                    cpu_ms=cpu / (rounds + 1) / ITEMS * 1000,
+                ),
+                Figure(
+                    name=f"{kind} numbers: times the floor",
+                    value=whole / bare,
+                    unit="x",
+                    is_lower_better=True,
+                ),
+            ]
         begun = time.perf_counter()
         for person in _people(next(new), name="Single"):
             (await client.post("/v1/contacts", json=person)).raise_for_status()
-        print(f"{ITEMS} single POSTs, one after the other: {_since(begun):,.0f} ms")
+        figures.append(
+            Figure(
+                name=f"{ITEMS} single POSTs", value=_since(begun), unit="ms", is_lower_better=True
+            )
+        )
     await driver.close()
+    return figures
 
 
 async def _timed(act: Callable[[int, str], Any], first: int, name: str) -> float:
@@ -166,4 +181,4 @@ def _since(begun: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    show(main(*map(int, sys.argv[1:])))

@@ -8,24 +8,23 @@ import asyncio
 import logging
 import resource
 import sys
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from crm_api.dev.embedded_servers import servers
+from benchmarks.figures import Figure, medians, show
+from benchmarks.stage import stage
 from crm_api.domain.consent import linking
 from crm_api.domain.consent.linking import ChainVerification
 from crm_api.domain.consent.queries import CANONICAL_WORDING
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
-from crm_api.platform.migration_runner import upgrade
 
-ENTRIES = 100_000
+ENTRIES, ROUNDS = 100_000, 3
 SECRET = b"a benchmark's secret key, made up"
 FILL = (
     """INSERT INTO consent_entry (phone_hash, action, source, actor, occurred_at, created_at)
@@ -44,35 +43,41 @@ FILL = (
 )
 
 
-def main(entries: int = ENTRIES) -> None:
-    """Run the benchmark and print the results."""
+def main(entries: int = ENTRIES, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the entries that are linked and verified per second, and memory."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    asyncio.run(_measure(entries))
+    with stage(sandboxes=0) as on:
+        linked = asyncio.run(_fill_and_link(on.database_url, entries))
+        yield Figure(name="linked, entries a second", value=entries / linked, unit="/s")
+        yield from medians(asyncio.run(_round(on.database_url, entries)) for _ in range(rounds))
 
 
-async def _measure(entries: int) -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
-        servers(Path(folder)) as urls,
-    ):
-        assert urls.database_url is not None  # noqa: S101 - no URL was given, so they were started
-        await upgrade(urls.database_url)
-        async with open_engine(urls.database_url, pool_size=1) as engine:
-            await _fill(engine, entries)
-            sessions = session_factory(engine)
-            linked = await _link(lambda: UnitOfWork(sessions, NO_QUEUE))
-            before = _peak_mb()
-            async with sessions() as session:
-                floor = await _read(session)
-                verified, found = await _verify(session)
-    rate = entries / verified
-    print(
-        f"linked: {entries / linked:,.0f} entries/s\n"
-        f"verified: {rate:,.0f} entries/s ({found.position:,} links, {found.faults} faults), "
-        f"{verified:.1f} s; floor, read and nothing else: {entries / floor:,.0f}/s; "
-        f"{floor / verified:.2f} of the floor\n"
-        f"peak memory {_peak_mb():.0f} MB, {_peak_mb() - before:.0f} MB more than before"
-    )
+async def _fill_and_link(url: str, entries: int) -> float:
+    async with open_engine(url, pool_size=1) as engine:
+        await _fill(engine, entries)
+        sessions = session_factory(engine)
+        return await _link(lambda: UnitOfWork(sessions, NO_QUEUE))
+
+
+async def _round(url: str, entries: int) -> list[Figure]:
+    before = _peak_mb()
+    async with open_engine(url, pool_size=1) as engine, session_factory(engine)() as session:
+        floor = await _read(session)
+        cpu = time.process_time()
+        verified, found = await _verify(session)
+        cpu = time.process_time() - cpu
+    if found.faults or found.position != entries:
+        raise SystemExit(f"{found.faults} faults in {found.position:,} links")
+    return [
+        Figure(
+            name="verified, entries a second",
+            value=entries / verified,
+            unit="/s",
+            cpu_ms=cpu / entries * 1000,
+        ),
+        Figure(name="verified, of the floor", value=floor / verified, unit="x"),
+        Figure(name="more memory", value=_peak_mb() - before, unit="MB", is_lower_better=True),
+    ]
 
 
 async def _fill(engine: AsyncEngine, entries: int) -> None:
@@ -116,4 +121,4 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES)
+    show(main(*map(int, sys.argv[1:])))

@@ -8,40 +8,51 @@ worker's job, which is half a minute.
 
 import asyncio
 import statistics
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from benchmarks import history, population
-from benchmarks.drain import WARM_UP, show_statements
+from benchmarks.drain import WARM_UP
+from benchmarks.figures import Figure, show
 from benchmarks.history import Past
 from benchmarks.stage import Figures, Stage, say, stage
 
-SMALL, LARGE = 5_000, 500_000
+SMALL, LARGE, ROUNDS = 5_000, 500_000, 5
 PAST_CAMPAIGNS = 10
-ROUNDS = 5
 TARGET = 1.15
 TODAY = timedelta(hours=5)
 """Messages of today were sent within this time, which is less than the age of the line's day."""
 
 
-def main(large: int = LARGE) -> None:
-    """Run the benchmark and print the results."""
+def main(large: int = LARGE, small: int = SMALL, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the CPU time of a message in large tables to that in small ones."""
     with stage() as on:
-        small = [_small(on) for _ in range(ROUNDS)]
+        few = [_small(on, small) for _ in range(rounds)]
         url = on.database_url
         line_ids = [asyncio.run(population.add_line(url, name)) for name in population.LINES]
         campaign_ids = _load(url, line_ids, people=large)
-        fresh, busy = (_slice(on, campaign_id) for campaign_id in campaign_ids)
-    _report(small, fresh, busy, large=large)
+        fresh, busy = (_slice(on, campaign_id, large) for campaign_id in campaign_ids)
+    base = statistics.median(one.cpu for one in few)
+    for name, found in (("large tables", fresh), ("later that day", busy)):
+        yield Figure(
+            name=f"cpu of a message, {name} to small",
+            value=found.cpu / base,
+            unit="x",
+            wanted=TARGET,
+            is_lower_better=True,
+            cpu_ms=found.ms(found.sender_cpu),
+            postgres_ms=found.ms(found.postgres_cpu),
+        )
 
 
-def _small(on: Stage) -> Figures:
+def _small(on: Stage, small: int) -> Figures:
     url = on.database_url
     line_id = asyncio.run(population.add_line(url))
-    asyncio.run(population.add_contacts(url, first=0, count=SMALL))
-    campaign_id = asyncio.run(population.add_campaign(url, line_id=line_id, first=0, count=SMALL))
-    found = _drain(on, campaign_id, warm_up_at=SMALL)
+    asyncio.run(population.add_contacts(url, first=0, count=small))
+    campaign_id = asyncio.run(population.add_campaign(url, line_id=line_id, first=0, count=small))
+    found = _drain(on, campaign_id, warm_up_at=small)
     asyncio.run(population.clear(url))
     return found
 
@@ -66,8 +77,8 @@ def _load(url: str, line_ids: Sequence[UUID], *, people: int) -> list[UUID]:
     return campaign_ids
 
 
-def _slice(on: Stage, campaign_id: UUID) -> Figures:
-    found = _drain(on, campaign_id, "1", warm_up_at=LARGE)
+def _slice(on: Stage, campaign_id: UUID, large: int) -> Figures:
+    found = _drain(on, campaign_id, "1", warm_up_at=large)
     asyncio.run(population.set_status(on.database_url, campaign_id, "paused"))
     say(f"{found.messages:,} sent in one run")
     return found
@@ -81,25 +92,5 @@ def _drain(on: Stage, campaign_id: UUID, *runs: str, warm_up_at: int) -> Figures
         return on.measure(children)
 
 
-def _report(small: Sequence[Figures], fresh: Figures, busy: Figures, *, large: int) -> None:
-    by_cpu = sorted(small, key=lambda figures: figures.cpu)
-    by_cpu[len(by_cpu) // 2].show(f"{SMALL:,} in empty tables (the middle of {ROUNDS})")
-    fresh.show(f"{large:,} beside {large * PAST_CAMPAIGNS:,}")
-    busy.show(f"the same, {large:,} texts later that day")
-    reads: dict[str, Callable[[Figures], float]] = {
-        "cpu, worker and postgres": lambda figures: figures.cpu,
-        "cpu, worker": lambda figures: figures.ms(figures.sender_cpu),
-        "cpu, postgres": lambda figures: figures.ms(figures.postgres_cpu),
-        "statements": lambda figures: figures.per_thousand(),
-    }
-    for label, read in reads.items():
-        base = statistics.median(read(figures) for figures in small)
-        print(
-            f"{label + ' a message, large / small':<50} {read(fresh) / base:.2f}, "
-            f"later that day {read(busy) / base:.2f} (at most {TARGET})"
-        )
-    show_statements(fresh)
-
-
 if __name__ == "__main__":
-    main()
+    show(main(*map(int, sys.argv[1:])))

@@ -7,35 +7,57 @@ provider is not measured. They are also compared with two bare clients, which is
 """
 
 import asyncio
-import statistics
 import sys
-from collections.abc import Callable, Sequence
-
-import psutil
+from collections.abc import Iterator
 
 from benchmarks import population
+from benchmarks.figures import Figure, medians, show
 from benchmarks.stage import Figures, Stage, say, stage
 
-COUNT = 50_000
+COUNT, ROUNDS = 20_000, 3
 WARM_UP = 2_000
 """Messages that are sent before the measurement: two claims, so that each worker gets one."""
-TARGET_RATIO = 0.8
-TARGET_PER_SECOND = 1_000
-TARGET_TWO = 1.5
-FREE_CORE = 0.5
-"""If at least this share of a CPU core is idle, a core counts as free."""
+TARGET_RATIO = 0.85
 
 
-def main(count: int = COUNT) -> None:
-    """Run the benchmark and print the results."""
+def main(count: int = COUNT, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield messages per second, their ratio to the floor, and the CPU time."""
     with stage(sandboxes=2) as on:
-        floors = [floor(on, count, clients=1)]
-        one = drain(on, count, workers=1)
-        floors.append(floor(on, count, clients=1))
-        two = drain(on, count, workers=2)
-        floors.append(floor(on, count, clients=1))
-        two_floors = floor(on, count, clients=2)
-    _report(floors, two_floors, one, two)
+        yield from medians(_round(on, count) for _ in range(rounds))
+
+
+def _round(on: Stage, count: int) -> Iterator[Figure]:
+    """Send with one bare client, one worker, two workers, and two bare clients."""
+    below = floor(on, count, clients=1)
+    one = drain(on, count, workers=1)
+    two = drain(on, count, workers=2)
+    two_below = floor(on, count, clients=2)
+    yield Figure(
+        name="one worker of the bare client",
+        value=one.per_second / below.per_second,
+        unit="x",
+        wanted=TARGET_RATIO,
+        cpu_ms=one.ms(one.sender_cpu),
+        postgres_ms=one.ms(one.postgres_cpu),
+    )
+    yield Figure(name="messages a second, one worker", value=one.per_second, unit="/s")
+    yield Figure(
+        name="messages a second, two workers",
+        value=two.per_second,
+        unit="/s",
+        cpu_ms=two.ms(two.sender_cpu),
+        postgres_ms=two.ms(two.postgres_cpu),
+    )
+    yield Figure(name="two workers of one", value=two.per_second / one.per_second, unit="x")
+    yield Figure(
+        name="floor: one bare client",
+        value=below.per_second,
+        unit="/s",
+        cpu_ms=below.ms(below.sender_cpu),
+    )
+    yield Figure(name="floor: two bare clients", value=two_below.per_second, unit="/s")
+    yield Figure(name="statements a message", value=one.per_thousand() / 1000, unit="")
+    yield Figure(name="memory of the worker", value=one.rss_mb, unit="MB")
 
 
 def floor(on: Stage, count: int, *, clients: int) -> Figures:
@@ -66,40 +88,5 @@ def drain(on: Stage, count: int, *, workers: int) -> Figures:
     return found
 
 
-def _report(floors: Sequence[Figures], two_floors: Figures, one: Figures, two: Figures) -> None:
-    def middle(read: Callable[[Figures], float]) -> float:
-        return statistics.median(read(one) for one in floors)
-
-    rate = middle(lambda figures: figures.per_second)
-    by_rate = sorted(floors, key=lambda figures: figures.per_second)
-    by_rate[len(by_rate) // 2].show("floor: one bare client (the middle of 3)")
-    one.show(f"one worker, {one.messages:,}")
-    two.show(f"two workers, {two.messages:,}")
-    two_floors.show("floor: two bare clients")
-    cores = psutil.cpu_count() or 1
-    free = cores - one.busy_cores
-    print(f"one worker / floor     {one.per_second / rate:.2f} (at least {TARGET_RATIO})")
-    print(f"one worker             {one.per_second:.0f}/s (at least {TARGET_PER_SECOND})")
-    print(
-        f"two workers / one      {two.per_second / one.per_second:.2f} (at least {TARGET_TWO} where"
-        f" a core is free; with one worker {free:.1f} of {cores} had nothing to do"
-        f"{'' if free >= FREE_CORE else ', so none is'})"
-    )
-    print(f"two bare / one bare    {two_floors.per_second / rate:.2f}")
-    print(
-        "cpu ms a message beyond the floor: worker"
-        f" {one.ms(one.sender_cpu) - middle(lambda run: run.ms(run.sender_cpu)):.3f},"
-        f" postgres {one.ms(one.postgres_cpu):.3f}"
-    )
-    show_statements(one)
-
-
-def show_statements(figures: Figures) -> None:
-    """Print how many SQL statements of each kind ran for 1,000 messages."""
-    print(f"statements for 1,000 messages: {figures.per_thousand():.1f}, of them")
-    for name, _ in figures.statements.most_common():
-        print(f"    {name:<32}{figures.per_thousand(name):7.2f}")
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else COUNT)
+    show(main(*map(int, sys.argv[1:])))

@@ -6,30 +6,25 @@ process reads the event log again.
 """
 
 import asyncio
-import os
 import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import asyncpg
 import psutil
 
-from benchmarks.web import free_port, listening
-from crm_api.dev.embedded_servers import servers
-from crm_api.platform.migration_runner import upgrade
+from benchmarks.figures import Figure, medians, show
+from benchmarks.stage import stage
+from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening
 
-LISTENERS = 1_000
-EVENTS = 40
+LISTENERS, EVENTS, ROUNDS = 1_000, 40, 3
 PAUSES = (0.31, 0.47, 0.73)
 """Seconds between events; they are not multiples of the period in which the log is read."""
 AT_ONCE = 50
 """Number of connections that are opened at the same time, as browsers do after a restart."""
-IDLE_SECONDS = 10.0
-KEY = "a benchmark's admin key of 32 characters"
-SECRET_KEY = "a benchmark's secret key of 32 characters"  # noqa: S105 - made up
+IDLE_SECONDS = 3.0
 TARGET_P99_MS = 500.0
 TARGET_MB = 100.0
 INSERT = "INSERT INTO event (type, data) VALUES ('import.progress', '{}')"
@@ -50,7 +45,7 @@ class Listener:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
             b"GET /v1/events HTTP/1.1\r\nHost: bench\r\n"
-            + f"Authorization: Bearer {KEY}\r\n\r\n".encode()
+            + f"Authorization: Bearer {ADMIN_KEY}\r\n\r\n".encode()
         )
         await reader.readuntil(b": listening")
         return cls(reader, writer)
@@ -67,32 +62,26 @@ class Listener:
         await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
 
 
-def main(count: int = LISTENERS) -> None:
-    """Run the benchmark and print the results."""
+def main(count: int = LISTENERS, events: int = EVENTS, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the delays of the events, and what listeners cost."""
+    yield from medians(_round(count, events) for _ in range(rounds))
+
+
+def _round(count: int, events: int) -> list[Figure]:
     port = free_port()
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
-        servers(Path(folder)) as urls,
-    ):
-        assert urls.database_url is not None  # noqa: S101 - both servers were asked for
-        asyncio.run(upgrade(urls.database_url))
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
-            "CRM_DATABASE_URL": urls.database_url,
-            "CRM_REDIS_URL": urls.redis_url or "",
-            "CRM_DATA_DIR": folder,
-            "CRM_SECRET_KEY": SECRET_KEY,
-            "CRM_BOOTSTRAP_API_KEY": KEY,
+    with stage(sandboxes=0, redis=True) as on:
+        environment = on.environment() | {
             "CRM_RATE_LIMIT_PER_SECOND": "0",  # all listeners use the same API key
             "CRM_EVENT_STREAMS_PER_CALLER": "100000",
             "CRM_PORT": str(port),
         }
-        with listening(["-m", "crm_api.cli", "serve"], environment, port=port):
-            asyncio.run(_measure(urls.database_url, port, count))
+        with listening(["-m", "crm_api.cli", "serve"], environment, port=port) as web:
+            return asyncio.run(_measure(on.database_url, web, port, count, events))
 
 
-async def _measure(database_url: str, port: int, count: int) -> None:
-    web = _process_on(port)
+async def _measure(
+    database_url: str, web: psutil.Process, port: int, count: int, events: int
+) -> list[Figure]:
     database = await asyncpg.connect(database_url.replace("+asyncpg", "", 1))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
@@ -106,18 +95,35 @@ async def _measure(database_url: str, port: int, count: int) -> None:
             stack.push_async_callback(one.close)
         reading = [asyncio.create_task(one.listen()) for one in listeners]
         idle = await _idle(web)
-        delays = await _fan_out(database, listeners)
-        rss = web.memory_info().rss
+        cpu = cpu_seconds(web)
+        delays = await _fan_out(database, listeners, events)
+        cpu_ms = (cpu_seconds(web) - cpu) / len(delays) * 1000
+        added = (web.memory_info().rss - before) / MEGABYTE
         for task in reading:
             task.cancel()
-    _report(count, delays, opened=opened, idle=idle, before=before, rss=rss)
-
-
-def _process_on(port: int) -> psutil.Process:
-    for child in psutil.Process().children(recursive=True):
-        if any(one.laddr.port == port for one in child.net_connections() if one.status == "LISTEN"):
-            return child
-    raise SystemExit(f"nobody listens on port {port}")
+    quantiles = statistics.quantiles(delays, n=100)
+    return [
+        Figure(
+            name="one event to all listeners, p99",
+            value=quantiles[98],
+            unit="ms",
+            wanted=TARGET_P99_MS,
+            is_lower_better=True,
+            cpu_ms=cpu_ms,
+        ),
+        Figure(name="p50", value=quantiles[49], unit="ms", is_lower_better=True),
+        Figure(
+            name="more memory for all listeners",
+            value=added,
+            unit="MB",
+            wanted=TARGET_MB,
+            is_lower_better=True,
+        ),
+        Figure(name="listeners opened a second", value=count / opened, unit="/s"),
+        Figure(
+            name="while nothing happens", value=idle * 100, unit="% of a core", is_lower_better=True
+        ),
+    ]
 
 
 async def _open(port: int, count: int) -> list[Listener]:
@@ -130,15 +136,17 @@ async def _open(port: int, count: int) -> list[Listener]:
 
 async def _idle(web: psutil.Process) -> float:
     """Return the share of a CPU core that the web process uses while there are no events."""
-    cpu = sum(web.cpu_times()[:2])
+    cpu = cpu_seconds(web)
     await asyncio.sleep(IDLE_SECONDS)
-    return (sum(web.cpu_times()[:2]) - cpu) / IDLE_SECONDS
+    return (cpu_seconds(web) - cpu) / IDLE_SECONDS
 
 
-async def _fan_out(database: asyncpg.Connection, listeners: list[Listener]) -> list[float]:
+async def _fan_out(
+    database: asyncpg.Connection, listeners: list[Listener], events: int
+) -> list[float]:
     """Return the milliseconds from the commit to the arrival, for each event and listener."""
     delays = []
-    for position in range(EVENTS):
+    for position in range(events):
         await database.execute(INSERT)
         committed = time.perf_counter()
         while any(len(one.came) <= position for one in listeners):
@@ -150,28 +158,5 @@ async def _fan_out(database: asyncpg.Connection, listeners: list[Listener]) -> l
     return delays
 
 
-def _report(
-    count: int,
-    delays: list[float],
-    *,
-    opened: float,
-    idle: float,
-    before: int,
-    rss: int,
-) -> None:
-    quantiles = statistics.quantiles(delays, n=100)
-    print(f"{count} listeners opened in {opened:.1f} s ({count / opened:.0f}/s)")
-    print(f"while nothing happens: {idle:.1%} of a core")
-    print(
-        f"fan-out of one event, {EVENTS} times: p50 {quantiles[49]:.0f} ms, p99 {quantiles[98]:.0f}"
-        f" ms (<= {TARGET_P99_MS:g}), longest {max(delays):.0f} ms"
-    )
-    added = (rss - before) / MEGABYTE
-    print(
-        f"memory: {added:.0f} MB more than with one listener (<= {TARGET_MB:g}),"
-        f" {added * 1024 / count:.0f} kB each; the process has {rss / MEGABYTE:.0f} MB"
-    )
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else LISTENERS)
+    show(main(*map(int, sys.argv[1:])))

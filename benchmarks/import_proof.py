@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from benchmarks import import_people, population
-from benchmarks.importing import ROWS, Office, copy_database
+from benchmarks.importing import ROWS, Office
 from benchmarks.stage import say, stage
 from crm_api.domain.imports.contacts.models import ContactImport
 from crm_api.platform.database import open_engine
@@ -43,7 +43,7 @@ def main(rows: int = ROWS) -> None:
         asyncio.run(import_people.fill(on.database_url, rows // 2))
         asyncio.run(population.settle(on.database_url))
         for name in ("undisturbed", "struck"):
-            asyncio.run(copy_database(on, name))
+            asyncio.run(population.copy_database(on.database_url, name))
         calm, struck = Office(on, "undisturbed"), Office(on, "struck")
         before = asyncio.run(_digest(calm))
         say(f"{rows // 2:,} people are stored, and a file of {rows:,} rows")

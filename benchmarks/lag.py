@@ -4,23 +4,20 @@
 posts signed events about recipients of a campaign at a steady rate, without waiting for responses:
 delivery reports, replies and call events, six, three and one of ten. The lag of an event is the
 time from its storage to the start of the batch that applied it, as the database records it. A
-separate connection samples the age of the oldest waiting event.
+separate connection samples the age of the oldest waiting event. It is measured once while nothing
+else happens, and once while the same worker sends a campaign as fast as it can.
 """
 
 import asyncio
 import json
-import os
-import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -28,20 +25,20 @@ import asyncpg
 import psutil
 import uvloop
 
-from benchmarks import apply
-from benchmarks.web import free_port, listening
+from benchmarks import apply, population
+from benchmarks.figures import Figure, medians, show
+from benchmarks.stage import say, stage
+from benchmarks.web import cpu_seconds, free_port, listening, running
 from benchmarks.webhook_load import SIGNING_KEY
-from crm_api.dev.embedded_servers import servers
 from crm_api.domain.provider.openphone.signature import sign_standard
-from crm_api.platform.migration_runner import upgrade
 
-PER_SECOND = 500
-SECONDS = 60
+PER_SECOND, SECONDS, ROUNDS = 500, 60, 3
+DRAINED_PER_SECOND = 1_500
+"""More messages than one worker sends beside the events, so that it never runs out of them."""
 PEOPLE = 20_000
 CONNECTIONS = 64
 LOOK_SECONDS = 0.05
 TARGET_P99_SECONDS = 2.0
-SECRET_KEY = "a benchmark's secret key of 32 characters"  # noqa: S105 - made up
 
 LAGS = """
     SELECT count(*) FILTER (WHERE status = 'processed') AS processed, count(*) AS stored,
@@ -65,48 +62,75 @@ class Posted:
     """The longest delay of the load process; if it is small, the rate was as planned."""
 
 
-def main(per_second: int = PER_SECOND, seconds: int = SECONDS) -> None:
-    """Run the benchmark and print the lag."""
-    with (
-        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
-        servers(Path(folder)) as urls,
-    ):
-        assert urls.database_url is not None  # noqa: S101 - both servers were asked for
-        url, port = urls.database_url, free_port()
-        asyncio.run(upgrade(url))
-        scene = asyncio.run(apply.fill(url, PEOPLE))
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
-            "CRM_DATABASE_URL": url,
-            "CRM_REDIS_URL": urls.redis_url or "",
-            "CRM_DATA_DIR": folder,
-            "CRM_SECRET_KEY": SECRET_KEY,
+def main(
+    per_second: int = PER_SECOND,
+    seconds: int = SECONDS,
+    rounds: int = ROUNDS,
+    *,
+    alone: bool = True,
+) -> Iterator[Figure]:
+    """Run the benchmark; yield the lag. ``alone`` also measures it without a campaign."""
+    scenes = {"a campaign leaves": DRAINED_PER_SECOND * seconds}
+    if alone:
+        scenes["nothing else"] = 0
+    for name, drained in scenes.items():
+        yield from medians(
+            _round(per_second, seconds, drained=drained, name=name) for _ in range(rounds)
+        )
+
+
+def _round(per_second: int, seconds: int, *, drained: int, name: str) -> Iterator[Figure]:
+    with stage(redis=True) as on:
+        url, port = on.database_url, free_port()
+        people = min(PEOPLE, per_second * seconds)
+        scene = asyncio.run(apply.fill(url, people))
+        if drained:
+            asyncio.run(population.start_campaign(url, drained, first=people + apply.WARM_UP))
+        environment = on.environment() | {
             "CRM_OPENPHONE_WEBHOOK_SECRETS": SIGNING_KEY,
             "CRM_PORT": str(port),
-            "CRM_LOG_FORMAT": "json",
         }
+        before = population.count_accepted(url)
         with (
             listening(["-m", "crm_api.cli", "serve"], environment, port=port),
             _worker(environment) as worker,
         ):
-            load = [str(port), scene.campaign, str(per_second), str(seconds)]
             with _looks(url) as ages:
-                posted = _post(load)
+                posted = _post([str(port), scene.campaign, str(per_second), str(seconds)])
                 _wait_until_applied(url)
-            _report(url, posted, ages, worker, per_second=per_second, seconds=seconds)
+            row = asyncio.run(_lags(url))
+            cpu_ms = cpu_seconds(worker) / row["processed"] * 1000
+        left = population.count_accepted(url) - before
+        say(
+            f"posted {posted.answered:,}, stored {row['stored']:,}, applied {row['processed']:,};"
+            f" the load was {posted.latest_ms:.0f} ms late at most; {left:,} messages left"
+        )
+        half, most, _ = row["lags"]
+        yield Figure(
+            name=f"{name}: lag p99",
+            value=most,
+            unit="s",
+            wanted=TARGET_P99_SECONDS,
+            is_lower_better=True,
+        )
+        yield Figure(name=f"{name}: lag p50", value=half, unit="s", is_lower_better=True)
+        yield Figure(
+            name=f"{name}: the oldest that waited", value=max(ages), unit="s", is_lower_better=True
+        )
+        yield Figure(
+            name=f"{name}: answered, p99", value=posted.p99_ms, unit="ms", is_lower_better=True
+        )
+        if drained:
+            yield Figure(name=f"{name}: messages a second", value=left / seconds, unit="/s")
+        else:
+            yield Figure(name="applied", value=row["processed"], unit="events", cpu_ms=cpu_ms)
 
 
 @contextmanager
 def _worker(environment: dict[str, str]) -> Iterator[psutil.Process]:
-    command = [sys.executable, "-m", "crm_api.cli", "worker"]
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)  # noqa: S603 - ours
-    try:
+    with running(["-m", "crm_api.cli", "worker"], environment) as worker:
         time.sleep(3)
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
+        yield psutil.Process(worker.process.pid)
 
 
 @contextmanager
@@ -151,32 +175,6 @@ def _wait_until_applied(url: str) -> None:
         await connection.close()
 
     asyncio.run(wait())
-
-
-def _report(
-    url: str,
-    posted: Posted,
-    ages: list[float],
-    worker: psutil.Process,
-    *,
-    per_second: int,
-    seconds: int,
-) -> None:
-    row = asyncio.run(_lags(url))
-    half, most, longest = row["lags"]
-    times = worker.cpu_times()
-    print(f"lag at {per_second} events a second for {seconds} s, one worker:")
-    print(
-        f"  posted {posted.answered:,}, stored {row['stored']:,}, applied {row['processed']:,};"
-        f" answered within {posted.p99_ms:.0f} ms (p99), the load was"
-        f" {posted.latest_ms:.0f} ms late at most"
-    )
-    print(
-        f"  lag p50 {half:.3f} s, p99 {most:.3f} s (< {TARGET_P99_SECONDS:g}), longest"
-        f" {longest:.3f} s; the oldest event that waited: {statistics.median(ages):.3f} s as a"
-        f" rule, {max(ages):.3f} s at most"
-    )
-    print(f"  worker {(times.user + times.system) / seconds:.2f} of a core")
 
 
 async def _lags(url: str) -> asyncpg.Record:
@@ -232,4 +230,4 @@ if __name__ == "__main__":
             json.dumps(vars(uvloop.run(load(int(port), campaign, int(per_second), int(seconds)))))
         )
     else:
-        main()
+        show(main(*map(int, sys.argv[1:])))

@@ -1,15 +1,13 @@
 """Create a database with a million contacts and five activities for each, for other benchmarks.
 
-``python -m benchmarks.million FOLDER [PEOPLE]`` fills a folder and keeps it, so that several
-benchmarks can use the same rows. Half a million contacts got messages of 14 campaigns over two
+Half a million contacts got messages of 14 campaigns over two
 lines. The recipients of the last 6 campaigns are stored. 13 % of these contacts have replied, one
 contact has 5,000 messages, and 3 % of all are opted out.
 """
 
 import asyncio
-import sys
+import os
 import tempfile
-import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,15 +20,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from benchmarks import million_statements as statements
 from benchmarks import population
 from benchmarks.bulk import bare_tables
+from benchmarks.stage import say
+from benchmarks.web import SECRET_KEY
 from crm_api.dev.embedded_servers import servers
 from crm_api.domain.consent.models import hash_phone
 from crm_api.domain.kit import regions
 from crm_api.domain.kit.zones import zone_key
-from crm_api.platform.database import open_engine
 from crm_api.platform.migration_runner import upgrade
 
 PEOPLE = 1_000_000
-SECRET = "a benchmark's key of 32 characters or more"  # noqa: S105 - of nothing
+FOLDER = "CRM_BENCH_FOLDER"
 LISTS, ROUNDS, ROUNDS_WITH_MEMBERS = 12, 14, 6
 TABLES = (
     *("contact", "contact_flag", "contact_list_member", "conversation", "activity"),
@@ -72,40 +71,33 @@ _TOWN_PARTS = (
 )
 
 
-def main(folder: Path, people: int = PEOPLE) -> None:
-    """Fill a folder and keep it."""
-    with million(folder, people=people):
-        print(f"{people:,} people are in {folder}")
-
-
 @contextmanager
-def million(folder: Path | None = None, *, people: int = PEOPLE) -> Iterator[str]:
-    """Run a database server with the rows until the block ends; yield its URL.
+def million(people: int = PEOPLE) -> Iterator[str]:
+    """Run a database server until the block ends; yield the URL of a database with the rows.
 
-    Args:
-        folder: Folder of the server. It is kept, and filled only if it does not contain the rows.
-            None uses a temporary folder.
-        people: Number of contacts.
+    The database is a copy that the block may change. With the variable ``CRM_BENCH_FOLDER`` the
+    rows are filled once into that folder, for all benchmarks of one run.
     """
     with ExitStack() as stack:
-        if folder is None:
+        kept = os.environ.get(FOLDER)
+        if kept is None:
             temporary = tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
-            folder = Path(stack.enter_context(temporary))
-        note = folder / "people"
-        if not note.exists() or note.read_text() != str(people):
+            kept = stack.enter_context(temporary)
+        folder = Path(kept) / f"{people}"
+        folder.mkdir(exist_ok=True)
+        note = folder / "filled"
+        if not note.exists():
             # Measurements use the server's default settings again.
             with servers(folder, redis=False, fsync=False) as urls:
                 asyncio.run(upgrade(str(urls.database_url)))
                 asyncio.run(fill(str(urls.database_url), people=people))
-            note.write_text(str(people))
+            note.touch()
         url = str(stack.enter_context(servers(folder, redis=False)).database_url)
-        asyncio.run(upgrade(url))
-        yield url
+        yield asyncio.run(population.copy_database(url, "copy"))
 
 
 async def fill(database_url: str, *, people: int) -> None:
     """Empty the tables and write the rows."""
-    begun = time.monotonic()
     await population.clear(database_url)
     for phone_number_id in population.LINES:
         await population.add_line(database_url, phone_number_id)
@@ -116,16 +108,10 @@ async def fill(database_url: str, *, people: int) -> None:
         await _add_people(connection, people)
         await _add_consent(connection)
         await _add_past(connection)
-        _tell(begun, "the rows are written")
-    _tell(begun, "the indexes are built")
+        say("the rows are written")
+    say("the indexes are built")
     await population.settle(database_url)
-    _tell(begun, "the planner knows them")
-
-
-async def busiest_contact(database_url: str) -> str:
-    """Return the id of the contact with 5,000 messages."""
-    async with open_engine(database_url) as engine, engine.connect() as connection:
-        return str(await connection.scalar(statements.BUSIEST_CONTACT))
+    say("the planner knows them")
 
 
 async def _add_people(connection: AsyncConnection, people: int) -> None:
@@ -156,7 +142,7 @@ async def _add_people(connection: AsyncConnection, people: int) -> None:
 
 async def _add_consent(connection: AsyncConnection) -> None:
     phones = list(await connection.scalars(statements.OPTED_OUT))
-    hashes = [hash_phone(phone, SECRET.encode()) for phone in phones]
+    hashes = [hash_phone(phone, SECRET_KEY.encode()) for phone in phones]
     await connection.execute(statements.CONSENT, {"phones": phones, "hashes": hashes})
 
 
@@ -218,11 +204,3 @@ def _places(area_codes: list[str]) -> dict[str, list[str]]:
             )
         )
     return columns
-
-
-def _tell(begun: float, line: str) -> None:
-    print(f"   {time.monotonic() - begun:6.0f} s  {line}", flush=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else PEOPLE)  # noqa: PLR2004

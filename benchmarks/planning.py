@@ -8,7 +8,9 @@ measured with all campaigns open, once without prepared statements and once with
 
 import asyncio
 import statistics
+import sys
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks import population
 from benchmarks.bulk import bare_tables
+from benchmarks.figures import Figure, show
 from benchmarks.sender import open_deps
 from benchmarks.stage import Stage, say, stage
 from benchmarks.statements import StatementCounter
@@ -28,8 +31,9 @@ from crm_api.platform.settings import Settings
 from crm_api.workers.campaigns import process_campaign_queue
 from crm_api.workers.deps import Deps
 
-CAMPAIGNS, EACH, FEW, LINES, PEOPLE = 1_000, 1_000, 10, 10, 100_000
-REPEATS = 5
+CAMPAIGNS, EACH, FEW, LINES, ROUNDS = 1_000, 1_000, 10, 10, 5
+GROUPS = 100
+"""Number of groups of people; the campaigns to the same group have the same recipients."""
 TARGET_SECONDS, TARGET_STATEMENTS = 1.0, 20
 OPEN_EVERYWHERE = datetime(2027, 1, 13, 18, 0, tzinfo=UTC)
 """A time on a Wednesday at which messages are allowed in every state."""
@@ -95,50 +99,65 @@ WAITS = {
 """Reasons why no message may be sent, each with the statements that cause it; tested in turn."""
 
 
-def main() -> None:
-    """Run the benchmark and print the results."""
+def main(campaigns: int = CAMPAIGNS, each: int = EACH, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the duration and the statements of a tick."""
     with stage() as on:
-        asyncio.run(_fill(on.database_url))
-        say(f"{CAMPAIGNS:,} campaigns of {EACH:,} are there")
-        asyncio.run(_measure(on))
+        asyncio.run(_fill(on.database_url, campaigns, each))
+        say(f"{campaigns:,} campaigns of {each:,} are there")
+        yield from asyncio.run(_measure(on, campaigns, rounds))
 
 
-async def _fill(url: str) -> None:
-    await population.add_contacts(url, first=0, count=PEOPLE)
+async def _fill(url: str, campaigns: int, each: int) -> None:
+    people = each * min(GROUPS, campaigns)
+    await population.add_contacts(url, first=0, count=people)
     async with open_engine(url) as engine, engine.begin() as connection:
         await connection.execute(_LINES, {"lines": LINES, "timezone": population.timezone()})
         await connection.execute(
             _CAMPAIGNS,
             {
                 "lines": LINES,
-                "campaigns": CAMPAIGNS,
-                "each": EACH,
+                "campaigns": campaigns,
+                "each": each,
                 "zone_keys": list(population.ZONE_KEYS),
                 "body": population.BODY,
             },
         )
     async with bare_tables(url, ["campaign_membership"]) as connection:
-        await connection.execute(_MEMBERS, {"each": EACH, "people": PEOPLE})
+        await connection.execute(_MEMBERS, {"each": each, "people": people})
     await population.settle(url)
 
 
-async def _measure(on: Stage) -> None:
+async def _measure(on: Stage, campaigns: int, rounds: int) -> list[Figure]:
     async with AsyncExitStack() as stack:
         settings = Settings.from_env(on.environment())
         deps, engine = await open_deps(settings, stack)
         counter = StatementCounter(engine)
         await _run(engine, FEW)
-        few = await _ticks(on, deps, engine, counter)
-        await _run(engine, CAMPAIGNS)
-        many = await _ticks(on, deps, engine, counter)
-        await _run(engine, CAMPAIGNS)
-        await _plan_alone(deps, counter)
+        few = await _ticks(on, deps, engine, counter, rounds)
+        await _run(engine, campaigns)
+        many = await _ticks(on, deps, engine, counter, rounds)
+        await _run(engine, campaigns)
+        planned = await _plan_alone(deps)
+    figures = [planned]
     for reason, tick in many.items():
-        print(
-            f"tick, {reason:<28}{tick.seconds:7.3f} s, {tick.cpu:.3f} s of cpu,"
-            f" {tick.statements:5} statements (at most {TARGET_SECONDS:g} s, {TARGET_STATEMENTS});"
-            f" with {FEW} campaigns {few[reason].seconds:.3f} s, {few[reason].statements}"
-        )
+        figures += [
+            Figure(
+                name=f"tick, {reason}",
+                value=tick.seconds,
+                unit="s",
+                wanted=TARGET_SECONDS,
+                is_lower_better=True,
+                cpu_ms=tick.cpu * 1000,
+            ),
+            Figure(
+                name=f"tick, {reason}: statements",
+                value=tick.statements,
+                unit=f"({few[reason].statements} with {FEW} campaigns)",
+                wanted=TARGET_STATEMENTS,
+                is_lower_better=True,
+            ),
+        ]
+    return figures
 
 
 async def _run(engine: AsyncEngine, count: int) -> None:
@@ -149,7 +168,7 @@ async def _run(engine: AsyncEngine, count: int) -> None:
 
 
 async def _ticks(
-    on: Stage, deps: Deps, engine: AsyncEngine, counter: StatementCounter
+    on: Stage, deps: Deps, engine: AsyncEngine, counter: StatementCounter, rounds: int
 ) -> dict[str, Tick]:
     """Measure a few ticks for each reason."""
     found: dict[str, Tick] = {}
@@ -158,14 +177,14 @@ async def _ticks(
             await connection.execute(text(statement))
         seconds = []
         cpu = time.process_time() + on.postgres_cpu()
-        for _ in range(REPEATS):
+        for _ in range(rounds):
             counter.clear()
             begun = time.perf_counter()
             await process_campaign_queue({"deps": deps})
             seconds.append(time.perf_counter() - begun)
         found[reason] = Tick(
             seconds=statistics.median(seconds),
-            cpu=(time.process_time() + on.postgres_cpu() - cpu) / REPEATS,
+            cpu=(time.process_time() + on.postgres_cpu() - cpu) / rounds,
             statements=counter.counts.total(),
         )
         say(f"ticks while {reason}: {', '.join(f'{one:.3f}' for one in seconds)} s")
@@ -174,21 +193,26 @@ async def _ticks(
     return found
 
 
-async def _plan_alone(deps: Deps, counter: StatementCounter) -> None:
+async def _plan_alone(deps: Deps) -> Figure:
+    """Plan all open campaigns twice; return the second time, with prepared statements."""
     rules = load_rules("us")
-    for label in ("with nothing prepared", "as in every later tick"):
-        counter.clear()
+    seconds = spent = 0.0
+    for _ in range(2):
         begun, cpu = time.perf_counter(), time.process_time()
         async with deps.new_uow() as uow:
             plan = await planning.plan_sends(
                 uow, rules=rules, business=await deps.business(uow), now=OPEN_EVERYWHERE
             )
         seconds, spent = time.perf_counter() - begun, time.process_time() - cpu
-        print(
-            f"plan of {len(plan.orders):,} open campaigns {label:<25}{seconds:7.3f} s"
-            f" ({spent:.3f} s of cpu), {counter.counts.total()} statements"
-        )
+        say(f"plan of {len(plan.orders):,} open campaigns: {seconds:.3f} s")
+    return Figure(
+        name="plan of all open campaigns",
+        value=seconds,
+        unit="s",
+        is_lower_better=True,
+        cpu_ms=spent * 1000,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    show(main(*map(int, sys.argv[1:])))

@@ -12,10 +12,10 @@ count. The CPU time is that of the web process.
 import asyncio
 import itertools
 import os
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
@@ -25,7 +25,8 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from benchmarks.web import free_port, listening
+from benchmarks.figures import Figure, medians, show
+from benchmarks.web import cpu_seconds, free_port, listening
 from crm_api.app import build_app, create_app
 from crm_api.dev.embedded_servers import servers
 from crm_api.domain.people.contacts import changes as contact_changes
@@ -98,8 +99,10 @@ class NoQueue:
         return True
 
 
-def main(rounds: int = ROUNDS, connections: int = CONNECTIONS) -> None:
-    """Run the benchmark and print the results."""
+def main(
+    rounds: int = ROUNDS, connections: int = CONNECTIONS, requests: int = REQUESTS
+) -> Iterator[Figure]:
+    """Run the benchmark; yield the rate of each layer as a share of the floor, and its CPU time."""
     with ExitStack() as stack:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
@@ -121,15 +124,13 @@ def main(rounds: int = ROUNDS, connections: int = CONNECTIONS) -> None:
         for number, name in enumerate(layers(Settings.from_env(ours))):
             port = free_port()
             arguments = ["-m", "benchmarks.reading", "serve", str(number), str(port)]
-            stack.enter_context(listening(arguments, others | ours, port=port))
-            asked[name] = (_process_at(port), port)
-        uvloop.run(_measure(asked, f"/v1/contacts/{contact_id}", rounds, connections))
-
-
-def _process_at(port: int) -> psutil.Process:
-    """Return the process that was started for a port, which is its last argument."""
-    children = psutil.Process().children(recursive=True)
-    return next(child for child in children if child.cmdline()[-1:] == [str(port)])
+            process = stack.enter_context(listening(arguments, others | ours, port=port))
+            asked[name] = (process, port)
+        path = f"/v1/contacts/{contact_id}"
+        uvloop.run(_round(asked, path, connections, requests))  # a warm-up
+        yield from medians(
+            uvloop.run(_round(asked, path, connections, requests)) for _ in range(rounds)
+        )
 
 
 async def _add_contact(database_url: str) -> UUID:
@@ -169,29 +170,36 @@ async def _serve(number: int, port: int) -> None:
         await uvicorn.Server(config).serve()
 
 
-async def _measure(
-    asked: dict[str, tuple[psutil.Process, int]], path: str, rounds: int, connections: int
-) -> None:
-    walls: dict[str, list[float]] = {name: [] for name in asked}
-    cpus: dict[str, list[float]] = {name: [] for name in asked}
-    for number in range(rounds + 1):  # the first round is a warm-up
-        for name, (process, port) in asked.items():
-            wall, cpu = await _ask(process, port, path, connections)
-            if number:
-                walls[name].append(wall)
-                cpus[name].append(cpu)
-    _report(walls, cpus)
+async def _round(
+    asked: dict[str, tuple[psutil.Process, int]], path: str, connections: int, requests: int
+) -> list[Figure]:
+    figures: list[Figure] = []
+    bare = 0.0
+    for name, (process, port) in asked.items():
+        wall, cpu = await _ask(process, port, path, connections, requests)
+        bare = bare or wall
+        is_whole = len(figures) == len(asked) - 1
+        figures.append(
+            Figure(
+                name=name,
+                value=bare / wall,
+                unit="of the floor",
+                wanted=AT_LEAST if is_whole else None,
+                cpu_ms=cpu * 1000,
+            )
+        )
+    return figures
 
 
 async def _ask(
-    process: psutil.Process, port: int, path: str, connections: int
+    process: psutil.Process, port: int, path: str, connections: int, requests: int
 ) -> tuple[float, float]:
     """Send requests over several connections; return wall-clock and CPU seconds per request."""
     request = (
         f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
         "Accept: application/json\r\n\r\n"
     ).encode()
-    left = itertools.repeat(None, REQUESTS)
+    left = itertools.repeat(None, requests)
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -204,31 +212,14 @@ async def _ask(
             await reader.readexactly(int(length))
         writer.close()
 
-    before, begun = sum(process.cpu_times()[:2]), time.perf_counter()
+    before, begun = cpu_seconds(process), time.perf_counter()
     await asyncio.gather(*(one() for _ in range(connections)))
     wall = time.perf_counter() - begun
-    return wall / REQUESTS, (sum(process.cpu_times()[:2]) - before) / REQUESTS
-
-
-def _report(walls: dict[str, list[float]], cpus: dict[str, list[float]]) -> None:
-    floor = next(iter(walls.values()))
-    print(f"{'':<42}{'a second':>10}{'of floor':>10}{'ms more':>9}{'CPU ms':>8}{'more':>7}")
-    before = [statistics.median(floor), statistics.median(next(iter(cpus.values())))]
-    ratio = 1.0
-    for name, taken in walls.items():
-        here = [statistics.median(taken), statistics.median(cpus[name])]
-        more, cpu_more = ((now - then) * 1000 for now, then in zip(here, before, strict=True))
-        ratio = statistics.median(bare / own for bare, own in zip(floor, taken, strict=True))
-        print(
-            f"{name:<42}{1 / here[0]:>10.0f}{ratio:>10.2f}{more:>9.3f}"
-            f"{here[1] * 1000:>8.3f}{cpu_more:>7.3f}"
-        )
-        before = here
-    print(f"the whole stack does {ratio:.2f} of what the bare handler does (at least {AT_LEAST})")
+    return wall / requests, (cpu_seconds(process) - before) / requests
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         uvloop.run(_serve(int(sys.argv[2]), int(sys.argv[3])))
     else:
-        main(*map(int, sys.argv[1:]))
+        show(main(*map(int, sys.argv[1:])))

@@ -29,6 +29,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks import population
+from benchmarks.figures import Figure, medians, show
 from benchmarks.sender import open_deps
 from benchmarks.stage import Stage, say, stage
 from benchmarks.web import free_port, listening
@@ -45,37 +46,58 @@ from crm_api.platform.database import UnitOfWork, session_factory
 from crm_api.platform.settings import Settings
 from crm_api.workers.inbound import reconcile_openphone
 
-TEXTS, PEOPLE = 100_000, 7_000
+TEXTS, PEOPLE, ROUNDS = 100_000, 7_000, 3
 DAYS = 700
 SEED = 4
 TARGET_PER_SECOND = 2_000
 TARGET_MB = 200
-TARGET_SHARE = 0.1
+TARGET_PERCENT = 10
 LOOK_SECONDS = 0.5
 WORDS = ("Yes, please call me tomorrow.", "Who is this?", "Thanks!", "How much is it?", "Ok")
 
 
-def main(texts: int = TEXTS) -> None:
-    """Run the benchmark and print the results."""
+def main(texts: int = TEXTS, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the speed and memory of both runs."""
+    yield from medians(_round(texts) for _ in range(rounds))
+
+
+def _round(texts: int) -> Iterator[Figure]:
     with stage(sandboxes=0) as on, _sandbox(on, texts) as environment:
         floor = _run(environment, "floor")
         say(f"bare: {floor.per_second:,.0f} items/s")
         first = _run(environment, "subject")
-        say(f"from nothing: {first.per_second:,.0f} items/s")
         asyncio.run(population.settle(on.database_url))
         second = _run(environment, "subject")
-    print(f"reconciliation of {texts:,} texts, {PEOPLE:,} conversations (seed {SEED}):")
-    for name, one in (("bare client", floor), ("from nothing", first), ("nothing missing", second)):
-        one.show(name)
-    print(
-        f"  targets: at least {TARGET_PER_SECOND:,} items/s, memory at most {TARGET_MB} MB, and "
-        f"with nothing missing at most {TARGET_SHARE:.0%} in the database"
-    )
+    for name, one in (("from nothing", first), ("nothing missing", second)):
+        yield Figure(
+            name=f"{name}: items a second",
+            value=one.per_second,
+            unit="/s",
+            wanted=TARGET_PER_SECOND,
+            cpu_ms=one.cpu / one.items * 1000,
+        )
+        yield Figure(
+            name=f"{name}: of the bare client", value=one.per_second / floor.per_second, unit="x"
+        )
+        yield Figure(
+            name=f"{name}: memory",
+            value=max(one.memory),
+            unit="MB",
+            wanted=TARGET_MB,
+            is_lower_better=True,
+        )
+        yield Figure(
+            name=f"{name}: in the database",
+            value=one.in_database / one.wall * 100,
+            unit="%",
+            wanted=TARGET_PERCENT if one is second else None,
+            is_lower_better=True,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The measurements of a run; the first and last quarter of its memory show whether it grows."""
+    """The measurements of a run."""
 
     items: int
     created: int
@@ -88,17 +110,6 @@ class Figures:
     def per_second(self) -> float:
         """Return the items per second."""
         return self.items / self.wall
-
-    def show(self, name: str) -> None:
-        """Print the measurements in one line."""
-        quarter = max(1, len(self.memory) // 4)
-        early, late = max(self.memory[:quarter]), max(self.memory[-quarter:])
-        print(
-            f"  {name:<16}{self.per_second:>7,.0f} items/s   {self.wall:6.1f} s, cpu"
-            f" {self.cpu:5.1f} s   in the database {self.in_database / self.wall:5.1%}"
-            f"   memory {early:.0f} MB early, {late:.0f} MB late, {max(self.memory):.0f} MB most"
-            f"   created {self.created:,}"
-        )
 
 
 def _run(environment: dict[str, str], mode: str) -> Figures:
@@ -116,15 +127,7 @@ def _run(environment: dict[str, str], mode: str) -> Figures:
 def _sandbox(on: Stage, texts: int) -> Iterator[dict[str, str]]:
     """Run a sandbox with the messages; yield the settings of a process that uses it."""
     port = free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
-        "CRM_DATABASE_URL": on.database_url,
-        "CRM_REDIS_URL": "redis://127.0.0.1:1/0",
-        "CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port}",
-        "CRM_OPENPHONE_RATE_PER_SECOND": "1000000",
-        "CRM_SECRET_KEY": "a benchmark's key of 32 characters or more",
-        "CRM_DATA_DIR": str(on.folder),
-    }
+    environment = on.environment() | {"CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port}"}
     arguments = ["-m", "benchmarks.reconciliation", "sandbox", str(port), str(texts)]
     with listening(arguments, environment, port=port):
         say(f"a sandbox holds {texts:,} texts")
@@ -318,7 +321,7 @@ async def _read_calls(provider: OpenPhoneClient) -> int:
 
 def _main(mode: str, *numbers: str) -> None:
     if mode.isdecimal():
-        main(int(mode))
+        show(main(int(mode), *map(int, numbers)))
         return
     logs.configure(level="ERROR")
     if mode == "sandbox":

@@ -2,20 +2,19 @@
 
 The floor is to count all contacts in the same database, in the same run. Each measurement calls the
 service as a request does, but without HTTP. It is the median of several runs with the rows in
-memory. ``python -m benchmarks.segments FOLDER`` uses a folder that ``benchmarks.million`` has
-filled.
+memory. Rounds of all of them alternate.
 """
 
 import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from sqlalchemy import text
 
+from benchmarks.figures import Figure, show
 from benchmarks.million import PEOPLE, million
 from crm_api.domain.people.segments import people
 from crm_api.domain.people.segments import service as segments
@@ -24,12 +23,12 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.jobs import Job
 
-RUNS = 5
-MOST_OF_A_COUNT = 1.0
-MOST_OF_A_SAMPLE = 0.2
+ROUNDS = 5
+MOST_MS = {"count": 1_000.0, "sample": 200.0}
 CAMPAIGN = "SELECT id FROM campaign ORDER BY created_at DESC LIMIT 1"
 FLOOR = "SELECT count(*) FROM contact WHERE deleted_at IS NULL"
 Filter = dict[str, Any]
+Work = Callable[[], Awaitable[Any]]
 
 
 class NoQueue:
@@ -44,10 +43,10 @@ class NoQueue:
         return True
 
 
-def main(folder: Path | None = None, people_count: int = PEOPLE) -> None:
-    """Run the benchmark and print the results."""
-    with million(folder, people=people_count) as url:
-        asyncio.run(_measure(url))
+def main(people_count: int = PEOPLE, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the times of each filter."""
+    with million(people_count) as url:
+        yield from asyncio.run(_measure(url, rounds))
 
 
 def filters(campaign_id: str) -> dict[str, Filter]:
@@ -84,7 +83,7 @@ def filters(campaign_id: str) -> dict[str, Filter]:
     }
 
 
-async def _measure(url: str) -> None:
+async def _measure(url: str, rounds: int) -> list[Figure]:
     async with open_engine(url) as engine:
         sessions = session_factory(engine)
 
@@ -95,29 +94,48 @@ async def _measure(url: str) -> None:
             async with new_uow() as uow:
                 return int(await uow.session.scalar(text(FLOOR)) or 0)
 
-        seconds, everybody = await _time(floor)
-        print(f"floor: count of all {everybody:,}  {seconds * 1000:7.0f} ms")
         async with new_uow() as uow:
             campaign_id = str(await uow.session.scalar(text(CAMPAIGN)))
-        worst_count = worst_sample = 0.0
+        asked: dict[str, Work] = {"floor": floor}
         for name, filter_ in filters(campaign_id).items():
-            count, sample = await _ask(new_uow, name, filter_, floor=seconds)
-            worst_count, worst_sample = max(worst_count, count), max(worst_sample, sample)
-    print(f"slowest count   {worst_count:6.2f} s (at most {MOST_OF_A_COUNT})")
-    print(f"slowest sample  {worst_sample:6.2f} s (at most {MOST_OF_A_SAMPLE})")
+            asked |= await _works(new_uow, name, filter_)
+        taken: dict[str, list[float]] = {name: [] for name in asked}
+        for _ in range(rounds + 1):  # the first round is a warm-up
+            for name, work in asked.items():
+                begun = time.perf_counter()
+                await work()
+                taken[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(times[1:]) * 1000 for name, times in taken.items()}
+    figures = [
+        Figure(
+            name=name,
+            value=value,
+            unit="ms",
+            wanted=next((most for kind, most in MOST_MS.items() if name.endswith(kind)), None),
+            is_lower_better=True,
+        )
+        for name, value in medians.items()
+    ]
+    slowest = max(value for name, value in medians.items() if name.endswith("count"))
+    return [
+        *figures,
+        Figure(
+            name="slowest count, times the floor",
+            value=slowest / medians["floor"],
+            unit="x",
+            is_lower_better=True,
+        ),
+    ]
 
 
-async def _ask(
-    new_uow: Callable[[], UnitOfWork], name: str, filter_: Filter, *, floor: float
-) -> tuple[float, float]:
-    """Count, sample and list the contacts of one filter; return the seconds of count and sample."""
+async def _works(new_uow: Callable[[], UnitOfWork], name: str, filter_: Filter) -> dict[str, Work]:
+    """Return the count, the sample and the first page of one filter."""
 
-    async def preview(*, limit: int, with_count: bool) -> int | None:
+    async def preview(*, limit: int, with_count: bool) -> None:
         async with new_uow() as uow:
-            found = await people.preview_segment(
+            await people.preview_segment(
                 uow, filter_, limit=limit, with_count=with_count, now=clock.now()
             )
-        return found.count
 
     async with new_uow() as uow:
         body = SegmentCreate(name=f"{name} {clock.now()}", filter=filter_)
@@ -129,29 +147,12 @@ async def _ask(
                 uow, segment_id=segment_id, cursor=None, limit=50, now=clock.now()
             )
 
-    counting, count = await _time(lambda: preview(limit=0, with_count=True))
-    sampling, _ = await _time(lambda: preview(limit=10, with_count=False))
-    paging, _ = await _time(page)
-    print(
-        f"{name:<26}{count:>9,} people   count {counting * 1000:6.0f} ms ({counting / floor:4.1f} x"
-        f" floor)   sample {sampling * 1000:5.0f} ms   first page {paging * 1000:5.0f} ms",
-        flush=True,
-    )
-    return counting, sampling
-
-
-async def _time(work: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:
-    found = await work()
-    taken = []
-    for _ in range(RUNS):
-        begun = time.perf_counter()
-        await work()
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken), found
+    return {
+        f"{name}: count": lambda: preview(limit=0, with_count=True),
+        f"{name}: sample": lambda: preview(limit=10, with_count=False),
+        f"{name}: first page": page,
+    }
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]) if len(sys.argv) > 1 else None,
-        int(sys.argv[2]) if len(sys.argv) > 2 else PEOPLE,  # noqa: PLR2004
-    )
+    show(main(*map(int, sys.argv[1:])))

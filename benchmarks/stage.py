@@ -6,24 +6,27 @@ of PostgreSQL count together, including those that have ended.
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+from sqlalchemy import text
 
 from benchmarks.population import count_accepted
-from benchmarks.web import free_port
+from benchmarks.web import NO_REDIS, START_SECONDS, environment_of, free_port
 from crm_api.dev.embedded_servers import servers
+from crm_api.platform.database import open_engine
 from crm_api.platform.migration_runner import upgrade
 
 LIFTED = 1_000_000.0
@@ -32,8 +35,8 @@ _BEGUN = time.monotonic()
 
 
 def say(line: str) -> None:
-    """Print a line about the progress, with the seconds since the start."""
-    print(f"   {time.monotonic() - _BEGUN:6.0f} s  {line}", flush=True)
+    """Print a line about the progress to stderr, with the seconds since the start."""
+    print(f"   {time.monotonic() - _BEGUN:6.0f} s  {line}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +61,6 @@ class Figures:
         """Return the CPU milliseconds per message of sender and database, without the sandbox."""
         return self.ms(self.sender_cpu + self.postgres_cpu)
 
-    @property
-    def busy_cores(self) -> float:
-        """Return how many CPU cores were busy on average, including those of the sandbox."""
-        return (self.sender_cpu + self.postgres_cpu + self.sandbox_cpu) / self.wall
-
     def ms(self, seconds: float) -> float:
         """Convert seconds of the whole run into milliseconds per message."""
         return seconds / self.messages * 1000
@@ -72,14 +70,40 @@ class Figures:
         count = self.statements.total() if statement is None else self.statements[statement]
         return count / self.messages * 1000
 
-    def show(self, label: str) -> None:
-        """Print the measurements in one line."""
-        print(
-            f"{label:<42}{self.per_second:7.0f}/s   cpu ms a message: sender"
-            f" {self.ms(self.sender_cpu):.3f}  postgres {self.ms(self.postgres_cpu):.3f}"
-            f"  sandbox {self.ms(self.sandbox_cpu):.3f}   busy cores {self.busy_cores:.2f}",
-            flush=True,
-        )
+
+async def _find_postmaster(database_url: str) -> psutil.Process:
+    async with open_engine(database_url) as engine, engine.connect() as connection:
+        own = await connection.scalar(text("SELECT pg_backend_pid()"))
+        parent = psutil.Process(own).parent()
+    assert parent is not None  # noqa: S101 - a backend has one
+    return parent
+
+
+@lru_cache
+def _postmaster(database_url: str) -> psutil.Process:
+    """Return the parent of all processes of the server."""
+    with ThreadPoolExecutor() as beside:  # there may be a running loop in this thread
+        return beside.submit(asyncio.run, _find_postmaster(database_url)).result()
+
+
+def postgres_cpu(database_url: str) -> float:
+    """Return the CPU seconds of all processes of the server, also of those that have ended."""
+    postmaster = _postmaster(database_url)
+    ended = _ended(postmaster)
+    while True:
+        total: float = 0.0
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+        before, ended = ended, _ended(postmaster)
+        if before == ended:  # otherwise a process has ended meanwhile, and is missing in the sum
+            return total + ended
+
+
+def _ended(postmaster: psutil.Process) -> float:
+    times = postmaster.cpu_times()
+    return float(times.children_user + times.children_system)
 
 
 class Child:
@@ -134,31 +158,22 @@ class Stage:
     folder: Path
     database_url: str
     sandboxes: Sequence[tuple[subprocess.Popen[bytes], int]]
+    redis_url: str = NO_REDIS
 
     def environment(self, sandbox: int = 0) -> dict[str, str]:
         """Return the environment variables of a process that uses the sandbox with this index."""
-        _, port = self.sandboxes[sandbox]
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
-            "CRM_DATABASE_URL": self.database_url,
-            "CRM_REDIS_URL": "redis://127.0.0.1:1/0",
-            "CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port}",
-            "CRM_OPENPHONE_RATE_PER_SECOND": str(LIFTED),
-            "CRM_SECRET_KEY": "a benchmark's key of 32 characters or more",
-            "CRM_DATA_DIR": str(self.folder),
-        }
+        port = self.sandboxes[sandbox][1] if self.sandboxes else 1
+        return environment_of(
+            self.database_url,
+            self.folder,
+            CRM_REDIS_URL=self.redis_url,
+            CRM_OPENPHONE_BASE_URL=f"http://127.0.0.1:{port}",
+            CRM_OPENPHONE_RATE_PER_SECOND=str(LIFTED),
+        )
 
     def postgres_cpu(self) -> float:
         """Return the CPU seconds of all processes of PostgreSQL."""
-        pid = int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
-        postmaster = psutil.Process(pid)
-        times = postmaster.cpu_times()
-        total: float = times.user + times.system + times.children_user + times.children_system
-        for child in postmaster.children(recursive=True):
-            with suppress(psutil.Error):
-                times = child.cpu_times()
-                total += times.user + times.system
-        return total
+        return postgres_cpu(self.database_url)
 
     def sandbox_cpu(self) -> float:
         """Return the CPU seconds of all sandboxes."""
@@ -208,11 +223,11 @@ class Stage:
 
 
 @contextmanager
-def stage(*, sandboxes: int = 1) -> Iterator[Stage]:
+def stage(*, sandboxes: int = 1, redis: bool = False) -> Iterator[Stage]:
     """Run the servers until the block ends; nothing of them is kept."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as name,
-        servers(Path(name), redis=False) as urls,
+        servers(Path(name), redis=redis) as urls,
     ):
         database_url = str(urls.database_url)
         asyncio.run(upgrade(database_url))
@@ -220,7 +235,12 @@ def stage(*, sandboxes: int = 1) -> Iterator[Stage]:
         try:
             for _ in range(sandboxes):
                 started.append(_start_sandbox())  # noqa: PERF401 - what was started is ended
-            yield Stage(folder=Path(name), database_url=database_url, sandboxes=started)
+            yield Stage(
+                folder=Path(name),
+                database_url=database_url,
+                sandboxes=started,
+                redis_url=urls.redis_url or NO_REDIS,
+            )
         finally:
             for process, _ in started:
                 process.terminate()
@@ -231,7 +251,7 @@ def _start_sandbox() -> tuple[subprocess.Popen[bytes], int]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.sender", "sandbox", str(port)]
     process = subprocess.Popen(command)  # noqa: S603 - our own
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
             if httpx.get(f"http://127.0.0.1:{port}/sandbox/stats").is_success:

@@ -1,4 +1,4 @@
-"""Create a large running campaign among small ones, and a long list, for requests about them."""
+"""Create a large running campaign among small ones, for requests about them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,23 +52,19 @@ _OPENED = (
     WHERE m.id = r.id
     """,
 )
-_LISTED = """
-    WITH made AS (
-        INSERT INTO contact_list (id, name, created_at, updated_at)
-        VALUES (uuid_v7(), :name, now(), now()) RETURNING id
-    )
-    INSERT INTO contact_list_member (list_id, contact_id, added_at)
-    SELECT m.id, c.id, now()
-    FROM made m CROSS JOIN (SELECT id FROM contact ORDER BY phone LIMIT :count) c
+_LIST = "SELECT id FROM contact_list WHERE name = 'List 3'"
+"""An eighth of all contacts are on it."""
+_WAITING = """
+    SELECT contact_id FROM campaign_membership
+    WHERE campaign_id = :campaign AND status = 'pending' ORDER BY random() LIMIT :count
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What the requests are about; ``people`` is the number of recipients of the large campaign."""
+    """What the requests are about."""
 
     line_id: UUID
-    people: int
     large: UUID
     small: UUID
     list_id: UUID
@@ -76,35 +72,27 @@ class Subject:
     """Recipients of the large campaign that wait for their message."""
 
 
-async def fill(url: str, *, large: int, listed: int) -> Subject:
-    """Create the campaigns and a list of ``listed`` contacts."""
-    await population.add_contacts(url, first=0, count=large)
+async def fill(url: str) -> Subject:
+    """Create campaigns to the contacts of ``benchmarks.million``."""
     line_id = await population.add_line(url)
     await population.execute(url, "UPDATE line SET daily_limit = :limit", {"limit": LINE_LIMIT})
-    say(f"{large:,} contacts are there")
-    [large_id] = await _campaigns(url, line_id, count=1, people=large)
+    async with open_engine(url) as engine, engine.connect() as connection:
+        people = int(await connection.scalar(text("SELECT count(*) FROM contact")) or 0)
+        list_id: UUID = (await connection.execute(text(_LIST))).scalar_one()
+    [large_id] = await _campaigns(url, line_id, count=1, people=people)
     small_ids = await _campaigns(url, line_id, count=RIVALS, people=SMALL)
-    say(f"a campaign of {large:,} and {RIVALS} of {SMALL:,} run")
-    async with open_engine(url) as engine, engine.begin() as connection:
-        await connection.execute(text(_LISTED), {"name": "Preview", "count": listed})
-        list_id: UUID = (await connection.execute(text("SELECT id FROM contact_list"))).scalar_one()
-        waiting = await connection.execute(
-            text(
-                "SELECT contact_id FROM campaign_membership WHERE campaign_id = :campaign_id "
-                "AND status = 'pending' ORDER BY random() LIMIT :count"
-            ),
-            {"campaign_id": large_id, "count": SHOWN},
-        )
-        subject = Subject(
-            line_id=line_id,
-            people=large,
-            large=large_id,
-            small=small_ids[0],
-            list_id=list_id,
-            recipients=list(waiting.scalars()),
-        )
+    say(f"a campaign of {people:,} and {RIVALS} of {SMALL:,} run")
+    async with open_engine(url) as engine, engine.connect() as connection:
+        waiting = await connection.execute(text(_WAITING), {"campaign": large_id, "count": SHOWN})
+        recipients = list(waiting.scalars())
     await population.settle(url)
-    return subject
+    return Subject(
+        line_id=line_id,
+        large=large_id,
+        small=small_ids[0],
+        list_id=list_id,
+        recipients=recipients,
+    )
 
 
 async def _campaigns(url: str, line_id: UUID, *, count: int, people: int) -> list[UUID]:

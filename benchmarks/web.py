@@ -1,12 +1,38 @@
 """Start, await and stop web processes of benchmarks."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+START_SECONDS = 120.0
+NO_REDIS = "redis://127.0.0.1:1/0"
+ADMIN_KEY = "crm_benchmark-admin-key-of-enough-characters"
+SECRET_KEY = "a benchmark's key of 32 characters or more"  # noqa: S105 - made up
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process and the file of its log."""
+
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def end_of_log(self) -> str:
+        """Return the last lines."""
+        self.log.seek(0)
+        return self.log.read()[-2000:].decode(errors="replace")
 
 
 def free_port() -> int:
@@ -18,21 +44,59 @@ def free_port() -> int:
 
 
 @contextmanager
-def listening(arguments: list[str], environment: dict[str, str], *, port: int) -> Iterator[None]:
-    """Run Python with these arguments during a block, which begins when the port listens."""
-    process = subprocess.Popen([sys.executable, *arguments], env=environment)  # noqa: S603 - ours
-    try:
-        asyncio.run(_wait_for(process, port))
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+def running(arguments: list[str], environment: dict[str, str]) -> Iterator[Child]:
+    """Run Python with these arguments during a block.
+
+    Its log goes to a file, as in production, so that nobody waits for a reader of the lines.
+    """
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(  # noqa: S603 - ours
+            [sys.executable, *arguments], env=environment, stdout=log, stderr=log
+        )
+        try:
+            yield Child(process, log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
 
 
-async def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise SystemExit(f"the web process on port {port} ended with {process.returncode}")
+@contextmanager
+def listening(
+    arguments: list[str], environment: dict[str, str], *, port: int
+) -> Iterator[psutil.Process]:
+    """Run Python with these arguments during a block, which begins when the port listens.
+
+    Raises:
+        SystemExit: The process ends or does not listen; the message has the end of its log.
+    """
+    with running(arguments, environment) as child:
+        asyncio.run(_wait_for(child, port))
+        yield psutil.Process(child.process.pid)
+
+
+def environment_of(database_url: str, folder: Path, **settings: str) -> dict[str, str]:
+    """Return the environment variables of a process of the service; ``settings`` adds to them."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
+        "CRM_DATABASE_URL": database_url,
+        "CRM_REDIS_URL": NO_REDIS,
+        "CRM_OPENPHONE_BASE_URL": "http://127.0.0.1:1",
+        "CRM_SECRET_KEY": SECRET_KEY,
+        "CRM_BOOTSTRAP_API_KEY": ADMIN_KEY,
+        "CRM_DATA_DIR": str(folder),
+        **settings,
+    }
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the CPU seconds of a process so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def _wait_for(child: Child, port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while child.process.poll() is None and time.monotonic() < deadline:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -40,4 +104,4 @@ async def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
         else:
             writer.close()
             return
-    raise SystemExit(f"the web process on port {port} does not listen")
+    raise SystemExit(f"the web process on port {port} does not listen: {child.end_of_log()}")

@@ -8,21 +8,19 @@ aiohttp here. This process, the receiver and PostgreSQL with fsync on share the 
 import asyncio
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 import aiohttp
 import uvloop
 from sqlalchemy import text
 
+from benchmarks.figures import Figure, medians, show
 from benchmarks.sender import Nudges
+from benchmarks.stage import Stage, stage
 from benchmarks.web import free_port, listening
-from crm_api.dev.embedded_servers import servers
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
 from crm_api.domain.outbound.webhook_deliveries import fan_out
@@ -37,11 +35,8 @@ from crm_api.domain.outbound.webhook_endpoints.schemas import WebhookEndpointCre
 from crm_api.domain.outbound.webhook_endpoints.service import Maker
 from crm_api.platform import clock, lifetimes
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, open_engine, session_factory
-from crm_api.platform.migration_runner import upgrade
 
-EVENTS = 10_000
-ENDPOINTS = 3
-FLOOR_POSTS = 10_000
+EVENTS, ENDPOINTS, ROUNDS = 10_000, 3, 3
 KEY = b"a benchmark's secret key of 32 characters"
 POLICY = AddressPolicy(ports=ANY_PORT, loopback_ports=ANY_PORT, needs_tls=True)
 TERMS = DispatchTerms(key=KEY, disable_after=timedelta(days=5), timeout=timedelta(seconds=15))
@@ -66,32 +61,19 @@ HAPPEN = text("""
 LEFT = text("SELECT count(*) FROM webhook_delivery WHERE status <> 'delivered'")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """The seconds of each part."""
-
-    floor: float
-    handed_out: float
-    delivered: float
-
-
-def main(count: int = EVENTS) -> None:
-    """Run the benchmark and print the results."""
+def main(events: int = EVENTS, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Run the benchmark; yield the speed of handing out and of delivering."""
     port = free_port()
     with (
-        tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as folder,
-        servers(Path(folder)) as urls,
+        stage(sandboxes=0) as on,
         listening(["-m", "benchmarks.web_receiver", str(port)], dict(os.environ), port=port),
     ):
-        assert urls.database_url is not None  # noqa: S101 - it was asked for
-        asyncio.run(upgrade(urls.database_url))
-        figures = uvloop.run(_measure(urls.database_url, port, count))
-    _report(figures, count)
+        yield from uvloop.run(_measure(on, port, events, rounds))
 
 
-async def _measure(database_url: str, port: int, count: int) -> Figures:
+async def _measure(on: Stage, port: int, events: int, rounds: int) -> list[Figure]:
     addresses = [f"http://127.0.0.1:{port}/{number}" for number in range(ENDPOINTS)]
-    async with open_engine(database_url) as engine:
+    async with open_engine(on.database_url) as engine:
         sessions = session_factory(engine)
 
         def new_uow() -> UnitOfWork:
@@ -102,19 +84,42 @@ async def _measure(database_url: str, port: int, count: int) -> Figures:
         await _happen(new_uow, 100)
         await _deliver(new_uow)  # warm-up
         lifetimes.tune_garbage_collection()
-        floor = await _floor(addresses)
-        await _happen(new_uow, count)
-        begun = time.perf_counter()
-        await _hand_out(new_uow)
-        handed_out = time.perf_counter() - begun
-        begun = time.perf_counter()
-        await _deliver(new_uow)
-        delivered = time.perf_counter() - begun
-        async with new_uow() as uow:
-            left = await uow.session.scalar(LEFT)
+        return list(medians([await _round(on, new_uow, addresses, events) for _ in range(rounds)]))
+
+
+async def _round(
+    on: Stage, new_uow: UnitOfWorkFactory, addresses: Sequence[str], events: int
+) -> list[Figure]:
+    floor = await _floor(addresses, events)
+    await _happen(new_uow, events)
+    begun = time.perf_counter()
+    await _hand_out(new_uow)
+    handed_out = time.perf_counter() - begun
+    cpu, postgres = time.process_time(), on.postgres_cpu()
+    begun = time.perf_counter()
+    await _deliver(new_uow)
+    delivered = time.perf_counter() - begun
+    cpu, postgres = time.process_time() - cpu, on.postgres_cpu() - postgres
+    async with new_uow() as uow:
+        left = await uow.session.scalar(LEFT)
     if left:
         raise SystemExit(f"{left} deliveries did not arrive")
-    return Figures(floor=floor, handed_out=handed_out, delivered=delivered)
+    count = events * ENDPOINTS
+    return [
+        Figure(name="handed out, events a second", value=events / handed_out, unit="/s"),
+        Figure(
+            name="delivered and recorded",
+            value=count / delivered,
+            unit="/s",
+            cpu_ms=cpu / count * 1000,
+            postgres_ms=postgres / count * 1000,
+        ),
+        Figure(
+            name="delivered, of bare posts",
+            value=count / delivered / (events / floor),
+            unit="x",
+        ),
+    ]
 
 
 async def _make(new_uow: UnitOfWorkFactory, address: str) -> UUID:
@@ -147,9 +152,9 @@ async def _deliver(new_uow: UnitOfWorkFactory) -> None:
         await dispatcher.run(for_seconds=600, stays=False)
 
 
-async def _floor(addresses: Sequence[str]) -> float:
+async def _floor(addresses: Sequence[str], count: int) -> float:
     """Post the same number of messages at once as the delivery lanes do; return the seconds."""
-    left = iter(range(FLOOR_POSTS))
+    left = iter(range(count))
 
     async def post_on(session: aiohttp.ClientSession, address: str) -> None:
         for _ in left:
@@ -165,19 +170,5 @@ async def _floor(addresses: Sequence[str]) -> float:
         return time.perf_counter() - begun
 
 
-def _report(figures: Figures, count: int) -> None:
-    posts = FLOOR_POSTS / figures.floor
-    deliveries = count * ENDPOINTS / figures.delivered
-    print(f"floor, bare posts by aiohttp: {posts:,.0f}/s")
-    print(
-        f"handed out: {count / figures.handed_out:,.0f} events/s to {ENDPOINTS} endpoints, "
-        f"{count * ENDPOINTS / figures.handed_out:,.0f} deliveries/s"
-    )
-    print(
-        f"delivered and written down: {count * ENDPOINTS:,} in {figures.delivered:.1f} s, "
-        f"{deliveries:,.0f}/s ({deliveries / posts:.2f} of the floor)"
-    )
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)
+    show(main(*map(int, sys.argv[1:])))

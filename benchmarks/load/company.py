@@ -140,6 +140,16 @@ def _company(process: subprocess.Popen[bytes], port: int, data: Path, log: Path)
     )
 
 
+def environment_beside(here: Company) -> dict[str, str]:
+    """Return the settings of one more process of a running service."""
+    data = here.log.parent / "data"
+    return running_settings(data) | {
+        "CRM_DATA_DIR": str(data),
+        "CRM_OPENPHONE_BASE_URL": here.sandbox_url,
+        "CRM_OPENPHONE_RATE_PER_SECOND": str(LIFTED),
+    }
+
+
 def _two_ports() -> int:
     """Return a free port; the next port, for the sandbox, is free too."""
     while True:
@@ -166,4 +176,4 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     while not asyncio.run(answers()):
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"crm-api up does not start:\n{log.read_text()[-2000:]}")
-        time.sleep(0.2)
+        time.sleep(0.05)

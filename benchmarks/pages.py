@@ -1,0 +1,277 @@
+"""Measure what a user waits for in a large database, over HTTP, while a worker sends a campaign.
+
+One client sends all requests to a real `crm-api serve`, one after the other; `crm-api worker` sends
+a campaign at the provider's rate meanwhile. Rounds of all kinds of requests alternate. The floor is
+a bare FastAPI route in its own process. It returns the same 50 contacts by the same index, without
+an API key, a model or a check. The growth is the ratio to a database with 10,000 contacts. At the
+end a file is imported, and the pages that it touches are read at once.
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import psutil
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import make_url
+
+from benchmarks import import_people, questions, subject
+from benchmarks.figures import Figure, medians, show
+from benchmarks.million import PEOPLE, million
+from benchmarks.questions import PLACES, Question
+from benchmarks.stage import Stage, postgres_cpu, say, stage
+from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening, running
+
+FEW = 10_000
+CALLS, ROUNDS = 100, 5
+GROWTH, ROWS_A_SECOND, LONGEST_MS = 1.2, 50_000, 250.0
+FLOOR_SQL = (
+    "SELECT id, phone, first_name, last_name, email, company, city, state, tags, attributes, "
+    "created_at FROM contact WHERE deleted_at IS NULL AND (created_at, id) < ($1, $2) "
+    "ORDER BY created_at DESC, id DESC LIMIT 50"
+)
+COPY_FLOOR_SQL = "SELECT * FROM contact WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC"
+MEGABYTE = 1024 * 1024
+IMPORT_SECONDS = 1_800
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A web process, a client of it, and its database."""
+
+    web: psutil.Process
+    client: httpx.Client
+    database_url: str
+
+    def time(self, question: Question, calls: int) -> tuple[list[float], float, float]:
+        """Send a request repeatedly; the first response is not counted.
+
+        Returns:
+            The milliseconds of each response, and the CPU milliseconds of a request in the web
+            process and in PostgreSQL.
+        """
+        taken: list[float] = []
+        count = max(3, round(calls * question.share))
+        cpu = database = 0.0
+        for call in range(count + 1):
+            if call == 1:
+                cpu, database = cpu_seconds(self.web), postgres_cpu(self.database_url)
+            begun = time.perf_counter()
+            answer = question.ask(self.client, call)
+            taken.append((time.perf_counter() - begun) * 1000)
+            if answer.is_error:
+                raise SystemExit(f"{answer.url} answered {answer.status_code}: {answer.text}")
+        cpu, database = cpu_seconds(self.web) - cpu, postgres_cpu(self.database_url) - database
+        return taken[1:], cpu / count * 1000, database / count * 1000
+
+
+def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iterator[Figure]:
+    """Run the benchmark; yield the p95 of each kind of request."""
+    with ExitStack() as stack:
+        on = stack.enter_context(stage(redis=True))
+        few_people = min(FEW, people // 2)
+        url, small_url = (stack.enter_context(million(count)) for count in (people, few_people))
+        about = asyncio.run(subject.fill(url))
+        small = _serve(stack, on, small_url)
+        big = _serve(stack, on, url)
+        stack.enter_context(running(["-m", "crm_api.cli", "worker"], _environment(on, url, 0)))
+        floor = _serve_floor(stack, on, url)
+        of_contacts = asyncio.run(questions.of_contacts(url))
+        asked = [
+            *of_contacts,
+            *questions.of_campaigns(about),
+            *questions.of_drafts(big.client, about),
+        ]
+        say("the servers run")
+        yield from medians(_round(big, asked, calls) for _ in range(rounds))
+        deep = next(one for one in of_contacts if "depth" in one.name)
+        few = next(
+            one for one in asyncio.run(questions.of_contacts(small_url)) if one.name == deep.name
+        )
+        yield from medians(
+            _compared(floor, (small, few), (big, deep), calls) for _ in range(rounds)
+        )
+        yield from medians(_exported(big) for _ in range(rounds))
+        list_id = _import(big, on.folder, rows=people)
+        say(f"{people:,} rows are imported")
+        yield from _round(big, questions.after_import(list_id), calls, longest="after an import: ")
+
+
+def _round(
+    server: Server, asked: Sequence[Question], calls: int, *, longest: str = ""
+) -> Iterator[Figure]:
+    most = 0.0
+    for question in asked:
+        taken, cpu_ms, postgres_ms = server.time(question, calls)
+        if question.wanted is not None and question.wanted < LONGEST_MS:
+            most = max(most, *taken)
+        yield Figure(
+            name=f"{question.name}, p95",
+            value=sorted(taken)[int(len(taken) * 0.95)],
+            unit="ms",
+            wanted=question.wanted,
+            is_lower_better=True,
+            cpu_ms=cpu_ms,
+            postgres_ms=postgres_ms,
+        )
+    yield Figure(
+        name=f"{longest}longest page",
+        value=most,
+        unit="ms",
+        wanted=LONGEST_MS,
+        is_lower_better=True,
+    )
+
+
+def _compared(
+    floor: Server, small: tuple[Server, Question], big: tuple[Server, Question], calls: int
+) -> Iterator[Figure]:
+    """Compare a page of contacts with the floor, and with a page of a small database."""
+    middles = [
+        statistics.median(server.time(question, calls)[0])
+        for server, question in (
+            (
+                floor,
+                Question(name="", ask=questions.get("/floor", [{"place": n} for n in range(50)])),
+            ),
+            small,
+            big,
+        )
+    ]
+    yield Figure(name="contacts of the floor", value=middles[0] / middles[2], unit="x")
+    yield Figure(
+        name="growth of a page of contacts",
+        value=middles[2] / middles[1],
+        unit="x",
+        wanted=GROWTH,
+        is_lower_better=True,
+    )
+
+
+def _exported(server: Server) -> Iterator[Figure]:
+    """Export all contacts as CSV."""
+    begun, cpu, lines = time.perf_counter(), cpu_seconds(server.web), 0
+    first = most = server.web.memory_info().rss
+    with server.client.stream("GET", "/v1/contacts", headers={"Accept": "text/csv"}) as answer:
+        for part in answer.iter_bytes():
+            lines += part.count(b"\n")
+            most = max(most, server.web.memory_info().rss)
+    seconds = time.perf_counter() - begun
+    copied = asyncio.run(_copy(server.database_url))
+    yield Figure(
+        name="export, rows a second",
+        value=lines / seconds,
+        unit="/s",
+        wanted=ROWS_A_SECOND,
+        cpu_ms=(cpu_seconds(server.web) - cpu) / lines * 1000,
+    )
+    yield Figure(name="export of one COPY of the bare table", value=copied / seconds, unit="x")
+    yield Figure(
+        name="export, more memory", value=(most - first) / MEGABYTE, unit="MB", is_lower_better=True
+    )
+
+
+def _import(server: Server, folder: Path, *, rows: int) -> str:
+    """Import a file through the API into a new list; return its id."""
+    path = folder / "people.csv"
+    import_people.write(path, rows)
+    with path.open("rb") as file:
+        made = server.client.post(
+            "/v1/imports", files={"file": file}, data={"list_name": "Just imported"}
+        )
+    made.raise_for_status()
+    deadline = time.monotonic() + IMPORT_SECONDS
+    while time.monotonic() < deadline:
+        found = server.client.get(f"/v1/imports/{made.json()['id']}").json()
+        if found["status"] == "completed":
+            return str(found["list_id"])
+        if found["status"] not in {"pending", "running"}:
+            break
+        time.sleep(0.25)
+    raise SystemExit(f"the import is {found['status']}: {found['error']}")
+
+
+async def _copy(database_url: str) -> float:
+    """Read the table by one COPY in the same order; return the seconds."""
+    connection = await _connect(database_url)
+
+    async def drop(_: bytes) -> None:
+        """Discard a piece of the output."""
+
+    begun = time.perf_counter()
+    await connection.copy_from_query(COPY_FLOOR_SQL, output=drop, format="csv")
+    seconds = time.perf_counter() - begun
+    await connection.close()
+    return seconds
+
+
+async def _connect(database_url: str) -> asyncpg.Connection:
+    url = make_url(database_url)
+    host = str(url.query.get("host") or url.host)
+    return await asyncpg.connect(user=url.username, database=url.database, host=host)
+
+
+# The servers
+
+
+def _environment(on: Stage, database_url: str, port: int) -> dict[str, str]:
+    return on.environment() | {
+        "CRM_DATABASE_URL": database_url,
+        "CRM_PORT": str(port),
+        "CRM_RATE_LIMIT_PER_SECOND": "100000",
+        "CRM_OPENPHONE_RATE_PER_SECOND": "8",
+        "CRM_COMPLIANCE_RULES": "us",
+    }
+
+
+def _serve(stack: ExitStack, on: Stage, database_url: str) -> Server:
+    port = free_port()
+    environment = _environment(on, database_url, port)
+    web = stack.enter_context(listening(["-m", "crm_api.cli", "serve"], environment, port=port))
+    return Server(web=web, client=_client(stack, port), database_url=database_url)
+
+
+def _serve_floor(stack: ExitStack, on: Stage, database_url: str) -> Server:
+    port = free_port()
+    bare = ["-m", "benchmarks.pages", "floor", str(port), database_url]
+    web = stack.enter_context(listening(bare, on.environment(), port=port))
+    return Server(web=web, client=_client(stack, port), database_url=database_url)
+
+
+def _client(stack: ExitStack, port: int) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120)
+    return stack.enter_context(client)
+
+
+def floor(port: int, database_url: str) -> None:
+    """Run the bare route until SIGTERM."""
+    app = FastAPI()
+    state: dict[str, Any] = {}
+
+    @app.get("/floor")
+    async def page(place: int) -> list[dict[str, Any]]:
+        if "connection" not in state:
+            state["connection"] = await _connect(database_url)
+            state["places"] = await state["connection"].fetch(str(PLACES))
+        at = state["places"][place]
+        rows = await state["connection"].fetch(FLOOR_SQL, at["created_at"], at["id"])
+        return [dict(row) for row in rows]
+
+    uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_level="warning")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["floor"]:
+        floor(int(sys.argv[2]), sys.argv[3])
+    else:
+        show(main(*map(int, sys.argv[1:])))
