@@ -22,7 +22,7 @@ from crm_api.platform.data_dir import running_settings
 
 LIFTED = 1_000_000
 """Rate limit in messages per second; with the provider's rate, the run would take a whole day."""
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 LOOK_SECONDS = 2.0
 MEGABYTE = 1024 * 1024
 OURS = ("serve", "worker")
