@@ -29,7 +29,7 @@ from benchmarks.figures import Figure, medians, show
 from benchmarks.million import PEOPLE, million
 from benchmarks.questions import PLACES, Question
 from benchmarks.stage import Stage, postgres_cpu, say, stage
-from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening, running
+from benchmarks.web import ADMIN_KEY, Child, cpu_seconds, free_port, listening, running
 
 FEW = 10_000
 CALLS, ROUNDS = 100, 5
@@ -83,7 +83,8 @@ def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iter
         about = asyncio.run(subject.fill(url))
         small = _serve(stack, on, small_url)
         big = _serve(stack, on, url)
-        stack.enter_context(running(["-m", "crm_api.cli", "worker"], _environment(on, url, 0)))
+        environment = _environment(on, url, free_port())
+        worker = stack.enter_context(running(["-m", "crm_api.cli", "worker"], environment))
         floor = _serve_floor(stack, on, url)
         of_contacts = asyncio.run(questions.of_contacts(url))
         asked = [
@@ -101,7 +102,7 @@ def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iter
             _compared(floor, (small, few), (big, deep), calls) for _ in range(rounds)
         )
         yield from medians(_exported(big) for _ in range(rounds))
-        list_id = _import(big, on.folder, rows=people)
+        list_id = _import(big, worker, on.folder, rows=people)
         say(f"{people:,} rows are imported")
         yield from _round(big, questions.after_import(list_id), calls, longest="after an import: ")
 
@@ -180,7 +181,7 @@ def _exported(server: Server) -> Iterator[Figure]:
     )
 
 
-def _import(server: Server, folder: Path, *, rows: int) -> str:
+def _import(server: Server, worker: Child, folder: Path, *, rows: int) -> str:
     """Import a file through the API into a new list; return its id."""
     path = folder / "people.csv"
     import_people.write(path, rows)
@@ -190,14 +191,15 @@ def _import(server: Server, folder: Path, *, rows: int) -> str:
         )
     made.raise_for_status()
     deadline = time.monotonic() + IMPORT_SECONDS
-    while time.monotonic() < deadline:
+    found = {"status": "pending", "error": "the worker has ended, or the time is over"}
+    while worker.process.poll() is None and time.monotonic() < deadline:
         found = server.client.get(f"/v1/imports/{made.json()['id']}").json()
         if found["status"] == "completed":
             return str(found["list_id"])
         if found["status"] not in {"pending", "running"}:
             break
         time.sleep(0.25)
-    raise SystemExit(f"the import is {found['status']}: {found['error']}")
+    raise SystemExit(f"the import is {found['status']}: {found['error']} {worker.end_of_log()}")
 
 
 async def _copy(database_url: str) -> float:

@@ -54,7 +54,10 @@ def running(arguments: list[str], environment: dict[str, str]) -> Iterator[Child
             [sys.executable, *arguments], env=environment, stdout=log, stderr=log
         )
         try:
-            yield Child(process, log)
+            child = Child(process, log)
+            yield child
+            if process.poll() is not None:
+                raise SystemExit(f"{' '.join(arguments)} has ended: {child.end_of_log()}")
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

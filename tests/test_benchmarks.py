@@ -2,10 +2,12 @@
 
 import json
 import math
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from benchmarks.checkouts import BenchmarkFailedError, Checkout
 from benchmarks.figures import Figure, medians
 from benchmarks.printed import read_printed
 from benchmarks.record import Earlier, add_run, change, last_figures
@@ -48,6 +50,21 @@ WANTED = {
     },
 }
 """Figures of every day: each has a wanted value."""
+
+
+FIGURES_MODULE = """
+import dataclasses
+
+@dataclasses.dataclass
+class Figure:
+    name: str
+    value: float
+    unit: str
+    newer: int = 1
+
+def main(people):
+    yield Figure("people", people, "")
+"""
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -165,6 +182,37 @@ def test_printed_figures_of_an_older_commit_are_read(
 
 def test_unknown_lines_are_no_figures() -> None:
     assert read_printed("apply", "no figure at all\n", {}) == []
+
+
+def checkout_with(folder: Path, apply: str) -> Checkout:
+    package = folder / "benchmarks"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "apply.py").write_text(apply)
+    return Checkout(root=folder, python=Path(sys.executable), commit="abc", folder=folder)
+
+
+def test_older_commit_that_prints_its_figures_is_run(tmp_path: Path) -> None:
+    line = "  answers   {people:,}/s   worker 0.901 cpu ms an event"
+    checkout = checkout_with(tmp_path, f"def main(people=5):\n    print(f'{line}')\n")
+
+    found = checkout.run("apply", {"people": 3_000, "rounds": 3})
+
+    assert found == [Figure(name="answers", value=3_000, unit="/s", cpu_ms=0.901)]
+
+
+def test_figures_of_a_benchmark_are_returned(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks_figures.py").write_text(FIGURES_MODULE)
+    checkout = checkout_with(tmp_path, "from benchmarks_figures import main\n")
+
+    assert checkout.run("apply", {"people": 7}) == [Figure(name="people", value=7, unit="")]
+
+
+def test_benchmark_that_fails_says_why(tmp_path: Path) -> None:
+    checkout = checkout_with(tmp_path, "def main():\n    raise SystemExit('no events')\n")
+
+    with pytest.raises(BenchmarkFailedError, match="no events"):
+        checkout.run("apply", {})
 
 
 def test_unknown_name_is_refused() -> None:
