@@ -3,12 +3,14 @@
 import json
 import math
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from benchmarks.checkouts import BenchmarkFailedError, Checkout
 from benchmarks.figures import Figure, medians
+from benchmarks.million import FOLDER
 from benchmarks.printed import read_printed
 from benchmarks.record import Earlier, add_run, change, last_figures
 from benchmarks.table import BENCHMARKS, Scale, chosen
@@ -67,8 +69,17 @@ def main(people):
 """
 
 
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the benchmarks of this process fill the large database once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER, str(tmp_path_factory.mktemp("benchmarks")))
+        yield
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("shared_folder")
 def test_benchmark_yields_its_figures(name: str) -> None:
     main = import_module(f"benchmarks.{name}").main
 
