@@ -26,6 +26,7 @@ from crm_api.domain.provider.openphone.listing import (
 )
 from crm_api.domain.provider.openphone.observing import ObservedTransport
 from crm_api.domain.provider.openphone.reading import DATED_VERSION, Query, ReadClient
+from crm_api.domain.provider.openphone.send_transport import SendTransport
 from crm_api.domain.provider.openphone.sending import GateClock, GatedBody, send_once
 from crm_api.domain.provider.openphone.wire import parse_message, parse_phone_number
 from crm_api.platform.setting_fields import CALL_START_SECONDS
@@ -75,7 +76,20 @@ class OpenPhoneClient:
         """
         headers = {"authorization": api_key, "user-agent": "crm-api"}
         self._messages_url = httpx.URL(f"{base_url.rstrip('/')}/v1/messages")
-        self._send_headers = {**headers, "content-type": "application/json"}
+        self._send_headers = httpx.Headers(
+            {
+                "host": self._messages_url.netloc.decode(),
+                **headers,
+                "content-type": "application/json",
+            }
+        )
+        self._sends = ObservedTransport(
+            transport
+            or SendTransport(
+                base_url, max_connections=max_connections, keepalive_seconds=keepalive_seconds
+            ),
+            is_ours=is_ours,
+        )
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers=headers,
@@ -102,6 +116,7 @@ class OpenPhoneClient:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self._sends.aclose()
         await self._http.aclose()
 
     async def send_message(
@@ -130,16 +145,15 @@ class OpenPhoneClient:
         """
         content = orjson.dumps({"content": text, "from": sender, "to": [to]})
         body = GatedBody(content, gate, call_start=call_start)
-        timeout = httpx.Timeout(call_timeout, connect=call_timeout / 2, pool=call_timeout / 2)
-        # Built directly: merging the client's defaults costs as much as the rest of the request.
         request = httpx.Request(
             "POST",
             self._messages_url,
-            content=body,
-            headers={**self._send_headers, "content-length": str(len(content))},
-            extensions={"timeout": timeout.as_dict()},
+            headers=self._send_headers,
+            stream=body,
+            extensions={"timeout": {"pool": call_timeout / 2, "connect": call_timeout / 2}},
         )
-        return await send_once(self._http, request, body, call_timeout=call_timeout)
+        request.headers["content-length"] = str(len(content))
+        return await send_once(self._sends, request, body, call_timeout=call_timeout)
 
     async def list_phone_numbers(self) -> list[OwnNumber]:
         """Fetch all lines of the workspace.

@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from contextlib import AbstractContextManager
+from functools import lru_cache
 
 import httpx
 import structlog
@@ -73,8 +74,13 @@ class ObservedTransport(httpx.AsyncBaseTransport):
 def path_template(request: httpx.Request) -> str:
     """Return the path of a request with its ids replaced, for example ``/v1/messages/{id}``."""
     # Use the raw path, because an encoded slash inside an id does not separate parts.
-    path = request.url.raw_path.decode("ascii").partition("?")[0]
-    parts = path.strip("/").split("/")
+    return _template(request.url.raw_path.partition(b"?")[0])
+
+
+@lru_cache(maxsize=64)
+def _template(path: bytes) -> str:
+    """Return the template of a path; cached, because most requests have the path of a send."""
+    parts = path.decode("ascii").strip("/").split("/")
     return "/" + "/".join(part if _FIXED.fullmatch(part) else "{id}" for part in parts)
 
 

@@ -1,10 +1,10 @@
 """Send one message with one API request to the provider, and classify the result.
 
 After a failed request, only one fact shows whether the message may have been sent: whether the
-request body was passed to the transport. The class of the exception does not show it, because the
-aiohttp transport raises ``ConnectTimeout`` in two cases: the connection was refused, or the
-provider closed it *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4"
-and "Sending, rule 5".
+request body was passed to the transport. The class of the exception does not show it, because a
+transport may raise the same class when the connection was refused and when the provider closed it
+*after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and "Sending,
+rule 5".
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class BodyTooLateError(Exception):
     """The transport asked for the body too late after the gate, or after the end of the request."""
 
 
-class GatedBody:
+class GatedBody(httpx.AsyncByteStream):
     """A request body that is passed to the transport in one piece, unless it is too late to send.
 
     The provider cannot accept a request without its body. So if the process was suspended for too
@@ -99,11 +99,17 @@ class GatedBody:
 
 
 async def send_once(
-    http: httpx.AsyncClient, request: httpx.Request, body: GatedBody, *, call_timeout: float
+    transport: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    body: GatedBody,
+    *,
+    call_timeout: float,
 ) -> SendAnswer:
     """Send the request once and return its result; a failure is returned, not raised.
 
     Args:
+        transport: Sends the request. It is called without an ``httpx.AsyncClient``, whose
+            redirects, cookies and authentication a send must not use.
         call_timeout: Seconds for the whole request, from the wait for a connection to the last byte
             of the response.
 
@@ -115,7 +121,8 @@ async def send_once(
     is_success = False
     try:
         async with asyncio.timeout(call_timeout):
-            response = await http.send(request, stream=True, follow_redirects=False)
+            response = await transport.handle_async_request(request)
+            response.request = request
             is_success = response.is_success
             response = await _read(response)
         if body.was_too_late:
@@ -134,6 +141,8 @@ async def send_once(
 
 async def _read(response: httpx.Response) -> httpx.Response:
     """Read the body of the response; if it is too long, return only status and headers."""
+    if response.is_closed:
+        return response  # the transport has read the whole body
     try:
         return await read_bounded(response, most=MOST_BYTES_OF_SEND)
     except AnswerTooLongError:

@@ -1,0 +1,306 @@
+"""The transport of sends: kept connections, and every way in which a response arrives or breaks."""
+
+import asyncio
+import gzip
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.bounded import MOST_BYTES_OF_SEND
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.sending import GateClock
+
+BODY = b'{"data":{"id":"AC1"}}'
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+CERTIFICATE = Path(__file__).parents[3] / "fixtures" / "smtp" / "localhost.pem"
+
+Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Provider:
+    """A server that replies in one way to each request.
+
+    Attributes:
+        requests: The bytes of each request.
+        connections: How many connections were opened.
+        has_replied: Set when a reply was sent, with the end of its connection if it has one.
+        is_left: Set when the client has closed a connection.
+    """
+
+    url: str = ""
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    has_replied: asyncio.Event = field(default_factory=asyncio.Event)
+    is_left: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def provider(
+    reply: Reply, *, context: ssl.SSLContext | None = None
+) -> AsyncIterator[Provider]:
+    found = Provider()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found.connections += 1
+        try:
+            while True:
+                found.requests.append(await reader.readuntil(b'"]}'))
+                await reply(writer)
+                found.has_replied.set()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            found.is_left.set()
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        found.url = f"{'https' if context else 'http'}://127.0.0.1:{port}"
+        yield found
+
+
+def in_parts(*parts: bytes, is_end: bool = False) -> Reply:
+    """Return a reply of several parts, each in a packet of its own."""
+
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        if is_end:
+            writer.close()
+            await writer.wait_closed()
+
+    return reply
+
+
+@asynccontextmanager
+async def client(
+    url: str, *, max_connections: int = 64, keepalive_seconds: float = 4.0
+) -> AsyncIterator[OpenPhoneClient]:
+    async with OpenPhoneClient(
+        base_url=url,
+        api_key="key",
+        max_connections=max_connections,
+        keepalive_seconds=keepalive_seconds,
+    ) as opened:
+        yield opened
+
+
+async def send(opened: OpenPhoneClient, *, call_timeout: float = 5.0) -> SendAnswer:
+    return await opened.send_message(
+        sender="PN1",
+        to="+16175550123",
+        text="Hi Dana",
+        gate=GateClock.start(),
+        call_timeout=call_timeout,
+        call_start=5.0,
+    )
+
+
+async def test_connection_is_kept_for_the_next_send() -> None:
+    async with provider(in_parts(ACCEPTED)) as server, client(server.url) as opened:
+        answers = [await send(opened) for _ in range(3)]
+
+    assert [answer.kind for answer in answers] == [AnswerKind.ACCEPTED] * 3
+    assert server.connections == 1
+
+
+async def test_request_is_complete() -> None:
+    async with provider(in_parts(ACCEPTED)) as server, client(server.url) as opened:
+        await send(opened)
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert body == b'{"content":"Hi Dana","from":"PN1","to":["+16175550123"]}'
+    assert sorted(head.lower().split(b"\r\n")) == sorted(
+        [
+            b"post /v1/messages http/1.1",
+            b"host: " + server.url.removeprefix("http://").encode(),
+            b"authorization: key",
+            b"user-agent: crm-api",
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        in_parts(ACCEPTED, is_end=True),
+        in_parts(ACCEPTED + b"HTTP/1.1 200 OK\r\n\r\n"),
+        in_parts(ACCEPTED.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")),
+    ],
+    ids=["closed", "more bytes", "asked to close"],
+)
+async def test_connection_that_is_not_clean_is_not_used_again(reply: Reply) -> None:
+    async with provider(reply) as server, client(server.url) as opened:
+        first = await send(opened)
+        await server.has_replied.wait()
+        await asyncio.sleep(0.01)  # the client's event loop reads that the connection is closed
+        second = await send(opened)
+
+    assert (first.kind, second.kind) == (AnswerKind.ACCEPTED, AnswerKind.ACCEPTED)
+    assert server.connections == 2
+
+
+async def test_idle_connection_is_closed() -> None:
+    async with (
+        provider(in_parts(ACCEPTED)) as server,
+        client(server.url, keepalive_seconds=0.02) as opened,
+    ):
+        await send(opened)
+
+        await asyncio.wait_for(server.is_left.wait(), 5)
+
+
+async def test_client_that_is_closed_closes_its_connections() -> None:
+    async with provider(in_parts(ACCEPTED)) as server:
+        async with client(server.url) as opened:
+            await send(opened)
+
+        await asyncio.wait_for(server.is_left.wait(), 5)
+
+
+async def test_no_more_connections_are_opened_than_allowed() -> None:
+    async with (
+        provider(in_parts(ACCEPTED)) as server,
+        client(server.url, max_connections=2) as opened,
+    ):
+        answers = await asyncio.gather(*(send(opened) for _ in range(6)))
+
+    assert {answer.kind for answer in answers} == {AnswerKind.ACCEPTED}
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        in_parts(*(ACCEPTED[at : at + 9] for at in range(0, len(ACCEPTED), 9))),
+        in_parts(
+            b"HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n",
+            b"8\r\n" + BODY[:8] + b"\r\n",
+            b"%x\r\n" % len(BODY[8:]) + BODY[8:] + b"\r\n0\r\n\r\n",
+        ),
+        in_parts(b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n", ACCEPTED),
+        in_parts(b"HTTP/1.1 202 Accepted\r\n\r\n", BODY, is_end=True),
+        in_parts(
+            b"HTTP/1.1 202 Accepted\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n%s"
+            % (len(gzip.compress(BODY)), gzip.compress(BODY))
+        ),
+    ],
+    ids=["small pieces", "chunks", "interim response", "until the end", "compressed"],
+)
+async def test_response_of_every_form_is_read(reply: Reply) -> None:
+    async with provider(reply) as server, client(server.url) as opened:
+        answer = await send(opened)
+
+    assert (answer.kind, answer.provider_message_id) == (AnswerKind.ACCEPTED, "AC1")
+
+
+LONG = b"x" * (MOST_BYTES_OF_SEND + 1)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        in_parts(b"HTTP/1.1 202 Accepted\r\ncontent-length: 500\r\n\r\n{"),
+        in_parts(b"HTTP/1.1 202 Accepted\r\ncontent-length: 500\r\n\r\n{", is_end=True),
+        in_parts(b"HTTP/1.1 202 Accepted\r\ncontent-length: %d\r\n\r\n%s" % (len(LONG), LONG)),
+        in_parts(
+            b"HTTP/1.1 202 Accepted\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n%s"
+            % (len(gzip.compress(LONG)), gzip.compress(LONG))
+        ),
+    ],
+    ids=["silence", "break", "too long", "too long after decompression"],
+)
+async def test_success_whose_body_cannot_be_read_was_accepted(reply: Reply) -> None:
+    async with provider(reply) as server, client(server.url) as opened:
+        answer = await send(opened, call_timeout=0.5)
+
+    assert (answer.kind, answer.no_id) == (AnswerKind.UNCLEAR, True)
+
+
+async def test_refusal_with_a_long_body_is_read_by_its_status() -> None:
+    head = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: %d\r\n\r\n"
+    reply = in_parts(head % len(LONG), LONG)
+    async with provider(reply) as server, client(server.url) as opened:
+        answer = await send(opened)
+
+    assert (answer.kind, answer.retry_after_seconds) == (AnswerKind.LATER, 7)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        in_parts(b"HTTP/1.1 202 Accepted\r\nx: " + LONG),
+        in_parts(b"HTTP/1.1 2", is_end=True),
+        in_parts(
+            b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", is_end=True
+        ),
+        in_parts(b"what?\r\n\r\n"),
+    ],
+    ids=["endless header", "half a line", "another protocol", "not HTTP"],
+)
+async def test_broken_response_is_unclear(reply: Reply) -> None:
+    async with provider(reply) as server, client(server.url) as opened:
+        answer = await send(opened)
+
+    assert (answer.kind, answer.no_id) == (AnswerKind.UNCLEAR, False)
+    assert len(server.requests) == 1
+
+
+async def test_call_that_ended_early_frees_its_place_and_its_connection_is_closed() -> None:
+    async with (
+        provider(in_parts()) as server,
+        client(server.url, max_connections=1) as opened,
+    ):
+        answers = [await send(opened, call_timeout=0.2) for _ in range(2)]
+
+    assert [answer.kind for answer in answers] == [AnswerKind.UNCLEAR] * 2
+    assert server.connections == 2
+
+
+async def test_line_break_in_a_header_sends_nothing() -> None:
+    async with (
+        provider(in_parts(ACCEPTED)) as server,
+        OpenPhoneClient(base_url=server.url, api_key="key\r\nx: y") as opened,
+    ):
+        answer = await send(opened)
+
+    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert server.connections == 0
+
+
+async def test_certificate_of_an_unknown_authority_is_not_accepted() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
+    async with (
+        provider(in_parts(ACCEPTED), context=context) as server,
+        client(server.url) as opened,
+    ):
+        answer = await send(opened)
+
+    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert server.requests == []
+
+
+async def test_certificate_of_a_known_authority_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # OpenSSL reads this variable each time a context is created.
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_suffix(".key"))
+    async with (
+        provider(in_parts(ACCEPTED), context=context) as server,
+        client(server.url) as opened,
+    ):
+        answer = await send(opened)
+
+    assert answer.kind is AnswerKind.ACCEPTED
