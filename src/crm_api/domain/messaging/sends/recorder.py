@@ -1,6 +1,7 @@
 """Keep the provider's responses in memory until they are stored, and store them in batches."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
@@ -241,5 +242,6 @@ def is_about_content(error: BaseException) -> bool:
 
 
 def _count(batch: list[Answered]) -> None:
-    for item in batch:
-        instruments.SENDS.labels(str(item.claimed.line_id), item.answer.kind.value).inc()
+    counts = Counter((item.claimed.line_id, item.answer.kind) for item in batch)
+    for (line_id, kind), count in counts.items():
+        instruments.SENDS.labels(str(line_id), kind.value).inc(count)
