@@ -23,6 +23,4 @@ $function$;
 
 CREATE OR REPLACE TRIGGER drop_activity_key AFTER DELETE ON activity FOR EACH ROW WHEN ((old.openphone_id IS NOT NULL)) EXECUTE FUNCTION keep_activity_key();
 
-CREATE OR REPLACE TRIGGER keep_activity_key AFTER UPDATE ON activity FOR EACH ROW WHEN ((old.openphone_id IS DISTINCT FROM new.openphone_id)) EXECUTE FUNCTION keep_activity_key();
-
 CREATE OR REPLACE TRIGGER keep_key_of_new_activity AFTER INSERT ON activity FOR EACH ROW WHEN ((new.openphone_id IS NOT NULL)) EXECUTE FUNCTION keep_activity_key();

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from benchmarks.statements import StatementCounter
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.workers.drain import open_ledger
@@ -31,6 +32,15 @@ CAMPAIGNS_DONE = """
     SELECT uuid_v7(), id, line_id, uuid_v7(), '+16175550999', 'Hi', 'sent', now(), now(), now(),
            now()
     FROM limited
+"""
+WRITTEN = """
+    SELECT (SELECT count(*) FROM send_attempt) AS attempts,
+           (SELECT count(*) FROM activity) AS messages,
+           (SELECT count(*) FROM conversation) AS conversations,
+           (SELECT count(*) FROM activity_key) AS keys,
+           (SELECT count(*) FROM event WHERE type = 'message.status') AS events,
+           (SELECT count(*) FROM send_tally) + (SELECT count(*) FROM carrier_tally)
+               + (SELECT count(*) FROM campaign_tally) AS tallies
 """
 
 
@@ -106,3 +116,19 @@ async def test_drain_needs_statements_for_batches_and_none_per_message(
     assert Counter(row.status for row in await ledger.members()) == {"sent": people}
     assert (full - empty).total() < people * MOST_OF_A_TEXT
     assert full["insert_attempts"] == 1
+
+
+async def test_message_writes_one_event_and_one_key_and_no_log_record(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
+) -> None:
+    people = 200
+    ledger = await open_ledger(committed_uow, people=people, line_limit=people, daily_limit=people)
+
+    with structlog.testing.capture_logs() as records:
+        await process_campaign_queue(ctx)
+
+    assert [record["event"] for record in records] == ["campaign messages processed"]
+    (written,) = await ledger.rows(WRITTEN)
+    assert (written.attempts, written.messages, written.conversations) == (people,) * 3
+    assert (written.events, written.keys) == (people, people)
+    assert written.tallies <= people * MOST_OF_A_TEXT
