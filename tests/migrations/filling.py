@@ -357,13 +357,35 @@ _STATEMENTS = (
 )
 
 
-async def fill(engine: AsyncEngine) -> None:
-    """Write the rows, committed, and let the planner know them as autovacuum would."""
+_NO_AUTOVACUUM = """
+    DO $$
+    DECLARE part regclass;
+    BEGIN
+        FOR part IN SELECT oid FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+        LOOP
+            EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = off)', part);
+        END LOOP;
+    END $$
+"""
+
+
+async def fill(engine: AsyncEngine, *, with_statistics: bool = True) -> None:
+    """Write the rows, committed, and let the planner know them as autovacuum would.
+
+    Args:
+        with_statistics: If False, the planner knows nothing about the rows, as right after a bulk
+            load or on the first day of a month.
+    """
     async with engine.begin() as connection:
+        if not with_statistics:
+            await connection.execute(text(_NO_AUTOVACUUM))
         for statement in _STATEMENTS:
             query = text(statement)
             values = {"now": NOW} if "now" in query._bindparams else {}
             await connection.execute(query, values)
+    if not with_statistics:
+        return
     async with engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await plain.execute(text("VACUUM ANALYZE"))

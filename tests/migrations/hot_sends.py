@@ -70,7 +70,11 @@ SENDS = [
     ),
     Hot(
         "a day's use of the carrier budgets",
-        {"uq_send_attempt_open_phone", "idx_carrier_tally_quarter", "idx_send_attempt_uncertain"},
+        {
+            "idx_send_attempt_open|uq_send_attempt_open_phone",
+            "idx_carrier_tally_quarter",
+            "idx_send_attempt_uncertain",
+        },
         sql(
             carrier_budgets.SEGMENTS_USED,
             begins_at=NOW - timedelta(hours=7),
@@ -310,7 +314,7 @@ SENDS = [
     Hot(
         "parked sends to a recipient",
         {
-            "uq_campaign_membership_campaign_id_step_contact_id",
+            "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
             "idx_send_attempt_membership",
         },
         sql(settle_by_hand.LOCK_PARKED_OF_RECIPIENT, campaign_id=RUNNING, contact_id=CONTACT),

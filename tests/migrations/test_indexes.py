@@ -81,3 +81,24 @@ async def test_hot_query_uses_its_index_without_known_values(filled: AsyncEngine
 
     assert not hot.missing(plan)
     assert not hot.read_whole(plan)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def unknown(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """The same database without statistics, as right after a bulk load."""
+    async with own_database(engine, "crm_unknown") as url:
+        await upgrade(url)
+        async with connected_engine(url) as unknown:
+            await fill(unknown, with_statistics=False)
+            yield unknown
+
+
+@pytest.mark.parametrize("hot", SENDS, ids=[hot.name for hot in SENDS])
+async def test_statement_of_a_send_reads_no_whole_table_without_statistics(
+    unknown: AsyncEngine, hot: Hot
+) -> None:
+    plan = await plan_of(unknown, hot.call)
+    generic = await generic_plan_of(unknown, hot.call)
+
+    assert not hot.read_whole(plan)
+    assert not hot.read_whole(generic)

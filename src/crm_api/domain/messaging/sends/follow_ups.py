@@ -29,14 +29,20 @@ async def end_follow_ups(
 
 # Another transaction may be creating the next step. It commits this step together with a change of
 # the recipient's row. So after this lock, the next statement sees the step. A transaction that
-# records a message later sees the mark `ended_by` and creates no step.
+# records a message later sees the mark `ended_by` and creates no step. `OFFSET 0` forces one index
+# look-up per number; without statistics, the planner would read all recipients.
 LOCK_HEARD = text("""
     SELECT m.id FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
-    WHERE m.phone IN (
-          SELECT unnest(CAST(:phones AS text[]))
-          UNION ALL
-          SELECT p.phone FROM contact d JOIN contact p ON p.id = d.merged_into
-          WHERE d.phone = ANY(CAST(:phones AS text[])))
+    WHERE m.id = ANY(ARRAY(
+          SELECT f.id
+          FROM (
+              SELECT unnest(CAST(:phones AS text[])) AS phone
+              UNION ALL
+              SELECT p.phone FROM contact d JOIN contact p ON p.id = d.merged_into
+              WHERE d.phone = ANY(CAST(:phones AS text[]))
+          ) heard CROSS JOIN LATERAL (
+              SELECT r.id FROM campaign_membership r WHERE r.phone = heard.phone OFFSET 0
+          ) f))
       AND m.ended_by IS NULL AND c.follow_ups <> '[]'
       AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
     ORDER BY m.id FOR NO KEY UPDATE OF m

@@ -178,7 +178,8 @@ async def take_strays(
 # An answer is a fact, so it is written in any state of the row. An inferred outcome is written only
 # if the row still has the state that its writer saw (Sending, rule 6). An acceptance without an id
 # is also a fact, so the attempt can never become `not_found`. Conversations are locked in the order
-# in which received messages lock them; in another order the two could deadlock.
+# in which received messages lock them; in another order the two could deadlock. `OFFSET 0` forces
+# one index look-up per attempt; without statistics, the planner would read all attempts.
 RECORD = text(f"""
     WITH answer AS (
         SELECT * FROM unnest(
@@ -231,9 +232,13 @@ RECORD = text(f"""
     ), newer AS (
         UPDATE send_attempt n
         SET status = 'released', token = NULL, lease_until = NULL, updated_at = :now
-        FROM changed c
-        WHERE n.membership_id = c.membership_id AND n.id <> c.id
-          AND n.token IS NOT NULL AND n.called_at IS NULL
+        FROM changed c CROSS JOIN LATERAL (
+            SELECT o.id FROM send_attempt o
+            WHERE o.membership_id = c.membership_id AND o.id <> c.id
+              AND o.token IS NOT NULL AND o.called_at IS NULL
+            OFFSET 0
+        ) o
+        WHERE n.id = o.id AND n.token IS NOT NULL AND n.called_at IS NULL
           AND c.status IN ('sent', 'failed', 'delivered', 'parked')
         RETURNING n.activity_id
     ), withdrawn AS (
@@ -314,7 +319,11 @@ SHOW = text(f"""
         SELECT DISTINCT ON (x.activity_id) o.id, o.activity_id, o.kind, o.status, o.error_code,
                o.body, o.accepted_at, o.provider_message_id, w.word
         FROM send_attempt x
-        JOIN send_attempt o ON o.phone = x.phone AND o.activity_id = x.activity_id
+        CROSS JOIN LATERAL (
+            SELECT o.* FROM send_attempt o
+            WHERE o.phone = x.phone AND o.activity_id = x.activity_id
+            OFFSET 0
+        ) o
         LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:shown AS text[])) AS w (id, word)
           ON w.id = o.id
         WHERE x.id = ANY(CAST(:ids AS uuid[]))
