@@ -1,8 +1,8 @@
 """Measure how fast a campaign is sent (claim, gate, call, record), compared with a bare client.
 
-The floor is the worker's HTTP client that posts the same bodies to the same sandbox with the same
-concurrency, without a database. The subject is the worker's job without a rate limit. They run in
-turn, so that both meet the same load of the machine. Two workers have a sandbox each, because the
+The floor is httpx over aiohttp with 64 connections, which posts the same bodies to the same
+sandbox, without a database. The subject is the worker's job without a rate limit. They run in turn,
+so that both meet the same load of the machine. Two workers have a sandbox each, because the
 provider is not measured. They are also compared with two bare clients, which is their upper limit.
 """
 
