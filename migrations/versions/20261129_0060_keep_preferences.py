@@ -54,7 +54,6 @@ def upgrade() -> None:
             "user_id", "list", "name", name=op.f("uq_saved_view_user_id_list_name")
         ),
     )
-    op.create_index("idx_saved_view_user", "saved_view", ["user_id", "created_at", "id"])
 
 
 def downgrade() -> None:

@@ -239,6 +239,14 @@ _STATEMENTS = (
     SELECT md5('user' || i)::uuid, 'user' || i || '@firm.example.com', 'User', 'agent', 'active',
            'hash', CAST(:now AS timestamptz) - i * interval '1 hour', :now
     FROM generate_series(1, 2000) i""",
+    """INSERT INTO conversation_note (id, conversation_id, author, body, mentions, created_at)
+    SELECT md5('talk note' || i)::uuid, md5('talk' || 1 + i % 15000)::uuid, 'key', 'Look.', '{}',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO saved_view (id, user_id, list, name, filter, created_at, updated_at)
+    SELECT md5('view' || i)::uuid, md5('user' || 1 + i % 2000)::uuid, 'tasks', 'View ' || i, '{}',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO task (id, title, due_at, contact_id, conversation_id, assignee_id, author,
         done_at, created_at, updated_at)
     SELECT md5('task' || i)::uuid, 'Call', CAST(:now AS timestamptz) - i * interval '1 minute',

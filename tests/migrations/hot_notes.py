@@ -1,8 +1,10 @@
-"""Queries on notes and tasks."""
+"""Queries on notes, tasks and saved views."""
 
 from tests.migrations.filling import NOON, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
+from crm_api.domain.identity.preferences.service import saved_views_statement
+from crm_api.domain.messaging.conversations.notes import notes_statement
 from crm_api.domain.people.models.tasks import TaskStatus
 from crm_api.domain.people.notes import service
 from crm_api.domain.people.tasks.service import TaskFilter, tasks_statement
@@ -21,6 +23,23 @@ def _tasks(name: str, index: str, wanted: TaskFilter) -> Hot:
     statement = tasks_statement(wanted, after=PLACE, limit=51, now=NOON)
     return Hot(name, {index}, lambda s: s.execute(statement))
 
+
+OF_USERS = [
+    Hot(
+        "notes of a conversation",
+        {"idx_conversation_note_conversation"},
+        lambda s: s.execute(
+            notes_statement(conversation_id=made_id("talk", 7), after=PLACE, limit=51)
+        ),
+    ),
+    Hot(
+        "saved views of a user",
+        {"uq_saved_view_user_id_list_name"},
+        lambda s: s.execute(
+            saved_views_statement(user_id=made_id("user", 7), viewed=None, after=PLACE, limit=51)
+        ),
+    ),
+]
 
 TASKS = [
     _tasks("all tasks", "idx_task_due", TaskFilter()),

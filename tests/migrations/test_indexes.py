@@ -15,7 +15,7 @@ from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
-from tests.migrations.hot_notes import NOTES, TASKS
+from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
@@ -47,6 +47,7 @@ HOT = [
     *MERGING,
     *NOTES,
     *TASKS,
+    *OF_USERS,
     *OPERATIONS,
     *PHONES,
     *PROPERTIES,

@@ -99,7 +99,9 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Write the held lines; ``logging.shutdown`` calls this too, when the process ends."""
         with self.lock or nullcontext():
             self._write_held()
-            super().flush()
+            # `configure` may replace a handler whose target is closed.
+            if not self.stream.closed:
+                super().flush()
 
     def _write_held(self) -> None:
         self._flushing = None

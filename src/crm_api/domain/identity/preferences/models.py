@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.checks import one_of
@@ -72,7 +72,6 @@ class SavedView(Base):
     __table_args__ = (
         CheckConstraint(one_of("list", ViewedList), name="list"),
         UniqueConstraint("user_id", "list", "name"),
-        Index("idx_saved_view_user", "user_id", "created_at", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
