@@ -15,7 +15,7 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import AlertStatus
 from crm_api.domain.campaigns import lifecycle
 from crm_api.domain.campaigns.audience import storage
-from crm_api.domain.campaigns.audience.selection import SegmentConditions
+from crm_api.domain.campaigns.audience.selection import EXCLUSIONS, AudienceConditions
 from crm_api.domain.campaigns.campaign_detail import list_variants
 from crm_api.domain.campaigns.campaign_list import (
     CampaignFilter,
@@ -136,7 +136,7 @@ CAMPAIGNS = [
     Hot(
         "the audience, who of it was texted before",
         {"idx_campaign_membership_phone", "idx_activity_contact"},
-        sql(start_checks.reachable_zone_statement(SegmentConditions()), **AUDIENCE),
+        sql(start_checks.reachable_zone_statement(AudienceConditions()), **AUDIENCE),
         whole=frozenset({"contact"}),  # of 20,000 people a list of 500 is a fair share
     ),
     Hot(
@@ -146,7 +146,9 @@ CAMPAIGNS = [
             "uq_campaign_membership_campaign_id_step_contact_id|idx_campaign_membership_campaign",
         },
         sql(
-            start_checks.reachable_zone_statement(SegmentConditions()),
+            start_checks.reachable_zone_statement(
+                AudienceConditions(exclusions=("exclude_campaign_ids",))
+            ),
             **AUDIENCE | {"exclude_campaign_ids": [FINISHED]},
         ),
         whole=frozenset({"contact"}),
@@ -163,7 +165,7 @@ CAMPAIGNS = [
             "idx_activity_contact",
         },
         sql(
-            storage.insert_chunk_statement(SegmentConditions()),
+            storage.insert_chunk_statement(AudienceConditions(exclusions=tuple(EXCLUSIONS))),
             **AUDIENCE
             | {
                 "exclude_list_ids": [OTHER_LIST],

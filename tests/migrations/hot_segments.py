@@ -59,7 +59,8 @@ async def chunk(session: AsyncSession) -> None:
         "exclude": {"segment_ids": [str(made_id("segment", 2))]},
     }
     campaign = Campaign(id=WAITING, audience=audience, started_at=NOW, previously_contacted="send")
-    await storage.insert_chunk(session, campaign=campaign, weights=[100], limit=100, now=NOW)
+    page = await storage.resolve_page(session, campaign=campaign, after=None, limit=100, now=NOW)
+    await storage.insert_chunk(session, page)
 
 
 SEGMENTS = [

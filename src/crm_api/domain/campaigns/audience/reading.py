@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.campaigns.audience.selection import (
     STATEMENTS_KEPT,
     VARIANT_OF_PERSON,
+    AudienceConditions,
     AudienceSettings,
-    SegmentConditions,
     assess_audience,
     resolve_audience,
     variant_thresholds,
@@ -28,7 +28,7 @@ BATCH_PEOPLE = 1_000
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
-def count_statement(conditions: SegmentConditions) -> TextClause:
+def count_statement(conditions: AudienceConditions) -> TextClause:
     """Return the statement that counts the people of an audience by verdict."""
     return text(f"""
         WITH {assess_audience(conditions)}
@@ -68,7 +68,7 @@ _CONTACT_COLUMNS = ", ".join(f"c.{column.name}" for column in fields(ContactValu
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
-def people_statement(conditions: SegmentConditions) -> TextClause:
+def people_statement(conditions: AudienceConditions) -> TextClause:
     """Return the statement that reads people of an audience, ordered by contact id.
 
     If the parameter ``chosen`` of the statement is a list of contact ids, only these contacts are

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.audience.selection import (
     STATEMENTS_KEPT,
+    AudienceConditions,
     AudienceSettings,
-    SegmentConditions,
     assess_audience,
     resolve_audience,
 )
@@ -98,7 +98,7 @@ async def _require_reachable_person(
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
-def reachable_zone_statement(conditions: SegmentConditions) -> TextClause:
+def reachable_zone_statement(conditions: AudienceConditions) -> TextClause:
     """Return the statement that finds the zone key of one person who may get a message."""
     return text(f"""
         WITH {assess_audience(conditions)}

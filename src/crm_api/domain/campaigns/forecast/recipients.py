@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.audience.selection import (
     STATEMENTS_KEPT,
+    AudienceConditions,
     AudienceSettings,
-    SegmentConditions,
     assess_audience,
     resolve_audience,
 )
@@ -311,7 +311,7 @@ async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: date
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
-def count_by_zone_statement(conditions: SegmentConditions) -> TextClause:
+def count_by_zone_statement(conditions: AudienceConditions) -> TextClause:
     """Return the statement that counts the people of an audience by verdict and zone key."""
     return text(f"""
         WITH {assess_audience(conditions)}
