@@ -1,8 +1,7 @@
-"""Jobs of campaigns: send the messages of running campaigns, and store audiences.
+"""Jobs of campaigns: send the messages of running campaigns.
 
 The sending job also stores the first chunk of a new audience, which is the whole audience in most
-campaigns. The job ``write_audiences`` stores the other chunks. It is a separate job, because a
-million people take half a minute, and other campaigns must continue to send during that time.
+campaigns. The job in ``audiences.py`` stores the other chunks.
 """
 
 import asyncio
@@ -12,17 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import structlog
 
-from crm_api.domain.campaigns.audience.storage import (
-    CHUNK_PEOPLE,
-    StoredChunk,
-    list_unstored_audiences,
-    refresh_statistics,
-    store_next_chunk,
-)
 from crm_api.domain.campaigns.figures.circuit_breaker import check_figures
 from crm_api.domain.campaigns.figures.live_counts import compact_tallies
 from crm_api.domain.campaigns.lifecycle import begin_due_campaigns, complete_finished_campaigns
@@ -36,6 +27,7 @@ from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform import clock, failpoints
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers import guards
+from crm_api.workers.audiences import store_first_chunks
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
@@ -288,78 +280,3 @@ class _ClaimSource:
                 self._claimed_since_plan = True
                 return result.claimed
         return []
-
-
-WRITING_SECONDS = 40.0
-"""The time limit of the job ``write_audiences`` in seconds, well below its timeout."""
-HELD_SECONDS = 2.0
-"""The delay in seconds before the job's next run if other transactions have locked all campaigns
-whose audiences must be stored. A short change of a campaign is completed by then."""
-_CONTINUE = Job(name=JobName.WRITE_AUDIENCES)
-
-
-async def store_first_chunks(
-    deps: Deps, *, size: int = CHUNK_PEOPLE, limit: TimeLimit | None = None
-) -> None:
-    """Store the first chunk of each new audience, and request the job that stores the rest.
-
-    Args:
-        deps: The dependencies of the worker.
-        size: The number of people in a chunk.
-        limit: The time limit; None for no limit. When it is reached, this function begins no
-            further audience, and the job ``write_audiences`` stores the remaining audiences.
-    """
-    async with deps.new_uow() as uow:
-        waiting = await list_unstored_audiences(uow, only_new=True)
-    written = [
-        None
-        if limit is not None and limit.is_over()
-        else await _store_chunk(deps, campaign_id, size)
-        for campaign_id in waiting
-    ]
-    if any(written):
-        await _refresh_statistics(deps)
-    if not all(one is not None and one.is_whole for one in written):
-        await deps.queue.push(_CONTINUE)
-
-
-async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
-    """Store the remaining chunks of all audiences, one chunk of each in turn.
-
-    The job ends when all audiences are completely stored, or its time limit is reached. Any number
-    of workers can run the job at the same time, because the campaign's row stores the progress, and
-    a worker locks this row while it stores a chunk.
-    """
-    deps = deps_of(ctx)
-    if not await guards.clock_agrees(deps):
-        return
-    limit = TimeLimit(deps, seconds=WRITING_SECONDS)
-    while not deps.is_stopping:
-        async with deps.new_uow() as uow:
-            waiting = await list_unstored_audiences(uow)
-        if not waiting:
-            return
-        written = [await _store_chunk(deps, campaign_id, size) for campaign_id in waiting]
-        if any(one is not None and one.is_whole for one in written):
-            await _refresh_statistics(deps)
-            await deps.queue.push(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
-        if not any(written):
-            await deps.queue.push(Job(name=_CONTINUE.name, delay_seconds=HELD_SECONDS))
-            return
-        if limit.is_over():
-            await deps.queue.push(_CONTINUE)
-            return
-
-
-async def _store_chunk(deps: Deps, campaign_id: UUID, size: int) -> StoredChunk | None:
-    async with deps.new_uow() as uow:
-        written = await store_next_chunk(uow, campaign_id=campaign_id, limit=size, now=clock.now())
-        await failpoints.reach("audience.open")
-    if written is not None and written.is_whole:
-        log.info("campaign audience stored", campaign_id=str(campaign_id))
-    return written
-
-
-async def _refresh_statistics(deps: Deps) -> None:
-    async with deps.new_uow() as uow:
-        await refresh_statistics(uow)

@@ -11,6 +11,7 @@ from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings
 from crm_api.workers import (
     alerts,
+    audiences,
     campaigns,
     consent,
     imports,
@@ -46,7 +47,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SEND_MESSAGES: messaging.send_messages,
     JobName.TRY_PROVIDER: alerts.try_provider,
     JobName.VALIDATE_PHONES: people.validate_phones,
-    JobName.WRITE_AUDIENCES: campaigns.write_audiences,
+    JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
 """The function of each job. It runs every minute, and whenever the job is nudged."""
 JOB_TIMEOUT_SECONDS = 90

@@ -1,22 +1,35 @@
 """The job that writes large audiences, and the queue that writes the first chunk."""
 
+import asyncio
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import httpx
+import pytest
 import pytest_asyncio
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import number
 from tests.fakes import RecordingQueue
 from tests.workers.drain import open_ledger
 
-from crm_api.domain.campaigns.audience.storage import store_next_chunk
+from crm_api.domain.campaigns.audience.storage import (
+    ChunkOvertakenError,
+    StoredChunk,
+    store_chunk_ahead,
+    store_next_chunk,
+)
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform import clock, failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName
-from crm_api.workers.campaigns import HELD_SECONDS, store_first_chunks, write_audiences
+from crm_api.workers.audiences import HELD_SECONDS, store_first_chunks, write_audiences
+
+
+class LostWorkerError(Exception):
+    """Represents the crash of a worker's process."""
+
 
 WRITE, PROCESS = JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE
 
@@ -93,7 +106,7 @@ async def test_stopping_worker_leaves_the_rest_to_another(
     ctx["deps"].is_stopping = False
     await write_audiences(ctx, size=4)
 
-    assert stopped == ("scheduled", 4, None)
+    assert stopped == ("scheduled", 8, None)
     assert await row(started) == ("scheduled", 10, 10)
 
 
@@ -153,3 +166,97 @@ async def test_large_campaign_is_cancelled_at_once_and_its_recipients_after(
 
 async def statuses(ledger: Ledger) -> Counter[str]:
     return Counter(member.status for member in await ledger.members())
+
+
+AGAIN = (
+    "UPDATE campaign SET recipients_total = NULL, written_up_to = NULL, recipients_written = 0",
+    "DELETE FROM campaign_membership",
+)
+
+
+async def stored(ledger: Ledger) -> list[tuple[object, ...]]:
+    return sorted(
+        (member.phone, member.contact_id, member.status, member.variant, member.zone_key)
+        for member in await ledger.members()
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 9, 10, 11])
+async def test_two_chunks_at_a_time_store_what_one_at_a_time_stores(
+    started: Ledger, ctx: dict[str, Any], committed_uow: UnitOfWorkFactory, size: int
+) -> None:
+    written: StoredChunk | None = None
+    while written is None or not written.is_whole:
+        async with committed_uow() as uow:
+            campaign_id = started.campaign.id
+            written = await store_next_chunk(
+                uow, campaign_id=campaign_id, limit=size, now=clock.now()
+            )
+    one_at_a_time = await stored(started)
+    for statement in AGAIN:
+        await started.run(statement)
+
+    await write_audiences(ctx, size=size)
+
+    assert await stored(started) == one_at_a_time
+    assert await row(started) == ("scheduled", 10, 10)
+
+
+async def test_two_workers_at_once_store_everyone_once(
+    started: Ledger, ctx: dict[str, Any]
+) -> None:
+    await asyncio.gather(*(write_audiences(ctx, size=1) for _ in range(3)))
+    await write_audiences(ctx, size=1)
+
+    assert await row(started) == ("scheduled", 10, 10)
+    assert len({member.phone for member in await started.members()}) == 10
+
+
+async def turn(*, has_come: bool) -> bool:
+    return has_come
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "",
+        "UPDATE campaign SET status = 'paused'",
+        "UPDATE campaign SET status = 'cancelled', recipients_total = 0",
+        "UPDATE campaign SET written_up_to = (SELECT max(id::text)::uuid FROM contact)",
+    ],
+)
+async def test_chunk_ahead_is_lost_unless_its_turn_comes(
+    started: Ledger, committed_uow: UnitOfWorkFactory, change: str
+) -> None:
+    if change:
+        await started.run(change)
+
+    with pytest.raises(ChunkOvertakenError):
+        async with committed_uow() as uow:
+            await store_chunk_ahead(
+                uow,
+                campaign_id=started.campaign.id,
+                after=UUID(int=0),
+                limit=4,
+                now=clock.now(),
+                is_turn=turn(has_come=bool(change)),
+            )
+
+    assert await started.members() == []
+
+
+async def test_chunk_that_fails_takes_the_chunk_ahead_with_it(
+    started: Ledger, ctx: dict[str, Any]
+) -> None:
+    async def fail(_name: str) -> None:
+        raise LostWorkerError
+
+    failpoints.set_hook(fail)
+    try:
+        with pytest.raises(LostWorkerError):
+            await write_audiences(ctx, size=4)
+    finally:
+        failpoints.set_hook(None)
+
+    assert await row(started) == ("scheduled", 0, None)
+    assert await started.members() == []
