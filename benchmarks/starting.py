@@ -43,7 +43,7 @@ from crm_api.platform import clock, failpoints, logs
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.jobs import Job, JobName
 from crm_api.platform.settings import Settings
-from crm_api.workers.campaigns import store_first_chunks, write_audiences
+from crm_api.workers.audiences import store_first_chunks, write_audiences
 from crm_api.workers.deps import Deps
 
 ROUNDS = 3
