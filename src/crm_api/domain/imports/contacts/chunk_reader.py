@@ -23,7 +23,7 @@ from crm_api.domain.imports.files.errors import file_error
 
 THREAD_BYTES = 256 * 1024
 """Files up to this size are read in a thread, because starting a process would take longer."""
-_AHEAD_BYTES = 4 << 20
+_AHEAD_BYTES = 1 << 20
 """Half of the bytes that the process may write before it has to wait for the worker."""
 
 

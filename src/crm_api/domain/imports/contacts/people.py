@@ -1,8 +1,9 @@
 """Read the people of a row, and report the values that cannot be imported."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import eq
 
 from crm_api.domain.imports.contacts import values
 from crm_api.domain.imports.contacts.formats import ATTRIBUTES, PHONE_FIELDS, SECOND
@@ -42,13 +43,10 @@ from crm_api.domain.kit.zones import (
 
 _MAX_NAME = 200
 _MAX_NUMBERS = 1_000
-"""A cell with more characters than this is not split into several phone numbers."""
+"""A longer cell is not split into several phone numbers."""
 _MAX_ATTRIBUTE = 5_000
 _MAX_ATTRIBUTES_TOGETHER = 12_000
-"""Most characters of all attributes of a person.
-
-The API allows 16 KiB of attributes, and some characters take two bytes or more.
-"""
+"""Most characters of all attributes of a person, because the API allows 16 KiB of them."""
 _MAX_COUNT = 90
 _MAX_TAGS = 50
 _MAX_TAG = 64
@@ -56,8 +54,10 @@ _E164 = re.compile(r"\+[0-9]{7,15}")
 _OWN = {"name", *PHONE_FIELDS, *(column.name for column in CONTACT_COLUMNS if column.is_own)}
 """Fields that belong only to the first person of a row with two people."""
 _READ_APART = {"first_name", "last_name", "email", "state", "timezone"}
-_SIMPLE_FIELDS = tuple(name for name in TEXT_COLUMNS if name not in _READ_APART)
 _TIDY = {"postal_code": values.postal_code, "country": country_code}
+_SIMPLE_FIELDS = {
+    name: _TIDY.get(name, values.squeeze) for name in TEXT_COLUMNS if name not in _READ_APART
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class _Plan:
     phones: list[tuple[int, str]]
     names: dict[str, int]
     fields: dict[str, int]
+    simple: list[tuple[str, int, Callable[[str], str]]]
     tags: list[int]
     attributes: dict[str, int]
     opt_outs: list[tuple[int, str]]
@@ -120,7 +121,9 @@ class RowReader:
     def _cells(self, row: RawRow) -> list[str] | None:
         """Return the values, with empty ones up to the header's length; None for a header row."""
         cells = [value.strip() for value in row.values]
-        if [cell.casefold() for cell in cells] == self._folded:
+        # This ends at the first cell that differs, nearly always the first one.
+        folded = (cell.casefold() for cell in cells)
+        if len(cells) == len(self._folded) and all(map(eq, folded, self._folded)):
             return None
         return cells + [""] * (len(self._header) - len(cells))
 
@@ -156,17 +159,22 @@ class RowReader:
             if target in wanted
         ]
         tags = [at for at, target in enumerate(targets) if target in {"tags", f"{prefix}tags"}]
+        fields = {
+            name: position
+            for name, position in found.items()
+            if not name.startswith((ATTRIBUTES, CONSENT)) and name not in {*PHONE_FIELDS, "tags"}
+        }
         return _Plan(
             phones=[
                 (found[name], self._header[found[name]]) for name in PHONE_FIELDS if name in found
             ],
             names={name: found[name] for name in names if name in found},
-            fields={
-                name: position
-                for name, position in found.items()
-                if not name.startswith((ATTRIBUTES, CONSENT))
-                and name not in {*PHONE_FIELDS, "tags"}
-            },
+            fields=fields,
+            simple=[
+                (name, fields[name], tidy)
+                for name, tidy in _SIMPLE_FIELDS.items()
+                if name in fields
+            ],
             tags=tags,
             attributes={
                 name.removeprefix(ATTRIBUTES): position
@@ -293,11 +301,10 @@ class RowReader:
             found = values.split_address(cells[address])
             person.street, person.city, person.state = found.street, found.city, found.state
             person.postal_code, person.country = found.postal_code, found.country
-        for name in _SIMPLE_FIELDS:
-            position = plan.fields.get(name)
-            if position is None or not cells[position]:
+        for name, position, tidy in plan.simple:
+            if not cells[position]:
                 continue
-            text = _TIDY.get(name, values.squeeze)(cells[position])
+            text = tidy(cells[position])
             if len(text) > _MAX_NAME:
                 column = self._header[position]
                 problems.append(left_out(person.line, column, text, "too_long", _MAX_NAME))

@@ -157,11 +157,11 @@ class ImportSource:
         for row in islice(self._rows, limit):
             rows += 1
             result = self._reader.read(row)
-            problems += result.problems
             opt_outs += result.opt_outs
-            size += sum(_size_of(problem) for problem in result.problems)
-            if not result.people and result.problems:
-                invalid += 1
+            if result.problems:
+                problems += result.problems
+                size += sum(_size_of(problem) for problem in result.problems)
+                invalid += not result.people
             if one := property_of(result.people):
                 properties.append(one)
             for person in result.people:

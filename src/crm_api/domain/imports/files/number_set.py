@@ -35,7 +35,8 @@ class NumberSet:
         return True
 
     def _grow(self) -> None:
-        old, self._slots = self._slots, array("Q", bytes(16 * len(self._slots)))
+        old = self._slots
+        self._slots = array("Q", (0,)) * (2 * len(old))
         self._count = 0
         for number in old:
             if number:
