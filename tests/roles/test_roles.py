@@ -141,6 +141,8 @@ def test_a_new_column_that_sounds_secret_is_not_forgotten() -> None:
         "UPDATE contact SET first_name = 'x'",
         "INSERT INTO audit_log (actor, action, subject, created_at) VALUES ('', '', '', now())",
         "SELECT forget_audit_entries(now(), 1)",
+        "SELECT clean_contact_search()",
+        "SELECT analyze_contacts()",
     ],
 )
 async def test_reports_change_nothing(reports: AsyncConnection, statement: str) -> None:

@@ -10,9 +10,10 @@ from typing import Any, Generic
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.imports.contacts import fetch, undo, write
+from crm_api.domain.imports.contacts import fetch, settling, undo, write
 from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts.chunk_reader import open_chunk_reader
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
@@ -81,6 +82,10 @@ async def run_imports(ctx: dict[str, Any]) -> None:
         await readings.close()
 
 
+async def _do_nothing(_: object) -> None:
+    """Do nothing, for kinds of imports that leave nothing to clean up."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImportWork(Generic[ImportRow, ChunkT]):
     """The functions with which a worker runs imports of one kind.
@@ -92,6 +97,9 @@ class ImportWork(Generic[ImportRow, ChunkT]):
         needs_rows: Returns True if another run can still need the file, which then must not be
             deleted.
         stays: A sentence for the user that names the changes that a failed import keeps.
+        clean_after: Cleans up after a stored chunk, in a transaction of its own and beside the next
+            chunk. Returns without a transaction if the chunk needs no cleaning.
+        settle: Cleans up after the last chunk, before the import is completed.
     """
 
     kind: ImportKind[ImportRow]
@@ -99,6 +107,8 @@ class ImportWork(Generic[ImportRow, ChunkT]):
     apply_chunk: Callable[[UnitOfWork, UUID, ChunkT], Awaitable[bool]]
     needs_rows: Callable[[UnitOfWork, UUID], Awaitable[bool]]
     stays: str
+    clean_after: Callable[[ChunkT], Awaitable[None]] = _do_nothing
+    settle: Callable[[UUID], Awaitable[None]] = _do_nothing
 
 
 def contact_work(
@@ -112,13 +122,44 @@ def contact_work(
             uow, import_id=import_id, chunk=chunk, now=now, secret=secret
         )
 
+    async def clean_after(chunk: ContactChunk) -> None:
+        if len(chunk.records) >= settling.MANY_PEOPLE:
+            await _try_to(settling.clean_search, new_uow)
+
     return ImportWork(
         kind=CONTACT_IMPORTS,
         open_rows=partial(_open_contacts, new_uow),
         apply_chunk=apply_chunk,
         needs_rows=lambda uow, import_id: contact_imports.needs_rows(uow, import_id=import_id),
         stays="The rows that are counted as processed are not undone.",
+        clean_after=clean_after,
+        settle=partial(_settle_contacts, new_uow),
     )
+
+
+async def _settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
+    """Make search and lists fast at the end of an import or its undo.
+
+    Clean the indexes of the search, and refresh the statistics after many changes.
+    """
+    async with new_uow() as uow:
+        row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
+        changed = 0 if row.dry_run else row.created + row.updated
+    if changed:
+        await _try_to(settling.clean_search, new_uow)
+    if changed >= settling.ANALYZE_FROM:
+        await _try_to(settling.refresh_statistics, new_uow)
+
+
+async def _try_to(
+    settle: Callable[[AsyncSession], Awaitable[None]], new_uow: UnitOfWorkFactory
+) -> None:
+    """Run a step of settling; only log a fault, because the contacts are already stored."""
+    try:
+        async with new_uow() as uow:
+            await settle(uow.session)
+    except (DBAPIError, *DATABASE_UNREACHABLE):
+        log.warning("imported contacts not settled", step=settle.__name__, exc_info=True)
 
 
 async def write_import(
@@ -200,8 +241,10 @@ async def undo_import(
     """Undo an import chunk by chunk, until all is undone or ``is_over`` returns True."""
     while True:
         async with new_uow() as uow:
-            if not await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now()):
-                return
+            is_open = await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now())
+        if not is_open:
+            await _settle_contacts(new_uow, import_id)
+            return
         if is_over():
             async with new_uow() as uow:
                 await undo.release_undo(uow, import_id=import_id, now=await uow.database_now())
@@ -220,11 +263,14 @@ async def _write(
     """Store chunks until the file or the time limit ends; return True if the import has ended."""
     kind = work.kind
     source = await readings.take(row.id, position=row.rows_processed)
+    cleaning: asyncio.Future[None] = asyncio.ensure_future(_do_nothing(None))
     try:
         source = source or await _open(work, row, path)
         while chunk := await source.next_chunk():
             async with new_uow() as uow:
                 is_ours = await work.apply_chunk(uow, row.id, chunk)
+            if cleaning.done():
+                cleaning = asyncio.ensure_future(work.clean_after(chunk))
             if not is_ours:
                 async with new_uow() as uow:
                     ended = await runs.get_import(uow, kind, import_id=row.id)
@@ -235,11 +281,14 @@ async def _write(
                     await runs.release(uow, kind, import_id=row.id, now=now)
                 readings.keep(row.id, source)
                 return False
+        await cleaning
+        await work.settle(row.id)
         async with new_uow() as uow:
             now = await uow.database_now()
             await runs.complete(uow, kind, import_id=row.id, rows=source.position, now=now)
         return True
     finally:
+        await cleaning
         if source is not None and row.id not in readings.by_import:
             await source.close()
 

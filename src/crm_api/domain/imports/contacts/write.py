@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import RowMapping
 
 from crm_api.domain.consent.models import ConsentAction
-from crm_api.domain.imports.contacts import merge_plan, staging, target_list
+from crm_api.domain.imports.contacts import merge_plan, settling, staging, target_list
 from crm_api.domain.imports.contacts.formats import ATTRIBUTES, SECOND
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
 from crm_api.domain.imports.contacts.models import ContactImport, OnDuplicate
@@ -113,6 +113,8 @@ async def _store_people(
         await staging.store_outcomes(session, import_id=row.id, start=start, now=now)
         await _stop_messages(uow, row, chunk, now=now, secret=secret)
     else:
+        if len(chunk.records) >= settling.MANY_PEOPLE:
+            await settling.leave_search_pending(session)
         await _merge_people(uow, OnDuplicate(row.on_duplicate), now=now)
         if row.list_id is not None:
             await staging.add_list_members(session, list_id=row.list_id, now=now)

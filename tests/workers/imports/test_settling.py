@@ -1,0 +1,117 @@
+"""After an import, search and lists need neither the automatic VACUUM nor ANALYZE to be fast."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import TextClause, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.workers.imports.test_imports import Importer
+
+from crm_api.domain.imports.contacts import settling, undo_request
+from crm_api.domain.imports.contacts.settling import MANY_PEOPLE
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+
+NewUow = Callable[[], UnitOfWork]
+PENDING = text("SELECT gin_clean_pending_list('idx_contact_search')")
+"""Empties the pending list; the result is the number of pages that it had."""
+ROWS_SEEN = text("SELECT reltuples FROM pg_class WHERE relname = 'contact'")
+
+
+@pytest.fixture
+def importer(committed_uow: NewUow, tmp_path: Path) -> Importer:
+    return Importer(committed_uow, tmp_path)
+
+
+@pytest.fixture
+def statements(committed_db: AsyncEngine) -> Iterator[Counter[str]]:
+    """Count the statements of all connections by their text."""
+    counts: Counter[str] = Counter()
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        counts[" ".join(statement.split())] += 1
+
+    event.listen(committed_db.sync_engine, "before_cursor_execute", note)
+    yield counts
+    event.remove(committed_db.sync_engine, "before_cursor_execute", note)
+
+
+def people(count: int) -> str:
+    rows = (f"+1617555{at:04d},Person{at},p{at}@example.com" for at in range(count))
+    return "phone,first_name,email\n" + "\n".join(rows) + "\n"
+
+
+async def number(new_uow: NewUow, statement: TextClause) -> float:
+    async with new_uow() as uow:
+        return float(await uow.session.scalar(statement) or 0)
+
+
+async def test_no_words_are_pending_after_an_import_or_its_undo(
+    importer: Importer, committed_uow: NewUow
+) -> None:
+    done = await importer.take(people(MANY_PEOPLE))
+    after_import = await number(committed_uow, PENDING)
+    async with committed_uow() as uow:
+        await undo_request.request_undo(uow, import_id=done.id, now=clock.now())
+    await importer.run()
+    after_undo = await number(committed_uow, PENDING)
+
+    assert (done.status, done.created) == ("completed", MANY_PEOPLE)
+    assert (after_import, after_undo) == (0, 0)
+
+
+async def test_statistics_follow_a_large_import(
+    importer: Importer, committed_uow: NewUow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "ANALYZE_FROM", 50)
+
+    await importer.take(people(49))
+    before = await number(committed_uow, ROWS_SEEN)
+    await importer.take(people(100))
+    after = await number(committed_uow, ROWS_SEEN)
+
+    assert before != 49
+    assert after == 100
+
+
+async def test_dry_run_and_repeated_file_leave_nothing_to_settle(
+    importer: Importer, statements: Counter[str]
+) -> None:
+    await importer.take(people(5))
+    statements.clear()
+
+    await importer.take(people(5))
+    await importer.take(people(9), dry_run=True)
+
+    assert statements["SELECT clean_contact_search()"] == 0
+    assert statements["SELECT analyze_contacts()"] == 0
+
+
+async def test_full_chunk_is_written_with_few_statements(
+    importer: Importer, statements: Counter[str]
+) -> None:
+    """The number of statements does not grow with the rows of a chunk."""
+    await importer.take(people(MANY_PEOPLE))
+
+    assert statements["SELECT clean_contact_search()"] == 2
+    assert statements.total() <= 60
+
+
+async def test_import_ends_well_if_its_index_cannot_be_cleaned(
+    importer: Importer, committed_uow: NewUow
+) -> None:
+    async with committed_uow() as uow:
+        await uow.session.execute(
+            text("ALTER FUNCTION clean_contact_search() RENAME TO clean_contact_search_later")
+        )
+    try:
+        done = await importer.take(people(MANY_PEOPLE))
+    finally:
+        async with committed_uow() as uow:
+            await uow.session.execute(
+                text("ALTER FUNCTION clean_contact_search_later() RENAME TO clean_contact_search")
+            )
+
+    assert (done.status, done.created) == ("completed", MANY_PEOPLE)
