@@ -12,11 +12,13 @@ _INDEX_MEMORY = "512MB"
 _LOAD_WAL = "8GB"
 """Setting during the load, so that no checkpoint slows it; measurements use the default setting."""
 
-# Keys to which foreign keys of other tables refer are not dropped.
+# Keys to which foreign keys of other tables refer are not dropped. The definition of an index of a
+# partitioned table says ONLY, which would leave the partitions without the index.
 _INDEXES = text("""
     SELECT coalesce(c.conname, i.relname) AS name, t.relname AS "table",
            c.oid IS NOT NULL AS is_key,
-           coalesce(pg_get_constraintdef(c.oid), pg_get_indexdef(i.oid)) AS definition
+           coalesce(pg_get_constraintdef(c.oid),
+                    replace(pg_get_indexdef(i.oid), ' ON ONLY ', ' ON ')) AS definition
     FROM pg_index x
     JOIN pg_class i ON i.oid = x.indexrelid
     JOIN pg_class t ON t.oid = x.indrelid
