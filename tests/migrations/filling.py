@@ -104,6 +104,8 @@ _STATEMENTS = (
     SELECT md5('list' || 1 + i % 40)::uuid, md5('contact' || i)::uuid,
            CAST(:now AS timestamptz) - i * interval '1 second'
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO contact_list_tally (list_id, contacts)
+    SELECT md5('list' || 1 + i % 2000)::uuid, 0 FROM generate_series(1, 40000) i""",
     """INSERT INTO campaign (id, name, line_id, status, audience, days, window_start, window_end,
         zone_keys, recipients_total, started_at, created_at, updated_at)
     SELECT md5('campaign' || i)::uuid, 'Campaign ' || i, md5('line' || 1 + i % 2)::uuid,

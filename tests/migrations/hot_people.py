@@ -268,7 +268,7 @@ IMPORTS = [
     ),
     Hot(
         "lists, newest first, with their counts",
-        {"idx_contact_list_created", "pk_contact_list_member|idx_contact_list_member_added"},
+        {"idx_contact_list_created", "idx_contact_list_tally_list"},
         lambda s: lists.fetch_lists(s, after=PLACE, limit=51),
     ),
     Hot(

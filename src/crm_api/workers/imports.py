@@ -35,6 +35,7 @@ from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.imports.files.runs import ImportKind, ImportRow
 from crm_api.domain.inbound.reconciliation.pace import RequestPace
 from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.people.lists import service as lists
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
@@ -53,7 +54,8 @@ async def run_imports(ctx: dict[str, Any]) -> None:
     """Run imports and undos until none waits or the job's time limit is near.
 
     Two runs at once are harmless, because only one worker at a time can work on an import. The job
-    also deletes uploaded files that are too old to be used.
+    also deletes uploaded files that are too old to be used, and merges the counts of lists, which
+    each chunk of an import adds to.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings
@@ -73,6 +75,8 @@ async def run_imports(ctx: dict[str, Any]) -> None:
             )
         if row is None:
             await readings.close()
+            async with deps.new_uow() as uow:
+                await lists.merge_list_tallies(uow)
             return
         path = contact_imports.rows_path(deps.settings.data_dir, row)
         if fetch.needs_fetch(row) and not await _fetch(deps, row, path=path, is_over=is_over):

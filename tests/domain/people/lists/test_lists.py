@@ -1,8 +1,11 @@
 """Lists, tested against the database."""
 
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import delete, event, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import ids, make_contact, number
@@ -19,6 +22,7 @@ from crm_api.domain.people.lists.errors import (
 )
 from crm_api.domain.people.lists.schemas import CountedList, ListUpdate
 from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.lists import ContactListMember, ContactListTally
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
@@ -203,3 +207,103 @@ async def test_unknown_list_is_not_found(new_uow: UnitOfWorkFactory) -> None:
         ):
             with pytest.raises(ListNotFoundError):
                 await attempt
+
+
+async def tally(session: AsyncSession, list_id: UUID) -> list[int]:
+    """The rows whose sum is the number of contacts of a list."""
+    statement = select(ContactListTally.contacts).where(ContactListTally.list_id == list_id)
+    return list(await session.scalars(statement.order_by(ContactListTally.id)))
+
+
+async def counted(session: AsyncSession, list_id: UUID) -> int | None:
+    members = select(func.count()).where(ContactListMember.list_id == list_id)
+    return await session.scalar(members)
+
+
+async def test_each_statement_changes_the_count_by_one_row(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    made = await add(new_uow)
+    who = await people(session, 5)
+    list_id = made.contact_list.id
+
+    await put(new_uow, made, *who)
+    await put(new_uow, made, *who[:2])
+    async with new_uow() as uow:
+        await lists.remove_member(uow, list_id=list_id, contact_id=who[0].id)
+
+    assert await tally(session, list_id) == [5, -1]
+    assert await counted(session, list_id) == 4
+    async with new_uow() as uow:
+        assert (await lists.get_list(uow, list_id=list_id)).contact_count == 4
+
+
+async def test_deleted_contact_is_not_counted(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    made = await add(new_uow)
+    who = await people(session, 3)
+    await put(new_uow, made, *who)
+
+    await session.execute(delete(Contact).where(Contact.id == who[1].id))
+
+    async with new_uow() as uow:
+        assert (await lists.get_list(uow, list_id=made.contact_list.id)).contact_count == 2
+
+
+async def test_deleted_list_leaves_no_count(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    made, other = await add(new_uow), await add(new_uow, "Realtors")
+    who = await people(session, 3)
+    await put(new_uow, made, *who)
+    await put(new_uow, other, *who)
+
+    async with new_uow() as uow:
+        await lists.delete_list(uow, list_id=made.contact_list.id)
+
+    assert await tally(session, made.contact_list.id) == []
+    assert await tally(session, other.contact_list.id) == [3]
+
+
+async def test_merging_keeps_the_counts(
+    new_uow: UnitOfWorkFactory, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "MERGED_ABOVE", 2)
+    many, few, emptied = await add(new_uow), await add(new_uow, "Few"), await add(new_uow, "Empty")
+    who = await people(session, 3)
+    for one in who:
+        await put(new_uow, many, one)
+        await put(new_uow, emptied, one)
+    await put(new_uow, few, who[0])
+    await session.execute(
+        delete(ContactListMember).where(ContactListMember.list_id == emptied.contact_list.id)
+    )
+
+    async with new_uow() as uow:
+        await lists.merge_list_tallies(uow)
+
+    assert await tally(session, many.contact_list.id) == [3]
+    assert await tally(session, few.contact_list.id) == [1]
+    assert await tally(session, emptied.contact_list.id) == []
+
+
+async def test_page_of_members_reads_no_count(
+    new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    made = await add(new_uow)
+    await put(new_uow, made, *await people(session, 3))
+    seen: list[str] = []
+    connection = await session.connection()
+
+    def remember(*given: Any) -> None:
+        seen.append(given[2])
+
+    event.listen(connection.sync_connection, "before_cursor_execute", remember)
+    async with new_uow() as uow:
+        await lists.list_members(uow, list_id=made.contact_list.id, cursor=None, limit=2, now=LATER)
+    event.remove(connection.sync_connection, "before_cursor_execute", remember)
+
+    read = [one for one in seen if one.startswith("SELECT")]
+    assert len(read) == 2
+    assert not any("count(" in one or "sum(" in one for one in read)

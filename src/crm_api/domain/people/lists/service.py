@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select, text, tuple_, update
+from sqlalchemy import BigInteger, Select, cast, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,19 +22,19 @@ from crm_api.domain.people.lists.errors import (
     UnknownContactsError,
 )
 from crm_api.domain.people.lists.schemas import CountedList, ListUpdate
-from crm_api.domain.people.models.lists import ContactList, ContactListMember
+from crm_api.domain.people.models.lists import ContactList, ContactListMember, ContactListTally
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
 _COUNTED: Select[tuple[ContactList, Any]] = select(
     ContactList,
-    select(func.count())
-    .select_from(ContactListMember)
-    .where(ContactListMember.list_id == ContactList.id)
+    select(func.coalesce(cast(func.sum(ContactListTally.contacts), BigInteger), 0))
+    .where(ContactListTally.list_id == ContactList.id)
     .correlate(ContactList)
     .scalar_subquery(),
 )
 """Each list with its number of contacts."""
+_UNKNOWN_LIST = "No list has this id. GET /v1/lists returns all lists."
 
 
 async def create_list(uow: UnitOfWork, *, name: str, now: datetime) -> CountedList:
@@ -62,7 +62,7 @@ async def get_list(uow: UnitOfWork, *, list_id: UUID) -> CountedList:
     """
     found = await _fetch_counted(uow.session, _COUNTED.where(ContactList.id == list_id))
     if not found:
-        raise ListNotFoundError("No list has this id. GET /v1/lists returns all lists.")
+        raise ListNotFoundError(_UNKNOWN_LIST)
     return found[0]
 
 
@@ -119,7 +119,7 @@ async def delete_list(uow: UnitOfWork, *, list_id: UUID) -> None:
     """
     deleted = delete(ContactList).where(ContactList.id == list_id).returning(ContactList.id)
     if await uow.session.scalar(deleted) is None:
-        raise ListNotFoundError("No list has this id. GET /v1/lists returns all lists.")
+        raise ListNotFoundError(_UNKNOWN_LIST)
 
 
 async def list_members(
@@ -131,7 +131,7 @@ async def list_members(
         ListNotFoundError: No list has this id.
         InvalidCursorError: The cursor does not belong to this list.
     """
-    await get_list(uow, list_id=list_id)
+    await _require_list(uow.session, list_id=list_id)
     return await contacts.list_members(uow, list_id=list_id, cursor=cursor, limit=limit, now=now)
 
 
@@ -144,7 +144,7 @@ async def members_csv(
         ListNotFoundError: No list has this id.
     """
     async with new_uow() as uow:
-        await get_list(uow, list_id=list_id)
+        await _require_list(uow.session, list_id=list_id)
 
     async def next_people(
         uow: UnitOfWork, after: tuple[datetime, UUID] | None, limit: int
@@ -168,7 +168,7 @@ async def add_members(
     # Until the transaction ends, the lock prevents the deletion of the list.
     locked = select(ContactList.id).where(ContactList.id == list_id)
     if await uow.session.scalar(locked.with_for_update(read=True, key_share=True)) is None:
-        raise ListNotFoundError("No list has this id. GET /v1/lists returns all lists.")
+        raise ListNotFoundError(_UNKNOWN_LIST)
     known = await insert_members(uow.session, list_id=list_id, contact_ids=contact_ids, now=now)
     unknown = [position for position, one in enumerate(contact_ids) if one not in known]
     if unknown:
@@ -218,10 +218,38 @@ async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> 
     removed = delete(ContactListMember).where(member).returning(ContactListMember.contact_id)
     if await uow.session.scalar(removed) is not None:
         return
-    await get_list(uow, list_id=list_id)
+    await _require_list(uow.session, list_id=list_id)
     raise MemberNotFoundError(
         "This contact is not on the list. GET /v1/lists/{list_id}/contacts lists its contacts."
     )
+
+
+# Only one worker merges at a time. A second one would wait for the first and then find nothing.
+_MERGE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('merge_list_tallies', 0))")
+_MERGE_TALLIES = text("""
+    WITH gone AS (
+        DELETE FROM contact_list_tally t
+        WHERE t.list_id IN (
+            SELECT l.list_id FROM contact_list_tally l GROUP BY l.list_id HAVING count(*) > :rows)
+        RETURNING t.list_id, t.contacts
+    )
+    INSERT INTO contact_list_tally (list_id, contacts)
+    SELECT list_id, sum(contacts) FROM gone GROUP BY list_id HAVING sum(contacts) <> 0
+""")
+MERGED_ABOVE = 100
+"""A list with more count rows than this gets them merged into one."""
+
+
+async def merge_list_tallies(uow: UnitOfWork) -> None:
+    """Merge the count rows of each list that has many of them; the counts do not change."""
+    if await uow.session.scalar(_MERGE_LOCK):
+        await uow.session.execute(_MERGE_TALLIES, {"rows": MERGED_ABOVE})
+
+
+async def _require_list(session: AsyncSession, *, list_id: UUID) -> None:
+    """Check that a list exists, without its number of contacts."""
+    if await session.scalar(select(ContactList.id).where(ContactList.id == list_id)) is None:
+        raise ListNotFoundError(_UNKNOWN_LIST)
 
 
 async def _taken(uow: UnitOfWork, name: str) -> ListExistsError:
