@@ -126,7 +126,7 @@ RECEIVED = [
     ),
     Hot(
         "conversations, last active first",
-        {"idx_conversation_last_activity"},
+        {"idx_conversation_line"},
         _conversations(None),
     ),
     Hot(

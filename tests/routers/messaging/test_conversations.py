@@ -17,12 +17,12 @@ from tests.domain.inbound.webhook_events.support import (
     store,
 )
 from tests.domain.provider.openphone.samples import sample
-from tests.factories import make_contact, make_line
+from tests.factories import make_contact, make_line, number
 from tests.fakes import RecordingQueue
 
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.conversations import Activity, Conversation
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
@@ -216,6 +216,39 @@ async def test_conversations_are_listed_by_last_activity_and_filtered(
     assert await phones(phone="617-555-0147") == ["+16175550147"]
     assert await phones(line_id=str(line.id)) == ["+16175550147", PERSON]
     assert await phones(line_id=str(new_id())) == []
+
+
+async def test_conversations_of_all_lines_are_one_list(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    lines = [
+        await make_line(session, phone_number_id=f"PN{n}", line_number=number(90 + n))
+        for n in range(3)
+    ]
+    for minute in range(12):
+        # The first line has most of them, and the third has one.
+        line = lines[2 if minute == 5 else minute % 4 // 3]
+        session.add(
+            Conversation(
+                line_id=line.id,
+                phone=PERSON if minute in {2, 5} else number(minute),
+                last_activity_at=NOW + timedelta(minutes=minute),
+                created_at=NOW,
+            )
+        )
+    await session.commit()
+
+    read: list[str] = []
+    cursor: str | None = None
+    while cursor is not None or not read:
+        params = {"limit": 5} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get("/v1/conversations", params=params)).json()
+        read += [talk["phone"] for talk in page["data"]]
+        cursor = page["next_cursor"]
+    of_person = (await client.get("/v1/conversations", params={"phone": PERSON})).json()["data"]
+
+    assert read == [PERSON if m in {2, 5} else number(m) for m in reversed(range(12))]
+    assert [talk["line_id"] for talk in of_person] == [str(lines[2].id), str(lines[0].id)]
 
 
 @pytest.mark.usefixtures("line")

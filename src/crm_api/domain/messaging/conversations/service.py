@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Select, literal_column, select, true, tuple_
+from sqlalchemy.orm import aliased
 
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.conversations.errors import (
@@ -19,6 +21,7 @@ from crm_api.domain.messaging.models.conversations import (
     Direction,
     Origin,
 )
+from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.sends import attempts, settle_by_hand
 from crm_api.domain.messaging.sends.attempts import ShownAttempt
 from crm_api.platform.database import UnitOfWork
@@ -40,17 +43,24 @@ async def list_conversations(
     """
     cursors = Cursors("conversations", line_id=line_id, contact_id=contact_id, phone=phone)
     after = cursors.read(cursor)
-    query: Select[tuple[Conversation]] = select(Conversation)
+    wanted = select(Conversation)
     if line_id is not None:
-        query = query.where(Conversation.line_id == line_id)
+        wanted = wanted.where(Conversation.line_id == line_id)
     if contact_id is not None:
-        query = query.where(Conversation.contact_id == contact_id)
+        wanted = wanted.where(Conversation.contact_id == contact_id)
     if phone is not None:
-        query = query.where(Conversation.phone == phone)
+        wanted = wanted.where(Conversation.phone == phone)
     if after is not None:
-        query = query.where(tuple_(Conversation.last_activity_at, Conversation.id) < after)
-    query = query.order_by(Conversation.last_activity_at.desc(), Conversation.id.desc())
-    rows: list[Conversation] = list(await uow.session.scalars(query.limit(limit + 1)))
+        wanted = wanted.where(tuple_(Conversation.last_activity_at, Conversation.id) < after)
+    page = wanted.order_by(*_last_active_first(Conversation)).limit(limit + 1)
+    if line_id is None and contact_id is None:
+        # An index has the order only for one line, because it must also serve a line with few of
+        # many conversations. So this takes a page of each line, and the first of all of them.
+        of_line = page.where(Conversation.line_id == Line.id).correlate(Line).lateral("of_line")
+        found = aliased(Conversation, of_line)
+        page = select(found).select_from(Line).join(of_line, true())
+        page = page.order_by(*_last_active_first(found)).limit(limit + 1)
+    rows = list(await uow.session.scalars(page))
     return cursors.page(rows, limit=limit, position=lambda row: (row.last_activity_at, row.id))
 
 
@@ -66,6 +76,10 @@ async def get_conversation(uow: UnitOfWork, *, conversation_id: UUID) -> Convers
             "No conversation has this id. GET /v1/conversations lists the conversations."
         )
     return found
+
+
+def _last_active_first(conversation: type[Conversation]) -> list[ColumnElement[Any]]:
+    return [conversation.last_activity_at.desc(), conversation.id.desc()]
 
 
 async def list_messages(

@@ -94,7 +94,7 @@ class Conversation(Base):
     __tablename__ = "conversation"
     __table_args__ = (
         UniqueConstraint("line_id", "phone"),
-        Index("idx_conversation_last_activity", text("last_activity_at DESC"), text("id DESC")),
+        Index("idx_conversation_line", "line_id", text("last_activity_at DESC"), text("id DESC")),
         Index("idx_conversation_contact", "contact_id", "last_activity_at"),
         Index("idx_conversation_nobody", "phone", postgresql_where=text("contact_id IS NULL")),
     )
