@@ -8,6 +8,7 @@ group of zone keys with the same hours.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from math import ceil, floor
 
 from crm_api.domain.campaigns.forecast.plan import UNLIMITED, Pacing, Rival
@@ -186,7 +187,7 @@ class SharedDay:
     demands: Sequence[Demand]
     is_active: bool
 
-    @property
+    @cached_property
     def allowance(self) -> float:
         """The number of messages that the campaign may send on the day."""
         return _fair_share(self.room, self.own, self.demands)[0]

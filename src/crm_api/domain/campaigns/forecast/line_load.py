@@ -246,13 +246,15 @@ async def list_rivals(
     return typed_rows(RivalCampaign, await session.execute(RIVALS, values))
 
 
+# The limit is a subquery, so that PostgreSQL does not know it. Without statistics, it would expect
+# fewer messages than the limit, and sort all of them instead of reading the index in its order.
 LATELY = text("""
     SELECT CAST(a.accepted_at AT TIME ZONE CAST(:timezone AS text) AS date) AS day, a.campaign_id,
            count(*) AS texts, min(a.accepted_at) AS first_at
     FROM (
         SELECT s.accepted_at, s.campaign_id FROM send_attempt s
         WHERE s.line_id = :line_id AND s.accepted_at > CAST(:since AS timestamptz)
-        ORDER BY s.accepted_at DESC LIMIT :most
+        ORDER BY s.accepted_at DESC LIMIT (SELECT CAST(:most AS bigint))
     ) a
     GROUP BY day, a.campaign_id
 """)

@@ -30,6 +30,7 @@ class TextedNumber:
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None without one.
         texted: The instants of all campaign messages in the period of the rules, newest first.
+        read: The number of recipients that were read, including those without a message.
     """
 
     step: int
@@ -37,6 +38,7 @@ class TextedNumber:
     due_at: datetime
     last_other: datetime | None
     texted: Sequence[datetime]
+    read: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,8 @@ def hold_back(
 
     Args:
         waiting: All waiting people.
-        numbers: The same people, or a sample of them, with the messages that they got.
+        numbers: The same people, or a sample of them, with the messages that they got. People that
+            no rule can hold may be missing.
         number_rules: The rules of the campaign.
         scale: The number of people that one of ``numbers`` represents; 1 without a sample.
     """
