@@ -287,6 +287,15 @@ CAMPAIGNS = [
         ),
     ),
     Hot(
+        "recipients of a variant",
+        {"uq_campaign_membership_campaign_id_step_contact_id"},
+        lambda s: s.execute(
+            recipients.recipients_statement(
+                campaign_id=RUNNING, step=0, status=None, variant=0, after=CONTACT, limit=51
+            )
+        ),
+    ),
+    Hot(
         "variants of a page of campaigns",
         {"uq_campaign_variant_campaign_id_position"},
         lambda s: list_variants(s, campaign_ids=[made_id("campaign", i) for i in range(1, 51)]),

@@ -52,12 +52,17 @@ class Plan:
     """What the statements of one call read by index, what they read whole, and what they sort."""
 
     indexes: set[str] = field(default_factory=set)
+    in_order: set[str] = field(default_factory=set)
+    """The indexes that are read in their order, and so only until the page is full."""
     scanned: set[str] = field(default_factory=set)
 
     def add(self, node: dict[str, Any], shared: dict[str, str | None]) -> None:
         """Note a node and those below; a month's part goes by the name of what it is part of."""
         if "Index Name" in node:
-            self.indexes.add(shared.get(node["Index Name"]) or node["Index Name"])
+            name = shared.get(node["Index Name"]) or node["Index Name"]
+            self.indexes.add(name)
+            if node["Node Type"] in {"Index Scan", "Index Only Scan"}:
+                self.in_order.add(name)
         self.indexes.update(node.get("Conflict Arbiter Indexes", ()))
         if node["Node Type"] == "Seq Scan":
             self.scanned.add(shared.get(node["Relation Name"], node["Relation Name"]) or "")
@@ -81,14 +86,27 @@ def _recorded(engine: AsyncEngine) -> Iterator[list[tuple[str, Any]]]:
         event.remove(engine.sync_engine, "before_cursor_execute", remember)
 
 
-async def plan_of(engine: AsyncEngine, call: Call) -> Plan:
-    """Run the code's own call, let the planner explain each statement of it, and roll back."""
+FORGET = (
+    "DELETE FROM pg_statistic WHERE starelid >= 16384",
+    """UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'i')""",
+)
+"""Leave the tables as a bulk load leaves them, without statistics, until the rollback."""
+
+
+async def plan_of(engine: AsyncEngine, call: Call, *, forgetting: bool = False) -> Plan:
+    """Run the code's own call, let the planner explain each statement of it, and roll back.
+
+    With ``forgetting``, the planner has no statistics.
+    """
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     plan = Plan()
     async with sessions() as session:
         with _recorded(engine) as statements:
             await call(session)
         connection = await session.connection()
+        for statement in FORGET if forgetting else ():
+            await connection.exec_driver_sql(statement)
         for statement, parameters in statements:
             answer = await connection.exec_driver_sql(
                 f"EXPLAIN (FORMAT JSON) {statement}", parameters

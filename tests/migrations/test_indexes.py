@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.migrations.filling import fill
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from tests.conftest import NOW
+from tests.migrations.filling import RUNNING, fill
 from tests.migrations.hot import Hot
 from tests.migrations.hot_accounts import ACCOUNTS
 from tests.migrations.hot_audit import AUDIT
@@ -24,10 +26,21 @@ from tests.migrations.hot_segments import SEGMENTS
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_watchdog import WATCHDOG
 from tests.migrations.hot_webhooks import CHECKS
-from tests.migrations.support import connected_engine, generic_plan_of, own_database, plan_of
+from tests.migrations.support import (
+    FORGET,
+    connected_engine,
+    generic_plan_of,
+    own_database,
+    plan_of,
+)
 
+from crm_api.domain.campaigns.forecast import recipients as forecast_recipients
 from crm_api.platform.migration_runner import upgrade
 
+PENDING = text(
+    "SELECT count(*) FROM campaign_membership "
+    "WHERE campaign_id = :campaign_id AND status = 'pending'"
+)
 HOT = [
     *CONTACTS,
     *IMPORTS,
@@ -103,3 +116,46 @@ async def test_statement_of_a_send_reads_no_whole_table_without_statistics(
 
     assert not hot.read_whole(plan)
     assert not hot.read_whole(generic)
+
+
+IN_ORDER = {
+    "contacts by -created_at, few of whom match": "idx_contact_created",
+    "contacts by name, few of whom match": "idx_contact_name",
+    "contacts by updated_at, few of whom match": "idx_contact_updated",
+    "contacts of a list": "pk_contact",
+    "recipients of a variant": "uq_campaign_membership_campaign_id_step_contact_id",
+    "what a line sent lately, for a forecast": "idx_send_attempt_accepted",
+}
+"""Pages that are long to sort or join, each with the index that is read only for the page."""
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+async def test_page_reads_only_its_rows_without_statistics(filled: AsyncEngine, name: str) -> None:
+    [hot] = [hot for hot in HOT if hot.name == name]
+
+    plan = await plan_of(filled, hot.call, forgetting=True)
+
+    assert IN_ORDER[name] in plan.in_order
+    assert not hot.read_whole(plan)
+
+
+async def test_search_reads_no_second_index_without_statistics(filled: AsyncEngine) -> None:
+    [hot] = [hot for hot in HOT if hot.name == "contacts by two letters"]
+
+    plan = await plan_of(filled, hot.call, forgetting=True)
+
+    assert "idx_contact_zone_key" not in plan.indexes
+
+
+async def test_sample_of_a_forecast_is_small_without_statistics(
+    filled: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast_recipients, "SAMPLED_PAGES", 100)
+    async with async_sessionmaker(filled)() as session:
+        everyone = await session.scalar(PENDING, {"campaign_id": RUNNING})
+        for statement in FORGET:
+            await session.execute(text(statement))
+        found = await forecast_recipients.sample_places(session, campaign_id=RUNNING, now=NOW)
+        await session.rollback()
+
+    assert 0 < sum(group.people for group in found) < everyone / 2

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import BigInteger, Select, literal, select
+from sqlalchemy.orm import aliased
 
 from crm_api.domain.campaigns.campaign_detail import list_variants, require_campaign
 from crm_api.domain.campaigns.errors import (
@@ -20,6 +21,9 @@ from crm_api.domain.kit.schemas import RequestModel
 from crm_api.domain.messaging.sends import settle_by_hand
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import UnitOfWork
+
+_ALL = 2**62
+"""More recipients than a campaign can have."""
 
 
 async def find_variant_names(
@@ -69,11 +73,17 @@ def recipients_statement(
     statement = select(member).where(member.campaign_id == campaign_id, member.step == step)
     if status is not None:
         statement = statement.where(member.status == status)
-    if variant is not None:
-        statement = statement.where(member.variant == variant)
     if after is not None:
         statement = statement.where(member.contact_id > after)
-    return statement.order_by(member.contact_id).limit(limit)
+    ordered = statement.order_by(member.contact_id)
+    if variant is None:
+        return ordered.limit(limit)
+    # The inner limit is never reached. PostgreSQL does not know it, so it reads in the order of the
+    # index until the page is full. Otherwise, without statistics, it expects few recipients of the
+    # variant and sorts all recipients: 400 ms for a million.
+    everyone = ordered.limit(select(literal(_ALL, BigInteger)).scalar_subquery()).subquery("member")
+    found = aliased(member, everyone)
+    return select(found).where(found.variant == variant).order_by(found.contact_id).limit(limit)
 
 
 async def list_recipients(

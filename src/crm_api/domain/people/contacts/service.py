@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Uuid, and_, any_, bindparam, select, tuple_
+from sqlalchemy import Select, Uuid, any_, bindparam, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,7 +12,13 @@ from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.phone import parse_phone
 from crm_api.domain.people.contacts import search
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
-from crm_api.domain.people.contacts.flagged import ALIAS, fetch_flagged, head_of, select_flagged
+from crm_api.domain.people.contacts.flagged import (
+    ALIAS,
+    fetch_flagged,
+    flagged_columns,
+    head_of,
+    select_flagged,
+)
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort, FlaggedContact
 from crm_api.domain.people.contacts.search_patterns import search_patterns
 from crm_api.domain.people.models.contacts import Contact
@@ -203,16 +209,16 @@ async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
     """Fetch up to ``limit`` contacts of a list, and when each was added, the newest first."""
-    member = ContactListMember
+    # Only the contacts of the page are joined, and not checked for a deletion, because a deleted
+    # contact is on no list. Otherwise, without statistics, PostgreSQL expects few contacts, reads
+    # all of them and looks each up in the list: 1.4 s for a million.
+    page = _member_ids(list_id, after=after, limit=limit).subquery("page")
     statement = (
-        select_flagged(now)
-        .add_columns(member.added_at)
-        .join(member, and_(member.contact_id == Contact.id, member.list_id == list_id))
+        select(*flagged_columns(Contact, now), page.c.added_at)
+        .join(page, page.c.contact_id == Contact.id)
+        .order_by(page.c.added_at.desc(), page.c.contact_id.desc())
     )
-    if after is not None:
-        statement = statement.where(tuple_(member.added_at, member.contact_id) < after)
-    ordered = statement.order_by(member.added_at.desc(), member.contact_id.desc()).limit(limit)
-    rows = await session.execute(ordered.execution_options(populate_existing=True))
+    rows = await session.execute(statement.execution_options(populate_existing=True))
     return [(FlaggedContact(row[0], list(row.flags), row.line_type), row.added_at) for row in rows]
 
 
@@ -220,9 +226,13 @@ async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
     """Fetch when each contact was added to a list, and its id: up to ``limit``, newest first."""
+    rows = await session.execute(_member_ids(list_id, after=after, limit=limit))
+    return [(row.added_at, row.contact_id) for row in rows]
+
+
+def _member_ids(list_id: UUID, *, after: Position | None, limit: int) -> Select[datetime, UUID]:
     member = ContactListMember
     statement = select(member.added_at, member.contact_id).where(member.list_id == list_id)
     if after is not None:
         statement = statement.where(tuple_(member.added_at, member.contact_id) < after)
-    ordered = statement.order_by(member.added_at.desc(), member.contact_id.desc()).limit(limit)
-    return [(row[0], row[1]) for row in await session.execute(ordered)]
+    return statement.order_by(member.added_at.desc(), member.contact_id.desc()).limit(limit)
