@@ -279,7 +279,17 @@ SENDS = [
     Hot(
         "follow-ups of a person who was heard",
         {"idx_campaign_membership_phone"},
-        sql(follow_ups.LOCK_HEARD, phones=[PHONE]),
+        sql(follow_ups.LOCK_HEARD, phones=[PHONE], ats=[NOW]),
+        is_generic=True,
+    ),
+    Hot(
+        "which follow-ups of a person who was heard end",
+        {
+            "idx_campaign_membership_phone",
+            "uq_campaign_membership_campaign_id_step_contact_id",
+            "idx_send_attempt_membership",
+        },
+        sql(follow_ups.END, phones=[PHONE], ats=[NOW], why="replied", skew=2.0, now=NOW),
         is_generic=True,
     ),
     Hot(

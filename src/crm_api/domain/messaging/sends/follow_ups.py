@@ -27,56 +27,58 @@ async def end_follow_ups(
     await end_all_follow_ups(uow, {phone: at}, why=why, times=times, now=now)
 
 
+# The recipients of the person's numbers whose follow-ups may end. A reply from a number that was
+# merged into a contact counts for that contact. `OFFSET 0` forces one index look-up per number;
+# without statistics, the planner would read all recipients.
+_HEARD = """
+    SELECT t.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
+        AS t (phone, at)
+    UNION
+    SELECT p.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
+        AS t (phone, at)
+    JOIN contact d ON d.phone = t.phone JOIN contact p ON p.id = d.merged_into
+"""
+_FOLLOWED = """
+    SELECT m.id, m.campaign_id, m.contact_id, heard.at
+    FROM heard CROSS JOIN LATERAL (
+        SELECT r.id, r.campaign_id, r.contact_id, r.ended_by
+        FROM campaign_membership r WHERE r.phone = heard.phone OFFSET 0
+    ) m JOIN campaign c ON c.id = m.campaign_id
+    WHERE m.ended_by IS NULL AND c.follow_ups <> '[]' AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+"""
+
 # Another transaction may be creating the next step. It commits this step together with a change of
 # the recipient's row. So after this lock, the next statement sees the step. A transaction that
-# records a message later sees the mark `ended_by` and creates no step. `OFFSET 0` forces one index
-# look-up per number; without statistics, the planner would read all recipients.
-LOCK_HEARD = text("""
-    SELECT m.id FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
-    WHERE m.id = ANY(ARRAY(
-          SELECT f.id
-          FROM (
-              SELECT unnest(CAST(:phones AS text[])) AS phone
-              UNION ALL
-              SELECT p.phone FROM contact d JOIN contact p ON p.id = d.merged_into
-              WHERE d.phone = ANY(CAST(:phones AS text[]))
-          ) heard CROSS JOIN LATERAL (
-              SELECT r.id FROM campaign_membership r WHERE r.phone = heard.phone OFFSET 0
-          ) f))
-      AND m.ended_by IS NULL AND c.follow_ups <> '[]'
-      AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
-    ORDER BY m.id FOR NO KEY UPDATE OF m
+# records a message later sees the mark `ended_by` and creates no step.
+LOCK_HEARD = text(f"""
+    WITH heard AS MATERIALIZED ({_HEARD}), followed AS MATERIALIZED ({_FOLLOWED})
+    SELECT m.id FROM campaign_membership m WHERE m.id = ANY(ARRAY(SELECT id FROM followed))
+    ORDER BY m.id FOR NO KEY UPDATE
 """)
 
 # Only campaigns count that had sent the person a message by then, at any number of the person. So
-# an old event that arrives late ends nothing. A reply from a number that was merged into a contact
-# counts for that contact. A claim at the same time waits for the lock of this row, or its gate
-# finds the mark.
-END = text("""
+# an old event that arrives late ends nothing. A claim at the same time waits for the lock of this
+# row, or its gate finds the mark. `LIMIT` makes the look-up of the messages run once per recipient;
+# as a join, it compared each of 100 recipients with every recipient of the campaign (650,000 pages
+# at 4,300 recipients).
+END = text(f"""
+    WITH heard AS MATERIALIZED ({_HEARD}), followed AS MATERIALIZED ({_FOLLOWED})
     UPDATE campaign_membership m
     SET ended_by = :why, updated_at = :now,
         status = CASE WHEN m.step > 0 AND m.status IN ('pending', 'review', 'held')
                       THEN 'skipped' ELSE m.status END,
         skip_reason = CASE WHEN m.step > 0 AND m.status IN ('pending', 'review', 'held')
                            THEN :why ELSE m.skip_reason END
-    FROM campaign c, (
-        SELECT t.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
-            AS t (phone, at)
-        UNION
-        SELECT p.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
-            AS t (phone, at)
-        JOIN contact d ON d.phone = t.phone JOIN contact p ON p.id = d.merged_into
-    ) heard
-    WHERE m.phone = heard.phone AND m.ended_by IS NULL AND c.id = m.campaign_id
-      AND c.follow_ups <> '[]' AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
-      AND EXISTS (
-          SELECT 1 FROM campaign_membership f JOIN send_attempt a ON a.membership_id = f.id
-          WHERE f.campaign_id = m.campaign_id AND f.step = 0
-            AND f.contact_id IN (
-                SELECT m.contact_id
-                UNION ALL SELECT d.id FROM contact d WHERE d.merged_into = m.contact_id)
-            AND a.called_at <= heard.at + make_interval(secs => :skew)
-            AND a.status NOT IN ('released', 'refused'))
+    FROM followed w
+    WHERE m.id = w.id AND m.ended_by IS NULL AND (
+        SELECT true FROM campaign_membership f JOIN send_attempt a ON a.membership_id = f.id
+        WHERE f.campaign_id = w.campaign_id AND f.step = 0
+          AND f.contact_id = ANY(ARRAY(
+              SELECT w.contact_id
+              UNION ALL SELECT d.id FROM contact d WHERE d.merged_into = w.contact_id))
+          AND a.called_at <= w.at + make_interval(secs => :skew)
+          AND a.status NOT IN ('released', 'refused')
+        LIMIT 1)
     RETURNING m.id
 """)
 
@@ -122,16 +124,11 @@ async def end_all_follow_ups(
     """
     if not heard:
         return
-    values = {
-        "phones": list(heard),
-        "ats": list(heard.values()),
-        "why": why.value,
-        "skew": times.skew.total_seconds(),
-        "now": now,
-    }
-    await uow.session.execute(LOCK_HEARD, {"phones": list(heard)})
-    ended = (await uow.session.execute(END, values)).all()
-    if not ended:
+    people = {"phones": list(heard), "ats": list(heard.values())}
+    if not (await uow.session.execute(LOCK_HEARD, people)).all():
+        return
+    values = {**people, "why": why.value, "skew": times.skew.total_seconds(), "now": now}
+    if not (await uow.session.execute(END, values)).all():
         return
     freed = await uow.session.execute(TAKE_BACK, {"phones": list(heard), "now": now})
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
