@@ -102,9 +102,7 @@ RECONCILIATION = [
     Hot(
         "what was told of a number before it was a contact's",
         {"uq_conversation_line_id_phone", "idx_activity_conversation"},
-        lambda s: participants.adopt_activities(
-            s, phone=phone_of(7), contact_id=made_id("contact", 7)
-        ),
+        lambda s: participants.adopt_activities(s, contacts={phone_of(7): made_id("contact", 7)}),
         is_generic=True,
     ),
     Hot(

@@ -38,35 +38,35 @@ async def find_or_add_contacts(
     if not wanted:
         return {}
     found = await find_contacts(uow.session, phones=wanted)
-    for phone in sorted(set(may_add) - found.keys()):
-        contact_id = await find_or_add_contact(uow, phone, now=now)
-        if contact_id is not None:
-            found[phone] = contact_id
+    unknown = sorted(set(may_add) - found.keys())
+    if unknown:
+        found |= await _add_senders(uow, unknown, now=now)
     return found
 
 
-async def find_or_add_contact(
-    uow: UnitOfWork, phone: str | None, *, now: datetime, may_add: bool = True
-) -> UUID | None:
+async def find_or_add_contact(uow: UnitOfWork, phone: str | None, *, now: datetime) -> UUID | None:
     """Return the id of the contact with this number; add the contact if it is missing.
 
     Returns:
-        None if ``phone`` is None, if the contact is missing and ``may_add`` is False, or if the
-        number is one of our lines.
+        None if ``phone`` is None, or if the number is one of our lines.
     """
     if phone is None:
         return None
-    known = await find_contact(uow.session, phone=phone)
-    if known is not None or not may_add:
-        return known
-    if await lines.find_line_by_number(uow, numbers=[phone]) is not None:
-        return None
-    contact_id = await add_sender(uow.session, phone=phone, now=now)
-    if contact_id is not None:
-        await adopt_activities(uow.session, phone=phone, contact_id=contact_id)
-        return contact_id
-    # Another transaction has added the contact in the meantime.
-    return await find_contact(uow.session, phone=phone)
+    return (await find_or_add_contacts(uow, (), may_add=[phone], now=now)).get(phone)
+
+
+async def _add_senders(uow: UnitOfWork, phones: Sequence[str], *, now: datetime) -> dict[str, UUID]:
+    """Add a contact for each of these numbers, except numbers of lines; return the contacts."""
+    own = await lines.find_numbers_of_lines(uow, numbers=phones)
+    strangers = [phone for phone in phones if phone not in own]
+    if not strangers:
+        return {}
+    added = await add_senders(uow.session, phones=strangers, now=now)
+    if added:
+        await adopt_activities(uow.session, contacts=added)
+    # Another transaction has added the others in the meantime.
+    others = [phone for phone in strangers if phone not in added]
+    return added | (await find_contacts(uow.session, phones=others) if others else {})
 
 
 # For the number of a merged contact, this returns the contact into which it was merged. The lock
@@ -89,57 +89,63 @@ async def find_contacts(session: AsyncSession, *, phones: Sequence[str]) -> dict
     return {row.phone: row.id for row in rows}
 
 
-FIND_CONTACT = text("""
-    SELECT coalesce(merged_into, id) FROM contact
-     WHERE phone = :phone AND (deleted_at IS NULL OR merged_into IS NOT NULL)
-     FOR KEY SHARE
-""")
-
-
-async def find_contact(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Lock the contact of this number against a merge, and return its id; None if there is none."""
-    found: UUID | None = await session.scalar(FIND_CONTACT, {"phone": phone})
-    return found
-
-
 # If a deleted contact has the number, its row is used again. Such a row has no other data.
-ADD_SENDER = text("""
+ADD_SENDERS = text("""
     INSERT INTO contact (id, phone, zone_key, source, created_at, updated_at)
-    VALUES (:id, :phone, :zone_key, 'message', :now, :now)
+    SELECT id, phone, zone_key, 'message', :now, :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:phones AS text[]), CAST(:zone_keys AS text[]))
+        AS sender (id, phone, zone_key)
+    ORDER BY phone
     ON CONFLICT (phone) DO UPDATE
     SET zone_key = excluded.zone_key, source = excluded.source, created_at = excluded.created_at,
         updated_at = excluded.updated_at, deleted_at = NULL
     WHERE contact.deleted_at IS NOT NULL AND contact.merged_into IS NULL
-    RETURNING id
+    RETURNING phone, id
 """)
 
 
-async def add_sender(session: AsyncSession, *, phone: str, now: datetime) -> UUID | None:
-    """Add a contact that has only this number, or restore the deleted contact with this number.
+async def add_senders(
+    session: AsyncSession, *, phones: Sequence[str], now: datetime
+) -> dict[str, UUID]:
+    """Add contacts that have only a number, or restore the deleted contacts with these numbers.
 
     Returns:
-        The id of the contact; None if a contact that is not deleted has the number.
+        The ids of these contacts, by number. A number is missing if a contact that is not deleted
+        has it.
     """
-    values = {"id": new_id(), "phone": phone, "zone_key": zone_key_of({"phone": phone}), "now": now}
-    found: UUID | None = await session.scalar(ADD_SENDER, values)
-    return found
+    values = {
+        "ids": [new_id() for _ in phones],
+        "phones": list(phones),
+        "zone_keys": [zone_key_of({"phone": phone}) for phone in phones],
+        "now": now,
+    }
+    added = await session.execute(ADD_SENDERS, values)
+    return {row.phone: row.id for row in added}
 
 
-# Finds the messages and calls that were stored while the number had no contact.
+# Finds the messages and calls that were stored while the numbers had no contact.
 ADOPT_ACTIVITIES = text("""
     WITH earlier AS MATERIALIZED (
-        SELECT a.id, a.contact_id FROM line l
-        JOIN conversation c ON c.line_id = l.id AND c.phone = :phone
+        SELECT a.id, a.contact_id, new.contact_id AS new_contact_id
+        FROM unnest(CAST(:phones AS text[]), CAST(:contact_ids AS uuid[]))
+            AS new (phone, contact_id)
+        CROSS JOIN line l
+        JOIN conversation c ON c.line_id = l.id AND c.phone = new.phone
         JOIN activity a ON a.conversation_id = c.id
     )
-    UPDATE activity a SET contact_id = :contact_id FROM earlier
+    UPDATE activity a SET contact_id = earlier.new_contact_id FROM earlier
     WHERE a.id = earlier.id AND earlier.contact_id IS NULL
 """)
 
 
-async def adopt_activities(session: AsyncSession, *, phone: str, contact_id: UUID) -> None:
-    """Assign the stored messages and calls of a number, which had no contact, to a new contact."""
-    await session.execute(ADOPT_ACTIVITIES, {"phone": phone, "contact_id": contact_id})
+async def adopt_activities(session: AsyncSession, *, contacts: Mapping[str, UUID]) -> None:
+    """Assign the stored messages and calls of numbers, which had no contact, to new contacts.
+
+    Args:
+        contacts: The new contact of each number.
+    """
+    values = {"phones": list(contacts), "contact_ids": list(contacts.values())}
+    await session.execute(ADOPT_ACTIVITIES, values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

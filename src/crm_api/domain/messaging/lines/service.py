@@ -221,6 +221,11 @@ async def find_line_by_number(uow: UnitOfWork, *, numbers: Sequence[str]) -> Lin
     return await uow.session.scalar(query.limit(1))
 
 
+async def find_numbers_of_lines(uow: UnitOfWork, *, numbers: Sequence[str]) -> set[str]:
+    """Return those of these phone numbers that belong to our lines."""
+    return set(await uow.session.scalars(select(Line.number).where(Line.number.in_(numbers))))
+
+
 async def ensure_line(
     uow: UnitOfWork,
     *,
