@@ -46,6 +46,7 @@ REPLIES = (
 )
 """Replies of most people; one person in a hundred opts out."""
 OPT_OUT = "Please take me off your list"
+OPT_OUTS = ("STOP", OPT_OUT, "stop texting me", "Unsubscribe")
 SEED = 4
 
 
@@ -187,6 +188,21 @@ def texts(scene: Scene, people: int) -> Iterator[Event]:
         yield _event("message.received", f"in{position}", scene.now, resource, context)
 
 
+def strangers(scene: Scene, people: int) -> Iterator[Event]:
+    """Yield the replies of ``texts``, each from a number that no contact has."""
+    for position, event in enumerate(texts(scene, people)):
+        sender = f"+1{200 + position // 10_000}234{position % 10_000:04d}"
+        event["data"]["context"]["senderIdentifier"] = sender
+        yield event
+
+
+def opt_outs(scene: Scene, people: int) -> Iterator[Event]:
+    """Yield one opt-out of each person; the provider confirms half of them."""
+    for position, event in enumerate(texts(scene, people)):
+        event["data"]["resource"]["text"] = OPT_OUTS[position % len(OPT_OUTS)]
+        yield event
+
+
 def reports(scene: Scene, people: int) -> Iterator[Event]:
     """Yield one delivery report for each message of the campaign."""
     for position in range(people):
@@ -245,6 +261,8 @@ MIXED = "six, three and one of ten"
 KINDS: dict[str, Callable[[Scene, int], Iterator[Event]]] = {
     "delivery reports": reports,
     "answers": texts,
+    "senders not seen before": strangers,
+    "opt-outs": opt_outs,
     "call events": calls,
     MIXED: everything,
 }
