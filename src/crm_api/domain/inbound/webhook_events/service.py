@@ -7,6 +7,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.inbound.webhook_events import effects, event_outcomes, stored_events
 from crm_api.domain.inbound.webhook_events.event_outcomes import (
@@ -33,6 +34,11 @@ IGNORED_KINDS = frozenset({EventKind.UNKNOWN, EventKind.CONTACT, EventKind.TASK}
 """Kinds of events that are only stored; docs/explanation/recovery.md says why."""
 
 
+# On a partition without statistics, as in a new month, the planner expects few waiting events. It
+# would read and sort all of them, with their payloads (47 ms at 13,000 events). If sorting is
+# switched off, it reads the index in order and stops at the limit.
+READ_INDEX_IN_ORDER = text("SET LOCAL enable_sort = off")
+READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 CLAIM_EVENTS = text("""
     SELECT id, type, attempts, received_at, payload
       FROM webhook_event
@@ -64,14 +70,22 @@ async def apply_batch(
     Returns:
         The number of events that were locked; 0 if none is due.
     """
-    rows = await uow.session.execute(CLAIM_EVENTS, {"now": now, "limit": limit})
-    claimed = typed_rows(ClaimedEvent, rows)
+    claimed = await claim_events(uow.session, limit=limit, now=now)
     run = _Run(uow, now=now, reception=reception, jitter=jitter)
     outcomes = await run.apply(claimed)
     if outcomes:
         await _store_outcomes(uow, outcomes)
         _measure(claimed, outcomes)
     return len(claimed)
+
+
+async def claim_events(session: AsyncSession, *, limit: int, now: datetime) -> list[ClaimedEvent]:
+    """Lock up to ``limit`` due events, those that have been due longest first; return them."""
+    await session.execute(READ_INDEX_IN_ORDER)
+    rows = await session.execute(CLAIM_EVENTS, {"now": now, "limit": limit})
+    claimed = typed_rows(ClaimedEvent, rows)
+    await session.execute(READ_IN_ANY_ORDER)
+    return claimed
 
 
 STORE_OUTCOMES = text("""
