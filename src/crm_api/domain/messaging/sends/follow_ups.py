@@ -44,7 +44,8 @@ _FOLLOWED = """
         SELECT r.id, r.campaign_id, r.contact_id, r.ended_by
         FROM campaign_membership r WHERE r.phone = heard.phone OFFSET 0
     ) m JOIN campaign c ON c.id = m.campaign_id
-    WHERE m.ended_by IS NULL AND c.follow_ups <> '[]' AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+    WHERE m.ended_by IS NULL AND c.follow_ups <> '[]'
+      AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
 """
 
 # Another transaction may be creating the next step. It commits this step together with a change of
