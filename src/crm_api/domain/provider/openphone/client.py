@@ -26,7 +26,6 @@ from crm_api.domain.provider.openphone.listing import (
 )
 from crm_api.domain.provider.openphone.observing import ObservedTransport
 from crm_api.domain.provider.openphone.reading import DATED_VERSION, Query, ReadClient
-from crm_api.domain.provider.openphone.send_transport import SendTransport
 from crm_api.domain.provider.openphone.sending import GateClock, GatedBody, send_once
 from crm_api.domain.provider.openphone.wire import parse_message, parse_phone_number
 from crm_api.platform.setting_fields import CALL_START_SECONDS
@@ -83,20 +82,14 @@ class OpenPhoneClient:
                 "content-type": "application/json",
             }
         )
-        self._sends = ObservedTransport(
-            transport
-            or SendTransport(
-                base_url, max_connections=max_connections, keepalive_seconds=keepalive_seconds
-            ),
-            is_ours=is_ours,
+        self._transport = ObservedTransport(
+            transport or _transport(max_connections, keepalive_seconds), is_ours=is_ours
         )
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers=headers,
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=read_timeout),
-            transport=ObservedTransport(
-                transport or _transport(max_connections, keepalive_seconds), is_ours=is_ours
-            ),
+            transport=self._transport,
             trust_env=False,
         )
         self._reader = ReadClient(self._http, sleep=sleep)
@@ -116,7 +109,6 @@ class OpenPhoneClient:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._sends.aclose()
         await self._http.aclose()
 
     async def send_message(
@@ -153,7 +145,7 @@ class OpenPhoneClient:
             extensions={"timeout": {"pool": call_timeout / 2, "connect": call_timeout / 2}},
         )
         request.headers["content-length"] = str(len(content))
-        return await send_once(self._sends, request, body, call_timeout=call_timeout)
+        return await send_once(self._transport, request, body, call_timeout=call_timeout)
 
     async def list_phone_numbers(self) -> list[OwnNumber]:
         """Fetch all lines of the workspace.
