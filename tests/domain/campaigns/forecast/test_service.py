@@ -213,6 +213,24 @@ async def test_zone_key_that_no_sample_contains_is_counted(
     assert people == {"MA/America/New_York": 4000, "HI/Pacific/Honolulu": 3}
 
 
+@pytest.mark.parametrize("is_sampled", [False, True])
+async def test_people_that_no_rule_can_hold_are_only_counted(
+    session: AsyncSession,
+    new_uow: NewUow,
+    is_sampled: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    rows = await running(session)
+    await rows.wait(30)
+    await rows.wait(2, due_at=NOW + timedelta(hours=20), area=1)
+
+    async with new_uow() as uow:
+        found = await recipients.list_texted(
+            uow.session, campaign=rows.campaign, hours=24, is_sampled=is_sampled, now=NOW
+        )
+
+    assert [(one.due_at - NOW, one.read) for one in found] == [(timedelta(hours=20), 32)] * 2
+
+
 async def test_follow_ups_wait_for_people_who_do_not_reply(
     session: AsyncSession, new_uow: NewUow
 ) -> None:
