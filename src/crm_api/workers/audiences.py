@@ -1,6 +1,6 @@
 """Store the audiences of started campaigns as recipients, chunk by chunk.
 
-The job ``write_audiences`` is separate from the job that sends, because a million people take ten
+The job ``write_audiences`` is separate from the job that sends, because a million people take many
 seconds, and other campaigns must continue to send during that time.
 """
 

@@ -94,9 +94,9 @@ EXCLUSIONS = {
 }
 """The conditions that leave people out, by the name of the value that has the excluded ids.
 
-A statement has only the conditions that its audience needs. The others would cost a sixth of the
-time of a start, and on an empty ``campaign_membership`` they would read what the statement itself
-has inserted, once per person.
+A statement has only the conditions that its audience needs. On an empty ``campaign_membership``,
+the others would read what the statement itself has inserted, once per person: 3.2 instead of 0.4 s
+of CPU for the first 20,000 people.
 """
 
 # The people of the audience, and the verdict of each. Deleted contacts, and contacts that were
