@@ -7,7 +7,7 @@ import sys
 import pytest
 
 _UNUSED = (
-    *("alembic", "mako", "numpy", "scipy", "holidays", "puremagic", "rich", "pygments"),
+    *("alembic", "mako", "numpy", "scipy", "holidays", "puremagic", "obstore", "rich", "pygments"),
     *("opentelemetry.sdk", "opentelemetry.exporter", "crm_api.dev.sandbox", "crm_api.dev.demo"),
 )
 """Libraries that a process imports when it first uses them, or never."""

@@ -6,17 +6,16 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Self
-
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from typing import IO, TYPE_CHECKING, Self
 
 from crm_api.domain.messaging.media.errors import (
     MediaObjectMissingError,
     MediaStoreUnavailableError,
 )
 from crm_api.platform.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 PART_BYTES = 1024 * 1024
 BUCKET_PART_BYTES = 5 * 1024 * 1024
@@ -57,12 +56,10 @@ class MediaStore:
                 return
             file.seek(0)
             part = PART_BYTES if isinstance(self._location, Path) else BUCKET_PART_BYTES
-            await obstore.put_async(
-                self._store, path_of(sha256), file, chunk_size=part, max_concurrency=1
-            )
+            await self._store.put_async(path_of(sha256), file, chunk_size=part, max_concurrency=1)
             if isinstance(self._location, Path):
                 await asyncio.to_thread(sync_to_disk, self._location / path_of(sha256))
-        except (BaseError, OSError, ValueError) as error:
+        except store_errors() as error:
             raise MediaStoreUnavailableError(type(error).__name__) from error
 
     async def read(self, sha256: str, *, start: int, end: int) -> AsyncIterator[bytes]:
@@ -73,12 +70,10 @@ class MediaStore:
             MediaStoreUnavailableError: The directory or the bucket cannot be read.
         """
         try:
-            found = await obstore.get_async(
-                self._store, path_of(sha256), options={"range": (start, end)}
-            )
+            found = await self._store.get_async(path_of(sha256), options={"range": (start, end)})
         except FileNotFoundError as error:
             raise MediaObjectMissingError from error
-        except (BaseError, OSError, ValueError) as error:
+        except store_errors() as error:
             raise MediaStoreUnavailableError(type(error).__name__) from error
         return found.stream(min_chunk_size=CHUNK_BYTES)
 
@@ -89,26 +84,35 @@ class MediaStore:
             MediaStoreUnavailableError: The directory or the bucket cannot be written.
         """
         try:
-            await obstore.delete_async(self._store, path_of(sha256))
+            await self._store.delete_async(path_of(sha256))
         except FileNotFoundError:
             return
-        except (BaseError, OSError, ValueError) as error:
+        except store_errors() as error:
             raise MediaStoreUnavailableError(type(error).__name__) from error
 
     async def _size_of(self, sha256: str) -> int | None:
         try:
-            return (await obstore.head_async(self._store, path_of(sha256)))["size"]
+            return (await self._store.head_async(path_of(sha256)))["size"]
         except FileNotFoundError:
             return None
 
     @cached_property
-    def _store(self) -> ObjectStore:
+    def _store(self) -> "ObjectStore":
         """The store. It is opened at first use, so a process can start while it is unavailable."""
         return open_store(self._location)
 
 
-def open_store(location: Path | str) -> ObjectStore:
+def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return the errors of a store that cannot be used, and the other errors, for ``except``."""
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
+
+    return BaseError, OSError, ValueError, *others
+
+
+def open_store(location: Path | str) -> "ObjectStore":
     """Open a directory or a bucket; create the directory if it is missing."""
+    from obstore.store import LocalStore, from_url  # noqa: PLC0415 - 4 MB, only to store and send media
+
     if isinstance(location, Path):
         location.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LocalStore(location)

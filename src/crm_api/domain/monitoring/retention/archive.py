@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import IO
 
 import asyncpg
-import obstore
-from obstore.exceptions import BaseError
 from sqlalchemy import text
 
 from crm_api.domain.kit.errors import TransientError
@@ -27,6 +25,7 @@ from crm_api.domain.messaging.media.store import (
     CHUNK_BYTES,
     PART_BYTES,
     open_store,
+    store_errors,
     sync_to_disk,
 )
 from crm_api.domain.monitoring.retention.tables import Month
@@ -85,7 +84,7 @@ async def archive_month(
             with tempfile.TemporaryFile() as note:
                 note.write(json.dumps(asdict(archived), indent=2).encode() + b"\n")
                 await _put(location, f"{path_of(month)}.json", note)
-        except (BaseError, OSError, ValueError, zlib.error) as error:
+        except store_errors(zlib.error) as error:
             raise ArchiveFailedError(
                 f"The archive of {month.name} could not be stored ({type(error).__name__})."
             ) from error
@@ -127,8 +126,7 @@ async def _put(location: Path | str, path: str, file: IO[bytes]) -> None:
     """Write a file to the archive store atomically; in a directory it is also synced to disk."""
     file.seek(0)
     is_directory = isinstance(location, Path)
-    await obstore.put_async(
-        open_store(location),
+    await open_store(location).put_async(
         path,
         file,
         chunk_size=PART_BYTES if is_directory else BUCKET_PART_BYTES,
@@ -145,7 +143,7 @@ async def _verify(location: Path | str, archived: Archived) -> None:
         ValueError: The stored archive differs from the data that were written to it.
     """
     unpack, digest = zlib.decompressobj(_GZIP), hashlib.sha256()
-    found = await obstore.get_async(open_store(location), archived.path)
+    found = await open_store(location).get_async(archived.path)
     async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
         digest.update(unpack.decompress(bytes(chunk)))
     digest.update(unpack.flush())
