@@ -10,15 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 Result = TypeVar("Result")
 
 
-async def blocked(engine: AsyncEngine, work: Awaitable[Result]) -> asyncio.Future[Result]:
-    """Start work in another transaction and return once it waits for a lock."""
+async def blocked(
+    engine: AsyncEngine, work: Awaitable[Result], *, waiters: int = 1
+) -> asyncio.Future[Result]:
+    """Start work in another transaction; return once ``waiters`` transactions wait for a lock."""
     task = asyncio.ensure_future(work)
     async with engine.connect() as connection:
         waiting = text(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        while not await connection.scalar(waiting):
+        while (await connection.scalar(waiting) or 0) < waiters:
             assert not task.done(), "it did not wait for the other transaction"
             await asyncio.sleep(0.005)
             await connection.rollback()

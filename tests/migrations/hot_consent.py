@@ -161,6 +161,6 @@ UPLOADS = [
     Hot(
         "a list's numbers are flagged",
         {"uq_contact_flag_phone_flag_type"},
-        lambda s: flags.set_flags(s, phones=[PHONE], flag="do_not_contact", reason="x", now=NOW),
+        lambda s: flags.set_flags(s, [flags.NewFlag(PHONE, "do_not_contact", "x")], now=NOW),
     ),
 ]

@@ -313,7 +313,7 @@ SENDS = [
     Hot(
         "texts under way to a number",
         {"uq_send_attempt_open_phone"},
-        sql(withdraw.ATTEMPTS_UNDER_WAY, phone=PHONE),
+        sql(withdraw.ATTEMPTS_UNDER_WAY, phones=[PHONE]),
     ),
     Hot(
         "what is claimed for a campaign that stops",
@@ -349,7 +349,7 @@ SENDS = [
         "the conversation of a text",
         {"uq_conversation_line_id_phone"},
         sql(
-            queue.UPSERT_CONVERSATION,
+            report.UPSERT_CONVERSATION,
             id=made_id("new", 2),
             line_id=LINE,
             phone=PHONE,
@@ -357,6 +357,18 @@ SENDS = [
             openphone_id=None,
             at=NOW,
             outgoing_at=NOW,
+            now=NOW,
+        ),
+    ),
+    Hot(
+        "the conversations of texts to queue",
+        {"uq_conversation_line_id_phone"},
+        sql(
+            queue.UPSERT_CONVERSATIONS,
+            ids=[made_id("new", 3)],
+            line_ids=[LINE],
+            phones=[PHONE],
+            contact_ids=[None],
             now=NOW,
         ),
     ),

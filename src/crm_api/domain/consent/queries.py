@@ -1,10 +1,10 @@
 """Lock the numbers of people, and read and write the history of consent decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+import orjson
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.consent_state import Decision
@@ -13,15 +13,23 @@ from crm_api.domain.consent.models import (
     ConsentWording,
 )
 
-_LOCK_DECISIONS = text("SELECT pg_advisory_xact_lock(hashtextextended(:phone, 1))")
+# Every transaction locks in the order of the numbers, so that none deadlock.
+_LOCK_DECISIONS = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended(number.phone, 1))
+    FROM (
+        SELECT DISTINCT one.phone FROM unnest(CAST(:phones AS text[])) AS one (phone)
+        ORDER BY one.phone OFFSET 0
+    ) number
+""")
 
 
-async def lock_decisions(session: AsyncSession, *, phone: str) -> None:
-    """Wait until no other transaction decides about this number; then lock the number.
+async def lock_decisions(session: AsyncSession, *, phones: Collection[str]) -> None:
+    """Wait until no other transaction decides about these numbers; then lock the numbers.
 
-    The lock is an advisory lock. It ends with the transaction.
+    The locks are advisory locks. They are taken in the order of the numbers and end with the
+    transaction.
     """
-    await session.execute(_LOCK_DECISIONS, {"phone": phone})
+    await session.execute(_LOCK_DECISIONS, {"phones": list(phones)})
 
 
 # The number of the contact, and the numbers of the duplicates that were merged into it.
@@ -77,19 +85,45 @@ async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> 
     return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))
 
 
-async def read_decisions(session: AsyncSession, *, phone_hash: bytes) -> list[Decision]:
-    """Return the decisions about a number, in the order of arrival.
+# Finds the numbers whose contact has several numbers because of a merge.
+_SHARED_NUMBERS = text("""
+    SELECT c.phone FROM contact c
+    WHERE c.phone = ANY(CAST(:phones AS text[])) AND (
+        c.merged_into IS NOT NULL OR EXISTS (SELECT FROM contact d WHERE d.merged_into = c.id))
+""")
 
-    The time of a decision is never later than the time at which its entry was stored. Releases
-    before 0.2 stored future times that the provider had sent.
+
+async def find_shared_numbers(session: AsyncSession, *, phones: Sequence[str]) -> set[str]:
+    """Return those of these numbers whose person has several numbers."""
+    return set(await session.scalars(_SHARED_NUMBERS, {"phones": list(phones)}))
+
+
+# The time of a decision is never later than the time at which its entry was stored. Releases before
+# 0.2 stored future times that the provider had sent.
+_DECISIONS = text("""
+    SELECT phone_hash, least(occurred_at, created_at) AS at, action, source FROM consent_entry
+    WHERE phone_hash = ANY(CAST(:hashes AS bytea[])) ORDER BY id
+""")
+
+
+async def read_decisions_of_numbers(
+    session: AsyncSession, *, hashes: Sequence[bytes]
+) -> dict[bytes, list[Decision]]:
+    """Return the decisions about each of these numbers, in the order of arrival.
+
+    A number without a decision is missing in the result.
     """
-    at = func.least(ConsentEntry.occurred_at, ConsentEntry.created_at)
-    statement = (
-        select(at, ConsentEntry.action, ConsentEntry.source)
-        .where(ConsentEntry.phone_hash == phone_hash)
-        .order_by(ConsentEntry.id)
-    )
-    return [Decision(*row) for row in await session.execute(statement)]
+    found: dict[bytes, list[Decision]] = {}
+    for row in await session.execute(_DECISIONS, {"hashes": list(hashes)}):
+        decision = Decision(at=row.at, action=row.action, source=row.source)
+        found.setdefault(bytes(row.phone_hash), []).append(decision)
+    return found
+
+
+async def read_decisions(session: AsyncSession, *, phone_hash: bytes) -> list[Decision]:
+    """Return the decisions about a number, in the order of arrival."""
+    found = await read_decisions_of_numbers(session, hashes=[phone_hash])
+    return found.get(phone_hash, [])
 
 
 CANONICAL_WORDING = "jsonb_build_array(w.phone, w.reason, w.note, w.text_shown, w.evidence)::text"
@@ -98,35 +132,48 @@ CANONICAL_WORDING = "jsonb_build_array(w.phone, w.reason, w.note, w.text_shown, 
 Never change it, because stored digests would no longer match.
 """
 
-_ADD_ENTRY = text(f"""
-    WITH w AS (
+_ADD_ENTRIES = text(f"""
+    WITH w AS MATERIALIZED (
         SELECT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) AS salt,
-               CAST(:phone AS text) AS phone, CAST(:reason AS text) AS reason,
-               CAST(:note AS text) AS note, CAST(:text_shown AS text) AS text_shown,
-               CAST(:evidence AS jsonb) AS evidence
+               decode(r.phone_hash, 'hex') AS hash, r.*
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+            phone_hash text, contact_id uuid, action text, source text, actor text,
+            activity_id uuid, claimed_at timestamptz, occurred_at timestamptz, now timestamptz,
+            phone text, reason text, note text, text_shown text, evidence jsonb)
     ), entry AS (
         INSERT INTO consent_entry
             (phone_hash, contact_id, action, source, actor, activity_id, claimed_at, occurred_at,
              created_at, wording_digest)
-        SELECT CAST(:phone_hash AS bytea), CAST(:contact_id AS uuid), CAST(:action AS text),
-               CAST(:source AS text), CAST(:actor AS text), CAST(:activity_id AS uuid),
-               CAST(:claimed_at AS timestamptz), CAST(:occurred_at AS timestamptz),
-               CAST(:now AS timestamptz),
+        SELECT w.hash, w.contact_id, w.action, w.source, w.actor, w.activity_id, w.claimed_at,
+               w.occurred_at, w.now,
                sha256(w.salt || convert_to({CANONICAL_WORDING}, 'UTF8'))
-        FROM w
-        RETURNING id
+        FROM w ORDER BY w.phone
+        RETURNING id, phone_hash
     ), unlinked AS (
         INSERT INTO consent_unlinked (entry_id) SELECT id FROM entry
     )
     INSERT INTO consent_wording (entry_id, phone, reason, note, text_shown, evidence, salt)
-    SELECT entry.id, w.phone, w.reason, w.note, w.text_shown, w.evidence, w.salt FROM entry, w
+    SELECT entry.id, w.phone, w.reason, w.note, w.text_shown, w.evidence, w.salt
+    FROM entry JOIN w ON w.hash = entry.phone_hash
     RETURNING entry_id
-""").bindparams(bindparam("evidence", type_=JSONB))
+""")
+
+
+async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Insert consent entries, their words, and the requests to link them; return their ids.
+
+    Args:
+        entries: The arguments of ``add_entry`` for each entry. No two entries have the same number.
+    """
+    rows = [{**entry, "phone_hash": entry["phone_hash"].hex()} for entry in entries]
+    # asyncpg returns a UUID class of its own, which orjson does not know.
+    values = {"rows": orjson.dumps(rows, default=str).decode()}
+    return list(await session.scalars(_ADD_ENTRIES, values))
 
 
 async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN401 - bind values
     """Insert a consent entry, its words, and the request to link it; return the entry's id."""
-    entry_id: int = (await session.execute(_ADD_ENTRY, values)).scalar_one()
+    (entry_id,) = await add_entries(session, [values])
     return entry_id
 
 
@@ -152,23 +199,26 @@ async def history(
     return [(entry, wording) for entry, wording in await session.execute(newest)]
 
 
-_EVIDENCE_OF_MESSAGE = text("""
-    SELECT w.evidence FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id
-    WHERE e.phone_hash = :phone_hash AND e.source = 'message'
-      AND w.evidence ->> 'message_id' = :message_id
-    ORDER BY e.id LIMIT 1
+_EVIDENCE_OF_MESSAGES = text("""
+    SELECT DISTINCT ON (message.message_id) message.message_id, w.evidence
+    FROM unnest(CAST(:hashes AS bytea[]), CAST(:message_ids AS text[]))
+        AS message (phone_hash, message_id)
+    JOIN consent_entry e ON e.phone_hash = message.phone_hash AND e.source = 'message'
+    JOIN consent_wording w ON w.entry_id = e.id
+        AND w.evidence ->> 'message_id' = message.message_id
+    ORDER BY message.message_id, e.id
 """)
 
 
-async def evidence_of_message(
-    session: AsyncSession, *, phone_hash: bytes, message_id: str
-) -> dict[str, Any] | None:
-    """Return the evidence of the consent entry about a message; None if there is no such entry.
+async def evidence_of_messages(
+    session: AsyncSession, messages: Mapping[str, bytes]
+) -> dict[str, dict[str, Any]]:
+    """Return the evidence of the consent entries about messages; a message without one is missing.
 
     Args:
-        message_id: The id of the message at the provider. A message that came over an unknown line
-            has only this id.
+        messages: The hash of the sender's number for each id of a message at the provider. A
+            message that came over an unknown line has only this id.
     """
-    values = {"phone_hash": phone_hash, "message_id": message_id}
-    evidence: dict[str, Any] | None = await session.scalar(_EVIDENCE_OF_MESSAGE, values)
-    return evidence
+    values = {"hashes": list(messages.values()), "message_ids": list(messages)}
+    found = await session.execute(_EVIDENCE_OF_MESSAGES, values)
+    return {row.message_id: row.evidence for row in found}

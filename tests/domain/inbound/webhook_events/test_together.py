@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
@@ -28,6 +29,9 @@ from tests.locks import blocked
 
 from crm_api.domain.inbound.webhook_events import effects
 from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.messaging.sends import record
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import ProviderEvent, bound_event
 from crm_api.domain.provider.openphone.wire import CURRENT_TYPES, parse_event
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
@@ -252,6 +256,54 @@ def _text_of(person: int, message_id: str) -> ProviderEvent:
     payload = incoming("Yes, please", message_id=message_id)
     payload["data"]["context"]["senderIdentifier"] = number(person)
     return bound_event(parse_event(payload), received_at=NOW)
+
+
+async def test_batch_does_not_deadlock_with_answers_that_are_recorded(
+    committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
+) -> None:
+    """The batch has a reply of one person and a report about the message to another one."""
+    ledger = await Ledger.open(committed_uow, people=2)
+    first, second = await ledger.called()
+    await ledger.accept(second, "ACout2", at=after(5), now=after(5))
+    reply = incoming("Yes, please", message_id="ACin1")
+    report = sample("2026-03-30/message.delivered")
+    report["data"]["resource"] |= {"id": "ACout2", "createdAt": after(5).isoformat()}
+    for payload, sender, receiver in (
+        (reply, first.phone, ledger.line.number),
+        (report, ledger.line.number, second.phone),
+    ):
+        payload["data"]["context"] |= {
+            "phoneNumberId": ledger.line.phone_number_id,
+            "senderIdentifier": sender,
+            "recipientIdentifiers": [receiver],
+        }
+    batch = [bound_event(parse_event(one), received_at=after(9)) for one in (reply, report)]
+
+    async def apply_them() -> None:
+        async with committed_uow() as uow:
+            await effects.apply_facts(uow, batch, now=after(9), reception=RECEPTION)
+
+    async def record_answers() -> None:
+        async with committed_uow() as uow:
+            answers = [_accepted(first, "ACout1"), _accepted(second, "ACout2")]
+            await record.record_answers(uow, answers, now=after(9))
+
+    async with committed_uow() as uow:
+        lock = text("SELECT 1 FROM conversation WHERE phone = :phone FOR UPDATE")
+        await uow.session.execute(lock, {"phone": first.phone})
+        applying = await blocked(committed_db, apply_them())
+        recording = await blocked(committed_db, record_answers(), waiters=2)
+    await asyncio.gather(applying, recording)
+
+    found = await ledger.rows("SELECT status FROM send_attempt ORDER BY status")
+    assert [row.status for row in found] == ["delivered", "sent"]
+
+
+def _accepted(claimed: ClaimedAttempt, message_id: str) -> record.Answered:
+    answer = SendAnswer(
+        kind=AnswerKind.ACCEPTED, provider_message_id=message_id, provider_created_at=after(2)
+    )
+    return record.Answered(claimed=claimed, answer=answer)
 
 
 async def test_poison_in_a_full_batch_fails_alone(

@@ -211,7 +211,8 @@ async def test_opt_out_after_the_gate_names_the_message(
     assert passed == claimed
     assert (await ledger.attempt()).status == "calling"
     async with committed_uow() as uow:
-        assert len(await sends.attempts_under_way(uow.session, phone=number(0))) == 1
+        under_way = await sends.attempts_under_way(uow.session, phones=[number(0)])
+        assert len(under_way[number(0)]) == 1
 
 
 async def test_cancel_waits_for_an_open_claim_and_takes_it_back(

@@ -59,7 +59,8 @@ async def test_opt_out_leaves_a_call_that_has_begun(new_uow: UnitOfWorkFactory) 
 
     assert (await ledger.attempt()).status == "calling"
     async with new_uow() as uow:
-        (under_way,) = await sends.attempts_under_way(uow.session, phone=number(0))
+        found = await sends.attempts_under_way(uow.session, phones=[number(0)])
+        (under_way,) = found[number(0)]
     assert under_way["attempt_id"] == str(claimed.attempt_id)
     assert under_way["campaign_id"] == str(ledger.campaign.id)
     await ledger.accept(claimed)

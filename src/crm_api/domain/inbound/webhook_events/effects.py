@@ -4,7 +4,8 @@ A received message has effects only when its row is new. So a second delivery, a
 reconciliation of the same message changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,12 +14,14 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_replies
 from crm_api.domain.inbound.webhook_events import erased, unknown_line
+from crm_api.domain.inbound.webhook_events.erased import DECISIONS
 from crm_api.domain.inbound.webhook_events.lines import LineFinder
 from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.messaging.company import service as company
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
+from crm_api.domain.messaging.consent_decisions.together import NumberDecision, decide_together
 from crm_api.domain.messaging.conversations import reply_context
 from crm_api.domain.messaging.conversations.call_events import (
     CallEvent,
@@ -36,7 +39,11 @@ from crm_api.domain.messaging.models.conversations import Direction, Origin
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.follow_ups import end_all_follow_ups
-from crm_api.domain.messaging.sends.queue import find_stopping_rule, queue_message
+from crm_api.domain.messaging.sends.queue import (
+    NewMessage,
+    find_stopping_rules,
+    queue_messages,
+)
 from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
 from crm_api.domain.messaging.sends.report import (
     OutgoingReport,
@@ -47,11 +54,6 @@ from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent
 from crm_api.platform.database import UnitOfWork
 
-DECISIONS = {
-    ReplyKind.OPT_OUT: consent.opt_out,
-    ReplyKind.OPT_IN: consent.opt_in,
-    ReplyKind.DOUBTFUL: consent.place_hold,
-}
 DOUBTFUL_TEXT = AlertKind.DOUBTFUL_OPT_OUT
 BY_THE_PERSON = "person"
 CONFIRMATION = "{name}: you have opted out and will get no more texts from us."
@@ -66,6 +68,17 @@ old imported message, there is none."""
 HELP_AGAIN_AFTER = timedelta(minutes=10)
 """Minimum time between two automatic replies to HELP in a conversation. Without it, two machines
 that reply to each other would never stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _NewReply:
+    """A received message that was not stored before, from a phone number, and its reading."""
+
+    facts: MessageFacts
+    line: Line
+    stored: StoredMessage
+    phone: str
+    reading: Reading
 
 
 async def apply_facts(
@@ -104,8 +117,11 @@ async def apply_facts(
                     line=await known.of_call(event.call),
                 )
             )
-    await _apply_texts(uow, texts, now=now, reception=reception)
+    contacts = await _lock_senders(uow, texts, now=now)
+    # A transaction that records answers locks attempts before conversations. So reports come before
+    # texts, which lock conversations; in the reverse order the two could deadlock.
     await _apply_reports(uow, reports, now=now, reception=reception)
+    await _apply_texts(uow, texts, contacts, now=now, reception=reception)
     await _apply_calls(uow, calls, now=now, reception=reception)
 
 
@@ -146,101 +162,147 @@ async def _apply_calls(
     await end_all_follow_ups(uow, heard, why=EndedBy.CALL, times=reception.times, now=now)
 
 
+async def _lock_senders(
+    uow: UnitOfWork, texts: Sequence[ReceivedMessage], *, now: datetime
+) -> dict[str, UUID]:
+    """Add unknown senders as contacts; lock consent decisions about the numbers of all senders.
+
+    These locks come before those of attempts and conversations (ARCHITECTURE.md, "Transactions,
+    time and locks").
+
+    Returns:
+        The contact of each number.
+    """
+    senders = {phone for one in texts if (phone := as_phone(one.facts.from_number or ""))}
+    contacts = await find_or_add_contacts(uow, (), may_add=senders, now=now)
+    await consent.lock_people(uow, phones=senders)
+    return contacts
+
+
 async def _apply_texts(
-    uow: UnitOfWork, texts: Sequence[ReceivedMessage], *, now: datetime, reception: Reception
+    uow: UnitOfWork,
+    texts: Sequence[ReceivedMessage],
+    contacts: Mapping[str, UUID],
+    *,
+    now: datetime,
+    reception: Reception,
 ) -> None:
     """Store received messages, act on the new ones, and link replies to their campaigns."""
     if not texts:
         return
-    recorded = zip(texts, await store_received_messages(uow, texts, now=now), strict=True)
-    new = [(one, received) for one, received in recorded if received.is_new and received.phone]
+    stored = await store_received_messages(uow, texts, contacts=contacts, now=now)
+    new = [
+        (one, received, received.phone)
+        for one, received in zip(texts, stored, strict=True)
+        if received.is_new and received.phone is not None
+    ]
     contexts = await reply_context.read_reply_contexts(
-        uow, [(received.conversation_id, one.facts.created_at) for one, received in new]
+        uow, [(received.conversation_id, one.facts.created_at) for one, received, _ in new]
     )
-    readings = read_replies([one.facts.text for one, _ in new], contexts)
-    replies: dict[UUID, PersonReply] = {}
+    readings = read_replies([one.facts.text for one, _, _ in new], contexts)
+    replies = [
+        _NewReply(facts=one.facts, line=one.line, stored=received, phone=phone, reading=reading)
+        for (one, received, phone), reading in zip(new, readings, strict=True)
+    ]
+    await _act_on(uow, replies, now=now, reception=reception)
     heard: dict[str, datetime] = {}
-    for (one, received), reading in zip(new, readings, strict=True):
-        phone, at = received.phone or "", one.facts.created_at
-        await _decide(uow, one, received, reading, now=now, reception=reception)
-        replies[received.activity_id] = PersonReply(
-            phone=phone,
-            line_id=one.line.id,
-            at=at,
-            is_opt_out=reading.kind is ReplyKind.OPT_OUT,
+    for reply in replies:
+        at = reply.facts.created_at
+        heard[reply.phone] = max(heard.get(reply.phone, at), at)
+    said = [
+        PersonReply(
+            phone=reply.phone,
+            line_id=reply.line.id,
+            at=reply.facts.created_at,
+            is_opt_out=reply.reading.kind is ReplyKind.OPT_OUT,
         )
-        heard[phone] = max(heard.get(phone, at), at)
+        for reply in replies
+    ]
     times = reception.times
-    found = await note_replies(uow, list(replies.values()), times=times, now=now)
+    found = await note_replies(uow, said, times=times, now=now)
     await end_all_follow_ups(uow, heard, why=EndedBy.REPLY, times=times, now=now)
     campaigns = {
-        activity_id: campaign_id
-        for activity_id, campaign_id in zip(replies, found, strict=True)
+        reply.stored.activity_id: campaign_id
+        for reply, campaign_id in zip(replies, found, strict=True)
         if campaign_id is not None
     }
     await set_campaigns(uow, campaigns)
 
 
-async def _decide(
-    uow: UnitOfWork,
-    text: ReceivedMessage,
-    received: StoredMessage,
-    reading: Reading,
-    *,
-    now: datetime,
-    reception: Reception,
+async def _act_on(
+    uow: UnitOfWork, replies: Sequence[_NewReply], *, now: datetime, reception: Reception
 ) -> None:
-    """Apply the opt-out, opt-in or hold that a new message causes.
+    """Apply the opt-outs, opt-ins and holds that new messages cause.
 
-    Then queue an automatic reply or raise an alert, if the message needs one.
+    Then queue automatic replies and raise alerts, for the messages that need one.
     """
-    facts, line = text.facts, text.line
-    phone = received.phone or ""
-    is_decided = await _decide_consent(
-        uow, facts, reading, received, now=now, reception=reception, phone=phone
-    )
-    is_fresh = now - facts.created_at <= ANSWERED_WITHIN
-    may_confirm = is_fresh and not reading.provider_confirms
-    if reading.kind is ReplyKind.HELP and is_fresh:
-        await _help(uow, received, line=line, now=now, reception=reception)
-    elif reading.kind is ReplyKind.DOUBTFUL and is_decided:
-        await _ask_a_person(uow, received, now=now)
-    elif reading.kind is ReplyKind.OPT_OUT and is_decided and may_confirm:
-        await _answer(uow, SendKind.CONFIRMATION, received, line=line, now=now, reception=reception)
+    deciding = [one for one in replies if one.reading.kind in DECISIONS]
+    changed = await _decide(uow, deciding, now=now, reception=reception)
+    confirmed: list[_NewReply] = []
+    for one, is_changed in zip(deciding, changed, strict=True):
+        if not is_changed:
+            continue
+        if one.reading.kind is ReplyKind.DOUBTFUL:
+            await _ask_a_person(uow, one.stored, now=now)
+        elif one.reading.kind is ReplyKind.OPT_OUT and not one.reading.provider_confirms:
+            confirmed.append(one)
+    helped: dict[UUID, _NewReply] = {}
+    for one in replies:
+        if one.reading.kind is ReplyKind.HELP and _is_fresh(one, now=now):
+            helped.setdefault(one.stored.conversation_id, one)
+    for conversation_id in list(helped):
+        if await was_sent_lately(
+            uow.session,
+            conversation_id=conversation_id,
+            origin=Origin.HELP,
+            within=HELP_AGAIN_AFTER,
+            now=now,
+        ):
+            del helped[conversation_id]
+    confirmed = [one for one in confirmed if _is_fresh(one, now=now)]
+    await _answer(uow, SendKind.CONFIRMATION, confirmed, now=now, reception=reception)
+    await _answer(uow, SendKind.HELP, list(helped.values()), now=now, reception=reception)
 
 
-async def _decide_consent(
-    uow: UnitOfWork,
-    facts: MessageFacts,
-    reading: Reading,
-    received: StoredMessage,
-    *,
-    phone: str,
-    now: datetime,
-    reception: Reception,
-) -> bool:
-    """Apply the opt-out, opt-in or hold that a message causes; return whether consent changed."""
-    decide = DECISIONS.get(reading.kind)
-    if decide is None:
-        return False
-    was_first = await unknown_line.decided_before(uow, facts, phone=phone, reception=reception)
-    if was_first is not None:
-        # The decision was applied while the line was unknown. Reply only if a flag still exists.
-        return was_first and bool((await flags_of(uow.session, [phone], now=now))[phone])
-    return await decide(
-        uow,
-        phone=phone,
-        contact_id=received.contact_id,
-        source=ConsentSource.MESSAGE,
-        actor=BY_THE_PERSON,
-        reason=reading.wording,
-        evidence={"text": facts.text, "reading": reading.evidence()},
-        activity_id=received.activity_id,
-        at=facts.created_at,
-        claimed_at=facts.claimed_at,
-        now=now,
-        secret=reception.secret,
+def _is_fresh(reply: _NewReply, *, now: datetime) -> bool:
+    return now - reply.facts.created_at <= ANSWERED_WITHIN
+
+
+async def _decide(
+    uow: UnitOfWork, replies: Sequence[_NewReply], *, now: datetime, reception: Reception
+) -> list[bool]:
+    """Apply the decisions of messages; return for each message whether consent changed."""
+    if not replies:
+        return []
+    earlier = await unknown_line.decided_before(
+        uow, {one.facts.provider_message_id: one.phone for one in replies}, reception=reception
     )
+    new = [one for one in replies if one.facts.provider_message_id not in earlier]
+    decisions = [
+        NumberDecision(
+            phone=one.phone,
+            contact_id=one.stored.contact_id,
+            action=DECISIONS[one.reading.kind],
+            source=ConsentSource.MESSAGE,
+            actor=BY_THE_PERSON,
+            reason=one.reading.wording,
+            evidence={"text": one.facts.text, "reading": one.reading.evidence()},
+            activity_id=one.stored.activity_id,
+            at=one.facts.created_at,
+            claimed_at=one.facts.claimed_at,
+        )
+        for one in new
+    ]
+    changed = await decide_together(uow, decisions, now=now, secret=reception.secret)
+    is_changed = {one.stored.activity_id: change for one, change in zip(new, changed, strict=True)}
+    # These decisions were applied while the line was unknown. Reply only if a flag still exists.
+    known = [one for one in replies if one.stored.activity_id not in is_changed]
+    if known:
+        flags = await flags_of(uow.session, [one.phone for one in known], now=now)
+        for one in known:
+            was_first = earlier[one.facts.provider_message_id]
+            is_changed[one.stored.activity_id] = was_first and bool(flags[one.phone])
+    return [is_changed[one.stored.activity_id] for one in replies]
 
 
 async def _ask_a_person(uow: UnitOfWork, received: StoredMessage, *, now: datetime) -> None:
@@ -258,41 +320,33 @@ async def _ask_a_person(uow: UnitOfWork, received: StoredMessage, *, now: dateti
     )
 
 
-async def _help(
-    uow: UnitOfWork, received: StoredMessage, *, line: Line, now: datetime, reception: Reception
-) -> None:
-    if await was_sent_lately(
-        uow.session,
-        conversation_id=received.conversation_id,
-        origin=Origin.HELP,
-        within=HELP_AGAIN_AFTER,
-        now=now,
-    ):
-        return
-    await _answer(uow, SendKind.HELP, received, line=line, now=now, reception=reception)
-
-
 async def _answer(
     uow: UnitOfWork,
     kind: SendKind,
-    received: StoredMessage,
+    replies: Sequence[_NewReply],
     *,
-    line: Line,
     now: datetime,
     reception: Reception,
 ) -> None:
-    phone = received.phone or ""
-    if await find_stopping_rule(uow, kind=kind, phone=phone, now=now) is not None:
+    """Queue the automatic reply to each of these messages, unless a rule stops it."""
+    if not replies:
         return
+    phones = [one.phone for one in replies]
+    stopped = await find_stopping_rules(uow, kind=kind, phones=phones, now=now)
     configured = Business(name=reception.business_name, contact=reception.business_contact)
     business = await company.read_business(uow, configured=configured)
     body = CONFIRMATION if kind is SendKind.CONFIRMATION else HELP
-    await queue_message(
-        uow,
-        line_id=line.id,
-        phone=phone,
-        body=body.format(name=business.name or line.name, contact=business.contact or line.number),
-        kind=kind,
-        contact_id=received.contact_id,
-        now=now,
-    )
+    messages = [
+        NewMessage(
+            line_id=one.line.id,
+            phone=one.phone,
+            body=body.format(
+                name=business.name or one.line.name, contact=business.contact or one.line.number
+            ),
+            kind=kind,
+            contact_id=one.stored.contact_id,
+        )
+        for one in replies
+        if one.phone not in stopped
+    ]
+    await queue_messages(uow, messages, now=now)

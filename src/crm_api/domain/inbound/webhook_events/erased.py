@@ -14,7 +14,7 @@ from crm_api.domain.messaging.models.conversations import Direction
 from crm_api.domain.provider.openphone.facts import ProviderEvent
 from crm_api.platform.database import UnitOfWork
 
-ACTIONS = {
+DECISIONS = {
     ReplyKind.OPT_OUT: ConsentAction.OPT_OUT,
     ReplyKind.OPT_IN: ConsentAction.OPT_IN,
     ReplyKind.DOUBTFUL: ConsentAction.HOLD,
@@ -77,7 +77,7 @@ async def _record_late_decisions(
         facts = event.message
         if facts is None or facts.direction != Direction.INCOMING:
             continue
-        action = ACTIONS.get(read_reply(facts.text).kind)
+        action = DECISIONS.get(read_reply(facts.text).kind)
         if action is not None:
             await erased_numbers.keep_late_decision(
                 uow,

@@ -5,13 +5,15 @@ effects of the message (timeline, campaign replies, automatic replies) need the 
 until it is stored.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import text
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.consent.models import ConsentSource, FlagType
+from crm_api.domain.consent import queries
+from crm_api.domain.consent.models import ConsentSource, FlagType, hash_phone
 from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_reply
 from crm_api.domain.inbound.webhook_events import erased
 from crm_api.domain.inbound.webhook_events.reception import Reception
@@ -69,25 +71,27 @@ async def apply_decision_on_unknown_line(
     phone = as_phone(facts.from_number or "")
     if phone is None or reading.kind not in APPLIED_AT_ONCE:
         return False
-    if await decided_before(uow, facts, phone=phone, reception=reception) is None:
+    if not await decided_before(uow, {facts.provider_message_id: phone}, reception=reception):
         await _decide(uow, facts, reading, phone=phone, now=now, reception=reception)
     await _raise_alert(uow, facts, now=now)
     return True
 
 
 async def decided_before(
-    uow: UnitOfWork, facts: MessageFacts, *, phone: str, reception: Reception
-) -> bool | None:
-    """Return whether this message set a flag of the number while the message's line was unknown.
+    uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
+) -> dict[str, bool]:
+    """Return which messages set a flag of their number while the message's line was unknown.
+
+    Args:
+        senders: The sender's number for each id of a message at the provider.
 
     Returns:
-        True if it set the flag; False if the number already had the flag; None if the message was
-        not applied at that time.
+        True for a message that set the flag; False if the number already had the flag. A message
+        that was not applied at that time is missing.
     """
-    evidence = await consent.evidence_of_message(
-        uow, phone=phone, message_id=facts.provider_message_id, secret=reception.secret
-    )
-    return None if evidence is None else bool(evidence.get("is_first"))
+    hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
+    found = await queries.evidence_of_messages(uow.session, hashes)
+    return {name: bool(evidence.get("is_first")) for name, evidence in found.items()}
 
 
 async def _decide(

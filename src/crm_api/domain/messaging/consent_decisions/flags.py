@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import case, delete, or_, select, text
@@ -130,26 +131,52 @@ async def set_flag(
     return await session.scalar(statement.returning(ContactFlag.id)) is not None
 
 
+class NewFlag(NamedTuple):
+    """A flag to set on a number, and why."""
+
+    phone: str
+    flag: str
+    reason: str | None
+
+
 SET_FLAGS = text("""
     INSERT INTO contact_flag AS f (id, phone, flag_type, reason, created_at)
-    SELECT uuid_v7(), one.phone, :flag, :reason, :now
-    FROM unnest(CAST(:phones AS text[])) AS one (phone) ORDER BY one.phone
+    SELECT uuid_v7(), one.phone, one.flag, one.reason, :now
+    FROM unnest(CAST(:phones AS text[]), CAST(:flags AS text[]), CAST(:reasons AS text[]))
+        AS one (phone, flag, reason)
+    ORDER BY one.phone, one.flag
     ON CONFLICT (phone, flag_type) DO UPDATE
     SET reason = excluded.reason, expires_at = NULL, created_at = excluded.created_at
     WHERE f.expires_at IS NOT NULL
 """)
 
 
-async def set_flags(
-    session: AsyncSession, *, phones: Sequence[str], flag: str, reason: str | None, now: datetime
-) -> None:
-    """Set a flag that does not expire on several numbers.
+async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
+    """Set flags that do not expire; no flag may be in the list twice.
 
     A number does not change if it already has the flag and the flag does not expire. Rows are
     locked in the order of the numbers.
     """
-    values = {"phones": list(phones), "flag": flag, "reason": reason, "now": now}
+    values = {
+        "phones": [one.phone for one in new],
+        "flags": [one.flag for one in new],
+        "reasons": [one.reason for one in new],
+        "now": now,
+    }
     await session.execute(SET_FLAGS, values)
+
+
+END_FLAGS = text("""
+    DELETE FROM contact_flag f
+    USING unnest(CAST(:phones AS text[]), CAST(:flags AS text[])) AS ended (phone, flag)
+    WHERE f.phone = ended.phone AND f.flag_type = ended.flag
+""")
+
+
+async def end_flags(session: AsyncSession, ended: Sequence[tuple[str, str]]) -> None:
+    """Remove flags from several numbers; ``ended`` has pairs of a number and a flag's name."""
+    values = {"phones": [phone for phone, _ in ended], "flags": [flag for _, flag in ended]}
+    await session.execute(END_FLAGS, values)
 
 
 async def put_flag(

@@ -7,7 +7,7 @@ names the messages that could not be withdrawn. These had already passed the gat
 before sending).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, Unpack
 from uuid import UUID
@@ -222,27 +222,23 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
     return True
 
 
-async def evidence_of_message(
-    uow: UnitOfWork, *, phone: str, message_id: str, secret: bytes
-) -> dict[str, Any] | None:
-    """Return the evidence of the history entry for a message; None if there is no entry.
-
-    Such an entry exists if the message arrived before this service knew the line.
-    """
-    phone_hash = hash_phone(phone, secret)
-    return await queries.evidence_of_message(
-        uow.session, phone_hash=phone_hash, message_id=message_id
-    )
-
-
 async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
     """Lock consent decisions about these numbers until the transaction ends.
 
     Another transaction that decides about one of the numbers waits. The locks are taken in the
     order of the numbers.
     """
-    for phone in sorted(set(phones)):
-        await queries.lock_decisions(uow.session, phone=phone)
+    await queries.lock_decisions(uow.session, phones=set(phones))
+
+
+async def lock_people(uow: UnitOfWork, *, phones: Collection[str]) -> None:
+    """Lock consent decisions about all numbers of the people who have these numbers.
+
+    The contacts are locked first, so that no merge adds a number.
+    """
+    if phones:
+        theirs = await queries.numbers_of_people(uow.session, phones=sorted(phones))
+        await queries.lock_decisions(uow.session, phones=theirs)
 
 
 async def history(
@@ -326,7 +322,7 @@ async def _decide(
     Returns:
         The consent of the number before and after the decision.
     """
-    await queries.lock_decisions(uow.session, phone=act["phone"])
+    await queries.lock_decisions(uow.session, phones=[act["phone"]])
     return await follow_decision(
         uow,
         Decision(at=_said_at(act), action=action, source=act["source"]),
@@ -349,7 +345,9 @@ async def _remember(uow: UnitOfWork, action: ConsentAction, act: DecisionDetails
     """
     evidence = dict(act.get("evidence") or {})
     if action in {ConsentAction.OPT_OUT, ConsentAction.HOLD}:
-        evidence["under_way"] = await sends.attempts_under_way(uow.session, phone=act["phone"])
+        phone = act["phone"]
+        under_way = await sends.attempts_under_way(uow.session, phones=[phone])
+        evidence["under_way"] = under_way.get(phone, [])
     await queries.add_entry(
         uow.session,
         phone_hash=hash_phone(act["phone"], act["secret"]),

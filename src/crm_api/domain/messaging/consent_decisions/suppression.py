@@ -31,9 +31,8 @@ async def suppress_numbers(
     flag keeps its reason. The consent history gets no entry, because no person decided anything.
     """
     phones = await queries.numbers_of_people(uow.session, phones=phones)
-    await flags.set_flags(
-        uow.session, phones=phones, flag=FlagType.DO_NOT_CONTACT, reason=reason, now=now
-    )
+    new = [flags.NewFlag(phone, FlagType.DO_NOT_CONTACT, reason) for phone in phones]
+    await flags.set_flags(uow.session, new, now=now)
     await sends.withdraw_numbers(uow, phones=phones, now=now)
 
 
@@ -60,8 +59,7 @@ async def suppress_erased(
     barred = sorted(hashes[row.phone_hash] for row in found if row.lifted_at is None)
     # Lock order: contact rows, then consent decisions about numbers.
     await queries.lock_contacts(uow.session, phones=gone)
-    for phone in gone:
-        await queries.lock_decisions(uow.session, phone=phone)
+    await queries.lock_decisions(uow.session, phones=gone)
     if barred:
         await suppress_numbers(uow, phones=barred, reason=ERASED_REASON, now=now)
     await erased_numbers.restore_consent_state(uow, phones=gone, now=now, secret=secret)

@@ -1,7 +1,7 @@
 """Store received messages, their senders and their conversations, many messages at once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.messaging.conversations.participants import (
     ConversationTouch,
     as_phone,
-    find_or_add_contacts,
     touch_conversations,
 )
 from crm_api.domain.messaging.media import fetching
@@ -73,20 +72,24 @@ class IncomingRow:
 
 
 async def store_received_messages(
-    uow: UnitOfWork, messages: Sequence[ReceivedMessage], *, now: datetime
+    uow: UnitOfWork,
+    messages: Sequence[ReceivedMessage],
+    *,
+    contacts: Mapping[str, UUID],
+    now: datetime,
 ) -> list[StoredMessage]:
-    """Store received messages; add their conversations, and add their senders as contacts.
+    """Store received messages and add their conversations.
 
     If a message is reported twice, at most one result has ``is_new``. The download of the messages'
     files is requested.
+
+    Args:
+        contacts: The contact of each sender's number.
 
     Returns:
         The stored messages, in the order of ``messages``.
     """
     phones = [as_phone(one.facts.from_number or "") for one in messages]
-    contacts = await find_or_add_contacts(
-        uow, (), may_add=[phone for phone in phones if phone], now=now
-    )
     senders = [
         phone or one.facts.from_number or "" for phone, one in zip(phones, messages, strict=True)
     ]

@@ -262,9 +262,12 @@ async def write_to_ledger(
 ) -> list[ChangedAttempt]:
     """Write outcomes to attempts and to their messages; return the attempts that changed.
 
+    The attempts are locked in the order of their ids, so that two transactions do not deadlock.
+
     Args:
         send_after: When a message outside campaigns is due again after its attempt was released.
     """
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.attempt_id)
     values = {
         "ids": [outcome.attempt_id for outcome in outcomes],
         "statuses": [outcome.status for outcome in outcomes],

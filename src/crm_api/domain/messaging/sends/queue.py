@@ -1,5 +1,7 @@
 """Queue messages outside campaigns for sending; ``queued_claim.py`` claims them from the queue."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -12,17 +14,80 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
-UPSERT_CONVERSATION = text("""
-    INSERT INTO conversation (id, line_id, phone, contact_id, openphone_id, last_activity_at,
-        last_outgoing_at, created_at)
-    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :outgoing_at, :now)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message outside campaigns, to be sent as soon as possible."""
+
+    line_id: UUID
+    phone: str
+    body: str
+    kind: SendKind
+    contact_id: UUID | None
+
+
+# `last_outgoing_at` is set when the provider accepts the message.
+UPSERT_CONVERSATIONS = text("""
+    INSERT INTO conversation AS known (id, line_id, phone, contact_id, last_activity_at, created_at)
+    SELECT id, line_id, phone, contact_id, :now, :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:phones AS text[]),
+                CAST(:contact_ids AS uuid[])) AS touched (id, line_id, phone, contact_id)
+    ORDER BY line_id, phone
     ON CONFLICT (line_id, phone) DO UPDATE
-    SET last_activity_at = greatest(conversation.last_activity_at, excluded.last_activity_at),
-        last_outgoing_at = greatest(conversation.last_outgoing_at, excluded.last_outgoing_at),
-        contact_id = coalesce(conversation.contact_id, excluded.contact_id),
-        openphone_id = coalesce(excluded.openphone_id, conversation.openphone_id)
-    RETURNING id
+    SET last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at),
+        contact_id = coalesce(known.contact_id, excluded.contact_id)
+    RETURNING line_id, phone, id
 """)
+
+
+async def queue_messages(
+    uow: UnitOfWork, messages: Sequence[NewMessage], *, now: datetime
+) -> list[Activity]:
+    """Store messages to be sent as soon as possible, and request the job that sends them.
+
+    The line's daily limit does not stop a message, but the message counts towards the limit.
+
+    Returns:
+        The rows of the messages, in the order of ``messages``.
+    """
+    if not messages:
+        return []
+    contacts = {(one.line_id, one.phone): one.contact_id for one in messages}
+    touched = await uow.session.execute(
+        UPSERT_CONVERSATIONS,
+        {
+            "ids": [new_id() for _ in contacts],
+            "line_ids": [line_id for line_id, _ in contacts],
+            "phones": [phone for _, phone in contacts],
+            "contact_ids": list(contacts.values()),
+            "now": now,
+        },
+    )
+    conversations = {(row.line_id, row.phone): row.id for row in touched}
+    activities = [
+        Activity(
+            kind="message",
+            direction="outgoing",
+            origin=one.kind.value,
+            line_id=one.line_id,
+            conversation_id=conversations[one.line_id, one.phone],
+            contact_id=one.contact_id,
+            phone=one.phone,
+            body=one.body,
+            media=[],
+            status="queued",
+            rank=0,
+            send_after=now,
+            occurred_at=now,
+            created_at=now,
+            updated_at=now,
+        )
+        for one in messages
+    ]
+    uow.session.add_all(activities)
+    await uow.session.flush()
+    uow.after_commit(Job(name=JobName.SEND_MESSAGES))
+    return activities
 
 
 async def queue_message(
@@ -35,55 +100,34 @@ async def queue_message(
     contact_id: UUID | None,
     now: datetime,
 ) -> Activity:
-    """Store a message to be sent as soon as possible, and request the job that sends it.
-
-    The line's daily limit does not stop the message, but the message counts towards the limit.
-    """
-    conversation = await uow.session.execute(
-        UPSERT_CONVERSATION,
-        {
-            "id": new_id(),
-            "line_id": line_id,
-            "phone": phone,
-            "contact_id": contact_id,
-            "openphone_id": None,
-            "at": now,
-            "outgoing_at": None,  # set when the provider accepts the message
-            "now": now,
-        },
-    )
-    activity = Activity(
-        kind="message",
-        direction="outgoing",
-        origin=kind.value,
-        line_id=line_id,
-        conversation_id=conversation.scalar_one(),
-        contact_id=contact_id,
-        phone=phone,
-        body=body,
-        media=[],
-        status="queued",
-        rank=0,
-        send_after=now,
-        occurred_at=now,
-        created_at=now,
-        updated_at=now,
-    )
-    uow.session.add(activity)
-    await uow.session.flush()
-    uow.after_commit(Job(name=JobName.SEND_MESSAGES))
+    """Store one message; see ``queue_messages``."""
+    message = NewMessage(line_id=line_id, phone=phone, body=body, kind=kind, contact_id=contact_id)
+    (activity,) = await queue_messages(uow, [message], now=now)
     return activity
 
 
-STOPPING_RULE = text(f"""
-    SELECT {stopping_rule_of("CAST(:kind AS text)", phone="CAST(:phone AS text)")}
+STOPPING_RULES = text(f"""
+    SELECT n.phone, {stopping_rule_of("CAST(:kind AS text)", phone="n.phone")} AS rule
+    FROM unnest(CAST(:phones AS text[])) AS n (phone)
 """)
+
+
+async def find_stopping_rules(
+    uow: UnitOfWork, *, kind: SendKind, phones: Sequence[str], now: datetime
+) -> dict[str, NumberRule]:
+    """Return the rule that stops a message of this kind to each number now.
+
+    A number that no rule stops is missing in the result.
+    """
+    if not phones:
+        return {}
+    values = {"kind": kind.value, "phones": list(phones), "now": now}
+    found = await uow.session.execute(STOPPING_RULES, values)
+    return {row.phone: NumberRule(row.rule) for row in found if row.rule is not None}
 
 
 async def find_stopping_rule(
     uow: UnitOfWork, *, kind: SendKind, phone: str, now: datetime
 ) -> NumberRule | None:
     """Return the rule that stops a message of this kind to the number now; None if none does."""
-    values = {"kind": kind.value, "phone": phone, "now": now}
-    rule: str | None = await uow.session.scalar(STOPPING_RULE, values)
-    return None if rule is None else NumberRule(rule)
+    return (await find_stopping_rules(uow, kind=kind, phones=[phone], now=now)).get(phone)

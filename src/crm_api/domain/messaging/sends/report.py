@@ -16,7 +16,6 @@ from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import number_failures, record
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome
 from crm_api.domain.messaging.sends.matching import is_of_another_user, is_same_text
-from crm_api.domain.messaging.sends.queue import UPSERT_CONVERSATION
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
@@ -251,6 +250,19 @@ RAISE_FOREIGN = text(f"""
     FROM activity_key k
     WHERE k.openphone_id = :message_id AND a.id = k.activity_id AND a.origin = 'provider'
     RETURNING a.id
+""")
+
+
+UPSERT_CONVERSATION = text("""
+    INSERT INTO conversation (id, line_id, phone, contact_id, openphone_id, last_activity_at,
+        last_outgoing_at, created_at)
+    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :outgoing_at, :now)
+    ON CONFLICT (line_id, phone) DO UPDATE
+    SET last_activity_at = greatest(conversation.last_activity_at, excluded.last_activity_at),
+        last_outgoing_at = greatest(conversation.last_outgoing_at, excluded.last_outgoing_at),
+        contact_id = coalesce(conversation.contact_id, excluded.contact_id),
+        openphone_id = coalesce(excluded.openphone_id, conversation.openphone_id)
+    RETURNING id
 """)
 
 

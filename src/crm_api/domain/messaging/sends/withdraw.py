@@ -214,24 +214,26 @@ async def withdraw_campaign(
 
 
 ATTEMPTS_UNDER_WAY = text("""
-    SELECT a.id, a.campaign_id, a.called_at, a.status FROM send_attempt a
-    WHERE a.phone = :phone AND a.is_open AND a.called_at IS NOT NULL
+    SELECT a.phone, a.id, a.campaign_id, a.called_at, a.status FROM send_attempt a
+    WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.called_at IS NOT NULL
 """)
 
 
-async def attempts_under_way(session: AsyncSession, *, phone: str) -> list[dict[str, str]]:
-    """Return the attempts to a number that have passed the gate and have no result yet.
+async def attempts_under_way(
+    session: AsyncSession, *, phones: Sequence[str]
+) -> dict[str, list[dict[str, str]]]:
+    """Return, by number, the attempts that have passed the gate and have no result yet.
 
-    Their messages can no longer be withdrawn. ``campaign_id`` is an empty string for a message
-    outside campaigns.
+    Their messages can no longer be withdrawn. A number without such an attempt is missing in the
+    result. ``campaign_id`` is an empty string for a message outside campaigns.
     """
-    rows = await session.execute(ATTEMPTS_UNDER_WAY, {"phone": phone})
-    return [
-        {
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in await session.execute(ATTEMPTS_UNDER_WAY, {"phones": list(phones)}):
+        attempt = {
             "attempt_id": str(row.id),
             "campaign_id": str(row.campaign_id) if row.campaign_id else "",
             "called_at": row.called_at.isoformat(),
             "status": row.status,
         }
-        for row in rows
-    ]
+        found.setdefault(row.phone, []).append(attempt)
+    return found

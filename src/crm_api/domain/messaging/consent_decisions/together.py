@@ -1,0 +1,196 @@
+"""Record consent decisions about many numbers with few statements.
+
+The functions of ``service`` record one decision with about 15 statements. A person with several
+numbers shares each decision with all of them, so such decisions are recorded by ``service``, one by
+one. All others are recorded together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from crm_api.domain.consent import queries
+from crm_api.domain.consent.consent_state import ConsentState, Decision, apply_decision
+from crm_api.domain.consent.models import (
+    REPEATED_BY_LISTS,
+    ConsentAction,
+    ConsentSource,
+    hash_phone,
+)
+from crm_api.domain.messaging.consent_decisions import flags, service
+from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+_ONE_BY_ONE = {
+    ConsentAction.OPT_OUT: service.opt_out,
+    ConsentAction.OPT_IN: service.opt_in,
+    ConsentAction.HOLD: service.place_hold,
+}
+Change = tuple[ConsentState, ConsentState]
+"""The consent of a number before and after a decision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberDecision:
+    """An opt-out, opt-in or hold of a number; ``service.DecisionDetails`` explains the fields."""
+
+    phone: str
+    contact_id: UUID | None
+    action: ConsentAction
+    source: ConsentSource
+    actor: str
+    reason: str | None
+    evidence: dict[str, Any]
+    activity_id: UUID | None = None
+    at: datetime
+    claimed_at: datetime | None = None
+
+
+async def decide_together(
+    uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
+) -> list[bool]:
+    """Record decisions that an import or the persons themselves made, in their order.
+
+    The caller has locked the contacts with these numbers, and then the decisions about all numbers
+    of these people (``service.lock_decisions``).
+
+    Returns:
+        For each decision, whether it changed the number's consent; see ``service.opt_out``,
+        ``opt_in`` and ``place_hold``.
+    """
+    if not decisions:
+        return []
+    phones = [one.phone for one in decisions]
+    shared = await queries.find_shared_numbers(uow.session, phones=phones)
+    changed = [False] * len(decisions)
+    left: dict[int, NumberDecision] = {}
+    for place, one in enumerate(decisions):
+        if one.phone in shared:
+            changed[place] = await _decide_alone(uow, one, now=now, secret=secret)
+        else:
+            left[place] = one
+    while left:
+        # A second decision about a number follows in the next round, so that it sees the first.
+        first: dict[str, int] = {}
+        for place, one in left.items():
+            first.setdefault(one.phone, place)
+        some = [left.pop(place) for place in first.values()]
+        changes = await _decide_each(uow, some, now=now, secret=secret)
+        for one in some:
+            changed[first[one.phone]] = _is_change(one, changes[one.phone])
+    return changed
+
+
+async def _decide_alone(
+    uow: UnitOfWork, one: NumberDecision, *, now: datetime, secret: bytes
+) -> bool:
+    return await _ONE_BY_ONE[one.action](
+        uow,
+        phone=one.phone,
+        contact_id=one.contact_id,
+        source=one.source,
+        actor=one.actor,
+        reason=one.reason,
+        evidence=one.evidence,
+        activity_id=one.activity_id,
+        at=one.at,
+        claimed_at=one.claimed_at,
+        now=now,
+        secret=secret,
+    )
+
+
+def _is_change(one: NumberDecision, change: Change) -> bool:
+    before, after = change
+    if one.action == ConsentAction.OPT_OUT:
+        return after.opted_out and not before.opted_out
+    if one.action == ConsentAction.HOLD:
+        return after.on_hold and not before.on_hold
+    return bool(before.flags) and not after.flags
+
+
+async def _decide_each(
+    uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
+) -> dict[str, Change]:
+    """Set the flags of numbers, each with one decision; withdraw or restore its messages."""
+    session = uow.session
+    had = await flags.flags_of(session, [one.phone for one in decisions], now=now)
+    hashes = {one.phone: hash_phone(one.phone, secret) for one in decisions}
+    said = await queries.read_decisions_of_numbers(session, hashes=list(hashes.values()))
+    changes: dict[str, Change] = {}
+    for one in decisions:
+        before = ConsentState.of_flags(had[one.phone])
+        new = Decision(at=min(one.at, now), action=one.action, source=one.source)
+        after = apply_decision(said.get(hashes[one.phone], []), new=new, now=before)
+        changes[one.phone] = (before, after)
+    wanted = [
+        flags.NewFlag(one.phone, flag, one.reason)
+        for one in decisions
+        for flag in changes[one.phone][1].flags
+    ]
+    if wanted:
+        await flags.set_flags(session, wanted, now=now)
+    gone = [
+        (phone, flag)
+        for phone, (before, after) in changes.items()
+        for flag in before.flags - after.flags
+    ]
+    if gone:
+        await flags.end_flags(session, gone)
+    stopped = sorted(phone for phone, (_, after) in changes.items() if after.flags)
+    if stopped:
+        await sends.withdraw_numbers(uow, phones=stopped, now=now)
+    free = sorted(changes.keys() - set(stopped))
+    if free:
+        await sends.restore_held_recipients(uow, phones=free, now=now)
+    await _remember(uow, decisions, changes, hashes, now=now)
+    return changes
+
+
+async def _remember(
+    uow: UnitOfWork,
+    decisions: Sequence[NumberDecision],
+    changes: Mapping[str, Change],
+    hashes: Mapping[str, bytes],
+    *,
+    now: datetime,
+) -> None:
+    """Append the history entries; those of opt-outs and holds name the messages under way."""
+    noted = [
+        one
+        for one in decisions
+        if one.action != ConsentAction.OPT_OUT
+        or one.source not in REPEATED_BY_LISTS
+        or _is_change(one, changes[one.phone])
+    ]
+    if not noted:
+        return
+    phones = [one.phone for one in noted]
+    under_way = await sends.attempts_under_way(uow.session, phones=phones)
+    entries = []
+    for one in noted:
+        evidence = dict(one.evidence)
+        if one.action != ConsentAction.OPT_IN:
+            evidence["under_way"] = under_way.get(one.phone, [])
+        entries.append(
+            {
+                "phone_hash": hashes[one.phone],
+                "contact_id": one.contact_id,
+                "action": one.action,
+                "source": one.source,
+                "actor": one.actor,
+                "activity_id": one.activity_id,
+                "claimed_at": one.claimed_at,
+                "occurred_at": min(one.at, now),
+                "now": now,
+                "phone": one.phone,
+                "reason": one.reason,
+                "evidence": evidence,
+            }
+        )
+    await queries.add_entries(uow.session, entries)
+    delay = service.SEALED_WITHIN_SECONDS
+    uow.after_commit(Job(name=JobName.SEAL_CONSENT, delay_seconds=delay))

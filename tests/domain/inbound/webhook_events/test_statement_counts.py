@@ -1,0 +1,116 @@
+"""A batch of events of one kind needs the same statements, no matter how many events it has."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.domain.inbound.webhook_events.support import RECEPTION, incoming, rows, store
+from tests.domain.messaging.sends.ledger import Ledger, after
+from tests.domain.provider.openphone.samples import sample
+from tests.factories import number
+
+from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.platform.database import UnitOfWorkFactory
+
+MANY = 24
+
+
+@contextmanager
+def counted(engine: AsyncEngine) -> Iterator[list[str]]:
+    """Yield the statements of the block."""
+    seen: list[str] = []
+
+    def note(_: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+def said(ledger: Ledger, place: int, words: str, *, sender: str) -> dict[str, Any]:
+    payload = incoming(words, message_id=f"ACin{place}", at=after(60))
+    payload["data"]["context"] |= {
+        "phoneNumberId": ledger.line.phone_number_id,
+        "senderIdentifier": sender,
+        "recipientIdentifiers": [ledger.line.number],
+    }
+    return payload
+
+
+def reply(ledger: Ledger, place: int) -> dict[str, Any]:
+    return said(ledger, place, "Yes, please", sender=number(place))
+
+
+def new_sender(ledger: Ledger, place: int) -> dict[str, Any]:
+    return said(ledger, place, "Who is this?", sender=number(500 + place))
+
+
+def opt_out(ledger: Ledger, place: int) -> dict[str, Any]:
+    return said(ledger, place, "Please take me off your list", sender=number(place))
+
+
+def report(ledger: Ledger, place: int) -> dict[str, Any]:
+    payload = sample("2026-03-30/message.delivered")
+    payload["data"]["resource"] |= {"id": f"ACout{place}", "createdAt": after(1).isoformat()}
+    payload["data"]["resource"].pop("updatedAt", None)
+    payload["data"]["context"] |= {
+        "phoneNumberId": ledger.line.phone_number_id,
+        "senderIdentifier": ledger.line.number,
+        "recipientIdentifiers": [number(place)],
+    }
+    return payload
+
+
+def call(ledger: Ledger, place: int) -> dict[str, Any]:
+    payload = sample("2026-03-30/call.ringing")
+    payload["data"]["resource"] |= {"id": f"ACcall{place}", "createdAt": after(60).isoformat()}
+    payload["data"]["context"]["phoneNumberId"] = ledger.line.phone_number_id
+    payload["data"]["context"]["participants"] |= {
+        "workspace": [ledger.line.number],
+        "external": [number(place)],
+    }
+    return payload
+
+
+# The number of statements of a batch, with those that claim the events and store their outcomes.
+KINDS = [
+    (reply, 22),
+    (new_sender, 26),
+    (opt_out, 38),
+    (report, 18),
+    (call, 20),
+]
+
+
+@pytest.mark.parametrize(("kind", "most"), KINDS)
+async def test_statements_of_a_batch_do_not_grow_with_its_events(
+    session: AsyncSession, engine: AsyncEngine, new_uow: UnitOfWorkFactory, kind: Any, most: int
+) -> None:
+    ledger = await Ledger.open(
+        new_uow, people=2 * MANY, follow_ups=[{"after_hours": 24, "body": "Still there?"}]
+    )
+    for place, claimed in enumerate(await ledger.called()):
+        await ledger.accept(claimed, f"ACout{place}", now=after(1))
+
+    async def statements_of(places: range) -> int:
+        for place in places:
+            payload = kind(ledger, place)
+            await store(session, payload, provider_event_id=f"EV{place:03}", now=after(61))
+        async with new_uow() as uow:
+            with counted(engine) as seen:
+                await webhooks.apply_batch(uow, limit=100, now=after(62), reception=RECEPTION)
+        return len(seen)
+
+    one = await statements_of(range(1))
+    many = await statements_of(range(1, 1 + MANY))
+
+    assert many <= one, kind.__name__
+    assert many <= most, kind.__name__
+    found = await rows(session, "SELECT DISTINCT status, last_error FROM webhook_event")
+    assert [row["status"] for row in found] == ["processed"]
