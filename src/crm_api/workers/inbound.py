@@ -38,6 +38,10 @@ log = structlog.get_logger()
 
 BATCH = 100
 """Events per transaction: applied in about 50 ms, so that their locks are soon released."""
+LARGE_BATCH = 300
+"""Events per transaction after a full batch, because then more events wait. A batch needs about the
+same number of statements whatever its size. So a third of the CPU time per event is saved, and
+beside a drain the events wait less often for their turn in the worker's event loop."""
 WORKING_SECONDS = 40.0
 """Maximum working time of a run, well below the job's time limit. Then another run continues."""
 NEXT_BATCH_SECONDS = 0.5
@@ -48,17 +52,18 @@ async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | No
     deps = deps_of(ctx)
     reception = Reception.from_settings(deps.settings)
     limit = TimeLimit(deps, seconds=WORKING_SECONDS)
-    total = 0
+    total, size = 0, BATCH
     while not limit.is_over():
         async with deps.new_uow() as uow:
             applied = await webhooks.apply_batch(
-                uow, limit=BATCH, now=await uow.database_now(), reception=reception
+                uow, limit=size, now=await uow.database_now(), reception=reception
             )
             await failpoints.reach("webhook.open")
         await failpoints.reach("webhook.committed")
         if not applied:
             break
         total += applied
+        size = LARGE_BATCH if applied == size else BATCH
     else:
         await deps.queue.push(
             Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=NEXT_BATCH_SECONDS)

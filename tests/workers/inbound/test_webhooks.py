@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.domain.inbound.webhook_events.support import (
     OWN_NUMBER,
@@ -49,6 +50,27 @@ async def test_whole_backlog_is_applied_in_one_run(
     stored = await rows(session, "SELECT count(*) AS count FROM activity")
     assert set(await statuses(session)) == {"processed"}
     assert stored == [{"count": inbound.BATCH + 5}]
+
+
+async def test_batches_are_larger_while_more_events_wait(
+    session: AsyncSession, line_ctx: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbound, "BATCH", 2)
+    monkeypatch.setattr(inbound, "LARGE_BATCH", 4)
+    for position in range(9):
+        await store(session, incoming(f"text {position}", message_id=f"AC{position}"), now=LONG_AGO)
+    sizes: list[int] = []
+
+    def note(_: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if "SKIP LOCKED" in statement:
+            sizes.append(parameters[-1])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    await inbound.process_webhook_backlog(line_ctx)
+    event.remove(Engine, "before_cursor_execute", note)
+
+    assert sizes == [2, 4, 4, 2]
+    assert set(await statuses(session)) == {"processed"}
 
 
 async def test_second_run_changes_nothing(
