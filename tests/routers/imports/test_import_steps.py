@@ -550,16 +550,18 @@ async def test_large_file_that_turns_binary_fails_with_its_reason(importer: Impo
 
 
 async def test_every_chunk_and_the_end_are_events(
-    importer: Importer, session: AsyncSession
+    committed_client: httpx.AsyncClient, committed_uow: NewUow, settings: Settings
 ) -> None:
+    importer = Importer(committed_client, committed_uow, settings)
     rows = "".join(f"+1617555{at:04d},Ada\n" for at in range(6_000))
 
     done = await importer.upload("phone,first_name\n" + rows)
     await importer.undo(done["id"])
 
-    found = await session.execute(
-        text("SELECT subject_id, data FROM event WHERE type = 'import.progress' ORDER BY id")
-    )
+    async with committed_uow() as uow:
+        found = await uow.session.execute(
+            text("SELECT subject_id, data FROM event WHERE type = 'import.progress' ORDER BY id")
+        )
     seen = [
         (
             str(event.subject_id),

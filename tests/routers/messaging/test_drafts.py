@@ -89,6 +89,22 @@ async def test_invalid_draft_is_refused(
     assert await session.scalar(select(func.count()).select_from(ConversationDraft)) == 0
 
 
+async def test_draft_that_has_changed_since_it_was_read_is_not_replaced(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    path = f"/v1/conversations/{(await conversation(session)).id}/draft"
+    await client.put(path, json={"body": "Thank you"})
+    seen = (await client.get(path)).headers["ETag"]
+    await client.put(path, json={"body": "Thank you, Ada"})
+
+    refused = await client.put(path, json={"body": "Thanks"}, headers={"If-Match": seen})
+    other = await client.patch(path, json={"body": "Thanks"}, headers={"If-Match": seen})
+
+    assert (refused.status_code, refused.json()["code"]) == (412, "changed_since")
+    assert other.status_code == 405
+    assert (await client.get(path)).json()["body"] == "Thank you, Ada"
+
+
 async def test_draft_longer_than_a_message_is_kept(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

@@ -25,7 +25,7 @@ EXCHANGE = "crm.exchange"
 """Key in the ASGI scope under which the ``Exchange`` is stored."""
 ORIGIN = "crm.origin"
 """Key in the ASGI scope of the ``RequestOrigin``; only requests that change data have one."""
-CHANGING = frozenset({"POST", "PATCH", "DELETE"})
+CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MAKING = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:path, 2))")
@@ -70,7 +70,8 @@ class Exchange:
     async def _begin(self, uow: UnitOfWork) -> None:
         """At the beginning of the transaction, lock the resource or reserve the idempotency key.
 
-        A PATCH or DELETE locks its path. A POST reserves its ``Idempotency-Key``, if it has one.
+        A PUT, PATCH or DELETE locks its path. A POST reserves its ``Idempotency-Key``, if it has
+        one.
 
         Raises:
             AnsweredBeforeError: An earlier request with this key has a stored response.

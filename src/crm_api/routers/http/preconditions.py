@@ -3,7 +3,8 @@
 - A POST with an ``Idempotency-Key`` stores its response in the transaction of the change. If the
   caller repeats the request within a day, it gets the stored response.
 - A GET or PATCH returns an ``ETag``. A GET with ``If-None-Match`` gets 304 without a body if its
-  ETag is still current. A PATCH or DELETE with ``If-Match`` gets 412 if its ETag is not current.
+  ETag is still current. A PUT, PATCH or DELETE with ``If-Match`` gets 412 if its ETag is not
+  current.
 - Every change also writes an entry to the audit log in the same transaction.
 """
 
@@ -24,6 +25,7 @@ from crm_api.routers.http import problems
 from crm_api.routers.http.bodies import header
 from crm_api.routers.http.deps import AppState
 from crm_api.routers.http.exchange import CHANGING, EXCHANGE, AnsweredBeforeError, Exchange
+from crm_api.routers.http.paths import paths_of
 from crm_api.routers.http.request_outcome import route_of
 
 KEY = b"idempotency-key"
@@ -31,7 +33,7 @@ REPLAYED = (b"idempotent-replayed", b"true")
 RESOURCES = "/v1/"
 SIGN_IN = "/v1/auth/"
 """Paths without idempotency keys and ETags, because responses with tokens must not be stored."""
-CHANGES = frozenset({"PATCH", "DELETE"})
+CHANGES = frozenset({"PUT", "PATCH", "DELETE"})
 TAG_BYTES = 16
 _NOT_FOR_A_READ = frozenset(
     {b"if-match", b"if-none-match", b"content-type", b"content-length", b"transfer-encoding", KEY}
@@ -130,6 +132,8 @@ class PreconditionMiddleware:
         seen = header(scope, b"if-match")
         if seen is None or scope["method"] not in CHANGES:
             return None
+        if scope["method"] not in paths_of(scope["app"].state).at(scope["path"]):
+            return None  # the router refuses the method
         headers = [pair for pair in scope["headers"] if pair[0] not in _NOT_FOR_A_READ]
         reading = {**scope, "method": "GET", "query_string": b"", "headers": headers}
         now = await self._call(reading, _nothing, exchange)
