@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from benchmarks import apply, population
 from benchmarks.figures import Figure, medians, show
 from benchmarks.stage import Stage, stage
-from crm_api.domain.inbound.webhook_events.service import CLAIM_EVENTS
+from crm_api.domain.inbound.webhook_events.service import CLAIM_EVENTS, READ_INDEX_IN_ORDER
 from crm_api.platform.database import open_engine
 
 MANY, FEW, LIMIT, ROUNDS = 13_000, 1_300, 100, 3
@@ -54,7 +54,7 @@ def _round(on: Stage, many: int) -> Iterator[Figure]:
 async def _claim(on: Stage, waiting: int) -> tuple[float, float]:
     """Store events and claim repeatedly; return milliseconds and CPU milliseconds of one claim."""
     url = on.database_url
-    await population.execute(url, "TRUNCATE webhook_event CASCADE", {})
+    await population.execute(url, "TRUNCATE webhook_event, webhook_event_key", {})
     scene = apply.Scene(campaign="", now=datetime.now(UTC))
     await apply.store(url, list(apply.texts(scene, waiting)))
     values = {"now": datetime.now(UTC), "limit": LIMIT}
@@ -62,6 +62,7 @@ async def _claim(on: Stage, waiting: int) -> tuple[float, float]:
     async with open_engine(url) as engine, engine.connect() as connection:
         postgres = on.postgres_cpu()
         for _ in range(REPEATS):
+            await connection.execute(READ_INDEX_IN_ORDER)
             begun = time.perf_counter()
             rows = (await connection.execute(CLAIM_EVENTS, values)).all()
             taken.append((time.perf_counter() - begun) * 1000)
