@@ -323,8 +323,7 @@ async def resolve_page(
 async def insert_chunk(session: AsyncSession, page: AudiencePage) -> InsertedChunk:
     """Store the people of a page as recipients, in the order of contact ids."""
     # A number that the campaign already has is rare: it has moved to another contact since an
-    # earlier chunk. ON CONFLICT would look for it in each unique index before each row. Without it
-    # and without absent exclusions, 1,000 people take 19.5 instead of 22 ms of CPU.
+    # earlier chunk. ON CONFLICT would look for it in each unique index before each row.
     try:
         async with session.begin_nested():
             result = await session.execute(insert_chunk_statement(page.conditions), page.values)
