@@ -14,6 +14,7 @@ from crm_api.domain.messaging.sends import (
     derive,
     follow_ups,
     gate,
+    held_message_ids,
     leases,
     ledger,
     look_ups,
@@ -171,13 +172,13 @@ SENDS = [
     Hot(
         "reports that came before their answers",
         {"pk_activity_key", "pk_activity"},
-        lambda s: ledger.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
+        lambda s: held_message_ids.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
         is_generic=True,
     ),
     Hot(
         "an answer that beats a match",
         {"uq_send_attempt_provider_message_id"},
-        lambda s: ledger.unbind_matched_messages(
+        lambda s: held_message_ids.unbind_matched_messages(
             s, message_ids=["AC2500"], attempt_ids=[CONTACT], now=NOW
         ),
         is_generic=True,

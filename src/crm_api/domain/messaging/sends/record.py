@@ -10,13 +10,19 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.messaging.models.number_failures import KIND_OF_CODE
 from crm_api.domain.messaging.models.sends import AttemptStatus
-from crm_api.domain.messaging.sends import blocking, derive, ledger, number_failures, queued_claim
+from crm_api.domain.messaging.sends import (
+    blocking,
+    derive,
+    held_message_ids,
+    ledger,
+    number_failures,
+    queued_claim,
+)
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.held_message_ids import StrayMessage, UnboundAttempt
 from crm_api.domain.messaging.sends.ledger import (
     AttemptOutcome,
     ChangedAttempt,
-    StrayMessage,
-    UnboundAttempt,
 )
 from crm_api.domain.messaging.sends.parked_alerts import alert_parked
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
@@ -184,7 +190,7 @@ async def _merge_strays(
     named = [item for item in outcomes if item.message_id is not None]
     if not named:
         return list(outcomes)
-    strays = await ledger.take_strays(
+    strays = await held_message_ids.take_strays(
         uow.session,
         message_ids=[str(item.message_id) for item in named],
         attempt_ids=[item.attempt_id for item in named],
@@ -226,7 +232,7 @@ async def record_and_correct_matches(
     is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
-    unbound = await ledger.unbind_matched_messages(
+    unbound = await held_message_ids.unbind_matched_messages(
         uow.session,
         message_ids=[str(item.answer.provider_message_id) for item in named],
         attempt_ids=[item.claimed.attempt_id for item in named],
