@@ -58,7 +58,7 @@ class Checkout:
             environment = {
                 **os.environ,
                 "PYTHONPATH": str(self.root / "src"),
-                "CRM_BENCH_FOLDER": str(self.folder),
+                "BENCHMARKS_FOLDER": str(self.folder),
             }
             command = [str(self.python), "-c", _RUN, name, json.dumps(arguments), figures.name]
             done = subprocess.run(  # noqa: S603 - ours

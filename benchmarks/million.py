@@ -29,7 +29,7 @@ from crm_api.domain.kit.zones import zone_key
 from crm_api.platform.migration_runner import upgrade
 
 PEOPLE = 1_000_000
-FOLDER = "CRM_BENCH_FOLDER"
+FOLDER = "BENCHMARKS_FOLDER"
 LISTS, ROUNDS, ROUNDS_WITH_MEMBERS = 12, 14, 6
 TABLES = (
     *("contact", "contact_flag", "contact_list_member", "conversation", "activity"),
@@ -75,7 +75,7 @@ _TOWN_PARTS = (
 def million(people: int = PEOPLE) -> Iterator[str]:
     """Run a database server until the block ends; yield the URL of a database with the rows.
 
-    The database is a copy that the block may change. With the variable ``CRM_BENCH_FOLDER`` the
+    The database is a copy that the block may change. With the variable ``BENCHMARKS_FOLDER`` the
     rows are filled once into that folder, for all benchmarks of one run.
     """
     with ExitStack() as stack:
