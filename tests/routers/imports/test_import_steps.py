@@ -297,6 +297,20 @@ async def test_undo_keeps_contacts_with_new_notes(importer: Importer) -> None:
     assert list(await importer.contacts()) == ["+16175550102"]
 
 
+async def test_undo_keeps_contacts_with_new_tasks(importer: Importer) -> None:
+    done = await importer.upload()
+    leo = (await importer.contacts())["+16175550102"]
+    await importer.client.post(
+        "/v1/tasks",
+        json={"title": "Call", "due_at": "2026-12-01T15:00:00Z", "contact_id": leo["id"]},
+    )
+
+    taken_back = await importer.undo(done["id"])
+
+    assert undone(taken_back) == {"removed": 1, "left_in_use": 1}
+    assert list(await importer.contacts()) == ["+16175550102"]
+
+
 async def test_undo_keeps_contacts_that_got_messages_since(
     importer: Importer, session: AsyncSession
 ) -> None:

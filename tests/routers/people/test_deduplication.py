@@ -364,6 +364,26 @@ async def test_undo_restores_everything(client: httpx.AsyncClient) -> None:
     assert [one["id"] for one in tasks] == [hers.json()["id"]]
 
 
+async def test_task_in_a_conversation_returns_with_it(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    line = await make_line(session)
+    primary, other = await made(client, A), await made(client, B)
+    sent = await client.post(
+        "/v1/messages", json={"line_id": str(line.id), "to": B, "body": "Hello"}
+    )
+    merge = await merged(client, primary, other)
+    task = {"title": "Call", "due_at": "2026-12-01T15:00:00Z"}
+    talk = {"conversation_id": sent.json()["conversation_id"]}
+    added = (await client.post("/v1/tasks", json=task | talk)).json()
+
+    await undone(client, merge)
+
+    assert added["contact_id"] == primary["id"]
+    after = (await client.get(f"/v1/tasks/{added['id']}")).json()
+    assert after["contact_id"] == other["id"]
+
+
 async def test_edits_since_the_merge_stay_with_the_primary(client: httpx.AsyncClient) -> None:
     primary = await made(client, A, tags=["roof"])
     other = await made(

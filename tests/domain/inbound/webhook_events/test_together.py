@@ -345,3 +345,21 @@ async def test_a_text_twice_in_a_batch_is_one_opt_out_with_one_answer(
     assert len(await rows(session, "SELECT id FROM activity WHERE direction = 'incoming'")) == 1
     assert len(await rows(session, "SELECT id FROM consent_entry")) == 1
     assert len(await rows(session, "SELECT id FROM activity WHERE origin = 'confirmation'")) == 1
+
+
+async def test_opt_outs_of_a_batch_take_back_what_is_claimed(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await session.commit()
+    ledger = await Ledger.open(new_uow, people=3, line=line)
+    batch = await ledger.claim()
+    for place in range(2):
+        values: dict[str, Any] = {"from": number(place), "at": NOW}
+        await store(session, incoming("STOP", message_id=f"ACstop{place}", **values))
+
+    await apply(new_uow)
+
+    states = [(one.status, one.skip_reason) for one in await ledger.members()]
+    assert states == [("skipped", "opted_out"), ("skipped", "opted_out"), ("sending", None)]
+    assert [one.phone for one in await ledger.gate(batch)] == [number(2)]
