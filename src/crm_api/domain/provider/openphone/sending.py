@@ -141,8 +141,6 @@ async def send_once(
 
 async def _read(response: httpx.Response) -> httpx.Response:
     """Read the body of the response; if it is too long, return only status and headers."""
-    if response.is_closed:
-        return response  # the transport has read the whole body
     try:
         return await read_bounded(response, most=MOST_BYTES_OF_SEND)
     except AnswerTooLongError:
