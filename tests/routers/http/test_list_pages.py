@@ -1,11 +1,13 @@
 """Every list of the API: its pages hold each row once, in the order of the whole list."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import httpx
-from sqlalchemy.ext.asyncio import AsyncSession
+from benchmarks.statements import StatementCounter
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import store
 from tests.factories import (
@@ -16,6 +18,7 @@ from tests.factories import (
     make_member,
     number,
 )
+from tests.routers.conftest import CountingStream
 from tests.routers.http.test_cursors import list_paths
 from tests.routers.identity.test_auth import active, bearer, signed_in
 
@@ -248,3 +251,44 @@ async def test_pages_of_every_list_hold_each_row_once_and_in_order(
         if path in NEWEST_FIRST:
             found = [row["id"] for row in whole["data"]]
             assert found == sorted(found, reverse=True), path
+
+
+MOST_STATEMENTS = 5
+"""Of one page of any list, with the statement that signs the caller in."""
+
+
+async def test_page_of_every_list_has_few_statements_and_one_line_in_the_log(
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+    engine: AsyncEngine,
+    new_uow: UnitOfWorkFactory,
+    stream: CountingStream,
+) -> None:
+    await active(client, role="owner")
+    client.headers.update(bearer(await signed_in(client)))
+    ids = await Store(client, session, new_uow).fill()
+
+    async def page(url: str, *, limit: int) -> dict[str, int]:
+        await asyncio.sleep(0)
+        lines = len(stream.getvalue().splitlines())
+        counter = StatementCounter(engine)
+        answer = await client.get(url, params={"limit": limit})
+        counter.close()
+        await asyncio.sleep(0)
+        assert len(stream.getvalue().splitlines()) - lines == 1, url
+        assert len(answer.json()["data"]) >= min(limit, ROWS), url
+        # The savepoints are of the test's transaction.
+        return {
+            name: count
+            for name, count in counter.counts.items()
+            if not name.startswith(("savepoint", "release"))
+        }
+
+    for path in set(await list_paths(client)) - OF_THE_SANDBOX:
+        url = path.format_map(ids)
+        await page(url, limit=1)
+        one, many = await page(url, limit=1), await page(url, limit=200)
+
+        assert one == many, path
+        assert sum(many.values()) <= MOST_STATEMENTS, (path, many)
+        assert not any(name.startswith(("insert", "update", "delete")) for name in many), path

@@ -1,24 +1,20 @@
 """The receiver in front of the middlewares: same answers, and few statements, rows and lines."""
 
 import asyncio
-import io
 import json
-import logging
-from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
-import structlog
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Receive, Scope, Send
 from tests.measuring import measured
+from tests.routers.conftest import CountingStream
 
 from crm_api.domain.inbound.webhook_events.envelope import read_event
 from crm_api.domain.provider.openphone.signature import sign_legacy
-from crm_api.platform import clock, logs
+from crm_api.platform import clock
 from crm_api.platform.settings import Settings
 from crm_api.routers.http.middleware import OUT_OF_TIME
 from crm_api.routers.inbound.event_intake import EventIntake
@@ -26,35 +22,6 @@ from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 
 REPEATED = [("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]
 """A repeated header, with which a webhook takes the usual way."""
-
-
-class CountingStream(io.StringIO):
-    """Counts the writes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes = 0
-
-    def write(self, text: str) -> int:
-        self.writes += 1
-        return super().write(text)
-
-    def requests(self) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.getvalue().splitlines()]
-        return [line for line in lines if line["event"] == "request finished"]
-
-
-@pytest.fixture
-def stream() -> Iterator[CountingStream]:
-    """The log of this process, as JSON."""
-    target = CountingStream()
-    logs.configure("json", stream=target, process="serve")
-    yield target
-    structlog.reset_defaults()
-    for handler in list(logging.getLogger().handlers):
-        if isinstance(handler, logs._Handler):
-            logging.getLogger().removeHandler(handler)
-    logs._direct = None
 
 
 @pytest.fixture(params=["http://crm.test", "https://crm.test"])
