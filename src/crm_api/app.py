@@ -72,6 +72,7 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
+from crm_api.routers.sales import appointments
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -134,6 +135,7 @@ ROUTERS = (
     custom_fields,
     phone_validations,
     properties,
+    appointments,
     provider_stops,
     reconciliation,
     webhook_health,

@@ -258,6 +258,14 @@ _STATEMENTS = (
            CASE WHEN i % 4 > 0 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END,
            :now, :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO appointment (id, contact_id, property_id, kind, starts_at, ends_at, timezone,
+        assignee_id, status, author, created_at, updated_at)
+    SELECT md5('appointment' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid,
+           md5('property' || 1 + i % 5000)::uuid, 'assessment',
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour',
+           CAST(:now AS timestamptz) + (2001 - i) * interval '1 hour', 'America/New_York',
+           md5('user' || 1 + i % 2000)::uuid, 'booked', 'key', :now, :now
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
         created_at)
     SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,

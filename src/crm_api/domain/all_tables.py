@@ -44,11 +44,13 @@ from crm_api.domain.people.models import (
     tags,
     tasks,
 )
+from crm_api.domain.sales.appointments import models as appointments
 from crm_api.platform.database import Base
 
 MODULES = (
     alerts,
     api_keys,
+    appointments,
     audit_log,
     campaigns,
     company,

@@ -103,6 +103,10 @@ class Store:
             reason = {"reason": f"said so, {place}"}
             await self._post(f"/v1/contacts/{ada}/{('opt-out', 'opt-in')[place % 2]}", reason)
             await self._post(f"/v1/contacts/{ada}/notes", {"body": f"Note {place}"})
+            when = {"starts_at": f"2026-12-0{place + 1}T15:00Z", "contact_id": ada}
+            await self._post(
+                "/v1/appointments", {**when, "ends_at": f"2026-12-0{place + 1}T16:00Z"}
+            )
             await self._post("/v1/tasks", {"title": f"Call {place}", "due_at": "2026-12-01T15:00Z"})
             address = {"street": f"{place + 1} Main Street", "postal_code": "02169"}
             await self._post(

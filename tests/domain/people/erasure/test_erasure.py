@@ -67,6 +67,7 @@ async def test_nothing_in_the_database_names_an_erased_person(
     assert tables > {
         "contact_note",
         "task",
+        "appointment",
         "conversation_draft",
         "conversation_note",
         "phone_lookup",

@@ -184,6 +184,8 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
         duplicate.note_ids.append(row.id)
     elif row.kind == "task":
         duplicate.task_ids.append(row.id)
+    elif row.kind == "appointment":
+        duplicate.appointment_ids.append(row.id)
     elif row.kind == "list":
         duplicate.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
     else:

@@ -54,6 +54,15 @@ FORGET_TASKS = text("""
 """)
 
 
+# The row stays for counts, without what it says about the person.
+ERASE_APPOINTMENTS = text("""
+    UPDATE appointment t
+    SET contact_id = NULL, property_id = NULL, location = NULL, note = NULL,
+        sequence = sequence + 1, updated_at = :now
+    WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
 FORGET_DRAFTS = text("""
     DELETE FROM conversation_draft t
     WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
@@ -133,6 +142,7 @@ async def erase_person(
     await session.execute(ERASE_ACTIVITIES, person | values)
     await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
     await session.execute(FORGET_TASKS, person | {"conversation_ids": conversations})
+    await session.execute(ERASE_APPOINTMENTS, person | {"now": now})
     await session.execute(FORGET_DRAFTS, {"conversation_ids": conversations})
     await session.execute(FORGET_TALK_NOTES, {"conversation_ids": conversations})
     await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})

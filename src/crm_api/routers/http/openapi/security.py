@@ -19,6 +19,8 @@ SCOPES = {
     Scope.CAMPAIGNS_SEND: "Start, pause, resume and cancel campaigns.",
     Scope.MESSAGES_READ: "Read conversations, messages and calls.",
     Scope.MESSAGES_SEND: "Send single messages.",
+    Scope.SALES_READ: "Read appointments, quotes, invoices and calendars.",
+    Scope.SALES_WRITE: "Change appointments, quotes, invoices and calendars.",
     Scope.WEBHOOKS_READ: "Read received events and webhook endpoints.",
     Scope.WEBHOOKS_WRITE: "Process received events again, and change webhook endpoints.",
     Scope.OPERATIONS: "Read and handle alerts, reconciliation runs, health checks and jobs.",

@@ -1,0 +1,250 @@
+"""Book and change appointments. A person is never booked twice for one time by accident."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.identity.users.models import User, UserStatus
+from crm_api.domain.kit.regions import EASTERN
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.models.properties import Property
+from crm_api.domain.people.properties.errors import PropertyNotFoundError
+from crm_api.domain.people.tasks.errors import UnknownAssigneeError
+from crm_api.domain.sales.appointments.errors import (
+    AppointmentConflictError,
+    AppointmentNotFoundError,
+    AppointmentTimesError,
+)
+from crm_api.domain.sales.appointments.models import BUSY, Appointment
+from crm_api.domain.sales.appointments.schemas import AppointmentCreate, AppointmentUpdate
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+LONGEST = timedelta(days=31)
+"""An appointment lasts at most this long, so that overlaps are found by the index of starts."""
+_OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
+"""The fields whose change may cause a conflict."""
+
+
+async def book_appointment(
+    uow: UnitOfWork, body: AppointmentCreate, *, author: str, now: datetime
+) -> Appointment:
+    """Create an appointment.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        ContactNotFoundError: The contact does not exist or was deleted.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    contact = await contacts.lock_contact(uow, contact_id=body.contact_id)
+    values = {
+        **body.model_dump(exclude={"allow_conflict"}),
+        "id": new_id(),
+        "contact_id": contact.id,
+        "timezone": body.timezone or contact.timezone or EASTERN,
+        "author": author,
+        "created_at": now,
+        "updated_at": now,
+    }
+    return await insert_appointment(uow, values, allow_conflict=body.allow_conflict)
+
+
+async def insert_appointment(
+    uow: UnitOfWork, values: Mapping[str, Any], *, allow_conflict: bool
+) -> Appointment:
+    """Store a new appointment whose contact is locked or missing.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    _check_times(values)
+    await _check_property(uow, values["property_id"])
+    await _lock_assignee(uow, values["assignee_id"])
+    if not allow_conflict:
+        await _refuse_overlap(uow, values)
+    statement = insert(Appointment).values(values).returning(Appointment)
+    return (await uow.session.scalars(statement)).one()
+
+
+async def change_appointment(
+    uow: UnitOfWork, changes: AppointmentUpdate, *, appointment_id: UUID, now: datetime
+) -> tuple[Appointment, str]:
+    """Change an appointment.
+
+    Returns:
+        The appointment, and its status before the change.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentNotFoundError: The appointment does not exist.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        ContactNotFoundError: The contact does not exist or was deleted.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    values = changes.model_dump(exclude_unset=True, exclude={"allow_conflict"})
+    if "contact_id" in values:
+        # Before the appointment, because merges and erasures lock contacts first.
+        contact = await contacts.lock_contact(uow, contact_id=values["contact_id"])
+        values["contact_id"] = contact.id
+    return await write_changes(
+        uow,
+        values,
+        appointment_id=appointment_id,
+        allow_conflict=changes.allow_conflict,
+        now=now,
+    )
+
+
+async def write_changes(
+    uow: UnitOfWork,
+    values: Mapping[str, Any],
+    *,
+    appointment_id: UUID,
+    allow_conflict: bool,
+    now: datetime,
+) -> tuple[Appointment, str]:
+    """Change the given columns of an appointment; a new contact is locked by the caller.
+
+    Returns:
+        The appointment, and its status before the change.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentNotFoundError: The appointment does not exist.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    before = await lock_appointment(uow, appointment_id=appointment_id)
+    was, status = {key: getattr(before, key) for key in values}, before.status
+    changed = {key: value for key, value in values.items() if was[key] != value}
+    if not changed:
+        return before, status
+    after = {key: getattr(before, key) for key in _OCCUPYING} | changed | {"id": before.id}
+    _check_times(after)
+    await _check_property(uow, changed.get("property_id"))
+    if changed.keys() & _OCCUPYING:
+        await _lock_assignee(
+            uow, after["assignee_id"], may_be_disabled="assignee_id" not in changed
+        )
+        if not allow_conflict:
+            await _refuse_overlap(uow, after)
+    statement = (
+        update(Appointment)
+        .where(Appointment.id == before.id)
+        .values({**changed, "sequence": Appointment.sequence + 1, "updated_at": now})
+        .returning(Appointment)
+        .execution_options(populate_existing=True)
+    )
+    return (await uow.session.scalars(statement)).one(), status
+
+
+async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointment:
+    """Lock an appointment until the transaction ends, and return it.
+
+    Raises:
+        AppointmentNotFoundError: The appointment does not exist.
+    """
+    statement = (
+        select(Appointment)
+        .where(Appointment.id == appointment_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    found = await uow.session.scalar(statement)
+    if found is None:
+        raise AppointmentNotFoundError
+    return found
+
+
+def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]]:
+    """Return the conditions for appointments that take place between two instants.
+
+    The lower bound of the start is implied by the longest duration. It bounds what is read of an
+    index of starts.
+    """
+    return [
+        Appointment.starts_at < ends_at,
+        Appointment.starts_at > starts_at - LONGEST,
+        Appointment.ends_at > starts_at,
+    ]
+
+
+def overlap_statement(
+    *, assignee_id: UUID, starts_at: datetime, ends_at: datetime, except_id: UUID
+) -> Select[UUID]:
+    """Return the statement that finds an appointment of the assignee at this time."""
+    return (
+        select(Appointment.id)
+        .where(
+            Appointment.assignee_id == assignee_id,
+            Appointment.status.in_(BUSY),
+            Appointment.id != except_id,
+            *overlaps(starts_at, ends_at),
+        )
+        .order_by(Appointment.starts_at, Appointment.id)
+        .limit(1)
+    )
+
+
+async def _refuse_overlap(uow: UnitOfWork, values: Mapping[str, Any]) -> None:
+    if values["assignee_id"] is None or values["status"] not in BUSY:
+        return
+    statement = overlap_statement(
+        assignee_id=values["assignee_id"],
+        starts_at=values["starts_at"],
+        ends_at=values["ends_at"],
+        except_id=values["id"],
+    )
+    other = await uow.session.scalar(statement)
+    if other is not None:
+        raise AppointmentConflictError(other)
+
+
+async def _lock_assignee(
+    uow: UnitOfWork, user_id: UUID | None, *, may_be_disabled: bool = False
+) -> None:
+    """Lock the row of an assignee: of two bookings at the same time, the second sees the first.
+
+    The next statement looks for overlaps, because a statement does not see what was committed while
+    it waited for a lock ("Sending, rule 1").
+
+    Raises:
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    if user_id is None:
+        return
+    statement = select(User.status).where(User.id == user_id).with_for_update(key_share=True)
+    status = await uow.session.scalar(statement)
+    if status != UserStatus.ACTIVE and not may_be_disabled:
+        raise UnknownAssigneeError
+
+
+async def _check_property(uow: UnitOfWork, property_id: UUID | None) -> None:
+    if property_id is None:
+        return
+    statement = (
+        select(Property.id)
+        .where(Property.id == property_id)
+        .with_for_update(read=True, key_share=True)
+    )
+    if await uow.session.scalar(statement) is None:
+        raise PropertyNotFoundError(
+            "No property has the id in `property_id`. GET /v1/properties lists the properties."
+        )
+
+
+def _check_times(values: Mapping[str, Any]) -> None:
+    length = values["ends_at"] - values["starts_at"]
+    if not timedelta(0) < length <= LONGEST:
+        raise AppointmentTimesError
