@@ -266,6 +266,10 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) + (2001 - i) * interval '1 hour', 'America/New_York',
            md5('user' || 1 + i % 2000)::uuid, 'booked', 'key', :now, :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO calendar_feed (id, name, token_hash, author, created_at)
+    SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 5000) i""",
     """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
         created_at)
     SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,

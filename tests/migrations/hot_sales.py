@@ -1,4 +1,4 @@
-"""Queries on appointments."""
+"""Queries on appointments and calendar feeds."""
 
 from datetime import timedelta
 
@@ -7,6 +7,7 @@ from tests.migrations.hot import CONTACT, PLACE, Hot
 
 from crm_api.domain.sales.appointments.booking import overlap_statement
 from crm_api.domain.sales.appointments.listing import AppointmentFilter, appointments_statement
+from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, feeds_statement
 
 DAY = timedelta(days=1)
 
@@ -43,5 +44,20 @@ APPOINTMENTS = [
     ),
     Hot(
         "another appointment of a user", {"idx_appointment_assignee"}, lambda s: s.execute(OVERLAP)
+    ),
+    Hot(
+        "appointments of a calendar",
+        {"idx_appointment_start"},
+        lambda s: s.execute(feed_statement(assignee_id=None, now=NOON)),
+    ),
+    Hot(
+        "calendar feeds",
+        {"idx_calendar_feed_created"},
+        lambda s: s.execute(feeds_statement(after=PLACE, limit=51)),
+    ),
+    Hot(
+        "calendar of a token",
+        {"uq_calendar_feed_token_hash"},
+        lambda s: s.execute(FIND_FEED, {"token_hash": b"7" * 32}),
     ),
 ]

@@ -107,6 +107,7 @@ class Store:
             await self._post(
                 "/v1/appointments", {**when, "ends_at": f"2026-12-0{place + 1}T16:00Z"}
             )
+            await self._post("/v1/calendar-feeds", {"name": f"Feed {place}"})
             await self._post("/v1/tasks", {"title": f"Call {place}", "due_at": "2026-12-01T15:00Z"})
             address = {"street": f"{place + 1} Main Street", "postal_code": "02169"}
             await self._post(

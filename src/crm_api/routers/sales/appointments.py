@@ -2,7 +2,7 @@
 
 from datetime import datetime, time, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -31,6 +31,9 @@ router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 CALENDAR = "text/calendar"
+CALENDAR_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {CALENDAR: {"schema": {"type": "string"}}}}
+}
 NEXT = timedelta(days=14)
 """How far free times are searched when the call does not say it."""
 
@@ -186,7 +189,7 @@ async def find_free_times(
 @router.get(
     "/{appointment_id}.ics",
     response_class=Response,
-    responses={200: {"content": {CALENDAR: {"schema": {"type": "string"}}}}},
+    responses=CALENDAR_FILE,
 )
 async def get_appointment_file(appointment_id: UUID, uow: Uow, _caller: Reader) -> Response:
     """Return an appointment as an iCalendar file (RFC 5545)."""
