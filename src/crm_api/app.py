@@ -72,6 +72,7 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
+from crm_api.routers.sales import outcomes
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -135,6 +136,7 @@ ROUTERS = (
     phone_validations,
     properties,
     provider_stops,
+    outcomes,
     reconciliation,
     webhook_health,
     legal_rules,

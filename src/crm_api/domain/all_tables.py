@@ -44,6 +44,7 @@ from crm_api.domain.people.models import (
     tags,
     tasks,
 )
+from crm_api.domain.sales.outcomes import models as outcomes
 from crm_api.platform.database import Base
 
 MODULES = (
@@ -68,6 +69,7 @@ MODULES = (
     media,
     notes,
     number_failures,
+    outcomes,
     outgoing_mail,
     phone_validation,
     preferences,

@@ -21,6 +21,8 @@ class Scope(StrEnum):
     CAMPAIGNS_SEND = "campaigns:send"
     MESSAGES_READ = "messages:read"
     MESSAGES_SEND = "messages:send"
+    INSIGHT_READ = "insight:read"
+    INSIGHT_WRITE = "insight:write"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
     OPERATIONS = "operations"

@@ -24,7 +24,8 @@ IS_USED = """
         OR EXISTS (SELECT 1 FROM contact_note n
             WHERE n.contact_id = c.id AND n.created_at >= k.applied_at)
         OR EXISTS (SELECT 1 FROM task t
-            WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)"""
+            WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM outcome_subject o WHERE o.contact_id = c.id)"""
 
 
 KEPT_FOR = timedelta(days=30)

@@ -38,6 +38,7 @@ TAGS = {
     "tags": "Tags of contacts: count them, rename or remove them, change many contacts at once.",
     "templates": "Saved texts of messages, for use in campaigns.",
     "conversations": "Messages and calls between a line and a phone number.",
+    "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
     "media": "Pictures in messages and recordings of calls.",
     "webhooks": "Events received from the provider, and how they were processed.",
     "webhook endpoints": "URLs to which this service sends its events, and the deliveries to them.",

@@ -19,6 +19,8 @@ SCOPES = {
     Scope.CAMPAIGNS_SEND: "Start, pause, resume and cancel campaigns.",
     Scope.MESSAGES_READ: "Read conversations, messages and calls.",
     Scope.MESSAGES_SEND: "Send single messages.",
+    Scope.INSIGHT_READ: "Read outcomes, attribution, measures, costs and holdouts.",
+    Scope.INSIGHT_WRITE: "Record and reverse outcomes, and change rules, costs and holdouts.",
     Scope.WEBHOOKS_READ: "Read received events and webhook endpoints.",
     Scope.WEBHOOKS_WRITE: "Process received events again, and change webhook endpoints.",
     Scope.OPERATIONS: "Read and handle alerts, reconciliation runs, health checks and jobs.",

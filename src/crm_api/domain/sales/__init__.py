@@ -1,0 +1,1 @@
+"""What came of messages, in money and dates: the ledger of outcomes."""
