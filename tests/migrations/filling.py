@@ -270,6 +270,18 @@ _STATEMENTS = (
     SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 5000) i""",
+    """INSERT INTO outcome (id, kind, amount_cents, currency, occurred_at, source, external_hash,
+        reverses_id, recorded_by, created_at)
+    SELECT md5('outcome' || i)::uuid, 'job_done', CASE WHEN i % 50 = 0 THEN -1000 ELSE 1000 END,
+           'USD', CAST(:now AS timestamptz) - i * interval '1 hour', 'api',
+           sha256(convert_to('outcome' || i, 'UTF8')),
+           CASE WHEN i % 50 = 0 THEN md5('outcome' || i - 1)::uuid END, 'key', :now
+    FROM generate_series(1, 20000) i""",
+    f"""INSERT INTO outcome_subject (outcome_id, contact_id, phone)
+    SELECT md5('outcome' || i)::uuid,
+           CASE WHEN i % 20 > 0 THEN md5('contact' || 1 + i % 5000)::uuid END,
+           CASE WHEN i % 20 = 0 THEN {_phone("i + 50000")} END
+    FROM generate_series(1, 20000) i WHERE i % 50 > 0""",
     """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
         created_at)
     SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,

@@ -18,6 +18,7 @@ from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
+from tests.migrations.hot_outcomes import OUTCOMES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
@@ -64,6 +65,7 @@ HOT = [
     *TASKS,
     *OF_USERS,
     *OPERATIONS,
+    *OUTCOMES,
     *PHONES,
     *PROPERTIES,
     *RECONCILIATION,

@@ -46,6 +46,7 @@ from crm_api.domain.people.models import (
 )
 from crm_api.domain.sales.appointments import models as appointments
 from crm_api.domain.sales.calendars import feed_models as calendar_feeds
+from crm_api.domain.sales.outcomes import models as outcomes
 from crm_api.platform.database import Base
 
 MODULES = (
@@ -72,6 +73,7 @@ MODULES = (
     media,
     notes,
     number_failures,
+    outcomes,
     outgoing_mail,
     phone_validation,
     preferences,

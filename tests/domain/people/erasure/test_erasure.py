@@ -457,6 +457,7 @@ HOLDS_A_NUMBER = {
     "contact_flag",
     "conversation",
     "number_failure",
+    "outcome_subject",
     "provider_stop",
     "send_attempt",
 }

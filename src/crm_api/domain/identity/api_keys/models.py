@@ -23,6 +23,8 @@ class Scope(StrEnum):
     MESSAGES_SEND = "messages:send"
     SALES_READ = "sales:read"
     SALES_WRITE = "sales:write"
+    INSIGHT_READ = "insight:read"
+    INSIGHT_WRITE = "insight:write"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
     OPERATIONS = "operations"

@@ -25,8 +25,9 @@ IS_USED = """
             WHERE n.contact_id = c.id AND n.created_at >= k.applied_at)
         OR EXISTS (SELECT 1 FROM task t
             WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)
-        OR EXISTS (SELECT 1 FROM appointment o
-            WHERE o.contact_id = c.id AND o.created_at >= k.applied_at)"""
+        OR EXISTS (SELECT 1 FROM appointment v
+            WHERE v.contact_id = c.id AND v.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM outcome_subject o WHERE o.contact_id = c.id)"""
 
 
 KEPT_FOR = timedelta(days=30)

@@ -75,6 +75,14 @@ FORGET_TALK_NOTES = text("""
 """)
 
 
+# The outcome itself has amounts and dates alone; it stays, as do its credits.
+ERASE_OUTCOMES = text("""
+    UPDATE outcome_subject s
+    SET contact_id = coalesce(s.contact_id, :contact_id), phone = NULL, external_id = NULL
+    WHERE s.contact_id = ANY(CAST(:ids AS uuid[])) OR s.phone = ANY(CAST(:phones AS text[]))
+""")
+
+
 ERASE_ATTEMPTS = text("""
     UPDATE send_attempt a
     SET phone = 'erased:' || a.id, body = '', error_detail = NULL, updated_at = :now
@@ -145,6 +153,7 @@ async def erase_person(
     await session.execute(ERASE_APPOINTMENTS, person | {"now": now})
     await session.execute(FORGET_DRAFTS, {"conversation_ids": conversations})
     await session.execute(FORGET_TALK_NOTES, {"conversation_ids": conversations})
+    await session.execute(ERASE_OUTCOMES, person | numbers | {"contact_id": ids[0]})
     await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})
     await session.execute(ERASE_MEMBERSHIPS, numbers | {"now": now})
     await session.execute(FORGET_FAILURES, numbers)

@@ -40,6 +40,7 @@ TAGS = {
     "conversations": "Messages and calls between a line and a phone number.",
     "appointments": "Appointments with contacts, as JSON and for calendars.",
     "calendars": "Secret addresses under which calendar programs read appointments.",
+    "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
     "media": "Pictures in messages and recordings of calls.",
     "webhooks": "Events received from the provider, and how they were processed.",
     "webhook endpoints": "URLs to which this service sends its events, and the deliveries to them.",

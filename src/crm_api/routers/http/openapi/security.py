@@ -21,6 +21,8 @@ SCOPES = {
     Scope.MESSAGES_SEND: "Send single messages.",
     Scope.SALES_READ: "Read appointments, quotes, invoices and calendars.",
     Scope.SALES_WRITE: "Change appointments, quotes, invoices and calendars.",
+    Scope.INSIGHT_READ: "Read outcomes, attribution, measures, costs and holdouts.",
+    Scope.INSIGHT_WRITE: "Record and reverse outcomes, and change rules, costs and holdouts.",
     Scope.WEBHOOKS_READ: "Read received events and webhook endpoints.",
     Scope.WEBHOOKS_WRITE: "Process received events again, and change webhook endpoints.",
     Scope.OPERATIONS: "Read and handle alerts, reconciliation runs, health checks and jobs.",
