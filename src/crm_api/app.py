@@ -72,7 +72,7 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
-from crm_api.routers.sales import appointments, calendar_feeds, outcomes
+from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -136,6 +136,7 @@ ROUTERS = (
     phone_validations,
     properties,
     appointments,
+    bills,
     calendar_feeds,
     provider_stops,
     outcomes,

@@ -266,6 +266,20 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) + (2001 - i) * interval '1 hour', 'America/New_York',
            md5('user' || 1 + i % 2000)::uuid, 'booked', 'key', :now, :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO quote (id, number, contact_id, amount_cents, currency, status, status_at, author,
+        created_at, updated_at)
+    SELECT md5('quote' || i)::uuid, 'Q-' || i, md5('contact' || 1 + i % 5000)::uuid, 100, 'USD',
+           CASE WHEN i % 20 = 0 THEN 'approved' ELSE 'sent' END,
+           CAST(:now AS timestamptz) - i * interval '1 hour', 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO invoice (id, number, contact_id, amount_cents, currency, status, status_at,
+        author, created_at, updated_at)
+    SELECT md5('invoice' || i)::uuid, 'I-' || i, md5('contact' || 1 + i % 5000)::uuid, 100, 'USD',
+           CASE WHEN i % 20 = 0 THEN 'open' ELSE 'paid' END,
+           CAST(:now AS timestamptz) - i * interval '1 hour', 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO calendar_feed (id, name, token_hash, author, created_at)
     SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',
            CAST(:now AS timestamptz) - i * interval '1 minute'

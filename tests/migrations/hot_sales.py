@@ -1,12 +1,16 @@
-"""Queries on appointments and calendar feeds."""
+"""Queries on appointments, quotes, invoices and calendar feeds."""
 
 from datetime import timedelta
 
 from tests.migrations.filling import NOON, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
+from crm_api.domain.monitoring.watchdog.sales import WAITING_QUOTES
 from crm_api.domain.sales.appointments.booking import overlap_statement
 from crm_api.domain.sales.appointments.listing import AppointmentFilter, appointments_statement
+from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, bills_statement
+from crm_api.domain.sales.billing.models import InvoiceStatus
+from crm_api.domain.sales.billing.schemas import BillFilter
 from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, feeds_statement
 
 DAY = timedelta(days=1)
@@ -59,5 +63,60 @@ APPOINTMENTS = [
         "calendar of a token",
         {"uq_calendar_feed_token_hash"},
         lambda s: s.execute(FIND_FEED, {"token_hash": b"7" * 32}),
+    ),
+]
+BILLS = [
+    Hot(
+        "quotes",
+        {"idx_quote_created"},
+        lambda s: s.execute(bills_statement(QUOTES, BillFilter(), after=PLACE, limit=51)),
+    ),
+    Hot(
+        "quotes for a contact",
+        {"idx_quote_contact"},
+        lambda s: s.execute(
+            bills_statement(QUOTES, BillFilter(contact_id=CONTACT), after=PLACE, limit=51)
+        ),
+    ),
+    Hot(
+        "quote with a number",
+        {"uq_quote_number"},
+        lambda s: s.execute(
+            bills_statement(QUOTES, BillFilter(number="Q-7"), after=None, limit=51)
+        ),
+    ),
+    Hot(
+        "approved quotes without an appointment",
+        {"idx_quote_approved"},
+        lambda s: s.execute(
+            WAITING_QUOTES,
+            {"before": NOON - 2 * DAY, "since": NOON - 365 * DAY, "most": 50},
+        ),
+    ),
+    Hot(
+        "invoices",
+        {"idx_invoice_created"},
+        lambda s: s.execute(bills_statement(INVOICES, BillFilter(), after=PLACE, limit=51)),
+    ),
+    Hot(
+        "invoices for a contact",
+        {"idx_invoice_contact"},
+        lambda s: s.execute(
+            bills_statement(INVOICES, BillFilter(contact_id=CONTACT), after=PLACE, limit=51)
+        ),
+    ),
+    Hot(
+        "open invoices",
+        {"idx_invoice_open"},
+        lambda s: s.execute(
+            bills_statement(INVOICES, BillFilter(status=InvoiceStatus.OPEN), after=PLACE, limit=51)
+        ),
+    ),
+    Hot(
+        "invoice with a number",
+        {"uq_invoice_number"},
+        lambda s: s.execute(
+            bills_statement(INVOICES, BillFilter(number="I-7"), after=None, limit=51)
+        ),
     ),
 ]

@@ -45,6 +45,7 @@ from crm_api.domain.people.models import (
     tasks,
 )
 from crm_api.domain.sales.appointments import models as appointments
+from crm_api.domain.sales.billing import models as billing
 from crm_api.domain.sales.calendars import feed_models as calendar_feeds
 from crm_api.domain.sales.outcomes import models as outcomes
 from crm_api.platform.database import Base
@@ -54,6 +55,7 @@ MODULES = (
     api_keys,
     appointments,
     audit_log,
+    billing,
     calendar_feeds,
     campaigns,
     company,

@@ -108,6 +108,9 @@ class Store:
                 "/v1/appointments", {**when, "ends_at": f"2026-12-0{place + 1}T16:00Z"}
             )
             await self._post("/v1/calendar-feeds", {"name": f"Feed {place}"})
+            bill = {"number": f"N-{place}", "contact_id": ada, "amount_cents": 100}
+            await self._post("/v1/quotes", bill)
+            await self._post("/v1/invoices", bill)
             await self._post("/v1/tasks", {"title": f"Call {place}", "due_at": "2026-12-01T15:00Z"})
             outcome = {"kind": "job_done", "occurred_at": f"2026-11-2{place}T15:00Z"}
             await self._post("/v1/outcomes", {**outcome, "phone": number(900)})

@@ -9,7 +9,7 @@ import icalendar
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, SECRET
 from tests.factories import make_contact, number
 from tests.routers.identity.test_auth import active, bearer, signed_in
 
@@ -21,9 +21,12 @@ from crm_api.domain.sales.appointments import booking
 from crm_api.domain.sales.appointments.errors import AppointmentConflictError
 from crm_api.domain.sales.appointments.models import Appointment
 from crm_api.domain.sales.appointments.schemas import AppointmentCreate
+from crm_api.domain.sales.outcomes.models import OutcomeSource
+from crm_api.domain.sales.outcomes.state_outcomes import Recorder
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
+RECORDER = Recorder(name="key", source=OutcomeSource.API, secret=SECRET)
 NOBODY = "00000000-0000-7000-8000-000000000000"
 NINE, TEN, ELEVEN = "2026-12-01T14:00:00Z", "2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z"
 """On a Tuesday in New York."""
@@ -191,7 +194,7 @@ async def test_of_two_bookings_at_the_same_time_one_is_refused(
         )
         try:
             async with committed_uow() as uow:
-                await booking.book_appointment(uow, body, author="key", now=NOW)
+                await booking.book_appointment(uow, body, recorder=RECORDER, now=NOW)
                 await asyncio.sleep(0)
         except AppointmentConflictError:
             return "refused"

@@ -23,9 +23,10 @@ from crm_api.domain.sales.appointments.schemas import (
 )
 from crm_api.domain.sales.calendars import rendering
 from crm_api.platform import clock
-from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.sales.recorders import recorder_of
 
 router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
@@ -90,10 +91,17 @@ To = Annotated[
         "unknown_assignee",
     ),
 )
-async def book_appointment(body: AppointmentCreate, uow: Uow, caller: Writer) -> AppointmentRead:
-    """Book an appointment. A user who has another appointment at this time is not booked."""
+async def book_appointment(
+    body: AppointmentCreate, uow: Uow, state: State, caller: Writer
+) -> AppointmentRead:
+    """Book an appointment. A user who has another appointment at this time is not booked.
+
+    The status `booked` or `held` records an outcome.
+    """
     async with uow:
-        made = await booking.book_appointment(uow, body, author=caller.name, now=clock.now())
+        made = await booking.book_appointment(
+            uow, body, recorder=recorder_of(caller, state), now=await uow.database_now()
+        )
         found = await listing.read_appointment(uow, appointment_id=made.id)
     return AppointmentRead.of(found)
 
@@ -222,10 +230,19 @@ async def get_appointment(appointment_id: UUID, uow: Uow, _caller: Reader) -> Ap
     ),
 )
 async def update_appointment(
-    appointment_id: UUID, body: AppointmentUpdate, uow: Uow, _caller: Writer
+    appointment_id: UUID, body: AppointmentUpdate, uow: Uow, state: State, caller: Writer
 ) -> AppointmentRead:
-    """Move an appointment, assign it to a user, cancel it, or say how it ended."""
+    """Move an appointment, assign it to a user, cancel it, or say how it ended.
+
+    The status `booked` or `held` records an outcome, once for each.
+    """
     async with uow:
-        await booking.change_appointment(uow, body, appointment_id=appointment_id, now=clock.now())
+        await booking.change_appointment(
+            uow,
+            body,
+            appointment_id=appointment_id,
+            recorder=recorder_of(caller, state),
+            now=await uow.database_now(),
+        )
         found = await listing.read_appointment(uow, appointment_id=appointment_id)
     return AppointmentRead.of(found)

@@ -27,6 +27,10 @@ IS_USED = """
             WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)
         OR EXISTS (SELECT 1 FROM appointment v
             WHERE v.contact_id = c.id AND v.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM quote q
+            WHERE q.contact_id = c.id AND q.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM invoice i
+            WHERE i.contact_id = c.id AND i.created_at >= k.applied_at)
         OR EXISTS (SELECT 1 FROM outcome_subject o WHERE o.contact_id = c.id)"""
 
 

@@ -13,11 +13,12 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """A conversation, note, task, appointment, list or property of a contact.
+    """What belongs to a contact, such as a conversation, a note or a list.
 
     Attributes:
-        kind: ``conversation``, ``note``, ``task``, ``appointment``, ``list`` or ``property``.
-        id: The id of the conversation, note, task, appointment, list or property.
+        kind: ``conversation``, ``note``, ``task``, ``appointment``, ``quote``, ``invoice``,
+            ``list`` or ``property``.
+        id: The id of the conversation, the note, and so on.
         added_at: When the contact was added to the list or property; None for other kinds.
         role: The role of the contact at the property; None for other kinds.
     """
@@ -44,6 +45,12 @@ _MOVE_CHILDREN = (
     """),
     text("""
         UPDATE appointment SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
+    text("""
+        UPDATE quote SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
+    text("""
+        UPDATE invoice SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
     """),
 )
 _RETURN_CHILDREN = (
@@ -72,6 +79,14 @@ _RETURN_CHILDREN = (
         UPDATE appointment SET contact_id = :to
         WHERE contact_id = :of AND id = ANY(CAST(:appointment_ids AS uuid[]))
     """),
+    text("""
+        UPDATE quote SET contact_id = :to
+        WHERE contact_id = :of AND id = ANY(CAST(:quote_ids AS uuid[]))
+    """),
+    text("""
+        UPDATE invoice SET contact_id = :to
+        WHERE contact_id = :of AND id = ANY(CAST(:invoice_ids AS uuid[]))
+    """),
 )
 
 
@@ -89,6 +104,12 @@ _CHILDREN = text("""
     SELECT 'appointment', a.contact_id, a.id, NULL, NULL
     FROM appointment a WHERE a.contact_id = ANY(CAST(:ids AS uuid[]))
     UNION ALL
+    SELECT 'quote', q.contact_id, q.id, NULL, NULL
+    FROM quote q WHERE q.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
+    SELECT 'invoice', i.contact_id, i.id, NULL, NULL
+    FROM invoice i WHERE i.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
     SELECT 'list', l.contact_id, l.list_id, l.added_at, NULL
     FROM contact_list_member l WHERE l.contact_id = ANY(CAST(:ids AS uuid[]))
     UNION ALL
@@ -99,7 +120,7 @@ _CHILDREN = text("""
 
 
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
-    """Fetch the conversations, notes, tasks, appointments, lists and properties of contacts."""
+    """Fetch what belongs to contacts and moves with a merge."""
     return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
 
 
@@ -158,8 +179,10 @@ async def return_children(
     note_ids: Collection[UUID],
     task_ids: Collection[UUID],
     appointment_ids: Collection[UUID],
+    quote_ids: Collection[UUID],
+    invoice_ids: Collection[UUID],
 ) -> None:
-    """Move conversations, notes, tasks and appointments back from a primary contact to a duplicate.
+    """Move what belonged to a duplicate back from a primary contact to a duplicate.
 
     All messages to and from the duplicate's number move too, and conversations that began with this
     number after the merge.
@@ -173,6 +196,8 @@ async def return_children(
         task_ids: The tasks that the duplicate had before the merge. Tasks in a conversation move
             with it.
         appointment_ids: The appointments that the duplicate had before the merge.
+        quote_ids: The quotes that the duplicate had before the merge.
+        invoice_ids: The invoices that the duplicate had before the merge.
     """
     values = {
         "of": of,
@@ -182,6 +207,8 @@ async def return_children(
         "note_ids": list(note_ids),
         "task_ids": list(task_ids),
         "appointment_ids": list(appointment_ids),
+        "quote_ids": list(quote_ids),
+        "invoice_ids": list(invoice_ids),
     }
     for statement in _RETURN_CHILDREN:
         await session.execute(statement, values)

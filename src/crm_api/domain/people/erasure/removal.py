@@ -63,6 +63,19 @@ ERASE_APPOINTMENTS = text("""
 """)
 
 
+# Amounts stay; whom and what they were about does not.
+ERASE_QUOTES = text("""
+    UPDATE quote t SET contact_id = NULL, property_id = NULL, updated_at = :now
+    WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+ERASE_INVOICES = text("""
+    UPDATE invoice t SET contact_id = NULL, property_id = NULL, updated_at = :now
+    WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
 FORGET_DRAFTS = text("""
     DELETE FROM conversation_draft t
     WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
@@ -150,7 +163,8 @@ async def erase_person(
     await session.execute(ERASE_ACTIVITIES, person | values)
     await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
     await session.execute(FORGET_TASKS, person | {"conversation_ids": conversations})
-    await session.execute(ERASE_APPOINTMENTS, person | {"now": now})
+    for erase in (ERASE_APPOINTMENTS, ERASE_QUOTES, ERASE_INVOICES):
+        await session.execute(erase, person | {"now": now})
     await session.execute(FORGET_DRAFTS, {"conversation_ids": conversations})
     await session.execute(FORGET_TALK_NOTES, {"conversation_ids": conversations})
     await session.execute(ERASE_OUTCOMES, person | numbers | {"contact_id": ids[0]})

@@ -1,6 +1,7 @@
 """Book and change appointments. A person is never booked twice for one time by accident."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,21 +20,42 @@ from crm_api.domain.sales.appointments.errors import (
     AppointmentNotFoundError,
     AppointmentTimesError,
 )
-from crm_api.domain.sales.appointments.models import BUSY, Appointment
+from crm_api.domain.sales.appointments.models import BUSY, Appointment, AppointmentStatus
 from crm_api.domain.sales.appointments.schemas import AppointmentCreate, AppointmentUpdate
+from crm_api.domain.sales.outcomes.models import OutcomeKind
+from crm_api.domain.sales.outcomes.state_outcomes import (
+    Recorder,
+    Subject,
+    correct_outcomes,
+    lock_people,
+    record_state,
+)
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LONGEST = timedelta(days=31)
 """An appointment lasts at most this long, so that overlaps are found by the index of starts."""
+OUTCOMES = {
+    AppointmentStatus.BOOKED: OutcomeKind.APPOINTMENT_BOOKED,
+    AppointmentStatus.HELD: OutcomeKind.APPOINTMENT_HELD,
+}
+"""The outcome that each status records; the other statuses record none."""
 _OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
 """The fields whose change may cause a conflict."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AppointmentChange:
+    """An appointment after a change, and the names of the columns that have other values now."""
+
+    appointment: Appointment
+    changed: frozenset[str]
+
+
 async def book_appointment(
-    uow: UnitOfWork, body: AppointmentCreate, *, author: str, now: datetime
+    uow: UnitOfWork, body: AppointmentCreate, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Create an appointment.
+    """Create an appointment, and record the outcome of its status.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -48,11 +70,13 @@ async def book_appointment(
         "id": new_id(),
         "contact_id": contact.id,
         "timezone": body.timezone or contact.timezone or EASTERN,
-        "author": author,
+        "author": recorder.name,
         "created_at": now,
         "updated_at": now,
     }
-    return await insert_appointment(uow, values, allow_conflict=body.allow_conflict)
+    made = await insert_appointment(uow, values, allow_conflict=body.allow_conflict)
+    change = AppointmentChange(appointment=made, changed=frozenset({"status"}))
+    return await _record(uow, change, recorder=recorder, now=now)
 
 
 async def insert_appointment(
@@ -76,12 +100,14 @@ async def insert_appointment(
 
 
 async def change_appointment(
-    uow: UnitOfWork, changes: AppointmentUpdate, *, appointment_id: UUID, now: datetime
-) -> tuple[Appointment, str]:
-    """Change an appointment.
-
-    Returns:
-        The appointment, and its status before the change.
+    uow: UnitOfWork,
+    changes: AppointmentUpdate,
+    *,
+    appointment_id: UUID,
+    recorder: Recorder,
+    now: datetime,
+) -> Appointment:
+    """Change an appointment, and record the outcome of a new status.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -92,17 +118,58 @@ async def change_appointment(
         UnknownAssigneeError: The assignee is not an active user.
     """
     values = changes.model_dump(exclude_unset=True, exclude={"allow_conflict"})
+    seen = await uow.session.scalar(
+        select(Appointment.contact_id).where(Appointment.id == appointment_id)
+    )
+    await lock_people(uow, [seen, values.get("contact_id")])
     if "contact_id" in values:
-        # Before the appointment, because merges and erasures lock contacts first.
         contact = await contacts.lock_contact(uow, contact_id=values["contact_id"])
         values["contact_id"] = contact.id
-    return await write_changes(
+    change = await write_changes(
         uow,
         values,
         appointment_id=appointment_id,
         allow_conflict=changes.allow_conflict,
         now=now,
     )
+    return await _record(uow, change, recorder=recorder, now=now)
+
+
+async def _record(
+    uow: UnitOfWork, change: AppointmentChange, *, recorder: Recorder, now: datetime
+) -> Appointment:
+    """Record the outcome of a new status, and correct outcomes of another person or property."""
+    one = change.appointment
+    if one.contact_id is None:
+        return one
+    subject = Subject(
+        name="appointment",
+        id=one.id,
+        contact_id=one.contact_id,
+        property_id=one.property_id,
+        amount_cents=None,
+        known=dict(one.outcomes),
+    )
+    known = dict(one.outcomes)
+    if known and change.changed & {"contact_id", "property_id"}:
+        known = await correct_outcomes(uow, subject, occurred={}, recorder=recorder, now=now)
+        subject = replace(subject, known=known)
+    outcome = OUTCOMES.get(one.status)
+    if "status" in change.changed and outcome is not None:
+        is_held = one.status == AppointmentStatus.HELD
+        known = await record_state(
+            uow,
+            subject,
+            status=one.status,
+            kind=outcome,
+            occurred_at=min(one.starts_at, now) if is_held else now,
+            recorder=recorder,
+            now=now,
+        )
+    if known != one.outcomes:
+        one.outcomes = known
+        await uow.session.flush()
+    return one
 
 
 async def write_changes(
@@ -112,11 +179,8 @@ async def write_changes(
     appointment_id: UUID,
     allow_conflict: bool,
     now: datetime,
-) -> tuple[Appointment, str]:
+) -> AppointmentChange:
     """Change the given columns of an appointment; a new contact is locked by the caller.
-
-    Returns:
-        The appointment, and its status before the change.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -126,10 +190,9 @@ async def write_changes(
         UnknownAssigneeError: The assignee is not an active user.
     """
     before = await lock_appointment(uow, appointment_id=appointment_id)
-    was, status = {key: getattr(before, key) for key in values}, before.status
-    changed = {key: value for key, value in values.items() if was[key] != value}
+    changed = {key: value for key, value in values.items() if getattr(before, key) != value}
     if not changed:
-        return before, status
+        return AppointmentChange(appointment=before, changed=frozenset())
     after = {key: getattr(before, key) for key in _OCCUPYING} | changed | {"id": before.id}
     _check_times(after)
     await _check_property(uow, changed.get("property_id"))
@@ -146,7 +209,8 @@ async def write_changes(
         .returning(Appointment)
         .execution_options(populate_existing=True)
     )
-    return (await uow.session.scalars(statement)).one(), status
+    after = (await uow.session.scalars(statement)).one()
+    return AppointmentChange(appointment=after, changed=frozenset(changed))
 
 
 async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointment:

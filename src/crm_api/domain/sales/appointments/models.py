@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, text
@@ -85,6 +86,8 @@ class Appointment(Base):
     status: Mapped[str]
     sequence: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """The number of changes: the ``SEQUENCE`` of RFC 5545, by which calendars order versions."""
+    outcomes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """The outcome of each state that the appointment was in, by status."""
     author: Mapped[str]
     """The API key or user that created the appointment, or the calendar that it came from."""
     created_at: Mapped[datetime]
