@@ -72,7 +72,7 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
-from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes
+from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes, reminders
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -138,6 +138,7 @@ ROUTERS = (
     appointments,
     bills,
     calendar_feeds,
+    reminders,
     provider_stops,
     outcomes,
     reconciliation,

@@ -280,6 +280,17 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 hour', 'key',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO reminder_rule (id, name, line_id, body, hours_before, kinds, is_active, author,
+        created_at, updated_at)
+    SELECT md5('rule' || i)::uuid, 'Day', (SELECT id FROM line ORDER BY id LIMIT 1), 'Hi', 24,
+           '{assessment}', i <= 20, 'key', CAST(:now AS timestamptz) - i * interval '1 day', :now
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO appointment_reminder (id, rule_id, appointment_id, starts_at, status, try_at,
+        activity_id, created_at, updated_at)
+    SELECT md5('reminder' || i)::uuid, md5('rule1')::uuid, md5('appointment' || i)::uuid,
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour', 'queued', :now,
+           md5('message' || i)::uuid, :now, :now
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO calendar_feed (id, name, token_hash, author, created_at)
     SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',
            CAST(:now AS timestamptz) - i * interval '1 minute'

@@ -1,4 +1,4 @@
-"""Queries on appointments, quotes, invoices and calendar feeds."""
+"""Queries on appointments, reminders, quotes, invoices and calendar feeds."""
 
 from datetime import timedelta
 
@@ -6,12 +6,14 @@ from tests.migrations.filling import NOON, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
 from crm_api.domain.monitoring.watchdog.sales import WAITING_QUOTES
-from crm_api.domain.sales.appointments.booking import overlap_statement
+from crm_api.domain.sales.appointments.booking import WITHDRAW_REMINDERS, overlap_statement
 from crm_api.domain.sales.appointments.listing import AppointmentFilter, appointments_statement
 from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, bills_statement
 from crm_api.domain.sales.billing.models import InvoiceStatus
 from crm_api.domain.sales.billing.schemas import BillFilter
 from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, feeds_statement
+from crm_api.domain.sales.reminders.rules import rules_statement
+from crm_api.domain.sales.reminders.sending import DUE_REMINDERS, WITHDRAW_LATE
 
 DAY = timedelta(days=1)
 
@@ -118,5 +120,29 @@ BILLS = [
         lambda s: s.execute(
             bills_statement(INVOICES, BillFilter(number="I-7"), after=None, limit=51)
         ),
+    ),
+]
+REMINDERS = [
+    Hot(
+        "reminder rules",
+        {"idx_reminder_rule_created"},
+        lambda s: s.execute(rules_statement(after=PLACE, limit=51)),
+    ),
+    Hot(
+        "due reminders",
+        {"idx_appointment_start", "uq_appointment_reminder_appointment_id_rule_id_starts_at"},
+        lambda s: s.execute(DUE_REMINDERS, {"now": NOON, "limit": 50}),
+    ),
+    Hot(
+        "reminders of a changed appointment",
+        {"uq_appointment_reminder_appointment_id_rule_id_starts_at"},
+        lambda s: s.execute(
+            WITHDRAW_REMINDERS, {"appointment_id": made_id("appointment", 7), "now": NOON}
+        ),
+    ),
+    Hot(
+        "reminders that are too late",
+        {"idx_appointment_reminder_queued"},
+        lambda s: s.execute(WITHDRAW_LATE, {"now": NOON, "since": NOON - DAY}),
     ),
 ]

@@ -48,6 +48,7 @@ from crm_api.domain.sales.appointments import models as appointments
 from crm_api.domain.sales.billing import models as billing
 from crm_api.domain.sales.calendars import feed_models as calendar_feeds
 from crm_api.domain.sales.outcomes import models as outcomes
+from crm_api.domain.sales.reminders import models as reminders
 from crm_api.platform.database import Base
 
 MODULES = (
@@ -82,6 +83,7 @@ MODULES = (
     properties,
     provider_stops,
     reconciliation,
+    reminders,
     sandbox_control,
     scheduled_jobs,
     segments,

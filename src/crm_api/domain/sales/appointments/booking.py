@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, Select, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.identity.users.models import User, UserStatus
@@ -42,6 +42,8 @@ OUTCOMES = {
 """The outcome that each status records; the other statuses record none."""
 _OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
 """The fields whose change may cause a conflict."""
+_REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
+"""The fields whose change makes a queued reminder wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +212,19 @@ async def write_changes(
         .execution_options(populate_existing=True)
     )
     after = (await uow.session.scalars(statement)).one()
+    if changed.keys() & _REMINDED_OF:
+        values = {"appointment_id": after.id, "now": now}
+        await uow.session.execute(WITHDRAW_REMINDERS, values)
     return AppointmentChange(appointment=after, changed=frozenset(changed))
+
+
+# A reminder that names another time, or an appointment that does not take place, must not leave.
+WITHDRAW_REMINDERS = text("""
+    UPDATE activity t SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
+    FROM appointment_reminder m
+    WHERE m.appointment_id = :appointment_id AND m.status = 'queued' AND t.id = m.activity_id
+      AND t.status = 'queued'
+""")
 
 
 async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointment:

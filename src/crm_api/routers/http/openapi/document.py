@@ -39,6 +39,7 @@ TAGS = {
     "templates": "Saved texts of messages, for use in campaigns.",
     "conversations": "Messages and calls between a line and a phone number.",
     "appointments": "Appointments with contacts, as JSON and for calendars.",
+    "reminders": "Messages that remind people of their appointments.",
     "quotes and invoices": "What contacts were offered, and what they owe.",
     "calendars": "Secret addresses under which calendar programs read appointments.",
     "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
