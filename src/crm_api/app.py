@@ -72,6 +72,7 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
+from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes, reminders
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -134,7 +135,12 @@ ROUTERS = (
     custom_fields,
     phone_validations,
     properties,
+    appointments,
+    bills,
+    calendar_feeds,
+    reminders,
     provider_stops,
+    outcomes,
     reconciliation,
     webhook_health,
     legal_rules,

@@ -258,6 +258,55 @@ _STATEMENTS = (
            CASE WHEN i % 4 > 0 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END,
            :now, :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO appointment (id, contact_id, property_id, kind, starts_at, ends_at, timezone,
+        assignee_id, status, author, created_at, updated_at)
+    SELECT md5('appointment' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid,
+           md5('property' || 1 + i % 5000)::uuid, 'assessment',
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour',
+           CAST(:now AS timestamptz) + (2001 - i) * interval '1 hour', 'America/New_York',
+           md5('user' || 1 + i % 2000)::uuid, 'booked', 'key', :now, :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO quote (id, number, contact_id, amount_cents, currency, status, status_at, author,
+        created_at, updated_at)
+    SELECT md5('quote' || i)::uuid, 'Q-' || i, md5('contact' || 1 + i % 5000)::uuid, 100, 'USD',
+           CASE WHEN i % 20 = 0 THEN 'approved' ELSE 'sent' END,
+           CAST(:now AS timestamptz) - i * interval '1 hour', 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO invoice (id, number, contact_id, amount_cents, currency, status, status_at,
+        author, created_at, updated_at)
+    SELECT md5('invoice' || i)::uuid, 'I-' || i, md5('contact' || 1 + i % 5000)::uuid, 100, 'USD',
+           CASE WHEN i % 20 = 0 THEN 'open' ELSE 'paid' END,
+           CAST(:now AS timestamptz) - i * interval '1 hour', 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO reminder_rule (id, name, line_id, body, hours_before, kinds, is_active, author,
+        created_at, updated_at)
+    SELECT md5('rule' || i)::uuid, 'Day', (SELECT id FROM line ORDER BY id LIMIT 1), 'Hi', 24,
+           '{assessment}', i <= 20, 'key', CAST(:now AS timestamptz) - i * interval '1 day', :now
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO appointment_reminder (id, rule_id, appointment_id, starts_at, status, try_at,
+        activity_id, created_at, updated_at)
+    SELECT md5('reminder' || i)::uuid, md5('rule1')::uuid, md5('appointment' || i)::uuid,
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour', 'queued', :now,
+           md5('message' || i)::uuid, :now, :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO calendar_feed (id, name, token_hash, author, created_at)
+    SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO outcome (id, kind, amount_cents, currency, occurred_at, source, external_hash,
+        reverses_id, recorded_by, created_at)
+    SELECT md5('outcome' || i)::uuid, 'job_done', CASE WHEN i % 50 = 0 THEN -1000 ELSE 1000 END,
+           'USD', CAST(:now AS timestamptz) - i * interval '1 hour', 'api',
+           sha256(convert_to('outcome' || i, 'UTF8')),
+           CASE WHEN i % 50 = 0 THEN md5('outcome' || i - 1)::uuid END, 'key', :now
+    FROM generate_series(1, 20000) i""",
+    f"""INSERT INTO outcome_subject (outcome_id, contact_id, phone)
+    SELECT md5('outcome' || i)::uuid,
+           CASE WHEN i % 20 > 0 THEN md5('contact' || 1 + i % 5000)::uuid END,
+           CASE WHEN i % 20 = 0 THEN {_phone("i + 50000")} END
+    FROM generate_series(1, 20000) i WHERE i % 50 > 0""",
     """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
         created_at)
     SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,

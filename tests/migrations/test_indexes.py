@@ -18,10 +18,12 @@ from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
+from tests.migrations.hot_outcomes import OUTCOMES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
+from tests.migrations.hot_sales import APPOINTMENTS, BILLS, REMINDERS
 from tests.migrations.hot_segments import SEGMENTS
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_watchdog import WATCHDOG
@@ -58,10 +60,14 @@ HOT = [
     *WATCHDOG,
     *MEDIA,
     *MERGING,
+    *APPOINTMENTS,
+    *BILLS,
+    *REMINDERS,
     *NOTES,
     *TASKS,
     *OF_USERS,
     *OPERATIONS,
+    *OUTCOMES,
     *PHONES,
     *PROPERTIES,
     *RECONCILIATION,

@@ -44,12 +44,20 @@ from crm_api.domain.people.models import (
     tags,
     tasks,
 )
+from crm_api.domain.sales.appointments import models as appointments
+from crm_api.domain.sales.billing import models as billing
+from crm_api.domain.sales.calendars import feed_models as calendar_feeds
+from crm_api.domain.sales.outcomes import models as outcomes
+from crm_api.domain.sales.reminders import models as reminders
 from crm_api.platform.database import Base
 
 MODULES = (
     alerts,
     api_keys,
+    appointments,
     audit_log,
+    billing,
+    calendar_feeds,
     campaigns,
     company,
     consent,
@@ -68,12 +76,14 @@ MODULES = (
     media,
     notes,
     number_failures,
+    outcomes,
     outgoing_mail,
     phone_validation,
     preferences,
     properties,
     provider_stops,
     reconciliation,
+    reminders,
     sandbox_control,
     scheduled_jobs,
     segments,

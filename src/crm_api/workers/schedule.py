@@ -20,6 +20,7 @@ from crm_api.workers import (
     monitoring,
     outbound,
     people,
+    sales,
 )
 from crm_api.workers.job_runs import JobFunction
 from crm_api.workers.queue import QUEUE_NAME
@@ -45,6 +46,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SEND_ALERTS: alerts.send_alerts,
     JobName.SEND_MAIL: alerts.send_mail,
     JobName.SEND_MESSAGES: messaging.send_messages,
+    JobName.SEND_REMINDERS: sales.send_reminders,
     JobName.TRY_PROVIDER: alerts.try_provider,
     JobName.VALIDATE_PHONES: people.validate_phones,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,

@@ -76,6 +76,7 @@ class Origin(StrEnum):
         TEST: The message is a test message.
         CONFIRMATION: The service confirmed an opt-out of the person.
         HELP: The service answered the keyword HELP.
+        REMINDER: The service reminded the person of an appointment.
         PROVIDER: The provider reported the message. The person sent it, or an employee sent it in
             the provider's app.
     """
@@ -86,6 +87,7 @@ class Origin(StrEnum):
     CONFIRMATION = "confirmation"
     HELP = "help"
     PROVIDER = "provider"
+    REMINDER = "reminder"
 
 
 class Conversation(Base):

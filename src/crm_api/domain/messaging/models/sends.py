@@ -65,6 +65,7 @@ class SendKind(StrEnum):
     TEST = "test"
     CONFIRMATION = "confirmation"
     HELP = "help"
+    REMINDER = "reminder"
 
 
 class SendAttempt(Base):

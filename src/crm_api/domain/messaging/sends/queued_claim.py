@@ -1,7 +1,8 @@
 """Claim queued messages outside campaigns: lock them, check the rules, insert attempts.
 
-These are messages that users wrote, test messages, responses to HELP, and confirmations of opt-outs
-(``queue.py``). To claim is to reserve messages for one worker, which then sends them.
+These are messages that users wrote, test messages, reminders of appointments, responses to HELP,
+and confirmations of opt-outs (``queue.py``). To claim is to reserve messages for one worker, which
+then sends them.
 """
 
 from collections.abc import Sequence
@@ -178,10 +179,11 @@ async def _postpone_closed(
         # HELP answers and confirmations answer the person's own message. A test message to one of
         # our lines reaches only ourselves. So legal hours do not apply to these.
         is_test = message.origin == SendKind.TEST and not message.is_own_line
-        if message.origin != SendKind.MANUAL and not is_test:
+        is_unasked = is_test or message.origin == SendKind.REMINDER
+        if message.origin != SendKind.MANUAL and not is_unasked:
             open_now.append(SendableMessage(message, None))
             continue
-        hours = hours_of(message, rules=rules, is_test=is_test, now=now)
+        hours = hours_of(message, rules=rules, is_test=is_unasked, now=now)
         closes_at = hours.not_after if hours.is_open else now
         # A zone that closes before a call could end counts as closed already.
         if closes_at is None or closes_at > now + times.call:
