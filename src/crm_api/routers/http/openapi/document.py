@@ -39,6 +39,7 @@ TAGS = {
     "templates": "Saved texts of messages, for use in campaigns.",
     "conversations": "Messages and calls between a line and a phone number.",
     "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
+    "insight": "Which messages earn what: attribution, measures, costs and holdouts.",
     "media": "Pictures in messages and recordings of calls.",
     "webhooks": "Events received from the provider, and how they were processed.",
     "webhook endpoints": "URLs to which this service sends its events, and the deliveries to them.",
