@@ -300,13 +300,23 @@ _STATEMENTS = (
     SELECT md5('outcome' || i)::uuid, 'job_done', CASE WHEN i % 50 = 0 THEN -1000 ELSE 1000 END,
            'USD', CAST(:now AS timestamptz) - i * interval '1 hour', 'api',
            sha256(convert_to('outcome' || i, 'UTF8')),
-           CASE WHEN i % 50 = 0 THEN md5('outcome' || i - 1)::uuid END, 'key', :now
+           CASE WHEN i % 50 = 0 THEN md5('outcome' || i - 1)::uuid END, 'key',
+           CAST(:now AS timestamptz) - i * interval '1 hour'
     FROM generate_series(1, 20000) i""",
     f"""INSERT INTO outcome_subject (outcome_id, contact_id, phone)
     SELECT md5('outcome' || i)::uuid,
            CASE WHEN i % 20 > 0 THEN md5('contact' || 1 + i % 5000)::uuid END,
            CASE WHEN i % 20 = 0 THEN {_phone("i + 50000")} END
     FROM generate_series(1, 20000) i WHERE i % 50 > 0""",
+    """INSERT INTO outcome_credit (id, outcome_id, rules_version, campaign_id, numerator,
+        denominator, cents)
+    SELECT md5('credit' || i)::uuid, md5('outcome' || i)::uuid, 1,
+           CASE WHEN i % 3 = 0 THEN md5('campaign' || 1 + i % 40)::uuid END, 1, 1, 1000
+    FROM generate_series(1, 20000) i WHERE i % 50 > 0""",
+    """INSERT INTO attribution_run (id, rules_version, as_of, outcomes, inputs_hash, result_hash)
+    SELECT md5('run' || i)::uuid, 1 + i % 3, CAST(:now AS timestamptz) - i * interval '1 day', 1,
+           '', ''
+    FROM generate_series(1, 2000) i""",
     """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
         created_at)
     SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,

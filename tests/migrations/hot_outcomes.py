@@ -1,9 +1,12 @@
 """Queries on the ledger of outcomes."""
 
+from datetime import timedelta
+
 from sqlalchemy import text
-from tests.migrations.filling import made_id, phone_of
+from tests.migrations.filling import NOON, made_id, phone_of
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
+from crm_api.domain.insight.attribution import runs, touches
 from crm_api.domain.people.erasure.removal import ERASE_OUTCOMES
 from crm_api.domain.sales.outcomes.queries import ONE_OUTCOME, OutcomeFilter, outcomes_statement
 
@@ -42,6 +45,25 @@ OUTCOMES = [
         lambda s: s.execute(
             ERASE_OUTCOMES,
             {"contact_id": CONTACT, "ids": [CONTACT], "phones": [phone_of(50020)]},
+        ),
+    ),
+    Hot(
+        "outcomes without credits",
+        {"idx_outcome_created", "idx_outcome_credit_outcome"},
+        lambda s: s.execute(
+            runs.MISSING, {"since": NOON - timedelta(hours=30), "version": 1, "limit": 2001}
+        ),
+    ),
+    Hot(
+        "the last computation of credits",
+        {"idx_attribution_run_version"},
+        lambda s: runs.last_run(s, version=1),
+    ),
+    Hot(
+        "messages to the people of outcomes",
+        {"idx_campaign_membership_phone", "idx_contact_merged_into", "idx_conversation_contact"},
+        lambda s: s.execute(
+            touches.SENT, {"ids": [made_id("outcome", i) for i in range(1, 40)], "as_of": NOON}
         ),
     ),
 ]

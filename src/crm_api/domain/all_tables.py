@@ -13,6 +13,7 @@ from crm_api.domain.inbound.reconciliation import models as reconciliation
 from crm_api.domain.inbound.webhook_events import models as webhook_events
 from crm_api.domain.inbound.webhook_health import models as webhook_health
 from crm_api.domain.inbound.webhook_setup import models as webhook_setup
+from crm_api.domain.insight.attribution import models as attribution
 from crm_api.domain.kit.audit_log import models as audit_log
 from crm_api.domain.kit.event_log import models as event_log
 from crm_api.domain.kit.idempotency import models as idempotency
@@ -55,6 +56,7 @@ MODULES = (
     alerts,
     api_keys,
     appointments,
+    attribution,
     audit_log,
     billing,
     calendar_feeds,

@@ -14,6 +14,7 @@ SCHEDULE = {
     "apply_custom_fields": "every 60 s",
     "change_tags": "every 60 s, and on request",
     "check_webhook_health": "hourly for each check; every 60 s it looks if a check is due",
+    "compute_credits": "daily, after many new outcomes, and when the attribution rules change",
     "deliver_webhooks": "always while there is an endpoint; every 60 s it is started if needed",
     "fetch_media": "every 60 s",
     "find_duplicates": "every 60 s if contacts have changed, with a pause after each run",

@@ -280,6 +280,18 @@ _END_APPOINTMENTS = text("""
 """)
 
 
+# The contacts of a person are separate after a deletion; outcomes keep who they were.
+KEEP_PERSON = text("""
+    WITH person AS (
+        SELECT array_agg(c.id) AS ids FROM contact c
+        WHERE c.id = ANY(CAST(:ids AS uuid[])) OR c.merged_into = ANY(CAST(:ids AS uuid[]))
+        GROUP BY coalesce(c.merged_into, c.id) HAVING count(*) > 1
+    )
+    UPDATE outcome_subject s SET person_ids = p.ids
+    FROM person p WHERE s.contact_id = ANY(p.ids)
+""")
+
+
 async def remove_belongings(
     session: AsyncSession, *, contact_ids: Collection[UUID], now: datetime
 ) -> None:
@@ -290,6 +302,7 @@ async def remove_belongings(
     Duplicates that were merged into these contacts become separate deleted contacts. These merges
     can no longer be undone.
     """
+    await session.execute(KEEP_PERSON, {"ids": list(contact_ids)})
     for table in (ContactListMember, ContactNote, PropertyContact, Task):
         await session.execute(delete(table).where(table.contact_id.in_(contact_ids)))
     await session.execute(_END_APPOINTMENTS, {"ids": list(contact_ids), "now": now})

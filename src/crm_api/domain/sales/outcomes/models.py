@@ -5,12 +5,14 @@ from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     ForeignKey,
     Index,
     LargeBinary,
     UniqueConstraint,
+    Uuid,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -81,6 +83,7 @@ class Outcome(Base):
         UniqueConstraint("external_hash"),
         UniqueConstraint("reverses_id"),
         Index("idx_outcome_occurred", "occurred_at", "id"),
+        Index("idx_outcome_created", "created_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -124,5 +127,8 @@ class OutcomeSubject(Base):
     )
     contact_id: Mapped[UUID | None]
     phone: Mapped[str | None]
+    person_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'"))
+    """The contact and its merged duplicates, when the contact was deleted; empty before. A deletion
+    makes the duplicates separate, and the credits of the outcome must stay."""
     external_id: Mapped[str | None]
     """The id of the outcome at its source; None after the person was erased."""

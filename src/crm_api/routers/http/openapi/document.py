@@ -43,6 +43,7 @@ TAGS = {
     "quotes and invoices": "What contacts were offered, and what they owe.",
     "calendars": "Secret addresses under which calendar programs read appointments.",
     "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
+    "insight": "Which messages earn what: attribution, measures, costs and holdouts.",
     "media": "Pictures in messages and recordings of calls.",
     "webhooks": "Events received from the provider, and how they were processed.",
     "webhook endpoints": "URLs to which this service sends its events, and the deliveries to them.",
