@@ -11,6 +11,7 @@ numbers is added only here.
     test          stops      -                stops           -               stops
     confirmation  -          -                stops           -               -
     help          -          -                stops           -               -
+    away          stops      -                stops           -               stops
     ============  =========  ===============  ==============  ==============  ============
 
 In the table, "stops" means that the message is not sent, "holds" means that the message waits until
@@ -22,6 +23,8 @@ the hold ends, and "-" means that the message is sent.
 - Test messages are sent by the webhook health check.
 - The confirmation of an opt-out and the response to HELP are sent to opted-out numbers, because
   they respond to the person's own message.
+- The away reply answers a message that came while the office was closed. Nobody asked for it, so
+  every doubt about consent stops it.
 - ``do_not_contact`` stops every kind. A user or an erasure sets this flag. After an erasure, the
   person must not get any message, not even the response to HELP.
 """
@@ -54,6 +57,7 @@ STOPS: Mapping[SendKind, tuple[NumberRule, ...]] = {
     SendKind.TEST: (NumberRule.OPTED_OUT, NumberRule.DO_NOT_CONTACT, NumberRule.OPT_OUT_HOLD),
     SendKind.CONFIRMATION: (NumberRule.DO_NOT_CONTACT,),
     SendKind.HELP: (NumberRule.DO_NOT_CONTACT,),
+    SendKind.AWAY: (NumberRule.OPTED_OUT, NumberRule.DO_NOT_CONTACT, NumberRule.OPT_OUT_HOLD),
 }
 """The rules that stop each kind of message. If several rules apply, the first is reported."""
 HOLDING = NumberRule.OPT_OUT_HOLD
