@@ -29,9 +29,10 @@ from tests.fakes import RecordingQueue
 
 from crm_api.domain.consent.legal_rules.loader import load_rules
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
-from crm_api.domain.consent.models import ErasedNumber, hash_phone
+from crm_api.domain.consent.models import ContactFlag, ErasedNumber, hash_phone
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.messaging.company.office_hours import AwaySettings
+from crm_api.domain.messaging.consent_decisions.flags import find_blocked_senders
 from crm_api.domain.messaging.conversations.away_replies import (
     ANSWERED_WITHIN,
     ATTENDED_FOR,
@@ -95,6 +96,13 @@ async def hear(
     payload["data"]["context"]["senderIdentifier"] = sender
     await store(session, payload, now=now or at)
     await apply(new_uow, now=now or at)
+
+
+async def flag(session: AsyncSession, name: str, *, expires_at: datetime | None = None) -> None:
+    """Set a flag on the person's number."""
+    values = {"flag_type": name, "expires_at": expires_at}
+    session.add(ContactFlag(phone=PERSON, created_at=NOW, **values))
+    await session.commit()
 
 
 async def away_replies(session: AsyncSession) -> list[str]:
@@ -202,25 +210,45 @@ async def test_message_with_an_effect_of_its_own_gets_no_away_reply(
     assert [one["origin"] for one in await texts_out(session)] == automatic
 
 
-@pytest.mark.parametrize("flag", ["opted_out", "opt_out_hold", "do_not_contact"])
+@pytest.mark.parametrize("name", ["opted_out", "opt_out_hold", "do_not_contact"])
 @pytest.mark.usefixtures("away")
 async def test_number_that_a_rule_stops_gets_no_away_reply(
-    session: AsyncSession, new_uow: UnitOfWorkFactory, flag: str
+    session: AsyncSession, new_uow: UnitOfWorkFactory, name: str
 ) -> None:
-    await session.execute(
-        text(
-            "INSERT INTO contact_flag (id, phone, flag_type, created_at) "
-            "VALUES (uuid_v7(), :phone, :flag, :now)"
-        ),
-        {"phone": PERSON, "flag": flag, "now": NOW},
-    )
-    await session.commit()
+    await flag(session, name)
 
     await hear(session, new_uow)
 
     assert await texts_out(session) == []
     (talk,) = await rows(session, "SELECT away_replied_at FROM conversation")
     assert talk["away_replied_at"] is None
+
+
+@pytest.mark.usefixtures("away")
+async def test_blocked_sender_gets_no_away_reply_but_may_opt_out(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await flag(session, "blocked_sender")
+
+    await hear(session, new_uow, "Cheap gutters today only")
+    assert await texts_out(session) == []
+    assert len(await rows(session, "SELECT 1 FROM activity WHERE direction = 'incoming'")) == 1
+    assert await find_blocked_senders(session, [PERSON, OWN_NUMBER], now=NOW) == {PERSON}
+
+    await hear(session, new_uow, "STOP", at=EVENING + timedelta(minutes=1))
+    assert await flags(session) == ["blocked_sender", "opted_out"]
+
+
+@pytest.mark.usefixtures("away")
+async def test_sender_is_blocked_until_the_flag_expires(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await flag(session, "blocked_sender", expires_at=EVENING)
+
+    await hear(session, new_uow)
+
+    assert await away_replies(session) == [REPLY]
+    assert await find_blocked_senders(session, [PERSON], now=EVENING) == set()
 
 
 @pytest.mark.usefixtures("away")

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from crm_api.domain.messaging.company.office_hours import AwaySettings
 from crm_api.domain.messaging.models.sends import SendKind
-from crm_api.domain.messaging.sends.number_rules import may_get
+from crm_api.domain.messaging.sends.number_rules import is_blocked_sender, may_get
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
@@ -50,6 +50,7 @@ QUEUE_AWAY_REPLIES = text(f"""
         WHERE c.id = w.conversation_id
           AND (c.away_replied_at IS NULL OR c.away_replied_at < CAST(:closed_since AS timestamptz))
           AND {may_get(SendKind.AWAY, phone="w.phone")}
+          AND NOT {is_blocked_sender(phone="w.phone")}
           AND NOT EXISTS (SELECT 1 FROM line o WHERE o.number = w.phone)
           AND NOT EXISTS (
               SELECT 1 FROM activity t
@@ -77,11 +78,11 @@ async def queue_away_replies(
 ) -> int:
     """Queue the away reply in the conversations of these messages; return in how many.
 
-    No reply is queued while the office is open, to a message that is older than
-    ``ANSWERED_WITHIN``, to a number that a rule stops (``SendKind.AWAY``) or that is a line of
-    ours, in a conversation that had an away reply since the office closed, and in one in which an
-    employee wrote within ``ATTENDED_FOR``. An away reply is not an answer of the office: the
-    conversation goes on waiting.
+    No reply is queued while the office is open, or to a message that is older than
+    ``ANSWERED_WITHIN``. None goes to a number that a rule stops (``SendKind.AWAY``), to a blocked
+    sender or to a line of ours. None is queued in a conversation that had one since the office
+    closed, or in which an employee wrote within ``ATTENDED_FOR``. An away reply is not an answer
+    of the office: the conversation goes on waiting.
 
     Args:
         messages: New messages, whose conversations this transaction has locked.
