@@ -12,7 +12,12 @@ from uuid import UUID
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.consent.models import ConsentSource
-from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_replies
+from crm_api.domain.consent.reply_reader.reader import (
+    DecidedBy,
+    Reading,
+    ReplyKind,
+    read_replies,
+)
 from crm_api.domain.inbound.webhook_events import erased, unknown_line
 from crm_api.domain.inbound.webhook_events.erased import DECISIONS
 from crm_api.domain.inbound.webhook_events.lines import LineFinder
@@ -23,6 +28,10 @@ from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.consent_decisions.together import NumberDecision, decide_together
 from crm_api.domain.messaging.conversations import reply_context
+from crm_api.domain.messaging.conversations.away_replies import (
+    UnattendedMessage,
+    queue_away_replies,
+)
 from crm_api.domain.messaging.conversations.call_events import (
     CallEvent,
     apply_call_events,
@@ -196,15 +205,16 @@ async def _apply_texts(
         for one, received in zip(texts, stored, strict=True)
         if received.is_new and received.phone is not None
     ]
-    contexts = await reply_context.read_reply_contexts(
+    found = await reply_context.read_reply_contexts(
         uow, [(received.conversation_id, one.facts.created_at) for one, received, _ in new]
     )
-    readings = read_replies([one.facts.text for one, _, _ in new], contexts)
+    readings = read_replies([one.facts.text for one, _, _ in new], found.contexts)
     replies = [
         _NewReply(facts=one.facts, line=one.line, stored=received, phone=phone, reading=reading)
         for (one, received, phone), reading in zip(new, readings, strict=True)
     ]
     await _act_on(uow, replies, now=now, reception=reception)
+    await queue_away_replies(uow, _without_effect(replies), away=found.away, now=now)
     heard: dict[str, datetime] = {}
     for reply in replies:
         at = reply.facts.created_at
@@ -219,14 +229,29 @@ async def _apply_texts(
         for reply in replies
     ]
     times = reception.times
-    found = await note_replies(uow, said, times=times, now=now)
+    answered = await note_replies(uow, said, times=times, now=now)
     await end_all_follow_ups(uow, heard, why=EndedBy.REPLY, times=times, now=now)
     campaigns = {
         reply.stored.activity_id: campaign_id
-        for reply, campaign_id in zip(replies, found, strict=True)
+        for reply, campaign_id in zip(replies, answered, strict=True)
         if campaign_id is not None
     }
     await set_campaigns(uow, campaigns)
+
+
+def _without_effect(replies: Sequence[_NewReply]) -> list[UnattendedMessage]:
+    """Return the messages that got no other automatic answer and are not only a reaction."""
+    return [
+        UnattendedMessage(
+            line_id=one.line.id,
+            conversation_id=one.stored.conversation_id,
+            contact_id=one.stored.contact_id,
+            phone=one.phone,
+            at=one.facts.created_at,
+        )
+        for one in replies
+        if one.reading.kind is ReplyKind.NONE and one.reading.decided_by is not DecidedBy.REACTION
+    ]
 
 
 async def _act_on(

@@ -76,6 +76,7 @@ class Origin(StrEnum):
         TEST: The message is a test message.
         CONFIRMATION: The service confirmed an opt-out of the person.
         HELP: The service answered the keyword HELP.
+        AWAY: The service answered a message of the person while the office was closed.
         REMINDER: The service reminded the person of an appointment.
         PROVIDER: The provider reported the message. The person sent it, or an employee sent it in
             the provider's app.
@@ -86,6 +87,7 @@ class Origin(StrEnum):
     TEST = "test"
     CONFIRMATION = "confirmation"
     HELP = "help"
+    AWAY = "away"
     PROVIDER = "provider"
     REMINDER = "reminder"
 
@@ -111,6 +113,8 @@ class Conversation(Base):
     """When the company last called the person or sent a message that the provider accepted."""
     last_incoming_at: Mapped[datetime | None]
     """When the person last sent a message. Calls do not count, because a call is not a reply."""
+    away_replied_at: Mapped[datetime | None]
+    """When the last away reply was queued; None if there was none."""
     created_at: Mapped[datetime]
 
 

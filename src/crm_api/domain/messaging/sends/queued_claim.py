@@ -1,8 +1,8 @@
 """Claim queued messages outside campaigns: lock them, check the rules, insert attempts.
 
 These are messages that users wrote, test messages, reminders of appointments, responses to HELP,
-and confirmations of opt-outs (``queue.py``). To claim is to reserve messages for one worker, which
-then sends them.
+confirmations of opt-outs, and away replies (``queue.py``). To claim is to reserve messages for one
+worker, which then sends them.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,11 @@ QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
 NEVER_OPEN_RETRY = timedelta(days=1)
 """If the law never allows messages in a message's zone, its hours are checked again after this
 time."""
+AWAY_LASTS = timedelta(minutes=15)
+"""How long after the person's message an away reply may still be sent. After a longer delay, for
+example on a blocked line, it would be confusing, and the office may be open again."""
+TOO_LATE = "too_late"
+"""The error code of an away reply that could not be sent in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,7 @@ class QueuedMessage:
     carrier_name: str | None
     zone_key: str | None
     is_answer: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,8 @@ async def claim_queued(
     """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
     Messages that a rule stops are marked as failed. A user's message outside legal hours is
-    postponed to the next legal hours. For a line on trial, one message at a time is claimed. The
-    caller commits before it sends the claimed messages.
+    postponed to the next legal hours; an away reply that is too late fails. For a line on trial,
+    one message at a time is claimed. The caller commits before it sends the claimed messages.
     """
     sendable: list[SendableMessage] = []
     while not sendable:
@@ -108,7 +114,8 @@ READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 # would take longer. Numbers with an open attempt are left out, so that messages that must wait do
 # not fill the batch.
 LOCK_QUEUED = text(f"""
-    SELECT t.id, t.line_id, t.phone, t.body, t.origin, l.phone_number_id, l.is_probing,
+    SELECT t.id, t.line_id, t.phone, t.body, t.origin, t.created_at, l.phone_number_id,
+           l.is_probing,
            {stopping_rule_of("t.origin", phone="t.phone")} AS rule,
            EXISTS (SELECT 1 FROM line o WHERE o.number = t.phone) AS is_own_line,
            (SELECT k.carrier FROM phone_lookup k WHERE k.phone = t.phone) AS carrier_name,
@@ -164,6 +171,12 @@ POSTPONE_QUEUED = text("""
 """)
 
 
+FAIL_LATE = text("""
+    UPDATE activity t SET status = 'failed', error_code = :code, updated_at = :now
+    WHERE t.id = ANY(CAST(:activity_ids AS uuid[]))
+""")
+
+
 async def _postpone_closed(
     uow: UnitOfWork,
     locked: Sequence[QueuedMessage],
@@ -172,22 +185,32 @@ async def _postpone_closed(
     rules: RuleBook,
     now: datetime,
 ) -> list[SendableMessage]:
-    """Postpone messages outside legal hours; return the others, each with ``not_after``."""
+    """Postpone messages outside legal hours; return the others, each with ``not_after``.
+
+    An away reply is not postponed: it fails.
+    """
     open_now: list[SendableMessage] = []
+    late: list[UUID] = []
     send_afters: dict[UUID, datetime] = {}
     for message in locked:
         # HELP answers and confirmations answer the person's own message. A test message to one of
         # our lines reaches only ourselves. So legal hours do not apply to these.
         is_test = message.origin == SendKind.TEST and not message.is_own_line
         is_unasked = is_test or message.origin == SendKind.REMINDER
-        if message.origin != SendKind.MANUAL and not is_unasked:
+        is_away = message.origin == SendKind.AWAY
+        if message.origin != SendKind.MANUAL and not is_unasked and not is_away:
             open_now.append(SendableMessage(message, None))
             continue
         hours = hours_of(message, rules=rules, is_test=is_unasked, now=now)
         closes_at = hours.not_after if hours.is_open else now
+        if is_away:
+            ends_at = message.created_at + AWAY_LASTS
+            closes_at = ends_at if closes_at is None else min(closes_at, ends_at)
         # A zone that closes before a call could end counts as closed already.
         if closes_at is None or closes_at > now + times.call:
             open_now.append(SendableMessage(message, closes_at))
+        elif is_away:
+            late.append(message.id)
         else:
             opens_at = rules.next_open(zone_key_of_number(message), closes_at)
             send_afters[message.id] = opens_at or now + NEVER_OPEN_RETRY
@@ -198,6 +221,9 @@ async def _postpone_closed(
             "now": now,
         }
         await uow.session.execute(POSTPONE_QUEUED, values)
+    if late:
+        values = {"activity_ids": late, "code": TOO_LATE, "now": now}
+        await uow.session.execute(FAIL_LATE, values)
     return open_now
 
 
