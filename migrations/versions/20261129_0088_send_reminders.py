@@ -12,8 +12,8 @@ depends_on: str | Sequence[str] | None = None
 
 INSTANT = sa.DateTime(timezone=True)
 KINDS = {
-    ("activity", "origin"): "campaign manual test confirmation help provider",
-    ("send_attempt", "kind"): "campaign manual test confirmation help",
+    ("activity", "origin"): "campaign manual test confirmation help away provider",
+    ("send_attempt", "kind"): "campaign manual test confirmation help away",
 }
 
 
