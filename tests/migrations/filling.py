@@ -127,7 +127,8 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 2000) i""",
     """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
-        due_at, sent_at, replied_at, provider_message_id, created_at, updated_at)
+        due_at, sent_at, replied_at, opted_out_at, error_code, skip_reason, provider_message_id,
+        created_at, updated_at)
     SELECT md5('member' || i)::uuid,
            CASE WHEN i <= 10000 THEN md5('campaign1')::uuid
                 ELSE md5('campaign' || 2 + i / 500)::uuid END,
@@ -138,6 +139,9 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 second',
            CASE WHEN i > 2000 THEN CAST(:now AS timestamptz) - i * interval '10 minutes' END,
            CASE WHEN i > 2000 AND i % 30 = 0 THEN CAST(:now AS timestamptz) END,
+           CASE WHEN i > 2000 AND i % 90 = 0 THEN CAST(:now AS timestamptz) END,
+           CASE WHEN i > 2000 AND i % 50 = 0 THEN 'provider_refused' END,
+           CASE WHEN i > 2000 AND i % 100 = 3 THEN 'opted_out' END,
            CASE WHEN i > 2000 THEN 'AC' || i END, :now, :now
     FROM generate_series(1, 30000) i""",
     """INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,

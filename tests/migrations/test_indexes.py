@@ -130,6 +130,12 @@ IN_ORDER = {
     "contacts by updated_at, few of whom match": "idx_contact_updated",
     "contacts of a list": "pk_contact",
     "recipients of a variant": "uq_campaign_membership_campaign_id_step_contact_id",
+    "recipients who replied": "idx_campaign_membership_answered",
+    "recipients who opted out": "idx_campaign_membership_answered",
+    "recipients skipped for a reason": "idx_campaign_membership_skipped",
+    "recipients with a failure": "idx_campaign_membership_error",
+    "recipients that a person must settle": "idx_campaign_membership_campaign",
+    "recipients by a common word": "uq_campaign_membership_campaign_id_step_contact_id",
     "what a line sent lately, for a forecast": "idx_send_attempt_accepted",
 }
 """Pages that are long to sort or join, each with the index that is read only for the page."""

@@ -47,6 +47,7 @@ ASKED: dict[str, Scope | str] = {
     "POST /v1/campaigns/{campaign_id}/clone": Scope.CAMPAIGNS_WRITE,
     "GET /v1/campaigns/{campaign_id}/events": Scope.CAMPAIGNS_READ,
     "GET /v1/campaigns/{campaign_id}/forecast": Scope.CAMPAIGNS_READ,
+    "GET /v1/campaigns/{campaign_id}/launch-check": Scope.CAMPAIGNS_READ,
     "POST /v1/campaigns/{campaign_id}/pause": Scope.CAMPAIGNS_SEND,
     "POST /v1/campaigns/{campaign_id}/preview": Scope.CAMPAIGNS_READ,
     "GET /v1/campaigns/{campaign_id}/recipients": Scope.CAMPAIGNS_READ,

@@ -200,6 +200,29 @@ class CampaignMembership(Base):
             postgresql_include=["variant"],
         ),
         Index("idx_campaign_membership_phone", "phone", "sent_at"),
+        Index(
+            "idx_campaign_membership_answered",
+            "campaign_id",
+            "step",
+            "contact_id",
+            postgresql_where=text("replied_at IS NOT NULL OR opted_out_at IS NOT NULL"),
+        ),
+        Index(
+            "idx_campaign_membership_skipped",
+            "campaign_id",
+            "step",
+            "skip_reason",
+            "contact_id",
+            postgresql_where=text("skip_reason IS NOT NULL"),
+        ),
+        Index(
+            "idx_campaign_membership_error",
+            "campaign_id",
+            "step",
+            "error_code",
+            "contact_id",
+            postgresql_where=text("error_code IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
