@@ -51,7 +51,14 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.messaging import company_settings, conversations, lines, media, provider_stops
+from crm_api.routers.messaging import (
+    company_settings,
+    conversations,
+    lines,
+    manual_messages,
+    media,
+    provider_stops,
+)
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
 from crm_api.routers.outbound import events, webhook_endpoints
@@ -120,6 +127,7 @@ ROUTERS = (
     campaigns,
     recipients,
     conversations,
+    manual_messages,
     webhooks,
     webhook_endpoints,
     consent,

@@ -135,6 +135,7 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/media/{media_id}": OPEN,
     "POST /v1/media/{media_id}/link": Scope.MESSAGES_READ,
     "POST /v1/messages": Scope.MESSAGES_SEND,
+    "DELETE /v1/messages/{message_id}": Scope.MESSAGES_SEND,
     "GET /v1/messages/{message_id}": Scope.MESSAGES_READ,
     "POST /v1/messages/{message_id}/settle": Scope.MESSAGES_SEND,
     "GET /v1/preferences": USERS,
