@@ -236,6 +236,13 @@ class Activity(Base):
     conversation: the numbers of its participants."""
     send_after: Mapped[datetime | None]
     """For a queued message outside campaigns: the message is not sent before this instant."""
+    scheduled_for: Mapped[datetime | None]
+    """When a user wants the message to be sent; None for a message that was to be sent at once. It
+    is never claimed before. The end of a pause can change ``send_after``, but not this instant."""
+    sent_by_id: Mapped[UUID | None]
+    """The user or API key that sent the message through the API; None for all other messages."""
+    sent_by_name: Mapped[str | None]
+    """The name of that user or API key when it sent the message."""
     occurred_at: Mapped[datetime]
     """When the message was sent or received, or the call began, by the provider's clock."""
     created_at: Mapped[datetime]
