@@ -56,6 +56,7 @@ async def test_settings_of_the_environment_are_shown_and_locked(client: httpx.As
         "test_numbers": [],
         "brand": None,
         "carrier_budgets": {},
+        "require_approval": False,
         "locked": ["business_name", "business_contact"],
         "updated_at": None,
     }
@@ -86,6 +87,7 @@ async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) ->
         "test_numbers": [OWNER],
         "brand": {"legal_name": None, "ein": "12-3456789", "att_class": "E"},
         "carrier_budgets": {"t_mobile": BUDGETS["t_mobile"] | {"available_segments": 1500}},
+        "require_approval": False,
         "locked": [],
         "updated_at": found["updated_at"],
     }

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.kit.examples import example
@@ -133,6 +133,13 @@ class SettingsUpdate(RequestModel):
     ]
     brand: Brand | None = None
     carrier_budgets: CarrierBudgets | None = None
+    require_approval: Annotated[
+        StrictBool | None,
+        Field(
+            description="If true, a campaign starts only if another person approved it, or if all "
+            "its texts are approved versions of templates. Null means false."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _no_number_twice(self) -> Self:
@@ -207,6 +214,13 @@ class SettingsRead(ReadModel):
         Field(
             description="The daily budget of each carrier. Messages to a carrier without an entry "
             "are not limited."
+        ),
+    ]
+    require_approval: Annotated[
+        bool,
+        Field(
+            description="Whether a campaign starts only if another person approved it, or if all "
+            "its texts are approved versions of templates."
         ),
     ]
     locked: Annotated[

@@ -25,7 +25,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 SUBJECT = "settings"
-_SHOWN = frozenset({"business_name", "brand", "carrier_budgets"})
+_SHOWN = frozenset({"business_name", "brand", "carrier_budgets", "require_approval"})
 """Fields whose values are written to the audit log. The other fields may contain the phone number
 of a person, so the audit log records only that they changed."""
 
@@ -47,6 +47,7 @@ class StoredSettings:
     test_numbers: list[str] = field(default_factory=list)
     brand: dict[str, Any] | None = None
     carrier_budgets: dict[str, Any] = field(default_factory=dict)
+    require_approval: bool = False
     updated_at: datetime | None = None
 
 
@@ -56,6 +57,7 @@ _COLUMNS = (
     CompanySettings.test_numbers,
     CompanySettings.brand,
     CompanySettings.carrier_budgets,
+    CompanySettings.require_approval,
     CompanySettings.updated_at,
 )
 
@@ -99,6 +101,8 @@ async def update_settings(
     values = changes.model_dump(mode="json", exclude_unset=True)
     if values.get("carrier_budgets", {}) is None:
         values["carrier_budgets"] = {}
+    if values.get("require_approval", False) is None:
+        values["require_approval"] = False
     locked = _locked(configured)
     for name, value in locked.items():
         if values.get(name, value) != value:
@@ -149,6 +153,11 @@ async def read_test_numbers(uow: UnitOfWork) -> list[str]:
     return (await _read(uow.session)).test_numbers
 
 
+async def is_approval_required(uow: UnitOfWork) -> bool:
+    """Return whether a campaign may start only with the approval of another person."""
+    return (await _read(uow.session)).require_approval
+
+
 def _locked(configured: Business) -> dict[str, str]:
     """Return the values that the environment sets, by the name of the setting."""
     set_there = {"business_name": configured.name, "business_contact": configured.contact}
@@ -167,6 +176,7 @@ def _shown(stored: StoredSettings, configured: Business) -> SettingsRead:
             Carrier(carrier): CarrierBudgetRead(**declared, available_segments=available[carrier])
             for carrier, declared in sorted(stored.carrier_budgets.items())
         },
+        require_approval=stored.require_approval,
         locked=list(locked),
         updated_at=stored.updated_at,
     )

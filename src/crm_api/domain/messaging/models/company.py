@@ -35,4 +35,6 @@ class CompanySettings(Base):
     """The company's registration with the carriers: ``legal_name``, ``ein`` and ``att_class``."""
     carrier_budgets: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """For each carrier: ``daily_segments``, and the ``other_vendors`` that use a part of them."""
+    require_approval: Mapped[bool] = mapped_column(server_default=text("false"))
+    """True: a campaign starts only if another person approved it or its texts."""
     updated_at: Mapped[datetime]
