@@ -31,7 +31,13 @@ from crm_api.platform.lifetimes import Lifetime
 from crm_api.platform.postgres import REQUEST_SECONDS
 from crm_api.platform.replica import open_replica
 from crm_api.platform.settings import Settings
-from crm_api.routers.campaigns import campaigns, launch_check, recipients, templates
+from crm_api.routers.campaigns import (
+    approvals,
+    campaigns,
+    launch_check,
+    recipients,
+    templates,
+)
 from crm_api.routers.consent import consent, legal_rules
 from crm_api.routers.http import deprecation, problems, reference_page
 from crm_api.routers.http.bodies import BodyMiddleware
@@ -128,6 +134,7 @@ ROUTERS = (
     lines,
     company_settings,
     campaigns,
+    approvals,
     launch_check,
     recipients,
     conversations,

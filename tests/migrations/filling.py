@@ -116,8 +116,11 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 day', :now
     FROM generate_series(1, 2000) i""",
     "UPDATE campaign SET line_id = md5('line1')::uuid WHERE id = md5('campaign1')::uuid",
-    """INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
-    SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi', 100
+    """INSERT INTO campaign_variant (id, campaign_id, position, name, body, template_id,
+        template_version, weight)
+    SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi',
+           CASE WHEN i % 3 = 0 THEN md5('template' || i % 100)::uuid END,
+           CASE WHEN i % 3 = 0 THEN 1 END, 100
     FROM generate_series(1, 2000) i""",
     """INSERT INTO campaign_tally (campaign_id, step, variant, status, people, replied, opted_out)
     SELECT md5('campaign' || 1 + i % 2000)::uuid, 0, 0, 'delivered', 5, 0, 0
@@ -126,6 +129,8 @@ _STATEMENTS = (
     SELECT md5('template' || i)::uuid, 'Template ' || i, 'Hi',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 2000) i""",
+    """INSERT INTO template_version (template_id, version, body, created_at)
+    SELECT id, n, body, :now FROM message_template, generate_series(1, 3) n""",
     """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
         due_at, sent_at, replied_at, opted_out_at, error_code, skip_reason, provider_message_id,
         created_at, updated_at)

@@ -25,12 +25,14 @@ from crm_api.domain.campaigns.campaign_list import (
 )
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
+from crm_api.domain.campaigns.figures.template_stats import TEMPLATE_COUNTS
 from crm_api.domain.campaigns.forecast import line_load
 from crm_api.domain.campaigns.forecast import recipients as forecast_recipients
 from crm_api.domain.campaigns.planning import plan as planning
 from crm_api.domain.campaigns.recipients import review
 from crm_api.domain.campaigns.recipients.listing import RecipientFilter, RecipientSearch
 from crm_api.domain.campaigns.templates import service as templates
+from crm_api.domain.campaigns.templates.versions import versions_statement
 from crm_api.domain.identity.api_keys import authentication
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.kit.paging import Cursors
@@ -329,6 +331,16 @@ CAMPAIGNS = [
         "recipients by a rare word",
         {"uq_campaign_membership_campaign_id_step_contact_id", "idx_contact_search"},
         lambda s: s.execute(_recipients(q="Rossi12").look_up(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "versions of a page of templates",
+        {"pk_template_version"},
+        lambda s: s.execute(versions_statement([made_id("template", i) for i in range(1, 51)])),
+    ),
+    Hot(
+        "variants that were copied from a template",
+        {"idx_campaign_variant_template", "idx_campaign_tally_campaign"},
+        sql(TEMPLATE_COUNTS, template_id=made_id("template", 1), key=str(made_id("template", 1))),
     ),
     Hot(
         "variants of a page of campaigns",

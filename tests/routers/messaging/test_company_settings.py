@@ -72,6 +72,7 @@ async def test_settings_of_the_environment_are_shown_and_locked(client: httpx.As
         "office_hours": None,
         "holidays": [],
         "away_reply": None,
+        "require_approval": False,
         "locked": ["business_name", "business_contact"],
         "updated_at": None,
     }
@@ -113,6 +114,7 @@ async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) ->
         },
         "holidays": [NEW_YEAR, CHRISTMAS],
         "away_reply": "We answer tomorrow.",
+        "require_approval": False,
         "locked": [],
         "updated_at": found["updated_at"],
     }

@@ -34,13 +34,23 @@ class VariantRead(ReadModel):
     Attributes:
         name: The name of the variant, unique in its campaign.
         body: The message body, in Liquid.
+        template_id: The template from which the body was copied; null if it was not.
+        template_version: The version of that template; null if it is not known.
         weight: The share of the recipients that get this variant, in percent.
     """
 
-    model_config = example(name="Short", body=TEXT, weight=100)
+    model_config = example(
+        name="Short",
+        body=TEXT,
+        template_id=None,
+        template_version=None,
+        weight=100,
+    )
 
     name: str
     body: str
+    template_id: Id | None
+    template_version: int | None
     weight: int
 
 
@@ -153,14 +163,21 @@ class FollowUpRead(ReadModel):
     Attributes:
         after_hours: The number of hours between the previous message and this one.
         body: The message body, in Liquid.
+        template_id: The template from which the body was copied; null if it was not.
+        template_version: The version of that template; null if it is not known.
     """
 
     model_config = example(
-        after_hours=48, body="Hi {{ first_name }}, may we still come by? Reply STOP to opt out."
+        after_hours=48,
+        body="Hi {{ first_name }}, may we still come by? Reply STOP to opt out.",
+        template_id=None,
+        template_version=None,
     )
 
     after_hours: float
     body: str
+    template_id: Id | None = None
+    template_version: int | None = None
 
 
 class CampaignRead(ReadModel):
@@ -185,6 +202,9 @@ class CampaignRead(ReadModel):
         archived: Whether a user took the campaign out of the usual list.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
+        approved_at: When another person approved the draft; null if no one did since its last
+            change.
+        approved_by: The key or user who approved the draft; null if no one did.
         started_at: When the campaign was started; null for a draft.
         finished_at: When the campaign was completed or cancelled; null before that.
         created_at: When the campaign was created.
@@ -198,6 +218,7 @@ class CampaignRead(ReadModel):
         recipients_total=240,
         recipients_written=240,
         archived=False,
+        approved_by="grace@granite.example",
         started_at="2026-11-30T14:00:00.000Z",
         finished_at=None,
     )
@@ -231,6 +252,8 @@ class CampaignRead(ReadModel):
             "while a large audience is being stored."
         ),
     ]
+    approved_at: Instant | None
+    approved_by: str | None
     started_at: Instant | None
     finished_at: Instant | None
     created_at: Instant

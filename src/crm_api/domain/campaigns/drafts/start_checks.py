@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.campaigns.approvals.service import require_approval
 from crm_api.domain.campaigns.audience.selection import (
     STATEMENTS_KEPT,
     AudienceConditions,
@@ -59,6 +60,7 @@ async def check_start(
             audience names was deleted; or the campaign's hours and the legal hours never overlap.
         MissingIdentificationError: A first message does not name the sender, or does not say how
             to opt out.
+        ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
     """
     for check in _checks(uow, detail, sender=sender, rules=rules, now=now):
@@ -115,6 +117,7 @@ def _checks(
     return [
         check_content,
         check_identification,
+        partial(require_approval, uow, detail),
         partial(_require_reachable_person, uow, detail, rules=rules, now=now),
     ]
 

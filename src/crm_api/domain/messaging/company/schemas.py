@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.kit.examples import example
@@ -171,6 +171,13 @@ class SettingsUpdate(RequestModel):
         BlankIsNull,
         Field(description=_AWAY_REPLY_MEANS),
     ] = None
+    require_approval: Annotated[
+        StrictBool | None,
+        Field(
+            description="If true, a campaign starts only if another person approved it, or if all "
+            "its texts are approved versions of templates. Null means false."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _no_holiday_twice(self) -> Self:
@@ -273,6 +280,13 @@ class SettingsRead(ReadModel):
         Field(description="The days on which the office is closed all day, in order."),
     ]
     away_reply: Annotated[str | None, Field(description=_AWAY_REPLY_MEANS)]
+    require_approval: Annotated[
+        bool,
+        Field(
+            description="Whether a campaign starts only if another person approved it, or if all "
+            "its texts are approved versions of templates."
+        ),
+    ]
     locked: Annotated[
         list[str],
         Field(

@@ -41,4 +41,6 @@ class CompanySettings(Base):
     """The days on which the office is closed: ``date`` and ``name``."""
     away_reply: Mapped[str | None]
     """The automatic answer to a person's message while the office is closed; None for none."""
+    require_approval: Mapped[bool] = mapped_column(server_default=text("false"))
+    """True: a campaign starts only if another person approved it or its texts."""
     updated_at: Mapped[datetime]
