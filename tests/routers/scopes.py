@@ -23,6 +23,8 @@ ASKED: dict[str, Scope | str] = {
     "PATCH /v1/api-keys/{key_id}": Scope.ADMIN,
     "POST /v1/api-keys/{key_id}/rotate": Scope.ADMIN,
     "GET /v1/audit-log": Scope.ADMIN,
+    "GET /v1/auth/first-owner": OPEN,
+    "POST /v1/auth/first-owner": OPEN,
     "POST /v1/auth/invitations/accept": OPEN,
     "GET /v1/auth/me": KNOWN,
     "POST /v1/auth/password": USERS,
