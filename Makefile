@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 RUNS := $(VENV)/.installed
 DEVELOPS := $(VENV)/.develops
 TYPESCRIPT := clients/typescript/node_modules/.installed
+CONSOLE := console/node_modules/.installed
 
 .PHONY: up demo test check bench crash-test rolling load chaos fuzz openapi openapi-release docs lock clean
 
@@ -17,12 +18,21 @@ demo: $(RUNS)
 
 test: check
 
-check: $(DEVELOPS) $(TYPESCRIPT)
+check: $(DEVELOPS) $(TYPESCRIPT) $(CONSOLE)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# Builds the web console into src/crm_api/console, with the Node of a wheel.
+.PHONY: console browser
+console: $(DEVELOPS)
+	@$(BIN)/python -m tests.console.build
+
+# The long journeys of the console in Chromium, too.
+browser: $(DEVELOPS)
+	@CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console
 
 # Figures beside the wanted ones; `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
 bench: $(DEVELOPS)
@@ -124,6 +134,9 @@ $(DEVELOPS): $(RUNS) requirements-dev.txt
 $(TYPESCRIPT): $(DEVELOPS) clients/typescript/package-lock.json
 	@$(BIN)/python -m tests.clients.node
 
+$(CONSOLE): $(DEVELOPS) console/package-lock.json
+	@$(BIN)/python -m tests.clients.node console
+
 clean:
 	find .cache -mindepth 1 -maxdepth 1 ! -name bench -exec rm -rf {} + 2>/dev/null || true
-	rm -rf $(VENV) site clients/typescript/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) site clients/typescript/node_modules console/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -39,7 +40,7 @@ from crm_api.routers.campaigns import (
     templates,
 )
 from crm_api.routers.consent import consent, legal_rules
-from crm_api.routers.http import deprecation, problems, reference_page
+from crm_api.routers.http import console_pages, deprecation, problems, reference_page
 from crm_api.routers.http.bodies import BodyMiddleware
 from crm_api.routers.http.deps import AppState
 from crm_api.routers.http.middleware import MethodsMiddleware, RequestMiddleware
@@ -337,6 +338,8 @@ def build_app(
     app.router.routes.insert(0, webhooks.receive_route)
     for module in (*ROUTERS, reference_page):
         app.include_router(module.router)
+    app.router.routes.extend(console_pages.console_routes())
+    app.add_exception_handler(HTTPException, console_pages.on_unknown_path)
     return app
 
 

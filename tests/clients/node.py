@@ -1,4 +1,4 @@
-"""Run Node (from its wheel) and the packages of `clients/typescript`."""
+"""Run Node (from its wheel) and the packages of `clients/typescript` and `console`."""
 
 import hashlib
 import importlib.util
@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TYPESCRIPT = ROOT / "clients" / "typescript"
-MODULES = TYPESCRIPT / "node_modules"
-INSTALLED = MODULES / ".installed"
+CONSOLE = ROOT / "console"
+INSTALLED = Path("node_modules") / ".installed"
 """The file with the hash of the lock file that the packages were installed from."""
 QUIET = {
     "NO_COLOR": "1",
@@ -21,16 +21,14 @@ QUIET = {
 """Settings that stop the packages from looking for updates in the network."""
 
 
-def why_not() -> str | None:
-    """Return why the packages cannot be used; None if they can."""
+def why_not(folder: Path = TYPESCRIPT) -> str | None:
+    """Return why the packages of a folder cannot be used; None if they can."""
     if _binaries() is None:
         return "no wheel of Node is installed"
-    if not INSTALLED.exists():
-        return (
-            f"the packages of {TYPESCRIPT.relative_to(ROOT)} are not installed (`make test` does)"
-        )
-    if INSTALLED.read_text() != _locked():
-        return f"{TYPESCRIPT.relative_to(ROOT)} has a newer lock file (`make test` installs it)"
+    if not (folder / INSTALLED).exists():
+        return f"the packages of {folder.relative_to(ROOT)} are not installed (`make test` does)"
+    if (folder / INSTALLED).read_text() != _locked(folder):
+        return f"{folder.relative_to(ROOT)} has a newer lock file (`make test` installs it)"
     return None
 
 
@@ -38,7 +36,8 @@ def run(
     program: str, *arguments: str, cwd: Path = TYPESCRIPT, **values: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program of the packages and wait for its end."""
-    script = os.path.realpath(MODULES / ".bin" / program)
+    folder = cwd if (cwd / "node_modules").exists() else TYPESCRIPT
+    script = os.path.realpath(folder / "node_modules" / ".bin" / program)
     return run_script(script, *arguments, cwd=cwd, **values)
 
 
@@ -59,8 +58,8 @@ def run_script(
     )
 
 
-def install() -> int:
-    """Install the packages of the lock file, without running their install scripts.
+def install(folder: Path = TYPESCRIPT) -> int:
+    """Install the packages of a folder's lock file, without running their install scripts.
 
     A machine without access to a registry is not a failure: its tests are skipped with a reason.
     """
@@ -70,17 +69,17 @@ def install() -> int:
         return 0
     npm = binaries.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     path = f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    _say(f"Installing the pinned packages of {TYPESCRIPT.relative_to(ROOT)} ...")
+    _say(f"Installing the pinned packages of {folder.relative_to(ROOT)} ...")
     done = subprocess.run(  # noqa: S603 - npm of the wheel
         [str(binaries / "node"), str(npm), "ci"],
         env=os.environ | {"PATH": path},
-        cwd=TYPESCRIPT,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode == 0:
-        INSTALLED.write_text(_locked())
+        (folder / INSTALLED).write_text(_locked(folder))
     else:
         _say(done.stderr)
         _say("They cannot be installed: what needs them will not be tested.")
@@ -99,9 +98,9 @@ def _binaries() -> Path | None:
     return Path(wheel.origin).parent / "bin"
 
 
-def _locked() -> str:
-    return hashlib.sha256((TYPESCRIPT / "package-lock.json").read_bytes()).hexdigest()
+def _locked(folder: Path) -> str:
+    return hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":
-    sys.exit(install())
+    sys.exit(max(install(ROOT / name) for name in sys.argv[1:] or ["clients/typescript"]))

@@ -45,7 +45,7 @@ def project(tmp_path: Path, _node: None) -> Path:
         shutil.copy(source, tmp_path)
     for name in ("package.json", "tsconfig.json"):
         shutil.copy(node.TYPESCRIPT / name, tmp_path)
-    (tmp_path / "node_modules").symlink_to(node.MODULES)
+    (tmp_path / "node_modules").symlink_to(node.TYPESCRIPT / "node_modules")
     return tmp_path
 
 

@@ -26,6 +26,8 @@ ASKED: dict[str, Scope | str] = {
     "POST /v1/attribution-rules": Scope.INSIGHT_WRITE,
     "POST /v1/attribution-rules/preview": Scope.INSIGHT_WRITE,
     "GET /v1/audit-log": Scope.ADMIN,
+    "GET /v1/auth/first-owner": OPEN,
+    "POST /v1/auth/first-owner": OPEN,
     "POST /v1/auth/invitations/accept": OPEN,
     "GET /v1/auth/me": KNOWN,
     "POST /v1/auth/password": USERS,

@@ -234,6 +234,12 @@ async def _supervise(
 
     def announce_ready() -> None:
         typer.echo(f"\ncrm-api is ready after {time.monotonic() - began:.1f} s.\n{banner}")
+        if _lacks_owner(settings):
+            token = settings.first_owner_tokens()[0]
+            typer.echo(
+                "  Nobody can sign in yet. This link makes you the first owner; it works once:\n\n"
+                f"    {_address(settings)}/welcome#{token}\n"
+            )
 
     await supervisor.run(
         is_ready=lambda: _is_ready(settings), on_ready=announce_ready, ready_seconds=READY_SECONDS
@@ -253,16 +259,34 @@ def _is_ready(settings: Settings) -> bool:
         connection.close()
 
 
-def _banner(settings: Settings, admin_key: str) -> str:
+def _lacks_owner(settings: Settings) -> bool:
+    """Return True if the running API says that it waits for its first user."""
+    host = _EVERYWHERE.get(settings.host, settings.host)
+    connection = HTTPConnection(host, settings.port, timeout=5)
+    try:
+        connection.request("GET", "/v1/auth/first-owner")
+        return bool(json.load(connection.getresponse()).get("needed"))
+    except (OSError, HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+
+
+def _address(settings: Settings) -> str:
     host = _EVERYWHERE.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host else host
-    api = f"http://{host}:{settings.port}"
+    return f"http://{host}:{settings.port}"
+
+
+def _banner(settings: Settings, admin_key: str) -> str:
+    api = _address(settings)
     provider, step = settings.provider_url, "call POST /v1/lines/sync to read your phone numbers"
     if settings.uses_sandbox:
         provider, step = f"{provider}  (sandbox: no real messages are sent)", "run `make demo`"
     else:
         provider = f"{provider}  (real messages ARE sent)"
-    lines = [("API", api), ("Docs", f"{api}/docs"), ("OpenPhone", provider)]
+    lines = [("Console", f"{api}/"), ("API", api), ("Docs", f"{api}/docs")]
+    lines.append(("OpenPhone", provider))
     if settings.rules_name == "none":
         lines.append(("Rules", "none: legal quiet hours are NOT applied (only for the sandbox)"))
     lines += [

@@ -201,6 +201,19 @@ class Settings(SettingFields):
         digest = hmac.new(self.secret_keys()[0], b"sandbox webhooks", hashlib.sha256).digest()
         return b64encode(digest).decode()
 
+    def first_owner_tokens(self) -> tuple[str, ...]:
+        """Return the tokens of the link that creates the first owner, one for each secret key.
+
+        The first is the one that ``crm-api up`` prints. Each works while there is no user.
+
+        Raises:
+            SettingsError: There is no secret key.
+        """
+        return tuple(
+            hmac.new(secret, b"first owner", hashlib.sha256).hexdigest()
+            for secret in self.secret_keys()
+        )
+
 
 def read_env_file(path: Path) -> dict[str, str]:
     """Return the ``NAME=value`` lines of a file; empty if the file does not exist.

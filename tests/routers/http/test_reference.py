@@ -53,13 +53,12 @@ async def test_nothing_else_of_the_package_is_shown(client: httpx.AsyncClient, p
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
-async def test_browser_is_redirected_from_the_root_to_the_documentation(
-    client: httpx.AsyncClient,
-) -> None:
+async def test_browser_gets_the_console_at_the_root(client: httpx.AsyncClient) -> None:
     answer = await client.get("/", headers={"Accept": BROWSER, "Authorization": ""})
 
-    assert (answer.status_code, answer.headers["location"]) == (302, "/docs")
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "Accept" in answer.headers["vary"]
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json"])

@@ -1,4 +1,4 @@
-"""Serve ``/docs``: Swagger UI, which shows the OpenAPI document. ``/`` redirects browsers to it.
+"""Serve ``/docs``: Swagger UI, which shows the OpenAPI document. ``/`` leads to all parts.
 
 This process serves the scripts of Swagger UI from an installed Python package. Users type API keys
 into the page, so it must not load code from another host. The page also works without the internet.
@@ -12,7 +12,7 @@ from importlib import resources
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from crm_api.routers.http.csv_answers import JSON, preference
+from crm_api.routers.http import console_pages
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,21 +59,15 @@ INDEX = {
     "api": "/v1",
     "health": "/readyz",
 }
-_HTML = "text/html"
 _MEDIA_TYPES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 
 
 @router.get("/")
 async def show_index(request: Request) -> Response:
-    """Redirect a browser to ``/docs``; send other clients the most important paths as JSON.
-
-    The response must not be cached, so that ``/`` can serve another page later.
-    """
-    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-    accept = request.headers.get("accept", JSON)
-    if preference(accept, _HTML) > preference(accept, JSON):
-        return Response(status_code=HTTPStatus.FOUND, headers={**headers, "Location": "/docs"})
-    return JSONResponse(INDEX, headers=headers)
+    """Send a browser the console; send other clients the most important paths as JSON."""
+    if console_pages.is_page_wanted(request):
+        return console_pages.page(request)
+    return JSONResponse(INDEX, headers={"Cache-Control": "no-store", "Vary": "Accept"})
 
 
 @router.get("/docs")

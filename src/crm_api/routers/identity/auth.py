@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from crm_api.domain.alerts.outgoing_mail import service as mailbox
 from crm_api.domain.identity.users import (
     credentials,
+    first_owner,
     mailed_links,
     password_changes,
     sessions,
@@ -18,6 +19,7 @@ from crm_api.domain.identity.users import (
 from crm_api.domain.identity.users import service as accounts
 from crm_api.domain.identity.users.errors import (
     CsrfError,
+    OwnerExistsError,
     SessionOverError,
     UnsupportedGrantError,
     WrongCredentialsError,
@@ -25,6 +27,8 @@ from crm_api.domain.identity.users.errors import (
 from crm_api.domain.identity.users.models import TicketPurpose
 from crm_api.domain.identity.users.schemas import (
     CallerRead,
+    FirstOwnerCreate,
+    FirstOwnerRead,
     InvitationAccept,
     PasswordChange,
     PasswordReset,
@@ -303,6 +307,43 @@ async def accept_invitation(
     async with uow:
         user = await password_changes.accept_invitation(
             uow, token=token, password_hash=hashed, name=body.name, now=now
+        )
+        await sign_in_limits.remember_address(uow, user, address=_address(request), now=now)
+    return UserRead.model_validate(user)
+
+
+@router.get("/first-owner")
+async def check_first_owner(uow: Uow) -> FirstOwnerRead:
+    """Show whether this service still waits for its first user."""
+    async with uow:
+        return FirstOwnerRead(needed=await first_owner.is_first_owner_needed(uow))
+
+
+@router.post(
+    "/first-owner",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=fails_with("owner_exists", "passwords_busy", "ticket_over", "weak_password"),
+)
+async def create_first_owner(
+    request: Request, body: FirstOwnerCreate, uow: Uow, state: State
+) -> UserRead:
+    """Create the first user, an owner, with the link that `crm-api up` prints. Then sign in.
+
+    The link works while the service has no user.
+    """
+    password = body.password.get_secret_value()
+    first_owner.require_first_owner_token(
+        body.token.get_secret_value(), state.settings.first_owner_tokens()
+    )
+    async with uow:
+        if not await first_owner.is_first_owner_needed(uow):
+            raise OwnerExistsError
+    credentials.check_password_strength(password, email=body.email, name=body.name)
+    hashed = await state.passwords.hash_password(password)
+    now = clock.wall_now()
+    async with uow:
+        user = await first_owner.create_first_owner(
+            uow, email=body.email, name=body.name, password_hash=hashed, now=now
         )
         await sign_in_limits.remember_address(uow, user, address=_address(request), now=now)
     return UserRead.model_validate(user)

@@ -139,3 +139,16 @@ class UnsupportedGrantError(InvalidError):
             "password, or grant_type=refresh_token with refresh_token."
         )
         super().__init__(detail)
+
+
+class OwnerExistsError(ConflictError):
+    """The first owner was already created, so the link of the first start does nothing."""
+
+    code = "owner_exists"
+    title = "First owner exists"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This service has users, so its first link does nothing any more. Sign in, or ask an "
+            "owner for an invitation."
+        )

@@ -104,9 +104,9 @@ class UserMailSender:
 
     Attributes:
         name: The name of the business.
-        api_url: The public URL of this service.
-        app_url: The URL of the frontend. None if there is no frontend; the mail then shows the API
-            request instead of a link.
+        api_url: The public URL of this service, which serves the console.
+        app_url: The URL of another frontend; None if users work in the console. The mail then also
+            shows the API request.
     """
 
     name: str
@@ -135,6 +135,9 @@ def write_password_reset_mail(user: User, token: str, sender: UserMailSender) ->
 
 
 def _link(sender: UserMailSender, page: str, path: str, token: str) -> str:
+    base = sender.app_url or sender.api_url
+    link = f"{base.rstrip('/')}/{page}?{urlencode({'token': token})}"
     if sender.app_url is not None:
-        return f"{sender.app_url.rstrip('/')}/{page}?{urlencode({'token': token})}"
-    return f'POST {sender.api_url}{path}\n{{"token": "{token}", "password": "..."}}'
+        return link
+    request = f'POST {sender.api_url}{path}\n{{"token": "{token}", "password": "..."}}'
+    return f"{link}\n\nThe same without the console:\n{request}"

@@ -160,6 +160,38 @@ class InvitationAccept(RequestModel):
     name: Name | None = None
 
 
+class FirstOwnerRead(ReadModel):
+    """Whether this service still waits for its first user.
+
+    Attributes:
+        needed: True until the first user exists.
+    """
+
+    model_config = example(needed=True)
+
+    needed: bool
+
+
+class FirstOwnerCreate(RequestModel):
+    """The token of the link that the first start printed, and the first user, an owner.
+
+    Attributes:
+        token: The token from the link.
+        email: The e-mail address with which the owner signs in.
+        name: The owner's name.
+        password: The new password, with 10 to 256 characters.
+    """
+
+    model_config = example(
+        token=TICKET, email="olga@granite.example.com", name="Olga", password=PASSWORD
+    )
+
+    token: SecretStr
+    email: EmailAddress
+    name: Name
+    password: SecretStr
+
+
 class PasswordResetRequest(RequestModel):
     """The e-mail address of a user who has forgotten the password."""
 

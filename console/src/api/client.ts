@@ -1,0 +1,49 @@
+/** The one place that calls the API: tokens, one idempotency key per press, problems as errors. */
+import { t } from "../i18n";
+import { authorize, currentSession, renewAfter } from "../session";
+import { client } from "./generated/client.gen";
+import { ApiProblem } from "./problem";
+
+/** What a visitor may call; everything else is not even tried without a session. */
+const OPEN = /^\/v1\/auth\//;
+const REPEATABLE = new Set(["GET", "HEAD"]);
+
+async function send(request: Request): Promise<Response> {
+  const token = await authorize();
+  if (!token && currentSession().state !== "in" && !OPEN.test(new URL(request.url).pathname)) {
+    throw new ApiProblem(401, { code: "session_over", detail: t("Your session has ended. Sign in again.") });
+  }
+  const attempt = request.clone();
+  if (token) attempt.headers.set("Authorization", `Bearer ${token}`);
+  const answer = await fetch(attempt);
+  if (answer.status !== 401 || !token) return answer;
+  const renewed = await renewAfter(token);
+  if (!renewed) return answer;
+  request.headers.set("Authorization", `Bearer ${renewed}`);
+  return fetch(request);
+}
+
+export function setUpClient(): void {
+  client.setConfig({
+    baseUrl: "",
+    throwOnError: true,
+    fetch: async (input: RequestInfo | URL, init?: RequestInit) => {
+      const request = new Request(input, init);
+      if (!REPEATABLE.has(request.method) && !request.headers.has("Idempotency-Key")) {
+        request.headers.set("Idempotency-Key", crypto.randomUUID());
+      }
+      return send(request);
+    },
+  });
+  client.interceptors.error.use((error, response) => {
+    if (error instanceof ApiProblem) return error;
+    if (!response) return error instanceof Error ? error : new TypeError(String(error));
+    const document = typeof error === "object" && error ? error : {};
+    return new ApiProblem(response.status, document as Record<string, unknown>);
+  });
+}
+
+/** The data of an answer; every SDK function throws when the API refuses. */
+export async function data<T>(call: Promise<{ data: T }>): Promise<NonNullable<T>> {
+  return (await call).data as NonNullable<T>;
+}

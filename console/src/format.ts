@@ -1,0 +1,74 @@
+/** Numbers, money, phone numbers and times, in the reader's language and time zone. */
+import { language } from "./i18n";
+
+let zone: string | undefined;
+
+export function setZone(name: string | null): void {
+  zone = name ?? undefined;
+}
+
+export function currentZone(): string {
+  return zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
+export const count = (value: number): string => new Intl.NumberFormat(language()).format(value);
+
+/** A rate such as "0.0312" as "3.1 %"; a dash while nothing is known. */
+export function rate(value: string | number | null | undefined, digits = 1): string {
+  if (value === null || value === undefined) return "–";
+  const style: Intl.NumberFormatOptions = { style: "percent", maximumFractionDigits: digits };
+  return new Intl.NumberFormat(language(), style).format(Number(value));
+}
+
+export function dollars(value: string | number): string {
+  const style: Intl.NumberFormatOptions = { style: "currency", currency: "USD", maximumFractionDigits: 3 };
+  return new Intl.NumberFormat(language(), { ...style, minimumFractionDigits: 2 }).format(Number(value));
+}
+
+/** +16175550142 as (617) 555-0142; others as they are. */
+export function phone(value: string | null | undefined): string {
+  if (!value) return "–";
+  const parts = value.match(/^\+1(\d{3})(\d{3})(\d{4})$/);
+  return parts ? `(${parts[1]}) ${parts[2]}-${parts[3]}` : value;
+}
+
+export function personName(one: {
+  first_name?: string | null;
+  last_name?: string | null;
+  company?: string | null;
+  phone?: string;
+}): string {
+  const name = [one.first_name, one.last_name].filter(Boolean).join(" ");
+  return name || one.company || phone(one.phone);
+}
+
+const ZONED: Intl.DateTimeFormatOptions = { hour: "numeric", minute: "2-digit", timeZoneName: "short" };
+const DATED: Intl.DateTimeFormatOptions = { month: "short", day: "numeric" };
+
+function formatted(at: Date, style: Intl.DateTimeFormatOptions, timeZone = currentZone()): string {
+  return new Intl.DateTimeFormat(language(), { ...style, timeZone }).format(at);
+}
+
+/** A time with its zone; the date too when it is not today. */
+export function when(text: string, timeZone = currentZone()): string {
+  const at = new Date(text);
+  const day = formatted(at, { dateStyle: "short" }, timeZone);
+  if (day === formatted(new Date(), { dateStyle: "short" }, timeZone)) return formatted(at, ZONED, timeZone);
+  const year = at.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
+  return formatted(at, { ...DATED, ...year, ...ZONED }, timeZone);
+}
+
+/** Short form for dense rows: "3 min", "2 h", "4 d", then the date. The full time is in the title. */
+export function ago(text: string): string {
+  const minutes = Math.round((Date.now() - new Date(text).getTime()) / 60_000);
+  const style = { numeric: "always", style: "narrow" } as const;
+  const relative = new Intl.RelativeTimeFormat(language(), style);
+  if (Math.abs(minutes) < 60) return relative.format(-minutes, "minute");
+  if (Math.abs(minutes) < 24 * 60) return relative.format(-Math.round(minutes / 60), "hour");
+  if (Math.abs(minutes) < 7 * 24 * 60) return relative.format(-Math.round(minutes / 1440), "day");
+  return formatted(new Date(text), DATED);
+}
+
+export function day(text: string): string {
+  return formatted(new Date(text), { ...DATED, year: "numeric" });
+}

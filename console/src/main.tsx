@@ -1,0 +1,48 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { setUpClient } from "./api/client";
+import { ApiProblem } from "./api/problem";
+import { guessLanguage, speak } from "./i18n";
+import { startLive } from "./live";
+import { startTheme } from "./preferences";
+import { router } from "./routes";
+import { currentSession, onSession, startSession } from "./session";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/shell.css";
+
+const cache = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 15_000,
+      retry: (failures, error) => !(error instanceof ApiProblem && error.status < 500) && failures < 2,
+    },
+  },
+});
+
+startTheme();
+setUpClient();
+
+const session = startSession();
+let was = currentSession().state;
+onSession(() => {
+  const { state } = currentSession();
+  if (was === "in" && state === "out") {
+    void router.invalidate().then(() => cache.clear());
+  }
+  was = state;
+});
+
+// The first screen waits for the answer whether somebody is signed in, and for the language.
+void Promise.all([session, speak(guessLanguage())]).then(() => {
+  startLive();
+  createRoot(document.getElementById("root")!).render(
+    <StrictMode>
+      <QueryClientProvider client={cache}>
+        <RouterProvider router={router} />
+      </QueryClientProvider>
+    </StrictMode>,
+  );
+});

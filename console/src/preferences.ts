@@ -1,0 +1,41 @@
+/** Theme, language and time zone of the signed-in user, kept by the API and followed here. */
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
+import { data } from "./api/client";
+import { readPreferences, updatePreferences, type PreferencesUpdate, type Theme } from "./api/generated";
+import { setZone } from "./format";
+import { speak } from "./i18n";
+
+const THEME = "crm-theme";
+
+/** The theme is also kept in this browser, so that a page does not flash before the API answers. */
+export function applyTheme(theme: Theme): void {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  localStorage.setItem(THEME, theme);
+}
+
+export function startTheme(): void {
+  applyTheme((localStorage.getItem(THEME) as Theme | null) ?? "system");
+}
+
+export function usePreferences() {
+  const cache = useQueryClient();
+  const query = useQuery({
+    queryKey: ["preferences"],
+    queryFn: () => data(readPreferences({ throwOnError: true })),
+    staleTime: Infinity,
+  });
+  const found = query.data;
+  useEffect(() => {
+    if (!found) return;
+    applyTheme(found.theme);
+    setZone(found.timezone);
+    void speak(found.language);
+  }, [found]);
+  const change = async (body: PreferencesUpdate) => {
+    if (found) cache.setQueryData(["preferences"], { ...found, ...body });
+    cache.setQueryData(["preferences"], await data(updatePreferences({ body, throwOnError: true })));
+  };
+  return { preferences: found, change };
+}

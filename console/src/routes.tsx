@@ -1,0 +1,120 @@
+/** The addresses of the console. `routers/http/console_pages.py` has the same list. */
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from "@tanstack/react-router";
+import { currentSession } from "./session";
+import { PLACES } from "./shell/nav";
+import { Shell } from "./shell/shell";
+import { AcceptInvitation, NotFound, ResetPassword, SignIn, Welcome } from "./screens/gate";
+
+type Text = string | undefined;
+const text = (value: unknown): Text => (typeof value === "string" && value ? value : typeof value === "number" ? String(value) : undefined);
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
+
+const home = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: currentSession().state === "in" ? PLACES[0]!.to : "/sign-in", replace: true });
+  },
+});
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "/sign-in",
+  validateSearch: (search): { next?: string } => {
+    const next = text(search.next);
+    // Only addresses of this console: "//host" would lead to another one.
+    return next?.startsWith("/") && !next.startsWith("//") ? { next } : {};
+  },
+  beforeLoad: ({ search }) => {
+    if (currentSession().state === "in") throw redirect({ href: search.next ?? "/", replace: true });
+  },
+  component: function Page() {
+    return <SignIn next={signIn.useSearch().next ?? "/"} />;
+  },
+});
+
+const welcome = createRoute({ getParentRoute: () => root, path: "/welcome", component: Welcome });
+const accept = createRoute({ getParentRoute: () => root, path: "/accept-invitation", component: AcceptInvitation });
+const reset = createRoute({ getParentRoute: () => root, path: "/reset-password", component: ResetPassword });
+
+const shell = createRoute({
+  getParentRoute: () => root,
+  id: "shell",
+  component: Shell,
+  beforeLoad: ({ location }) => {
+    if (currentSession().state !== "in") {
+      throw redirect({ to: "/sign-in", search: location.href === "/" ? {} : { next: location.href }, replace: true });
+    }
+  },
+});
+
+export type ContactSearch = {
+  q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string;
+};
+const contacts = createRoute({
+  getParentRoute: () => shell,
+  path: "/contacts",
+  validateSearch: (search): ContactSearch => ({
+    q: text(search.q), tag: text(search.tag), list: text(search.list), opted_out: text(search.opted_out),
+    flag: text(search.flag), state: text(search.state), sort: text(search.sort),
+  }),
+  component: lazyRouteComponent(() => import("./screens/contacts"), "Contacts"),
+});
+const contact = createRoute({
+  getParentRoute: () => shell,
+  path: "/contacts/$id",
+  component: lazyRouteComponent(() => import("./screens/contact"), "Contact"),
+});
+const imports = createRoute({
+  getParentRoute: () => shell,
+  path: "/imports",
+  component: lazyRouteComponent(() => import("./screens/imports"), "Imports"),
+});
+const newImport = createRoute({
+  getParentRoute: () => shell,
+  path: "/imports/new",
+  component: lazyRouteComponent(() => import("./screens/import-wizard"), "NewImport"),
+});
+const oneImport = createRoute({
+  getParentRoute: () => shell,
+  path: "/imports/$id",
+  component: lazyRouteComponent(() => import("./screens/import-wizard"), "ImportPage"),
+});
+export type CampaignSearch = { q?: string; status?: string; archived?: string };
+const campaigns = createRoute({
+  getParentRoute: () => shell,
+  path: "/campaigns",
+  validateSearch: (search): CampaignSearch => ({ q: text(search.q), status: text(search.status), archived: text(search.archived) }),
+  component: lazyRouteComponent(() => import("./screens/campaigns"), "Campaigns"),
+});
+export type RecipientSearch = { status?: string; variant?: string; person?: string };
+const campaign = createRoute({
+  getParentRoute: () => shell,
+  path: "/campaigns/$id",
+  validateSearch: (search): RecipientSearch => ({ status: text(search.status), variant: text(search.variant), person: text(search.person) }),
+  component: lazyRouteComponent(() => import("./screens/campaign"), "Campaign"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([
+    home, signIn, welcome, accept, reset,
+    shell.addChildren([contacts, contact, imports, newImport, oneImport, campaigns, campaign]),
+  ]),
+  defaultPreload: "intent",
+  defaultNotFoundComponent: NotFound,
+  scrollRestoration: true,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

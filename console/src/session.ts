@@ -1,0 +1,169 @@
+/**
+ * Who is signed in. The access token lives in memory only; the refresh token is in a cookie that no
+ * script reads. All tabs share one session: they hand the access token to each other over a
+ * BroadcastChannel, and one at a time renews it, because a renewed token ends the one before.
+ */
+import { useSyncExternalStore } from "react";
+
+export type Me = { id: string; name: string; email: string | null; role: string | null; scopes: string[] };
+export type Session =
+  | { state: "starting" }
+  | { state: "out"; why?: "ended" | "left" }
+  | { state: "in"; me: Me };
+
+type Token = { text: string; until: number };
+type Note = { kind: "ask" } | { kind: "token"; token: Token } | { kind: "out"; why: "ended" | "left" };
+
+const PEERS_ANSWER_MS = 120;
+const RENEW_BEFORE_MS = 120_000;
+
+let session: Session = { state: "starting" };
+let token: Token | null = null;
+let timer = 0;
+const listeners = new Set<() => void>();
+const channel = new BroadcastChannel("crm-session");
+
+function set(next: Session): void {
+  session = next;
+  for (const one of listeners) one();
+}
+
+export function useSession(): Session {
+  return useSyncExternalStore(
+    (changed) => (listeners.add(changed), () => listeners.delete(changed)),
+    () => session,
+  );
+}
+
+export function currentSession(): Session {
+  return session;
+}
+
+export function onSession(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function may(scope: string): boolean {
+  if (session.state !== "in") return false;
+  const { scopes } = session.me;
+  return scopes.includes("admin") || scopes.includes(scope);
+}
+
+channel.onmessage = ({ data: note }: MessageEvent<Note>) => {
+  if (note.kind === "ask" && token) channel.postMessage({ kind: "token", token } satisfies Note);
+  if (note.kind === "token") keep(note.token);
+  if (note.kind === "out" && session.state === "in") leave(note.why);
+};
+
+function keep(next: Token): void {
+  token = next;
+  clearTimeout(timer);
+  const wait = next.until - Date.now() - RENEW_BEFORE_MS - Math.random() * 20_000;
+  timer = window.setTimeout(() => void renewAfter(next.text), Math.max(wait, 5_000));
+  if (session.state === "out") void enter();
+}
+
+function leave(why: "ended" | "left"): void {
+  token = null;
+  clearTimeout(timer);
+  set({ state: "out", why });
+}
+
+function csrf(): string | undefined {
+  return document.cookie.match(/(?:^|; )crm_csrf=([^;]+)/)?.[1];
+}
+
+async function take(answer: Response): Promise<string> {
+  const body = (await answer.json()) as { access_token: string; expires_in: number };
+  const next = { text: body.access_token, until: Date.now() + body.expires_in * 1000 };
+  keep(next);
+  channel.postMessage({ kind: "token", token: next } satisfies Note);
+  return next.text;
+}
+
+async function locked<T>(name: string, work: () => Promise<T>): Promise<T> {
+  return navigator.locks ? navigator.locks.request(name, work) : work();
+}
+
+async function renew(): Promise<string | null> {
+  const proof = csrf();
+  if (!proof) return null;
+  const answer = await fetch("/v1/auth/refresh", {
+    method: "POST",
+    headers: { "X-CSRF-Token": decodeURIComponent(proof) },
+  });
+  return answer.ok ? take(answer) : null;
+}
+
+/** Renew the access token unless another tab has; null if the session is over. */
+export async function renewAfter(old: string): Promise<string | null> {
+  return locked("crm-renew", async () => {
+    if (token && token.text !== old) return token.text;
+    let renewed: string | null;
+    try {
+      renewed = await renew();
+    } catch {
+      return null; // The network is away; the session may still be good.
+    }
+    if (!renewed && session.state === "in") {
+      channel.postMessage({ kind: "out", why: "ended" } satisfies Note);
+      leave("ended");
+    }
+    return renewed;
+  });
+}
+
+export async function authorize(): Promise<string | null> {
+  if (token && token.until - Date.now() < 10_000) return renewAfter(token.text);
+  return token?.text ?? null;
+}
+
+async function enter(): Promise<void> {
+  if (!token) return set({ state: "out" });
+  const answer = await fetch("/v1/auth/me", { headers: { Authorization: `Bearer ${token.text}` } });
+  if (!answer.ok) return set({ state: "out" });
+  set({ state: "in", me: (await answer.json()) as Me });
+}
+
+/** Find out at the start whether this browser has a session. */
+export async function startSession(): Promise<void> {
+  if (!csrf()) return set({ state: "out" });
+  channel.postMessage({ kind: "ask" } satisfies Note);
+  await new Promise((done) => setTimeout(done, PEERS_ANSWER_MS));
+  try {
+    if (!token) await locked("crm-renew", async () => token ?? (await renew()));
+    await enter();
+  } catch {
+    set({ state: "out" });
+  }
+}
+
+export class SignInRefused extends Error {}
+
+export async function signIn(email: string, password: string): Promise<void> {
+  const answer = await fetch("/v1/auth/token?cookie=true", {
+    method: "POST",
+    body: new URLSearchParams({ username: email, password }),
+  });
+  if (!answer.ok) {
+    const problem = (await answer.json().catch(() => ({}))) as { detail?: string; code?: string };
+    throw new SignInRefused(problem.code === "wrong_credentials" ? "wrong" : problem.detail);
+  }
+  await take(answer);
+  await enter();
+}
+
+export async function signOut(everywhere: boolean): Promise<void> {
+  const proof = csrf();
+  const headers: Record<string, string> = proof ? { "X-CSRF-Token": decodeURIComponent(proof) } : {};
+  if (everywhere && token) {
+    await fetch("/v1/auth/sign-out-everywhere", {
+      method: "POST",
+      headers: { Authorization: `Bearer ${token.text}` },
+    });
+  }
+  await fetch("/v1/auth/sign-out", { method: "POST", headers });
+  channel.postMessage({ kind: "out", why: "left" } satisfies Note);
+  leave("left");
+}

@@ -1,0 +1,128 @@
+/** The frame of every screen: navigation, state of the connection, the user's menu, messages. */
+import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
+import { when } from "../format";
+import { t, useLanguage } from "../i18n";
+import { liveSince, refreshByEvents, useLive } from "../live";
+import { usePreferences } from "../preferences";
+import { may, signOut, useSession } from "../session";
+import { Icon } from "../ui/icons";
+import { Popover } from "../ui/popover";
+import { fail, Toasts } from "../ui/toasts";
+import { SandboxBar } from "./sandbox-bar";
+import { PLACES } from "./nav";
+
+function LiveState() {
+  const state = useLive();
+  const names = {
+    off: t("Not live"),
+    connecting: t("Connecting"),
+    live: t("Live"),
+    behind: t("Reconnecting, not current since {time}", { time: when(new Date(liveSince()).toISOString()) }),
+  };
+  return (
+    <p className={`live live-${state}`} role="status">
+      <span aria-hidden="true" />
+      {names[state]}
+    </p>
+  );
+}
+
+function UserMenu() {
+  const session = useSession();
+  const { preferences, change } = usePreferences();
+  if (session.state !== "in") return null;
+  const leave = async (everywhere: boolean) => {
+    await signOut(everywhere).catch(fail);
+  };
+  const initials = (session.me.email ?? session.me.name).slice(0, 2).toUpperCase();
+  return (
+    <Popover
+      className="user-button"
+      button={
+        <>
+          <span className="avatar" aria-hidden="true">{initials}</span>
+          <span className="user-name">{session.me.email ?? session.me.name}</span>
+          <span className="hidden">{t("Your account")}</span>
+        </>
+      }
+    >
+      {() => (
+        <div className="menu">
+          <p className="menu-head">
+            {session.me.email}
+            <span>{session.me.role}</span>
+          </p>
+          <label>
+            {t("Theme")}
+            <select value={preferences?.theme ?? "system"} onChange={(event) => change({ theme: event.target.value as "dark" }).catch(fail)}>
+              <option value="system">{t("As the system")}</option>
+              <option value="light">{t("Light")}</option>
+              <option value="dark">{t("Dark")}</option>
+            </select>
+          </label>
+          <label>
+            {t("Language")}
+            <select value={preferences?.language ?? "en"} onChange={(event) => change({ language: event.target.value as "es" }).catch(fail)}>
+              <option value="en">English</option>
+              <option value="es">Español</option>
+            </select>
+          </label>
+          <hr />
+          <button type="button" onClick={() => leave(false)}>
+            <Icon name="out" /> {t("Sign out")}
+          </button>
+          <button type="button" onClick={() => leave(true)}>
+            <Icon name="out" /> {t("Sign out everywhere")}
+          </button>
+        </div>
+      )}
+    </Popover>
+  );
+}
+
+export function Shell() {
+  useLanguage();
+  const cache = useQueryClient();
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  const main = useRef<HTMLElement>(null);
+  const isFirst = useRef(true);
+  useEffect(() => refreshByEvents(cache), [cache]);
+  useEffect(() => {
+    // After a change of screen the reader begins at its top, not at the link that was followed.
+    if (!isFirst.current) main.current?.focus({ preventScroll: true });
+    isFirst.current = false;
+  }, [path.split("/")[1]]);
+  const shown = PLACES.filter((one) => !one.scope || may(one.scope));
+  return (
+    <div className="shell">
+      <a className="skip" href="#main">{t("Skip to the content")}</a>
+      <div className="side">
+        <div className="brand" aria-hidden="true">
+          <span className="brand-mark" />
+          crm-api
+        </div>
+        <nav aria-label="Main" className="nav">
+          {shown.map((one) => (
+            <Link key={one.to} to={one.to} activeProps={{ "aria-current": "page" }}>
+              <Icon name={one.icon} />
+              <span>{t(one.name)}</span>
+            </Link>
+          ))}
+        </nav>
+        <div className="side-foot">
+          <LiveState />
+          <UserMenu />
+        </div>
+      </div>
+      <div className="stage">
+        <SandboxBar />
+        <main id="main" ref={main} tabIndex={-1}>
+          <Outlet />
+        </main>
+      </div>
+      <Toasts />
+    </div>
+  );
+}

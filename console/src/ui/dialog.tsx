@@ -1,0 +1,44 @@
+/** A modal dialog on the browser's own `<dialog>`: focus stays inside, Escape closes, focus returns. */
+import { useEffect, useId, useRef, type ReactNode } from "react";
+import { t } from "../i18n";
+import { Icon } from "./icons";
+
+type Props = {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+  footer?: ReactNode;
+  wide?: boolean;
+};
+
+export function Dialog({ title, onClose, children, footer, wide }: Props) {
+  const box = useRef<HTMLDialogElement>(null);
+  const heading = useId();
+  useEffect(() => {
+    const returnTo = document.activeElement;
+    box.current?.showModal();
+    return () => {
+      if (returnTo instanceof HTMLElement && returnTo.isConnected) returnTo.focus();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={box}
+      className={wide ? "dialog dialog-wide" : "dialog"}
+      aria-labelledby={heading}
+      onCancel={(event) => (event.preventDefault(), onClose())}
+      onClick={(event) => event.target === box.current && onClose()}
+    >
+      <div className="dialog-inside">
+        <header className="dialog-head">
+          <h2 id={heading}>{title}</h2>
+          <button type="button" className="icon-button" aria-label={t("Close")} onClick={onClose}>
+            <Icon name="close" />
+          </button>
+        </header>
+        <div className="dialog-body">{children}</div>
+        {footer && <footer className="dialog-foot">{footer}</footer>}
+      </div>
+    </dialog>
+  );
+}

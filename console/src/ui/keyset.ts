@@ -1,0 +1,53 @@
+/** Pages of a list by cursor. At most ten are kept; earlier ones are read again by their cursor. */
+import { useInfiniteQuery, keepPreviousData, type QueryKey } from "@tanstack/react-query";
+import { useCallback, useRef } from "react";
+
+type Page<Row> = { data: Row[]; next_cursor: string | null };
+
+export const PAGE = 100;
+const KEPT = 10;
+
+export function useKeyset<Row>(queryKey: QueryKey, read: (cursor: string | undefined, signal: AbortSignal) => Promise<Page<Row>>) {
+  const known = useRef<{ key: string; cursors: (string | undefined)[] }>({ key: "", cursors: [] });
+  const name = JSON.stringify(queryKey);
+  if (known.current.key !== name) known.current = { key: name, cursors: [undefined] };
+  const { cursors } = known.current;
+  const query = useInfiniteQuery({
+    queryKey,
+    initialPageParam: 0,
+    queryFn: async ({ pageParam, signal }) => {
+      const page = await read(cursors[pageParam], signal);
+      if (page.next_cursor) cursors[pageParam + 1] = page.next_cursor;
+      return page;
+    },
+    getNextPageParam: (page, _pages, at) => (page.next_cursor ? at + 1 : undefined),
+    getPreviousPageParam: (_page, _pages, at) => (at > 0 ? at - 1 : undefined),
+    maxPages: KEPT,
+    placeholderData: keepPreviousData,
+  });
+  const pages = query.data?.pages ?? [];
+  const begins = (query.data?.pageParams[0] as number | undefined) ?? 0;
+  const before = begins * PAGE;
+  const inWindow = pages.reduce((sum, page) => sum + page.data.length, 0);
+  const beyond = Math.max(0, cursors.length - 1 - begins - pages.length) * PAGE;
+  const rowAt = (index: number): Row | undefined => {
+    const at = index - before;
+    return at < 0 ? undefined : pages[Math.floor(at / PAGE)]?.data[at % PAGE];
+  };
+  const { hasNextPage, hasPreviousPage, isFetching, fetchNextPage, fetchPreviousPage } = query;
+  const onSight = useCallback(
+    (first: number, last: number) => {
+      if (isFetching) return;
+      if (hasPreviousPage && first < before + 10) void fetchPreviousPage();
+      else if (hasNextPage && last > before + inWindow - 30) void fetchNextPage();
+    },
+    [isFetching, hasPreviousPage, hasNextPage, before, inWindow, fetchNextPage, fetchPreviousPage],
+  );
+  return {
+    query,
+    rowAt,
+    onSight,
+    count: before + inWindow + beyond,
+    isComplete: !hasNextPage && !query.isPending,
+  };
+}

@@ -1,0 +1,31 @@
+/** A button that opens a small panel, on the browser's own popover: Escape and a click outside close it. */
+import { useId, useRef, type ReactNode } from "react";
+
+type Props = { button: ReactNode; label?: string; className?: string; align?: "start" | "end"; children: (close: () => void) => ReactNode };
+
+export function Popover({ button, label, className, align = "start", children }: Props) {
+  const id = useId();
+  const panel = useRef<HTMLDivElement>(null);
+  const opener = useRef<HTMLButtonElement>(null);
+  const place = () => {
+    const box = opener.current?.getBoundingClientRect();
+    if (!box || !panel.current) return;
+    const { style } = panel.current;
+    const below = box.bottom < window.innerHeight / 2;
+    style.top = below ? `${box.bottom + 6}px` : "auto";
+    style.bottom = below ? "auto" : `${window.innerHeight - box.top + 6}px`;
+    style.left = align === "start" ? `${Math.max(8, box.left)}px` : "auto";
+    style.right = align === "end" ? `${Math.max(8, window.innerWidth - box.right)}px` : "auto";
+  };
+  const close = () => panel.current?.hidePopover();
+  return (
+    <>
+      <button ref={opener} type="button" className={className} aria-label={label} popoverTarget={id} onClick={place}>
+        {button}
+      </button>
+      <div ref={panel} id={id} popover="auto" className="popover" onBeforeToggle={place}>
+        {children(close)}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,22 @@
+/** A search field whose text goes into the address a moment after the last key. */
+import { useEffect, useRef, useState } from "react";
+import { Icon } from "./icons";
+
+export function Search({ label, value, onChange }: { label: string; value: string; onChange: (text: string) => void }) {
+  const [text, setText] = useState(value);
+  const sent = useRef(value);
+  useEffect(() => {
+    if (value !== sent.current) setText((sent.current = value));
+  }, [value]);
+  useEffect(() => {
+    if (text === sent.current) return;
+    const timer = setTimeout(() => onChange((sent.current = text)), 250);
+    return () => clearTimeout(timer);
+  }, [text, onChange]);
+  return (
+    <div className="search">
+      <Icon name="search" />
+      <input type="search" aria-label={label} placeholder={label} value={text} onChange={(event) => setText(event.target.value)} />
+    </div>
+  );
+}

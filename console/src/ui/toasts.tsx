@@ -1,0 +1,57 @@
+/** Short messages at the bottom: what happened, or what failed and what to do. */
+import { useSyncExternalStore } from "react";
+import { sentenceOf } from "../api/problem";
+import { t } from "../i18n";
+import { Icon } from "./icons";
+
+type Toast = { id: number; text: string; kind: "done" | "failed"; undo?: () => void };
+
+const SHOWN_MS = 6_000;
+let toasts: Toast[] = [];
+let next = 1;
+const listeners = new Set<() => void>();
+
+function set(changed: Toast[]): void {
+  toasts = changed;
+  for (const one of listeners) one();
+}
+
+export function dismiss(id: number): void {
+  set(toasts.filter((one) => one.id !== id));
+}
+
+export function say(text: string, options: { undo?: () => void } = {}): void {
+  const id = next++;
+  set([...toasts.slice(-2), { id, text, kind: "done", ...options }]);
+  setTimeout(() => dismiss(id), SHOWN_MS);
+}
+
+/** Failures stay until they are closed. */
+export function fail(error: unknown): void {
+  set([...toasts.slice(-2), { id: next++, text: typeof error === "string" ? error : sentenceOf(error), kind: "failed" }]);
+}
+
+export function Toasts() {
+  const shown = useSyncExternalStore(
+    (changed) => (listeners.add(changed), () => listeners.delete(changed)),
+    () => toasts,
+  );
+  return (
+    <section className="toasts" aria-label={t("Messages")} aria-live="polite">
+      {shown.map((one) => (
+        <div key={one.id} className={`toast toast-${one.kind}`} role={one.kind === "failed" ? "alert" : undefined}>
+          <Icon name={one.kind === "failed" ? "warning" : "check"} />
+          <p>{one.text}</p>
+          {one.undo && (
+            <button type="button" className="link" onClick={() => (one.undo?.(), dismiss(one.id))}>
+              {t("Undo")}
+            </button>
+          )}
+          <button type="button" className="icon-button" aria-label={t("Close")} onClick={() => dismiss(one.id)}>
+            <Icon name="close" />
+          </button>
+        </div>
+      ))}
+    </section>
+  );
+}

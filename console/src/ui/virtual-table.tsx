@@ -1,0 +1,83 @@
+/**
+ * A table of any length: only the rows in sight are in the page, and only a window of the pages that
+ * were read is kept. There is no row number in keyset paging, so the scrollbar covers what is known.
+ */
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useRef, type KeyboardEvent, type ReactNode } from "react";
+import { t } from "../i18n";
+
+export type Column<Row> = {
+  key: string;
+  name: string;
+  width: string;
+  className?: string;
+  cell: (row: Row) => ReactNode;
+};
+
+type Props<Row> = {
+  label: string;
+  columns: Column<Row>[];
+  /** How many rows are known so far, those outside the window included. */
+  count: number;
+  isComplete: boolean;
+  rowAt: (index: number) => Row | undefined;
+  keyOf: (row: Row) => string;
+  /** Called with the rows in sight, so that the pages around them can be read. */
+  onSight: (first: number, last: number) => void;
+  height?: number;
+};
+
+export function VirtualTable<Row>({ label, columns, count, isComplete, rowAt, keyOf, onSight, height = 40 }: Props<Row>) {
+  const box = useRef<HTMLDivElement>(null);
+  const rows = useVirtualizer({ count, getScrollElement: () => box.current, estimateSize: () => height, overscan: 12 });
+  const items = rows.getVirtualItems();
+  const first = items[0]?.index ?? 0;
+  const last = items.at(-1)?.index ?? 0;
+  useEffect(() => onSight(first, last), [first, last, count, onSight]);
+  const template = columns.map((one) => one.width).join(" ");
+  const move = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    const link = (event.target as HTMLElement).closest<HTMLElement>("[data-row]");
+    if (!step || !link) return;
+    event.preventDefault();
+    const to = Math.max(0, Math.min(count - 1, Number(link.dataset.row) + step));
+    rows.scrollToIndex(to);
+    requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-row="${to}"] a`)?.focus());
+  };
+  return (
+    <div className="vtable" role="table" aria-label={label} aria-rowcount={isComplete ? count + 1 : -1}>
+      <div role="rowgroup" className="vtable-headgroup">
+        <div role="row" className="vtable-head" style={{ gridTemplateColumns: template }}>
+          {columns.map((one) => (
+            <span key={one.key} role="columnheader" className={one.className}>
+              {one.name}
+            </span>
+          ))}
+        </div>
+      </div>
+      <div ref={box} className="vtable-body" role="rowgroup" onKeyDown={move} tabIndex={0} aria-label={t("Rows")}>
+        <div role="presentation" style={{ blockSize: rows.getTotalSize() }} className="vtable-all">
+          {items.map((item) => {
+            const row = rowAt(item.index);
+            return (
+              <div
+                key={row ? keyOf(row) : item.index}
+                role="row"
+                data-row={item.index}
+                aria-rowindex={item.index + 2}
+                className="vtable-row"
+                style={{ gridTemplateColumns: template, blockSize: height, transform: `translateY(${item.start}px)` }}
+              >
+                {columns.map((one) => (
+                  <div key={one.key} role="cell" className={one.className}>
+                    {row ? one.cell(row) : <span className="loading-line" />}
+                  </div>
+                ))}
+              </div>
+            );
+          })}
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,45 @@
+"""Build the console from `console` into a folder; `make console` builds it into the package."""
+
+import sys
+from pathlib import Path
+
+from tests.clients import node
+
+BUILT = node.ROOT / "src" / "crm_api" / "console"
+STEPS = (("openapi-ts",), ("tsc", "--noEmit"), ("vite", "build", "--logLevel", "warn"))
+"""The client from `docs/openapi.json`, the types, the bundle."""
+
+
+class BuildError(Exception):
+    """A step of the build failed; the text is its output."""
+
+
+def build(folder: Path) -> None:
+    """Build the console with the Node of the wheel; what the folder had is replaced.
+
+    Raises:
+        BuildError: A step failed.
+    """
+    for program, *arguments in STEPS:
+        done = node.run(program, *arguments, cwd=node.CONSOLE, CONSOLE_OUT=str(folder))
+        if done.returncode != 0:
+            raise BuildError(f"{program} failed:\n{done.stdout}{done.stderr}")
+
+
+def main() -> int:
+    """Install the packages if the lock file has changed, then build."""
+    if node.why_not(node.CONSOLE) is not None:
+        node.install(node.CONSOLE)
+    if (reason := node.why_not(node.CONSOLE)) is not None:
+        sys.stderr.write(f"The console cannot be built: {reason}.\n")
+        return 1
+    try:
+        build(BUILT)
+    except BuildError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""One running service and one Chromium for all journeys; each journey has a browser of its own."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from tests.clients import node
+from tests.dev.test_up import Run, free_port, up
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+AXE = node.CONSOLE / "node_modules" / "axe-core" / "axe.min.js"
+EMAIL, PASSWORD = "olga@granite.example.com", "correct horse battery"
+WATCH = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error(`policy: ${event.violatedDirective} refused ${event.blockedURI}`));
+"""
+long_journey = pytest.mark.skipif(
+    "CRM_TESTS_LONG_JOURNEYS" not in os.environ, reason="a long journey: `make browser` runs it"
+)
+
+
+@dataclass
+class Service:
+    """A running `crm-api up` with its first owner.
+
+    Attributes:
+        run: The processes.
+        state: What a signed-in browser of the owner has stored.
+    """
+
+    run: Run
+    state: Any = None
+
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Call the API with the admin key."""
+        headers = {"Authorization": f"Bearer {self.run.admin_key}"}
+        url = f"{self.run.url}/v1{path}"
+        return httpx.request(method, url, headers=headers, timeout=20, **options)
+
+    def api(self, method: str, path: str, **options: Any) -> Any:
+        """Call the API with the admin key and return the JSON of the answer."""
+        answer = self.call(method, path, **options)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+
+Visit = Callable[..., AbstractAsyncContextManager[Page]]
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Service]:
+    if shutil.which(CHROMIUM) is None:
+        if "CRM_TESTS_NEED_CHROMIUM" in os.environ:
+            pytest.fail("Chromium is not installed: apt-get install chromium")
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    with (
+        tempfile.TemporaryDirectory(prefix="crm-console-", ignore_cleanup_errors=True) as folder,
+        up(Path(folder) / "data", free_port()) as run,
+    ):
+        yield Service(run)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def service(running: Service, browser: Browser) -> Service:
+    """The service after its first owner has followed the link that the start printed."""
+    link = re.search(r"http://\S+/welcome#\S+", running.run.output)
+    assert link is not None, running.run.output
+    async with watched(browser) as page:
+        await page.goto(link[0])
+        await page.get_by_label("Your name").fill("Olga")
+        await page.get_by_label("E-mail").fill(EMAIL)
+        await page.get_by_label("New password").fill(PASSWORD)
+        await page.get_by_role("button", name="Begin").click()
+        await page.get_by_role("navigation", name="Main").wait_for()
+        running.state = await page.context.storage_state()
+    return running
+
+
+@asynccontextmanager
+async def watched(
+    browser: Browser,
+    *,
+    state: Any = None,
+    theme: Literal["light", "dark"] = "light",
+    width: int = 1280,
+    refused: tuple[int, ...] = (),
+) -> AsyncIterator[Page]:
+    """Open a browser window; fail if its console has an error or its policy refuses something.
+
+    Args:
+        browser: The Chromium.
+        state: Cookies of a signed-in user; None for a visitor.
+        theme: The colours that the system asks for.
+        width: Width of the window in pixels.
+        refused: Statuses of answers that the journey provokes; each is an error in the console.
+    """
+    context: BrowserContext = await browser.new_context(
+        storage_state=state,
+        color_scheme=theme,
+        viewport={"width": width, "height": 800},
+        reduced_motion="reduce",
+    )
+    errors: list[str] = []
+    page = await context.new_page()
+    await page.add_init_script(WATCH)
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        yield page
+    finally:
+        await context.close()
+    provoked = tuple(f"status of {status}" for status in refused)
+    assert [one for one in errors if not any(part in one for part in provoked)] == []
+
+
+@pytest.fixture
+def visit(service: Service, browser: Browser) -> Visit:
+    """Return what opens a page as the owner; use it with ``async with``."""
+
+    @asynccontextmanager
+    async def opened(path: str, **options: Any) -> AsyncIterator[Page]:
+        async with watched(browser, state=service.state, **options) as page:
+            await page.goto(service.run.url + path)
+            await page.get_by_role("navigation", name="Main").wait_for()
+            yield page
+            # The refresh token was used up: the next window needs the new one.
+            service.state = await page.context.storage_state()
+
+    return opened
+
+
+async def assert_accessible(page: Page) -> None:
+    """Fail if axe-core finds a violation on the page."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed (`make test` installs it)")
+    await page.evaluate(AXE.read_text())
+    found = await page.evaluate(
+        "axe.run().then(({violations}) => violations.map((one) => "
+        "[one.id, ...one.nodes.map((node) => node.html.slice(0, 200))]))"
+    )
+    assert found == []
+
+
+async def assert_fits(page: Page) -> None:
+    """Fail if the page is wider than its window."""
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

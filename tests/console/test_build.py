@@ -1,0 +1,87 @@
+"""The committed output is what its source gives, and stays small."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.clients import node
+from tests.console.build import BUILT, build
+
+from crm_api.routers.http.console_pages import PAGES
+
+BUDGET = json.loads((node.CONSOLE / "budget.json").read_text())
+MANIFEST: dict[str, Any] = json.loads((BUILT / "manifest.json").read_text())
+ENTRY = next(name for name, one in MANIFEST.items() if one.get("isEntry"))
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.timeout(300)
+def test_committed_output_is_what_the_source_gives(tmp_path: Path) -> None:
+    if (reason := node.why_not(node.CONSOLE)) is not None:
+        pytest.skip(reason)
+
+    build(tmp_path / "built")
+
+    made, committed = content_of(tmp_path / "built"), content_of(BUILT)
+    assert list(made) == list(committed), "Run `make console` and commit src/crm_api/console."
+    assert made == committed
+
+
+def loaded_with(name: str) -> set[str]:
+    """Every file that the browser loads for a chunk: the chunk, its style, what it imports."""
+    files, waiting = set[str](), [name]
+    while waiting:
+        chunk = MANIFEST[waiting.pop()]
+        if chunk["file"] not in files:
+            files |= {chunk["file"], *chunk.get("css", ())}
+            waiting += chunk.get("imports", ())
+    return files
+
+
+def kilobytes(files: set[str]) -> float:
+    return sum(len(gzip.compress((BUILT / file).read_bytes(), 9)) for file in files) / 1000
+
+
+def test_first_load_stays_within_the_budget() -> None:
+    assert kilobytes(loaded_with(ENTRY)) <= BUDGET["initial_kb_gzip"]
+
+
+@pytest.mark.parametrize("route", MANIFEST[ENTRY]["dynamicImports"])
+def test_each_route_stays_within_the_budget(route: str) -> None:
+    assert kilobytes(loaded_with(route) - loaded_with(ENTRY)) <= BUDGET["route_kb_gzip"]
+
+
+def test_service_and_console_have_the_same_addresses() -> None:
+    source = (node.CONSOLE / "src" / "routes.tsx").read_text()
+    paths = {re.sub(r"\$(\w+)", r"{\1}", path) for path in re.findall(r'path: "([^"]+)"', source)}
+
+    assert paths - {"/"} <= set(PAGES)
+
+
+def test_page_names_no_other_host_and_has_no_inline_script() -> None:
+    page = (BUILT / "index.html").read_text()
+
+    assert not re.search(r"https?://|<style|<script>| style=| on\w+=", page)
+
+
+def literals(text: str) -> set[str]:
+    """The texts that the console shows: the first argument of each call of `t`."""
+    return {json.loads(f'"{found}"') for found in re.findall(r'\bt\(\s*"((?:[^"\\]|\\.)*)"', text)}
+
+
+def test_every_spanish_text_is_used() -> None:
+    spanish = json.loads((node.CONSOLE / "src" / "locales" / "es.json").read_text())
+    sources = [path.read_text() for path in (node.CONSOLE / "src").rglob("*.ts*")]
+    used = set[str]().union(*map(literals, sources))
+
+    assert set(spanish) - used == set()

@@ -1,0 +1,116 @@
+"""Sign-in, first owner, invitation, sign-out, and addresses that do not exist."""
+
+import re
+
+from playwright.async_api import Browser, expect
+from tests.console.conftest import (
+    EMAIL,
+    PASSWORD,
+    Service,
+    Visit,
+    assert_accessible,
+    assert_fits,
+    watched,
+)
+
+
+async def test_visitor_is_asked_to_sign_in_and_goes_on_where_the_address_leads(
+    service: Service, browser: Browser
+) -> None:
+    async with watched(browser) as page:
+        await page.goto(f"{service.run.url}/campaigns?status=draft")
+        await page.get_by_label("E-mail").fill(EMAIL)
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Campaigns")
+        assert page.url.endswith("/campaigns?status=draft")
+        assert re.search("crm-api$", await page.title())
+
+
+async def test_wrong_secret_is_refused_with_a_sentence(service: Service, browser: Browser) -> None:
+    async with watched(browser, refused=(401,)) as page:
+        await page.goto(f"{service.run.url}/sign-in")
+        await page.get_by_label("E-mail").fill(EMAIL)
+        await page.get_by_label("Password").fill("not the right one")
+        await page.get_by_role("button", name="Sign in").click()
+
+        await expect(page.get_by_role("alert")).to_contain_text("Check both")
+
+
+async def test_sign_in_is_accessible_on_a_phone_and_in_the_dark(
+    service: Service, browser: Browser
+) -> None:
+    async with watched(browser, theme="dark", width=360) as page:
+        await page.goto(f"{service.run.url}/sign-in")
+        await page.get_by_role("button", name="Sign in").wait_for()
+
+        await assert_accessible(page)
+        await assert_fits(page)
+
+
+async def test_no_token_is_kept_where_scripts_find_it(visit: Visit) -> None:
+    async with visit("/contacts") as page:
+        kept = await page.evaluate(
+            "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+        )
+
+    assert "crm_csrf" in kept
+    assert not re.search(r"crm_(at|rt|access|refresh)", kept)
+
+
+async def test_second_tab_shares_the_session_without_renewing_it(
+    visit: Visit, service: Service
+) -> None:
+    async with visit("/contacts") as page:
+        second = await page.context.new_page()
+        renewals: list[str] = []
+        second.on("request", lambda one: renewals.append(one.url) if "refresh" in one.url else None)
+        await second.goto(f"{service.run.url}/campaigns")
+        await expect(second.get_by_role("heading", level=1)).to_have_text("Campaigns")
+        await page.reload()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")
+
+    assert renewals == []
+
+
+async def test_invited_user_chooses_a_secret_and_signs_out_of_all_tabs(
+    service: Service, browser: Browser
+) -> None:
+    body = {"email": "ada@granite.example.com", "name": "Ada", "role": "viewer"}
+    token = service.api("POST", "/users", json=body)["invitation_token"]
+    async with watched(browser) as page:
+        await page.goto(f"{service.run.url}/accept-invitation?token={token}")
+        await page.get_by_label("New password").fill("another good one")
+        await page.get_by_role("button", name="Accept").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")
+        await expect(page.get_by_role("button", name="New contact")).to_have_count(0)
+        second = await page.context.new_page()
+        await second.goto(f"{service.run.url}/contacts")
+
+        await page.get_by_role("button", name="Your account").click()
+        await page.get_by_role("button", name="Sign out", exact=True).click()
+
+        await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        await expect(second.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+async def test_link_of_the_first_owner_works_once(service: Service) -> None:
+    link = re.search(r"/welcome#(\S+)", service.run.output)
+    assert link is not None
+    body = {"token": link[1], "email": "eve@example.com", "name": "Eve", "password": PASSWORD}
+
+    again = service.call("POST", "/auth/first-owner", json=body)
+    forged = service.call("POST", "/auth/first-owner", json=body | {"token": "x"})
+
+    assert (again.status_code, again.json()["code"]) == (409, "owner_exists")
+    assert (forged.status_code, forged.json()["code"]) == (422, "ticket_over")
+
+
+async def test_unknown_address_has_its_own_page(service: Service, browser: Browser) -> None:
+    async with watched(browser, refused=(404,)) as page:
+        answer = await page.goto(f"{service.run.url}/no-such-page")
+
+        assert answer is not None
+        assert answer.status == 404
+        await expect(page.get_by_role("heading", level=1)).to_have_text("This page does not exist")

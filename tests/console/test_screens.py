@@ -1,0 +1,155 @@
+"""Contacts, campaigns and imports, as a person uses them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
+
+FILE = """Cell,Contact,E-Mail,Zip,Roof
+617-555-0101,Ada Rossi,ada@example.com,02169,slate
+(617) 555-0102,Leo Kim,n/a,02169,tin
+617-555-0103,Eva Chen,eva@example.com,02170,
+call after 5,Nora Silva,nora@example.com,02169,tin
+"""
+
+
+@pytest_asyncio.fixture(scope="session")
+async def campaign(service: Service) -> Any:
+    """A campaign to three people that runs."""
+    line = service.api("POST", "/lines/sync")["data"][0]["id"]
+    ids = [
+        service.api("POST", "/contacts", json={"phone": f"617-555-017{n}", "first_name": "Omar"})[
+            "id"
+        ]
+        for n in range(3)
+    ]
+    made = service.api(
+        "POST",
+        "/campaigns",
+        json={
+            "name": "Foundation check",
+            "line_id": line,
+            "audience": {"contact_ids": ids},
+            "variants": [{"name": "A", "body": "Hi {{ first_name }}!", "weight": 100}],
+            "schedule": {"window": {"start": "00:00", "end": "24:00"}},
+            "pacing": {"mode": "burst", "batch_size": 100, "batch_interval_minutes": 1},
+        },
+    )
+    service.api("POST", f"/campaigns/{made['id']}/start")
+    return made
+
+
+async def figures_of(page: Page) -> dict[str, str]:
+    """What the page of a campaign says, by the names of the fields in its statistics."""
+    found: list[list[str]] = await page.locator("[data-figure]").evaluate_all(
+        "(all) => all.map((one) => [one.dataset.figure, one.dataset.value])"
+    )
+    assert len({name for name, _ in found}) == len(found), "A figure is shown twice."
+    return {one[0]: one[1] for one in found}
+
+
+@pytest.mark.timeout(180)
+async def test_campaign_is_watched_to_its_end_with_the_figures_of_the_api(
+    campaign: Any, visit: Visit, service: Service
+) -> None:
+    async with visit(f"/campaigns/{campaign['id']}") as page:
+        await expect(page.get_by_text("Completed")).to_be_visible(timeout=120_000)
+        stats = service.api("GET", f"/campaigns/{campaign['id']}/stats")
+        leaves = {**stats, **stats["by_status"]}
+        shown = await figures_of(page)
+
+        assert shown["recipients_total"] == "3"
+        for name in stats["by_status"]:
+            assert shown[name] == str(leaves[name]), name
+        for name in ("replied", "opted_out", "parked", "sent_today", "remaining_today"):
+            assert shown[name] == str(leaves[name]), name
+
+
+async def test_part_of_the_bar_opens_its_people_and_explains_one(
+    campaign: Any, visit: Visit
+) -> None:
+    async with visit(f"/campaigns/{campaign['id']}") as page:
+        await page.get_by_role("link", name="Delivered").click()
+        assert page.url.endswith("?status=delivered")
+        await page.get_by_role("button", name="Explain (617) 555-0170").click()
+
+        await expect(page.get_by_role("dialog")).to_contain_text("Delivered")
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_contact_is_found_noted_and_opted_out(visit: Visit, service: Service) -> None:
+    made = service.api("POST", "/contacts", json={"phone": "617-555-0180", "first_name": "Zelda"})
+    async with visit("/contacts") as page:
+        await page.get_by_role("searchbox").fill("zelda")
+        await page.get_by_role("link", name="Zelda").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Zelda")
+
+        await page.get_by_role("textbox", name="Note").fill("Call back in May.")
+        await page.get_by_role("button", name="Add note").click()
+        await expect(page.locator(".timeline")).to_contain_text("Call back in May.")
+        await page.get_by_role("button", name="Opt out").click()
+        await page.get_by_label("Reason").fill("said so on the phone")
+        await page.get_by_role("dialog").get_by_role("button", name="Opt out").click()
+        await expect(page.locator("header").get_by_text("Opted out")).to_be_visible()
+
+    assert service.api("GET", f"/contacts/{made['id']}")["opted_out"] is True
+
+
+async def test_bad_number_is_refused_at_its_field(visit: Visit) -> None:
+    async with visit("/contacts", refused=(422,)) as page:
+        await page.get_by_role("button", name="New contact").click()
+        await page.get_by_role("dialog").get_by_label("Phone").fill("12")
+        await page.get_by_role("button", name="Add", exact=True).click()
+
+        await expect(page.locator(".field-error")).to_be_visible()
+
+
+async def test_file_is_checked_corrected_imported_and_undone(
+    visit: Visit, service: Service, tmp_path: Path
+) -> None:
+    file = tmp_path / "quincy.csv"
+    file.write_text(FILE)
+    async with visit("/imports/new") as page:
+        await page.locator("input[type=file]").set_input_files(file)
+        await page.get_by_label("Put everybody on this list").fill("Quincy")
+        await page.get_by_role("button", name="Check the file").click()
+        created = page.locator("[data-figure=created]")
+        await expect(created).to_have_attribute("data-value", "3", timeout=30_000)
+        await expect(page.get_by_text("The text contains no phone number.")).to_be_visible()
+
+        await page.get_by_label("What Roof becomes").select_option("")
+        await page.get_by_role("button", name="Check again").click()
+        await page.get_by_role("button", name="Import", exact=True).click(timeout=30_000)
+        await expect(page.get_by_role("link", name="Show the contacts")).to_be_visible(
+            timeout=30_000
+        )
+        person = service.api("GET", "/contacts?phone=%2B16175550101")["data"][0]
+        assert "roof" not in person["attributes"]
+
+        await page.get_by_role("button", name="Undo the import").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Undo the import").click()
+        await expect(page.get_by_text("Undone:")).to_be_visible(timeout=30_000)
+
+    assert service.api("GET", "/contacts?phone=%2B16175550101")["data"] == []
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
+async def test_screens_are_accessible_and_fit(
+    campaign: Any, visit: Visit, theme: str, width: int
+) -> None:
+    failed: list[str] = []
+    async with visit("/contacts", theme=theme, width=width) as page:
+        page.on("response", lambda one: failed.append(one.url) if one.status >= 400 else None)
+        paths = ["/campaigns", f"/campaigns/{campaign['id']}", "/imports", "/imports/new"]
+        for path in ["/contacts", *paths]:
+            await page.goto(page.url.split("/", 3)[0] + "//" + page.url.split("/")[2] + path)
+            await page.get_by_role("heading", level=1).wait_for()
+            await page.wait_for_load_state("networkidle") if path == "/imports/new" else None
+            await assert_accessible(page)
+            await assert_fits(page)
+
+    assert failed == []
