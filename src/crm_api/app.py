@@ -72,7 +72,14 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
-from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes, reminders
+from crm_api.routers.sales import (
+    appointments,
+    bills,
+    calendar_accounts,
+    calendar_feeds,
+    outcomes,
+    reminders,
+)
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -137,6 +144,7 @@ ROUTERS = (
     properties,
     appointments,
     bills,
+    calendar_accounts,
     calendar_feeds,
     reminders,
     provider_stops,
