@@ -11,6 +11,17 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 INSTANT = sa.DateTime(timezone=True)
+BEFORE = (
+    "archive_not_kept campaign_blocked campaign_paused clock_skew disk_low doubtful_opt_out "
+    "events_late job_failing job_overdue line_blocked mail_down media_fetch_dead "
+    "message_id_given_twice month_not_dropped no_reports nothing_sent "
+    "opt_out_on_unknown_line phone_lookup_refused phone_validation_failed "
+    "provider_asked_to_wait provider_down provider_list_lags quote_unscheduled reconciliation_drift "
+    "reconciliation_failed reconciliation_old refresh_token_reused restored send_parked "
+    "sends_unclear texts_late webhook_endpoint_disabled webhook_event_dead webhook_health "
+    "webhook_refused worker_away"
+)
+ALERT_KINDS = BEFORE.replace("campaign_blocked", "calendar_failing campaign_blocked")
 
 
 def upgrade() -> None:
@@ -56,6 +67,7 @@ def upgrade() -> None:
         sa.Column("is_gone", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("base_starts_at", INSTANT, nullable=True),
         sa.Column("base_ends_at", INSTANT, nullable=True),
+        sa.Column("read_at", INSTANT, nullable=True),
         sa.Column("digest", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(
             ["account_id"],
@@ -91,9 +103,22 @@ def upgrade() -> None:
     )
     op.create_index("idx_calendar_busy_time_event", "calendar_busy_time", ["event_id"])
     op.create_index("idx_calendar_busy_time_start", "calendar_busy_time", ["starts_at"])
+    allow_alert_kinds(ALERT_KINDS)
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM alert WHERE kind = 'calendar_failing'")
+    op.execute("DELETE FROM suspicion WHERE kind = 'calendar_failing'")
+    allow_alert_kinds(BEFORE)
     op.drop_table("calendar_busy_time")
     op.drop_table("calendar_event")
     op.drop_table("calendar_account")
+
+
+def allow_alert_kinds(words: str) -> None:
+    listed = ", ".join(f"'{word}'" for word in words.split())
+    op.execute("ALTER TABLE alert DROP CONSTRAINT ck_alert_kind")
+    op.execute(
+        f"ALTER TABLE alert ADD CONSTRAINT ck_alert_kind CHECK (kind IN ({listed})) NOT VALID"
+    )
+    op.execute("ALTER TABLE alert VALIDATE CONSTRAINT ck_alert_kind")

@@ -11,7 +11,13 @@ from crm_api.domain.sales.calendar_accounts.dav_client import DavClient, Login
 from crm_api.domain.sales.calendar_accounts.sync import synchronise
 from crm_api.domain.sales.reminders import sending
 from crm_api.platform import clock
+from crm_api.platform.encryption import UnsealError
 from crm_api.workers.deps import TimeLimit, deps_of
+
+LOST_KEY = (
+    "The password cannot be decrypted, because CRM_SECRET_KEY has changed. Delete the account and "
+    "create it again."
+)
 
 
 async def send_reminders(ctx: dict[str, Any]) -> Mapping[str, int]:
@@ -62,9 +68,13 @@ async def sync_calendars(ctx: dict[str, Any]) -> Mapping[str, int]:
             account = await service.claim_account(uow, now=clock.now())
         if account is None:
             break
-        login = Login(
-            username=account.username, password=service.open_password(account, key=deps.secret)
-        )
+        try:
+            password = service.open_password(account, key=deps.secret)
+        except UnsealError:
+            async with deps.new_uow() as uow:
+                await service.note_failure(uow, account=account, error=LOST_KEY, now=clock.now())
+            continue
+        login = Login(username=account.username, password=password)
         async with DavClient(account.url, login, policy=policy) as client:
             done = await synchronise(
                 deps.new_uow, account, client, now=clock.now, is_over=limit.is_over

@@ -18,9 +18,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, text, update
 from tests.conftest import NOW, SECRET
+from tests.domain.monitoring.watchdog.support import standing
 from tests.factories import make_contact, number
 
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
+from crm_api.domain.monitoring.watchdog import sales
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.sales.appointments import booking
 from crm_api.domain.sales.appointments.models import Appointment
@@ -566,3 +568,63 @@ async def test_address_in_the_own_network_is_refused(office: Office) -> None:
         await synchronise(office.new_uow, account, client, now=lambda: office.now)
 
     assert "private, local or reserved" in ((await office.account()).error or "")
+
+
+async def test_times_of_an_event_that_recurs_are_computed_again_after_a_month(
+    office: Office, calendar: Calendar
+) -> None:
+    lines = ("DTSTART:20200101T120000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY")
+    await calendar.put("daily.ics", event_text("daily", *lines))
+    await office.sync()
+    office.now += timedelta(days=40)
+
+    await office.sync()
+
+    latest = text("SELECT max(starts_at) FROM calendar_busy_time")
+    async with office.new_uow() as uow:
+        assert await uow.session.scalar(latest) > office.now + timedelta(days=178)
+
+
+async def test_events_of_the_past_become_no_appointments(
+    office: Office, calendar: Calendar
+) -> None:
+    lines = ("DTSTART:20261101T120000Z", "DURATION:PT1H")
+    await calendar.put("old.ics", event_text("old", *lines))
+
+    await office.sync()
+    assert await office.appointments() == []
+    (href,) = await calendar.events()
+    await calendar.move(href, timedelta(days=28))
+    await office.sync()
+
+    assert (await office.one()).starts_at == datetime.fromisoformat("2026-11-29T12:00Z")
+
+
+async def test_change_from_a_calendar_is_in_the_audit_log(
+    office: Office, calendar: Calendar
+) -> None:
+    visit = await office.book()
+    await office.sync()
+    (href,) = await calendar.events()
+    await calendar.move(href, HOUR)
+
+    await office.sync()
+
+    found = text("SELECT actor, subject, detail ->> 'starts_at' AS at FROM audit_log")
+    async with office.new_uow() as uow:
+        rows = [tuple(row) for row in await uow.session.execute(found)]
+    assert rows == [("Phone of Olga", str(visit), "2026-11-27T16:00:00.000Z")]
+
+
+async def test_calendar_that_fails_for_an_hour_is_an_alert(office: Office) -> None:
+    fail = text("UPDATE calendar_account SET failures = :failures, error = 'Check the password.'")
+
+    async def look(failures: int) -> dict[str, str]:
+        async with office.new_uow() as uow:
+            await uow.session.execute(fail, {"failures": failures})
+            await sales.check_calendars(uow, now=NOW)
+        return await standing(office.new_uow)
+
+    assert await look(5) == {}
+    assert "Check the password." in (await look(6))["calendar_failing"]
+    assert await look(0) == {}

@@ -90,6 +90,8 @@ class CalendarEvent(Base):
     base_starts_at: Mapped[datetime | None]
     """The start that both sides had last. If the server's differs, it was moved there."""
     base_ends_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    """When the times of an event that recurs were computed; None for other events."""
     digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """The hash of the appointment that was written last; if it differs, it is written again."""
 

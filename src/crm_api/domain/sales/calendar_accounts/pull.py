@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.sales.appointments import booking
-from crm_api.domain.sales.appointments.errors import AppointmentNotFoundError
 from crm_api.domain.sales.appointments.models import (
     Appointment,
     AppointmentKind,
@@ -30,11 +31,13 @@ from crm_api.domain.sales.calendars.rendering import (
     digest_of,
     read_entry,
 )
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
 BUSY_PAST, BUSY_FUTURE = timedelta(days=1), timedelta(days=180)
 """The times of an event that recurs are known for this long before now, and after."""
+READ_AGAIN = timedelta(days=30)
+"""How old the times of an event that recurs may become."""
 NO_UID = "unreadable:"
 """The beginning of the stored UID of a resource that has no readable event."""
 
@@ -45,29 +48,41 @@ class KnownEvent:
 
     Attributes:
         etag: The version that was applied last.
+        read_at: When the times of an event that recurs were computed; None for other events.
     """
 
     href: str
     etag: str | None
     is_gone: bool
+    read_at: datetime | None
 
 
 async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, KnownEvent]:
     """Return the events of a calendar that are known, by path."""
-    statement = select(CalendarEvent.href, CalendarEvent.etag, CalendarEvent.is_gone).where(
-        CalendarEvent.account_id == account_id
-    )
-    rows = await uow.session.execute(statement)
-    return {row.href: KnownEvent(href=row.href, etag=row.etag, is_gone=row.is_gone) for row in rows}
+    statement = select(
+        CalendarEvent.href, CalendarEvent.etag, CalendarEvent.is_gone, CalendarEvent.read_at
+    ).where(CalendarEvent.account_id == account_id)
+    rows = typed_rows(KnownEvent, await uow.session.execute(statement))
+    return {row.href: row for row in rows}
 
 
-def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent]) -> list[str]:
-    """Return the paths of the events whose present version is not known."""
-    return [
+def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: datetime) -> list[str]:
+    """Return the paths of the events whose present version is not known.
+
+    Events that recur are read again from time to time, because their times are computed for a
+    limited period.
+    """
+    changed = {
         href
         for href, etag in changes.changed.items()
         if etag is None or (one := known.get(href)) is None or one.is_gone or one.etag != etag
-    ]
+    }
+    old = {
+        href
+        for href, one in known.items()
+        if one.read_at is not None and one.read_at < now - READ_AGAIN and not one.is_gone
+    }
+    return sorted(changed | (old - changes.deleted))
 
 
 def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
@@ -78,21 +93,36 @@ def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
     return {href for href in gone if href in known and not known[href].is_gone}
 
 
+def parse_events(
+    resources: Sequence[Resource], *, timezone: str, now: datetime
+) -> list[tuple[Resource, RemoteEvent | None]]:
+    """Parse events, in the order of their paths; an event that cannot be read becomes None.
+
+    Events that recur take time, so the caller runs this in a thread.
+    """
+    zone = ZoneInfo(timezone)
+    begin, end = now - BUSY_PAST, now + BUSY_FUTURE
+    return [
+        (one, read_remote_event(one.body or "", zone=zone, begin=begin, end=end))
+        for one in sorted(resources, key=lambda resource: resource.href)
+    ]
+
+
 async def apply_events(
-    uow: UnitOfWork, account: CalendarAccount, resources: Sequence[Resource], *, now: datetime
+    uow: UnitOfWork,
+    account: CalendarAccount,
+    events: Sequence[tuple[Resource, RemoteEvent | None]],
+    *,
+    now: datetime,
 ) -> int:
     """Apply events that were read; return the number of appointments that changed.
 
     An event that was moved moves its appointment, also into another one. A new event becomes an
     appointment of the account's user. An event that recurs only makes the user busy.
     """
-    zone = ZoneInfo(account.timezone)
     changed = 0
-    for one in sorted(resources, key=lambda resource: resource.href):
-        event = read_remote_event(
-            one.body or "", zone=zone, begin=now - BUSY_PAST, end=now + BUSY_FUTURE
-        )
-        changed += await _apply(uow, account, one, event, now=now)
+    for resource, event in events:
+        changed += await _apply(uow, account, resource, event, now=now)
     return changed
 
 
@@ -107,14 +137,15 @@ async def _apply(
     uid = f"{NO_UID}{resource.href}" if event is None else event.uid
     known = await _find_known(uow, account.id, uid=uid, href=resource.href)
     if event is None or event.span is None:
-        event_id = await _store(uow, known, resource, {}, account_id=account.id, uid=uid)
+        read_at = {"read_at": None if event is None else now}
+        event_id = await _store(uow, known, resource, read_at, account_id=account.id, uid=uid)
         await _replace_busy_times(uow, event_id, event)
         return False
     appointment_id = None if known is None else known.appointment_id
     if appointment_id is None:
         appointment_id = await _own_appointment(uow, uid)
     if appointment_id is None:
-        if event.is_off:
+        if event.is_off or event.span[1] < now - BUSY_PAST:
             await _store(uow, known, resource, {}, account_id=account.id, uid=uid)
             return False
         appointment_id = await _add_appointment(uow, account, event, now=now)
@@ -122,13 +153,14 @@ async def _apply(
         entry = await read_entry(uow, appointment_id=appointment_id)
     else:
         before = await read_entry(uow, appointment_id=appointment_id)
-        is_changed = await _change_appointment(uow, known, before, event, now=now)
+        is_changed = await _change_appointment(uow, account, known, before, event, now=now)
         entry = await read_entry(uow, appointment_id=appointment_id)
     starts_at, ends_at = event.span
     values: dict[str, Any] = {
         "appointment_id": appointment_id,
         "base_starts_at": starts_at,
         "base_ends_at": ends_at,
+        "read_at": None,
     }
     if is_changed:
         # Both sides are the same now, so that the change is not written back.
@@ -140,6 +172,7 @@ async def _apply(
 
 async def _change_appointment(
     uow: UnitOfWork,
+    account: CalendarAccount,
     known: CalendarEvent | None,
     before: CalendarEntry,
     event: RemoteEvent,
@@ -167,13 +200,32 @@ async def _change_appointment(
             values["location"] = event.location
     if not values or _is_erased(before, event):
         return False
-    try:
-        await booking.write_changes(
-            uow, values, appointment_id=before.id, allow_conflict=True, now=now
-        )
-    except AppointmentNotFoundError:  # pragma: no cover - appointments are not deleted
-        return False
+    await _write(uow, account, before.id, values, now=now)
     return True
+
+
+async def _write(
+    uow: UnitOfWork,
+    account: CalendarAccount,
+    appointment_id: UUID,
+    values: dict[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Change an appointment, and note in the audit log which calendar it came from."""
+    await booking.write_changes(
+        uow, values, appointment_id=appointment_id, allow_conflict=True, now=now
+    )
+    times = {name: format_instant(one) for name, one in values.items() if name.endswith("_at")}
+    status = {"status": values["status"].value} if "status" in values else {}
+    await note_decision(
+        uow,
+        actor=account.name,
+        action="change_appointment_from_calendar",
+        subject=str(appointment_id),
+        detail={"account_id": str(account.id), **times, **status},
+        now=now,
+    )
 
 
 def _is_erased(entry: CalendarEntry, event: RemoteEvent) -> bool:
@@ -215,23 +267,20 @@ async def delete_events(
             CalendarEvent.account_id == account.id, CalendarEvent.href == href
         )
         for known in (await uow.session.scalars(statement)).all():
-            changed += await _delete_event(uow, known, now=now)
+            changed += await _delete_event(uow, account, known, now=now)
     return changed
 
 
-async def _delete_event(uow: UnitOfWork, known: CalendarEvent, *, now: datetime) -> bool:
+async def _delete_event(
+    uow: UnitOfWork, account: CalendarAccount, known: CalendarEvent, *, now: datetime
+) -> bool:
     digest, is_changed = known.digest, False
     await _replace_busy_times(uow, known.id, None)
     if known.appointment_id is not None:
         before = await read_entry(uow, appointment_id=known.appointment_id)
         if before.status == AppointmentStatus.BOOKED:
-            await booking.write_changes(
-                uow,
-                {"status": AppointmentStatus.CANCELLED},
-                appointment_id=before.id,
-                allow_conflict=True,
-                now=now,
-            )
+            cancelled = {"status": AppointmentStatus.CANCELLED}
+            await _write(uow, account, before.id, cancelled, now=now)
             is_changed = True
         digest = digest_of(await read_entry(uow, appointment_id=known.appointment_id))
     await uow.session.execute(

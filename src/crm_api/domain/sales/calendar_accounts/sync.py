@@ -1,5 +1,6 @@
 """Keep one calendar in step: first what changed there, then what changed here."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,11 +77,14 @@ async def _pull(
     changes = await client.list_changes(account.sync_token)
     async with new_uow() as uow:
         known = await pull.read_known_events(uow, account_id=account.id)
-    wanted = pull.hrefs_to_read(changes, known)
+    wanted = pull.hrefs_to_read(changes, known, now=now())
     for first in range(0, len(wanted), AT_ONCE):
         resources = await client.read_events(wanted[first : first + AT_ONCE])
+        events = await asyncio.to_thread(
+            pull.parse_events, resources, timezone=account.timezone, now=now()
+        )
         async with new_uow() as uow:
-            figures.pulled += await pull.apply_events(uow, account, resources, now=now())
+            figures.pulled += await pull.apply_events(uow, account, events, now=now())
     gone = pull.deleted_hrefs(changes, known)
     if gone:
         async with new_uow() as uow:
