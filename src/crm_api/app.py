@@ -88,7 +88,14 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
-from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes, reminders
+from crm_api.routers.sales import (
+    appointments,
+    bills,
+    calendar_accounts,
+    calendar_feeds,
+    outcomes,
+    reminders,
+)
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -157,6 +164,7 @@ ROUTERS = (
     properties,
     appointments,
     bills,
+    calendar_accounts,
     calendar_feeds,
     reminders,
     provider_stops,

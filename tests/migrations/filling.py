@@ -300,6 +300,20 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour', 'queued', :now,
            md5('message' || i)::uuid, :now, :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO calendar_account (id, name, url, username, sealed, timezone, next_sync_at,
+        author, created_at, updated_at)
+    SELECT md5('account' || i)::uuid, 'Visits', 'https://dav.example.com/', 'olga', '', 'UTC', :now,
+           'key', CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO calendar_event (id, account_id, appointment_id, href, uid)
+    SELECT md5('calendar event' || i)::uuid, md5('account' || 1 + i % 50)::uuid,
+           md5('appointment' || i)::uuid, '/' || i || '.ics', 'uid' || i
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO calendar_busy_time (id, event_id, starts_at, ends_at)
+    SELECT md5('busy' || i)::uuid, md5('calendar event' || 1 + i % 500)::uuid,
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour',
+           CAST(:now AS timestamptz) + (2001 - i) * interval '1 hour'
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO calendar_feed (id, name, token_hash, author, created_at)
     SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',
            CAST(:now AS timestamptz) - i * interval '1 minute'

@@ -23,7 +23,7 @@ from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
-from tests.migrations.hot_sales import APPOINTMENTS, BILLS, REMINDERS
+from tests.migrations.hot_sales import APPOINTMENTS, BILLS, CALENDARS, REMINDERS
 from tests.migrations.hot_segments import SEGMENTS
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_watchdog import WATCHDOG
@@ -63,6 +63,7 @@ HOT = [
     *APPOINTMENTS,
     *BILLS,
     *REMINDERS,
+    *CALENDARS,
     *NOTES,
     *TASKS,
     *OF_USERS,

@@ -47,6 +47,7 @@ from crm_api.domain.people.models import (
 )
 from crm_api.domain.sales.appointments import models as appointments
 from crm_api.domain.sales.billing import models as billing
+from crm_api.domain.sales.calendar_accounts import models as calendar_accounts
 from crm_api.domain.sales.calendars import feed_models as calendar_feeds
 from crm_api.domain.sales.outcomes import models as outcomes
 from crm_api.domain.sales.reminders import models as reminders
@@ -59,6 +60,7 @@ MODULES = (
     attribution,
     audit_log,
     billing,
+    calendar_accounts,
     calendar_feeds,
     campaigns,
     company,

@@ -36,6 +36,7 @@ class JobName(StrEnum):
     SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
     SEND_REMINDERS = "send_reminders"
+    SYNC_CALENDARS = "sync_calendars"
     TRY_PROVIDER = "try_provider"
     VALIDATE_PHONES = "validate_phones"
     WRITE_AUDIENCES = "write_audiences"

@@ -49,6 +49,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SEND_MAIL: alerts.send_mail,
     JobName.SEND_MESSAGES: messaging.send_messages,
     JobName.SEND_REMINDERS: sales.send_reminders,
+    JobName.SYNC_CALENDARS: sales.sync_calendars,
     JobName.TRY_PROVIDER: alerts.try_provider,
     JobName.VALIDATE_PHONES: people.validate_phones,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,

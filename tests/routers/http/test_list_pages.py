@@ -119,6 +119,9 @@ class Store:
             await self._post("/v1/invoices", bill)
             rule = {"name": "Day", "line_id": await self._line(), "body": "Hi", "hours_before": 1}
             await self._post("/v1/reminder-rules", rule)
+            account = {"name": "Visits", "url": f"https://dav.example.com/{place}/"}
+            account |= {"username": "olga", "password": "abcd-efgh"}
+            await self._post("/v1/calendar-accounts", account)
             await self._post("/v1/tasks", {"title": f"Call {place}", "due_at": "2026-12-01T15:00Z"})
             outcome = {"kind": "job_done", "occurred_at": f"2026-11-2{place}T15:00Z"}
             await self._post("/v1/outcomes", {**outcome, "phone": number(900)})

@@ -41,7 +41,8 @@ TAGS = {
     "appointments": "Appointments with contacts, as JSON and for calendars.",
     "reminders": "Messages that remind people of their appointments.",
     "quotes and invoices": "What contacts were offered, and what they owe.",
-    "calendars": "Secret addresses under which calendar programs read appointments.",
+    "calendars": "Calendars of CalDAV servers that are kept in step with appointments, and secret "
+    "addresses under which calendar programs read appointments.",
     "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
     "insight": "Which messages earn what: attribution, measures, costs and holdouts.",
     "media": "Pictures in messages and recordings of calls.",
