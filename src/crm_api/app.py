@@ -58,7 +58,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import attribution
+from crm_api.routers.insight import attribution, insight
 from crm_api.routers.messaging import (
     company_settings,
     conversations,
@@ -170,6 +170,7 @@ ROUTERS = (
     provider_stops,
     outcomes,
     attribution,
+    insight,
     reconciliation,
     webhook_health,
     legal_rules,
