@@ -14,6 +14,7 @@ class JobName(StrEnum):
     """The name of each background function, as the worker registers it in arq."""
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
+    DRAFT_OCCURRENCES = "draft_occurrences"
     DELIVER_WEBHOOKS = "deliver_webhooks"
     FETCH_MEDIA = "fetch_media"
     FIND_DUPLICATES = "find_duplicates"

@@ -18,6 +18,7 @@ from crm_api.workers import (
     inbound,
     messaging,
     monitoring,
+    occurrences,
     outbound,
     people,
 )
@@ -29,6 +30,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.CHANGE_TAGS: people.change_tags,
     JobName.CHECK_WEBHOOK_HEALTH: inbound.check_webhook_health,
     JobName.DELIVER_WEBHOOKS: outbound.deliver_webhooks,
+    JobName.DRAFT_OCCURRENCES: occurrences.draft_occurrences,
     JobName.FETCH_MEDIA: messaging.fetch_media,
     JobName.FIND_DUPLICATES: people.find_duplicates,
     JobName.LEARN_FROM_FAILURES: consent.learn_from_failures,
