@@ -34,6 +34,7 @@ from crm_api.platform.replica import open_replica
 from crm_api.platform.settings import Settings
 from crm_api.routers.campaigns import (
     approvals,
+    calendar,
     campaigns,
     launch_check,
     recipients,
@@ -141,6 +142,8 @@ ROUTERS = (
     lists,
     lines,
     company_settings,
+    # Before the campaign routes, which would read `calendar` in a path as the id of a campaign.
+    calendar,
     campaigns,
     approvals,
     launch_check,

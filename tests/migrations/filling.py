@@ -116,6 +116,8 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 day', :now
     FROM generate_series(1, 2000) i""",
     "UPDATE campaign SET line_id = md5('line1')::uuid WHERE id = md5('campaign1')::uuid",
+    """UPDATE campaign SET next_occurrence_at = CAST(:now AS timestamptz) + interval '9 days'
+    WHERE id = md5('campaign2')::uuid""",
     """INSERT INTO campaign_variant (id, campaign_id, position, name, body, template_id,
         template_version, weight)
     SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi',

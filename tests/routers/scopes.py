@@ -42,6 +42,7 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/campaigns": Scope.CAMPAIGNS_READ,
     "POST /v1/campaigns": Scope.CAMPAIGNS_WRITE,
     "POST /v1/campaigns/preview": Scope.CAMPAIGNS_READ,
+    "GET /v1/campaigns/calendar": Scope.CAMPAIGNS_READ,
     "DELETE /v1/campaigns/{campaign_id}": Scope.CAMPAIGNS_WRITE,
     "GET /v1/campaigns/{campaign_id}": Scope.CAMPAIGNS_READ,
     "PATCH /v1/campaigns/{campaign_id}": Scope.CAMPAIGNS_WRITE,

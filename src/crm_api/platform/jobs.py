@@ -15,6 +15,7 @@ class JobName(StrEnum):
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     COMPUTE_CREDITS = "compute_credits"
+    DRAFT_OCCURRENCES = "draft_occurrences"
     DELIVER_WEBHOOKS = "deliver_webhooks"
     FETCH_MEDIA = "fetch_media"
     FIND_DUPLICATES = "find_duplicates"

@@ -16,6 +16,7 @@ SCHEDULE = {
     "check_webhook_health": "hourly for each check; every 60 s it looks if a check is due",
     "compute_credits": "daily, after many new outcomes, and when the attribution rules change",
     "deliver_webhooks": "always while there is an endpoint; every 60 s it is started if needed",
+    "draft_occurrences": "every 60 s",
     "fetch_media": "every 60 s",
     "find_duplicates": "every 60 s if contacts have changed, with a pause after each run",
     "learn_from_failures": "every 60 s, and when a message has failed",
