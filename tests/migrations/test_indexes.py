@@ -17,7 +17,7 @@ from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
-from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
+from tests.migrations.hot_notes import NOTES, NOTICES, OF_USERS, TASKS
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
@@ -60,6 +60,7 @@ HOT = [
     *MERGING,
     *NOTES,
     *TASKS,
+    *NOTICES,
     *OF_USERS,
     *OPERATIONS,
     *PHONES,

@@ -34,6 +34,7 @@ class JobName(StrEnum):
     SEND_ALERTS = "send_alerts"
     SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
+    SEND_NOTICES = "send_notices"
     TRY_PROVIDER = "try_provider"
     VALIDATE_PHONES = "validate_phones"
     WRITE_AUDIENCES = "write_audiences"

@@ -45,6 +45,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SEND_ALERTS: alerts.send_alerts,
     JobName.SEND_MAIL: alerts.send_mail,
     JobName.SEND_MESSAGES: messaging.send_messages,
+    JobName.SEND_NOTICES: outbound.send_notices,
     JobName.TRY_PROVIDER: alerts.try_provider,
     JobName.VALIDATE_PHONES: people.validate_phones,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,

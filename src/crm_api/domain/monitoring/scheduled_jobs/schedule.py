@@ -31,6 +31,7 @@ SCHEDULE = {
     "send_alerts": "every 60 s",
     "send_mail": "every 60 s, and on request",
     "send_messages": "every 60 s",
+    "send_notices": "every 60 s",
     "try_provider": "every 60 s",
     "validate_phones": "every 60 s",
     "write_audiences": "every 60 s",
