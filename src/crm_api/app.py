@@ -71,7 +71,7 @@ from crm_api.routers.messaging import (
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
-from crm_api.routers.outbound import events, webhook_endpoints
+from crm_api.routers.outbound import events, push_subscriptions, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
 from crm_api.routers.outbound.event_streams import OpenStreams
@@ -182,6 +182,7 @@ ROUTERS = (
     audit_log,
     auth,
     preferences,
+    push_subscriptions,
     users,
     sandbox,
     health,

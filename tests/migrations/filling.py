@@ -256,6 +256,22 @@ _STATEMENTS = (
     SELECT md5('talk note' || i)::uuid, md5('talk' || 1 + i % 15000)::uuid, 'key', 'Look.', '{}',
            CAST(:now AS timestamptz) - i * interval '1 minute'
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO conversation_note (id, conversation_id, author, body, mentions, created_at)
+    SELECT md5('mention' || i)::uuid, md5('talk' || i)::uuid, 'key', 'Look.',
+           ARRAY[md5('user' || i)::uuid], CAST(:now AS timestamptz) - i * interval '1 hour'
+    FROM generate_series(1, 500) i""",
+    """INSERT INTO push_subscription (id, user_id, endpoint, p256dh, auth, created_at)
+    SELECT md5('device' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,
+           'https://push.example.com/' || i, 'key', 'secret',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 4000) i""",
+    """INSERT INTO notice (id, user_id, channel, kind, subject_id, about, ended_at, outcome,
+        created_at)
+    SELECT md5('notice' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,
+           CASE i % 2 WHEN 0 THEN 'mail' ELSE 'push' END, 'task', md5('task' || i)::uuid, :now,
+           CASE WHEN i % 40 > 0 THEN CAST(:now AS timestamptz) END,
+           CASE WHEN i % 40 > 0 THEN 'sent' END, :now
+    FROM generate_series(1, 20000) i""",
     """INSERT INTO saved_view (id, user_id, list, name, filter, created_at, updated_at)
     SELECT md5('view' || i)::uuid, md5('user' || 1 + i % 2000)::uuid, 'tasks', 'View ' || i, '{}',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now

@@ -17,7 +17,7 @@ from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
-from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
+from tests.migrations.hot_notes import NOTES, NOTICES, OF_USERS, TASKS
 from tests.migrations.hot_outcomes import OUTCOMES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
@@ -66,6 +66,7 @@ HOT = [
     *CALENDARS,
     *NOTES,
     *TASKS,
+    *NOTICES,
     *OF_USERS,
     *OPERATIONS,
     *OUTCOMES,

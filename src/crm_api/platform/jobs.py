@@ -36,6 +36,7 @@ class JobName(StrEnum):
     SEND_ALERTS = "send_alerts"
     SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
+    SEND_NOTICES = "send_notices"
     SEND_REMINDERS = "send_reminders"
     SYNC_CALENDARS = "sync_calendars"
     TRY_PROVIDER = "try_provider"

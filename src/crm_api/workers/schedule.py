@@ -50,6 +50,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SEND_ALERTS: alerts.send_alerts,
     JobName.SEND_MAIL: alerts.send_mail,
     JobName.SEND_MESSAGES: messaging.send_messages,
+    JobName.SEND_NOTICES: outbound.send_notices,
     JobName.SEND_REMINDERS: sales.send_reminders,
     JobName.SYNC_CALENDARS: sales.sync_calendars,
     JobName.TRY_PROVIDER: alerts.try_provider,

@@ -10,6 +10,7 @@ from benchmarks.statements import StatementCounter
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import store
+from tests.domain.outbound.web_push.push_service import Browser
 from tests.factories import (
     make_campaign,
     make_contact,
@@ -46,6 +47,7 @@ NEWEST_FIRST = {
     "/v1/lists",
     "/v1/phone-validations",
     "/v1/properties",
+    "/v1/push-subscriptions",
     "/v1/reconciliation-runs",
     "/v1/saved-views",
     "/v1/segments",
@@ -236,6 +238,9 @@ class Store:
             await self._post("/v1/users", user)
             view = {"list": "tasks", "name": f"View {place}", "filter": {"status": "open"}}
             await self._post("/v1/saved-views", view)
+            endpoint = f"https://push.example.com/{place}"
+            device = {"endpoint": endpoint, "keys": Browser().keys()}
+            await self._post("/v1/push-subscriptions", device)
 
 
 async def read_pages(

@@ -139,6 +139,11 @@ class ConversationNote(Base):
     __tablename__ = "conversation_note"
     __table_args__ = (
         Index("idx_conversation_note_conversation", "conversation_id", "created_at", "id"),
+        Index(
+            "idx_conversation_note_mentions",
+            "created_at",
+            postgresql_where=text("mentions <> '{}'::uuid[]"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

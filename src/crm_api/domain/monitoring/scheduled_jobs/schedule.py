@@ -33,6 +33,7 @@ SCHEDULE = {
     "send_alerts": "every 60 s",
     "send_mail": "every 60 s, and on request",
     "send_messages": "every 60 s",
+    "send_notices": "every 60 s",
     "send_reminders": "every 60 s",
     "sync_calendars": "every 60 s, and when an appointment has changed",
     "try_provider": "every 60 s",

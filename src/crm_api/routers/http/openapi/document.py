@@ -26,7 +26,8 @@ TAGS = {
     "segments": "Groups of contacts that match rules. The rules are evaluated at each use.",
     "custom fields": "Own fields of contacts, each with a name and a type of values.",
     "properties": "Buildings with their address, their attributes and their contacts.",
-    "preferences": "What each user sets: time zone, language, colours and saved views of lists.",
+    "preferences": "What each user sets: time zone, language, colours, notices, devices for web "
+    "push, and saved views of lists.",
     "notes": "Notes that users write about a contact.",
     "tasks": "What users must do, until when, and for which contact or conversation.",
     "merging": "Merge contacts that are the same person, and undo merges.",
