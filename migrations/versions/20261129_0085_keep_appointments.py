@@ -13,7 +13,8 @@ depends_on: str | Sequence[str] | None = None
 INSTANT = sa.DateTime(timezone=True)
 EVENT_TYPES = (
     "message.received message.status call.status campaign.status campaign.counters "
-    "import.progress contact.created opt_out opt_in alert task.changed"
+    "import.progress contact.created opt_out opt_in alert task.changed "
+    "conversation.changed"
 )
 EMIT = """
 CREATE OR REPLACE FUNCTION emit_appointment_event()

@@ -41,6 +41,7 @@ class JobName(StrEnum):
     SYNC_CALENDARS = "sync_calendars"
     TRY_PROVIDER = "try_provider"
     VALIDATE_PHONES = "validate_phones"
+    WAKE_CONVERSATIONS = "wake_conversations"
     WRITE_AUDIENCES = "write_audiences"
 
 

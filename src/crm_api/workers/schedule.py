@@ -20,6 +20,7 @@ from crm_api.workers import (
     messaging,
     monitoring,
     occurrences,
+    office,
     outbound,
     people,
     sales,
@@ -55,6 +56,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SYNC_CALENDARS: sales.sync_calendars,
     JobName.TRY_PROVIDER: alerts.try_provider,
     JobName.VALIDATE_PHONES: people.validate_phones,
+    JobName.WAKE_CONVERSATIONS: office.wake_conversations,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
 """The function of each job. It runs every minute, and whenever the job is nudged."""

@@ -38,6 +38,7 @@ SCHEDULE = {
     "sync_calendars": "every 60 s, and when an appointment has changed",
     "try_provider": "every 60 s",
     "validate_phones": "every 60 s",
+    "wake_conversations": "every 60 s",
     "write_audiences": "every 60 s",
 }
 """Every scheduled job, and in words when it works.
