@@ -265,7 +265,7 @@ async def _apply_texts(
     }
     asked = [
         _asked(one, received, *replied.get(received.activity_id, (None, None)), now=now)
-        for one, received in zip(texts, stored, strict=True)
+        for one, received in zip(messages, stored, strict=True)
         if received.is_new
     ]
     await note_asked(uow.session, asked, now=now)
