@@ -126,6 +126,10 @@ _STATEMENTS = (
     SELECT md5('template' || i)::uuid, 'Template ' || i, 'Hi',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 2000) i""",
+    """INSERT INTO saved_reply (id, name, body, created_at, updated_at)
+    SELECT md5('saved' || i)::uuid, 'Saved reply ' || i, 'Hi',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 2000) i""",
     """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
         due_at, sent_at, replied_at, provider_message_id, created_at, updated_at)
     SELECT md5('member' || i)::uuid,

@@ -18,6 +18,7 @@ from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
+from tests.migrations.hot_office import OFFICE
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
@@ -61,6 +62,7 @@ HOT = [
     *NOTES,
     *TASKS,
     *OF_USERS,
+    *OFFICE,
     *OPERATIONS,
     *PHONES,
     *PROPERTIES,
