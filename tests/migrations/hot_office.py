@@ -1,9 +1,10 @@
 """Queries of the office: the list of messages, the search in them, saved replies."""
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.migrations.filling import made_id
+from tests.migrations.filling import NOON, made_id
 from tests.migrations.hot import PLACE, Hot, sql
 from tests.migrations.support import Call
 
@@ -15,6 +16,7 @@ from crm_api.domain.office.message_search.selection import MessageFilter, Messag
 from crm_api.domain.office.message_search.terms import parse_terms
 from crm_api.domain.office.saved_replies import applying
 from crm_api.domain.office.saved_replies.service import saved_replies_statement
+from crm_api.platform.ids import smallest_id_at
 
 SOME = TermPeople(ids=(made_id("contact", 7),), is_complete=True)
 
@@ -40,8 +42,10 @@ def _by_words(q: str) -> Call:
 
 
 def _by_similar_words(q: str) -> Call:
+    low = smallest_id_at(NOON - timedelta(days=4_500))
+
     async def read(session: AsyncSession) -> None:
-        await session.execute(_selected(q=q).by_similar_words(PLACE, limit=51))
+        await session.execute(_selected(q=q).by_similar_words(PLACE, limit=51, ids=(low, None)))
 
     return read
 
@@ -77,7 +81,6 @@ OFFICE = [
         "messages with similar words",
         {"idx_activity_words"},
         _by_similar_words("chimny"),
-        is_generic=True,
     ),
     Hot(
         "the last message of a person",

@@ -19,6 +19,8 @@ from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.office.message_search import listing
 from crm_api.domain.people.models.contacts import Contact
+from crm_api.platform import clock
+from crm_api.platform.ids import smallest_id_at
 
 
 class Talk:
@@ -236,6 +238,32 @@ async def test_pages_of_a_search_hold_each_message_once(
             break
 
     assert ids == exact + similar
+
+
+async def test_similar_words_come_newest_first_however_late_they_were_stored(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    now = clock.wall_now()
+    ages = {days: now - timedelta(days=days) for days in (10, 100, 300, 700, 800)}
+    imported = await talk.say("basment", occurred_at=ages[800])
+    stored = {
+        days: await talk.say("basment", id=smallest_id_at(ages[days]), occurred_at=ages[days])
+        for days in (700, 300, 100, 10)
+    }
+
+    first = await found(client, q="basement", limit=2)
+    every = await found(client, q="basement")
+
+    assert first == [stored[10], stored[100]]
+    assert every == [stored[10], stored[100], stored[300], stored[700], imported]
+
+
+async def test_wrong_letter_in_a_short_word_is_forgiven(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    message = await talk.say("There is a leak in the roof")
+
+    assert await found(client, q="roff") == [message]
 
 
 async def test_messages_of_campaigns_are_not_searched(

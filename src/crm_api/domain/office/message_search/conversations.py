@@ -8,12 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.messaging.models.conversations import Activity, Conversation
 from crm_api.domain.office.message_search.listing import (
-    SET_SIMILARITY,
     WORD_WINDOW,
     select_messages,
+    with_similar_words,
 )
 from crm_api.domain.office.message_search.selection import (
-    SIMILAR,
     MessageFilter,
     MessageSelection,
 )
@@ -65,9 +64,10 @@ class ConversationSearch:
         """Return the conversations in which words similar to the terms occur."""
         if not self._selection.has_typos:
             return set()
-        await self._session.execute(SET_SIMILARITY, {"least": str(SIMILAR)})
-        similar = self._selection.by_similar_words(None, limit=MOST_MESSAGES)
-        return set(await self._conversations_of(similar))
+        found = await with_similar_words(
+            self._session, self._selection, after=None, limit=MOST_MESSAGES
+        )
+        return {one.conversation_id for one in found if one.conversation_id is not None}
 
     async def _conversations_of(self, messages: Select[Activity]) -> list[UUID]:
         """Return the conversation of each message."""

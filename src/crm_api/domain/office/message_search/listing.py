@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import Select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,13 +12,14 @@ from crm_api.domain.kit.paging import Cursors, InvalidCursorError, Page
 from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.office.message_search.people import find_people
 from crm_api.domain.office.message_search.selection import (
-    SIMILAR,
     MessageFilter,
     MessageSelection,
     Position,
 )
 from crm_api.domain.office.message_search.terms import Term, parse_terms
+from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import smallest_id_at
 
 WINDOWS = (2_000, 100_000)
 """The numbers of messages that a list without words reads in order, one try after the other."""
@@ -26,9 +28,14 @@ WORD_WINDOW = 3_000
 _EXACT, _SIMILAR = "=", "~"
 """The part of the results in which a page ended: messages with all words, or with similar words."""
 
-SET_SIMILARITY = text(
-    "SELECT set_config('pg_trgm.word_similarity_threshold', CAST(:least AS text), true)"
-)
+SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
+"""The spans before now in which messages with similar words are looked for, one after the other."""
+
+# A plan without known values would read all ids of the span instead of the index of words.
+SET_SIMILARITY = text("""
+    SELECT set_config('pg_trgm.word_similarity_threshold', CAST(:least AS text), true),
+           set_config('plan_cache_mode', 'force_custom_plan', true)
+""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +113,7 @@ async def find_messages(
         after = None
     exact = len(rows)
     if selection.has_typos:
-        await session.execute(SET_SIMILARITY, {"least": str(SIMILAR)})
-        similar = selection.by_similar_words(after, limit=limit + 1 - exact)
-        rows += await _read(session, similar)
+        rows += await with_similar_words(session, selection, after=after, limit=limit + 1 - exact)
     return _page(rows, limit=limit, exact=exact)
 
 
@@ -145,6 +150,35 @@ async def _with_all_words(
     if len(near) == limit:
         return near
     return await _read(session, selection.by_words(after, limit=limit))
+
+
+async def with_similar_words(
+    session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
+) -> list[Activity]:
+    """Return messages with words similar to the terms, newest first.
+
+    A word may resemble many others, so the messages that were stored last are searched first. A
+    message is never newer than the time at which it was stored. So the page is complete as soon as
+    all its messages are newer than everything that was stored before the searched span.
+    """
+    await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})
+    found: list[Activity] = []
+    high: UUID | None = None
+    ahead = clock.ahead()
+    begin = clock.wall_now() if after is None else min(clock.wall_now(), after[0] - ahead)
+    for span in SPANS:
+        since = None if span is None else begin - span
+        low = None if since is None else smallest_id_at(since)
+        similar = selection.by_similar_words(after, limit=limit, ids=(low, high))
+        found = sorted([*found, *await _read(session, similar)], key=_place, reverse=True)[:limit]
+        if since is not None and len(found) == limit and found[-1].occurred_at >= since + ahead:
+            break
+        high = low
+    return found
+
+
+def _place(message: Activity) -> Position:
+    return message.occurred_at, message.id
 
 
 async def _read(session: AsyncSession, statement: Select[Activity]) -> list[Activity]:

@@ -42,13 +42,10 @@ Position = tuple[datetime, UUID]
 """The last message of the previous page, by its instant and id. The page begins after it."""
 Condition = ColumnElement[bool]
 
-SIMILAR = 0.5
-"""The smallest word similarity of a word with a typing error, from 0 to 1.
-
-``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67.
-"""
 MOST_NAMED = 3
 """The number of terms that are looked up as names; a person has no more names."""
+
+_SHORT = 4
 
 # Constants in the SQL text let the planner use the partial indexes.
 IS_MESSAGE = "activity.kind = 'message'"
@@ -97,6 +94,16 @@ class MessageSelection:
         """True if a word of the search may be found with a typing error."""
         return any(term.word is not None for term in self.terms)
 
+    @property
+    def similarity(self) -> float:
+        """The smallest word similarity of words with a typing error, from 0 to 1.
+
+        ``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67. In a word of
+        four letters, one wrong letter leaves 0.4.
+        """
+        words = [term.word for term in self.terms if term.word is not None]
+        return 0.4 if any(len(word) <= _SHORT for word in words) else 0.5
+
     def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
         """Select the matches among the next ``size`` messages in order."""
         window = self._window(after, size=size).subquery("near")
@@ -126,14 +133,24 @@ class MessageSelection:
         )
         return _first(union(texts, of_people), limit=limit)
 
-    def by_similar_words(self, after: Position | None, *, limit: int) -> Select[Activity]:
-        """Look up the messages that contain words similar to the terms, but not all terms."""
+    def by_similar_words(
+        self, after: Position | None, *, limit: int, ids: tuple[UUID | None, UUID | None]
+    ) -> Select[Activity]:
+        """Look up the messages that contain words similar to the terms, but not all terms.
+
+        Args:
+            ids: The smallest id, and the first id after the largest. Ids grow with the time at
+                which a message was stored, so PostgreSQL reads only some months.
+        """
+        low, high = ids
         texts = select(Activity.id, Activity.occurred_at).where(
             literal_column(IS_WRITTEN),
             *self._span(after),
             *self._conditions(Activity),
             *(_resembles(_text_of(Activity), term) for term in self.terms),
             ~self._contains_all(Activity),
+            *([] if low is None else [Activity.id >= low]),
+            *([] if high is None else [Activity.id < high]),
         )
         return _first(texts, limit=limit)
 
