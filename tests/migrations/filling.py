@@ -133,6 +133,10 @@ _STATEMENTS = (
     FROM generate_series(1, 2000) i""",
     """INSERT INTO template_version (template_id, version, body, created_at)
     SELECT id, n, body, :now FROM message_template, generate_series(1, 3) n""",
+    """INSERT INTO saved_reply (id, name, body, created_at, updated_at)
+    SELECT md5('saved' || i)::uuid, 'Saved reply ' || i, 'Hi',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 2000) i""",
     """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
         due_at, sent_at, replied_at, opted_out_at, error_code, skip_reason, provider_message_id,
         created_at, updated_at)
