@@ -57,6 +57,7 @@ from crm_api.routers.messaging import (
     lines,
     manual_messages,
     media,
+    media_uploads,
     provider_stops,
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
@@ -134,6 +135,7 @@ ROUTERS = (
     do_not_contact,
     erasures,
     media,
+    media_uploads,
     notes,
     tasks,
     events,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -34,6 +35,7 @@ class NewMessage:
         sender: Who sends the message; None if the service itself does.
         send_after: The message is not sent before this instant; None for as soon as possible.
         scheduled_for: The instant that the sender chose; None if the sender chose none.
+        media: The files of the message, as ``uploads.describe_uploads`` returns them.
     """
 
     line_id: UUID
@@ -44,6 +46,7 @@ class NewMessage:
     sender: Sender | None = None
     send_after: datetime | None = None
     scheduled_for: datetime | None = None
+    media: Sequence[dict[str, Any]] = ()
 
 
 # `last_outgoing_at` is set when the provider accepts the message.
@@ -94,7 +97,7 @@ async def queue_messages(
             contact_id=one.contact_id,
             phone=one.phone,
             body=one.body,
-            media=[],
+            media=list(one.media),
             status="queued",
             rank=0,
             send_after=one.send_after or now,

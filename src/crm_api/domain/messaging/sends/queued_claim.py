@@ -4,7 +4,7 @@ These are messages that users wrote, test messages, responses to HELP, and confi
 (``queue.py``). To claim is to reserve messages for one worker, which then sends them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -34,8 +34,13 @@ time."""
 LATEST_AFTER_SCHEDULE = timedelta(hours=48)
 """How long after the instant that a user chose a message may still be sent ("Invariant 6"). One day
 without legal hours does not stop it, but a line that was blocked for a week does."""
+MEDIA_NOT_SUPPORTED = "media_not_supported"
+"""The error code of a message with files that the provider cannot send."""
 MISSED_SCHEDULE = "missed_schedule"
 """The error code of a message that could not be sent within ``LATEST_AFTER_SCHEDULE``."""
+
+MediaLink = Callable[[UUID], str]
+"""Returns the URL from which the provider downloads a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,7 @@ class QueuedMessage:
         is_answer: True if the message counts as a reply: the person has sent a message to the line
             before.
         scheduled_for: When a user wanted the message to be sent; None for as soon as possible.
+        media_ids: The files to send with the message.
     """
 
     id: UUID
@@ -66,6 +72,7 @@ class QueuedMessage:
     zone_key: str | None
     is_answer: bool
     scheduled_for: datetime | None
+    media_ids: list[UUID]
 
     @property
     def latest(self) -> datetime | None:
@@ -87,7 +94,13 @@ class SendableMessage:
 
 
 async def claim_queued(
-    uow: UnitOfWork, *, limit: int, times: SendTimes, rules: RuleBook, now: datetime
+    uow: UnitOfWork,
+    *,
+    limit: int,
+    times: SendTimes,
+    rules: RuleBook,
+    now: datetime,
+    media_link: MediaLink | None = None,
 ) -> list[ClaimedAttempt]:
     """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
@@ -95,6 +108,10 @@ async def claim_queued(
     postponed to the next legal hours. A message for later fails if these are too late for it. For a
     line on trial, one message at a time is claimed. The caller commits before it sends the claimed
     messages.
+
+    Args:
+        media_link: Returns the URL from which the provider downloads a file of a message. None if
+            the provider cannot send files: then a message with files fails.
     """
     sendable: list[SendableMessage] = []
     while not sendable:
@@ -102,11 +119,13 @@ async def claim_queued(
         if not locked:
             return []
         allowed = await _fail_stopped(uow, locked, now=now)
+        if media_link is None:
+            allowed = await _fail_with_media(uow, allowed, now=now)
         open_now = await _postpone_closed(uow, allowed, times=times, rules=rules, now=now)
         on_trial = [one.message.line_id for one in open_now if one.message.is_probing]
         trials = await blocking.lock_trials(uow, on_trial)
         sendable = _limit_trials(open_now, trials)
-    return await _insert(uow, sendable, trials, times=times, now=now)
+    return await _insert(uow, sendable, trials, times=times, media_link=media_link, now=now)
 
 
 # On a partition without statistics, the planner expects few rows and would sort all queued
@@ -123,6 +142,8 @@ READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 LOCK_QUEUED = text(f"""
     SELECT t.id, t.line_id, t.phone, t.body, t.origin, l.phone_number_id, l.is_probing,
            t.scheduled_for,
+           ARRAY(SELECT CAST(f ->> 'media_id' AS uuid) FROM jsonb_array_elements(t.media) f)
+               AS media_ids,
            {stopping_rule_of("t.origin", phone="t.phone")} AS rule,
            EXISTS (SELECT 1 FROM line o WHERE o.number = t.phone) AS is_own_line,
            (SELECT k.carrier FROM phone_lookup k WHERE k.phone = t.phone) AS carrier_name,
@@ -156,10 +177,16 @@ FAIL_STOPPED = text(f"""
 """)
 
 
-FAIL_MISSED = text(f"""
-    UPDATE activity t SET status = 'failed', error_code = '{MISSED_SCHEDULE}', updated_at = :now
+FAIL = text("""
+    UPDATE activity t SET status = 'failed', error_code = :code, updated_at = :now
     WHERE t.id = ANY(CAST(:activity_ids AS uuid[]))
 """)
+
+
+async def _fail(uow: UnitOfWork, ids: Sequence[UUID], *, code: str, now: datetime) -> None:
+    if ids:
+        values = {"activity_ids": list(ids), "code": code, "now": now}
+        await uow.session.execute(FAIL, values)
 
 
 async def _fail_stopped(
@@ -175,6 +202,18 @@ async def _fail_stopped(
         }
         await uow.session.execute(FAIL_STOPPED, values)
     return [message for message in locked if message.rule is None]
+
+
+async def _fail_with_media(
+    uow: UnitOfWork, allowed: Sequence[QueuedMessage], *, now: datetime
+) -> list[QueuedMessage]:
+    """Mark messages with files as failed, because the provider cannot send files any more.
+
+    They were queued while it could. Without its files, a message would say something else.
+    """
+    with_files = [message.id for message in allowed if message.media_ids]
+    await _fail(uow, with_files, code=MEDIA_NOT_SUPPORTED, now=now)
+    return [message for message in allowed if not message.media_ids]
 
 
 POSTPONE_QUEUED = text("""
@@ -221,8 +260,7 @@ async def _postpone_closed(
             open_now.append(SendableMessage(message, _earlier(closes_at, message.latest)))
         else:
             send_afters[message.id] = leaves_at
-    if missed:
-        await uow.session.execute(FAIL_MISSED, {"activity_ids": missed, "now": now})
+    await _fail(uow, missed, code=MISSED_SCHEDULE, now=now)
     if send_afters:
         values = {
             "activity_ids": list(send_afters),
@@ -287,6 +325,7 @@ async def _insert(
     trials: blocking.Trials,
     *,
     times: SendTimes,
+    media_link: MediaLink | None,
     now: datetime,
 ) -> list[ClaimedAttempt]:
     token = uuid4()
@@ -316,6 +355,7 @@ async def _insert(
             sender=message.phone_number_id,
             phone=message.phone,
             body=message.body,
+            media_urls=tuple(map(media_link, message.media_ids)) if media_link else (),
             is_probe=message.line_id in trials.lines,
         )
         for attempt_id, message in attempts.items()
