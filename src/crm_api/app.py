@@ -66,6 +66,7 @@ from crm_api.routers.messaging import (
     lines,
     manual_messages,
     media,
+    media_uploads,
     provider_stops,
     reply_classes,
 )
@@ -161,6 +162,7 @@ ROUTERS = (
     do_not_contact,
     erasures,
     media,
+    media_uploads,
     notes,
     tasks,
     events,

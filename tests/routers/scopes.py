@@ -147,6 +147,7 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/media-fetches": Scope.MESSAGES_READ,
     "POST /v1/media-fetches/retry": Scope.OPERATIONS,
     "POST /v1/media-fetches/{fetch_id}/retry": Scope.OPERATIONS,
+    "POST /v1/media": Scope.MESSAGES_SEND,
     "GET /v1/media/{media_id}": OPEN,
     "POST /v1/media/{media_id}/link": Scope.MESSAGES_READ,
     "GET /v1/messages": Scope.MESSAGES_READ,
