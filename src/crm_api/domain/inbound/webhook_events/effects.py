@@ -205,16 +205,16 @@ async def _apply_texts(
         for one, received in zip(texts, stored, strict=True)
         if received.is_new and received.phone is not None
     ]
-    found = await reply_context.read_reply_contexts(
+    before = await reply_context.read_reply_contexts(
         uow, [(received.conversation_id, one.facts.created_at) for one, received, _ in new]
     )
-    readings = read_replies([one.facts.text for one, _, _ in new], found.contexts)
+    readings = read_replies([one.facts.text for one, _, _ in new], before.contexts)
     replies = [
         _NewReply(facts=one.facts, line=one.line, stored=received, phone=phone, reading=reading)
         for (one, received, phone), reading in zip(new, readings, strict=True)
     ]
     await _act_on(uow, replies, now=now, reception=reception)
-    await queue_away_replies(uow, _without_effect(replies), away=found.away, now=now)
+    await queue_away_replies(uow, _without_effect(replies), away=before.away, now=now)
     heard: dict[str, datetime] = {}
     for reply in replies:
         at = reply.facts.created_at
@@ -229,11 +229,11 @@ async def _apply_texts(
         for reply in replies
     ]
     times = reception.times
-    answered = await note_replies(uow, said, times=times, now=now)
+    found = await note_replies(uow, said, times=times, now=now)
     await end_all_follow_ups(uow, heard, why=EndedBy.REPLY, times=times, now=now)
     campaigns = {
         reply.stored.activity_id: campaign_id
-        for reply, campaign_id in zip(replies, answered, strict=True)
+        for reply, campaign_id in zip(replies, found, strict=True)
         if campaign_id is not None
     }
     await set_campaigns(uow, campaigns)
