@@ -37,6 +37,7 @@ class JobName(StrEnum):
     SEND_NOTICES = "send_notices"
     TRY_PROVIDER = "try_provider"
     VALIDATE_PHONES = "validate_phones"
+    WAKE_CONVERSATIONS = "wake_conversations"
     WRITE_AUDIENCES = "write_audiences"
 
 
