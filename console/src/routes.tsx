@@ -95,6 +95,11 @@ const campaigns = createRoute({
   validateSearch: (search): CampaignSearch => ({ q: text(search.q), status: text(search.status), archived: text(search.archived) }),
   component: lazyRouteComponent(() => import("./screens/campaigns"), "Campaigns"),
 });
+const newCampaign = createRoute({
+  getParentRoute: () => shell,
+  path: "/campaigns/new",
+  component: lazyRouteComponent(() => import("./screens/composer"), "NewCampaign"),
+});
 export type RecipientSearch = { status?: string; variant?: string; person?: string };
 const campaign = createRoute({
   getParentRoute: () => shell,
@@ -106,7 +111,7 @@ const campaign = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     home, signIn, welcome, accept, reset,
-    shell.addChildren([contacts, contact, imports, newImport, oneImport, campaigns, campaign]),
+    shell.addChildren([contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign]),
   ]),
   defaultPreload: "intent",
   defaultNotFoundComponent: NotFound,
