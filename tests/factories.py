@@ -9,6 +9,7 @@ from tests.conftest import NOW
 
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership, CampaignVariant
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.sends.queue import Sender
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList, ContactListMember
 
@@ -40,6 +41,10 @@ async def make_contact(
     session.add(contact)
     await session.flush()
     return contact
+
+
+OFFICE = Sender(id=UUID(int=1), name="The office")
+"""Who sends the messages that a test writes by hand."""
 
 
 async def make_line(

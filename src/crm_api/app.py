@@ -32,7 +32,13 @@ from crm_api.platform.lifetimes import Lifetime
 from crm_api.platform.postgres import REQUEST_SECONDS
 from crm_api.platform.replica import open_replica
 from crm_api.platform.settings import Settings
-from crm_api.routers.campaigns import campaigns, recipients, templates
+from crm_api.routers.campaigns import (
+    approvals,
+    campaigns,
+    launch_check,
+    recipients,
+    templates,
+)
 from crm_api.routers.consent import consent, legal_rules
 from crm_api.routers.http import console_pages, deprecation, problems, reference_page
 from crm_api.routers.http.bodies import BodyMiddleware
@@ -52,7 +58,16 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.messaging import company_settings, conversations, lines, media, provider_stops
+from crm_api.routers.insight import attribution
+from crm_api.routers.messaging import (
+    company_settings,
+    conversations,
+    lines,
+    manual_messages,
+    media,
+    provider_stops,
+    reply_classes,
+)
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
 from crm_api.routers.outbound import events, webhook_endpoints
@@ -73,6 +88,7 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
+from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes, reminders
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -119,8 +135,12 @@ ROUTERS = (
     lines,
     company_settings,
     campaigns,
+    approvals,
+    launch_check,
     recipients,
     conversations,
+    reply_classes,
+    manual_messages,
     webhooks,
     webhook_endpoints,
     consent,
@@ -135,7 +155,13 @@ ROUTERS = (
     custom_fields,
     phone_validations,
     properties,
+    appointments,
+    bills,
+    calendar_feeds,
+    reminders,
     provider_stops,
+    outcomes,
+    attribution,
     reconciliation,
     webhook_health,
     legal_rules,

@@ -116,8 +116,11 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 day', :now
     FROM generate_series(1, 2000) i""",
     "UPDATE campaign SET line_id = md5('line1')::uuid WHERE id = md5('campaign1')::uuid",
-    """INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
-    SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi', 100
+    """INSERT INTO campaign_variant (id, campaign_id, position, name, body, template_id,
+        template_version, weight)
+    SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi',
+           CASE WHEN i % 3 = 0 THEN md5('template' || i % 100)::uuid END,
+           CASE WHEN i % 3 = 0 THEN 1 END, 100
     FROM generate_series(1, 2000) i""",
     """INSERT INTO campaign_tally (campaign_id, step, variant, status, people, replied, opted_out)
     SELECT md5('campaign' || 1 + i % 2000)::uuid, 0, 0, 'delivered', 5, 0, 0
@@ -126,8 +129,11 @@ _STATEMENTS = (
     SELECT md5('template' || i)::uuid, 'Template ' || i, 'Hi',
            CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 2000) i""",
+    """INSERT INTO template_version (template_id, version, body, created_at)
+    SELECT id, n, body, :now FROM message_template, generate_series(1, 3) n""",
     """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
-        due_at, sent_at, replied_at, provider_message_id, created_at, updated_at)
+        due_at, sent_at, replied_at, opted_out_at, error_code, skip_reason, provider_message_id,
+        created_at, updated_at)
     SELECT md5('member' || i)::uuid,
            CASE WHEN i <= 10000 THEN md5('campaign1')::uuid
                 ELSE md5('campaign' || 2 + i / 500)::uuid END,
@@ -138,6 +144,9 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 second',
            CASE WHEN i > 2000 THEN CAST(:now AS timestamptz) - i * interval '10 minutes' END,
            CASE WHEN i > 2000 AND i % 30 = 0 THEN CAST(:now AS timestamptz) END,
+           CASE WHEN i > 2000 AND i % 90 = 0 THEN CAST(:now AS timestamptz) END,
+           CASE WHEN i > 2000 AND i % 50 = 0 THEN 'provider_refused' END,
+           CASE WHEN i > 2000 AND i % 100 = 3 THEN 'opted_out' END,
            CASE WHEN i > 2000 THEN 'AC' || i END, :now, :now
     FROM generate_series(1, 30000) i""",
     """INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
@@ -258,6 +267,65 @@ _STATEMENTS = (
            CASE WHEN i % 4 > 0 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END,
            :now, :now
     FROM generate_series(1, 20000) i""",
+    """INSERT INTO appointment (id, contact_id, property_id, kind, starts_at, ends_at, timezone,
+        assignee_id, status, author, created_at, updated_at)
+    SELECT md5('appointment' || i)::uuid, md5('contact' || 1 + i % 5000)::uuid,
+           md5('property' || 1 + i % 5000)::uuid, 'assessment',
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour',
+           CAST(:now AS timestamptz) + (2001 - i) * interval '1 hour', 'America/New_York',
+           md5('user' || 1 + i % 2000)::uuid, 'booked', 'key', :now, :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO quote (id, number, contact_id, amount_cents, currency, status, status_at, author,
+        created_at, updated_at)
+    SELECT md5('quote' || i)::uuid, 'Q-' || i, md5('contact' || 1 + i % 5000)::uuid, 100, 'USD',
+           CASE WHEN i % 20 = 0 THEN 'approved' ELSE 'sent' END,
+           CAST(:now AS timestamptz) - i * interval '1 hour', 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO invoice (id, number, contact_id, amount_cents, currency, status, status_at,
+        author, created_at, updated_at)
+    SELECT md5('invoice' || i)::uuid, 'I-' || i, md5('contact' || 1 + i % 5000)::uuid, 100, 'USD',
+           CASE WHEN i % 20 = 0 THEN 'open' ELSE 'paid' END,
+           CAST(:now AS timestamptz) - i * interval '1 hour', 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO reminder_rule (id, name, line_id, body, hours_before, kinds, is_active, author,
+        created_at, updated_at)
+    SELECT md5('rule' || i)::uuid, 'Day', (SELECT id FROM line ORDER BY id LIMIT 1), 'Hi', 24,
+           '{assessment}', i <= 20, 'key', CAST(:now AS timestamptz) - i * interval '1 day', :now
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO appointment_reminder (id, rule_id, appointment_id, starts_at, status, try_at,
+        activity_id, created_at, updated_at)
+    SELECT md5('reminder' || i)::uuid, md5('rule1')::uuid, md5('appointment' || i)::uuid,
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour', 'queued', :now,
+           md5('message' || i)::uuid, :now, :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO calendar_feed (id, name, token_hash, author, created_at)
+    SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO outcome (id, kind, amount_cents, currency, occurred_at, source, external_hash,
+        reverses_id, recorded_by, created_at)
+    SELECT md5('outcome' || i)::uuid, 'job_done', CASE WHEN i % 50 = 0 THEN -1000 ELSE 1000 END,
+           'USD', CAST(:now AS timestamptz) - i * interval '1 hour', 'api',
+           sha256(convert_to('outcome' || i, 'UTF8')),
+           CASE WHEN i % 50 = 0 THEN md5('outcome' || i - 1)::uuid END, 'key',
+           CAST(:now AS timestamptz) - i * interval '1 hour'
+    FROM generate_series(1, 20000) i""",
+    f"""INSERT INTO outcome_subject (outcome_id, contact_id, phone)
+    SELECT md5('outcome' || i)::uuid,
+           CASE WHEN i % 20 > 0 THEN md5('contact' || 1 + i % 5000)::uuid END,
+           CASE WHEN i % 20 = 0 THEN {_phone("i + 50000")} END
+    FROM generate_series(1, 20000) i WHERE i % 50 > 0""",
+    """INSERT INTO outcome_credit (id, outcome_id, rules_version, campaign_id, numerator,
+        denominator, cents)
+    SELECT md5('credit' || i)::uuid, md5('outcome' || i)::uuid, 1,
+           CASE WHEN i % 3 = 0 THEN md5('campaign' || 1 + i % 40)::uuid END, 1, 1, 1000
+    FROM generate_series(1, 20000) i WHERE i % 50 > 0""",
+    """INSERT INTO attribution_run (id, rules_version, as_of, outcomes, inputs_hash, result_hash)
+    SELECT md5('run' || i)::uuid, 1 + i % 3, CAST(:now AS timestamptz) - i * interval '1 day', 1,
+           '', ''
+    FROM generate_series(1, 2000) i""",
     """INSERT INTO user_session (id, user_id, access_hash, access_expires_at, expires_at,
         created_at)
     SELECT md5('session' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,

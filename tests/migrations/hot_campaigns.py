@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import TIMES
@@ -24,16 +25,19 @@ from crm_api.domain.campaigns.campaign_list import (
 )
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
+from crm_api.domain.campaigns.figures.template_stats import TEMPLATE_COUNTS
 from crm_api.domain.campaigns.forecast import line_load
 from crm_api.domain.campaigns.forecast import recipients as forecast_recipients
 from crm_api.domain.campaigns.planning import plan as planning
 from crm_api.domain.campaigns.recipients import review
-from crm_api.domain.campaigns.recipients import service as recipients
+from crm_api.domain.campaigns.recipients.listing import RecipientFilter, RecipientSearch
 from crm_api.domain.campaigns.templates import service as templates
+from crm_api.domain.campaigns.templates.versions import versions_statement
 from crm_api.domain.identity.api_keys import authentication
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.lines import service as lines
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, SkipReason
 from crm_api.domain.monitoring.daily_digest import digest
 from crm_api.domain.monitoring.system_metrics import figures
 from crm_api.domain.outbound.live_events import event_log
@@ -62,6 +66,10 @@ OF_A_CAMPAIGN = (
 def _list_alerts(status: AlertStatus | None = None) -> Call:
     cursor = Cursors("alerts", status=status, kind=None).write(*PLACE)
     return use_case(lambda uow: alerts.list_alerts(uow, status=status, cursor=cursor, limit=50))
+
+
+def _recipients(**wanted: Any) -> RecipientSearch:
+    return RecipientSearch.of(RecipientFilter(**wanted), campaign_id=RUNNING, variant_names=["A"])
 
 
 CAMPAIGNS = [
@@ -271,29 +279,68 @@ CAMPAIGNS = [
     Hot(
         "recipients of a campaign",
         {"uq_campaign_membership_campaign_id_step_contact_id"},
-        lambda s: s.execute(
-            recipients.recipients_statement(
-                campaign_id=RUNNING, step=0, status=None, variant=None, after=CONTACT, limit=51
-            )
-        ),
+        lambda s: s.execute(_recipients().page(after=CONTACT, limit=51)),
     ),
     Hot(
         "recipients of one status",
         {"idx_campaign_membership_campaign"},
         lambda s: s.execute(
-            recipients.recipients_statement(
-                campaign_id=RUNNING, step=0, status="failed", variant=None, after=CONTACT, limit=51
-            )
+            _recipients(status=MembershipStatus.FAILED).page(after=CONTACT, limit=51)
         ),
     ),
     Hot(
         "recipients of a variant",
         {"uq_campaign_membership_campaign_id_step_contact_id"},
+        lambda s: s.execute(_recipients(variant="A").page(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "recipients who replied",
+        {"idx_campaign_membership_answered"},
+        lambda s: s.execute(_recipients(replied=True).page(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "recipients who opted out",
+        {"idx_campaign_membership_answered"},
+        lambda s: s.execute(_recipients(opted_out=True).page(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "recipients skipped for a reason",
+        {"idx_campaign_membership_skipped"},
         lambda s: s.execute(
-            recipients.recipients_statement(
-                campaign_id=RUNNING, step=0, status=None, variant=0, after=CONTACT, limit=51
-            )
+            _recipients(skip_reason=SkipReason.OPTED_OUT).page(after=CONTACT, limit=51)
         ),
+    ),
+    Hot(
+        "recipients with a failure",
+        {"idx_campaign_membership_error"},
+        lambda s: s.execute(
+            _recipients(error_code="provider_refused").page(after=CONTACT, limit=51)
+        ),
+    ),
+    Hot(
+        "recipients that a person must settle",
+        {"idx_campaign_membership_campaign", "idx_send_attempt_membership"},
+        lambda s: s.execute(_recipients(parked=True).page(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "recipients by a common word",
+        {"uq_campaign_membership_campaign_id_step_contact_id"},
+        lambda s: s.execute(_recipients(q="Rossi12").page(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "recipients by a rare word",
+        {"uq_campaign_membership_campaign_id_step_contact_id", "idx_contact_search"},
+        lambda s: s.execute(_recipients(q="Rossi12").look_up(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "versions of a page of templates",
+        {"pk_template_version"},
+        lambda s: s.execute(versions_statement([made_id("template", i) for i in range(1, 51)])),
+    ),
+    Hot(
+        "variants that were copied from a template",
+        {"idx_campaign_variant_template", "idx_campaign_tally_campaign"},
+        sql(TEMPLATE_COUNTS, template_id=made_id("template", 1), key=str(made_id("template", 1))),
     ),
     Hot(
         "variants of a page of campaigns",

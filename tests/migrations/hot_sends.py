@@ -6,6 +6,7 @@ from tests.conftest import NOW
 from tests.migrations.filling import LINE, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
+from crm_api.domain.messaging.conversations import collisions
 from crm_api.domain.messaging.sends import (
     attempt_insertion,
     attempts,
@@ -27,6 +28,7 @@ from crm_api.domain.messaging.sends import (
     settle_by_hand,
     usage,
     withdraw,
+    withdraw_by_hand,
 )
 from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
 
@@ -334,6 +336,31 @@ SENDS = [
         "texts outside campaigns that wait",
         {"idx_activity_queue"},
         sql(queued_claim.LOCK_QUEUED, limit=50, now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "the next message for later",
+        {"idx_activity_queued"},
+        sql(queued_claim.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "a waiting message, withdrawn",
+        {"pk_activity"},
+        sql(withdraw_by_hand.WITHDRAW, message_id=made_id("activity", 7), now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "the answer that somebody else has just sent",
+        {"uq_conversation_line_id_phone", "idx_activity_conversation"},
+        sql(
+            collisions.FIND_OTHER_ANSWER,
+            line_id=LINE,
+            phone=PHONE,
+            sender_id=made_id("any", 1),
+            since=NOW - timedelta(minutes=1),
+            oldest=NOW - timedelta(days=1),
+        ),
         is_generic=True,
     ),
     Hot(

@@ -18,10 +18,12 @@ from tests.migrations.hot_events import RECEIVED
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
+from tests.migrations.hot_outcomes import OUTCOMES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
+from tests.migrations.hot_sales import APPOINTMENTS, BILLS, REMINDERS
 from tests.migrations.hot_segments import SEGMENTS
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_watchdog import WATCHDOG
@@ -58,10 +60,14 @@ HOT = [
     *WATCHDOG,
     *MEDIA,
     *MERGING,
+    *APPOINTMENTS,
+    *BILLS,
+    *REMINDERS,
     *NOTES,
     *TASKS,
     *OF_USERS,
     *OPERATIONS,
+    *OUTCOMES,
     *PHONES,
     *PROPERTIES,
     *RECONCILIATION,
@@ -124,6 +130,12 @@ IN_ORDER = {
     "contacts by updated_at, few of whom match": "idx_contact_updated",
     "contacts of a list": "pk_contact",
     "recipients of a variant": "uq_campaign_membership_campaign_id_step_contact_id",
+    "recipients who replied": "idx_campaign_membership_answered",
+    "recipients who opted out": "idx_campaign_membership_answered",
+    "recipients skipped for a reason": "idx_campaign_membership_skipped",
+    "recipients with a failure": "idx_campaign_membership_error",
+    "recipients that a person must settle": "idx_campaign_membership_campaign",
+    "recipients by a common word": "uq_campaign_membership_campaign_id_step_contact_id",
     "what a line sent lately, for a forecast": "idx_send_attempt_accepted",
 }
 """Pages that are long to sort or join, each with the index that is read only for the page."""

@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from tests.factories import OFFICE
 from tests.properties.campaign_acts import CampaignActs
 from tests.properties.driver import Driver
 from tests.properties.model import BY_HAND, Model
@@ -183,6 +184,7 @@ class Acts(CampaignActs):
                 await user_messages.queue_user_message(
                     uow,
                     reply,
+                    sender=OFFICE,
                     rules=self._service.rules,
                     now=self._model.clock(),
                     secret=self._service.secret,

@@ -32,6 +32,7 @@ COMMANDS = (
     "doctor",
     "openapi",
     "opt-out",
+    "insight",
 )
 """Names of the commands. Each has a module in this package with a Typer application ``cli``."""
 _ENVIRONMENT_LIBRARIES = ("asyncpg", "httpx", "redis", "sqlalchemy")

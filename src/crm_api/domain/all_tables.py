@@ -13,6 +13,7 @@ from crm_api.domain.inbound.reconciliation import models as reconciliation
 from crm_api.domain.inbound.webhook_events import models as webhook_events
 from crm_api.domain.inbound.webhook_health import models as webhook_health
 from crm_api.domain.inbound.webhook_setup import models as webhook_setup
+from crm_api.domain.insight.attribution import models as attribution
 from crm_api.domain.kit.audit_log import models as audit_log
 from crm_api.domain.kit.event_log import models as event_log
 from crm_api.domain.kit.idempotency import models as idempotency
@@ -44,12 +45,21 @@ from crm_api.domain.people.models import (
     tags,
     tasks,
 )
+from crm_api.domain.sales.appointments import models as appointments
+from crm_api.domain.sales.billing import models as billing
+from crm_api.domain.sales.calendars import feed_models as calendar_feeds
+from crm_api.domain.sales.outcomes import models as outcomes
+from crm_api.domain.sales.reminders import models as reminders
 from crm_api.platform.database import Base
 
 MODULES = (
     alerts,
     api_keys,
+    appointments,
+    attribution,
     audit_log,
+    billing,
+    calendar_feeds,
     campaigns,
     company,
     consent,
@@ -68,12 +78,14 @@ MODULES = (
     media,
     notes,
     number_failures,
+    outcomes,
     outgoing_mail,
     phone_validation,
     preferences,
     properties,
     provider_stops,
     reconciliation,
+    reminders,
     sandbox_control,
     scheduled_jobs,
     segments,

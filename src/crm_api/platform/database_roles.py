@@ -13,7 +13,9 @@ from typing import Self
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-APPEND_ONLY = frozenset({"audit_log", "consent_entry", "consent_link"})
+APPEND_ONLY = frozenset(
+    {"attribution_rule", "audit_log", "consent_entry", "consent_link", "outcome"}
+)
 """Tables that the service may read and insert into, but not update or delete from."""
 READ_ONLY = frozenset({"alembic_version"})
 """Tables that the service may only read."""

@@ -14,6 +14,7 @@ class JobName(StrEnum):
     """The name of each background function, as the worker registers it in arq."""
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
+    COMPUTE_CREDITS = "compute_credits"
     DELIVER_WEBHOOKS = "deliver_webhooks"
     FETCH_MEDIA = "fetch_media"
     FIND_DUPLICATES = "find_duplicates"
@@ -34,6 +35,7 @@ class JobName(StrEnum):
     SEND_ALERTS = "send_alerts"
     SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
+    SEND_REMINDERS = "send_reminders"
     TRY_PROVIDER = "try_provider"
     VALIDATE_PHONES = "validate_phones"
     WRITE_AUDIENCES = "write_audiences"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,9 @@ SWEEP = 500
 """The largest number of ended leases that one transaction handles."""
 NEXT_SEND_SECONDS = 0.05
 """Delay before a job that reached its time limit runs again."""
+SCHEDULED_WITHIN = timedelta(minutes=1)
+"""A message for later that is due within this time gets a run of its own. For the others, the run
+of a later minute requests it."""
 LOOKS = 100
 """The largest number of unclear messages that one run looks up. The next run continues with the
 others."""
@@ -207,6 +211,7 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
     The job works until no message is due. If it reaches its time limit, it requests its next run.
+    It also requests a run for the next message for later that is due within a minute.
 
     Returns:
         The counts of the run for the log; None if no message was claimed.
@@ -245,7 +250,17 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
     if is_cut_short and not deps.is_stopping:
         await deps.queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=NEXT_SEND_SECONDS))
+    elif not deps.is_stopping:
+        await _come_back_for_scheduled(deps)
     return {"did": str(tally)} if tally.claimed else None
+
+
+async def _come_back_for_scheduled(deps: Deps) -> None:
+    async with deps.new_uow() as uow:
+        due = await queued_claim.next_scheduled(uow, within=SCHEDULED_WITHIN, now=clock.now())
+    if due is not None:
+        delay = max(0.0, (due - clock.now()).total_seconds())
+        await deps.queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=delay))
 
 
 AT_ONCE = 8

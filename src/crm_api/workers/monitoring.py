@@ -32,7 +32,7 @@ from crm_api.domain.monitoring.retention.tables import (
 from crm_api.domain.monitoring.scheduled_jobs import daily_runs
 from crm_api.domain.monitoring.scheduled_jobs.daily_runs import DailyRun
 from crm_api.domain.monitoring.system_metrics import figures as metrics
-from crm_api.domain.monitoring.watchdog import disks, sends, system
+from crm_api.domain.monitoring.watchdog import disks, sales, sends, system
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.webhook_deliveries import service as webhook_deliveries
 from crm_api.domain.people.contacts.state_normalization import normalise_states
@@ -280,3 +280,5 @@ async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
         await sends.check_sending(
             uow, rules=deps.rules, business=business, times=deps.times, now=now()
         )
+    async with deps.new_uow() as uow:
+        await sales.check_quotes(uow, now=now())

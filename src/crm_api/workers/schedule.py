@@ -16,10 +16,12 @@ from crm_api.workers import (
     consent,
     imports,
     inbound,
+    insight,
     messaging,
     monitoring,
     outbound,
     people,
+    sales,
 )
 from crm_api.workers.job_runs import JobFunction
 from crm_api.workers.queue import QUEUE_NAME
@@ -28,6 +30,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.APPLY_CUSTOM_FIELDS: people.apply_custom_fields,
     JobName.CHANGE_TAGS: people.change_tags,
     JobName.CHECK_WEBHOOK_HEALTH: inbound.check_webhook_health,
+    JobName.COMPUTE_CREDITS: insight.compute_credits,
     JobName.DELIVER_WEBHOOKS: outbound.deliver_webhooks,
     JobName.FETCH_MEDIA: messaging.fetch_media,
     JobName.FIND_DUPLICATES: people.find_duplicates,
@@ -45,6 +48,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SEND_ALERTS: alerts.send_alerts,
     JobName.SEND_MAIL: alerts.send_mail,
     JobName.SEND_MESSAGES: messaging.send_messages,
+    JobName.SEND_REMINDERS: sales.send_reminders,
     JobName.TRY_PROVIDER: alerts.try_provider,
     JobName.VALIDATE_PHONES: people.validate_phones,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,
@@ -53,11 +57,13 @@ FUNCTIONS: dict[JobName, JobFunction] = {
 JOB_TIMEOUT_SECONDS = 90
 """Time limit of a run: 45 s of work, the longest call to the provider, and 15 s to record it."""
 LONG_JOBS = {
+    JobName.COMPUTE_CREDITS: 900,
     JobName.FIND_DUPLICATES: WORK_SECONDS + 30,
     JobName.RUN_DAILY_TASKS: 3600,
 }
-"""Jobs with a longer time limit in seconds. The search for duplicates is one statement, which the
-database stops first. The daily tasks archive a month, which cannot be continued in another run."""
+"""Jobs with a longer time limit in seconds. All credits are computed in one transaction. The search
+for duplicates is one statement, which the database stops first. The daily tasks archive a month,
+which cannot be continued in another run."""
 CRON = "cron:"
 """Prefix of the arq names of scheduled runs; nudged runs of the same job have no prefix."""
 

@@ -448,7 +448,7 @@ async def test_person_settles_a_parked_send(
     await session.commit()
 
     async with new_uow() as uow:
-        settled, names = await recipients.settle_recipient(
+        settled = await recipients.settle_recipient(
             uow,
             campaign_id=campaign.id,
             contact_id=member.contact_id,
@@ -457,8 +457,8 @@ async def test_person_settles_a_parked_send(
             now=NOW,
         )
 
-    assert settled.status == status
-    assert names == ["V0"]
+    assert settled.member.status == status
+    assert settled.variant == "V0"
 
 
 async def test_only_a_parked_send_can_be_settled(session: AsyncSession, new_uow: NewUow) -> None:

@@ -408,16 +408,21 @@ async def test_recipients_page_and_filter(client: httpx.AsyncClient, session: As
         {
             "id": str(skipped),
             "contact_id": str(members[0].contact_id),
+            "name": "Ada",
             "phone": number(0),
+            "step": 0,
             "status": "skipped",
             "variant": "V0",
             "attempts": 0,
             "skip_reason": "opted_out",
             "error_code": None,
+            "message_id": None,
+            "body": None,
             "provider_message_id": None,
             "sent_at": None,
             "delivered_at": None,
             "replied_at": None,
+            "opted_out_at": None,
         }
     ]
     assert {row["phone"] for row in second_variant["data"]} == {number(1), number(3)}

@@ -73,6 +73,7 @@ async def test_forecast_has_end_binding_rule_and_assumptions(
         "campaign_id",
         "status",
         "as_of",
+        "first_send_at",
         "p50_finish_at",
         "p90_finish_at",
         "binding_rule",
@@ -90,7 +91,8 @@ async def test_forecast_has_end_binding_rule_and_assumptions(
     assert (found["status"], found["people_waiting"], found["texts"]) == ("running", 12, 12)
     # Five a day: today, tomorrow and the day after.
     assert [day["texts"] for day in found["days"]] == [5, 5, 2]
-    assert found["as_of"] < found["p50_finish_at"] <= found["p90_finish_at"]
+    assert found["as_of"] <= found["first_send_at"] < found["p50_finish_at"]
+    assert found["p50_finish_at"] <= found["p90_finish_at"]
     assert found["p50_finish_at"][:10] >= found["days"][2]["date"]
     assert found["binding_rule"] == "line_daily_limit"
     assert "may send 5 messages a day" in found["detail"]

@@ -20,6 +20,8 @@ ROUTES = [
     ("GET", NOTHING, READ),
     ("PATCH", NOTHING, WRITE),
     ("DELETE", NOTHING, WRITE),
+    ("POST", f"{NOTHING}/submit", WRITE),
+    ("GET", f"{NOTHING}/stats", READ),
 ]
 
 
@@ -75,11 +77,23 @@ async def test_template_is_created_changed_and_deleted(client: httpx.AsyncClient
     deleted = await client.delete(path)
 
     assert made["created_at"].endswith("Z")
+    body = "Hello {{ first_name }}\nBye"
     assert changed.json() == {
         **made,
-        "body": "Hello {{ first_name }}\nBye",
+        "body": body,
+        "version": 2,
+        "versions": [
+            *made["versions"],
+            {
+                **made["versions"][0],
+                "version": 2,
+                "body": body,
+                "created_at": changed.json()["versions"][1]["created_at"],
+            },
+        ],
         "updated_at": changed.json()["updated_at"],
     }
+    assert (made["version"], made["status"], made["category"]) == (1, "draft", None)
     assert shown == {"data": [renamed.json()], "next_cursor": None}
     assert renamed.json()["name"] == "Hello"
     assert deleted.status_code == 204
@@ -199,7 +213,15 @@ async def test_campaign_copies_the_body_and_keeps_it(
     read = await client.get(f"/v1/campaigns/{made.json()['id']}")
 
     assert made.status_code == 201, made.text
-    assert made.json()["variants"] == [{"name": "A", "body": "Hi {{ first_name }}", "weight": 100}]
+    assert made.json()["variants"] == [
+        {
+            "name": "A",
+            "body": "Hi {{ first_name }}",
+            "template_id": template["id"],
+            "template_version": 1,
+            "weight": 100,
+        }
+    ]
     assert read.json() == made.json()
 
 

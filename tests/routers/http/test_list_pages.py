@@ -82,6 +82,9 @@ class Store:
         assert answer.is_success, answer.text
         return str(answer.json().get("id")) if answer.content else ""
 
+    async def _line(self) -> str:
+        return str((await self._client.get("/v1/lines")).json()["data"][0]["id"])
+
     async def _add_people(self) -> dict[str, str]:
         session = self._session
         everyone = [
@@ -106,7 +109,20 @@ class Store:
             reason = {"reason": f"said so, {place}"}
             await self._post(f"/v1/contacts/{ada}/{('opt-out', 'opt-in')[place % 2]}", reason)
             await self._post(f"/v1/contacts/{ada}/notes", {"body": f"Note {place}"})
+            when = {"starts_at": f"2026-12-0{place + 1}T15:00Z", "contact_id": ada}
+            await self._post(
+                "/v1/appointments", {**when, "ends_at": f"2026-12-0{place + 1}T16:00Z"}
+            )
+            await self._post("/v1/calendar-feeds", {"name": f"Feed {place}"})
+            bill = {"number": f"N-{place}", "contact_id": ada, "amount_cents": 100}
+            await self._post("/v1/quotes", bill)
+            await self._post("/v1/invoices", bill)
+            rule = {"name": "Day", "line_id": await self._line(), "body": "Hi", "hours_before": 1}
+            await self._post("/v1/reminder-rules", rule)
             await self._post("/v1/tasks", {"title": f"Call {place}", "due_at": "2026-12-01T15:00Z"})
+            outcome = {"kind": "job_done", "occurred_at": f"2026-11-2{place}T15:00Z"}
+            await self._post("/v1/outcomes", {**outcome, "phone": number(900)})
+            await self._post("/v1/attribution-rules", {"model": "linear"})
             address = {"street": f"{place + 1} Main Street", "postal_code": "02169"}
             await self._post(
                 "/v1/properties", {"address": address, "contacts": [{"contact_id": ada}]}

@@ -29,6 +29,12 @@ BUDGETS = {
         "other_vendors": [{"name": "Reviews Inc", "daily_segments": 500}],
     }
 }
+HOURS = {
+    "timezone": "America/New_York",
+    "days": {"mon": [{"start": "13:00", "end": "24:00"}, {"start": "08:00", "end": "12:00"}]},
+}
+NEW_YEAR = {"date": "2026-01-01", "name": "New Year"}
+CHRISTMAS = {"date": "2026-12-25", "name": "Christmas"}
 NIGHT = NOW.replace(hour=5)
 """Midnight in Boston."""
 
@@ -39,6 +45,13 @@ def unlocked(app: FastAPI) -> None:
     state: AppState = app.state.crm
     settings = state.settings.model_copy(update={"business_name": None, "business_contact": None})
     app.state.crm = replace(state, settings=settings)
+
+
+def _hours(timezone: str = "America/New_York", **days: list[tuple[str, str]]) -> dict[str, Any]:
+    listed = {
+        day: [{"start": start, "end": end} for start, end in spans] for day, spans in days.items()
+    }
+    return {"office_hours": {"timezone": timezone, "days": listed}}
 
 
 async def changed(client: httpx.AsyncClient, **values: Any) -> Any:
@@ -56,6 +69,10 @@ async def test_settings_of_the_environment_are_shown_and_locked(client: httpx.As
         "test_numbers": [],
         "brand": None,
         "carrier_budgets": {},
+        "office_hours": None,
+        "holidays": [],
+        "away_reply": None,
+        "require_approval": False,
         "locked": ["business_name", "business_contact"],
         "updated_at": None,
     }
@@ -76,6 +93,8 @@ async def test_locked_setting_is_409_unless_it_stays_as_it_is(client: httpx.Asyn
 async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) -> None:
     await changed(client, business_name=" Basalt ", test_numbers=["617 555 0177"])
     await changed(client, brand={"ein": "123456789", "att_class": "E"})
+    await changed(client, office_hours=HOURS, holidays=[CHRISTMAS, NEW_YEAR])
+    await changed(client, away_reply=" We answer tomorrow. ")
     found = await changed(client, carrier_budgets=BUDGETS)
 
     shown = (await client.get(URL)).json()
@@ -86,11 +105,23 @@ async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) ->
         "test_numbers": [OWNER],
         "brand": {"legal_name": None, "ein": "12-3456789", "att_class": "E"},
         "carrier_budgets": {"t_mobile": BUDGETS["t_mobile"] | {"available_segments": 1500}},
+        "office_hours": {
+            "timezone": "America/New_York",
+            "days": {
+                "mon": [{"start": "08:00", "end": "12:00"}, {"start": "13:00", "end": "24:00"}],
+                **{day: [] for day in ("tue", "wed", "thu", "fri", "sat", "sun")},
+            },
+        },
+        "holidays": [NEW_YEAR, CHRISTMAS],
+        "away_reply": "We answer tomorrow.",
+        "require_approval": False,
         "locked": [],
         "updated_at": found["updated_at"],
     }
     unset = await changed(client, business_name=None, brand=None, carrier_budgets=None)
     assert (unset["business_name"], unset["brand"], unset["carrier_budgets"]) == (None, None, {})
+    unset = await changed(client, office_hours=None, holidays=None, away_reply=" ")
+    assert (unset["office_hours"], unset["holidays"], unset["away_reply"]) == (None, [], None)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +137,18 @@ async def test_settings_are_changed_field_by_field(client: httpx.AsyncClient) ->
         ),
         ({"carrier_budgets": {"att": {}}}, "/carrier_budgets/att/daily_segments"),
         ({"business_name": "x" * 201}, "/business_name"),
+        ({"office_hours": {"days": {}}}, "/office_hours/timezone"),
+        (_hours(mon=[("08:00", "08:00")]), "/office_hours/days/mon/0"),
+        (_hours(mon=[("08:00", "12:00"), ("11:59", "17:00")]), "/office_hours/days"),
+        (_hours(mon=[(f"{hour:02}:00", f"{hour:02}:30") for hour in range(7)]), "/office_hours"),
+        (_hours(monday=[]), "/office_hours/days/monday"),
+        (_hours(mon=[("8", "12:00")]), "/office_hours/days/mon/0/start"),
+        (_hours("Boston"), "/office_hours/timezone"),
+        ({"holidays": [CHRISTMAS, CHRISTMAS | {"name": "Yule"}]}, ""),
+        ({"holidays": [CHRISTMAS | {"name": ""}]}, "/holidays/0/name"),
+        ({"holidays": [CHRISTMAS | {"date": "25 December"}]}, "/holidays/0/date"),
+        ({"holidays": [CHRISTMAS] * 101}, "/holidays"),
+        ({"away_reply": "x" * 481}, "/away_reply"),
         ({"budget": 1}, "/budget"),
     ],
 )
@@ -141,7 +184,8 @@ async def test_change_of_an_unseen_version_is_refused(client: httpx.AsyncClient)
 async def test_change_is_in_the_audit_log_without_numbers(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
-    await changed(client, carrier_budgets=BUDGETS, test_numbers=[OWNER])
+    reply = f"Call me at {OWNER}."
+    await changed(client, carrier_budgets=BUDGETS, test_numbers=[OWNER], away_reply=reply)
 
     found = await session.execute(
         text("SELECT subject, detail FROM audit_log WHERE action = 'change_settings'")
@@ -149,7 +193,7 @@ async def test_change_is_in_the_audit_log_without_numbers(
     (entry,) = found
     assert entry.subject == "settings"
     assert entry.detail["carrier_budgets"] == {"from": {}, "to": BUDGETS}
-    assert entry.detail["test_numbers"] == "changed"
+    assert (entry.detail["test_numbers"], entry.detail["away_reply"]) == ("changed", "changed")
     assert OWNER not in str(entry.detail)
 
 

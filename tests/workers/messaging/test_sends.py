@@ -22,7 +22,7 @@ from crm_api.dev.sandbox.wire_format import OWNER
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher
 from crm_api.domain.messaging.sends.limiter import Limiter
-from crm_api.domain.messaging.sends.queue import queue_message
+from crm_api.domain.messaging.sends.queue import NewMessage, queue_message, queue_messages
 from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform import clock
@@ -278,6 +278,32 @@ async def test_queued_messages_are_sent_once(
     assert _messages(sandbox) == {number(0): 1, number(1): 1, number(2): 1}
     assert {row.status for row in await ledger.texts()} == {"sent"}
     assert queue.names == [JobName.SEND_MESSAGES] * 3
+
+
+async def test_run_asks_for_another_one_when_the_next_message_for_later_is_due(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
+) -> None:
+    ledger = await open_ledger(committed_uow, people=0)
+    for position, seconds in enumerate([40, 300]):
+        async with committed_uow() as uow:
+            at = clock.now() + timedelta(seconds=seconds)
+            later = NewMessage(
+                line_id=ledger.line.id,
+                phone=number(position),
+                body="On our way.",
+                kind=SendKind.MANUAL,
+                contact_id=None,
+                send_after=at,
+                scheduled_for=at,
+            )
+            await queue_messages(uow, [later], now=clock.now())
+    queue.jobs.clear()
+
+    await send_messages(ctx)
+
+    (job,) = queue.jobs
+    assert job.name == JobName.SEND_MESSAGES
+    assert 35 < job.delay_seconds <= 40
 
 
 async def test_unclear_reply_asks_for_a_look_up(

@@ -50,6 +50,8 @@ class AlertKind(StrEnum):
     """The provider did not answer several calls in a row."""
     PROVIDER_LIST_LAGS = "provider_list_lags"
     """The provider's list of messages does not show a message that the provider accepted."""
+    QUOTE_UNSCHEDULED = "quote_unscheduled"
+    """An approved quote has had no appointment for two days."""
     RECONCILIATION_DRIFT = "reconciliation_drift"
     """The comparison with the provider found missing or different messages or calls."""
     RECONCILIATION_FAILED = "reconciliation_failed"

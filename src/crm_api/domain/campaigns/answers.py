@@ -7,11 +7,11 @@ from pydantic import Field, PlainSerializer
 
 from crm_api.domain.campaigns.models import (
     Campaign,
-    CampaignMembership,
     CampaignVariant,
     PacingMode,
     PreviouslyContacted,
 )
+from crm_api.domain.campaigns.recipients.listing import ListedRecipient
 from crm_api.domain.campaigns.schemas import ABTest, FrequencyCap
 from crm_api.domain.kit.examples import LIST, TEXT, example
 from crm_api.domain.kit.fields import ClockTime
@@ -34,13 +34,23 @@ class VariantRead(ReadModel):
     Attributes:
         name: The name of the variant, unique in its campaign.
         body: The message body, in Liquid.
+        template_id: The template from which the body was copied; null if it was not.
+        template_version: The version of that template; null if it is not known.
         weight: The share of the recipients that get this variant, in percent.
     """
 
-    model_config = example(name="Short", body=TEXT, weight=100)
+    model_config = example(
+        name="Short",
+        body=TEXT,
+        template_id=None,
+        template_version=None,
+        weight=100,
+    )
 
     name: str
     body: str
+    template_id: Id | None
+    template_version: int | None
     weight: int
 
 
@@ -153,14 +163,21 @@ class FollowUpRead(ReadModel):
     Attributes:
         after_hours: The number of hours between the previous message and this one.
         body: The message body, in Liquid.
+        template_id: The template from which the body was copied; null if it was not.
+        template_version: The version of that template; null if it is not known.
     """
 
     model_config = example(
-        after_hours=48, body="Hi {{ first_name }}, may we still come by? Reply STOP to opt out."
+        after_hours=48,
+        body="Hi {{ first_name }}, may we still come by? Reply STOP to opt out.",
+        template_id=None,
+        template_version=None,
     )
 
     after_hours: float
     body: str
+    template_id: Id | None = None
+    template_version: int | None = None
 
 
 class CampaignRead(ReadModel):
@@ -185,6 +202,9 @@ class CampaignRead(ReadModel):
         archived: Whether a user took the campaign out of the usual list.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
+        approved_at: When another person approved the draft; null if no one did since its last
+            change.
+        approved_by: The key or user who approved the draft; null if no one did.
         started_at: When the campaign was started; null for a draft.
         finished_at: When the campaign was completed or cancelled; null before that.
         created_at: When the campaign was created.
@@ -198,6 +218,7 @@ class CampaignRead(ReadModel):
         recipients_total=240,
         recipients_written=240,
         archived=False,
+        approved_by="grace@granite.example",
         started_at="2026-11-30T14:00:00.000Z",
         finished_at=None,
     )
@@ -231,6 +252,8 @@ class CampaignRead(ReadModel):
             "while a large audience is being stored."
         ),
     ]
+    approved_at: Instant | None
+    approved_by: str | None
     started_at: Instant | None
     finished_at: Instant | None
     created_at: Instant
@@ -325,43 +348,61 @@ class RecipientRead(ReadModel):
     Attributes:
         id: The id of the recipient.
         contact_id: The id of the contact that is the recipient.
+        name: The contact's present name; null if the contact has none.
         phone: The phone number that gets the message, in E.164.
+        step: 0 for the first message of the campaign, 1 for the first follow-up, and so on.
         status: The status of the message to the recipient.
         variant: The name of the variant that the recipient gets.
         attempts: The number of attempts to send the message so far.
         skip_reason: Why the recipient gets no message; null if the recipient was not skipped.
         error_code: The code of the failure; null if the message did not fail.
+        message_id: The id of the message, as in `GET /v1/messages/{id}`; null before the first
+            attempt.
+        body: The message as it was sent to this recipient; null before the first attempt.
         provider_message_id: The id of the message at the provider; null until it was sent.
         sent_at: When the message was sent; null until then.
         delivered_at: When the message was delivered; null until then.
         replied_at: When the person first replied; null until then.
+        opted_out_at: When the person opted out; null until then.
     """
 
-    model_config = example(status="delivered", delivered_at="2026-11-30T14:05:15.000Z")
+    model_config = example(
+        name="Ada Rossi",
+        step=0,
+        status="delivered",
+        body="Hi Ada, Granite Foundations here. Reply STOP to opt out.",
+        delivered_at="2026-11-30T14:05:15.000Z",
+    )
 
     id: Id
     contact_id: Id
+    name: str | None
     phone: str
+    step: int
     status: MembershipStatus
     variant: str
     attempts: int
     skip_reason: Annotated[str, Vocabulary(SkipReason)] | None
     error_code: str | None
+    message_id: Id | None
+    body: str | None
     provider_message_id: str | None
     sent_at: Instant | None
     delivered_at: Instant | None
     replied_at: Instant | None
+    opted_out_at: Instant | None
 
     @classmethod
-    def of(cls, member: CampaignMembership, variant_names: list[str]) -> "RecipientRead":
-        """Build the response model from a stored recipient.
-
-        Args:
-            member: The stored recipient.
-            variant_names: The names of the campaign's variants, by position.
-        """
-        fields = {name: getattr(member, name) for name in cls.model_fields if name != "variant"}
-        return cls.model_validate({**fields, "variant": variant_names[member.variant]})
+    def of(cls, found: ListedRecipient) -> "RecipientRead":
+        """Build the response model from a stored recipient."""
+        own: dict[str, object] = {
+            "name": found.name,
+            "body": found.body,
+            "variant": found.variant,
+            "message_id": found.member.activity_id,
+        }
+        fields = {name: getattr(found.member, name) for name in cls.model_fields if name not in own}
+        return cls.model_validate({**fields, **own})
 
 
 def format_rate(part: int, whole: int) -> str | None:

@@ -71,6 +71,19 @@ async def load_details(uow: UnitOfWork, campaigns: Sequence[Campaign]) -> list[C
     ]
 
 
+async def lock_campaign(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
+    """Return a campaign, and lock its row until the transaction ends.
+
+    Raises:
+        CampaignNotFoundError: The campaign does not exist.
+    """
+    statement = select(Campaign).where(Campaign.id == campaign_id).with_for_update(key_share=True)
+    campaign = await uow.session.scalar(statement, execution_options={"populate_existing": True})
+    if campaign is None:
+        raise CampaignNotFoundError(campaign_id)
+    return campaign
+
+
 async def list_variants(
     session: AsyncSession, *, campaign_ids: Iterable[UUID]
 ) -> Sequence[CampaignVariant]:

@@ -7,6 +7,7 @@ from crm_api.domain.kit.errors import (
     ConflictError,
     Example,
     FieldProblem,
+    ForbiddenError,
     InvalidError,
     NotFoundError,
 )
@@ -215,6 +216,63 @@ class InvalidTemplateError(InvalidError):
         super().__init__(
             f"The body has {count}. Correct what errors lists, then save the template again.",
             errors=errors,
+        )
+
+
+class TemplateNotSubmittedError(ConflictError):
+    """Only a submitted version of a template can be approved or rejected."""
+
+    code = "template_not_submitted"
+    title = "Template not submitted"
+    example = Example("draft")
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            f"The newest version of the template is {status}, not submitted. Its author submits it "
+            "with POST /v1/templates/{id}/submit."
+        )
+
+
+class TemplateChangedError(ConflictError):
+    """The version that the request names is not the newest one."""
+
+    code = "template_changed"
+    title = "Template changed"
+    example = Example(2, newest=3)
+
+    def __init__(self, version: int, *, newest: int) -> None:
+        super().__init__(
+            f"Version {version} is not the newest version of the template; that is version "
+            f"{newest}. Read the template again, then decide about the newest version.",
+            version=newest,
+        )
+
+
+class OwnApprovalError(ForbiddenError):
+    """Nobody approves what they wrote themselves."""
+
+    code = "own_approval"
+    title = "Own work cannot be approved"
+    example = Example("template")
+
+    def __init__(self, thing: str) -> None:
+        super().__init__(
+            f"You wrote this {thing}, so you cannot approve it. Ask another person to approve it."
+        )
+
+
+class ApprovalNeededError(ConflictError):
+    """The company requires an approval by another person, and the campaign has none."""
+
+    code = "approval_needed"
+    title = "Approval needed"
+    example = Example(UUID(CAMPAIGN), texts=["the variant Short"])
+
+    def __init__(self, campaign_id: UUID, *, texts: Sequence[str]) -> None:
+        verb = "is" if len(texts) == 1 else "are"
+        super().__init__(
+            f"The campaign needs an approval: {', '.join(texts)} {verb} not an approved version of "
+            f"a template. Ask another person to POST /v1/campaigns/{campaign_id}/approve."
         )
 
 

@@ -120,7 +120,10 @@ class Campaign(Base):
     )
     ab_test: Mapped[dict[str, Any] | None]
     follow_ups: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """A list of ``{after_hours, body}``. The first follow-up is step 1 of the campaign."""
+    """A list of ``{after_hours, body}``. The first follow-up is step 1 of the campaign.
+
+    A follow-up whose body was copied also has ``template_id`` and ``template_version``.
+    """
     paused_reason: Mapped[str | None]
     paused_evidence: Mapped[dict[str, Any] | None]
     """The figures that made a rule pause the campaign; None if no rule paused it."""
@@ -137,6 +140,12 @@ class Campaign(Base):
     """The id of the last contact that was stored or left out; None before the first chunk."""
     archived_at: Mapped[datetime | None]
     """When a user took the campaign out of the usual list; None if it is in it."""
+    author_ids: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
+    """The ids of the API keys and users who wrote the content. None of them may approve it."""
+    approved_at: Mapped[datetime | None]
+    """When another person approved the content; None if no one did since the last change."""
+    approved_by: Mapped[str | None]
+    """The name of the API key, or the e-mail address of the user, that approved it."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -152,6 +161,11 @@ class CampaignVariant(Base):
         UniqueConstraint("campaign_id", "name"),
         CheckConstraint("weight BETWEEN 0 AND 100", name="weight"),
         CheckConstraint(one_of("stopped_reason", StopReason), name="stopped_reason"),
+        Index(
+            "idx_campaign_variant_template",
+            "template_id",
+            postgresql_where=text("template_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -160,6 +174,10 @@ class CampaignVariant(Base):
     name: Mapped[str]
     body: Mapped[str]
     """The message body, in Liquid."""
+    template_id: Mapped[UUID | None]
+    """The template from which the body was copied; it may be deleted since. None if it was not."""
+    template_version: Mapped[int | None] = mapped_column(Integer)
+    """The version of the template. None without a template."""
     weight: Mapped[int] = mapped_column(SmallInteger)
     stopped_at: Mapped[datetime | None]
     """When an A/B test stopped the variant. Its remaining recipients get the other variants."""
@@ -200,6 +218,29 @@ class CampaignMembership(Base):
             postgresql_include=["variant"],
         ),
         Index("idx_campaign_membership_phone", "phone", "sent_at"),
+        Index(
+            "idx_campaign_membership_answered",
+            "campaign_id",
+            "step",
+            "contact_id",
+            postgresql_where=text("replied_at IS NOT NULL OR opted_out_at IS NOT NULL"),
+        ),
+        Index(
+            "idx_campaign_membership_skipped",
+            "campaign_id",
+            "step",
+            "skip_reason",
+            "contact_id",
+            postgresql_where=text("skip_reason IS NOT NULL"),
+        ),
+        Index(
+            "idx_campaign_membership_error",
+            "campaign_id",
+            "step",
+            "error_code",
+            "contact_id",
+            postgresql_where=text("error_code IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -286,6 +327,22 @@ class CampaignPace(Base):
     """In the mode ``burst``: the number of messages that the present batch may still send."""
 
 
+class TemplateStatus(StrEnum):
+    """Whether a version of a template may be sent where campaigns need an approval.
+
+    Attributes:
+        DRAFT: The author still works on it.
+        SUBMITTED: It waits for the approval of another person.
+        APPROVED: Another person approved it.
+        REJECTED: Another person rejected it; `note` says why.
+    """
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
 class MessageTemplate(Base):
     """A saved message body with a name.
 
@@ -300,7 +357,39 @@ class MessageTemplate(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str]
+    category: Mapped[str | None]
     body: Mapped[str]
-    """The message body, in Liquid."""
+    """The message body, in Liquid: that of the newest version."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class TemplateVersion(Base):
+    """A body that a template has or had, and whether it may be sent.
+
+    The body never changes: a changed body is a new version. A process of the release before
+    versions may change the body of a template without a new version. Such a body counts as a draft
+    without a version until it is changed or submitted.
+    """
+
+    __tablename__ = "template_version"
+    __table_args__ = (CheckConstraint(one_of("status", TemplateStatus), name="status"),)
+
+    template_id: Mapped[UUID] = mapped_column(
+        ForeignKey("message_template.id", ondelete="CASCADE"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    """Counts from 1."""
+    body: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default=text("'draft'"))
+    author_id: Mapped[str | None]
+    """The id of the API key or user who wrote the body; None if it is not known."""
+    author_name: Mapped[str | None]
+    submitted_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+    """When the version was approved or rejected."""
+    decided_by: Mapped[str | None]
+    """The name of the API key, or the e-mail address of the user, that decided."""
+    note: Mapped[str | None]
+    """What the person who submitted or decided last wrote."""
+    created_at: Mapped[datetime]

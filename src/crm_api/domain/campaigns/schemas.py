@@ -57,20 +57,35 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these va
 
 
 class MessageBody(RequestModel):
-    """A message body. A request sets either ``body``, or ``template_id`` to copy a template."""
+    """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
+
+    A variant that was read from the API has both, and ``template_version``. It may be sent back.
+    """
 
     body: Body = Field(default="", description="The message body, in Liquid.")
     template_id: UUID | None = Field(
         default=None,
-        exclude=True,
         description="The id of a template whose body is copied now. Later changes of the template "
         "do not change the copy. Set it instead of `body`.",
+    )
+    template_version: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="The version of the template that is copied; by default the newest one. "
+        "Beside a `body`, it names the version from which the body was copied; it is dropped if "
+        "the body differs.",
     )
 
     @model_validator(mode="after")
     def _one_text(self) -> Self:
-        if bool(self.body) == (self.template_id is not None):
+        is_read_back = bool(self.body) and self.template_version is not None
+        if bool(self.body) == (self.template_id is not None) and not is_read_back:
             raise PydanticCustomError("one_text", "Set exactly one of `body` and `template_id`.")
+        if self.template_version is not None and self.template_id is None:
+            raise PydanticCustomError(
+                "version_without_template", "Set `template_id` beside `template_version`."
+            )
         return self
 
 

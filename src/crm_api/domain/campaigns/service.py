@@ -87,6 +87,7 @@ async def start_campaign(
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         InvalidTransitionError: The campaign is not a draft.
+        ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
         InvalidCampaignError: A date has passed; or a list, a segment or a campaign that the
             audience names was deleted; or the campaign could never send.

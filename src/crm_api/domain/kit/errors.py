@@ -48,6 +48,13 @@ class ConflictError(CrmError):
     title = "Conflict"
 
 
+class GoneError(CrmError):
+    """The resource existed, and was withdrawn for good."""
+
+    code = "gone"
+    title = "Gone"
+
+
 class PreconditionFailedError(CrmError):
     """The resource has changed: it is no longer in the state that the request expects."""
 

@@ -76,10 +76,12 @@ DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "
     status_code=201,
     openapi_extra=fails_with("invalid_campaign") | shows(**DRAFT),
 )
-async def create_campaign(body: CampaignCreate, uow: Uow, _caller: Writer) -> CampaignRead:
+async def create_campaign(body: CampaignCreate, uow: Uow, caller: Writer) -> CampaignRead:
     """Create a campaign. It is a draft and sends nothing until you start it."""
     async with uow:
-        detail = await drafts.create_campaign(uow, body, now=await uow.database_now())
+        detail = await drafts.create_campaign(
+            uow, body, author_id=caller.id, now=await uow.database_now()
+        )
     return _to_read(detail)
 
 
@@ -153,7 +155,7 @@ async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> Campaig
     openapi_extra=fails_with("campaign_not_editable", "invalid_campaign") | shows(**DRAFT),
 )
 async def update_campaign(
-    campaign_id: UUID, body: CampaignUpdate, uow: Uow, _caller: Writer
+    campaign_id: UUID, body: CampaignUpdate, uow: Uow, caller: Writer
 ) -> CampaignRead:
     """Change a campaign. Fields that you leave out do not change.
 
@@ -162,7 +164,11 @@ async def update_campaign(
     """
     async with uow:
         detail = await drafts.update_campaign(
-            uow, campaign_id=campaign_id, body=body, now=await uow.database_now()
+            uow,
+            campaign_id=campaign_id,
+            body=body,
+            author_id=caller.id,
+            now=await uow.database_now(),
         )
     return _to_read(detail)
 
@@ -177,7 +183,11 @@ async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
 @router.post(
     "/{campaign_id}/start",
     openapi_extra=fails_with(
-        "empty_audience", "invalid_campaign", "invalid_transition", "missing_identification"
+        "approval_needed",
+        "empty_audience",
+        "invalid_campaign",
+        "invalid_transition",
+        "missing_identification",
     )
     | shows(status="scheduled", started_at=None, recipients_total=None, recipients_written=0),
 )
@@ -242,7 +252,7 @@ async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
     openapi_extra=shows(**DRAFT, id=example_id("copy"), name="Foundation check, January"),
 )
 async def clone_campaign(
-    campaign_id: UUID, uow: Uow, _caller: Writer, body: CloneRequest | None = None
+    campaign_id: UUID, uow: Uow, caller: Writer, body: CloneRequest | None = None
 ) -> CampaignRead:
     """Create a draft with the same content as this campaign, which may have any status.
 
@@ -251,7 +261,11 @@ async def clone_campaign(
     name = body.name if body is not None else None
     async with uow:
         detail = await drafts.clone_campaign(
-            uow, campaign_id=campaign_id, name=name, now=await uow.database_now()
+            uow,
+            campaign_id=campaign_id,
+            name=name,
+            author_id=caller.id,
+            now=await uow.database_now(),
         )
     return _to_read(detail)
 

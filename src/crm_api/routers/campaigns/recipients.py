@@ -1,6 +1,5 @@
 """Routes of a campaign's recipients: list, review, explain, settle."""
 
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -9,17 +8,19 @@ from fastapi import APIRouter, Depends, Query, Response
 from crm_api.domain.campaigns.answers import RecipientRead
 from crm_api.domain.campaigns.explain import service as explaining
 from crm_api.domain.campaigns.explain.explanation import ExplanationRead
-from crm_api.domain.campaigns.recipients import review
+from crm_api.domain.campaigns.recipients import listing, review
 from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.recipients.export import export_recipients
+from crm_api.domain.campaigns.recipients.listing import RecipientFilter
 from crm_api.domain.campaigns.recipients.review import ReviewRead, ReviewRequest
 from crm_api.domain.campaigns.recipients.service import SettleRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.examples import CONTACT, example_id
+from crm_api.domain.kit.fields import Line200
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, SkipReason
 from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import (
@@ -41,29 +42,54 @@ Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecipientFilter:
-    """The query parameters that select recipients of a campaign.
-
-    Attributes:
-        status: Only recipients of this status; None for all.
-        variant: Only recipients of the variant with this name; None for all.
-        step: 0 for the first message, 1 for the first follow-up, and so on.
-    """
-
-    status: MembershipStatus | None
-    variant: str | None
-    step: int
-
-
 async def _recipient_filter(
+    *,
     status: Annotated[MembershipStatus | None, IN_STATUS] = None,
     variant: Annotated[
         str | None, Query(description="Only recipients that get the variant with this name.")
     ] = None,
     step: Step = 0,
+    q: Annotated[
+        Line200,
+        Query(
+            description="Words to find in the contact's name, phone number, e-mail address or "
+            "company. Every word must occur. A word with fewer than three letters or digits is "
+            "found only at the beginning of a word.",
+            examples=["rossi"],
+        ),
+    ] = "",
+    replied: Annotated[
+        bool | None, Query(description="Whether the person replied to this message.")
+    ] = None,
+    opted_out: Annotated[
+        bool | None, Query(description="Whether the person opted out after this message.")
+    ] = None,
+    parked: Annotated[
+        bool | None,
+        Query(description="Whether a person must decide if the message was sent (`settle`)."),
+    ] = None,
+    error_code: Annotated[
+        Line200 | None,
+        Query(
+            description="Only recipients whose message failed with this code.",
+            examples=["provider_refused"],
+        ),
+    ] = None,
+    skip_reason: Annotated[
+        SkipReason | None, Query(description="Only recipients that were skipped for this reason.")
+    ] = None,
 ) -> RecipientFilter:
-    return RecipientFilter(status=status, variant=variant, step=step)
+    return RecipientFilter(
+        step=step,
+        status=status,
+        variant=variant,
+        q=q,
+        replied=replied,
+        opted_out=opted_out,
+        parked=parked,
+        error_code=error_code,
+        skip_reason=skip_reason,
+    )
 
 
 RECIPIENTS_AS_CSV = csv_list(
@@ -82,6 +108,9 @@ RECIPIENTS_AS_CSV = csv_list(
         "delivered_at": "2026-11-30T14:05:15.000Z",
         "replied_at": "",
         "opted_out_at": "",
+        "name": "Ada Rossi",
+        "body": "Hi Ada, Granite Foundations here. Reply STOP to opt out.",
+        "message_id": example_id("message"),
     }
 )
 
@@ -90,7 +119,7 @@ RECIPIENTS_AS_CSV = csv_list(
     "",
     response_model=PageRead[RecipientRead],
     responses=RECIPIENTS_AS_CSV,
-    openapi_extra=fails_with("invalid_campaign"),
+    openapi_extra=fails_with("invalid_campaign", "unsearchable"),
 )
 async def list_recipients(
     *,
@@ -107,27 +136,14 @@ async def list_recipients(
     A JSON response is one page. A CSV response contains all recipients.
     """
     if as_csv:
-        rows = await export_recipients(
-            state.new_list_uow,
-            campaign_id=campaign_id,
-            status=wanted.status,
-            variant=wanted.variant,
-            step=wanted.step,
-        )
+        rows = await export_recipients(state.new_list_uow, wanted, campaign_id=campaign_id)
         return csv_answer(rows, name="recipients")
     async with uow:
-        found, names = await recipients.list_recipients(
-            uow,
-            campaign_id=campaign_id,
-            status=wanted.status,
-            variant=wanted.variant,
-            step=wanted.step,
-            cursor=page.cursor,
-            limit=page.limit,
+        found = await listing.list_recipients(
+            uow, wanted, campaign_id=campaign_id, cursor=page.cursor, limit=page.limit
         )
     return PageRead(
-        data=[RecipientRead.of(member, names) for member in found.data],
-        next_cursor=found.next_cursor,
+        data=[RecipientRead.of(one) for one in found.data], next_cursor=found.next_cursor
     )
 
 
@@ -202,7 +218,7 @@ async def settle_recipient(
     and must not be sent again, or to `resend` if it was not sent and must be sent again.
     """
     async with uow:
-        member, names = await recipients.settle_recipient(
+        settled = await recipients.settle_recipient(
             uow,
             campaign_id=campaign_id,
             contact_id=contact_id,
@@ -210,4 +226,4 @@ async def settle_recipient(
             actor=caller.name,
             now=await uow.database_now(),
         )
-    return RecipientRead.of(member, names)
+    return RecipientRead.of(settled)

@@ -5,24 +5,42 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from crm_api.domain.campaigns.figures import template_stats
+from crm_api.domain.campaigns.figures.schemas import TemplateStats
+from crm_api.domain.campaigns.templates import approval
 from crm_api.domain.campaigns.templates import service as templates
-from crm_api.domain.campaigns.templates.schemas import TemplateCreate, TemplateRead, TemplateUpdate
+from crm_api.domain.campaigns.templates.schemas import (
+    TemplateCreate,
+    TemplateDecision,
+    TemplateRead,
+    TemplateRejection,
+    TemplateUpdate,
+)
+from crm_api.domain.campaigns.templates.versions import Author
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
-from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
 from crm_api.routers.http.route_notes import fails_with
 
 router = APIRouter(prefix="/v1/templates", tags=["templates"])
 Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
 Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
+Approver = Annotated[Caller, require(Scope.ADMIN)]
+
+
+def _author(caller: Caller) -> Author:
+    return Author(id=caller.id, name=caller.name)
 
 
 @router.post("", status_code=201, openapi_extra=fails_with("invalid_template", "template_exists"))
-async def create_template(body: TemplateCreate, uow: Uow, _caller: Writer) -> TemplateRead:
-    """Create a template: a saved message body that campaigns can copy."""
+async def create_template(body: TemplateCreate, uow: Uow, caller: Writer) -> TemplateRead:
+    """Create a template: a saved message body that campaigns can copy.
+
+    Its first version is a draft.
+    """
     async with uow:
-        made = await templates.create_template(uow, body, now=clock.now())
+        made = await templates.create_template(uow, body, author=_author(caller), now=clock.now())
     return TemplateRead.of(made)
 
 
@@ -38,19 +56,87 @@ async def list_templates(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Te
 
 @router.get("/{template_id}")
 async def get_template(template_id: UUID, uow: Uow, _caller: Reader) -> TemplateRead:
-    """Return one template."""
+    """Return one template with its versions."""
     async with uow:
         found = await templates.read_template(uow, template_id=template_id)
     return TemplateRead.of(found)
 
 
+@router.get("/{template_id}/stats")
+async def read_template_stats(template_id: UUID, uow: ListUow, _caller: Reader) -> TemplateStats:
+    """Return the figures of all campaigns that used a template, together and by version.
+
+    The figures have the definitions of the statistics of a campaign.
+    """
+    async with uow:
+        return await template_stats.read_template_stats(uow, template_id=template_id)
+
+
 @router.patch("/{template_id}", openapi_extra=fails_with("invalid_template", "template_exists"))
 async def update_template(
-    template_id: UUID, body: TemplateUpdate, uow: Uow, _caller: Writer
+    template_id: UUID, body: TemplateUpdate, uow: Uow, caller: Writer
 ) -> TemplateRead:
-    """Change the name or the body of a template. Campaigns that copied its body do not change."""
+    """Change a template. A changed body is a new version, as a draft.
+
+    Campaigns that copied the body do not change.
+    """
     async with uow:
-        found = await templates.update_template(uow, body, template_id=template_id, now=clock.now())
+        found = await templates.update_template(
+            uow, body, template_id=template_id, author=_author(caller), now=clock.now()
+        )
+    return TemplateRead.of(found)
+
+
+@router.post("/{template_id}/submit", openapi_extra=fails_with("template_changed"))
+async def submit_template(
+    template_id: UUID, uow: Uow, caller: Writer, body: TemplateDecision | None = None
+) -> TemplateRead:
+    """Ask for the approval of the newest version of a template.
+
+    A rejected version may be submitted again.
+    """
+    async with uow:
+        found = await approval.submit_template(
+            uow,
+            body or TemplateDecision(),
+            template_id=template_id,
+            by=_author(caller),
+            now=clock.now(),
+        )
+    return TemplateRead.of(found)
+
+
+@router.post(
+    "/{template_id}/approve",
+    openapi_extra=fails_with("own_approval", "template_changed", "template_not_submitted"),
+)
+async def approve_template(
+    template_id: UUID, uow: Uow, caller: Approver, body: TemplateDecision | None = None
+) -> TemplateRead:
+    """Approve the newest version of a template. The caller must not be its author."""
+    async with uow:
+        found = await approval.approve_template(
+            uow,
+            body or TemplateDecision(),
+            template_id=template_id,
+            by=_author(caller),
+            now=clock.now(),
+        )
+    return TemplateRead.of(found)
+
+
+@router.post(
+    "/{template_id}/reject",
+    openapi_extra=fails_with("template_changed", "template_not_submitted"),
+)
+async def reject_template(
+    template_id: UUID, body: TemplateRejection, uow: Uow, caller: Approver
+) -> TemplateRead:
+    """Reject the newest version of a template, with a note that says why."""
+    async with uow:
+        found = await approval.reject_template(
+            uow, body, template_id=template_id, by=_author(caller), now=clock.now()
+        )
     return TemplateRead.of(found)
 
 

@@ -141,7 +141,7 @@ class PreconditionMiddleware:
             return None  # the path has no GET, so the caller cannot have an ETag
         if now.status != HTTPStatus.OK:
             return now
-        return None if _matches(seen, etag(now.body)) else await _precondition_failed(scope)
+        return None if matches_etag(seen, etag(now.body)) else await _precondition_failed(scope)
 
     async def _call(self, scope: Scope, receive: Receive, exchange: Exchange) -> Answer:
         """Run the route and return its complete response instead of sending it."""
@@ -224,7 +224,7 @@ def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, 
     """Add an ETag to a response; if ``known`` contains it, return a 304 without a body."""
     tag = etag(body.get("body", b""))
     headers = [*start["headers"], (b"etag", tag.encode())]
-    if known is None or not _matches(known, tag):
+    if known is None or not matches_etag(known, tag):
         return {**start, "headers": headers}, body
     kept = [pair for pair in headers if pair[0] not in {b"content-type", b"content-length"}]
     return (
@@ -233,7 +233,7 @@ def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, 
     )
 
 
-def _matches(condition: str, tag: str) -> bool:
+def matches_etag(condition: str, tag: str) -> bool:
     """Return True if a header's list of ETags contains ``tag`` or ``*``; ``W/`` is ignored."""
     named = [one.strip().removeprefix("W/") for one in condition.split(",")]
     return "*" in named or tag in named

@@ -28,8 +28,9 @@ from crm_api.routers.http.deps import identify
 log = structlog.get_logger()
 
 WINDOW_SECONDS = 1
-LIMITED = "/v1/"
-"""Only requests below this path are limited. Webhooks of the provider are not, so none is lost."""
+LIMITED = ("/v1/", "/calendar/")
+"""Only requests below these paths are limited. Webhooks of the provider are not, so none is lost.
+Readers of calendars have no credentials: they are counted by their network."""
 POLICY = "caller"
 AWAY_SECONDS = 5.0
 """How long Redis is not used after an error, so that requests do not wait for its timeout."""

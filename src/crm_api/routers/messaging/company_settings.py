@@ -1,4 +1,4 @@
-"""HTTP routes for the company's settings: names, test numbers, brand and carrier budgets."""
+"""HTTP routes for the company's settings: names, test numbers, budgets and office hours."""
 
 from typing import Annotated
 

@@ -1,7 +1,6 @@
 """HTTP routes for conversations, messages and calls."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, REPLY, example_id
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.messaging.conversations import drafts, notes, user_messages
+from crm_api.domain.messaging.conversations import drafts, notes
 from crm_api.domain.messaging.conversations import service as activity
 from crm_api.domain.messaging.conversations.exporting import export_messages
 from crm_api.domain.messaging.conversations.schemas import (
@@ -23,7 +22,6 @@ from crm_api.domain.messaging.conversations.schemas import (
     DraftRead,
     DraftWrite,
     MessageRead,
-    ReplyCreate,
 )
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files
@@ -33,7 +31,7 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
-from crm_api.routers.http.route_notes import fails_with, shows
+from crm_api.routers.http.route_notes import fails_with
 
 router = APIRouter(prefix="/v1", tags=["conversations"])
 Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
@@ -61,6 +59,8 @@ MESSAGES_AS_CSV = csv_list(
         "provider_message_id": "AC5c1d9be27f3a4086b1e7d2c9f0a8b364",
         "occurred_at": "2026-11-30T15:04:05.000Z",
         "created_at": "2026-11-30T15:04:06.000Z",
+        "reply_class": "interested",
+        "reply_class_by": "model",
     }
 )
 
@@ -210,41 +210,6 @@ async def list_messages(
         ],
         next_cursor=found.next_cursor,
     )
-
-
-@router.post(
-    "/messages",
-    status_code=HTTPStatus.ACCEPTED,
-    openapi_extra=fails_with(
-        "line_blocked",
-        "outside_window",
-        "recipient_do_not_contact",
-        "recipient_opted_out",
-        "unknown_line",
-    )
-    | shows(
-        origin="manual",
-        campaign_id=None,
-        body="See you on Tuesday at four.",
-        status="queued",
-        provider_message_id=None,
-        attempts=[],
-    ),
-)
-async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: Sender) -> MessageRead:
-    """Send a single message to a phone number.
-
-    The message is queued and usually sent within seconds. Read the message again to see from its
-    `status` whether it was sent.
-    """
-    async with uow:
-        message = await user_messages.queue_user_message(
-            uow, body, rules=state.rules, now=await uow.database_now(), secret=state.secret
-        )
-        await drafts.delete_sent_draft(
-            uow, line_id=body.line_id, phone=body.to, caller_id=caller.id
-        )
-    return MessageRead.of(message)
 
 
 @router.get("/messages/{message_id}")

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
 from tests.domain.inbound.webhook_events.support import OWN_NUMBER, PERSON, PROVIDER_LINE, hear
 from tests.domain.messaging.sends.ledger import TIMES
-from tests.factories import make_contact, make_line
+from tests.factories import OFFICE, make_contact, make_line
 
 from crm_api.domain.consent.legal_rules.loader import load_rules
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
@@ -48,7 +48,7 @@ async def send(
     reply = ReplyCreate.model_validate({"line_id": line.id, "to": to, "body": "See you Tuesday."})
     async with new_uow() as uow:
         sent = await user_messages.queue_user_message(
-            uow, reply, rules=rules, now=now, secret=SECRET.encode()
+            uow, reply, sender=OFFICE, rules=rules, now=now, secret=SECRET.encode()
         )
     return sent.status
 

@@ -27,6 +27,11 @@ DATA: dict[WebhookEventType, dict[str, Any]] = {
     WebhookEventType.OPT_IN: {},
     WebhookEventType.ALERT: {"kind": "line_blocked", "status": "open"},
     WebhookEventType.TASK_CHANGED: {"is_done": True, "is_deleted": False},
+    WebhookEventType.APPOINTMENT_CHANGED: {
+        "status": "booked",
+        "starts_at": "2026-12-01T15:00:00.000Z",
+        "ends_at": "2026-12-01T16:00:00.000Z",
+    },
 }
 
 

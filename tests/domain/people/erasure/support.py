@@ -40,6 +40,7 @@ from crm_api.domain.people.models.notes import ContactNote
 from crm_api.domain.people.models.phone_validation import PhoneLookup
 from crm_api.domain.people.models.properties import Property, PropertyContact
 from crm_api.domain.people.models.tasks import Task
+from crm_api.domain.sales.appointments.models import Appointment
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.settings import Settings
@@ -171,6 +172,21 @@ async def make_person(
             title="Call Quillon",
             due_at=NOW,
             conversation_id=conversation.id,
+            author="key",
+            created_at=NOW,
+            updated_at=NOW,
+        )
+    )
+    session.add(
+        Appointment(
+            contact_id=contact.id,
+            kind="assessment",
+            starts_at=NOW,
+            ends_at=NOW + timedelta(hours=1),
+            timezone="America/New_York",
+            location="7 Larkspur Lane",
+            note="Quillon has a dog",
+            status="booked",
             author="key",
             created_at=NOW,
             updated_at=NOW,

@@ -10,7 +10,7 @@ from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import RECEPTION
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.domain.people.erasure.support import KEY, PHONE, run, traces
-from tests.factories import make_contact, make_line
+from tests.factories import OFFICE, make_contact, make_line
 from tests.locks import blocked
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
@@ -62,7 +62,9 @@ class Person:
 
     async def reply_in(self, uow: UnitOfWork) -> None:
         body = ReplyCreate(line_id=self.line.id, to="617-555-0142", body="On our way.")
-        await user_messages.queue_user_message(uow, body, rules=NO_RULES, now=NOW, secret=KEY)
+        await user_messages.queue_user_message(
+            uow, body, sender=OFFICE, rules=NO_RULES, now=NOW, secret=KEY
+        )
 
     async def reply(self) -> None:
         async with self.new_uow() as uow:

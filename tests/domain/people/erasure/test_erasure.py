@@ -67,6 +67,7 @@ async def test_nothing_in_the_database_names_an_erased_person(
     assert tables > {
         "contact_note",
         "task",
+        "appointment",
         "conversation_draft",
         "conversation_note",
         "phone_lookup",
@@ -456,6 +457,7 @@ HOLDS_A_NUMBER = {
     "contact_flag",
     "conversation",
     "number_failure",
+    "outcome_subject",
     "provider_stop",
     "send_attempt",
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 from crm_api.domain.campaigns.errors import InvalidCampaignError
 from crm_api.domain.campaigns.models import Campaign, PacingMode
-from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, Variant
+from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, FollowUp, Variant
 from crm_api.domain.campaigns.templates.template_text import (
     MAX_TEXT,
     append_footer,
@@ -35,6 +35,8 @@ def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: boo
     """
     given = body.model_dump(exclude_unset=only_given)
     columns: Columns = {name: given[name] for name in _DIRECT if name in given}
+    if body.follow_ups is not None and "follow_ups" in given:
+        columns["follow_ups"] = [_stored_follow_up(one) for one in body.follow_ups]
     if body.audience is not None:
         columns["audience"] = body.audience.model_dump(mode="json", exclude_none=True)
     for group in _GROUPS:
@@ -44,6 +46,14 @@ def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: boo
             else:
                 columns[_RENAMED.get(name, name)] = value
     return columns
+
+
+def _stored_follow_up(given: FollowUp) -> Columns:
+    stored: Columns = {"after_hours": given.after_hours, "body": given.body}
+    if given.template_id is not None:
+        stored["template_id"] = str(given.template_id)
+        stored["template_version"] = given.template_version
+    return stored
 
 
 def columns_of_campaign(campaign: Campaign) -> Columns:

@@ -11,7 +11,7 @@ from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content import Columns
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, Variant
-from crm_api.domain.campaigns.templates import service as templates
+from crm_api.domain.campaigns.templates.versions import TemplateReference, find_template_texts
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.people.models.contacts import Contact
@@ -24,33 +24,54 @@ _SHOWN_FAULTS = 20
 
 
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
-    """Set ``body`` of each variant and follow-up that has a ``template_id`` to the template's body.
+    """Copy the body of its template into each variant and follow-up that has a ``template_id``.
+
+    ``template_version`` becomes the version that was copied. A body that the request has beside a
+    template stays; if it is not that of the version, the variant has no template any more.
 
     Raises:
-        InvalidCampaignError: A template does not exist.
+        InvalidCampaignError: A template, or a version of it, does not exist.
     """
-    references = [
-        (f"/{field}/{position}/template_id", given)
+    given = [
+        (f"/{field}/{position}", one)
         for field in ("variants", "follow_ups")
-        for position, given in enumerate(getattr(body, field) or [])
-        if given.template_id is not None
+        for position, one in enumerate(getattr(body, field) or [])
+        if one.template_id is not None
     ]
-    bodies = await templates.find_template_bodies(
-        uow, [given.template_id for _, given in references]
-    )
+    references = {
+        pointer: TemplateReference(template_id=one.template_id, version=one.template_version)
+        for pointer, one in given
+    }
+    texts = await find_template_texts(uow, references.values())
     content.refuse_faults(
         [
-            FieldProblem(
-                pointer=pointer,
-                code="unknown_template",
-                detail="This template does not exist. GET /v1/templates lists all templates.",
-            )
-            for pointer, given in references
-            if given.template_id not in bodies
+            _unknown_template(pointer, reference)
+            for (pointer, one), reference in zip(given, references.values(), strict=True)
+            if reference not in texts and not one.body
         ]
     )
-    for _, given in references:
-        given.body = bodies[given.template_id]
+    for pointer, one in given:
+        text = texts.get(references[pointer])
+        if text is None or text.version is None or (one.body and one.body != text.body):
+            one.template_id = one.template_version = None
+        else:
+            one.template_version = text.version
+        one.body = one.body or (text.body if text else "")
+
+
+def _unknown_template(pointer: str, reference: TemplateReference) -> FieldProblem:
+    if reference.version is None:
+        return FieldProblem(
+            pointer=f"{pointer}/template_id",
+            code="unknown_template",
+            detail="This template does not exist. GET /v1/templates lists all templates.",
+        )
+    return FieldProblem(
+        pointer=f"{pointer}/template_version",
+        code="unknown_version",
+        detail="There is no template with this id and version. GET /v1/templates/{id} lists the "
+        "versions.",
+    )
 
 
 async def check_content(

@@ -3,18 +3,19 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.campaigns.campaign_detail import (
     CampaignDetail,
     list_variants,
     load_detail,
+    lock_campaign,
     require_campaign,
 )
 from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
-from crm_api.domain.campaigns.errors import CampaignNotEditableError, CampaignNotFoundError
+from crm_api.domain.campaigns.errors import CampaignNotEditableError
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
 from crm_api.domain.campaigns.schemas import LONGEST_NAME, CampaignCreate, CampaignUpdate, Variant
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
@@ -28,9 +29,9 @@ _DATES = ("start_at", "end_at")
 
 
 async def create_campaign(
-    uow: UnitOfWork, body: CampaignCreate, *, now: datetime
+    uow: UnitOfWork, body: CampaignCreate, *, author_id: str | None = None, now: datetime
 ) -> CampaignDetail:
-    """Store a new campaign as a draft.
+    """Store a new campaign as a draft. ``author_id`` is the id of the key or user who wrote it.
 
     Raises:
         InvalidCampaignError: The content has faults. The error lists all of them.
@@ -39,6 +40,7 @@ async def create_campaign(
     columns = content.columns_of_request(body, only_given=False)
     passed = content.find_date_faults(columns, now=now)
     await check_content(uow, columns, body.variants, audience=body.audience, found=passed)
+    columns["author_ids"] = [] if author_id is None else [author_id]
     return await _store_draft(uow, columns, body.variants, now=now)
 
 
@@ -48,30 +50,37 @@ async def _store_draft(
     values = {**columns, "id": new_id(), "created_at": now, "updated_at": now}
     statement = insert(Campaign).values(values).returning(Campaign)
     campaign = (await uow.session.scalars(statement)).one()
-    await _store_variants(uow, campaign.id, variants)
+    await store_variants(uow, campaign.id, variants)
     return await load_detail(uow, campaign)
 
 
 async def update_campaign(
-    uow: UnitOfWork, *, campaign_id: UUID, body: CampaignUpdate, now: datetime
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    body: CampaignUpdate,
+    author_id: str | None = None,
+    now: datetime,
 ) -> CampaignDetail:
     """Change a campaign. Fields that the request leaves out do not change.
 
-    The name can change in every status, and so can whether the campaign is archived.
+    The name can change in every status, and so can whether the campaign is archived. A change of a
+    draft removes its approval, and ``author_id``, the key or user who changed it, may not approve
+    it.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         CampaignNotEditableError: Another field changes, and the campaign is not a draft.
         InvalidCampaignError: The changed content would have faults. The error lists all of them.
     """
-    campaign = await _lock_campaign(uow, campaign_id)
-    labels = _labels(body, campaign, now=now)
+    campaign = await lock_campaign(uow, campaign_id)
+    labels = _labels(body, campaign, now=now) | _as_changed(campaign, body, author_id)
     if body.model_fields_set <= _LABELS:
         return await load_detail(uow, await _change(uow, campaign_id, labels, now=now))
     _require_draft(campaign)
     await copy_template_bodies(uow, body)
     given = content.columns_of_request(body, only_given=True)
-    variants = body.variants or await _read_variants(uow, campaign_id)
+    variants = body.variants or await read_variants(uow, campaign_id)
     columns = {**content.columns_of_campaign(campaign), **given}
     # Only dates in the request are checked. An old draft with a date in the past can still be
     # changed in other fields.
@@ -79,7 +88,7 @@ async def update_campaign(
     await check_content(uow, columns, variants, audience=body.audience, found=passed)
     changed = await _change(uow, campaign_id, {**given, **labels}, now=now)
     if body.variants is not None:
-        await _store_variants(uow, campaign_id, body.variants)
+        await store_variants(uow, campaign_id, body.variants)
     return await load_detail(uow, changed)
 
 
@@ -91,6 +100,14 @@ def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> conte
     if body.archived is not None:
         labels["archived_at"] = (campaign.archived_at or now) if body.archived else None
     return labels
+
+
+def _as_changed(campaign: Campaign, body: CampaignUpdate, author_id: str | None) -> content.Columns:
+    """Return the columns that make an edited draft one that nobody approved."""
+    if campaign.status != CampaignStatus.DRAFT or body.model_fields_set <= {"archived"}:
+        return {}
+    authors = {*campaign.author_ids, *([] if author_id is None else [author_id])}
+    return {"author_ids": sorted(authors), "approved_at": None, "approved_by": None}
 
 
 async def _change(
@@ -106,23 +123,17 @@ async def _change(
     return found.one()
 
 
-async def _lock_campaign(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
-    """Return a campaign, and lock its row until the transaction ends.
-
-    Raises:
-        CampaignNotFoundError: The campaign does not exist.
-    """
-    statement = select(Campaign).where(Campaign.id == campaign_id).with_for_update(key_share=True)
-    campaign = await uow.session.scalar(statement, execution_options={"populate_existing": True})
-    if campaign is None:
-        raise CampaignNotFoundError(campaign_id)
-    return campaign
-
-
 async def clone_campaign(
-    uow: UnitOfWork, *, campaign_id: UUID, name: str | None, now: datetime
+    uow: UnitOfWork,
+    *,
+    campaign_id: UUID,
+    name: str | None,
+    author_id: str | None = None,
+    now: datetime,
 ) -> CampaignDetail:
     """Store a new draft with the content of another campaign, which may have any status.
+
+    The copy has the authors of the original and ``author_id``, and no approval.
 
     ``start_at`` and ``end_at`` are not copied if they are in the past, because a draft with such
     dates cannot be started.
@@ -141,8 +152,9 @@ async def clone_campaign(
     for date in _DATES:
         if columns[date] is not None and columns[date] <= now:
             columns[date] = None
+    columns["author_ids"] = sorted({*original.author_ids, *filter(None, [author_id])})
     columns["name"] = name or original.name[: LONGEST_NAME - len(_COPY_SUFFIX)] + _COPY_SUFFIX
-    return await _store_draft(uow, columns, await _read_variants(uow, campaign_id), now=now)
+    return await _store_draft(uow, columns, await read_variants(uow, campaign_id), now=now)
 
 
 async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
@@ -169,12 +181,17 @@ def _require_draft(campaign: Campaign) -> None:
         )
 
 
-async def _read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
+async def read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
+    """Return the stored variants of a campaign as those of a request."""
     rows = await list_variants(uow.session, campaign_ids=[campaign_id])
-    return [Variant.model_validate(row, from_attributes=True) for row in rows]
+    # Not validated: a request may not have both a body and a template, but a stored variant has.
+    return [
+        Variant.model_construct(**{name: getattr(row, name) for name in Variant.model_fields})
+        for row in rows
+    ]
 
 
-async def _store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
+async def store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
     """Delete the stored variants of a campaign, and store these instead."""
     values = [
         {

@@ -1,6 +1,6 @@
 """Check before a campaign is started that it can send a message, and that no rule forbids this."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.campaigns.approvals.service import require_approval
 from crm_api.domain.campaigns.audience.selection import (
     STATEMENTS_KEPT,
     AudienceConditions,
@@ -18,11 +19,15 @@ from crm_api.domain.campaigns.audience.selection import (
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
-from crm_api.domain.campaigns.errors import NO_RECIPIENTS, EmptyAudienceError
+from crm_api.domain.campaigns.errors import (
+    NO_RECIPIENTS,
+    EmptyAudienceError,
+    InvalidCampaignError,
+)
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
 from crm_api.domain.consent.legal_rules.rules import RuleBook
-from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.errors import CrmError, FieldProblem
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.kit.windows import Window
 from crm_api.domain.messaging.company.service import Business
@@ -55,21 +60,66 @@ async def check_start(
             audience names was deleted; or the campaign's hours and the legal hours never overlap.
         MissingIdentificationError: A first message does not name the sender, or does not say how
             to opt out.
+        ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
     """
+    for check in _checks(uow, detail, sender=sender, rules=rules, now=now):
+        await check()
+
+
+async def find_start_problems(
+    uow: UnitOfWork,
+    detail: CampaignDetail,
+    *,
+    sender: Business | None,
+    rules: RuleBook,
+    now: datetime,
+) -> list[CrmError]:
+    """Return every error that ``check_start``, with the same arguments, could raise."""
+    problems: list[CrmError] = []
+    for check in _checks(uow, detail, sender=sender, rules=rules, now=now):
+        try:
+            await check()
+        except CrmError as error:
+            problems.append(error)
+            if isinstance(error, InvalidCampaignError):
+                # The other checks read the sources that are missing.
+                break
+    return problems
+
+
+def _checks(
+    uow: UnitOfWork,
+    detail: CampaignDetail,
+    *,
+    sender: Business | None,
+    rules: RuleBook,
+    now: datetime,
+) -> list[Callable[[], Awaitable[None]]]:
+    """Return the checks of a start, in order. Each raises an error if the start is refused."""
     campaign = detail.campaign
-    columns = content.columns_of_campaign(campaign)
-    content.refuse_faults(
-        [
-            *content.find_date_faults(columns, now=now),
-            *await find_unknown_sources(uow, campaign.audience),
-        ]
-    )
-    if sender is not None:
-        identification.require_identification(
-            detail.variants, footer=campaign.opt_out_footer, business=sender, line=detail.line
+
+    async def check_content() -> None:
+        columns = content.columns_of_campaign(campaign)
+        content.refuse_faults(
+            [
+                *content.find_date_faults(columns, now=now),
+                *await find_unknown_sources(uow, campaign.audience),
+            ]
         )
-    await _require_reachable_person(uow, detail, rules=rules, now=now)
+
+    async def check_identification() -> None:
+        if sender is not None:
+            identification.require_identification(
+                detail.variants, footer=campaign.opt_out_footer, business=sender, line=detail.line
+            )
+
+    return [
+        check_content,
+        check_identification,
+        partial(require_approval, uow, detail),
+        partial(_require_reachable_person, uow, detail, rules=rules, now=now),
+    ]
 
 
 async def _require_reachable_person(

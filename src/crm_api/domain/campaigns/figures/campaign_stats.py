@@ -1,7 +1,7 @@
 """Compute the statistics of a campaign for one of its steps."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,7 +15,12 @@ from crm_api.domain.campaigns.figures.ab_test import (
     compare_variants,
     read_interval,
 )
-from crm_api.domain.campaigns.figures.schemas import CampaignStats, StatusCounts, VariantStats
+from crm_api.domain.campaigns.figures.schemas import (
+    CampaignStats,
+    MessageOutcomes,
+    StatusCounts,
+    VariantStats,
+)
 from crm_api.domain.campaigns.forecast.service import estimate_finish
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
 from crm_api.domain.consent.legal_rules.rules import RuleBook
@@ -126,14 +131,23 @@ def _reached(by_status: Counter[str]) -> int:
 
 def _variant_stats(variant: CampaignVariant, rows: Iterable[RecipientCount]) -> VariantStats:
     own = [row for row in rows if row.variant == variant.position]
-    by_status = _by_status(own)
+    return VariantStats(
+        name=variant.name,
+        **sum_outcomes(own).model_dump(),
+        stopped_at=variant.stopped_at,
+        stopped_reason=variant.stopped_reason,
+    )
+
+
+def sum_outcomes(rows: Sequence[RecipientCount]) -> MessageOutcomes:
+    """Return the sums and the rates of recipients, of whatever variants and campaigns."""
+    by_status = _by_status(rows)
     sent = _reached(by_status)
     delivered = by_status[MembershipStatus.DELIVERED]
     failed = by_status[MembershipStatus.FAILED]
-    replied = sum(row.replied for row in own)
-    opted_out = sum(row.opted_out for row in own)
-    return VariantStats(
-        name=variant.name,
+    replied = sum(row.replied for row in rows)
+    opted_out = sum(row.opted_out for row in rows)
+    return MessageOutcomes(
         recipients=sum(by_status.values()),
         sent=sent,
         delivered=delivered,
@@ -146,6 +160,4 @@ def _variant_stats(variant: CampaignVariant, rows: Iterable[RecipientCount]) -> 
         opt_out_interval=read_interval(opted_out, sent),
         delivery_rate=format_rate(delivered, sent + failed),
         delivery_interval=read_interval(delivered, sent + failed),
-        stopped_at=variant.stopped_at,
-        stopped_reason=variant.stopped_reason,
     )

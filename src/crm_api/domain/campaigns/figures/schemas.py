@@ -2,7 +2,7 @@
 
 from crm_api.domain.campaigns.figures.experiment import ComparedMeasure, VariantTestStatus
 from crm_api.domain.kit.examples import example
-from crm_api.domain.kit.schemas import Instant, ReadModel
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 
 
 class StatusCounts(ReadModel):
@@ -50,15 +50,14 @@ class RateInterval(ReadModel):
     high: str
 
 
-class VariantStats(ReadModel):
-    """The statistics of one variant at one step of a campaign.
+class MessageOutcomes(ReadModel):
+    """Sums and rates of the messages to some recipients.
 
     Rates are strings from 0 to 1 with four decimals. Rates and intervals are null before the first
     message.
 
     Attributes:
-        name: The name of the variant.
-        recipients: The number of recipients that this variant was assigned to.
+        recipients: The number of recipients that this text was assigned to.
         sent: The number of messages that were sent, including delivered ones.
         delivered: The number of messages that were delivered.
         failed: The number of messages that failed.
@@ -70,13 +69,9 @@ class VariantStats(ReadModel):
         opt_out_interval: The 95 % interval of ``opt_out_rate``.
         delivery_rate: ``delivered`` divided by the sum of ``sent`` and ``failed``.
         delivery_interval: The 95 % interval of ``delivery_rate``.
-        stopped_at: When an A/B test stopped the variant; null if it is still sent.
-        stopped_reason: ``harmful`` if more people opted out than after another variant, ``lost`` if
-            another variant got more replies; null if the variant is still sent.
     """
 
     model_config = example(
-        name="Short",
         recipients=240,
         sent=120,
         delivered=118,
@@ -89,7 +84,6 @@ class VariantStats(ReadModel):
         delivery_interval={"low": "0.9413", "high": "0.9954"},
     )
 
-    name: str
     recipients: int
     sent: int
     delivered: int
@@ -102,8 +96,59 @@ class VariantStats(ReadModel):
     opt_out_interval: RateInterval | None
     delivery_rate: str | None
     delivery_interval: RateInterval | None
+
+
+class VariantStats(MessageOutcomes):
+    """The statistics of one variant at one step of a campaign.
+
+    Rates are strings from 0 to 1 with four decimals. Rates and intervals are null before the first
+    message.
+
+    Attributes:
+        name: The name of the variant.
+        stopped_at: When an A/B test stopped the variant; null if it is still sent.
+        stopped_reason: ``harmful`` if more people opted out than after another variant, ``lost`` if
+            another variant got more replies; null if the variant is still sent.
+    """
+
+    model_config = example(MessageOutcomes, name="Short")
+
+    name: str
     stopped_at: Instant | None
     stopped_reason: str | None
+
+
+class TemplateVersionStats(MessageOutcomes):
+    """The statistics of the messages that were made from one version of a template.
+
+    Attributes:
+        version: The number of the version; null for texts that were copied before templates had
+            versions.
+        campaigns: The number of started campaigns that used the version.
+    """
+
+    model_config = example(MessageOutcomes, version=1, campaigns=2)
+
+    version: int | None
+    campaigns: int
+
+
+class TemplateStats(MessageOutcomes):
+    """The statistics of all messages that were made from a template, in all campaigns.
+
+    A person who got the template in two campaigns counts twice, as in the statistics of the two.
+
+    Attributes:
+        template_id: The id of the template.
+        campaigns: The number of started campaigns that used the template.
+        versions: The statistics of each version that was used, the oldest first.
+    """
+
+    model_config = example(MessageOutcomes, campaigns=2)
+
+    template_id: Id
+    campaigns: int
+    versions: list[TemplateVersionStats]
 
 
 class VariantComparisonRead(ReadModel):

@@ -116,6 +116,7 @@ class ForecastRead(ReadModel):
         campaign_id: The id of the campaign.
         status: The status of the campaign.
         as_of: The instant of the forecast.
+        first_send_at: When the next message is expected; null if the campaign sends nothing now.
         p50_finish_at: When the last message is sent with a probability of 50 %; null if never.
             Then ``detail`` says why.
         p90_finish_at: When the last message is sent with a probability of 90 %; null if never.
@@ -139,6 +140,7 @@ class ForecastRead(ReadModel):
 
     model_config = example(
         status="running",
+        first_send_at="2026-12-01T14:00:00.000Z",
         p50_finish_at="2026-12-01T21:50:00.000Z",
         p90_finish_at="2026-12-01T22:40:00.000Z",
         binding_rule="campaign_daily_limit",
@@ -150,6 +152,7 @@ class ForecastRead(ReadModel):
     campaign_id: Id
     status: CampaignStatus
     as_of: Instant
+    first_send_at: Instant | None
     p50_finish_at: Instant | None
     p90_finish_at: Instant | None
     binding_rule: Annotated[str, Vocabulary(StopRule)] | None

@@ -1,9 +1,12 @@
 """Forecast when a campaign will have sent its last message, and which rule delays it most."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.campaigns.campaign_detail import read_line, require_campaign
@@ -21,7 +24,7 @@ from crm_api.domain.campaigns.forecast.line_load import (
     read_carrier_limits,
     read_line_load,
 )
-from crm_api.domain.campaigns.forecast.plan import Pacing, Plan
+from crm_api.domain.campaigns.forecast.plan import Outcome, Pacing, Plan
 from crm_api.domain.campaigns.forecast.recipients import People, read_people
 from crm_api.domain.campaigns.forecast.schemas import (
     AssumptionsRead,
@@ -37,6 +40,7 @@ from crm_api.domain.campaigns.forecast.sentences import (
 )
 from crm_api.domain.campaigns.forecast.simulation import simulate
 from crm_api.domain.campaigns.models import Campaign, PacingMode
+from crm_api.domain.campaigns.schedule import first_opening, resolve_zones
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.kit.windows import Window
@@ -166,6 +170,33 @@ async def estimate_finish(
     return (await asyncio.to_thread(simulate, plan)).finish
 
 
+async def plan_days(
+    uow: UnitOfWork,
+    campaign: Campaign,
+    line: Line,
+    *,
+    rules: RuleBook,
+    times: SendTimes,
+    texts_per_second: float,
+    now: datetime,
+) -> Sequence[tuple[date, int]]:
+    """Return how many messages a campaign will probably send on each of the next 60 days.
+
+    The days are those of the line's time zone, and those of the forecast. Days without messages
+    are left out. The result is empty if the campaign sends nothing now.
+    """
+    if _halt(campaign, line, now=now) is not None:
+        return ()
+    used = await usage.count_campaign_sent_today(
+        uow.session, campaign_id=campaign.id, line_id=line.id, times=times, now=now
+    )
+    situation = await _read(
+        uow, campaign, line, rules=rules, used=used, texts_per_second=texts_per_second, now=now
+    )
+    plan = plan_with_means(situation.plan, situation.odds)
+    return (await asyncio.to_thread(simulate, plan)).per_day
+
+
 async def _read(
     uow: UnitOfWork,
     campaign: Campaign,
@@ -282,6 +313,7 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
         campaign_id=campaign.id,
         status=CampaignStatus(campaign.status),
         as_of=situation.now,
+        first_send_at=None if halt else _first_send(situation, p50),
         p50_finish_at=finished if halt else p50.finish,
         p90_finish_at=finished if halt else prediction.p90_finish,
         binding_rule=halt.rule if halt else prediction.rule,
@@ -295,6 +327,25 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
         assumptions=_assumptions(situation, plan),
         outside=OutsideForecastRead(**outside, detail=explain_outside(outside)),
     )
+
+
+def _first_send(situation: _Situation, outcome: Outcome) -> datetime | None:
+    """Return the first instant, on the first day with messages, at which the hours allow one."""
+    if not outcome.per_day:
+        return None
+    plan, campaign = situation.plan, situation.campaign
+    window = Window.of(campaign.days, campaign.window_start, campaign.window_end)
+    midnight = datetime.combine(outcome.per_day[0][0], time(0), ZoneInfo(plan.hours.line_timezone))
+    openings = [
+        first_opening(
+            window,
+            resolve_zones(plan.hours.timezone, plan.hours.line_timezone, zone_key),
+            max(plan.begins, midnight.astimezone(UTC)),
+            legal=partial(plan.hours.rules.next_open, zone_key),
+        )
+        for zone_key in {group.zone_key for group in plan.waiting}
+    ]
+    return min((opening for opening in openings if opening is not None), default=None)
 
 
 def _halt_if_empty(situation: _Situation) -> _Halt | None:

@@ -17,6 +17,7 @@ from crm_api.domain.campaigns.preview.schemas import (
 from crm_api.domain.campaigns.templates.message_composer import MessageComposer, MessageLine
 from crm_api.domain.kit.errors import InvalidError
 from crm_api.domain.kit.message_segments import Encoding, forcing_characters, segments
+from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 
 SEGMENT_PRICE = Decimal("0.01")
 """The provider's price in dollars for a segment to a number in the United States or Canada."""
@@ -24,6 +25,8 @@ GETS_MESSAGE = frozenset({"pending", "review"})
 """The verdicts of people who would get a message, at once or after a review."""
 SHOWN_CONTACTS = 50
 SHOWN_CHARACTERS = 100
+KEPT_PEOPLE = 10
+"""The number of people whom the sums keep for each reason to send no message."""
 
 
 def cost_of(count: int) -> str:
@@ -93,6 +96,8 @@ class MessageSums:
         """The number of people by verdict, including those whose message cannot be rendered."""
         self.failures: Counter[tuple[str, str]] = Counter()
         """The number of people whose message cannot be rendered, by verdict and error code."""
+        self.left_out: dict[str, list[AudiencePerson]] = {}
+        """Some of the people who get no message now, by verdict or error code."""
 
     def add(self, batch: Sequence[AudiencePerson]) -> None:
         """Count these people, and render the messages of those who would get one.
@@ -101,6 +106,8 @@ class MessageSums:
         """
         for person in batch:
             self.verdicts[person.verdict] += 1
+            if person.verdict != MembershipStatus.PENDING:
+                self._keep(person.verdict, person)
             if person.verdict not in GETS_MESSAGE:
                 continue
             try:
@@ -112,6 +119,11 @@ class MessageSums:
             self._sums[person.variant].add(text, encoding, count)
             if len(self.samples) < self._sample_size:
                 self.samples.append(self._sample(person, text, encoding, count))
+
+    def _keep(self, reason: str, person: AudiencePerson) -> None:
+        kept = self.left_out.setdefault(reason, [])
+        if len(kept) < KEPT_PEOPLE:
+            kept.append(person)
 
     def show(self, person: AudiencePerson) -> SampleText:
         """Return the message of one person, or why there is none. The sums do not change."""
@@ -144,6 +156,7 @@ class MessageSums:
 
     def _record_failure(self, person: AudiencePerson, error: InvalidError) -> None:
         self.failures[person.verdict, error.code] += 1
+        self._keep(error.code, person)
         if not isinstance(error, MissingValueError):
             return
         variable = error.extras.get("variable")

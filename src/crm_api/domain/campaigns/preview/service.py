@@ -17,7 +17,7 @@ from crm_api.domain.campaigns.audience.reading import (
     stream_audience,
 )
 from crm_api.domain.campaigns.audience.selection import AudienceSettings
-from crm_api.domain.campaigns.campaign_detail import read_campaign, read_line
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail, read_campaign, read_line
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import InvalidCampaignError
@@ -44,7 +44,7 @@ _NOT_STORED = UUID(int=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Subject:
+class PreviewSubject:
     """A stored campaign or a draft in a request, with everything that its messages depend on."""
 
     campaign_id: UUID
@@ -52,6 +52,34 @@ class _Subject:
     footer: str | None
     variants: Sequence[Variant | CampaignVariant]
     line: Line
+
+    @classmethod
+    def of(cls, detail: CampaignDetail) -> "PreviewSubject":
+        """Return a stored campaign as the subject of a preview."""
+        return cls(
+            campaign_id=detail.campaign.id,
+            audience=AudienceSettings.of(detail.campaign),
+            footer=detail.campaign.opt_out_footer,
+            variants=detail.variants,
+            line=detail.line,
+        )
+
+    def sums(self, *, business: Business, sample_size: int) -> MessageSums:
+        """Return empty sums over the messages of the campaign.
+
+        Args:
+            business: The business details that a message may name.
+            sample_size: The number of messages that the sums keep.
+        """
+        bodies = [variant.body for variant in self.variants]
+        return MessageSums(
+            MessageComposer.of_bodies(bodies, footer=self.footer, business=business),
+            self.line,
+            names=[variant.name for variant in self.variants],
+            bodies=bodies,
+            footer=self.footer,
+            sample_size=sample_size,
+        )
 
 
 async def preview_draft(
@@ -71,7 +99,7 @@ async def preview_draft(
     passed = content.find_date_faults(columns, now=now)
     await check_content(uow, columns, body.variants, audience=body.audience, found=passed)
 
-    subject = _Subject(
+    subject = PreviewSubject(
         campaign_id=_NOT_STORED,
         audience=AudienceSettings(
             audience=columns["audience"],
@@ -109,39 +137,23 @@ async def preview_campaign(
         InvalidCampaignError: A contact in ``contact_ids`` is not in the audience.
     """
     detail = await read_campaign(uow, campaign_id=campaign_id)
-    subject = _Subject(
-        campaign_id=campaign_id,
-        audience=AudienceSettings.of(detail.campaign),
-        footer=detail.campaign.opt_out_footer,
-        variants=detail.variants,
-        line=detail.line,
-    )
+    subject = PreviewSubject.of(detail)
     return await _preview(uow, subject, request, business=business, most=most, now=now)
 
 
 async def _preview(
     uow: UnitOfWork,
-    subject: _Subject,
+    subject: PreviewSubject,
     request: PreviewRequest,
     *,
     business: Business,
     most: int = MOST_PEOPLE,
     now: datetime,
 ) -> CampaignPreview:
-    bodies = [variant.body for variant in subject.variants]
-    sums = MessageSums(
-        MessageComposer.of_bodies(bodies, footer=subject.footer, business=business),
-        subject.line,
-        names=[variant.name for variant in subject.variants],
-        bodies=bodies,
-        footer=subject.footer,
-        sample_size=0 if request.contact_ids else request.limit,
-    )
+    sample_size = 0 if request.contact_ids else request.limit
+    sums = subject.sums(business=business, sample_size=sample_size)
     chosen = await _render_chosen(uow, subject, request.contact_ids, sums, now=now)
-    await _render_all(uow, subject, sums, most=most, now=now)
-    verdicts: dict[str, int] = sums.verdicts
-    if sums.verdicts.total() >= most:
-        verdicts = await count_audience(uow.session, subject.audience, now=now)
+    verdicts = await render_audience(uow, subject, sums, most=most, now=now)
     return CampaignPreview(
         samples=chosen or sums.samples,
         variants=sums.variants(),
@@ -150,7 +162,7 @@ async def _preview(
         cost=cost_of(sums.segments),
         forcing_characters=sums.forcing_characters(),
         missing_values=sums.missing_values(),
-        recipients=_recipients(verdicts, sums.failures),
+        recipients=count_recipients(verdicts, sums.failures),
         warnings=_warnings(subject, business),
         texts_rendered=sums.texts,
         is_partial=sums.verdicts.total() < sum(verdicts.values()),
@@ -159,7 +171,7 @@ async def _preview(
 
 async def _render_chosen(
     uow: UnitOfWork,
-    subject: _Subject,
+    subject: PreviewSubject,
     contact_ids: Sequence[UUID] | None,
     sums: MessageSums,
     *,
@@ -186,18 +198,31 @@ async def _render_chosen(
     return [found[contact_id] for contact_id in dict.fromkeys(contact_ids)]
 
 
-async def _render_all(
-    uow: UnitOfWork, subject: _Subject, sums: MessageSums, *, most: int, now: datetime
-) -> None:
+async def render_audience(
+    uow: UnitOfWork,
+    subject: PreviewSubject,
+    sums: MessageSums,
+    *,
+    most: int = MOST_PEOPLE,
+    now: datetime,
+) -> dict[str, int]:
+    """Add the messages of the first ``most`` people of the audience to ``sums``.
+
+    Returns:
+        The number of all people of the audience by verdict.
+    """
     async with aclosing(_read(uow, subject, chosen=None, most=most, now=now)) as batches:
         async for batch in batches:
             # This runs in a thread, so that the event loop can serve other requests meanwhile.
             await asyncio.to_thread(sums.add, batch)
+    if sums.verdicts.total() < most:
+        return dict(sums.verdicts)
+    return await count_audience(uow.session, subject.audience, now=now)
 
 
 def _read(
     uow: UnitOfWork,
-    subject: _Subject,
+    subject: PreviewSubject,
     *,
     chosen: Sequence[UUID] | None,
     most: int,
@@ -214,7 +239,15 @@ def _read(
     )
 
 
-def _recipients(verdicts: dict[str, int], failures: Counter[tuple[str, str]]) -> PreviewRecipients:
+def count_recipients(
+    verdicts: dict[str, int], failures: Counter[tuple[str, str]]
+) -> PreviewRecipients:
+    """Return what happens to the people of an audience.
+
+    Args:
+        verdicts: The number of people by verdict.
+        failures: The number of people whose message cannot be rendered, by verdict and error code.
+    """
     skipped: Counter[str] = Counter(
         {
             verdict: people
@@ -235,7 +268,7 @@ def _recipients(verdicts: dict[str, int], failures: Counter[tuple[str, str]]) ->
     )
 
 
-def _warnings(subject: _Subject, business: Business) -> list[PreviewWarning]:
+def _warnings(subject: PreviewSubject, business: Business) -> list[PreviewWarning]:
     return [
         PreviewWarning(code=found.part.value, variant=found.variant, detail=found.detail)
         for found in identification.find_identification_faults(

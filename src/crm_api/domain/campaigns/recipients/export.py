@@ -4,15 +4,29 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import SQLColumnExpression, String, and_, cast, select
+from sqlalchemy import SQLColumnExpression, String, and_, cast, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.models import CampaignMembership, CampaignVariant
-from crm_api.domain.campaigns.recipients.service import find_variant_names
+from crm_api.domain.campaigns.recipients.listing import (
+    RecipientFilter,
+    RecipientSearch,
+    find_variant_names,
+    recipient_body,
+    recipient_name,
+)
 from crm_api.domain.kit.csv_export import cell, copy_rows, end_of_page, instant, row_id, write_csv
-from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
+_TEXTS = (
+    # With the limit, PostgreSQL reads each text once, though `cell` names it several times.
+    select(
+        recipient_name(CampaignMembership).label("name"),
+        recipient_body(CampaignMembership).label("body"),
+    )
+    .limit(1)
+    .lateral("texts")
+)
 _COLUMNS: dict[str, SQLColumnExpression[Any]] = {
     "id": row_id(CampaignMembership.id),
     "contact_id": row_id(CampaignMembership.contact_id),
@@ -28,6 +42,9 @@ _COLUMNS: dict[str, SQLColumnExpression[Any]] = {
     "delivered_at": instant(CampaignMembership.delivered_at),
     "replied_at": instant(CampaignMembership.replied_at),
     "opted_out_at": instant(CampaignMembership.opted_out_at),
+    "name": cell(_TEXTS.c.name),
+    "body": cell(_TEXTS.c.body),
+    "message_id": row_id(CampaignMembership.activity_id),
 }
 
 
@@ -35,70 +52,47 @@ HEADER = tuple(_COLUMNS)
 
 
 async def export_recipients(
-    new_uow: UnitOfWorkFactory,
-    *,
-    campaign_id: UUID,
-    status: MembershipStatus | None,
-    variant: str | None,
-    step: int,
+    new_uow: UnitOfWorkFactory, wanted: RecipientFilter, *, campaign_id: UUID
 ) -> AsyncIterator[bytes]:
     """Stream the recipients of one step as CSV, ordered by contact id.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        InvalidCampaignError: The campaign has no variant with the name ``variant``.
+        InvalidCampaignError: The campaign has no variant with the name ``wanted.variant``.
+        UnsearchableError: The search text has no letter and no digit.
     """
     async with new_uow() as uow:
-        names = await find_variant_names(uow, campaign_id=campaign_id, wanted=variant)
-    position = None if variant is None else names.index(variant)
+        names = await find_variant_names(uow, campaign_id=campaign_id, wanted=wanted.variant)
+    search = RecipientSearch.of(wanted, campaign_id=campaign_id, variant_names=names)
 
     async def next_page(uow: UnitOfWork, after: UUID | None) -> tuple[bytes, UUID | None]:
-        return await copy_recipients(
-            uow.session,
-            campaign_id=campaign_id,
-            step=step,
-            status=status,
-            variant=position,
-            after=after,
-        )
+        return await copy_recipients(uow.session, search, after=after)
 
     return write_csv(new_uow, header=HEADER, next_page=next_page)
 
 
 async def copy_recipients(
-    session: AsyncSession,
-    *,
-    campaign_id: UUID,
-    step: int,
-    status: str | None,
-    variant: int | None,
-    after: UUID | None,
+    session: AsyncSession, search: RecipientSearch, *, after: UUID | None
 ) -> tuple[bytes, UUID | None]:
     """Return a page of recipients as CSV lines, and the id after which the next page begins.
 
     Args:
         session: The session.
-        campaign_id: The campaign.
-        step: The step.
-        status: Only recipients of this status; None for all.
-        variant: Only recipients of the variant at this position; None for all.
+        search: The recipients.
         after: The contact id after which the page begins; None for the first page.
 
     Returns:
         The lines, and None instead of a contact id if this is the last page.
     """
     member = CampaignMembership
-    span = [
-        member.campaign_id == campaign_id,
-        member.step == step,
-        *([] if after is None else [member.contact_id > after]),
-    ]
+    span = search.span(after)
     last = await end_of_page(
         session, select(member.contact_id).where(*span).order_by(member.contact_id)
     )
     rows = (
         select(*_COLUMNS.values())
         .select_from(member)
+        .join(_TEXTS, true())
         .outerjoin(
             CampaignVariant,
             and_(
@@ -106,13 +100,9 @@ async def copy_recipients(
                 CampaignVariant.position == member.variant,
             ),
         )
-        .where(*span)
+        .where(*span, *search.conditions(member))
         .order_by(member.contact_id)
     )
     if last is not None:
         rows = rows.where(member.contact_id <= last[0])
-    if status is not None:
-        rows = rows.where(member.status == status)
-    if variant is not None:
-        rows = rows.where(member.variant == variant)
     return await copy_rows(session, rows), None if last is None else last[0]

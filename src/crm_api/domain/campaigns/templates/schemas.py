@@ -2,19 +2,45 @@
 
 from typing import Annotated, Self
 
-from crm_api.domain.campaigns.models import MessageTemplate
+from pydantic import Field
+
+from crm_api.domain.campaigns.models import TemplateStatus
 from crm_api.domain.campaigns.templates.template_text import (
     MAX_TEXT,
     compile_body,
     list_variables,
     remove_unsendable,
 )
+from crm_api.domain.campaigns.templates.versions import TemplateDetail
 from crm_api.domain.kit.examples import TEXT, example
-from crm_api.domain.kit.fields import Name200, Text
+from crm_api.domain.kit.fields import BlankIsNull, Name200, Text
 from crm_api.domain.kit.message_segments import Encoding, segments
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 
+LONGEST_CATEGORY = 40
+LONGEST_NOTE = 1_000
+
 Body = Annotated[str, Text(shortest=1, longest=MAX_TEXT, has_lines=True, clean=remove_unsendable)]
+
+
+Category = Annotated[
+    Annotated[str, Text(longest=LONGEST_CATEGORY)] | None,
+    BlankIsNull,
+    Field(
+        description="A free word by which you find templates; null for none.",
+        examples=["first message"],
+    ),
+]
+Note = Annotated[str, Text(shortest=1, longest=LONGEST_NOTE, has_lines=True)]
+DecidedVersion = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=1_000_000_000,
+        description="The version that you read. If it is not the newest one any more, the request "
+        "is refused. By default, the newest version is meant.",
+    ),
+]
 
 
 class TemplateCreate(RequestModel):
@@ -25,9 +51,10 @@ class TemplateCreate(RequestModel):
         body: The message body, in Liquid.
     """
 
-    model_config = example(name="First message", body=TEXT)
+    model_config = example(name="First message", category="cold", body=TEXT)
 
     name: Name200
+    category: Category = None
     body: Body
 
 
@@ -36,13 +63,75 @@ class TemplateUpdate(RequestModel):
 
     Attributes:
         name: The name of the template. No other template may have it.
-        body: The message body, in Liquid.
+        body: The message body, in Liquid. A changed body is a new version, as a draft.
     """
 
     model_config = example(body="Hi {{ first_name }}, we are in Quincy again. Shall we come by?")
 
     name: Name200 = ""
+    category: Category = None
     body: Body = ""
+
+
+class TemplateDecision(RequestModel):
+    """A submission or an approval of the newest version of a template.
+
+    Attributes:
+        note: A text for the others; null for none.
+    """
+
+    model_config = example(version=2, note="Please look at the second sentence.")
+
+    version: DecidedVersion = None
+    note: Annotated[Note | None, BlankIsNull] = None
+
+
+class TemplateRejection(RequestModel):
+    """A rejection of the newest version of a template.
+
+    Attributes:
+        note: Why the version may not be sent, and what must change.
+    """
+
+    model_config = example(version=2, note="The price is last year's.")
+
+    version: DecidedVersion = None
+    note: Note
+
+
+class TemplateVersionRead(ReadModel):
+    """A body that a template has or had. It never changes.
+
+    Attributes:
+        version: The number of the version; the first one is 1.
+        body: The message body, in Liquid.
+        status: Whether the version may be sent where campaigns need an approval.
+        author_name: The key or user who wrote the body; null if it is not known.
+        submitted_at: When the version was last submitted; null if it never was.
+        decided_at: When the version was approved or rejected; null until then.
+        decided_by: The key or user who decided; null until then.
+        note: What the person who submitted or decided last wrote; null for nothing.
+        created_at: When the body was written.
+    """
+
+    model_config = example(
+        version=1,
+        body=TEXT,
+        status="approved",
+        author_name="ada@granite.example",
+        decided_by="grace@granite.example",
+        note=None,
+    )
+
+    version: int
+    body: str
+    status: TemplateStatus
+    author_name: str | None
+    submitted_at: Instant | None
+    decided_at: Instant | None
+    decided_by: str | None
+    note: str | None
+    created_at: Instant
 
 
 class TemplateRead(ReadModel):
@@ -51,7 +140,12 @@ class TemplateRead(ReadModel):
     Attributes:
         id: The id of the template.
         name: The name of the template.
-        body: The message body, in Liquid.
+        category: A free word by which you find templates; null for none.
+        body: The message body, in Liquid: that of the newest version.
+        version: The number of the newest version.
+        status: The status of the newest version.
+        note: What the person who submitted or decided last wrote; null for nothing.
+        versions: All bodies that the template had, the oldest first, but only the newest 100.
         variables: The variables in the body, such as ``first_name`` or ``attributes.roof``.
         encoding: The encoding of the message; null if the body has variables or tags, because the
             encoding then depends on the contact.
@@ -61,11 +155,25 @@ class TemplateRead(ReadModel):
         updated_at: When the template was last changed.
     """
 
-    model_config = example(name="First message", body=TEXT, variables=["first_name"], segments=2)
+    model_config = example(
+        name="First message",
+        category="cold",
+        body=TEXT,
+        version=1,
+        status="approved",
+        note=None,
+        variables=["first_name"],
+        segments=2,
+    )
 
     id: Id
     name: str
+    category: str | None
     body: str
+    version: int
+    status: TemplateStatus
+    note: str | None
+    versions: list[TemplateVersionRead]
     variables: list[str]
     encoding: Encoding | None
     segments: int | None
@@ -73,17 +181,24 @@ class TemplateRead(ReadModel):
     updated_at: Instant
 
     @classmethod
-    def of(cls, found: MessageTemplate) -> Self:
+    def of(cls, found: TemplateDetail) -> Self:
         """Build the response model of the API from a stored template."""
-        compiled = compile_body(found.body)
+        template, current = found.template, found.current
+        compiled = compile_body(template.body)
         encoding, count = segments(compiled.body) if compiled.template is None else (None, None)
+        newest = found.versions[-1].version if found.versions else 0
         return cls(
-            id=found.id,
-            name=found.name,
-            body=found.body,
+            id=template.id,
+            name=template.name,
+            category=template.category,
+            body=template.body,
+            version=newest if current is not None else newest + 1,
+            status=TemplateStatus.DRAFT if current is None else TemplateStatus(current.status),
+            note=None if current is None else current.note,
+            versions=[TemplateVersionRead.model_validate(one) for one in found.versions],
             variables=list_variables(compiled),
             encoding=encoding,
             segments=count,
-            created_at=found.created_at,
-            updated_at=found.updated_at,
+            created_at=template.created_at,
+            updated_at=template.updated_at,
         )

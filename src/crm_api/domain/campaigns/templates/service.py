@@ -1,6 +1,5 @@
 """Create, read, change and delete message templates. Bodies are checked before they are stored."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -16,15 +15,22 @@ from crm_api.domain.campaigns.errors import (
 from crm_api.domain.campaigns.models import MessageTemplate
 from crm_api.domain.campaigns.templates.schemas import TemplateCreate, TemplateUpdate
 from crm_api.domain.campaigns.templates.template_text import find_template_faults
+from crm_api.domain.campaigns.templates.versions import (
+    Author,
+    TemplateDetail,
+    keep_version,
+    load_template,
+    load_templates,
+)
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 
 async def create_template(
-    uow: UnitOfWork, body: TemplateCreate, *, now: datetime
-) -> MessageTemplate:
-    """Store a new template.
+    uow: UnitOfWork, body: TemplateCreate, *, author: Author, now: datetime
+) -> TemplateDetail:
+    """Store a new template, with its first version as a draft.
 
     Raises:
         InvalidTemplateError: The body has faults.
@@ -33,16 +39,17 @@ async def create_template(
     _refuse_faults(body.body)
     statement = (
         insert(MessageTemplate)
-        .values(id=new_id(), name=body.name, body=body.body, created_at=now, updated_at=now)
+        .values(id=new_id(), **body.model_dump(), created_at=now, updated_at=now)
         .on_conflict_do_nothing(index_elements=["name"])
     )
     made: MessageTemplate | None = await uow.session.scalar(statement.returning(MessageTemplate))
     if made is None:
         raise await _name_taken(uow, body.name)
-    return made
+    await keep_version(uow, made, author=author, now=now)
+    return await load_template(uow, made)
 
 
-async def read_template(uow: UnitOfWork, *, template_id: UUID) -> MessageTemplate:
+async def read_template(uow: UnitOfWork, *, template_id: UUID) -> TemplateDetail:
     """Return the template with this id.
 
     Raises:
@@ -52,7 +59,7 @@ async def read_template(uow: UnitOfWork, *, template_id: UUID) -> MessageTemplat
     found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
         raise TemplateNotFoundError(template_id)
-    return found
+    return await load_template(uow, found)
 
 
 def templates_statement(
@@ -69,7 +76,7 @@ def templates_statement(
 
 async def list_templates(
     uow: UnitOfWork, *, cursor: str | None, limit: int
-) -> Page[MessageTemplate]:
+) -> Page[TemplateDetail]:
     """Return a page of templates, newest first.
 
     Raises:
@@ -78,13 +85,16 @@ async def list_templates(
     cursors = Cursors("templates")
     statement = templates_statement(after=cursors.read(cursor), limit=limit + 1)
     rows = (await uow.session.scalars(statement)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return Page(await load_templates(uow, page.data), page.next_cursor)
 
 
 async def update_template(
-    uow: UnitOfWork, changes: TemplateUpdate, *, template_id: UUID, now: datetime
-) -> MessageTemplate:
-    """Change a template. Campaigns that copied its body do not change.
+    uow: UnitOfWork, changes: TemplateUpdate, *, template_id: UUID, author: Author, now: datetime
+) -> TemplateDetail:
+    """Change a template. A changed body is a new version, as a draft.
+
+    Campaigns that copied the body do not change.
 
     Raises:
         TemplateNotFoundError: The template does not exist.
@@ -109,7 +119,8 @@ async def update_template(
         raise await _name_taken(uow, changes.name) from error
     if changed is None:
         raise TemplateNotFoundError(template_id)
-    return changed
+    await keep_version(uow, changed, author=author if "body" in given else None, now=now)
+    return await load_template(uow, changed)
 
 
 async def delete_template(uow: UnitOfWork, *, template_id: UUID) -> None:
@@ -121,20 +132,6 @@ async def delete_template(uow: UnitOfWork, *, template_id: UUID) -> None:
     statement = delete(MessageTemplate).where(MessageTemplate.id == template_id)
     if await uow.session.scalar(statement.returning(MessageTemplate.id)) is None:
         raise TemplateNotFoundError(template_id)
-
-
-async def find_template_bodies(uow: UnitOfWork, template_ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Return the bodies of the templates with these ids, by id.
-
-    Ids that do not belong to a template are left out.
-    """
-    wanted = set(template_ids)
-    if not wanted:
-        return {}
-    statement = select(MessageTemplate.id, MessageTemplate.body).where(
-        MessageTemplate.id.in_(wanted)
-    )
-    return {row.id: row.body for row in await uow.session.execute(statement)}
 
 
 def _refuse_faults(body: str) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from liquid import BoundTemplate
 from liquid.exceptions import LiquidError
@@ -27,7 +28,11 @@ Source: OpenPhone API reference, "Send a text message".
 """
 ATTRIBUTES = "attributes"
 CONTACT_FIELDS = frozenset({*MESSAGE_COLUMNS, "phone"})
-OWN_FIELDS = {"line": frozenset({"name", "number"}), "business": frozenset({"name", "contact"})}
+OwnFields = Mapping[str, frozenset[str]]
+OWN_FIELDS: OwnFields = {
+    "line": frozenset({"name", "number"}),
+    "business": frozenset({"name", "contact"}),
+}
 
 _UNSENDABLE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff\ufeff\ufff9-\uffff]"
@@ -162,7 +167,9 @@ def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, ob
     return kept
 
 
-def find_template_faults(body: str, *, pointer: str) -> list[FieldProblem]:
+def find_template_faults(
+    body: str, *, pointer: str, more: OwnFields = MappingProxyType({})
+) -> list[FieldProblem]:
     """Return the faults of a body: syntax errors, unknown variables, unknown filters.
 
     If the body has no such fault, it is also rendered with test values. An error of this rendering
@@ -171,6 +178,7 @@ def find_template_faults(body: str, *, pointer: str) -> list[FieldProblem]:
     Args:
         body: The body that shall be saved.
         pointer: The JSON pointer of the body in the request.
+        more: Further variables that the body may name: the fields of each.
 
     Returns:
         One problem for each fault, with line and column, both from 1; empty without faults.
@@ -182,16 +190,22 @@ def find_template_faults(body: str, *, pointer: str) -> list[FieldProblem]:
     except LiquidError as error:
         return [_syntax_problem(error, body, pointer)]
     analysis = template.analyze(include_partials=False)
-    problems = [*_unknown_variables(analysis, body, pointer), *_unknown_filters(analysis, body)]
+    own = {**OWN_FIELDS, **more}
+    problems = [
+        *_unknown_variables(analysis, body, pointer, own),
+        *_unknown_filters(analysis, body),
+    ]
     if problems:
         return [
             FieldProblem(pointer=pointer, code=problem.code, detail=problem.detail)
             for problem in problems
         ]
-    return _render_samples(template, analysis, body, pointer)
+    return _render_samples(template, analysis, body, pointer, own)
 
 
-def _unknown_variables(analysis: TemplateAnalysis, body: str, pointer: str) -> list[FieldProblem]:
+def _unknown_variables(
+    analysis: TemplateAnalysis, body: str, pointer: str, own: OwnFields
+) -> list[FieldProblem]:
     return [
         FieldProblem(
             pointer=pointer,
@@ -201,7 +215,7 @@ def _unknown_variables(analysis: TemplateAnalysis, body: str, pointer: str) -> l
         )
         for variables in analysis.globals.values()
         for variable in variables
-        if not _is_known(variable)
+        if not _is_known(variable, own)
     ]
 
 
@@ -217,23 +231,27 @@ def _unknown_filters(analysis: TemplateAnalysis, body: str) -> list[FieldProblem
     ]
 
 
-def _is_known(variable: Variable) -> bool:
+def _is_known(variable: Variable, fields: OwnFields) -> bool:
     root, *parts = variable.segments
     if root in CONTACT_FIELDS:
         return not parts
     if root == ATTRIBUTES:
         return bool(parts) and isinstance(parts[0], str)
-    own = OWN_FIELDS.get(str(root), frozenset())
+    own = fields.get(str(root), frozenset())
     return len(parts) == 1 and isinstance(parts[0], str) and parts[0] in own
 
 
 def _render_samples(
-    template: BoundTemplate, analysis: TemplateAnalysis, body: str, pointer: str
+    template: BoundTemplate,
+    analysis: TemplateAnalysis,
+    body: str,
+    pointer: str,
+    own: OwnFields,
 ) -> list[FieldProblem]:
     faults: list[Exception] = []
     for sample in _SAMPLES:
         context: dict[str, object] = dict.fromkeys(CONTACT_FIELDS, sample)
-        for root, names in OWN_FIELDS.items():
+        for root, names in own.items():
             context[root] = dict.fromkeys(names, sample)
         context[ATTRIBUTES] = dict.fromkeys(_attributes(analysis), sample)
         try:

@@ -17,7 +17,7 @@ class UserRole(StrEnum):
     """The role of a user, which determines the user's scopes.
 
     Owners may do everything. Managers may do everything except manage API keys and users. Agents
-    reply to people. Viewers only read.
+    reply to people and book appointments. Viewers only read.
     """
 
     OWNER = "owner"
@@ -26,11 +26,11 @@ class UserRole(StrEnum):
     VIEWER = "viewer"
 
 
-_READ = (Scope.CONTACTS_READ, Scope.CAMPAIGNS_READ, Scope.MESSAGES_READ)
+_READ = (Scope.CONTACTS_READ, Scope.CAMPAIGNS_READ, Scope.MESSAGES_READ, Scope.SALES_READ)
 SCOPES_OF: dict[UserRole, tuple[Scope, ...]] = {
     UserRole.OWNER: (Scope.ADMIN,),
     UserRole.MANAGER: tuple(scope for scope in Scope if scope is not Scope.ADMIN),
-    UserRole.AGENT: (*_READ, Scope.CONTACTS_WRITE, Scope.MESSAGES_SEND),
+    UserRole.AGENT: (*_READ, Scope.CONTACTS_WRITE, Scope.MESSAGES_SEND, Scope.SALES_WRITE),
     UserRole.VIEWER: _READ,
 }
 """The scopes of each role."""

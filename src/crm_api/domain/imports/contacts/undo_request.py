@@ -24,7 +24,14 @@ IS_USED = """
         OR EXISTS (SELECT 1 FROM contact_note n
             WHERE n.contact_id = c.id AND n.created_at >= k.applied_at)
         OR EXISTS (SELECT 1 FROM task t
-            WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)"""
+            WHERE t.contact_id = c.id AND t.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM appointment v
+            WHERE v.contact_id = c.id AND v.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM quote q
+            WHERE q.contact_id = c.id AND q.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM invoice i
+            WHERE i.contact_id = c.id AND i.created_at >= k.applied_at)
+        OR EXISTS (SELECT 1 FROM outcome_subject o WHERE o.contact_id = c.id)"""
 
 
 KEPT_FOR = timedelta(days=30)

@@ -12,17 +12,27 @@ from uuid import UUID
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.consent.models import ConsentSource
-from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_replies
+from crm_api.domain.consent.reply_reader.reader import (
+    DecidedBy,
+    Reading,
+    ReplyKind,
+    read_replies,
+)
 from crm_api.domain.inbound.webhook_events import erased, unknown_line
 from crm_api.domain.inbound.webhook_events.erased import DECISIONS
 from crm_api.domain.inbound.webhook_events.lines import LineFinder
 from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.messaging.company import service as company
+from crm_api.domain.messaging.company.office_hours import AwaySettings
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.consent_decisions.together import NumberDecision, decide_together
 from crm_api.domain.messaging.conversations import reply_context
+from crm_api.domain.messaging.conversations.away_replies import (
+    UnattendedMessage,
+    queue_away_replies,
+)
 from crm_api.domain.messaging.conversations.call_events import (
     CallEvent,
     apply_call_events,
@@ -31,6 +41,7 @@ from crm_api.domain.messaging.conversations.participants import as_phone, find_o
 from crm_api.domain.messaging.conversations.received_messages import (
     ReceivedMessage,
     StoredMessage,
+    sender_of,
     set_campaigns,
     store_received_messages,
 )
@@ -71,6 +82,14 @@ that reply to each other would never stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class _ReceivedFacts:
+    """A received message that was not read yet, and the line that received it."""
+
+    facts: MessageFacts
+    line: Line
+
+
+@dataclass(frozen=True, kw_only=True)
 class _NewReply:
     """A received message that was not stored before, from a phone number, and its reading."""
 
@@ -105,7 +124,7 @@ async def apply_facts(
         if event.message is not None:
             line = await known.of_message(event.message)
             if event.message.direction == Direction.INCOMING:
-                texts.append(ReceivedMessage(facts=event.message, line=line))
+                texts.append(_ReceivedFacts(facts=event.message, line=line))
             else:
                 reports.append(OutgoingReport(facts=event.message, line_id=line.id))
         elif event.call is not None:
@@ -163,7 +182,7 @@ async def _apply_calls(
 
 
 async def _lock_senders(
-    uow: UnitOfWork, texts: Sequence[ReceivedMessage], *, now: datetime
+    uow: UnitOfWork, texts: Sequence[_ReceivedFacts], *, now: datetime
 ) -> dict[str, UUID]:
     """Add unknown senders as contacts; lock consent decisions about the numbers of all senders.
 
@@ -179,9 +198,28 @@ async def _lock_senders(
     return contacts
 
 
+async def _read_texts(
+    uow: UnitOfWork, texts: Sequence[_ReceivedFacts]
+) -> tuple[list[ReceivedMessage], AwaySettings | None]:
+    """Read received messages before they are stored, so that their rows contain the reading.
+
+    Returns:
+        The messages, and the settings of the away reply; None if it is off.
+    """
+    found = await reply_context.read_reply_contexts(
+        uow, [(one.line.id, sender_of(one.facts), one.facts.created_at) for one in texts]
+    )
+    readings = read_replies([one.facts.text for one in texts], found.contexts)
+    messages = [
+        ReceivedMessage(facts=one.facts, line=one.line, reading=reading)
+        for one, reading in zip(texts, readings, strict=True)
+    ]
+    return messages, found.away
+
+
 async def _apply_texts(
     uow: UnitOfWork,
-    texts: Sequence[ReceivedMessage],
+    texts: Sequence[_ReceivedFacts],
     contacts: Mapping[str, UUID],
     *,
     now: datetime,
@@ -190,21 +228,21 @@ async def _apply_texts(
     """Store received messages, act on the new ones, and link replies to their campaigns."""
     if not texts:
         return
-    stored = await store_received_messages(uow, texts, contacts=contacts, now=now)
-    new = [
-        (one, received, received.phone)
-        for one, received in zip(texts, stored, strict=True)
+    messages, away = await _read_texts(uow, texts)
+    stored = await store_received_messages(uow, messages, contacts=contacts, now=now)
+    replies = [
+        _NewReply(
+            facts=one.facts,
+            line=one.line,
+            stored=received,
+            phone=received.phone,
+            reading=one.reading,
+        )
+        for one, received in zip(messages, stored, strict=True)
         if received.is_new and received.phone is not None
     ]
-    contexts = await reply_context.read_reply_contexts(
-        uow, [(received.conversation_id, one.facts.created_at) for one, received, _ in new]
-    )
-    readings = read_replies([one.facts.text for one, _, _ in new], contexts)
-    replies = [
-        _NewReply(facts=one.facts, line=one.line, stored=received, phone=phone, reading=reading)
-        for (one, received, phone), reading in zip(new, readings, strict=True)
-    ]
     await _act_on(uow, replies, now=now, reception=reception)
+    await queue_away_replies(uow, _without_effect(replies), away=away, now=now)
     heard: dict[str, datetime] = {}
     for reply in replies:
         at = reply.facts.created_at
@@ -219,14 +257,29 @@ async def _apply_texts(
         for reply in replies
     ]
     times = reception.times
-    found = await note_replies(uow, said, times=times, now=now)
+    answered = await note_replies(uow, said, times=times, now=now)
     await end_all_follow_ups(uow, heard, why=EndedBy.REPLY, times=times, now=now)
     campaigns = {
         reply.stored.activity_id: campaign_id
-        for reply, campaign_id in zip(replies, found, strict=True)
+        for reply, campaign_id in zip(replies, answered, strict=True)
         if campaign_id is not None
     }
     await set_campaigns(uow, campaigns)
+
+
+def _without_effect(replies: Sequence[_NewReply]) -> list[UnattendedMessage]:
+    """Return the messages that got no other automatic answer and are not only a reaction."""
+    return [
+        UnattendedMessage(
+            line_id=one.line.id,
+            conversation_id=one.stored.conversation_id,
+            contact_id=one.stored.contact_id,
+            phone=one.phone,
+            at=one.facts.created_at,
+        )
+        for one in replies
+        if one.reading.kind is ReplyKind.NONE and one.reading.decided_by is not DecidedBy.REACTION
+    ]
 
 
 async def _act_on(

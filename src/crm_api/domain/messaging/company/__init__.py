@@ -1,1 +1,1 @@
-"""Settings of the company that sends: names, test numbers, brand and carrier budgets."""
+"""Settings of the company that sends: names, test numbers, budgets and office hours."""

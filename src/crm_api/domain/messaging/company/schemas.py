@@ -1,18 +1,22 @@
 """Request and response schemas of the company's settings."""
 
+from itertools import pairwise
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.kit.examples import example
-from crm_api.domain.kit.fields import Name200, OptionalLine200, PhoneNumber
+from crm_api.domain.kit.fields import BlankIsNull, Name200, OptionalLine200, PhoneNumber, Text
 from crm_api.domain.kit.schemas import Instant, ReadModel, RequestModel
 from crm_api.domain.messaging.company.carriers import Carrier
+from crm_api.domain.messaging.company.office_hours import Holiday, Holidays, OfficeHours
 
 MOST_TEST_NUMBERS = 50
 MOST_VENDORS = 50
 MOST_SEGMENTS = 10_000_000
+LONGEST_AWAY_REPLY = 480
+"""The largest number of characters of the away reply: about three segments."""
 
 Segments = Annotated[
     int,
@@ -88,6 +92,26 @@ CarrierBudgets = Annotated[
 ]
 
 
+_AWAY_REPLY_MEANS = (
+    "The text with which the service answers a person's message outside the office hours and on "
+    "holidays, once per conversation until the office opens again. Null: no answer."
+)
+_OFFICE_HOURS = {
+    "timezone": "America/New_York",
+    "days": {
+        "mon": [{"start": "08:00", "end": "12:00"}, {"start": "13:00", "end": "17:00"}],
+        "tue": [],
+        "wed": [{"start": "08:00", "end": "17:00"}],
+        "thu": [],
+        "fri": [{"start": "08:00", "end": "17:00"}],
+        "sat": [],
+        "sun": [],
+    },
+}
+_HOLIDAYS = [{"date": "2026-12-25", "name": "Christmas Day"}]
+_AWAY_REPLY = "Thanks for your message. We are out of the office and will answer on our next day."
+
+
 class SettingsUpdate(RequestModel):
     """The settings to change. An omitted field keeps its value; null removes the value.
 
@@ -95,6 +119,10 @@ class SettingsUpdate(RequestModel):
         brand: The company's registration with the mobile carriers.
         carrier_budgets: The number of segments per day that each carrier allows. The new object
             replaces the whole stored object.
+        office_hours: When somebody is in the office; null if unknown, which counts as always open.
+            The new object replaces the whole stored object.
+        holidays: The days on which the office is closed all day, each day once. The new list
+            replaces the whole stored list.
     """
 
     model_config = example(
@@ -106,6 +134,9 @@ class SettingsUpdate(RequestModel):
                 "other_vendors": [{"name": "Reviews Inc", "daily_segments": 500}],
             }
         },
+        office_hours=_OFFICE_HOURS,
+        holidays=_HOLIDAYS,
+        away_reply=_AWAY_REPLY,
     )
 
     business_name: Annotated[
@@ -133,6 +164,31 @@ class SettingsUpdate(RequestModel):
     ]
     brand: Brand | None = None
     carrier_budgets: CarrierBudgets | None = None
+    office_hours: OfficeHours | None = None
+    holidays: Holidays | None = None
+    away_reply: Annotated[
+        Annotated[str, Text(longest=LONGEST_AWAY_REPLY, has_lines=True)] | None,
+        BlankIsNull,
+        Field(description=_AWAY_REPLY_MEANS),
+    ] = None
+    require_approval: Annotated[
+        StrictBool | None,
+        Field(
+            description="If true, a campaign starts only if another person approved it, or if all "
+            "its texts are approved versions of templates. Null means false."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _no_holiday_twice(self) -> Self:
+        if self.holidays:
+            self.holidays.sort(key=lambda one: one.date)
+            for earlier, later in pairwise(self.holidays):
+                if earlier.date == later.date:
+                    raise PydanticCustomError(
+                        "holiday_twice", "The list has the same day twice. Remove one of the two."
+                    )
+        return self
 
     @model_validator(mode="after")
     def _no_number_twice(self) -> Self:
@@ -177,6 +233,9 @@ class SettingsRead(ReadModel):
                 "available_segments": 1500,
             }
         },
+        office_hours=_OFFICE_HOURS,
+        holidays=_HOLIDAYS,
+        away_reply=_AWAY_REPLY,
         locked=["business_name", "business_contact"],
     )
 
@@ -207,6 +266,25 @@ class SettingsRead(ReadModel):
         Field(
             description="The daily budget of each carrier. Messages to a carrier without an entry "
             "are not limited."
+        ),
+    ]
+    office_hours: Annotated[
+        OfficeHours | None,
+        Field(
+            description="When somebody is in the office; null if unknown, which counts as always "
+            "open."
+        ),
+    ]
+    holidays: Annotated[
+        list[Holiday],
+        Field(description="The days on which the office is closed all day, in order."),
+    ]
+    away_reply: Annotated[str | None, Field(description=_AWAY_REPLY_MEANS)]
+    require_approval: Annotated[
+        bool,
+        Field(
+            description="Whether a campaign starts only if another person approved it, or if all "
+            "its texts are approved versions of templates."
         ),
     ]
     locked: Annotated[

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.messaging.company.carriers import Budgets, Carrier
 from crm_api.domain.messaging.company.errors import SettingLockedError
+from crm_api.domain.messaging.company.office_hours import Holiday, OfficeHours
 from crm_api.domain.messaging.company.schemas import (
     Brand,
     CarrierBudgetRead,
@@ -25,7 +26,16 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 SUBJECT = "settings"
-_SHOWN = frozenset({"business_name", "brand", "carrier_budgets"})
+_SHOWN = frozenset(
+    {
+        "business_name",
+        "brand",
+        "carrier_budgets",
+        "office_hours",
+        "holidays",
+        "require_approval",
+    }
+)
 """Fields whose values are written to the audit log. The other fields may contain the phone number
 of a person, so the audit log records only that they changed."""
 
@@ -47,6 +57,10 @@ class StoredSettings:
     test_numbers: list[str] = field(default_factory=list)
     brand: dict[str, Any] | None = None
     carrier_budgets: dict[str, Any] = field(default_factory=dict)
+    office_hours: dict[str, Any] | None = None
+    holidays: list[Any] = field(default_factory=list)
+    away_reply: str | None = None
+    require_approval: bool = False
     updated_at: datetime | None = None
 
 
@@ -56,6 +70,10 @@ _COLUMNS = (
     CompanySettings.test_numbers,
     CompanySettings.brand,
     CompanySettings.carrier_budgets,
+    CompanySettings.office_hours,
+    CompanySettings.holidays,
+    CompanySettings.away_reply,
+    CompanySettings.require_approval,
     CompanySettings.updated_at,
 )
 
@@ -97,8 +115,9 @@ async def update_settings(
     known = await _lock(uow.session, now=now)
     before = {name: getattr(known, name) for name in SettingsUpdate.model_fields}
     values = changes.model_dump(mode="json", exclude_unset=True)
-    if values.get("carrier_budgets", {}) is None:
-        values["carrier_budgets"] = {}
+    for name, empty in (("carrier_budgets", {}), ("holidays", []), ("require_approval", False)):
+        if values.get(name, empty) is None:
+            values[name] = empty
     locked = _locked(configured)
     for name, value in locked.items():
         if values.get(name, value) != value:
@@ -149,6 +168,11 @@ async def read_test_numbers(uow: UnitOfWork) -> list[str]:
     return (await _read(uow.session)).test_numbers
 
 
+async def is_approval_required(uow: UnitOfWork) -> bool:
+    """Return whether a campaign may start only with the approval of another person."""
+    return (await _read(uow.session)).require_approval
+
+
 def _locked(configured: Business) -> dict[str, str]:
     """Return the values that the environment sets, by the name of the setting."""
     set_there = {"business_name": configured.name, "business_contact": configured.contact}
@@ -167,6 +191,10 @@ def _shown(stored: StoredSettings, configured: Business) -> SettingsRead:
             Carrier(carrier): CarrierBudgetRead(**declared, available_segments=available[carrier])
             for carrier, declared in sorted(stored.carrier_budgets.items())
         },
+        office_hours=stored.office_hours and OfficeHours.model_validate(stored.office_hours),
+        holidays=[Holiday.model_validate(one) for one in stored.holidays],
+        away_reply=stored.away_reply,
+        require_approval=stored.require_approval,
         locked=list(locked),
         updated_at=stored.updated_at,
     )

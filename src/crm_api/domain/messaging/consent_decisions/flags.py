@@ -13,6 +13,7 @@ from crm_api.domain.consent import queries
 from crm_api.domain.consent.consent_state import ConsentState, Decision, apply_decision
 from crm_api.domain.consent.models import SUPPRESSING_FLAGS, ContactFlag, hash_phone
 from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.messaging.sends.number_rules import is_blocked_sender
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
@@ -58,6 +59,20 @@ async def find_suppressed_numbers(
     """Return the numbers in ``phones`` that have a consent flag that stops campaign messages."""
     found = await flags_of(session, phones, now=now)
     return {phone for phone, flags in found.items() if flags.intersection(SUPPRESSING_FLAGS)}
+
+
+BLOCKED_SENDERS = text(f"""
+    SELECT n.phone FROM unnest(CAST(:phones AS text[])) AS n (phone)
+    WHERE {is_blocked_sender(phone="n.phone")}
+""")
+
+
+async def find_blocked_senders(
+    session: AsyncSession, phones: Sequence[str], *, now: datetime
+) -> set[str]:
+    """Return the numbers in ``phones`` whose messages and calls nobody has to answer."""
+    values = {"phones": list(phones), "now": now}
+    return set(await session.scalars(BLOCKED_SENDERS, values))
 
 
 HELD = text("""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 from crm_api.domain.kit.errors import (
     ConflictError,
@@ -10,6 +11,7 @@ from crm_api.domain.kit.errors import (
     InvalidError,
     NotFoundError,
 )
+from crm_api.domain.kit.examples import example_id
 from crm_api.domain.kit.schemas import format_instant
 
 
@@ -25,6 +27,19 @@ class MessageNotFoundError(NotFoundError):
 
     code = "message_not_found"
     title = "Message not found"
+
+
+class MessageNotReceivedError(ConflictError):
+    """The message was sent by the company, so it is not a reply and has no class."""
+
+    code = "message_not_received"
+    title = "Not a received message"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only a message that a person sent has a reply class. Use the id of a message whose "
+            "`direction` is incoming."
+        )
 
 
 class CallNotFoundError(NotFoundError):
@@ -125,6 +140,101 @@ class OutsideWindowError(ConflictError):
         super().__init__(
             f"{happened} {later} {otherwise}",
             next_allowed_at=None if next_allowed_at is None else format_instant(next_allowed_at),
+        )
+
+
+class SendAtOutsideWindowError(InvalidError):
+    """The law does not allow a message at ``send_at``, at the recipient's local time.
+
+    ``next_allowed_at`` is the next allowed instant; null if none is known.
+    """
+
+    code = "send_at_outside_window"
+    title = "Time of sending outside legal hours"
+    pointer = "/send_at"
+    example = Example(datetime(2026, 12, 1, 13, tzinfo=UTC))
+
+    def __init__(self, next_allowed_at: datetime | None) -> None:
+        """Describe the refusal and the next step.
+
+        Args:
+            next_allowed_at: The next allowed instant after ``send_at``; None if the rules allow
+                none within two weeks.
+        """
+        later = (
+            "The legal rules allow no message within two weeks after it; GET /v1/compliance-rules "
+            "shows them. `next_allowed_at` is null."
+            if next_allowed_at is None
+            else "Choose `next_allowed_at`, or send the request again with `move` true."
+        )
+        super().__init__(
+            "The law does not allow messages at the recipient's local time at `send_at`, or these "
+            f"hours end within a minute after it. {later}",
+            next_allowed_at=None if next_allowed_at is None else format_instant(next_allowed_at),
+        )
+
+
+class SendAtOutOfRangeError(InvalidError):
+    """The time of sending is in the past, or more than a year away."""
+
+    code = "send_at_out_of_range"
+    title = "Time of sending out of range"
+    pointer = "/send_at"
+    example = Example(
+        "`send_at` is in the past. Choose a later instant, or leave it out to send at once."
+    )
+
+
+class AnsweredMeanwhileError(ConflictError):
+    """Somebody else answered the person's last message less than a minute ago.
+
+    ``message_id``, ``body``, ``by`` and ``at`` describe that answer. ``by`` is null if the answer
+    was sent in the provider's app, and ``body`` is null if the caller may not read messages.
+    """
+
+    code = "answered_meanwhile"
+    title = "Answered meanwhile"
+    example = Example(
+        message_id=UUID(example_id("message")),
+        body="See you on Tuesday at four.",
+        by={"id": example_id("user"), "name": "Olga Meyer"},
+        at=datetime(2026, 11, 30, 15, 4, 5, tzinfo=UTC),
+    )
+
+    def __init__(
+        self, *, message_id: UUID, body: str | None, by: dict[str, str] | None, at: datetime
+    ) -> None:
+        super().__init__(
+            "The message was not sent, because somebody else has just answered this person. Read "
+            "`body`. If you want to send yours too, send the request again with `confirm` true.",
+            message_id=str(message_id),
+            body=body,
+            by=by,
+            at=format_instant(at),
+        )
+
+
+class MessageLeftError(ConflictError):
+    """The message does not wait to be sent any more, so it cannot be withdrawn."""
+
+    code = "message_left"
+    title = "Message left"
+    example = Example(
+        "The message cannot be withdrawn, because it is being sent or was sent. Write the person "
+        "another message if something has to be corrected."
+    )
+
+
+class MessageNotManualError(ConflictError):
+    """Only a message that a user wrote through this API can be withdrawn."""
+
+    code = "message_not_manual"
+    title = "Not a message of a user"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The message cannot be withdrawn, because no user of this API wrote it. To stop the "
+            "messages of a campaign, pause or cancel the campaign."
         )
 
 

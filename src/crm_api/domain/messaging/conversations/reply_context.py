@@ -1,6 +1,11 @@
-"""Find the message to which a person replied, as context for the reply reader."""
+"""Find the message to which a person replied, as context for the reply reader.
+
+The statement reads the settings of the away reply too, so that a batch of messages needs no
+statement for them.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -9,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.reply_reader.analysis import Context
 from crm_api.domain.consent.reply_reader.reader import NO_CONTEXT
+from crm_api.domain.messaging.company.office_hours import AwaySettings
 from crm_api.domain.messaging.models.conversations import (
     Activity,
     Origin,
@@ -18,45 +24,69 @@ from crm_api.platform.database import UnitOfWork
 OF_THE_OFFICE = (Origin.MANUAL, Origin.PROVIDER)
 """The origins of messages that an employee wrote, in this service or in the provider's app."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyContexts:
+    """The contexts of received messages, and the settings of the away reply.
+
+    Attributes:
+        contexts: In the order of the messages.
+        away: None if the away reply is off.
+    """
+
+    contexts: list[Context]
+    away: AwaySettings | None = None
+
+
 LAST_OUTGOING = text("""
-    SELECT w.position, o.origin, right(rtrim(o.body), 1) = '?' AS is_question
-    FROM unnest(CAST(:conversation_ids AS uuid[]), CAST(:ats AS timestamptz[]))
-        WITH ORDINALITY AS w (conversation_id, at, position)
-    CROSS JOIN LATERAL (
+    SELECT w.position, o.origin, right(rtrim(o.body), 1) = '?' AS is_question,
+           s.away_reply, s.office_hours, s.holidays
+    FROM unnest(CAST(:line_ids AS uuid[]), CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
+        WITH ORDINALITY AS w (line_id, phone, at, position)
+    LEFT JOIN conversation c ON c.line_id = w.line_id AND c.phone = w.phone
+    LEFT JOIN LATERAL (
         SELECT t.origin, t.body FROM activity t
-        WHERE t.conversation_id = w.conversation_id AND t.occurred_at <= w.at
+        WHERE t.conversation_id = c.id AND t.occurred_at <= w.at
           AND t.kind = 'message' AND t.direction = 'outgoing'
         ORDER BY t.occurred_at DESC, t.id DESC LIMIT 1
-    ) o
+    ) o ON true
+    LEFT JOIN company_settings s ON w.position = 1 AND s.away_reply IS NOT NULL
 """)
 
 
 async def read_reply_contexts(
-    uow: UnitOfWork, messages: Sequence[tuple[UUID, datetime]]
-) -> list[Context]:
+    uow: UnitOfWork, messages: Sequence[tuple[UUID, str, datetime]]
+) -> ReplyContexts:
     """Return the context of received messages for the reply reader, in the order of ``messages``.
 
     The context describes the last message that was sent in the conversation before the received
     message: whether an employee wrote it, and whether it ended with a question mark.
 
     Args:
-        messages: The conversation of each message, and when the message was received.
+        messages: The line and the sender of each message, and when the message was received.
     """
     if not messages:
-        return []
+        return ReplyContexts(contexts=[])
     found = await uow.session.execute(
         LAST_OUTGOING,
         {
-            "conversation_ids": [conversation_id for conversation_id, _ in messages],
-            "ats": [at for _, at in messages],
+            "line_ids": [line_id for line_id, _, _ in messages],
+            "phones": [phone for _, phone, _ in messages],
+            "ats": [at for _, _, at in messages],
         },
     )
     contexts = [NO_CONTEXT] * len(messages)
+    away: AwaySettings | None = None
     for row in found:
-        contexts[row.position - 1] = Context(
-            is_sale=row.origin in OF_THE_OFFICE, is_question=bool(row.is_question)
-        )
-    return contexts
+        if row.origin is not None:
+            contexts[row.position - 1] = Context(
+                is_sale=row.origin in OF_THE_OFFICE, is_question=bool(row.is_question)
+            )
+        if row.away_reply is not None:
+            away = AwaySettings(
+                reply=row.away_reply, office_hours=row.office_hours, holidays=row.holidays
+            )
+    return ReplyContexts(contexts=contexts, away=away)
 
 
 async def was_sent_lately(

@@ -7,10 +7,11 @@ from uuid import UUID
 from pydantic import Field
 
 from crm_api.domain.kit.examples import LINE, SENT, example, example_id
-from crm_api.domain.kit.fields import PhoneNumber, Text
+from crm_api.domain.kit.fields import PhoneNumber, RequestInstant, Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.conversations.notes import FoundNote
+from crm_api.domain.messaging.conversations.reply_class_schemas import ReplyClassRead
 from crm_api.domain.messaging.media.schemas import show, show_call
 from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus, Origin
@@ -24,6 +25,7 @@ LONGEST_NOTE = 10_000
 MOST_MENTIONS = 50
 LONGEST_DRAFT = 10_000
 """The largest number of characters in a draft."""
+LONGEST_UNDO_SECONDS = 30
 
 
 class ReplyCreate(RequestModel):
@@ -33,6 +35,14 @@ class ReplyCreate(RequestModel):
         line_id: The id of the line that sends the message.
         to: The phone number that receives the message.
         body: The text of the message, at most 1,600 characters.
+        send_at: When the message is to be sent, at most a year from now; null sends it as soon as
+            possible. Consent and legal hours are checked again when it is sent.
+        move: If true and the law does not allow a message at `send_at`, the message is sent at the
+            next allowed instant. If false, the request is refused.
+        undo_seconds: The message waits so many seconds before it is sent. Until then, DELETE
+            /v1/messages/{id} withdraws it.
+        confirm: If true, the message is sent although somebody else answered the person's last
+            message less than a minute ago. If false, the request is refused then.
     """
 
     model_config = example(line_id=LINE, to="+16175550123", body="See you on Tuesday at four.")
@@ -40,6 +50,10 @@ class ReplyCreate(RequestModel):
     line_id: Id
     to: PhoneNumber
     body: Annotated[str, Text(shortest=1, longest=LONGEST_TEXT, has_lines=True)]
+    send_at: RequestInstant | None = None
+    move: bool = False
+    undo_seconds: Annotated[int, Field(ge=0, le=LONGEST_UNDO_SECONDS)] = 0
+    confirm: bool = False
 
 
 class ConversationRead(ReadModel):
@@ -174,6 +188,20 @@ class MessageAttempt(ReadModel):
     error_code: str | None
 
 
+class MessageSender(ReadModel):
+    """The user or API key that sent a message through the API.
+
+    Attributes:
+        id: The id of the user or of the API key.
+        name: The name of the user or of the API key when the message was sent.
+    """
+
+    model_config = example(id=example_id("user"), name="Olga Meyer")
+
+    id: Id
+    name: str
+
+
 class MessageRead(ReadModel):
     """One message that was received, sent or is to be sent.
 
@@ -195,8 +223,12 @@ class MessageRead(ReadModel):
         status: The state of the message.
         error_code: Why the message was not sent or not delivered; null otherwise.
         provider_message_id: The provider's id of the message; null until the provider accepts it.
+        send_at: When a user wanted the message to be sent; null if it was to be sent at once.
+        sent_by: Who sent the message through this API; null for every other message.
         attempts: Every attempt to send the message, oldest first; empty for a message that this
             service did not send. A further attempt does not create a second message.
+        reply_class: The kind of the reply; null for a message that the company sent, and for one
+            that was stored by a release without reply classes.
         occurred_at: When the message was sent or received, by the provider's clock.
     """
 
@@ -210,6 +242,7 @@ class MessageRead(ReadModel):
             {"at": "2026-11-30T14:04:02.000Z", "outcome": "not_sent", "error_code": "http_429"},
             {"at": "2026-11-30T14:05:10.000Z", "outcome": "delivered", "error_code": None},
         ],
+        reply_class=None,
         created_at="2026-11-30T14:05:10.000Z",
     )
 
@@ -227,7 +260,10 @@ class MessageRead(ReadModel):
     status: Annotated[str, Vocabulary(MessageStatus)]
     error_code: str | None
     provider_message_id: str | None
+    send_at: Instant | None
+    sent_by: MessageSender | None
     attempts: list[MessageAttempt]
+    reply_class: ReplyClassRead | None
     occurred_at: Instant
     created_at: Instant
 
@@ -249,7 +285,10 @@ class MessageRead(ReadModel):
                 "participants": activity.call.get("participants", []),
                 "error_code": activity.error_code,
                 "provider_message_id": activity.openphone_id,
+                "send_at": activity.scheduled_for,
+                "sent_by": _sender_of(activity),
                 "attempts": [one._asdict() for one in attempts],
+                "reply_class": ReplyClassRead.of(activity),
             }
         )
 
@@ -350,6 +389,12 @@ _CALL_FIELDS = (
     "summary",
     "transcript",
 )
+
+
+def _sender_of(activity: Activity) -> dict[str, Any] | None:
+    if activity.sent_by_id is None:
+        return None
+    return {"id": activity.sent_by_id, "name": activity.sent_by_name or ""}
 
 
 def _common(activity: Activity) -> dict[str, Any]:

@@ -6,22 +6,27 @@ from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.errors import ConflictError
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
+from crm_api.domain.messaging.conversations.collisions import refuse_second_answer
 from crm_api.domain.messaging.conversations.errors import (
     LineCannotSendError,
-    OutsideWindowError,
     RecipientDoNotContactError,
     RecipientOnHoldError,
     RecipientOptedOutError,
     UnknownLineError,
 )
 from crm_api.domain.messaging.conversations.participants import find_or_add_contact
+from crm_api.domain.messaging.conversations.scheduling import choose_departure
 from crm_api.domain.messaging.conversations.schemas import ReplyCreate
 from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.number_rules import NumberRule
-from crm_api.domain.messaging.sends.queue import find_stopping_rule, queue_message
-from crm_api.domain.messaging.sends.reply_hours import read_reply_hours
+from crm_api.domain.messaging.sends.queue import (
+    NewMessage,
+    Sender,
+    find_stopping_rule,
+    queue_messages,
+)
 from crm_api.platform.database import UnitOfWork
 
 _REFUSALS: dict[NumberRule, type[ConflictError]] = {
@@ -32,12 +37,22 @@ _REFUSALS: dict[NumberRule, type[ConflictError]] = {
 
 
 async def queue_user_message(
-    uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime, secret: bytes
+    uow: UnitOfWork,
+    reply: ReplyCreate,
+    *,
+    sender: Sender,
+    may_read: bool = True,
+    rules: RuleBook,
+    now: datetime,
+    secret: bytes,
 ) -> Activity:
-    """Queue a message that a user wrote, so that it is sent as soon as possible.
+    """Queue a message that a user wrote, so that it is sent as soon as possible or at ``send_at``.
 
     The line's daily limit does not stop the message. Legal hours apply only if the person has never
     sent a message to this line; otherwise the message counts as a reply to the person.
+
+    Args:
+        may_read: False if the sender may not see the messages of others.
 
     Raises:
         UnknownLineError: No line has this id.
@@ -45,6 +60,10 @@ async def queue_user_message(
         RecipientOptedOutError: The number is opted out.
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
         OutsideWindowError: It is outside legal hours in the recipient's probable time zone.
+        AnsweredMeanwhileError: Somebody else has just answered, and the sender has not confirmed
+            that the message is to be sent too.
+        SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours and is not to be moved.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:
@@ -62,29 +81,28 @@ async def queue_user_message(
     await consent.lock_decisions(uow, phones=[reply.to])
     await suppress_erased(uow, phones=[reply.to], now=now, secret=secret)
     await require_sendable(uow, kind=SendKind.MANUAL, phone=reply.to, now=now)
-    await _check_hours(uow, reply, rules=rules, now=now)
-    return await queue_message(
-        uow,
+    if not reply.confirm:
+        await refuse_second_answer(
+            uow,
+            line_id=line.id,
+            phone=reply.to,
+            sender_id=sender.id,
+            may_read=may_read,
+            now=now,
+        )
+    departure = await choose_departure(uow, reply, rules=rules, now=now)
+    message = NewMessage(
         line_id=line.id,
         phone=reply.to,
         body=reply.body,
         kind=SendKind.MANUAL,
         contact_id=contact_id,
-        now=now,
+        sender=sender,
+        send_after=departure.send_after,
+        scheduled_for=departure.scheduled_for,
     )
-
-
-async def _check_hours(
-    uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime
-) -> None:
-    hours = await read_reply_hours(uow, line_id=reply.line_id, phone=reply.to, rules=rules, now=now)
-    if not hours.is_open:
-        raise OutsideWindowError(
-            "The message was not sent, because the law does not allow messages at the recipient's "
-            "local time now.",
-            otherwise="A person who has sent a message to this line can be answered at any time.",
-            next_allowed_at=hours.opens_at,
-        )
+    (queued,) = await queue_messages(uow, [message], now=now)
+    return queued
 
 
 async def require_sendable(uow: UnitOfWork, *, kind: SendKind, phone: str, now: datetime) -> None:

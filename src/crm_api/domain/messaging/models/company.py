@@ -35,4 +35,12 @@ class CompanySettings(Base):
     """The company's registration with the carriers: ``legal_name``, ``ein`` and ``att_class``."""
     carrier_budgets: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """For each carrier: ``daily_segments``, and the ``other_vendors`` that use a part of them."""
+    office_hours: Mapped[dict[str, Any] | None]
+    """The time zone of the office, and the spans of each day of the week in which it is open."""
+    holidays: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    """The days on which the office is closed: ``date`` and ``name``."""
+    away_reply: Mapped[str | None]
+    """The automatic answer to a person's message while the office is closed; None for none."""
+    require_approval: Mapped[bool] = mapped_column(server_default=text("false"))
+    """True: a campaign starts only if another person approved it or its texts."""
     updated_at: Mapped[datetime]

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.kit.checks import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
@@ -76,6 +77,8 @@ class Origin(StrEnum):
         TEST: The message is a test message.
         CONFIRMATION: The service confirmed an opt-out of the person.
         HELP: The service answered the keyword HELP.
+        AWAY: The service answered a message of the person while the office was closed.
+        REMINDER: The service reminded the person of an appointment.
         PROVIDER: The provider reported the message. The person sent it, or an employee sent it in
             the provider's app.
     """
@@ -85,7 +88,9 @@ class Origin(StrEnum):
     TEST = "test"
     CONFIRMATION = "confirmation"
     HELP = "help"
+    AWAY = "away"
     PROVIDER = "provider"
+    REMINDER = "reminder"
 
 
 class Conversation(Base):
@@ -109,6 +114,8 @@ class Conversation(Base):
     """When the company last called the person or sent a message that the provider accepted."""
     last_incoming_at: Mapped[datetime | None]
     """When the person last sent a message. Calls do not count, because a call is not a reply."""
+    away_replied_at: Mapped[datetime | None]
+    """When the last away reply was queued; None if there was none."""
     created_at: Mapped[datetime]
 
 
@@ -158,6 +165,7 @@ class Activity(Base):
         CheckConstraint(one_of("kind", ActivityKind), name="kind"),
         CheckConstraint(one_of("direction", Direction), name="direction"),
         CheckConstraint(one_of("origin", Origin), name="origin"),
+        CheckConstraint(one_of("reply_class", ReplyClass), name="reply_class"),
         Index(
             "idx_activity_openphone_id",
             "openphone_id",
@@ -228,10 +236,21 @@ class Activity(Base):
     conversation: the numbers of its participants."""
     send_after: Mapped[datetime | None]
     """For a queued message outside campaigns: the message is not sent before this instant."""
+    scheduled_for: Mapped[datetime | None]
+    """When a user wants the message to be sent; None for a message that was to be sent at once. It
+    is never claimed before. The end of a pause can change ``send_after``, but not this instant."""
+    sent_by_id: Mapped[UUID | None]
+    """The user or API key that sent the message through the API; None for all other messages."""
+    sent_by_name: Mapped[str | None]
+    """The name of that user or API key when it sent the message."""
     occurred_at: Mapped[datetime]
     """When the message was sent or received, or the call began, by the provider's clock."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    reply_class: Mapped[str | None]
+    """The ``ReplyClass`` of a received message; None for one of a release that knew no classes."""
+    reply_class_by: Mapped[str | None]
+    """A ``ReplyClassSource``, or the id of the user or API key that chose the class."""
 
 
 class ActivityKey(Base):

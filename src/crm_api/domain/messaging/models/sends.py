@@ -65,6 +65,8 @@ class SendKind(StrEnum):
     TEST = "test"
     CONFIRMATION = "confirmation"
     HELP = "help"
+    AWAY = "away"
+    REMINDER = "reminder"
 
 
 class SendAttempt(Base):
@@ -148,7 +150,7 @@ class SendAttempt(Base):
     """When the claim or the call counts as lost; None if no worker has the attempt."""
     not_after: Mapped[datetime | None]
     """The call must not begin after this instant; None if any hour is allowed, as for HELP answers
-    and confirmations."""
+    and confirmations. An away reply has one, because it is wrong once the office is open."""
     called_at: Mapped[datetime | None]
     """When the attempt passed the gate. The age of an unclear attempt is counted from this
     instant."""

@@ -11,6 +11,8 @@ numbers is added only here.
     test          stops      -                stops           -               stops
     confirmation  -          -                stops           -               -
     help          -          -                stops           -               -
+    reminder      stops      stops            stops           stops           stops
+    away          stops      -                stops           -               stops
     ============  =========  ===============  ==============  ==============  ============
 
 In the table, "stops" means that the message is not sent, "holds" means that the message waits until
@@ -22,6 +24,9 @@ the hold ends, and "-" means that the message is sent.
 - Test messages are sent by the webhook health check.
 - The confirmation of an opt-out and the response to HELP are sent to opted-out numbers, because
   they respond to the person's own message.
+- Reminders of appointments are sent without being asked for, so every rule stops them.
+- The away reply answers a message that came while the office was closed. Nobody asked for it, so
+  every doubt about consent stops it.
 - ``do_not_contact`` stops every kind. A user or an erasure sets this flag. After an erasure, the
   person must not get any message, not even the response to HELP.
 """
@@ -29,6 +34,7 @@ the hold ends, and "-" means that the message is sent.
 from collections.abc import Mapping
 from enum import StrEnum
 
+from crm_api.domain.consent.models import FlagType
 from crm_api.domain.messaging.models.sends import SendKind
 
 
@@ -54,6 +60,14 @@ STOPS: Mapping[SendKind, tuple[NumberRule, ...]] = {
     SendKind.TEST: (NumberRule.OPTED_OUT, NumberRule.DO_NOT_CONTACT, NumberRule.OPT_OUT_HOLD),
     SendKind.CONFIRMATION: (NumberRule.DO_NOT_CONTACT,),
     SendKind.HELP: (NumberRule.DO_NOT_CONTACT,),
+    SendKind.REMINDER: (
+        NumberRule.OPTED_OUT,
+        NumberRule.CONTACT_DELETED,
+        NumberRule.DO_NOT_CONTACT,
+        NumberRule.INVALID_NUMBER,
+        NumberRule.OPT_OUT_HOLD,
+    ),
+    SendKind.AWAY: (NumberRule.OPTED_OUT, NumberRule.DO_NOT_CONTACT, NumberRule.OPT_OUT_HOLD),
 }
 """The rules that stop each kind of message. If several rules apply, the first is reported."""
 HOLDING = NumberRule.OPT_OUT_HOLD
@@ -71,6 +85,14 @@ _DELETED = """EXISTS (
 def has_flag(*flags: str, phone: str) -> str:
     """Return the SQL condition that the number ``phone`` has one of these unexpired flags."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
+
+
+def is_blocked_sender(*, phone: str) -> str:
+    """Return the SQL condition that nobody has to answer messages and calls from the number now.
+
+    Such a conversation does not wait, and causes neither a notice nor an away reply.
+    """
+    return has_flag(FlagType.BLOCKED_SENDER, phone=phone)
 
 
 def rule_applies(rule: NumberRule, *, phone: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -14,16 +14,36 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
+LONGEST_NUDGE = timedelta(minutes=1)
+"""A message that is due later needs no nudge, because the schedule runs the job each minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sends a message through the API: a user or an API key."""
+
+    id: UUID
+    name: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """A message outside campaigns, to be sent as soon as possible."""
+    """A message outside campaigns.
+
+    Attributes:
+        sender: Who sends the message; None if the service itself does.
+        send_after: The message is not sent before this instant; None for as soon as possible.
+        scheduled_for: The instant that the sender chose; None if the sender chose none.
+    """
 
     line_id: UUID
     phone: str
     body: str
     kind: SendKind
     contact_id: UUID | None
+    sender: Sender | None = None
+    send_after: datetime | None = None
+    scheduled_for: datetime | None = None
 
 
 # `last_outgoing_at` is set when the provider accepts the message.
@@ -43,7 +63,7 @@ UPSERT_CONVERSATIONS = text("""
 async def queue_messages(
     uow: UnitOfWork, messages: Sequence[NewMessage], *, now: datetime
 ) -> list[Activity]:
-    """Store messages to be sent as soon as possible, and request the job that sends them.
+    """Store messages to be sent, and request the job that sends them.
 
     The line's daily limit does not stop a message, but the message counts towards the limit.
 
@@ -77,7 +97,10 @@ async def queue_messages(
             media=[],
             status="queued",
             rank=0,
-            send_after=now,
+            send_after=one.send_after or now,
+            scheduled_for=one.scheduled_for,
+            sent_by_id=None if one.sender is None else one.sender.id,
+            sent_by_name=None if one.sender is None else one.sender.name,
             occurred_at=now,
             created_at=now,
             updated_at=now,
@@ -86,7 +109,10 @@ async def queue_messages(
     ]
     uow.session.add_all(activities)
     await uow.session.flush()
-    uow.after_commit(Job(name=JobName.SEND_MESSAGES))
+    wait = min(one.send_after or now for one in messages) - now
+    if wait <= LONGEST_NUDGE:
+        delay = max(0.0, wait.total_seconds())
+        uow.after_commit(Job(name=JobName.SEND_MESSAGES, delay_seconds=delay))
     return activities
 
 
@@ -100,7 +126,7 @@ async def queue_message(
     contact_id: UUID | None,
     now: datetime,
 ) -> Activity:
-    """Store one message; see ``queue_messages``."""
+    """Store one message to be sent as soon as possible; see ``queue_messages``."""
     message = NewMessage(line_id=line_id, phone=phone, body=body, kind=kind, contact_id=contact_id)
     (activity,) = await queue_messages(uow, [message], now=now)
     return activity

@@ -1,7 +1,8 @@
 """Claim queued messages outside campaigns: lock them, check the rules, insert attempts.
 
-These are messages that users wrote, test messages, responses to HELP, and confirmations of opt-outs
-(``queue.py``). To claim is to reserve messages for one worker, which then sends them.
+These are messages that users wrote, test messages, reminders of appointments, responses to HELP,
+confirmations of opt-outs, and away replies (``queue.py``). To claim is to reserve messages for one
+worker, which then sends them.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,14 @@ QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
 NEVER_OPEN_RETRY = timedelta(days=1)
 """If the law never allows messages in a message's zone, its hours are checked again after this
 time."""
+AWAY_LASTS = timedelta(minutes=15)
+"""How long after the person's message an away reply may still be sent. After a longer delay, for
+example on a blocked line, it would be confusing, and the office may be open again."""
+LATEST_AFTER_SCHEDULE = timedelta(hours=48)
+"""How long after the instant that a user chose a message may still be sent ("Invariant 6"). One day
+without legal hours does not stop it, but a line that was blocked for a week does."""
+TOO_LATE = "too_late"
+"""The error code of a message that could not be sent before its latest instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,7 @@ class QueuedMessage:
         zone_key: The zone key of the contact with this number; None if there is no contact.
         is_answer: True if the message counts as a reply: the person has sent a message to the line
             before.
+        scheduled_for: When a user wanted the message to be sent; None for as soon as possible.
     """
 
     id: UUID
@@ -59,6 +69,15 @@ class QueuedMessage:
     carrier_name: str | None
     zone_key: str | None
     is_answer: bool
+    created_at: datetime
+    scheduled_for: datetime | None
+
+    @property
+    def latest(self) -> datetime | None:
+        """The latest instant of an away reply or a message for later; None for other messages."""
+        if self.origin == SendKind.AWAY:
+            return self.created_at + AWAY_LASTS
+        return None if self.scheduled_for is None else self.scheduled_for + LATEST_AFTER_SCHEDULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +99,9 @@ async def claim_queued(
     """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
     Messages that a rule stops are marked as failed. A user's message outside legal hours is
-    postponed to the next legal hours. For a line on trial, one message at a time is claimed. The
-    caller commits before it sends the claimed messages.
+    postponed to the next legal hours. An away reply or a message for later fails if these are too
+    late for it. For a line on trial, one message at a time is claimed. The caller commits before it
+    sends the claimed messages.
     """
     sendable: list[SendableMessage] = []
     while not sendable:
@@ -105,15 +125,18 @@ READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 # The order must be exactly the order of `idx_activity_queue`: confirmations and HELP answers first.
 # A confirmation has a legal deadline of five minutes, and a thousand manual messages before it
 # would take longer. Numbers with an open attempt are left out, so that messages that must wait do
-# not fill the batch.
+# not fill the batch. A message for later is never claimed before its time, whatever has changed its
+# `send_after`.
 LOCK_QUEUED = text(f"""
-    SELECT t.id, t.line_id, t.phone, t.body, t.origin, l.phone_number_id, l.is_probing,
+    SELECT t.id, t.line_id, t.phone, t.body, t.origin, t.created_at, t.scheduled_for,
+           l.phone_number_id, l.is_probing,
            {stopping_rule_of("t.origin", phone="t.phone")} AS rule,
            EXISTS (SELECT 1 FROM line o WHERE o.number = t.phone) AS is_own_line,
            (SELECT k.carrier FROM phone_lookup k WHERE k.phone = t.phone) AS carrier_name,
            {NUMBER_ZONE.format(line_id="t.line_id", phone="t.phone")}
     FROM activity t JOIN line l ON l.id = t.line_id
     WHERE t.status = 'queued' AND t.send_after <= :now AND t.origin <> 'campaign'
+      AND (t.scheduled_for IS NULL OR t.scheduled_for <= :now)
       AND l.status = 'active'
       AND NOT EXISTS (SELECT 1 FROM send_attempt b WHERE b.phone = t.phone AND b.is_open)
       AND NOT (l.is_probing AND EXISTS (
@@ -137,6 +160,12 @@ FAIL_STOPPED = text(f"""
     SET status = 'failed', error_code = {CODE_OF_RULE.format(rule="w.rule")}, updated_at = :now
     FROM unnest(CAST(:activity_ids AS uuid[]), CAST(:rules AS text[])) AS w (activity_id, rule)
     WHERE t.id = w.activity_id
+""")
+
+
+FAIL_LATE = text(f"""
+    UPDATE activity t SET status = 'failed', error_code = '{TOO_LATE}', updated_at = :now
+    WHERE t.id = ANY(CAST(:activity_ids AS uuid[]))
 """)
 
 
@@ -171,24 +200,38 @@ async def _postpone_closed(
     rules: RuleBook,
     now: datetime,
 ) -> list[SendableMessage]:
-    """Postpone messages outside legal hours; return the others, each with ``not_after``."""
+    """Postpone messages outside legal hours; return the others, each with ``not_after``.
+
+    A message fails if it cannot be sent before its latest instant.
+    """
     open_now: list[SendableMessage] = []
     send_afters: dict[UUID, datetime] = {}
+    late: list[UUID] = []
     for message in locked:
         # HELP answers and confirmations answer the person's own message. A test message to one of
         # our lines reaches only ourselves. So legal hours do not apply to these.
         is_test = message.origin == SendKind.TEST and not message.is_own_line
-        if message.origin != SendKind.MANUAL and not is_test:
+        is_unasked = is_test or message.origin == SendKind.REMINDER
+        has_hours = message.origin in {SendKind.MANUAL, SendKind.AWAY}
+        if not has_hours and not is_unasked:
             open_now.append(SendableMessage(message, None))
             continue
-        hours = hours_of(message, rules=rules, is_test=is_test, now=now)
+        hours = hours_of(message, rules=rules, is_test=is_unasked, now=now)
         closes_at = hours.not_after if hours.is_open else now
         # A zone that closes before a call could end counts as closed already.
-        if closes_at is None or closes_at > now + times.call:
-            open_now.append(SendableMessage(message, closes_at))
-        else:
+        is_open = closes_at is None or closes_at > now + times.call
+        leaves_at = now
+        if closes_at is not None and not is_open:
             opens_at = rules.next_open(zone_key_of_number(message), closes_at)
-            send_afters[message.id] = opens_at or now + NEVER_OPEN_RETRY
+            leaves_at = opens_at or now + NEVER_OPEN_RETRY
+        if message.latest is not None and leaves_at + times.call >= message.latest:
+            late.append(message.id)
+        elif is_open:
+            open_now.append(SendableMessage(message, _earlier(closes_at, message.latest)))
+        else:
+            send_afters[message.id] = leaves_at
+    if late:
+        await uow.session.execute(FAIL_LATE, {"activity_ids": late, "now": now})
     if send_afters:
         values = {
             "activity_ids": list(send_afters),
@@ -197,6 +240,11 @@ async def _postpone_closed(
         }
         await uow.session.execute(POSTPONE_QUEUED, values)
     return open_now
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the earlier of two instants; None stands for no limit."""
+    return min((at for at in (one, other) if at is not None), default=None)
 
 
 def _limit_trials(
@@ -315,3 +363,19 @@ async def back_off_messages(
         return
     values = {"attempt_ids": list(attempt_ids), "asked": asked, "now": now}
     await uow.session.execute(BACK_OFF_QUEUED, values)
+
+
+# Only instants within a short time are read, so the index on `send_after` finds few rows.
+NEXT_SCHEDULED = text("""
+    SELECT min(t.send_after) FROM activity t
+    WHERE t.status = 'queued' AND t.send_after > :now AND t.send_after <= :until
+      AND t.scheduled_for IS NOT NULL
+""")
+
+
+async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
+    """Return when the next message for later is due, if that is ``within`` this time from now."""
+    due: datetime | None = await uow.session.scalar(
+        NEXT_SCHEDULED, {"now": now, "until": now + within}
+    )
+    return due

@@ -1,4 +1,4 @@
-"""Decide when the law allows a message that a user wrote, or a test message."""
+"""Decide when the law allows a message that a user wrote, a test message, or a reminder."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,7 +82,7 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message to a number. It never counts as a reply."""
+    """Return when the law allows a test message or a reminder. It never counts as a reply."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
@@ -127,7 +127,7 @@ def hours_of(
     """Return when the law allows a message to a number; no database query is made.
 
     Args:
-        is_test: A test message never counts as a reply to the person.
+        is_test: A test message or a reminder never counts as a reply to the person.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)

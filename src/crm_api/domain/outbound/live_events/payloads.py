@@ -20,6 +20,7 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.conversations import Direction, MessageStatus
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
+from crm_api.domain.sales.appointments.models import AppointmentStatus
 
 
 class WebhookEventType(StrEnum):
@@ -40,6 +41,7 @@ class WebhookEventType(StrEnum):
     OPT_IN = EventType.OPT_IN.value
     ALERT = EventType.ALERT.value
     TASK_CHANGED = EventType.TASK_CHANGED.value
+    APPOINTMENT_CHANGED = EventType.APPOINTMENT_CHANGED.value
 
 
 TEST_TYPE = "webhook.test"
@@ -186,6 +188,24 @@ class TaskFacts(ReadModel):
     is_deleted: bool
 
 
+class AppointmentFacts(ReadModel):
+    """An appointment that was booked or changed.
+
+    Attributes:
+        status: The state of the appointment: booked, held, cancelled or no_show.
+        starts_at: When it begins.
+        ends_at: When it ends.
+    """
+
+    appointment_id: Id
+    contact_id: Id | None = None
+    property_id: Id | None = None
+    assignee_id: Id | None = None
+    status: Annotated[str, Vocabulary(AppointmentStatus)]
+    starts_at: Instant
+    ends_at: Instant
+
+
 class WebhookTestFacts(ReadModel):
     """The webhook endpoint that is tested."""
 
@@ -311,6 +331,15 @@ class TaskChangedEvent(EventPayload):
     data: TaskFacts
 
 
+class AppointmentChangedEvent(EventPayload):
+    """An appointment was booked or changed."""
+
+    scope = Scope.SALES_READ
+
+    type: Literal["appointment.changed"]
+    data: AppointmentFacts
+
+
 class WebhookTestEvent(EventPayload):
     """A test event, to check that a webhook endpoint receives deliveries."""
 
@@ -354,8 +383,8 @@ class EventRead(ReadModel):
     Attributes:
         type: The type of the event.
         timestamp: When the event happened.
-        subject_id: The id of the message, call, campaign, import, contact, alert or task that the
-            event is about, depending on the type.
+        subject_id: The id of the message, call, campaign, import, contact, alert, task or
+            appointment that the event is about, depending on the type.
         data: Ids and states, depending on the type; never a phone number or a message body.
     """
 

@@ -270,17 +270,42 @@ async def blank_contact(
             "deleted_at": now,
         },
     )
-    await remove_belongings(session, contact_ids=[contact_id])
+    await remove_belongings(session, contact_ids=[contact_id], now=now)
 
 
-async def remove_belongings(session: AsyncSession, *, contact_ids: Collection[UUID]) -> None:
+_END_APPOINTMENTS = text("""
+    UPDATE appointment SET status = CASE WHEN status = 'booked' THEN 'cancelled' ELSE status END,
+        location = NULL, note = NULL, sequence = sequence + 1, updated_at = :now
+    WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+# The contacts of a person are separate after a deletion; outcomes keep who they were.
+KEEP_PERSON = text("""
+    WITH person AS (
+        SELECT array_agg(c.id) AS ids FROM contact c
+        WHERE c.id = ANY(CAST(:ids AS uuid[])) OR c.merged_into = ANY(CAST(:ids AS uuid[]))
+        GROUP BY coalesce(c.merged_into, c.id) HAVING count(*) > 1
+    )
+    UPDATE outcome_subject s SET person_ids = p.ids
+    FROM person p WHERE s.contact_id = ANY(p.ids)
+""")
+
+
+async def remove_belongings(
+    session: AsyncSession, *, contact_ids: Collection[UUID], now: datetime
+) -> None:
     """Remove deleted contacts from lists and properties, and delete their notes and tasks.
+
+    Their appointments stay without location and note; those that are booked are cancelled.
 
     Duplicates that were merged into these contacts become separate deleted contacts. These merges
     can no longer be undone.
     """
+    await session.execute(KEEP_PERSON, {"ids": list(contact_ids)})
     for table in (ContactListMember, ContactNote, PropertyContact, Task):
         await session.execute(delete(table).where(table.contact_id.in_(contact_ids)))
+    await session.execute(_END_APPOINTMENTS, {"ids": list(contact_ids), "now": now})
     await session.execute(
         update(Contact).where(Contact.merged_into.in_(contact_ids)).values(merged_into=None)
     )

@@ -1,4 +1,4 @@
-"""SQL that moves conversations, messages, notes, tasks, lists and properties between contacts."""
+"""SQL that moves what belongs to a contact, such as conversations and notes, to another contact."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """A conversation, note, task, list or property of a contact.
+    """What belongs to a contact, such as a conversation, a note or a list.
 
     Attributes:
-        kind: ``conversation``, ``note``, ``task``, ``list`` or ``property``.
-        id: The id of the conversation, note, task, list or property.
+        kind: ``conversation``, ``note``, ``task``, ``appointment``, ``quote``, ``invoice``,
+            ``list`` or ``property``.
+        id: The id of the conversation, the note, and so on.
         added_at: When the contact was added to the list or property; None for other kinds.
         role: The role of the contact at the property; None for other kinds.
     """
@@ -42,6 +43,15 @@ _MOVE_CHILDREN = (
     text("""
         UPDATE task SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
     """),
+    text("""
+        UPDATE appointment SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
+    text("""
+        UPDATE quote SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
+    text("""
+        UPDATE invoice SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
+    """),
 )
 _RETURN_CHILDREN = (
     text("""
@@ -65,6 +75,18 @@ _RETURN_CHILDREN = (
         WHERE contact_id = :of AND (id = ANY(CAST(:task_ids AS uuid[])) OR conversation_id IN (
             SELECT k.id FROM conversation k WHERE k.contact_id = :to))
     """),
+    text("""
+        UPDATE appointment SET contact_id = :to
+        WHERE contact_id = :of AND id = ANY(CAST(:appointment_ids AS uuid[]))
+    """),
+    text("""
+        UPDATE quote SET contact_id = :to
+        WHERE contact_id = :of AND id = ANY(CAST(:quote_ids AS uuid[]))
+    """),
+    text("""
+        UPDATE invoice SET contact_id = :to
+        WHERE contact_id = :of AND id = ANY(CAST(:invoice_ids AS uuid[]))
+    """),
 )
 
 
@@ -79,6 +101,15 @@ _CHILDREN = text("""
     SELECT 'task', t.contact_id, t.id, NULL, NULL
     FROM task t WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
     UNION ALL
+    SELECT 'appointment', a.contact_id, a.id, NULL, NULL
+    FROM appointment a WHERE a.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
+    SELECT 'quote', q.contact_id, q.id, NULL, NULL
+    FROM quote q WHERE q.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
+    SELECT 'invoice', i.contact_id, i.id, NULL, NULL
+    FROM invoice i WHERE i.contact_id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL
     SELECT 'list', l.contact_id, l.list_id, l.added_at, NULL
     FROM contact_list_member l WHERE l.contact_id = ANY(CAST(:ids AS uuid[]))
     UNION ALL
@@ -89,7 +120,7 @@ _CHILDREN = text("""
 
 
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
-    """Fetch the conversations, notes, tasks, lists and properties of contacts."""
+    """Fetch what belongs to contacts and moves with a merge."""
     return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
 
 
@@ -123,7 +154,7 @@ _LEAVE_LISTS = text("""
 async def move_children(
     session: AsyncSession, *, ids: Collection[UUID], to: UUID
 ) -> tuple[list[UUID], list[UUID]]:
-    """Move conversations, messages, notes, tasks, lists and properties to another contact.
+    """Move all that belongs to contacts to another contact.
 
     Returns:
         The ids of the lists and of the properties to which the other contact was added.
@@ -147,8 +178,11 @@ async def return_children(
     conversation_ids: Collection[UUID],
     note_ids: Collection[UUID],
     task_ids: Collection[UUID],
+    appointment_ids: Collection[UUID],
+    quote_ids: Collection[UUID],
+    invoice_ids: Collection[UUID],
 ) -> None:
-    """Move conversations, notes and tasks back from a primary contact to a duplicate.
+    """Move what belonged to a duplicate back from a primary contact to a duplicate.
 
     All messages to and from the duplicate's number move too, and conversations that began with this
     number after the merge.
@@ -161,6 +195,9 @@ async def return_children(
         note_ids: The notes that the duplicate had before the merge.
         task_ids: The tasks that the duplicate had before the merge. Tasks in a conversation move
             with it.
+        appointment_ids: The appointments that the duplicate had before the merge.
+        quote_ids: The quotes that the duplicate had before the merge.
+        invoice_ids: The invoices that the duplicate had before the merge.
     """
     values = {
         "of": of,
@@ -169,6 +206,9 @@ async def return_children(
         "conversation_ids": list(conversation_ids),
         "note_ids": list(note_ids),
         "task_ids": list(task_ids),
+        "appointment_ids": list(appointment_ids),
+        "quote_ids": list(quote_ids),
+        "invoice_ids": list(invoice_ids),
     }
     for statement in _RETURN_CHILDREN:
         await session.execute(statement, values)

@@ -184,6 +184,12 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
         duplicate.note_ids.append(row.id)
     elif row.kind == "task":
         duplicate.task_ids.append(row.id)
+    elif row.kind == "appointment":
+        duplicate.appointment_ids.append(row.id)
+    elif row.kind == "quote":
+        duplicate.quote_ids.append(row.id)
+    elif row.kind == "invoice":
+        duplicate.invoice_ids.append(row.id)
     elif row.kind == "list":
         duplicate.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
     else:

@@ -40,6 +40,9 @@ class DuplicateBefore(BaseModel):
     conversation_ids: list[UUID] = Field(default_factory=list)
     note_ids: list[UUID] = Field(default_factory=list)
     task_ids: list[UUID] = Field(default_factory=list)
+    appointment_ids: list[UUID] = Field(default_factory=list)
+    quote_ids: list[UUID] = Field(default_factory=list)
+    invoice_ids: list[UUID] = Field(default_factory=list)
     campaign_ids: list[UUID] = Field(default_factory=list)
     alias_ids: list[UUID] = Field(default_factory=list)
 

@@ -35,9 +35,10 @@ from crm_api.platform.database import UnitOfWork
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
     """Restore the duplicates of a merge.
 
-    They get back their fields, lists, notes, tasks and conversations, and the messages to and from
-    their numbers. They also get back their recipients in a campaign, unless a message to one of
-    these recipients was, or may have been, sent to another number.
+    They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
+    conversations, and the messages to and from their numbers. They also get back their recipients
+    in a campaign, unless a message to one of these recipients was, or may have been, sent to
+    another number.
 
     Raises:
         MergeNotFoundError: No merge has this id.
@@ -131,6 +132,9 @@ async def _restore_duplicate(
         conversation_ids=one.conversation_ids,
         note_ids=one.note_ids,
         task_ids=one.task_ids,
+        appointment_ids=one.appointment_ids,
+        quote_ids=one.quote_ids,
+        invoice_ids=one.invoice_ids,
     )
     lists = [(membership.list_id, membership.added_at) for membership in one.lists]
     await belongings.return_lists(session, to=one.id, lists=lists)

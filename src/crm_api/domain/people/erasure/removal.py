@@ -54,6 +54,28 @@ FORGET_TASKS = text("""
 """)
 
 
+# The row stays for counts, without what it says about the person.
+ERASE_APPOINTMENTS = text("""
+    UPDATE appointment t
+    SET contact_id = NULL, property_id = NULL, location = NULL, note = NULL,
+        sequence = sequence + 1, updated_at = :now
+    WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+# Amounts stay; whom and what they were about does not.
+ERASE_QUOTES = text("""
+    UPDATE quote t SET contact_id = NULL, property_id = NULL, updated_at = :now
+    WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+ERASE_INVOICES = text("""
+    UPDATE invoice t SET contact_id = NULL, property_id = NULL, updated_at = :now
+    WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
 FORGET_DRAFTS = text("""
     DELETE FROM conversation_draft t
     WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
@@ -63,6 +85,14 @@ FORGET_DRAFTS = text("""
 FORGET_TALK_NOTES = text("""
     DELETE FROM conversation_note t
     WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
+""")
+
+
+# The outcome itself has amounts and dates alone; it stays, as do its credits.
+ERASE_OUTCOMES = text("""
+    UPDATE outcome_subject s
+    SET contact_id = coalesce(s.contact_id, :contact_id), phone = NULL, external_id = NULL
+    WHERE s.contact_id = ANY(CAST(:ids AS uuid[])) OR s.phone = ANY(CAST(:phones AS text[]))
 """)
 
 
@@ -133,8 +163,11 @@ async def erase_person(
     await session.execute(ERASE_ACTIVITIES, person | values)
     await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
     await session.execute(FORGET_TASKS, person | {"conversation_ids": conversations})
+    for erase in (ERASE_APPOINTMENTS, ERASE_QUOTES, ERASE_INVOICES):
+        await session.execute(erase, person | {"now": now})
     await session.execute(FORGET_DRAFTS, {"conversation_ids": conversations})
     await session.execute(FORGET_TALK_NOTES, {"conversation_ids": conversations})
+    await session.execute(ERASE_OUTCOMES, person | numbers | {"contact_id": ids[0]})
     await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})
     await session.execute(ERASE_MEMBERSHIPS, numbers | {"now": now})
     await session.execute(FORGET_FAILURES, numbers)

@@ -18,7 +18,9 @@ from crm_api.platform.database import Base
 
 BLOCKS = 1_000
 """The number of pages of a table that one statement reads: 8 MB."""
-APPEND_ONLY = frozenset({"audit_log", "consent_entry", "consent_link"})
+APPEND_ONLY = frozenset(
+    {"attribution_rule", "audit_log", "consent_entry", "consent_link", "outcome"}
+)
 """Tables that are never changed. They contain only ids and keyed hashes of persons."""
 AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
 """Tables that the erasure request has cleared, or that contain only data about erasures."""

@@ -1,0 +1,1 @@
+"""Approval of campaigns by a person who did not write them."""

@@ -1,0 +1,169 @@
+"""Keep the versions of templates: each body that a template had, who wrote it, who approved it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, select, true, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+
+from crm_api.domain.campaigns.models import MessageTemplate, TemplateStatus, TemplateVersion
+from crm_api.platform.database import UnitOfWork
+
+SHOWN_VERSIONS = 100
+"""The number of versions that a template shows: the newest ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """The API key or user who writes or decides.
+
+    Attributes:
+        id: The id of the key or of the user.
+        name: The name of the key, or the e-mail address of the user.
+    """
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateDetail:
+    """A template with its newest versions, the oldest of them first."""
+
+    template: MessageTemplate
+    versions: Sequence[TemplateVersion]
+
+    @property
+    def current(self) -> TemplateVersion | None:
+        """The version with the present body; None if a process of an old release changed it."""
+        newest = self.versions[-1] if self.versions else None
+        return newest if newest is not None and newest.body == self.template.body else None
+
+
+def versions_statement(template_ids: Sequence[UUID]) -> Select[TemplateVersion]:
+    """Return the statement that reads the newest versions of templates, in their order."""
+    newest = (
+        select(TemplateVersion)
+        .where(TemplateVersion.template_id == MessageTemplate.id)
+        .order_by(TemplateVersion.version.desc())
+        .limit(SHOWN_VERSIONS)
+        .correlate(MessageTemplate)
+        .subquery("newest")
+        .lateral()
+    )
+    found = aliased(TemplateVersion, newest)
+    return (
+        select(found)
+        .select_from(MessageTemplate)
+        .join(newest, true())
+        .where(MessageTemplate.id.in_(template_ids))
+        .order_by(found.template_id, found.version)
+    )
+
+
+async def load_templates(
+    uow: UnitOfWork, templates: Sequence[MessageTemplate]
+) -> list[TemplateDetail]:
+    """Return templates with their versions, in the same order."""
+    versions: dict[UUID, list[TemplateVersion]] = {one.id: [] for one in templates}
+    if versions:
+        found = await uow.session.scalars(
+            versions_statement(list(versions)), execution_options={"populate_existing": True}
+        )
+        for version in found:
+            versions[version.template_id].append(version)
+    return [TemplateDetail(template=one, versions=versions[one.id]) for one in templates]
+
+
+async def load_template(uow: UnitOfWork, template: MessageTemplate) -> TemplateDetail:
+    """Return a template with its versions."""
+    return (await load_templates(uow, [template]))[0]
+
+
+async def keep_version(
+    uow: UnitOfWork, template: MessageTemplate, *, author: Author | None, now: datetime
+) -> None:
+    """Store the present body of a template as a new version, unless the newest version has it.
+
+    The transaction must have locked the template, so that no other one takes the same number.
+    """
+    detail = await load_template(uow, template)
+    if detail.current is not None:
+        return
+    statement = insert(TemplateVersion).values(
+        template_id=template.id,
+        version=detail.versions[-1].version + 1 if detail.versions else 1,
+        body=template.body,
+        status=TemplateStatus.DRAFT,
+        author_id=None if author is None else author.id,
+        author_name=None if author is None else author.name,
+        created_at=now,
+    )
+    await uow.session.execute(statement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateText:
+    """A body of a template, and its version; None if the present body has no version."""
+
+    body: str
+    version: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateReference:
+    """A template that a campaign copies; without a version, its newest one."""
+
+    template_id: UUID
+    version: int | None
+
+
+async def find_template_texts(
+    uow: UnitOfWork, references: Iterable[TemplateReference]
+) -> dict[TemplateReference, TemplateText]:
+    """Return the bodies to which these references lead.
+
+    References to templates or versions that do not exist are left out.
+    """
+    wanted = set(references)
+    if not wanted:
+        return {}
+    newest = aliased(TemplateVersion)
+    last = (
+        select(func.max(newest.version))
+        .where(newest.template_id == MessageTemplate.id)
+        .correlate(MessageTemplate)
+        .scalar_subquery()
+    )
+    present = await uow.session.execute(
+        select(MessageTemplate.id, MessageTemplate.body, TemplateVersion.version)
+        .outerjoin(
+            TemplateVersion,
+            and_(
+                TemplateVersion.template_id == MessageTemplate.id,
+                TemplateVersion.version == last,
+                TemplateVersion.body == MessageTemplate.body,
+            ),
+        )
+        .where(MessageTemplate.id.in_({one.template_id for one in wanted}))
+    )
+    texts = {
+        TemplateReference(template_id=row.id, version=None): TemplateText(
+            body=row.body, version=row.version
+        )
+        for row in present
+    }
+    places = [(one.template_id, one.version) for one in wanted if one.version is not None]
+    if places:
+        rows = await uow.session.scalars(
+            select(TemplateVersion).where(
+                tuple_(TemplateVersion.template_id, TemplateVersion.version).in_(places)
+            )
+        )
+        for row in rows:
+            place = TemplateReference(template_id=row.template_id, version=row.version)
+            texts[place] = TemplateText(body=row.body, version=row.version)
+    return {one: texts[one] for one in wanted if one in texts}

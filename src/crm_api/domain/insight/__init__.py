@@ -1,0 +1,1 @@
+"""What the messages earn: attribution, measures, costs and holdouts."""

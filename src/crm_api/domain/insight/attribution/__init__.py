@@ -1,0 +1,1 @@
+"""Attribution: which campaign messages an outcome is credited to, by versioned rules."""

@@ -1,0 +1,118 @@
+"""The tables of attribution rules, of computed credits, and of the runs that computed them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class AttributionModel(StrEnum):
+    """How an outcome is divided among the messages that may be credited.
+
+    Attributes:
+        LAST: The last touch gets all.
+        FIRST: The first touch gets all.
+        LINEAR: All touches get the same share.
+        TIME_DECAY: A touch weighs half as much for each full seven days before the outcome.
+    """
+
+    LAST = "last"
+    FIRST = "first"
+    LINEAR = "linear"
+    TIME_DECAY = "time_decay"
+
+
+class TouchClass(StrEnum):
+    """What the person did after a message. The classes are kept apart in every credit.
+
+    Attributes:
+        REPLIED: The person replied to the message, and did not opt out.
+        CALLED: The person called, and this was the last message in the 72 hours before.
+        DELIVERED: The person got the message.
+    """
+
+    REPLIED = "replied"
+    CALLED = "called"
+    DELIVERED = "delivered"
+
+
+class AttributionRule(Base):
+    """A version of the attribution rules. A trigger refuses every change.
+
+    Version 1 is in the code (``rules.FIRST_RULES``), so that it exists in every database.
+    """
+
+    __tablename__ = "attribution_rule"
+    __table_args__ = (CheckConstraint(one_of("model", AttributionModel), name="model"),)
+
+    version: Mapped[int] = mapped_column(Integer, Identity(always=True, start=2), primary_key=True)
+    model: Mapped[str]
+    windows: Mapped[dict[str, Any]]
+    """Hours by ``TouchClass``; 0 turns the class off."""
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class OutcomeCredit(Base):
+    """The credit of one outcome to one message under one version of the rules, or the remainder.
+
+    The weights of an outcome and version sum to 1, its cents to the amount of the outcome. The
+    remainder, which no message earned, has no ``membership_id``.
+    """
+
+    __tablename__ = "outcome_credit"
+    __table_args__ = (
+        CheckConstraint(one_of("touch_class", TouchClass), name="touch_class"),
+        CheckConstraint("numerator > 0 AND numerator <= denominator", name="weight"),
+        Index("idx_outcome_credit_outcome", "outcome_id", "rules_version"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    outcome_id: Mapped[UUID] = mapped_column(ForeignKey("outcome.id", ondelete="CASCADE"))
+    rules_version: Mapped[int] = mapped_column(Integer)
+    run_id: Mapped[UUID | None]
+    """The run that computed it; None if the outcome was credited after the last run."""
+    membership_id: Mapped[UUID | None]
+    """The recipient row of the message; None for the remainder."""
+    campaign_id: Mapped[UUID | None]
+    variant: Mapped[str | None]
+    """The name of the variant."""
+    step: Mapped[int | None] = mapped_column(SmallInteger)
+    touch_class: Mapped[str | None]
+    numerator: Mapped[int] = mapped_column(BigInteger)
+    denominator: Mapped[int] = mapped_column(BigInteger)
+    cents: Mapped[int | None] = mapped_column(BigInteger)
+    """This credit's part of the amount; None if the outcome has no amount."""
+
+
+class AttributionRun(Base):
+    """A computation of all credits under one version of the rules, with digests as proof."""
+
+    __tablename__ = "attribution_run"
+    __table_args__ = (Index("idx_attribution_run_version", "rules_version", "as_of"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    rules_version: Mapped[int] = mapped_column(Integer)
+    as_of: Mapped[datetime]
+    """Outcomes, messages, replies and calls up to this instant were read."""
+    outcomes: Mapped[int] = mapped_column(Integer)
+    inputs_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of the rules, the outcomes and their touches."""
+    result_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of the credits."""

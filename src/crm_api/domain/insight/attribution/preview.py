@@ -1,0 +1,126 @@
+"""Show what new attribution rules would change, before they are added."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.insight.attribution.credits import RuleSet
+from crm_api.domain.insight.attribution.rules import check_windows, find_rules
+from crm_api.domain.insight.attribution.runs import CreditRow, credit_rows
+from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_outcomes
+from crm_api.platform.database import UnitOfWork
+
+MOST_PREVIEWED = 5_000
+"""The latest outcomes that a preview credits by both rules; more would take too long."""
+
+LATEST = text("""
+    SELECT o.id FROM outcome o
+    WHERE o.reverses_id IS NULL AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
+    ORDER BY o.occurred_at DESC, o.id DESC LIMIT :limit
+""")
+NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS uuid[]))")
+
+
+@dataclass(kw_only=True)
+class CreditSum:
+    """The people whose outcomes are credited at least in part, and the cents."""
+
+    people: set[str] = field(default_factory=set)
+    cents: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignChange:
+    """What a campaign has under the current rules and would have under the new ones."""
+
+    campaign_id: UUID
+    name: str | None
+    current: CreditSum
+    proposed: CreditSum
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulesPreview:
+    """The difference between the current rules and new ones.
+
+    Attributes:
+        outcomes: The number of outcomes that were compared, the latest ones.
+        people: The number of people for whom at least one credit would change.
+        cents: The cents that would move to another message, or to or from the remainder.
+    """
+
+    current_version: int
+    outcomes: int
+    people: int
+    cents: int
+    attributed: tuple[CreditSum, CreditSum]
+    unattributed: tuple[CreditSum, CreditSum]
+    campaigns: list[CampaignChange]
+
+
+async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) -> RulesPreview:
+    """Credit the latest outcomes by the current and by new rules, and compare. Nothing is stored.
+
+    Raises:
+        NoWindowError: All windows are zero.
+    """
+    check_windows(dict(proposed.windows))
+    current = await find_rules(uow, version=None)
+    ids = list(await uow.session.scalars(LATEST, {"limit": MOST_PREVIEWED}))
+    outcomes = await read_outcomes(uow.session, ids=ids, as_of=now)
+    before = [credit_rows(one, current) for one in outcomes]
+    after = [credit_rows(one, proposed) for one in outcomes]
+    moved: set[str] = set()
+    cents = 0
+    for one, old, new in zip(outcomes, before, after, strict=True):
+        if old != new:
+            moved.add(one.person)
+            cents += _moved_cents(old, new)
+    sums = (_sum(outcomes, before), _sum(outcomes, after))
+    found = sorted({one for by in sums for one in by if one is not None})
+    names = {row.id: row.name for row in await uow.session.execute(NAMES, {"ids": found})}
+    return RulesPreview(
+        current_version=current.version,
+        outcomes=len(outcomes),
+        people=len(moved),
+        cents=cents,
+        attributed=(_attributed(sums[0]), _attributed(sums[1])),
+        unattributed=(sums[0][None], sums[1][None]),
+        campaigns=[
+            CampaignChange(
+                campaign_id=one, name=names.get(one), current=sums[0][one], proposed=sums[1][one]
+            )
+            for one in found
+        ],
+    )
+
+
+def _moved_cents(old: Iterable[CreditRow], new: Iterable[CreditRow]) -> int:
+    """Return the cents that another message, or the remainder, would have."""
+    change: dict[UUID | None, int] = defaultdict(int)
+    for row in new:
+        change[row.membership_id] += row.cents or 0
+    for row in old:
+        change[row.membership_id] -= row.cents or 0
+    return sum(one for one in change.values() if one > 0)
+
+
+def _sum(
+    outcomes: list[CreditedOutcome], credited: list[list[CreditRow]]
+) -> dict[UUID | None, CreditSum]:
+    sums: dict[UUID | None, CreditSum] = defaultdict(CreditSum)
+    for outcome, rows in zip(outcomes, credited, strict=True):
+        for row in rows:
+            sums[row.campaign_id].people.add(outcome.person)
+            sums[row.campaign_id].cents += row.cents or 0
+    return sums
+
+
+def _attributed(sums: dict[UUID | None, CreditSum]) -> CreditSum:
+    own = [one for campaign_id, one in sums.items() if campaign_id is not None]
+    people = set().union(*(one.people for one in own))
+    return CreditSum(people=people, cents=sum(one.cents for one in own))

@@ -1,0 +1,125 @@
+"""The versions of the attribution rules: add one, list them, find one."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.insight.attribution.credits import RuleSet
+from crm_api.domain.insight.attribution.errors import NoWindowError, RulesNotFoundError
+from crm_api.domain.insight.attribution.models import (
+    AttributionModel,
+    AttributionRule,
+    TouchClass,
+)
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.jobs import Job, JobName
+
+FIRST_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownRules:
+    """A version of the rules, and who added it when."""
+
+    rules: RuleSet
+    created_by: str
+    created_at: datetime
+
+
+FIRST_RULES = KnownRules(
+    rules=RuleSet(
+        version=FIRST_VERSION,
+        model=AttributionModel.LAST,
+        windows={TouchClass.REPLIED: 2160, TouchClass.CALLED: 2160, TouchClass.DELIVERED: 0},
+    ),
+    created_by="crm-api",
+    created_at=datetime(2026, 11, 29, tzinfo=UTC),
+)
+"""Version 1: the last reply or call in the 90 days before the outcome gets all. A message that was
+only delivered gets nothing, because such a rule claims sales that would have come anyway."""
+
+
+async def add_rules(
+    uow: UnitOfWork,
+    *,
+    model: AttributionModel,
+    windows: dict[TouchClass, int],
+    created_by: str,
+    now: datetime,
+) -> KnownRules:
+    """Add a version, which becomes the current one; request the job that computes its credits.
+
+    Raises:
+        NoWindowError: All windows are zero.
+    """
+    check_windows(windows)
+    values = {
+        "model": model,
+        "windows": {name.value: hours for name, hours in windows.items()},
+        "created_by": created_by,
+        "created_at": now,
+    }
+    statement = insert(AttributionRule).values(values).returning(AttributionRule)
+    row = (await uow.session.scalars(statement)).one()
+    uow.after_commit(Job(name=JobName.COMPUTE_CREDITS))
+    return _known(row)
+
+
+def check_windows(windows: dict[TouchClass, int]) -> None:
+    """Refuse rules that would credit nothing.
+
+    Raises:
+        NoWindowError: All windows are zero.
+    """
+    if not any(windows.values()):
+        raise NoWindowError
+
+
+async def find_rules(uow: UnitOfWork, *, version: int | None) -> RuleSet:
+    """Return a version of the rules; the current one if ``version`` is None.
+
+    Raises:
+        RulesNotFoundError: There is no such version.
+    """
+    if version == FIRST_VERSION:
+        return FIRST_RULES.rules
+    statement = select(AttributionRule).order_by(AttributionRule.version.desc()).limit(1)
+    if version is not None:
+        statement = statement.where(AttributionRule.version == version)
+    row = await uow.session.scalar(statement)
+    if row is not None:
+        return _known(row).rules
+    if version is not None:
+        raise RulesNotFoundError
+    return FIRST_RULES.rules
+
+
+async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[KnownRules]:
+    """Return a page of the versions, the newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    statement = select(AttributionRule).order_by(AttributionRule.version.desc())
+    rows = [_known(row) for row in await uow.session.scalars(statement)]
+    return Cursors("attribution rules").part(
+        [*rows, FIRST_RULES],
+        cursor=cursor,
+        limit=limit,
+        name=lambda one: str(one.rules.version),
+    )
+
+
+def _known(row: AttributionRule) -> KnownRules:
+    return KnownRules(
+        rules=RuleSet(
+            version=row.version,
+            model=AttributionModel(row.model),
+            windows={one: int(row.windows[one]) for one in TouchClass},
+        ),
+        created_by=row.created_by,
+        created_at=row.created_at,
+    )

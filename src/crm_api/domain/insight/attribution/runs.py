@@ -1,0 +1,364 @@
+"""Compute the credits of all outcomes, store them with digests, and prove a stored result."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.insight.attribution.credits import Credit, RuleSet, attribute, divide_cents
+from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
+from crm_api.domain.insight.attribution.models import AttributionRun
+from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_outcomes
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+CHUNK = 1_000
+"""Outcomes whose touches are read by one statement."""
+AT_ONCE = 2_000
+"""Outcomes that a request credits itself; if more wait, the job must credit them."""
+EVERY = timedelta(hours=24)
+"""How often the job computes all credits again."""
+OVERLAP = timedelta(minutes=10)
+"""An outcome may be committed this long after the time in its row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreditRow:
+    """A credit as it is stored; without ``membership_id`` it is the remainder."""
+
+    outcome_id: UUID
+    membership_id: UUID | None
+    campaign_id: UUID | None
+    variant: str | None
+    step: int | None
+    touch_class: str | None
+    numerator: int
+    denominator: int
+    cents: int | None
+
+
+def credit_rows(outcome: CreditedOutcome, rules: RuleSet) -> list[CreditRow]:
+    """Return the credits of an outcome and its remainder, with the parts of its amount."""
+    earned, remainder = attribute(outcome.occurred_at, outcome.touches, rules)
+    shares = [one.weight for one in earned]
+    parts: list[Credit | None] = [*earned]
+    if remainder:
+        shares.append(remainder)
+        parts.append(None)
+    cents: Sequence[int | None] = [None] * len(parts)
+    if outcome.amount_cents is not None:
+        cents = divide_cents(outcome.amount_cents, shares)
+    return [
+        _row(outcome.id, part, share, part_cents)
+        for part, share, part_cents in zip(parts, shares, cents, strict=True)
+    ]
+
+
+def _row(outcome_id: UUID, credit: Credit | None, share: Fraction, cents: int | None) -> CreditRow:
+    touch = None if credit is None else credit.touch
+    return CreditRow(
+        outcome_id=outcome_id,
+        membership_id=None if touch is None else touch.membership_id,
+        campaign_id=None if touch is None else touch.campaign_id,
+        variant=None if touch is None else touch.variant,
+        step=None if touch is None else touch.step,
+        touch_class=None if touch is None else touch.touch_class.value,
+        numerator=share.numerator,
+        denominator=share.denominator,
+        cents=cents,
+    )
+
+
+# Reversed outcomes and reversals get no credits.
+COUNTED = text("""
+    SELECT o.id FROM outcome o
+    WHERE o.reverses_id IS NULL AND o.created_at <= :as_of AND o.id > :after
+      AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id AND r.created_at <= :as_of)
+    ORDER BY o.id LIMIT :limit
+""")
+NO_ID = UUID(int=0)
+
+
+async def _next_ids(session: AsyncSession, *, after: UUID, as_of: datetime) -> list[UUID]:
+    values = {"after": after, "as_of": as_of, "limit": CHUNK}
+    return list(await session.scalars(COUNTED, values))
+
+
+INSERT_CREDITS = text("""
+    INSERT INTO outcome_credit (id, outcome_id, rules_version, run_id, membership_id, campaign_id,
+        variant, step, touch_class, numerator, denominator, cents)
+    SELECT x.id, x.outcome_id, :version, CAST(:run_id AS uuid), x.membership_id, x.campaign_id,
+           x.variant, x.step, x.touch_class, x.numerator, x.denominator, x.cents
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:outcome_ids AS uuid[]),
+                CAST(:membership_ids AS uuid[]), CAST(:campaign_ids AS uuid[]),
+                CAST(:variants AS text[]), CAST(:steps AS smallint[]),
+                CAST(:touch_classes AS text[]), CAST(:numerators AS bigint[]),
+                CAST(:denominators AS bigint[]), CAST(:cents AS bigint[]))
+        AS x (id, outcome_id, membership_id, campaign_id, variant, step, touch_class, numerator,
+              denominator, cents)
+""")
+
+
+async def insert_credits(
+    session: AsyncSession, rows: Sequence[CreditRow], *, version: int, run_id: UUID | None
+) -> None:
+    """Store credits under a version of the rules; ``run_id`` is None outside a run."""
+    values: dict[str, Any] = {
+        "version": version,
+        "run_id": run_id,
+        "ids": [new_id() for _ in rows],
+        "outcome_ids": [row.outcome_id for row in rows],
+        "membership_ids": [row.membership_id for row in rows],
+        "campaign_ids": [row.campaign_id for row in rows],
+        "variants": [row.variant for row in rows],
+        "steps": [row.step for row in rows],
+        "touch_classes": [row.touch_class for row in rows],
+        "numerators": [row.numerator for row in rows],
+        "denominators": [row.denominator for row in rows],
+        "cents": [row.cents for row in rows],
+    }
+    await session.execute(INSERT_CREDITS, values)
+
+
+# One transaction at a time writes the credits of a version.
+LOCK = text("SELECT pg_advisory_xact_lock(hashtext('outcome_credit'), :version)")
+FORGET = text("DELETE FROM outcome_credit WHERE rules_version = :version")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """The digests of a computation: of what was read, and of the credits."""
+
+    outcomes: int
+    inputs: bytes
+    result: bytes
+
+
+class Recorder(Protocol):
+    """Receives the credits of each chunk of outcomes."""
+
+    async def __call__(self, rows: Sequence[CreditRow], /) -> None:
+        """Take the credits of a chunk."""
+
+
+async def _keep_nothing(rows: Sequence[CreditRow], /) -> None:
+    """Compute without storing."""
+
+
+async def compute(
+    session: AsyncSession, rules: RuleSet, *, as_of: datetime, record: Recorder = _keep_nothing
+) -> Digests:
+    """Compute the credits of all outcomes chunk by chunk, with little memory; return the digests.
+
+    Args:
+        session: The session.
+        rules: The version of the rules.
+        as_of: Later outcomes, messages, replies and calls are left out.
+        record: Called with the credits of each chunk.
+    """
+    inputs, result = hashlib.sha256(), hashlib.sha256()
+    inputs.update(_written([rules.model, sorted(rules.windows.items())]))
+    count, after = 0, NO_ID
+    while ids := await _next_ids(session, after=after, as_of=as_of):
+        outcomes = await read_outcomes(session, ids=ids, as_of=as_of)
+        rows = [row for one in outcomes for row in credit_rows(one, rules)]
+        for one in outcomes:
+            inputs.update(_written(list(_input_of(one))))
+        result.update(digest_lines(sorted(rows, key=_place)))
+        await record(rows)
+        count, after = count + len(ids), ids[-1]
+    return Digests(outcomes=count, inputs=inputs.digest(), result=result.digest())
+
+
+def _input_of(outcome: CreditedOutcome) -> Iterator[object]:
+    yield from (outcome.id, outcome.amount_cents, outcome.occurred_at)
+    touches = (
+        [
+            touch.membership_id,
+            touch.campaign_id,
+            touch.variant,
+            touch.step,
+            touch.touch_class,
+            touch.at,
+        ]
+        for touch in outcome.touches
+    )
+    yield sorted(touches, key=str)
+
+
+def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
+    """Order credits by outcome and recipient, the remainder last, as ``STORED`` does."""
+    return row.outcome_id, row.membership_id is None, row.membership_id or NO_ID
+
+
+def digest_lines(rows: Iterable[CreditRow]) -> bytes:
+    """Return the bytes of credits that the digest of the result covers.
+
+    Args:
+        rows: The credits, those of an outcome together.
+    """
+    return b"".join(
+        _written(
+            [
+                row.outcome_id,
+                row.membership_id,
+                row.campaign_id,
+                row.variant,
+                row.step,
+                row.touch_class,
+                row.numerator,
+                row.denominator,
+                row.cents,
+            ]
+        )
+        for row in rows
+    )
+
+
+def _written(parts: object) -> bytes:
+    return json.dumps(parts, default=str, separators=(",", ":")).encode() + b"\n"
+
+
+async def run_attribution(uow: UnitOfWork, *, version: int | None, now: datetime) -> AttributionRun:
+    """Compute all credits of a version again and replace the stored ones, in one transaction.
+
+    Raises:
+        RulesNotFoundError: There is no such version.
+    """
+    rules = await find_rules(uow, version=version)
+    session = uow.session
+    await session.execute(LOCK, {"version": rules.version})
+    await session.execute(FORGET, {"version": rules.version})
+
+    run_id = new_id()
+
+    async def record(rows: Sequence[CreditRow], /) -> None:
+        await insert_credits(session, rows, version=rules.version, run_id=run_id)
+
+    digests = await compute(session, rules, as_of=now, record=record)
+    run = AttributionRun(
+        id=run_id,
+        rules_version=rules.version,
+        as_of=now,
+        outcomes=digests.outcomes,
+        inputs_hash=digests.inputs,
+        result_hash=digests.result,
+    )
+    session.add(run)
+    await session.flush()
+    return run
+
+
+async def last_run(session: AsyncSession, *, version: int) -> AttributionRun | None:
+    """Return the last run under a version; None if there was none."""
+    statement = (
+        select(AttributionRun)
+        .where(AttributionRun.rules_version == version)
+        .order_by(AttributionRun.as_of.desc())
+        .limit(1)
+    )
+    return await session.scalar(statement)
+
+
+MISSING = text("""
+    SELECT o.id FROM outcome o
+    WHERE o.created_at > :since AND o.reverses_id IS NULL
+      AND NOT EXISTS (SELECT FROM outcome_credit c
+                      WHERE c.outcome_id = o.id AND c.rules_version = :version)
+    LIMIT :limit
+""")
+EPOCH = "1900-01-01T00:00:00+00:00"
+
+
+async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> None:
+    """Credit the outcomes that were recorded since the last run, so that figures are complete.
+
+    Raises:
+        CreditsNotComputedError: Too many outcomes wait; the job was requested.
+    """
+    run = await last_run(uow.session, version=rules.version)
+    since = datetime.fromisoformat(EPOCH) if run is None else run.as_of - OVERLAP
+    wanted = {"since": since, "version": rules.version, "limit": AT_ONCE + 1}
+    ids = list(await uow.session.scalars(MISSING, wanted))
+    if not ids:
+        return
+    if len(ids) > AT_ONCE:
+        uow.after_commit(Job(name=JobName.COMPUTE_CREDITS))
+        raise CreditsNotComputedError
+    await uow.session.execute(LOCK, {"version": rules.version})
+    ids = list(await uow.session.scalars(MISSING, wanted))  # another request may have been first
+    outcomes = await read_outcomes(uow.session, ids=ids, as_of=now)
+    rows = [row for one in outcomes for row in credit_rows(one, rules)]
+    await insert_credits(uow.session, rows, version=rules.version, run_id=None)
+
+
+async def is_run_due(uow: UnitOfWork, *, now: datetime) -> bool:
+    """Return whether the job must compute all credits of the current rules now."""
+    rules = await find_rules(uow, version=None)
+    run = await last_run(uow.session, version=rules.version)
+    since = datetime.fromisoformat(EPOCH) if run is None else run.as_of - OVERLAP
+    wanted = {"since": since, "version": rules.version, "limit": AT_ONCE + 1}
+    waiting = len(list(await uow.session.scalars(MISSING, wanted)))
+    if run is None:
+        return waiting > 0
+    return waiting > AT_ONCE or now - run.as_of >= EVERY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What a second computation found.
+
+    Attributes:
+        is_input_same: False if messages, replies or people have changed since the run.
+        is_result_same: Whether the second computation gave the credits of the run.
+        is_stored_same: Whether the stored credits are those of the run.
+    """
+
+    run: AttributionRun
+    is_input_same: bool
+    is_result_same: bool
+    is_stored_same: bool
+
+    @property
+    def is_proved(self) -> bool:
+        """True if the same inputs gave the stored credits again."""
+        return self.is_input_same and self.is_result_same and self.is_stored_same
+
+
+STORED = text("""
+    SELECT c.outcome_id, c.membership_id, c.campaign_id, c.variant, c.step, c.touch_class,
+           c.numerator, c.denominator, c.cents
+    FROM outcome_credit c WHERE c.run_id = :run_id
+    ORDER BY c.outcome_id, c.membership_id NULLS LAST
+""")
+
+
+async def verify_run(uow: UnitOfWork, *, version: int | None) -> Verification | None:
+    """Compute the last run of a version again and compare; None if there was no run.
+
+    Raises:
+        RulesNotFoundError: There is no such version.
+    """
+    rules = await find_rules(uow, version=version)
+    run = await last_run(uow.session, version=rules.version)
+    if run is None:
+        return None
+    digests = await compute(uow.session, rules, as_of=run.as_of)
+    stored = hashlib.sha256()
+    result = await uow.session.execute(STORED, {"run_id": run.id})
+    stored.update(digest_lines(CreditRow(**row._mapping) for row in result))  # noqa: SLF001 - SQLAlchemy's public name
+    return Verification(
+        run=run,
+        is_input_same=digests.inputs == run.inputs_hash,
+        is_result_same=digests.result == run.result_hash,
+        is_stored_same=stored.digest() == run.result_hash,
+    )

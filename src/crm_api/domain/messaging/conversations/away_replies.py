@@ -1,0 +1,114 @@
+"""Answer messages that arrive while the office is closed, once per conversation until it opens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.messaging.company.office_hours import AwaySettings
+from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.sends.number_rules import is_blocked_sender, may_get
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+ANSWERED_WITHIN = timedelta(minutes=10)
+"""Maximum age of a message that gets an away reply. An older one was reported late, or was found
+by the reconciliation."""
+ATTENDED_FOR = timedelta(hours=1)
+"""While an employee has written in the conversation in this time, no away reply is sent: somebody
+is there, although the office is closed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnattendedMessage:
+    """A person's new message that may get an away reply.
+
+    Attributes:
+        at: When the person sent the message.
+    """
+
+    line_id: UUID
+    conversation_id: UUID
+    contact_id: UUID | None
+    phone: str
+    at: datetime
+
+
+# The transaction has locked the conversations before, because it stored the messages in them. So
+# two transactions cannot both find that a conversation has had no reply in this closed period.
+QUEUE_AWAY_REPLIES = text(f"""
+    WITH wanted AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:conversation_ids AS uuid[]),
+                CAST(:line_ids AS uuid[]), CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]))
+            AS w (id, conversation_id, line_id, contact_id, phone)
+    ), answered AS (
+        UPDATE conversation c SET away_replied_at = :now
+        FROM wanted w
+        WHERE c.id = w.conversation_id
+          AND (c.away_replied_at IS NULL OR c.away_replied_at < CAST(:closed_since AS timestamptz))
+          AND {may_get(SendKind.AWAY, phone="w.phone")}
+          AND NOT {is_blocked_sender(phone="w.phone")}
+          AND NOT EXISTS (SELECT 1 FROM line o WHERE o.number = w.phone)
+          AND NOT EXISTS (
+              SELECT 1 FROM activity t
+              WHERE t.conversation_id = w.conversation_id
+                AND t.occurred_at > CAST(:attended_since AS timestamptz)
+                AND t.kind = 'message' AND t.direction = 'outgoing'
+                AND t.origin IN ('manual', 'provider'))
+        RETURNING c.id
+    )
+    INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
+        body, status, send_after, occurred_at, created_at, updated_at)
+    SELECT w.id, 'message', 'outgoing', '{SendKind.AWAY}', w.line_id, w.conversation_id,
+           w.contact_id, w.phone, :body, 'queued', :now, :now, :now, :now
+    FROM wanted w JOIN answered a ON a.id = w.conversation_id
+    RETURNING id
+""")
+
+
+async def queue_away_replies(
+    uow: UnitOfWork,
+    messages: Sequence[UnattendedMessage],
+    *,
+    away: AwaySettings | None,
+    now: datetime,
+) -> int:
+    """Queue the away reply in the conversations of these messages; return in how many.
+
+    No reply is queued while the office is open, or to a message that is older than
+    ``ANSWERED_WITHIN``. None goes to a number that a rule stops (``SendKind.AWAY``), to a blocked
+    sender or to a line of ours. None is queued in a conversation that had one since the office
+    closed, or in which an employee wrote within ``ATTENDED_FOR``. An away reply is not an answer
+    of the office: the conversation goes on waiting.
+
+    Args:
+        messages: New messages, whose conversations this transaction has locked.
+        away: The settings; None if the away reply is off.
+        now: The database's time of this transaction.
+    """
+    fresh = {one.conversation_id: one for one in messages if now - one.at <= ANSWERED_WITHIN}
+    closed_since = away.closed_since(now) if away is not None and fresh else None
+    if away is None or closed_since is None:
+        return 0
+    listed = list(fresh.values())
+    queued = await uow.session.execute(
+        QUEUE_AWAY_REPLIES,
+        {
+            "ids": [new_id() for _ in listed],
+            "conversation_ids": list(fresh),
+            "line_ids": [one.line_id for one in listed],
+            "contact_ids": [one.contact_id for one in listed],
+            "phones": [one.phone for one in listed],
+            "closed_since": closed_since,
+            "attended_since": now - ATTENDED_FOR,
+            "body": away.reply,
+            "now": now,
+        },
+    )
+    count = len(queued.all())
+    if count:
+        uow.after_commit(Job(name=JobName.SEND_MESSAGES))
+    return count

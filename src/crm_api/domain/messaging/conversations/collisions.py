@@ -1,0 +1,96 @@
+"""Find out whether somebody else has just answered the message that a user wants to answer."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.messaging.conversations.errors import AnsweredMeanwhileError
+from crm_api.platform.database import UnitOfWork, typed_row
+
+MEANWHILE = timedelta(minutes=1)
+"""An answer that is older was on the screen of who answers now."""
+LATEST_NEWS = timedelta(days=1)
+"""An answer in the provider's app becomes known when its event arrives. One that was sent earlier
+than this is no news, also if a comparison with the provider finds it only now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherAnswer:
+    """What somebody else has answered.
+
+    Attributes:
+        sent_by_id: The user or API key; None if the message was sent in the provider's app.
+        at: When the message was sent; for a message that still waits, when it was written.
+    """
+
+    id: UUID
+    body: str | None
+    sent_by_id: UUID | None
+    sent_by_name: str | None
+    at: datetime
+
+
+# An answer follows the newest message of the person. Our own answers are compared by when both were
+# stored: a user can only have answered what was stored. Those in the provider's app are compared by
+# the provider's clock. A message that failed or was withdrawn has answered nothing.
+FIND_OTHER_ANSWER = text("""
+    SELECT a.id, a.body, a.sent_by_id, a.sent_by_name, a.occurred_at AS at
+    FROM conversation k
+    CROSS JOIN LATERAL (
+        SELECT i.occurred_at, i.created_at FROM activity i
+        WHERE i.conversation_id = k.id AND i.kind = 'message' AND i.direction = 'incoming'
+        ORDER BY i.occurred_at DESC, i.id DESC LIMIT 1
+    ) heard
+    CROSS JOIN LATERAL (
+        SELECT o.* FROM activity o
+        WHERE o.conversation_id = k.id AND o.kind = 'message' AND o.direction = 'outgoing'
+          AND o.occurred_at > CAST(:oldest AS timestamptz) AND o.status <> 'failed'
+          AND greatest(o.occurred_at, o.created_at) > CAST(:since AS timestamptz)
+          AND CASE o.origin WHEN 'manual' THEN o.created_at >= heard.created_at
+                   AND o.sent_by_id IS DISTINCT FROM CAST(:sender_id AS uuid)
+              WHEN 'provider' THEN o.occurred_at >= heard.occurred_at
+              ELSE false END
+        ORDER BY o.occurred_at DESC, o.id DESC LIMIT 1
+    ) a
+    WHERE k.line_id = :line_id AND k.phone = :phone
+""")
+
+
+async def refuse_second_answer(
+    uow: UnitOfWork, *, line_id: UUID, phone: str, sender_id: UUID, may_read: bool, now: datetime
+) -> None:
+    """Raise an error if somebody else answered the person's last message within a minute.
+
+    The caller holds the lock of decisions about the number, so of two answers at the same moment
+    one is stored first, and the other one finds it.
+
+    Args:
+        may_read: False if the sender may not see the messages of others; then the error does not
+            contain the answer's text.
+
+    Raises:
+        AnsweredMeanwhileError: Somebody else has answered.
+    """
+    found = await uow.session.execute(
+        FIND_OTHER_ANSWER,
+        {
+            "line_id": line_id,
+            "phone": phone,
+            "sender_id": sender_id,
+            "since": now - MEANWHILE,
+            "oldest": now - LATEST_NEWS,
+        },
+    )
+    row = found.one_or_none()
+    if row is not None:
+        answer = typed_row(OtherAnswer, row)
+        raise AnsweredMeanwhileError(
+            message_id=answer.id,
+            body=answer.body if may_read else None,
+            by=None
+            if answer.sent_by_id is None
+            else {"id": str(answer.sent_by_id), "name": answer.sent_by_name or ""},
+            at=answer.at,
+        )

@@ -1,0 +1,32 @@
+"""Withdraw a message that waits to be sent, because a user decided so."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.platform.database import UnitOfWork
+
+WITHDRAWN = "withdrawn"
+"""The error code of a message that was withdrawn before it was sent."""
+
+# This one statement decides the race with a claim. A claim that committed has set the status
+# `sending`, and a claim skips a row that this statement has locked. An attempt of a queued message
+# certainly sent nothing, so nothing of the message is under way.
+WITHDRAW = text(f"""
+    UPDATE activity t
+    SET status = 'failed', error_code = '{WITHDRAWN}', send_after = NULL, updated_at = :now
+    WHERE t.id = :message_id AND t.kind = 'message' AND t.origin = 'manual'
+      AND t.status = 'queued'
+    RETURNING t.conversation_id
+""")
+
+
+async def withdraw_message(uow: UnitOfWork, *, message_id: UUID, now: datetime) -> bool:
+    """Withdraw a user's message that still waits. It stays in the timeline as ``failed``.
+
+    Returns:
+        False if no such message waits. Then nothing changes.
+    """
+    found = await uow.session.execute(WITHDRAW, {"message_id": message_id, "now": now})
+    return found.one_or_none() is not None

@@ -1,0 +1,71 @@
+"""Check sales: whether approved quotes wait for an appointment."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+SCHEDULED_WITHIN = timedelta(days=2)
+"""How long an approved quote may wait until an appointment is booked."""
+MOST_ALERTS = 50
+"""The largest number of quotes that have an alert at the same time: those that wait the longest."""
+NOT_OLDER = timedelta(days=365)
+"""Older approvals have no alert, so that imported books do not raise alerts about the past."""
+
+
+async def check_quotes(uow: UnitOfWork, *, now: datetime) -> None:
+    """Raise an alert for each approved quote without an appointment for two days; resolve others.
+
+    An appointment with the same contact that ends after the approval counts, unless it was
+    cancelled or the person was not there.
+    """
+    waiting = await find_waiting_quotes(uow, now=now)
+    found = [
+        Finding(
+            subject=str(one.id),
+            detail=f"The quote {one.number} was approved on {one.status_at:%Y-%m-%d}, and its "
+            "contact has no appointment since then. Book one with POST /v1/appointments, or set "
+            "the quote to `declined`.",
+            context={"contact_id": str(one.contact_id), "number": one.number},
+        )
+        for one in waiting
+    ]
+    await settle_alerts(uow, AlertKind.QUOTE_UNSCHEDULED, found, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingQuote:
+    """An approved quote whose contact has no appointment.
+
+    Attributes:
+        status_at: When it was approved.
+    """
+
+    id: UUID
+    number: str
+    contact_id: UUID
+    status_at: datetime
+
+
+WAITING_QUOTES = text("""
+    SELECT q.id, q.number, q.contact_id, q.status_at
+    FROM quote q
+    WHERE q.status = 'approved' AND q.status_at <= :before AND q.status_at > :since
+      AND q.contact_id IS NOT NULL
+      AND NOT EXISTS (
+          SELECT 1 FROM appointment a
+          WHERE a.contact_id = q.contact_id AND a.status IN ('booked', 'held')
+            AND a.ends_at > q.status_at)
+    ORDER BY q.status_at, q.id LIMIT :most
+""")
+
+
+async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[WaitingQuote]:
+    """Return the approved quotes that have waited too long, the longest first."""
+    values = {"before": now - SCHEDULED_WITHIN, "since": now - NOT_OLDER, "most": MOST_ALERTS}
+    return typed_rows(WaitingQuote, await uow.session.execute(WAITING_QUOTES, values))

@@ -1,0 +1,1 @@
+"""Appointments, quotes, invoices, their outcomes, and calendars."""

@@ -1,0 +1,1 @@
+"""Appointments at the homes of contacts."""

@@ -1,0 +1,328 @@
+"""Book and change appointments. A person is never booked twice for one time by accident."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.identity.users.models import User, UserStatus
+from crm_api.domain.kit.regions import EASTERN
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.models.properties import Property
+from crm_api.domain.people.properties.errors import PropertyNotFoundError
+from crm_api.domain.people.tasks.errors import UnknownAssigneeError
+from crm_api.domain.sales.appointments.errors import (
+    AppointmentConflictError,
+    AppointmentNotFoundError,
+    AppointmentTimesError,
+)
+from crm_api.domain.sales.appointments.models import BUSY, Appointment, AppointmentStatus
+from crm_api.domain.sales.appointments.schemas import AppointmentCreate, AppointmentUpdate
+from crm_api.domain.sales.outcomes.models import OutcomeKind
+from crm_api.domain.sales.outcomes.state_outcomes import (
+    Recorder,
+    Subject,
+    correct_outcomes,
+    lock_people,
+    record_state,
+)
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+LONGEST = timedelta(days=31)
+"""An appointment lasts at most this long, so that overlaps are found by the index of starts."""
+OUTCOMES = {
+    AppointmentStatus.BOOKED: OutcomeKind.APPOINTMENT_BOOKED,
+    AppointmentStatus.HELD: OutcomeKind.APPOINTMENT_HELD,
+}
+"""The outcome that each status records; the other statuses record none."""
+_OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
+"""The fields whose change may cause a conflict."""
+_REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
+"""The fields whose change makes a queued reminder wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppointmentChange:
+    """An appointment after a change, and the names of the columns that have other values now."""
+
+    appointment: Appointment
+    changed: frozenset[str]
+
+
+async def book_appointment(
+    uow: UnitOfWork, body: AppointmentCreate, *, recorder: Recorder, now: datetime
+) -> Appointment:
+    """Create an appointment, and record the outcome of its status.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        ContactNotFoundError: The contact does not exist or was deleted.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    contact = await contacts.lock_contact(uow, contact_id=body.contact_id)
+    values = {
+        **body.model_dump(exclude={"allow_conflict"}),
+        "id": new_id(),
+        "contact_id": contact.id,
+        "timezone": body.timezone or contact.timezone or EASTERN,
+        "author": recorder.name,
+        "created_at": now,
+        "updated_at": now,
+    }
+    made = await insert_appointment(uow, values, allow_conflict=body.allow_conflict)
+    change = AppointmentChange(appointment=made, changed=frozenset({"status"}))
+    return await _record(uow, change, recorder=recorder, now=now)
+
+
+async def insert_appointment(
+    uow: UnitOfWork, values: Mapping[str, Any], *, allow_conflict: bool
+) -> Appointment:
+    """Store a new appointment whose contact is locked or missing.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    _check_times(values)
+    await _check_property(uow, values["property_id"])
+    await _lock_assignee(uow, values["assignee_id"])
+    if not allow_conflict:
+        await _refuse_overlap(uow, values)
+    statement = insert(Appointment).values(values).returning(Appointment)
+    return (await uow.session.scalars(statement)).one()
+
+
+async def change_appointment(
+    uow: UnitOfWork,
+    changes: AppointmentUpdate,
+    *,
+    appointment_id: UUID,
+    recorder: Recorder,
+    now: datetime,
+) -> Appointment:
+    """Change an appointment, and record the outcome of a new status.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentNotFoundError: The appointment does not exist.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        ContactNotFoundError: The contact does not exist or was deleted.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    values = changes.model_dump(exclude_unset=True, exclude={"allow_conflict"})
+    seen = await uow.session.scalar(
+        select(Appointment.contact_id).where(Appointment.id == appointment_id)
+    )
+    await lock_people(uow, [seen, values.get("contact_id")])
+    if "contact_id" in values:
+        contact = await contacts.lock_contact(uow, contact_id=values["contact_id"])
+        values["contact_id"] = contact.id
+    change = await write_changes(
+        uow,
+        values,
+        appointment_id=appointment_id,
+        allow_conflict=changes.allow_conflict,
+        now=now,
+    )
+    return await _record(uow, change, recorder=recorder, now=now)
+
+
+async def _record(
+    uow: UnitOfWork, change: AppointmentChange, *, recorder: Recorder, now: datetime
+) -> Appointment:
+    """Record the outcome of a new status, and correct outcomes of another person or property."""
+    one = change.appointment
+    if one.contact_id is None:
+        return one
+    subject = Subject(
+        name="appointment",
+        id=one.id,
+        contact_id=one.contact_id,
+        property_id=one.property_id,
+        amount_cents=None,
+        known=dict(one.outcomes),
+    )
+    known = dict(one.outcomes)
+    if known and change.changed & {"contact_id", "property_id"}:
+        known = await correct_outcomes(uow, subject, occurred={}, recorder=recorder, now=now)
+        subject = replace(subject, known=known)
+    outcome = OUTCOMES.get(one.status)
+    if "status" in change.changed and outcome is not None:
+        is_held = one.status == AppointmentStatus.HELD
+        known = await record_state(
+            uow,
+            subject,
+            status=one.status,
+            kind=outcome,
+            occurred_at=min(one.starts_at, now) if is_held else now,
+            recorder=recorder,
+            now=now,
+        )
+    if known != one.outcomes:
+        one.outcomes = known
+        await uow.session.flush()
+    return one
+
+
+async def write_changes(
+    uow: UnitOfWork,
+    values: Mapping[str, Any],
+    *,
+    appointment_id: UUID,
+    allow_conflict: bool,
+    now: datetime,
+) -> AppointmentChange:
+    """Change the given columns of an appointment; a new contact is locked by the caller.
+
+    Raises:
+        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentNotFoundError: The appointment does not exist.
+        AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
+        PropertyNotFoundError: The property does not exist.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    before = await lock_appointment(uow, appointment_id=appointment_id)
+    changed = {key: value for key, value in values.items() if getattr(before, key) != value}
+    if not changed:
+        return AppointmentChange(appointment=before, changed=frozenset())
+    after = {key: getattr(before, key) for key in _OCCUPYING} | changed | {"id": before.id}
+    _check_times(after)
+    await _check_property(uow, changed.get("property_id"))
+    if changed.keys() & _OCCUPYING:
+        await _lock_assignee(
+            uow, after["assignee_id"], may_be_disabled="assignee_id" not in changed
+        )
+        if not allow_conflict:
+            await _refuse_overlap(uow, after)
+    statement = (
+        update(Appointment)
+        .where(Appointment.id == before.id)
+        .values({**changed, "sequence": Appointment.sequence + 1, "updated_at": now})
+        .returning(Appointment)
+        .execution_options(populate_existing=True)
+    )
+    after = (await uow.session.scalars(statement)).one()
+    if changed.keys() & _REMINDED_OF:
+        values = {"appointment_id": after.id, "now": now}
+        await uow.session.execute(WITHDRAW_REMINDERS, values)
+    return AppointmentChange(appointment=after, changed=frozenset(changed))
+
+
+# A reminder that names another time, or an appointment that does not take place, must not leave.
+WITHDRAW_REMINDERS = text("""
+    UPDATE activity t SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
+    FROM appointment_reminder m
+    WHERE m.appointment_id = :appointment_id AND m.status = 'queued' AND t.id = m.activity_id
+      AND t.status = 'queued'
+""")
+
+
+async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointment:
+    """Lock an appointment until the transaction ends, and return it.
+
+    Raises:
+        AppointmentNotFoundError: The appointment does not exist.
+    """
+    statement = (
+        select(Appointment)
+        .where(Appointment.id == appointment_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    found = await uow.session.scalar(statement)
+    if found is None:
+        raise AppointmentNotFoundError
+    return found
+
+
+def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]]:
+    """Return the conditions for appointments that take place between two instants.
+
+    The lower bound of the start is implied by the longest duration. It bounds what is read of an
+    index of starts.
+    """
+    return [
+        Appointment.starts_at < ends_at,
+        Appointment.starts_at > starts_at - LONGEST,
+        Appointment.ends_at > starts_at,
+    ]
+
+
+def overlap_statement(
+    *, assignee_id: UUID, starts_at: datetime, ends_at: datetime, except_id: UUID
+) -> Select[UUID]:
+    """Return the statement that finds an appointment of the assignee at this time."""
+    return (
+        select(Appointment.id)
+        .where(
+            Appointment.assignee_id == assignee_id,
+            Appointment.status.in_(BUSY),
+            Appointment.id != except_id,
+            *overlaps(starts_at, ends_at),
+        )
+        .order_by(Appointment.starts_at, Appointment.id)
+        .limit(1)
+    )
+
+
+async def _refuse_overlap(uow: UnitOfWork, values: Mapping[str, Any]) -> None:
+    if values["assignee_id"] is None or values["status"] not in BUSY:
+        return
+    statement = overlap_statement(
+        assignee_id=values["assignee_id"],
+        starts_at=values["starts_at"],
+        ends_at=values["ends_at"],
+        except_id=values["id"],
+    )
+    other = await uow.session.scalar(statement)
+    if other is not None:
+        raise AppointmentConflictError(other)
+
+
+async def _lock_assignee(
+    uow: UnitOfWork, user_id: UUID | None, *, may_be_disabled: bool = False
+) -> None:
+    """Lock the row of an assignee: of two bookings at the same time, the second sees the first.
+
+    The next statement looks for overlaps, because a statement does not see what was committed while
+    it waited for a lock ("Sending, rule 1").
+
+    Raises:
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    if user_id is None:
+        return
+    statement = select(User.status).where(User.id == user_id).with_for_update(key_share=True)
+    status = await uow.session.scalar(statement)
+    if status != UserStatus.ACTIVE and not may_be_disabled:
+        raise UnknownAssigneeError
+
+
+async def _check_property(uow: UnitOfWork, property_id: UUID | None) -> None:
+    if property_id is None:
+        return
+    statement = (
+        select(Property.id)
+        .where(Property.id == property_id)
+        .with_for_update(read=True, key_share=True)
+    )
+    if await uow.session.scalar(statement) is None:
+        raise PropertyNotFoundError(
+            "No property has the id in `property_id`. GET /v1/properties lists the properties."
+        )
+
+
+def _check_times(values: Mapping[str, Any]) -> None:
+    length = values["ends_at"] - values["starts_at"]
+    if not timedelta(0) < length <= LONGEST:
+        raise AppointmentTimesError

@@ -1,0 +1,116 @@
+"""Find the free times of an assignee inside the working hours."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from crm_api.domain.sales.appointments.booking import overlaps
+from crm_api.domain.sales.appointments.errors import FreeTimesRangeError, WorkingHoursError
+from crm_api.domain.sales.appointments.models import BUSY, Appointment
+from crm_api.platform.database import UnitOfWork
+
+LONGEST_PERIOD = timedelta(days=62)
+"""The longest period that one call searches, so that the response stays small."""
+
+Span = tuple[datetime, datetime]
+"""A period from an instant to another, the second one excluded; both in UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkingHours:
+    """When appointments may take place.
+
+    Attributes:
+        days: The days of the week; 0 is Monday.
+        zone: The time zone of ``start`` and ``end``.
+    """
+
+    days: frozenset[int]
+    start: time
+    end: time
+    zone: ZoneInfo
+
+    def __post_init__(self) -> None:
+        """Check that the day ends after its begin.
+
+        Raises:
+            WorkingHoursError: It does not.
+        """
+        if self.start >= self.end:
+            raise WorkingHoursError
+
+    def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
+        """Yield the working hours between two instants, in UTC, the earliest first.
+
+        The clock decides: on a day with a clock change, 09:00 to 18:00 is what a clock on the wall
+        shows.
+        """
+        day, last = begin.astimezone(self.zone).date(), end.astimezone(self.zone).date()
+        while day <= last:
+            if day.weekday() in self.days:
+                first = max(self._instant(day, self.start), begin)
+                over = min(self._instant(day, self.end), end)
+                if first < over:
+                    yield first, over
+            day += timedelta(days=1)
+
+    def _instant(self, day: date, clock: time) -> datetime:
+        if clock == time.max:  # 24:00
+            day, clock = day + timedelta(days=1), time.min
+        return datetime.combine(day, clock, self.zone).astimezone(UTC)
+
+
+async def find_free_times(
+    uow: UnitOfWork,
+    hours: WorkingHours,
+    *,
+    begin: datetime,
+    end: datetime,
+    assignee_id: UUID | None,
+    shortest: timedelta,
+) -> list[Span]:
+    """Return the periods without an appointment, the earliest first.
+
+    Args:
+        assignee_id: Whose appointments count; None: those of everybody.
+        shortest: Shorter periods are left out.
+
+    Raises:
+        FreeTimesRangeError: The period is empty, or longer than 62 days.
+    """
+    if not timedelta(0) < end - begin <= LONGEST_PERIOD:
+        raise FreeTimesRangeError
+    statement = select(Appointment.starts_at, Appointment.ends_at).where(
+        Appointment.status.in_(BUSY), *overlaps(begin, end)
+    )
+    if assignee_id is not None:
+        statement = statement.where(Appointment.assignee_id == assignee_id)
+    rows = await uow.session.execute(statement.order_by(Appointment.starts_at))
+    busy = [(row.starts_at, row.ends_at) for row in rows]
+    return [
+        (first, over)
+        for span in hours.spans(begin, end)
+        for first, over in gaps(span, busy)
+        if over - first >= shortest
+    ]
+
+
+def gaps(span: Span, busy: Iterable[Span]) -> Iterator[Span]:
+    """Yield the parts of a period in which nothing takes place.
+
+    Args:
+        busy: What takes place, in the order of the starts; it may overlap.
+    """
+    free_from, end = span
+    for first, over in busy:
+        if first >= end:
+            break
+        if first > free_from:
+            yield free_from, first
+        free_from = max(free_from, over)
+    if free_from < end:
+        yield free_from, end

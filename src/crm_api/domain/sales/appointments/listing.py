@@ -1,0 +1,117 @@
+"""Read one appointment, and list appointments in the order of their starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
+
+from crm_api.domain.identity.users.models import User
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.sales.appointments.booking import LONGEST
+from crm_api.domain.sales.appointments.errors import AppointmentNotFoundError
+from crm_api.domain.sales.appointments.models import Appointment, AppointmentStatus
+from crm_api.domain.sales.appointments.schemas import FoundAppointment
+from crm_api.platform.database import UnitOfWork
+
+NOBODY = "none"
+"""Value of ``AppointmentFilter.assignee`` for the appointments of nobody."""
+NAME = func.nullif(func.concat_ws(" ", Contact.first_name, Contact.last_name), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppointmentFilter:
+    """The appointments that a list has; None does not filter.
+
+    Attributes:
+        starting: Appointments that end after this instant.
+        ending: Appointments that begin before this instant.
+        assignee: The id of a user, or ``NOBODY``.
+    """
+
+    starting: datetime | None = None
+    ending: datetime | None = None
+    assignee: UUID | str | None = None
+    contact_id: UUID | None = None
+    property_id: UUID | None = None
+    statuses: Sequence[AppointmentStatus] = ()
+
+
+async def read_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> FoundAppointment:
+    """Return the appointment with this id.
+
+    Raises:
+        AppointmentNotFoundError: The appointment does not exist.
+    """
+    statement = _appointments().where(Appointment.id == appointment_id)
+    row = (
+        await uow.session.execute(statement.execution_options(populate_existing=True))
+    ).one_or_none()
+    if row is None:
+        raise AppointmentNotFoundError
+    return FoundAppointment(
+        appointment=row.Appointment, contact_name=row.contact_name, assignee_name=row.name
+    )
+
+
+async def list_appointments(
+    uow: UnitOfWork, wanted: AppointmentFilter, *, cursor: str | None, limit: int
+) -> Page[FoundAppointment]:
+    """Return a page of appointments, the earliest start first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("appointments", wanted=wanted)
+    statement = appointments_statement(wanted, after=cursors.read(cursor), limit=limit + 1)
+    found = [
+        FoundAppointment(
+            appointment=row.Appointment, contact_name=row.contact_name, assignee_name=row.name
+        )
+        for row in (await uow.session.execute(statement)).all()
+    ]
+    return cursors.page(
+        found, limit=limit, position=lambda one: (one.appointment.starts_at, one.appointment.id)
+    )
+
+
+def appointments_statement(
+    wanted: AppointmentFilter, *, after: tuple[datetime, UUID] | None, limit: int
+) -> Select[Appointment, str, str]:
+    """Return the statement that reads one page of appointments."""
+    statement = _appointments().where(*_conditions(wanted))
+    if after is not None:
+        statement = statement.where(tuple_(Appointment.starts_at, Appointment.id) > after)
+    return statement.order_by(Appointment.starts_at, Appointment.id).limit(limit)
+
+
+def _appointments() -> Select[Appointment, str, str]:
+    return (
+        select(Appointment, NAME.label("contact_name"), User.name)
+        .outerjoin(Contact, Contact.id == Appointment.contact_id)
+        .outerjoin(User, User.id == Appointment.assignee_id)
+    )
+
+
+def _conditions(wanted: AppointmentFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.starting is not None:
+        conditions += [
+            Appointment.starts_at > wanted.starting - LONGEST,
+            Appointment.ends_at > wanted.starting,
+        ]
+    if wanted.ending is not None:
+        conditions.append(Appointment.starts_at < wanted.ending)
+    if isinstance(wanted.assignee, UUID):
+        conditions.append(Appointment.assignee_id == wanted.assignee)
+    if wanted.assignee == NOBODY:
+        conditions.append(Appointment.assignee_id.is_(None))
+    if wanted.contact_id is not None:
+        conditions.append(Appointment.contact_id == wanted.contact_id)
+    if wanted.property_id is not None:
+        conditions.append(Appointment.property_id == wanted.property_id)
+    if wanted.statuses:
+        conditions.append(Appointment.status.in_(wanted.statuses))
+    return conditions

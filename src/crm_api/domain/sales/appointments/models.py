@@ -1,0 +1,94 @@
+"""The table of appointments."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class AppointmentKind(StrEnum):
+    """What an appointment is for."""
+
+    ASSESSMENT = "assessment"
+    REPAIR = "repair"
+    OTHER = "other"
+
+
+class AppointmentStatus(StrEnum):
+    """The state of an appointment.
+
+    Attributes:
+        BOOKED: It will take place, or nobody has said yet how it ended.
+        HELD: It took place.
+        CANCELLED: It does not take place.
+        NO_SHOW: The person was not there.
+    """
+
+    BOOKED = "booked"
+    HELD = "held"
+    CANCELLED = "cancelled"
+    NO_SHOW = "no_show"
+
+
+BUSY = (AppointmentStatus.BOOKED, AppointmentStatus.HELD)
+"""The states in which an appointment occupies its assignee."""
+
+
+class Appointment(Base):
+    """An appointment, usually at the home of a contact.
+
+    It is cancelled when its contact is deleted. An erasure removes the contact, the property, the
+    location and the note; the row stays.
+    """
+
+    __tablename__ = "appointment"
+    __table_args__ = (
+        CheckConstraint(one_of("kind", AppointmentKind), name="kind"),
+        CheckConstraint(one_of("status", AppointmentStatus), name="status"),
+        CheckConstraint("ends_at > starts_at", name="times"),
+        Index("idx_appointment_start", "starts_at", "id"),
+        Index(
+            "idx_appointment_assignee",
+            "assignee_id",
+            "starts_at",
+            "id",
+            postgresql_where=text("assignee_id IS NOT NULL"),
+        ),
+        Index("idx_appointment_contact", "contact_id", "starts_at", "id"),
+        Index(
+            "idx_appointment_property",
+            "property_id",
+            "starts_at",
+            "id",
+            postgresql_where=text("property_id IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    contact_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact.id", ondelete="SET NULL"))
+    """None after an erasure, and for an event that a person made in a calendar."""
+    property_id: Mapped[UUID | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"))
+    kind: Mapped[str]
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    timezone: Mapped[str]
+    """The IANA time zone in which calendars show the appointment."""
+    assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="SET NULL"))
+    location: Mapped[str | None]
+    note: Mapped[str | None]
+    status: Mapped[str]
+    sequence: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """The number of changes: the ``SEQUENCE`` of RFC 5545, by which calendars order versions."""
+    outcomes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """The outcome of each state that the appointment was in, by status."""
+    author: Mapped[str]
+    """The API key or user that created the appointment, or the calendar that it came from."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

@@ -1,0 +1,223 @@
+"""Request and response models of appointments."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from crm_api.domain.kit.examples import CONTACT, example, example_id
+from crm_api.domain.kit.fields import (
+    BlankIsNull,
+    OptionalLine200,
+    RequestInstant,
+    Text,
+    TimeZoneName,
+)
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.sales.appointments.models import (
+    Appointment,
+    AppointmentKind,
+    AppointmentStatus,
+)
+
+LOCATION = "12 Main Street, Quincy, MA 02169"
+NOTE = "Crack in the basement wall; the dog is friendly."
+UNSET = datetime.max.replace(tzinfo=UTC)
+
+NoteText = Annotated[str, Text(longest=2_000, has_lines=True)]
+OptionalNote = Annotated[NoteText | None, BlankIsNull]
+
+
+class AppointmentCreate(RequestModel):
+    """A new appointment.
+
+    Attributes:
+        contact_id: The contact whom the appointment is with.
+        property_id: The property that it is about; null if none.
+        kind: What it is for.
+        starts_at: When it begins.
+        ends_at: When it ends; at most 31 days after the start.
+        timezone: The IANA time zone in which calendars and reminders show the times. If it is left
+            out, it is the time zone of the contact, else `America/New_York`.
+        assignee_id: The id of the user who goes there; null if nobody yet.
+        location: Where it is, on one line. Null: calendars show the address of the property, else
+            that of the contact.
+        note: What the assignee must know; shown in the assignee's calendar.
+        status: The state of the appointment.
+        allow_conflict: True: book it although the assignee has another appointment at this time.
+    """
+
+    model_config = example(
+        contact_id=CONTACT,
+        kind="assessment",
+        starts_at="2026-12-01T15:00:00Z",
+        ends_at="2026-12-01T16:00:00Z",
+        timezone="America/New_York",
+        assignee_id=example_id("user"),
+        location=LOCATION,
+        note=NOTE,
+    )
+
+    contact_id: UUID
+    property_id: UUID | None = None
+    kind: AppointmentKind = AppointmentKind.ASSESSMENT
+    starts_at: RequestInstant
+    ends_at: RequestInstant
+    timezone: TimeZoneName | None = None
+    assignee_id: UUID | None = None
+    location: OptionalLine200 = None
+    note: OptionalNote = None
+    status: AppointmentStatus = AppointmentStatus.BOOKED
+    allow_conflict: bool = False
+
+
+class AppointmentUpdate(RequestModel):
+    """The fields of an appointment to change. A field that is left out keeps its value.
+
+    Attributes:
+        contact_id: The contact whom the appointment is with.
+        property_id: The property that it is about; null if none.
+        kind: What it is for.
+        starts_at: When it begins.
+        ends_at: When it ends; at most 31 days after the start.
+        timezone: The IANA time zone in which calendars and reminders show the times.
+        assignee_id: The id of the user who goes there; null if nobody.
+        location: Where it is, on one line; null: the address of the property, else of the contact.
+        note: What the assignee must know; null if nothing.
+        status: The state of the appointment.
+        allow_conflict: True: change it although the assignee has another appointment at this time.
+    """
+
+    model_config = example(
+        starts_at="2026-12-02T15:00:00Z", ends_at="2026-12-02T16:00:00Z", status="booked"
+    )
+
+    contact_id: UUID = UUID(int=0)
+    property_id: UUID | None = None
+    kind: AppointmentKind = AppointmentKind.OTHER
+    starts_at: RequestInstant = UNSET
+    ends_at: RequestInstant = UNSET
+    timezone: TimeZoneName = "UTC"
+    assignee_id: UUID | None = None
+    location: OptionalLine200 = None
+    note: OptionalNote = None
+    status: AppointmentStatus = AppointmentStatus.BOOKED
+    allow_conflict: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundAppointment:
+    """An appointment, and the names of the people in it.
+
+    Attributes:
+        contact_name: First and last name; None without a contact or without a name.
+        assignee_name: None if nobody is assigned.
+    """
+
+    appointment: Appointment
+    contact_name: str | None
+    assignee_name: str | None
+
+
+class AppointmentRead(ReadModel):
+    """An appointment.
+
+    Attributes:
+        contact_id: The contact whom the appointment is with; null after an erasure, and for an
+            event that somebody made in a calendar.
+        contact_name: First and last name of the contact; null if unknown.
+        property_id: The property that it is about; null if none.
+        kind: What it is for.
+        starts_at: When it begins.
+        ends_at: When it ends.
+        timezone: The IANA time zone in which calendars and reminders show the times.
+        assignee_id: The id of the user who goes there; null if nobody.
+        assignee_name: The name of this user; null if nobody.
+        location: Where it is; null: calendars show the address of the property, else of the
+            contact.
+        note: What the assignee must know; null if nothing.
+        status: The state of the appointment.
+        author: Who created it: the name of an API key, the e-mail address of a user, or the name of
+            a calendar account.
+    """
+
+    model_config = example(
+        contact_id=CONTACT,
+        contact_name="Ada Lovelace",
+        property_id=None,
+        kind="assessment",
+        starts_at="2026-12-01T15:00:00.000Z",
+        ends_at="2026-12-01T16:00:00.000Z",
+        assignee_name="Olga Meyer",
+        location=LOCATION,
+        note=NOTE,
+        status="booked",
+        author="olga@granite.example.com",
+    )
+
+    id: Id
+    contact_id: Id | None
+    contact_name: str | None
+    property_id: Id | None
+    kind: Annotated[str, Vocabulary(AppointmentKind)]
+    starts_at: Instant
+    ends_at: Instant
+    timezone: str
+    assignee_id: Id | None
+    assignee_name: str | None
+    location: str | None
+    note: str | None
+    status: Annotated[str, Vocabulary(AppointmentStatus)]
+    author: str
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, found: FoundAppointment) -> Self:
+        """Build the response from an appointment and the names of the people in it."""
+        one = found.appointment
+        return cls(
+            id=one.id,
+            contact_id=one.contact_id,
+            contact_name=found.contact_name,
+            property_id=one.property_id,
+            kind=one.kind,
+            starts_at=one.starts_at,
+            ends_at=one.ends_at,
+            timezone=one.timezone,
+            assignee_id=one.assignee_id,
+            assignee_name=found.assignee_name,
+            location=one.location,
+            note=one.note,
+            status=one.status,
+            author=one.author,
+            created_at=one.created_at,
+            updated_at=one.updated_at,
+        )
+
+
+class FreeTime(ReadModel):
+    """A period without an appointment, inside the working hours.
+
+    Attributes:
+        starts_at: Its first instant.
+        ends_at: The instant at which it is over.
+    """
+
+    starts_at: Instant
+    ends_at: Instant
+
+
+class FreeTimesRead(ReadModel):
+    """The periods without an appointment.
+
+    Attributes:
+        data: The periods, the earliest first.
+        timezone: The IANA time zone of the working hours.
+    """
+
+    data: list[FreeTime] = Field(default_factory=list)
+    timezone: str

@@ -1,0 +1,292 @@
+"""Write quotes and invoices, and record in the same transaction what came of the work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.kit.errors import ConflictError, NotFoundError
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.models.properties import Property
+from crm_api.domain.people.properties.errors import PropertyNotFoundError
+from crm_api.domain.sales.billing.errors import (
+    TAKEN,
+    InvoiceExistsError,
+    InvoiceNotFoundError,
+    QuoteExistsError,
+    QuoteNotFoundError,
+)
+from crm_api.domain.sales.billing.models import Invoice, InvoiceStatus, Quote, QuoteStatus
+from crm_api.domain.sales.billing.schemas import (
+    BillFilter,
+    InvoiceCreate,
+    InvoiceUpdate,
+    QuoteCreate,
+    QuoteUpdate,
+)
+from crm_api.domain.sales.outcomes.errors import OtherCurrencyError
+from crm_api.domain.sales.outcomes.models import CURRENCY, OutcomeKind
+from crm_api.domain.sales.outcomes.state_outcomes import (
+    Recorder,
+    Subject,
+    correct_outcomes,
+    lock_people,
+    record_state,
+)
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+Bill = TypeVar("Bill", Quote, Invoice)
+_RECORDED = frozenset({"contact_id", "property_id", "amount_cents"})
+"""The fields that outcomes contain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BillKind(Generic[Bill]):
+    """What differs between quotes and invoices.
+
+    Attributes:
+        name: The word for it, which is also the beginning of the external ids of its outcomes.
+        outcomes: The outcome that each status records; the other statuses record none.
+    """
+
+    name: str
+    table: type[Bill]
+    missing: type[NotFoundError]
+    taken: type[ConflictError]
+    outcomes: Mapping[str, OutcomeKind]
+
+
+QUOTES = BillKind(
+    name="quote",
+    table=Quote,
+    missing=QuoteNotFoundError,
+    taken=QuoteExistsError,
+    outcomes={
+        QuoteStatus.SENT: OutcomeKind.QUOTE_SENT,
+        QuoteStatus.APPROVED: OutcomeKind.QUOTE_APPROVED,
+    },
+)
+INVOICES = BillKind(
+    name="invoice",
+    table=Invoice,
+    missing=InvoiceNotFoundError,
+    taken=InvoiceExistsError,
+    outcomes={InvoiceStatus.PAID: OutcomeKind.INVOICE_PAID},
+)
+
+
+async def create_bill(
+    uow: UnitOfWork,
+    kind: BillKind[Bill],
+    body: QuoteCreate | InvoiceCreate,
+    *,
+    recorder: Recorder,
+    now: datetime,
+) -> Bill:
+    """Create a quote or an invoice, and record the outcome of its status.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        InvoiceExistsError: Another invoice has this number.
+        OtherCurrencyError: The amount is in another currency than that of the company.
+        PropertyNotFoundError: The property does not exist.
+        QuoteExistsError: Another quote has this number.
+    """
+    if body.currency != CURRENCY:
+        raise OtherCurrencyError
+    contact = await contacts.lock_contact(uow, contact_id=body.contact_id)
+    await _check_property(uow, body.property_id)
+    values = {
+        **body.model_dump(),
+        "id": new_id(),
+        "contact_id": contact.id,
+        "status_at": min(body.status_at or now, now),
+        "author": recorder.name,
+        "created_at": now,
+        "updated_at": now,
+    }
+    # The unique number decides between two requests at the same time.
+    statement = insert(kind.table).values(values).on_conflict_do_nothing(index_elements=["number"])
+    made = await uow.session.scalar(statement.returning(kind.table))
+    if made is None:
+        await _refuse_number(uow, kind, body.number)
+        raise kind.missing
+    return await _record(uow, kind, made, changed={"status"}, recorder=recorder, now=now)
+
+
+async def change_bill(
+    uow: UnitOfWork,
+    kind: BillKind[Bill],
+    changes: QuoteUpdate | InvoiceUpdate,
+    *,
+    bill_id: UUID,
+    recorder: Recorder,
+    now: datetime,
+) -> Bill:
+    """Change a quote or an invoice, and record the outcome of a new status.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+        InvoiceExistsError: Another invoice has this number.
+        InvoiceNotFoundError: The invoice does not exist.
+        OtherCurrencyError: The amount is in another currency than that of the company.
+        PropertyNotFoundError: The property does not exist.
+        QuoteExistsError: Another quote has this number.
+        QuoteNotFoundError: The quote does not exist.
+    """
+    values = changes.model_dump(exclude_unset=True)
+    if values.get("currency", CURRENCY) != CURRENCY:
+        raise OtherCurrencyError
+    seen = await read_bill(uow, kind, bill_id=bill_id)
+    await lock_people(uow, [seen.contact_id, values.get("contact_id")])
+    if "contact_id" in values:
+        contact = await contacts.lock_contact(uow, contact_id=values["contact_id"])
+        values["contact_id"] = contact.id
+    await _check_property(uow, values.get("property_id"))
+    before = await read_bill(uow, kind, bill_id=bill_id, is_locked=True)
+    if "status_at" in values:
+        values["status_at"] = min(values["status_at"], now)
+    elif values.get("status", before.status) != before.status:
+        values["status_at"] = now
+    changed = {name for name, value in values.items() if getattr(before, name) != value}
+    if not changed:
+        return before
+    if "number" in changed:
+        await _refuse_number(uow, kind, values["number"])
+    table = kind.table
+    statement = (
+        update(table)
+        .where(table.id == bill_id)
+        .values({**values, "updated_at": now})
+        .returning(table)
+        .execution_options(populate_existing=True)
+    )
+    after = (await uow.session.scalars(statement)).one()
+    return await _record(uow, kind, after, changed=changed, recorder=recorder, now=now)
+
+
+async def _record(
+    uow: UnitOfWork,
+    kind: BillKind[Bill],
+    bill: Bill,
+    *,
+    changed: set[str],
+    recorder: Recorder,
+    now: datetime,
+) -> Bill:
+    """Record the outcome of a new status, and correct outcomes whose values have changed."""
+    if bill.contact_id is None:
+        return bill
+    known: dict[str, str] = dict(bill.outcomes)
+    subject = Subject(
+        name=kind.name,
+        id=bill.id,
+        contact_id=bill.contact_id,
+        property_id=bill.property_id,
+        amount_cents=bill.amount_cents,
+        known=known,
+    )
+    occurred = {bill.status: bill.status_at} if "status_at" in changed else {}
+    if "status" in changed:
+        occurred = {}
+    if known and (changed & _RECORDED or occurred.keys() & known.keys()):
+        known = await correct_outcomes(uow, subject, occurred=occurred, recorder=recorder, now=now)
+        subject = replace(subject, known=known)
+    outcome = kind.outcomes.get(bill.status)
+    if "status" in changed and outcome is not None:
+        known = await record_state(
+            uow,
+            subject,
+            status=bill.status,
+            kind=outcome,
+            occurred_at=bill.status_at,
+            recorder=recorder,
+            now=now,
+        )
+    if known != bill.outcomes:
+        bill.outcomes = known
+        await uow.session.flush()
+    return bill
+
+
+async def read_bill(
+    uow: UnitOfWork, kind: BillKind[Bill], *, bill_id: UUID, is_locked: bool = False
+) -> Bill:
+    """Return the quote or invoice with this id.
+
+    Args:
+        uow: The unit of work.
+        kind: Whether it is a quote or an invoice.
+        bill_id: Its id.
+        is_locked: Whether to lock its row until the transaction ends.
+
+    Raises:
+        InvoiceNotFoundError: The invoice does not exist.
+        QuoteNotFoundError: The quote does not exist.
+    """
+    statement = select(kind.table).where(kind.table.id == bill_id)
+    if is_locked:
+        statement = statement.with_for_update(key_share=True)
+    found = await uow.session.scalar(statement.execution_options(populate_existing=True))
+    if found is None:
+        raise kind.missing
+    return found
+
+
+async def list_bills(
+    uow: UnitOfWork, kind: BillKind[Bill], wanted: BillFilter, *, cursor: str | None, limit: int
+) -> Page[Bill]:
+    """Return a page of quotes or invoices, the newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors(f"{kind.name}s", wanted=wanted)
+    statement = bills_statement(kind, wanted, after=cursors.read(cursor), limit=limit + 1)
+    rows = list(await uow.session.scalars(statement))
+    return cursors.page(rows, limit=limit, position=lambda one: (one.created_at, one.id))
+
+
+def bills_statement(
+    kind: BillKind[Bill], wanted: BillFilter, *, after: tuple[datetime, UUID] | None, limit: int
+) -> Select[Bill]:
+    """Return the statement that reads one page of quotes or invoices."""
+    table = kind.table
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.status is not None:
+        conditions.append(table.status == wanted.status)
+    if wanted.contact_id is not None:
+        conditions.append(table.contact_id == wanted.contact_id)
+    if wanted.number is not None:
+        conditions.append(table.number == wanted.number)
+    if wanted.since is not None:
+        conditions.append(table.created_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(table.created_at < wanted.until)
+    if after is not None:
+        conditions.append(tuple_(table.created_at, table.id) < after)
+    newest_first = (table.created_at.desc(), table.id.desc())
+    return select(table).where(*conditions).order_by(*newest_first).limit(limit)
+
+
+async def _refuse_number(uow: UnitOfWork, kind: BillKind[Bill], number: str) -> None:
+    """Raise an error if another quote or invoice has this number.
+
+    Of two changes at the same time, the unique number refuses the second with a database error.
+    """
+    other = await uow.session.scalar(select(kind.table.id).where(kind.table.number == number))
+    if other is not None:
+        raise kind.taken(TAKEN.format(name=kind.name), **{f"{kind.name}_id": str(other)})
+
+
+async def _check_property(uow: UnitOfWork, property_id: UUID | None) -> None:
+    if property_id is not None and await uow.session.get(Property, property_id) is None:
+        raise PropertyNotFoundError(
+            "No property has the id in `property_id`. GET /v1/properties lists the properties."
+        )

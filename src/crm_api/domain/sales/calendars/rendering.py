@@ -1,0 +1,184 @@
+"""Write appointments as iCalendar (RFC 5545), each in its time zone.
+
+An event shows name, address and phone number of the person, and the note for the assignee; nothing
+else about the person.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, and_, case, func, select
+
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.properties import Property
+from crm_api.domain.sales.appointments.errors import AppointmentNotFoundError
+from crm_api.domain.sales.appointments.listing import NAME
+from crm_api.domain.sales.appointments.models import Appointment, AppointmentStatus
+from crm_api.platform.database import UnitOfWork, typed_row
+
+if TYPE_CHECKING:
+    import icalendar
+
+PRODUCT = "-//crm-api//appointments//EN"
+HOST = "appointments.crm-api"
+"""The right side of every UID. It is fixed, so that a new address of the service changes no UID."""
+MARGIN = timedelta(days=400)
+"""A time zone is described for this long before and after the events that need it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarEntry:
+    """An appointment with all that a calendar shows.
+
+    Attributes:
+        contact_name: First and last name; None without a contact or without a name.
+        phone: E.164; None without a contact.
+        address: Of the property, else of the contact; None if unknown.
+    """
+
+    id: UUID
+    kind: str
+    starts_at: datetime
+    ends_at: datetime
+    timezone: str
+    location: str | None
+    note: str | None
+    status: str
+    sequence: int
+    created_at: datetime
+    updated_at: datetime
+    contact_name: str | None
+    phone: str | None
+    address: str | None
+
+
+def uid_of(appointment_id: UUID) -> str:
+    """Return the UID of the event of an appointment; it never changes."""
+    return f"{appointment_id}@{HOST}"
+
+
+def entries_statement() -> Select[*tuple[Any, ...]]:
+    """Return the statement that reads calendar entries; the caller adds conditions and order."""
+    home = _address_of(Property)
+    return (
+        select(
+            Appointment.id,
+            Appointment.kind,
+            Appointment.starts_at,
+            Appointment.ends_at,
+            Appointment.timezone,
+            Appointment.location,
+            Appointment.note,
+            Appointment.status,
+            Appointment.sequence,
+            Appointment.created_at,
+            Appointment.updated_at,
+            NAME.label("contact_name"),
+            Contact.phone,
+            case((Property.id.is_not(None), home), else_=_address_of(Contact)).label("address"),
+        )
+        .outerjoin(
+            Contact, and_(Contact.id == Appointment.contact_id, Contact.deleted_at.is_(None))
+        )
+        .outerjoin(Property, Property.id == Appointment.property_id)
+    )
+
+
+def _address_of(table: type[Contact | Property]) -> Any:  # noqa: ANN401 - an expression of text
+    area = func.nullif(func.concat_ws(" ", table.state, table.postal_code), "")
+    return func.nullif(func.concat_ws(", ", table.street, table.city, area), "")
+
+
+async def read_entry(uow: UnitOfWork, *, appointment_id: UUID) -> CalendarEntry:
+    """Return the calendar entry of an appointment.
+
+    Raises:
+        AppointmentNotFoundError: The appointment does not exist.
+    """
+    statement = entries_statement().where(Appointment.id == appointment_id)
+    found = typed_row(CalendarEntry, (await uow.session.execute(statement)).one_or_none())
+    if found is None:
+        raise AppointmentNotFoundError
+    return found
+
+
+def write_calendar(
+    entries: Sequence[CalendarEntry], *, name: str | None = None, busy_only: bool = False
+) -> bytes:
+    """Return a file with these appointments, and with the time zones that they need.
+
+    Args:
+        name: The name that calendar programs show; None if they show the name of the file.
+        busy_only: Leave out the kind, the person, the location and the note.
+    """
+    import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
+
+    calendar = icalendar.Calendar()
+    calendar.add("prodid", PRODUCT)
+    calendar.add("version", "2.0")
+    if name is not None:
+        calendar.add("method", "PUBLISH")
+        calendar.add("name", name)
+        calendar.add("x-wr-calname", name)
+        calendar.add("refresh-interval", timedelta(minutes=15), {"value": "DURATION"})
+    for zone in _zones(entries):
+        calendar.add_component(zone)
+    for entry in entries:
+        calendar.add_component(event_of(entry, busy_only=busy_only))
+    return calendar.to_ical()
+
+
+def event_of(entry: CalendarEntry, *, busy_only: bool = False) -> "icalendar.Event":
+    """Return the event of an appointment. It has the same text each time, until it changes."""
+    import icalendar  # noqa: PLC0415 - as above
+
+    zone = ZoneInfo(entry.timezone)
+    event = icalendar.Event()
+    event.add("uid", uid_of(entry.id))
+    event.add("dtstamp", entry.updated_at.astimezone(UTC).replace(microsecond=0))
+    event.add("created", entry.created_at.astimezone(UTC).replace(microsecond=0))
+    event.add("last-modified", entry.updated_at.astimezone(UTC).replace(microsecond=0))
+    event.add("sequence", entry.sequence)
+    event.add("dtstart", entry.starts_at.astimezone(zone))
+    event.add("dtend", entry.ends_at.astimezone(zone))
+    is_off = entry.status in {AppointmentStatus.CANCELLED, AppointmentStatus.NO_SHOW}
+    event.add("status", "CANCELLED" if is_off else "CONFIRMED")
+    event.add("transp", "TRANSPARENT" if is_off else "OPAQUE")
+    if busy_only:
+        event.add("summary", "Busy")
+        event.add("class", "PRIVATE")
+        return event
+    event.add("summary", summary_of(entry))
+    if place := entry.location or entry.address:
+        event.add("location", place)
+    if description := "\n".join(filter(None, (entry.phone, entry.note))):
+        event.add("description", description)
+    return event
+
+
+def summary_of(entry: CalendarEntry) -> str:
+    """Return the title of an event: the kind, and whom it is with."""
+    kind = {"assessment": "Assessment", "repair": "Repair"}.get(entry.kind, "Appointment")
+    person = entry.contact_name or entry.phone
+    return kind if person is None else f"{kind}: {person}"
+
+
+def _zones(entries: Iterable[CalendarEntry]) -> "list[icalendar.Timezone]":
+    """Return one VTIMEZONE for each time zone, for the years of the entries."""
+    import icalendar  # noqa: PLC0415 - as above
+
+    spans: dict[str, tuple[datetime, datetime]] = {}
+    for entry in entries:
+        first, last = spans.get(entry.timezone, (entry.starts_at, entry.ends_at))
+        spans[entry.timezone] = min(first, entry.starts_at), max(last, entry.ends_at)
+    return [
+        icalendar.Timezone.from_tzid(
+            name, first_date=(first - MARGIN).date(), last_date=(last + MARGIN).date()
+        )
+        for name, (first, last) in sorted(spans.items())
+        if name != "UTC"
+    ]

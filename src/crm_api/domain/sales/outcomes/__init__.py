@@ -1,0 +1,1 @@
+"""The ledger of outcomes: facts that are recorded once, never changed, and reversed by a row."""

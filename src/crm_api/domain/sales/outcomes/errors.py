@@ -1,0 +1,88 @@
+"""Errors of the ledger of outcomes."""
+
+from crm_api.domain.kit.errors import ConflictError, Example, InvalidError, NotFoundError
+from crm_api.domain.kit.examples import example_id
+
+
+class OutcomeNotFoundError(NotFoundError):
+    """No outcome has this id."""
+
+    code = "outcome_not_found"
+    title = "Outcome not found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no outcome with this id. GET /v1/outcomes lists the outcomes.")
+
+
+class OutcomeExistsError(ConflictError):
+    """The source has recorded other values under this ``external_id``; ``outcome_id`` is the first.
+
+    An outcome is never changed. To correct it, reverse it, and record the right values under
+    another ``external_id``.
+    """
+
+    code = "outcome_exists"
+    title = "Outcome already recorded with other values"
+    example = Example(
+        "This source has already recorded an outcome with this `external_id` and other values. "
+        "To correct it, reverse the outcome in `outcome_id` and record it again under another "
+        "`external_id`.",
+        outcome_id=example_id("outcome"),
+    )
+
+
+class OutcomeReversedError(ConflictError):
+    """The outcome was reversed before; ``outcome_id`` is the reversal."""
+
+    code = "outcome_reversed"
+    title = "Outcome already reversed"
+    example = Example(
+        "The outcome was reversed before. `outcome_id` is the reversal. If it was right, record it "
+        "again.",
+        outcome_id=example_id("reversal"),
+    )
+
+
+class ReversalError(ConflictError):
+    """The outcome is a reversal, and reversals cannot be reversed."""
+
+    code = "outcome_is_reversal"
+    title = "Outcome is a reversal"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A reversal cannot be reversed. If the outcome was right, record it again."
+        )
+
+
+class OtherCurrencyError(InvalidError):
+    """The amount is in another currency than that of the company."""
+
+    code = "other_currency"
+    title = "Other currency"
+    pointer = "/currency"
+
+    def __init__(self) -> None:
+        super().__init__("Amounts are in USD. Convert the amount before you record it.")
+
+
+class OutcomePersonError(InvalidError):
+    """The request names no person, or names the person both by contact and by number."""
+
+    code = "outcome_person"
+    title = "One person needed"
+    pointer = "/contact_id"
+
+    def __init__(self) -> None:
+        super().__init__("Give either `contact_id` or `phone`: the person of the outcome.")
+
+
+class OutcomeNameError(InvalidError):
+    """An outcome of the kind ``custom`` has no name, or an outcome of another kind has one."""
+
+    code = "outcome_name"
+    title = "Name does not fit the kind"
+    pointer = "/name"
+
+    def __init__(self) -> None:
+        super().__init__("Give `name` for the kind `custom`, and for no other kind.")

@@ -1,0 +1,134 @@
+"""The tables of outcomes, and of the people that they are about."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+CURRENCY = "USD"
+"""The currency of all amounts. The service sends to numbers of the United States alone."""
+
+
+class OutcomeKind(StrEnum):
+    """What happened.
+
+    Attributes:
+        APPOINTMENT_BOOKED: The person agreed to a date.
+        APPOINTMENT_HELD: The appointment took place.
+        QUOTE_SENT: The person got a quote.
+        QUOTE_APPROVED: The person accepted a quote.
+        JOB_DONE: The work was done.
+        INVOICE_PAID: The person paid an invoice.
+        CUSTOM: Something else, with a name of your own.
+    """
+
+    APPOINTMENT_BOOKED = "appointment_booked"
+    APPOINTMENT_HELD = "appointment_held"
+    QUOTE_SENT = "quote_sent"
+    QUOTE_APPROVED = "quote_approved"
+    JOB_DONE = "job_done"
+    INVOICE_PAID = "invoice_paid"
+    CUSTOM = "custom"
+
+
+class OutcomeSource(StrEnum):
+    """Where the knowledge of an outcome comes from.
+
+    Attributes:
+        PERSON: A user recorded it.
+        IMPORT: It was in a file.
+        CALENDAR: It was in a calendar.
+        API: Another system recorded it.
+    """
+
+    PERSON = "person"
+    IMPORT = "import"
+    CALENDAR = "calendar"
+    API = "api"
+
+
+class Outcome(Base):
+    """A fact about what came of the work: an appointment, a quote, a job, a payment.
+
+    A trigger refuses every change (``migrations/objects/refuse_change.sql``). A mistake is
+    corrected by a second row with the negative amount, the reversal. The row has no data about a
+    person: these are in ``outcome_subject`` and are removed when the person is erased.
+    """
+
+    __tablename__ = "outcome"
+    __table_args__ = (
+        CheckConstraint(one_of("kind", OutcomeKind), name="kind"),
+        CheckConstraint(one_of("source", OutcomeSource), name="source"),
+        CheckConstraint("(kind = 'custom') = (name IS NOT NULL)", name="name"),
+        CheckConstraint(
+            "CASE WHEN reverses_id IS NULL THEN amount_cents >= 0 ELSE amount_cents <= 0 END",
+            name="amount_cents",
+        ),
+        UniqueConstraint("external_hash"),
+        UniqueConstraint("reverses_id"),
+        Index("idx_outcome_occurred", "occurred_at", "id"),
+        Index("idx_outcome_created", "created_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    kind: Mapped[str]
+    name: Mapped[str | None]
+    """The name of an outcome of the kind ``custom``."""
+    amount_cents: Mapped[int | None] = mapped_column(BigInteger)
+    """Cents; negative in a reversal; None if the outcome has no amount."""
+    currency: Mapped[str]
+    occurred_at: Mapped[datetime]
+    """When it happened. For a reversal: when it was recorded."""
+    source: Mapped[str]
+    external_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The keyed hash of source and external id. So a repeated request is recognised even after the
+    person was erased."""
+    property_id: Mapped[UUID | None]
+    reverses_id: Mapped[UUID | None] = mapped_column(ForeignKey("outcome.id"))
+    """The outcome that this row reverses; None if it is not a reversal."""
+    recorded_by: Mapped[str]
+    """The name of the API key, or the e-mail address of the user, that recorded it."""
+    created_at: Mapped[datetime]
+
+
+class OutcomeSubject(Base):
+    """The person whom an outcome, and its reversal, is about.
+
+    ``contact_id`` is the contact at the time of recording; after a merge, ``contact.merged_into``
+    leads to the present contact. ``phone`` is set only while no contact has the number; triggers
+    (``migrations/objects/adopt_outcomes*.sql``) set the contact when it appears.
+    """
+
+    __tablename__ = "outcome_subject"
+    __table_args__ = (
+        CheckConstraint("contact_id IS NULL OR phone IS NULL", name="one_person"),
+        Index("idx_outcome_subject_contact", "contact_id"),
+        Index("idx_outcome_subject_phone", "phone", postgresql_where=text("phone IS NOT NULL")),
+    )
+
+    outcome_id: Mapped[UUID] = mapped_column(
+        ForeignKey("outcome.id", ondelete="CASCADE"), primary_key=True
+    )
+    contact_id: Mapped[UUID | None]
+    phone: Mapped[str | None]
+    person_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'"))
+    """The contact and its merged duplicates, when the contact was deleted; empty before. A deletion
+    makes the duplicates separate, and the credits of the outcome must stay."""
+    external_id: Mapped[str | None]
+    """The id of the outcome at its source; None after the person was erased."""

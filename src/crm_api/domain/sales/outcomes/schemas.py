@@ -1,0 +1,120 @@
+"""Request and response models of outcomes."""
+
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from crm_api.domain.kit.examples import CONTACT, NOW, example
+from crm_api.domain.kit.fields import BlankIsNull, PhoneNumber, RequestInstant, Text
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.sales.outcomes.models import CURRENCY, OutcomeKind, OutcomeSource
+from crm_api.domain.sales.outcomes.queries import FoundOutcome
+
+MOST_CENTS = 10**12
+"""Ten thousand million dollars: larger amounts are typing errors."""
+Cents = Annotated[int, Field(strict=True, ge=0, le=MOST_CENTS)]
+CurrencyCode = Annotated[str, Text(longest=3, shortest=3)]
+ExternalId = Annotated[str, Text(longest=200, shortest=1)]
+Name60 = Annotated[str, Text(longest=60, shortest=1)]
+
+
+class OutcomeCreate(RequestModel):
+    """An outcome to record. Give either `contact_id` or `phone`.
+
+    Attributes:
+        kind: What happened.
+        name: The name of an outcome of the kind `custom`; null for the other kinds.
+        contact_id: The contact of the person.
+        phone: The phone number of the person. No contact needs to have it yet.
+        property_id: The property that it is about; null if none.
+        amount_cents: The amount in cents; null if it has none.
+        currency: The currency of the amount: `USD`.
+        occurred_at: When it happened, which may be before the first message.
+        source: Where the knowledge comes from. If it is left out: `person` for a user, `api` for an
+            API key.
+        external_id: The id of the outcome at its source. If the same source sends it again, nothing
+            is recorded twice.
+    """
+
+    model_config = example(
+        kind="invoice_paid",
+        contact_id=CONTACT,
+        amount_cents=185000,
+        occurred_at="2026-11-30T14:00:00Z",
+        source="api",
+        external_id="INV-1042",
+    )
+
+    kind: OutcomeKind
+    name: Annotated[Name60 | None, BlankIsNull] = None
+    contact_id: UUID | None = None
+    phone: PhoneNumber | None = None
+    property_id: UUID | None = None
+    amount_cents: Cents | None = None
+    currency: CurrencyCode = CURRENCY
+    occurred_at: RequestInstant
+    source: OutcomeSource | None = None
+    external_id: Annotated[ExternalId | None, BlankIsNull] = None
+
+
+class OutcomeRead(ReadModel):
+    """An outcome of the ledger, or the reversal of one.
+
+    Attributes:
+        kind: What happened.
+        name: The name of an outcome of the kind `custom`.
+        contact_id: The contact of the person; null if no contact has the number, after an erasure,
+            and for callers without the scope `contacts:read`.
+        phone: The phone number of the person; null like `contact_id`.
+        property_id: The property that it is about; null if none.
+        amount_cents: The amount in cents, negative in a reversal; null if it has none.
+        currency: The currency of the amount.
+        occurred_at: When it happened.
+        source: Where the knowledge comes from.
+        external_id: The id at the source; null after an erasure.
+        reverses_id: The outcome that this one reverses; null if it is not a reversal.
+        reversed_by_id: The reversal of this outcome; null if it counts.
+        recorded_by: Who recorded it: the name of an API key, or the e-mail address of a user.
+    """
+
+    model_config = example(
+        kind="invoice_paid",
+        name=None,
+        contact_id=CONTACT,
+        amount_cents=185000,
+        currency=CURRENCY,
+        occurred_at=NOW,
+        source="api",
+        external_id="INV-1042",
+        reverses_id=None,
+        reversed_by_id=None,
+        recorded_by="shop",
+    )
+
+    id: Id
+    kind: Annotated[str, Vocabulary(OutcomeKind)]
+    name: str | None
+    contact_id: Id | None
+    phone: str | None
+    property_id: Id | None
+    amount_cents: int | None
+    currency: str
+    occurred_at: Instant
+    source: Annotated[str, Vocabulary(OutcomeSource)]
+    external_id: str | None
+    reverses_id: Id | None
+    reversed_by_id: Id | None
+    recorded_by: str
+    created_at: Instant
+
+    @classmethod
+    def of(cls, found: FoundOutcome, *, shows_people: bool) -> Self:
+        """Build the response; without ``shows_people`` it leaves out who the person is."""
+        shown = cls.model_validate(found)
+        if shows_people:
+            return shown
+        return shown.model_copy(
+            update={"contact_id": None, "phone": None, "property_id": None, "external_id": None}
+        )

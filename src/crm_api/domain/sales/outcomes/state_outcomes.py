@@ -1,0 +1,156 @@
+"""Record an outcome for a state of an appointment, a quote or an invoice: once for each state.
+
+The row of the appointment, quote or invoice keeps the ids of its outcomes by state, and its lock
+decides between two requests. When a recorded value changes, the outcome is reversed, and recorded
+again with the new value.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+
+from crm_api.domain.people.deduplication.group import find_heads
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.sales.outcomes.errors import OutcomeReversedError
+from crm_api.domain.sales.outcomes.models import OutcomeKind, OutcomeSource
+from crm_api.domain.sales.outcomes.queries import read_outcome
+from crm_api.domain.sales.outcomes.record import NewOutcome, record_outcome, reverse_outcome
+from crm_api.platform.database import UnitOfWork
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorder:
+    """Who records outcomes.
+
+    Attributes:
+        name: The name of the API key, or the e-mail address of the user.
+        secret: The root secret, for the hashes of external ids.
+    """
+
+    name: str
+    source: OutcomeSource
+    secret: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """An appointment, a quote or an invoice, as its outcomes show it.
+
+    Attributes:
+        name: The beginning of the external ids, such as ``quote``.
+        known: The ids of the outcomes that are recorded, by status.
+    """
+
+    name: str
+    id: UUID
+    contact_id: UUID
+    property_id: UUID | None
+    amount_cents: int | None
+    known: Mapping[str, str]
+
+
+async def lock_people(uow: UnitOfWork, contact_ids: Collection[UUID | None]) -> None:
+    """Lock the present contacts of these ids, in the order of their numbers.
+
+    An outcome locks its contact. Merges and erasures lock contacts before appointments, quotes and
+    invoices, so these contacts are locked before such a row.
+    """
+    heads = await find_heads(uow.session, ids=[one for one in contact_ids if one is not None])
+    if heads:
+        statement = (
+            select(Contact.id)
+            .where(Contact.id.in_(set(heads.values())))
+            .order_by(Contact.phone)
+            .with_for_update(key_share=True)
+        )
+        await uow.session.execute(statement)
+
+
+async def record_state(
+    uow: UnitOfWork,
+    subject: Subject,
+    *,
+    status: str,
+    kind: OutcomeKind,
+    occurred_at: datetime,
+    recorder: Recorder,
+    now: datetime,
+) -> dict[str, str]:
+    """Record that the subject is in a state, unless it was recorded before.
+
+    Returns:
+        The ids of the outcomes of the subject, by status.
+
+    Raises:
+        ContactNotFoundError: The contact was deleted.
+    """
+    if status in subject.known:
+        return dict(subject.known)
+    new = NewOutcome(
+        kind=kind,
+        occurred_at=occurred_at,
+        source=recorder.source,
+        contact_id=subject.contact_id,
+        property_id=subject.property_id,
+        amount_cents=subject.amount_cents,
+        external_id=f"{subject.name}:{subject.id}:{status}",
+    )
+    done = await record_outcome(
+        uow, new, recorded_by=recorder.name, secret=recorder.secret, now=now
+    )
+    return {**subject.known, status: str(done.outcome.id)}
+
+
+async def correct_outcomes(
+    uow: UnitOfWork,
+    subject: Subject,
+    *,
+    occurred: Mapping[str, datetime],
+    recorder: Recorder,
+    now: datetime,
+) -> dict[str, str]:
+    """Reverse the outcomes of the subject, and record them again with its present values.
+
+    An outcome that somebody has reversed stays reversed.
+
+    Args:
+        uow: The unit of work.
+        subject: The appointment, quote or invoice with its new values.
+        occurred: The new instants of outcomes, by status; the others keep theirs.
+        recorder: Who records.
+        now: The present instant.
+
+    Returns:
+        The ids of the outcomes of the subject, by status.
+
+    Raises:
+        ContactNotFoundError: The contact was deleted.
+    """
+    known = dict(subject.known)
+    for status, outcome_id in subject.known.items():
+        first = await read_outcome(uow, outcome_id=UUID(outcome_id))
+        if first.reversed_by_id is not None:
+            continue
+        new = NewOutcome(
+            kind=OutcomeKind(first.kind),
+            occurred_at=occurred.get(status, first.occurred_at),
+            source=OutcomeSource(first.source),
+            contact_id=subject.contact_id,
+            property_id=subject.property_id,
+            amount_cents=subject.amount_cents,
+        )
+        try:
+            reversal = await reverse_outcome(
+                uow, outcome_id=first.id, recorded_by=recorder.name, now=now
+            )
+        except OutcomeReversedError:
+            continue
+        again = replace(new, external_id=f"{subject.name}:{subject.id}:{status}:{reversal.id}")
+        done = await record_outcome(
+            uow, again, recorded_by=recorder.name, secret=recorder.secret, now=now
+        )
+        known[status] = str(done.outcome.id)
+    return known

@@ -1,0 +1,1 @@
+"""Messages that remind people of their appointments."""

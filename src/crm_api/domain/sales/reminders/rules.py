@@ -1,0 +1,134 @@
+"""Create, list, change and delete reminder rules, and read the reminders of an appointment."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.campaigns.templates.template_text import find_template_faults
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.conversations.errors import UnknownLineError
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.sales.reminders.errors import InvalidReminderError, ReminderRuleNotFoundError
+from crm_api.domain.sales.reminders.models import AppointmentReminder, ReminderRule
+from crm_api.domain.sales.reminders.schemas import ReminderRuleCreate, ReminderRuleUpdate
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+VARIABLES = {"appointment": frozenset({"date", "time", "kind", "location", "assignee"})}
+"""What the message of a reminder may name beside the variables of campaigns."""
+MOST_SHOWN = 50
+
+
+async def create_rule(
+    uow: UnitOfWork, body: ReminderRuleCreate, *, author: str, now: datetime
+) -> ReminderRule:
+    """Create a reminder rule. It concerns reminders that become due from now on.
+
+    Raises:
+        InvalidReminderError: The message has faults.
+        UnknownLineError: No line has this id.
+    """
+    _check_body(body.body)
+    await _check_line(uow, body.line_id)
+    values = {
+        **body.model_dump(),
+        "id": new_id(),
+        "author": author,
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = insert(ReminderRule).values(values).returning(ReminderRule)
+    return (await uow.session.scalars(statement)).one()
+
+
+async def read_rule(uow: UnitOfWork, *, rule_id: UUID) -> ReminderRule:
+    """Return the reminder rule with this id.
+
+    Raises:
+        ReminderRuleNotFoundError: The rule does not exist.
+    """
+    statement = select(ReminderRule).where(ReminderRule.id == rule_id)
+    found = await uow.session.scalar(statement.execution_options(populate_existing=True))
+    if found is None:
+        raise ReminderRuleNotFoundError
+    return found
+
+
+async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[ReminderRule]:
+    """Return a page of reminder rules, the newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("reminder_rules")
+    statement = rules_statement(after=cursors.read(cursor), limit=limit + 1)
+    rows = list(await uow.session.scalars(statement))
+    return cursors.page(rows, limit=limit, position=lambda one: (one.created_at, one.id))
+
+
+def rules_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[ReminderRule]:
+    """Return the statement that reads one page of reminder rules."""
+    statement = select(ReminderRule)
+    if after is not None:
+        statement = statement.where(tuple_(ReminderRule.created_at, ReminderRule.id) < after)
+    newest_first = (ReminderRule.created_at.desc(), ReminderRule.id.desc())
+    return statement.order_by(*newest_first).limit(limit)
+
+
+async def update_rule(
+    uow: UnitOfWork, changes: ReminderRuleUpdate, *, rule_id: UUID, now: datetime
+) -> ReminderRule:
+    """Change a reminder rule.
+
+    Raises:
+        InvalidReminderError: The message has faults.
+        ReminderRuleNotFoundError: The rule does not exist.
+        UnknownLineError: No line has this id.
+    """
+    values = changes.model_dump(exclude_unset=True)
+    if "body" in values:
+        _check_body(values["body"])
+    if "line_id" in values:
+        await _check_line(uow, values["line_id"])
+    if values:
+        await uow.session.execute(
+            update(ReminderRule)
+            .where(ReminderRule.id == rule_id)
+            .values({**values, "updated_at": now})
+        )
+    return await read_rule(uow, rule_id=rule_id)
+
+
+async def delete_rule(uow: UnitOfWork, *, rule_id: UUID) -> None:
+    """Delete a reminder rule; messages that are queued already are sent.
+
+    Raises:
+        ReminderRuleNotFoundError: The rule does not exist.
+    """
+    statement = delete(ReminderRule).where(ReminderRule.id == rule_id).returning(ReminderRule.id)
+    if await uow.session.scalar(statement) is None:
+        raise ReminderRuleNotFoundError
+
+
+async def list_reminders(uow: UnitOfWork, *, appointment_id: UUID) -> list[AppointmentReminder]:
+    """Return the reminders of an appointment, the newest first."""
+    statement = (
+        select(AppointmentReminder)
+        .where(AppointmentReminder.appointment_id == appointment_id)
+        .order_by(AppointmentReminder.starts_at.desc(), AppointmentReminder.id.desc())
+        .limit(MOST_SHOWN)
+    )
+    return list(await uow.session.scalars(statement))
+
+
+def _check_body(body: str) -> None:
+    faults = find_template_faults(body, pointer="/body", more=VARIABLES)
+    if faults:
+        raise InvalidReminderError(faults)
+
+
+async def _check_line(uow: UnitOfWork, line_id: UUID) -> None:
+    if await uow.session.get(Line, line_id) is None:
+        raise UnknownLineError("No line has this id. GET /v1/lines lists the lines.")

@@ -1,0 +1,35 @@
+"""Route of the launch check of a campaign."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.campaigns.launch_check import service as launch_checks
+from crm_api.domain.campaigns.launch_check.schemas import LaunchCheck
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.routers.http.deps import Caller, State, Uow, business_of, require
+
+router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
+
+
+@router.get("/{campaign_id}/launch-check")
+async def check_launch(campaign_id: UUID, uow: Uow, state: State, _caller: Reader) -> LaunchCheck:
+    """Show what would happen if you started a campaign now, without starting it.
+
+    The answer says who gets a message, who gets none and why, when the first and the last message
+    are expected, what they cost, and whether the start would be refused.
+    """
+    async with uow:
+        return await launch_checks.check_launch(
+            uow,
+            campaign_id=campaign_id,
+            business=await business_of(uow, state),
+            needs_identification=state.settings.rules_name != "none",
+            rules=state.rules,
+            times=SendTimes.from_settings(state.settings),
+            texts_per_second=state.settings.openphone_rate_per_second,
+            now=await uow.database_now(),
+        )

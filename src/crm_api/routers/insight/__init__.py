@@ -1,0 +1,1 @@
+"""Routes of insight: attribution, measures, costs and holdouts."""

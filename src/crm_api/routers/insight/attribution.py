@@ -1,0 +1,97 @@
+"""Routes of attribution rules and of the credits of outcomes."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.insight.attribution import preview, rules
+from crm_api.domain.insight.attribution.runs import credit_rows
+from crm_api.domain.insight.attribution.schemas import (
+    AttributionPreviewRead,
+    AttributionRulesCreate,
+    AttributionRulesRead,
+    OutcomeCreditsRead,
+)
+from crm_api.domain.insight.attribution.touches import read_outcomes
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.sales.outcomes.queries import read_outcome
+from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1", tags=["insight"])
+Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
+Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
+RulesVersion = Annotated[
+    int | None,
+    Query(
+        alias="rules",
+        ge=1,
+        le=2**31 - 1,
+        description="The version of the attribution rules. If it is left out, the current one.",
+    ),
+]
+
+
+@router.post("/attribution-rules", status_code=201, openapi_extra=fails_with("no_window"))
+async def add_attribution_rules(
+    body: AttributionRulesCreate, uow: Uow, caller: Writer
+) -> AttributionRulesRead:
+    """Add a version of the attribution rules; it becomes the current one.
+
+    Earlier versions stay, so figures under them can be computed for ever.
+    """
+    async with uow:
+        added = await rules.add_rules(
+            uow,
+            model=body.model,
+            windows=body.hours(),
+            created_by=caller.name,
+            now=await uow.database_now(),
+        )
+    return AttributionRulesRead.of(added)
+
+
+@router.get("/attribution-rules")
+async def list_attribution_rules(
+    uow: Uow, page: Paging, _caller: Reader
+) -> PageRead[AttributionRulesRead]:
+    """List the versions of the attribution rules, the newest first."""
+    async with uow:
+        found = await rules.list_rules(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[AttributionRulesRead.of(one) for one in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.post("/attribution-rules/preview", openapi_extra=fails_with("no_window"))
+async def preview_attribution_rules(
+    body: AttributionRulesCreate, uow: Uow, _caller: Writer
+) -> AttributionPreviewRead:
+    """Compare new attribution rules with the current version, in people and cents."""
+    async with uow:
+        found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())
+        uow.is_audited = True  # nothing was changed
+    return AttributionPreviewRead.of(found)
+
+
+@router.get(
+    "/outcomes/{outcome_id}/credits",
+    openapi_extra=fails_with("attribution_rules_not_found", "outcome_not_found"),
+)
+async def get_outcome_credits(
+    outcome_id: UUID, uow: Uow, _caller: Reader, *, version: RulesVersion = None
+) -> OutcomeCreditsRead:
+    """Return which messages an outcome is credited to, computed now.
+
+    A reversed outcome has the credits that it would have; figures leave it out.
+    """
+    async with uow:
+        found = await read_outcome(uow, outcome_id=outcome_id)
+        now = await uow.database_now()
+        used = await rules.find_rules(uow, version=version)
+        wanted = found.reverses_id or found.id
+        [outcome] = await read_outcomes(uow.session, ids=[wanted], as_of=now)
+    rows = credit_rows(outcome, used)
+    return OutcomeCreditsRead.of(rows, outcome_id=outcome_id, version=used.version, now=now)

@@ -1,0 +1,93 @@
+"""HTTP routes that send single messages to people, and that withdraw them."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.identity.users.service import read_user
+from crm_api.domain.messaging.conversations import drafts, user_messages
+from crm_api.domain.messaging.conversations.schemas import MessageRead, ReplyCreate
+from crm_api.domain.messaging.conversations.withdrawing import withdraw_user_message
+from crm_api.domain.messaging.sends.queue import Sender
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.deps import Caller, State, Uow, require
+from crm_api.routers.http.route_notes import fails_with, shows
+
+router = APIRouter(prefix="/v1", tags=["conversations"])
+MaySend = Annotated[Caller, require(Scope.MESSAGES_SEND)]
+
+
+async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
+    """Return the caller as the sender of a message, with the user's name instead of the address."""
+    if caller.user is None:
+        return Sender(id=UUID(caller.id), name=caller.name)
+    user = await read_user(uow, user_id=caller.user.id)
+    return Sender(id=user.id, name=user.name)
+
+
+@router.post(
+    "/messages",
+    status_code=HTTPStatus.ACCEPTED,
+    openapi_extra=fails_with(
+        "answered_meanwhile",
+        "line_blocked",
+        "outside_window",
+        "recipient_do_not_contact",
+        "recipient_opted_out",
+        "send_at_out_of_range",
+        "send_at_outside_window",
+        "unknown_line",
+    )
+    | shows(
+        origin="manual",
+        campaign_id=None,
+        body="See you on Tuesday at four.",
+        status="queued",
+        provider_message_id=None,
+        send_at=None,
+        attempts=[],
+    ),
+)
+async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySend) -> MessageRead:
+    """Send a single message to a phone number, at once or later.
+
+    The message is queued and usually sent within seconds after `send_at`, or at once without
+    `send_at`. It waits `undo_seconds` first. Read the message again to see from its `status`
+    whether it was sent. If the person opts out before `send_at`, the message is withdrawn: its
+    `status` is `failed`, and `error_code` gives the reason.
+
+    If another user or API key, or somebody in the provider's app, answered the person's last
+    message less than a minute ago, the request is refused unless `confirm` is true.
+    """
+    async with uow:
+        message = await user_messages.queue_user_message(
+            uow,
+            body,
+            sender=await _sender(uow, caller),
+            may_read=caller.may(Scope.MESSAGES_READ),
+            rules=state.rules,
+            now=await uow.database_now(),
+            secret=state.secret,
+        )
+        await drafts.delete_sent_draft(
+            uow, line_id=body.line_id, phone=body.to, caller_id=caller.id
+        )
+    return MessageRead.of(message)
+
+
+@router.delete(
+    "/messages/{message_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    openapi_extra=fails_with("message_left", "message_not_manual"),
+)
+async def withdraw_message(message_id: UUID, uow: Uow, _caller: MaySend) -> None:
+    """Withdraw a message that a user wrote, while it waits to be sent.
+
+    It stays in the conversation with the `status` `failed` and the `error_code` `withdrawn`, and is
+    never sent.
+    """
+    async with uow:
+        await withdraw_user_message(uow, message_id, now=await uow.database_now())

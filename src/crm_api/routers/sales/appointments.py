@@ -1,0 +1,248 @@
+"""Routes of appointments."""
+
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.fields import ClockTime
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.sales.appointments import booking, free_times, listing
+from crm_api.domain.sales.appointments.free_times import WorkingHours
+from crm_api.domain.sales.appointments.models import AppointmentStatus
+from crm_api.domain.sales.appointments.schemas import (
+    AppointmentCreate,
+    AppointmentRead,
+    AppointmentUpdate,
+    FreeTime,
+    FreeTimesRead,
+)
+from crm_api.domain.sales.calendars import rendering
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.sales.recorders import recorder_of
+
+router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
+Reader = Annotated[Caller, require(Scope.SALES_READ)]
+Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
+CALENDAR = "text/calendar"
+CALENDAR_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {CALENDAR: {"schema": {"type": "string"}}}}
+}
+NEXT = timedelta(days=14)
+"""How far free times are searched when the call does not say it."""
+
+
+class AppointmentAssignee(StrEnum):
+    """Whom appointments are assigned to, without naming a user.
+
+    Attributes:
+        ME: To the calling user.
+        NONE: To nobody.
+    """
+
+    ME = "me"
+    NONE = "none"
+
+
+class Weekday(StrEnum):
+    """A day of the week."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+From = Annotated[
+    QueryTime | None,
+    Query(
+        alias="from",
+        description="Begin of the period. A date means midnight in `timezone`.",
+        examples=["2026-12-01"],
+    ),
+]
+To = Annotated[
+    QueryTime | None,
+    Query(
+        description="End of the period, excluded. A date means midnight in `timezone`.",
+        examples=["2026-12-08"],
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=fails_with(
+        "appointment_conflict",
+        "contact_not_found",
+        "invalid_appointment_times",
+        "property_not_found",
+        "unknown_assignee",
+    ),
+)
+async def book_appointment(
+    body: AppointmentCreate, uow: Uow, state: State, caller: Writer
+) -> AppointmentRead:
+    """Book an appointment. A user who has another appointment at this time is not booked.
+
+    The status `booked` or `held` records an outcome.
+    """
+    async with uow:
+        made = await booking.book_appointment(
+            uow, body, recorder=recorder_of(caller, state), now=await uow.database_now()
+        )
+        found = await listing.read_appointment(uow, appointment_id=made.id)
+    return AppointmentRead.of(found)
+
+
+@router.get("", openapi_extra=fails_with("user_needed"))
+async def list_appointments(
+    uow: Uow,
+    page: Paging,
+    caller: Reader,
+    *,
+    begin: From = None,
+    to: To = None,
+    zone: QueryZone,
+    assignee: Annotated[
+        AppointmentAssignee | UUID | None,
+        Query(description="`me`: your appointments; `none`: those of nobody; or a user's id."),
+    ] = None,
+    contact_id: Annotated[
+        UUID | None, Query(description="Return only appointments with this contact.")
+    ] = None,
+    property_id: Annotated[
+        UUID | None, Query(description="Return only appointments about this property.")
+    ] = None,
+    status: Annotated[
+        list[AppointmentStatus] | None,
+        Query(description="Return only appointments with one of these statuses."),
+    ] = None,
+) -> PageRead[AppointmentRead]:
+    """List the appointments that take place in a period, the earliest start first."""
+    wanted = listing.AppointmentFilter(
+        starting=start_of(begin, zone),
+        ending=start_of(to, zone),
+        assignee=caller.user_id if assignee == AppointmentAssignee.ME else assignee,
+        contact_id=contact_id,
+        property_id=property_id,
+        statuses=tuple(status or ()),
+    )
+    async with uow:
+        found = await listing.list_appointments(uow, wanted, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[AppointmentRead.of(one) for one in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.get("/free", openapi_extra=fails_with("invalid_period", "invalid_working_hours"))
+async def find_free_times(
+    uow: Uow,
+    _caller: Reader,
+    *,
+    begin: From = None,
+    to: To = None,
+    zone: QueryZone,
+    assignee_id: Annotated[
+        UUID | None,
+        Query(description="Whose appointments count. Left out: the appointments of everybody."),
+    ] = None,
+    duration_minutes: Annotated[
+        int, Query(ge=5, le=1440, description="Leave out periods shorter than this.")
+    ] = 60,
+    day_start: Annotated[
+        ClockTime, Query(description="When a working day begins in `timezone`.")
+    ] = time(9),
+    day_end: Annotated[ClockTime, Query(description="When a working day ends in `timezone`.")] = (
+        time(18)
+    ),
+    day: Annotated[
+        list[Weekday] | None,
+        Query(description="The working days of the week. Left out: Monday to Friday."),
+    ] = None,
+) -> FreeTimesRead:
+    """Find the periods without an appointment, inside the working hours.
+
+    Without `from` the period begins now. Without `to` it has 14 days.
+    """
+    days = list(Weekday)
+    hours = WorkingHours(
+        days=frozenset(map(days.index, day or days[:5])), start=day_start, end=day_end, zone=zone
+    )
+    first: datetime = start_of(begin, zone) or clock.now()
+    async with uow:
+        spans = await free_times.find_free_times(
+            uow,
+            hours,
+            begin=first,
+            end=start_of(to, zone) or first + NEXT,
+            assignee_id=assignee_id,
+            shortest=timedelta(minutes=duration_minutes),
+        )
+    found = [FreeTime(starts_at=first, ends_at=over) for first, over in spans]
+    return FreeTimesRead(data=found, timezone=zone.key)
+
+
+@router.get(
+    "/{appointment_id}.ics",
+    response_class=Response,
+    responses=CALENDAR_FILE,
+)
+async def get_appointment_file(appointment_id: UUID, uow: Uow, _caller: Reader) -> Response:
+    """Return an appointment as an iCalendar file (RFC 5545)."""
+    async with uow:
+        entry = await rendering.read_entry(uow, appointment_id=appointment_id)
+    return Response(
+        rendering.write_calendar([entry]),
+        media_type=f"{CALENDAR}; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="appointment.ics"'},
+    )
+
+
+@router.get("/{appointment_id}")
+async def get_appointment(appointment_id: UUID, uow: Uow, _caller: Reader) -> AppointmentRead:
+    """Return one appointment."""
+    async with uow:
+        found = await listing.read_appointment(uow, appointment_id=appointment_id)
+    return AppointmentRead.of(found)
+
+
+@router.patch(
+    "/{appointment_id}",
+    openapi_extra=fails_with(
+        "appointment_conflict",
+        "appointment_not_found",
+        "contact_not_found",
+        "invalid_appointment_times",
+        "property_not_found",
+        "unknown_assignee",
+    ),
+)
+async def update_appointment(
+    appointment_id: UUID, body: AppointmentUpdate, uow: Uow, state: State, caller: Writer
+) -> AppointmentRead:
+    """Move an appointment, assign it to a user, cancel it, or say how it ended.
+
+    The status `booked` or `held` records an outcome, once for each.
+    """
+    async with uow:
+        await booking.change_appointment(
+            uow,
+            body,
+            appointment_id=appointment_id,
+            recorder=recorder_of(caller, state),
+            now=await uow.database_now(),
+        )
+        found = await listing.read_appointment(uow, appointment_id=appointment_id)
+    return AppointmentRead.of(found)

@@ -1,0 +1,104 @@
+"""Routes of calendar feeds, and the calendars under their secret addresses."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Path
+from fastapi.responses import Response
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.sales.calendars import feeds
+from crm_api.domain.sales.calendars.feed_schemas import (
+    CalendarFeedCreate,
+    CalendarFeedCreated,
+    CalendarFeedRead,
+)
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.preconditions import etag, matches_etag
+from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.sales.appointments import CALENDAR, CALENDAR_FILE
+
+router = APIRouter(tags=["calendars"])
+Reader = Annotated[Caller, require(Scope.SALES_READ)]
+Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
+MAX_AGE = "private, max-age=300"
+
+
+@router.post(
+    "/v1/calendar-feeds",
+    status_code=201,
+    openapi_extra=fails_with("too_many_calendar_feeds", "unknown_assignee"),
+)
+async def create_calendar_feed(
+    body: CalendarFeedCreate, uow: Uow, state: State, caller: Writer
+) -> CalendarFeedCreated:
+    """Create a secret address under which calendar programs read appointments."""
+    async with uow:
+        feed, token = await feeds.create_feed(
+            uow, body, author=caller.name, now=await uow.database_now()
+        )
+        shown = CalendarFeedRead.model_validate(feed)
+    url = f"{state.settings.public_base_url}/calendar/{token}.ics"
+    return CalendarFeedCreated(**shown.model_dump(), url=url)
+
+
+@router.get("/v1/calendar-feeds")
+async def list_calendar_feeds(
+    uow: Uow, page: Paging, _caller: Reader
+) -> PageRead[CalendarFeedRead]:
+    """List calendar feeds without their addresses, the newest first."""
+    async with uow:
+        found = await feeds.list_feeds(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[CalendarFeedRead.model_validate(one) for one in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/v1/calendar-feeds/{feed_id}")
+async def get_calendar_feed(feed_id: UUID, uow: Uow, _caller: Reader) -> CalendarFeedRead:
+    """Return one calendar feed without its address."""
+    async with uow:
+        return CalendarFeedRead.model_validate(await feeds.read_feed(uow, feed_id=feed_id))
+
+
+@router.delete("/v1/calendar-feeds/{feed_id}", status_code=204)
+async def delete_calendar_feed(feed_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Delete a calendar feed. Its address answers with 410 from now on."""
+    async with uow:
+        await feeds.delete_feed(uow, feed_id=feed_id, now=await uow.database_now())
+
+
+@router.get(
+    "/calendar/{token}.ics",
+    response_class=Response,
+    responses=CALENDAR_FILE,
+    openapi_extra=fails_with("calendar_gone", "calendar_not_found"),
+)
+async def open_calendar(
+    token: Annotated[
+        str,
+        Path(
+            max_length=100,
+            description="The secret of the feed.",
+            examples=["Yk3vJ0m8q2h5s7d9f1g4k6l8"],
+        ),
+    ],
+    uow: Uow,
+    if_none_match: Annotated[str | None, Header(description="The ETag that you know.")] = None,
+) -> Response:
+    """Return the appointments of a feed as iCalendar (RFC 5545), without signing in.
+
+    The address is the secret. The calendar has the appointments of the last 60 and the next 400
+    days.
+    """
+    async with uow:
+        feed, entries = await feeds.read_entries(uow, token=token, now=await uow.database_now())
+    body = feeds.write_feed(feed, entries)
+    tag = etag(body)
+    headers = {"etag": tag, "cache-control": MAX_AGE}
+    if if_none_match is not None and matches_etag(if_none_match, tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(body, media_type=f"{CALENDAR}; charset=utf-8", headers=headers)

@@ -1,0 +1,148 @@
+"""Routes of the ledger of outcomes."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.sales.outcomes import queries, record
+from crm_api.domain.sales.outcomes.models import OutcomeKind, OutcomeSource
+from crm_api.domain.sales.outcomes.queries import OutcomeFilter
+from crm_api.domain.sales.outcomes.record import NewOutcome
+from crm_api.domain.sales.outcomes.schemas import OutcomeCreate, OutcomeRead
+from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
+from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"])
+Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
+Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
+
+_ZONED = "A date means midnight in `timezone`."
+OccurredAfter = Annotated[
+    QueryTime | None,
+    Query(
+        description=f"Return only outcomes at or after this time. {_ZONED}",
+        examples=["2026-11-01T00:00:00Z"],
+    ),
+]
+OccurredBefore = Annotated[
+    QueryTime | None,
+    Query(
+        description=f"Return only outcomes before this time. {_ZONED}",
+        examples=["2026-12-01T00:00:00Z"],
+    ),
+]
+
+
+def _read(found: queries.FoundOutcome, caller: Caller) -> OutcomeRead:
+    return OutcomeRead.of(found, shows_people=caller.may(Scope.CONTACTS_READ))
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses={200: {"model": OutcomeRead}},
+    openapi_extra=fails_with(
+        "contact_not_found",
+        "other_currency",
+        "outcome_exists",
+        "outcome_name",
+        "outcome_person",
+        "property_not_found",
+    ),
+)
+async def record_outcome(
+    body: OutcomeCreate, uow: Uow, state: State, response: Response, caller: Writer
+) -> OutcomeRead:
+    """Record what came of the work: an appointment, a quote, a job, a payment.
+
+    If the source has recorded the same `external_id` with the same values before, the answer is 200
+    with the first outcome.
+    """
+    usual = OutcomeSource.API if caller.user is None else OutcomeSource.PERSON
+    values = body.model_dump() | {"source": body.source or usual}
+    async with uow:
+        done = await record.record_outcome(
+            uow,
+            NewOutcome(**values),
+            recorded_by=caller.name,
+            secret=state.secret,
+            now=await uow.database_now(),
+        )
+    if not done.is_new:
+        response.status_code = 200
+    return _read(done.outcome, caller)
+
+
+@router.get("")
+async def list_outcomes(
+    uow: ListUow,
+    page: Paging,
+    caller: Reader,
+    *,
+    kind: Annotated[
+        OutcomeKind | None, Query(description="Return only outcomes of this kind.")
+    ] = None,
+    source: Annotated[
+        OutcomeSource | None, Query(description="Return only outcomes of this source.")
+    ] = None,
+    contact_id: Annotated[
+        UUID | None, Query(description="Return only outcomes of this contact.")
+    ] = None,
+    is_reversed: Annotated[
+        bool | None,
+        Query(
+            alias="reversed",
+            description="True: only reversed outcomes and their reversals; false: only those that "
+            "count.",
+        ),
+    ] = None,
+    occurred_after: OccurredAfter = None,
+    occurred_before: OccurredBefore = None,
+    zone: QueryZone,
+) -> PageRead[OutcomeRead]:
+    """List outcomes and reversals, the latest first."""
+    wanted = OutcomeFilter(
+        kind=kind,
+        source=source,
+        contact_id=contact_id,
+        is_reversed=is_reversed,
+        occurred_after=start_of(occurred_after, zone),
+        occurred_before=start_of(occurred_before, zone),
+    )
+    async with uow:
+        found = await queries.list_outcomes(
+            uow.session, wanted, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(data=[_read(one, caller) for one in found.data], next_cursor=found.next_cursor)
+
+
+@router.get("/{outcome_id}")
+async def get_outcome(outcome_id: UUID, uow: Uow, caller: Reader) -> OutcomeRead:
+    """Return one outcome."""
+    async with uow:
+        found = await queries.read_outcome(uow, outcome_id=outcome_id)
+    return _read(found, caller)
+
+
+@router.post(
+    "/{outcome_id}/reverse",
+    status_code=201,
+    openapi_extra=fails_with("outcome_is_reversal", "outcome_not_found", "outcome_reversed"),
+)
+async def reverse_outcome(outcome_id: UUID, uow: Uow, caller: Writer) -> OutcomeRead:
+    """Reverse an outcome that was wrong.
+
+    The answer is the reversal: a row with the negative amount. Figures then leave out both.
+    """
+    async with uow:
+        made = await record.reverse_outcome(
+            uow,
+            outcome_id=outcome_id,
+            recorded_by=caller.name,
+            now=await uow.database_now(),
+        )
+    return _read(made, caller)

@@ -1,0 +1,16 @@
+"""Jobs of insight: compute the credits of outcomes."""
+
+from typing import Any
+
+from crm_api.domain.insight.attribution import runs
+from crm_api.workers.deps import deps_of
+
+
+async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
+    """Compute all credits of the current rules again, if a day has passed or many are missing."""
+    async with deps_of(ctx).new_uow() as uow:
+        now = await uow.database_now()
+        if not await runs.is_run_due(uow, now=now):
+            return None
+        run = await runs.run_attribution(uow, version=None, now=now)
+    return {"outcomes": run.outcomes}

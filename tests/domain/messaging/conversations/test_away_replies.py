@@ -1,0 +1,447 @@
+"""Away replies: one per conversation while the office is closed, unless a rule stops it."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import NOW, SECRET
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    RECEPTION,
+    apply,
+    flags,
+    incoming,
+    rows,
+    store,
+    texts_out,
+)
+from tests.domain.inbound.webhook_events.test_statement_counts import counted
+from tests.domain.messaging.sends.ledger import TIMES
+from tests.factories import make_line, number
+from tests.fakes import RecordingQueue
+
+from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.models import ContactFlag, ErasedNumber, hash_phone
+from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.messaging.company.office_hours import AwaySettings
+from crm_api.domain.messaging.consent_decisions.flags import find_blocked_senders
+from crm_api.domain.messaging.conversations.away_replies import (
+    ANSWERED_WITHIN,
+    ATTENDED_FOR,
+    UnattendedMessage,
+    queue_away_replies,
+)
+from crm_api.domain.messaging.models.company import CompanySettings
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.sends import gate, queued_claim
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.domain.messaging.sends.queued_claim import AWAY_LASTS, TOO_LATE
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import JobName
+
+REPLY = "We are out of the office and will answer in the morning."
+HOURS = {
+    "timezone": "America/New_York",
+    "days": {
+        day: [{"start": "08:00", "end": "17:00"}] for day in ("mon", "tue", "wed", "thu", "fri")
+    },
+}
+EVENING = NOW.replace(hour=23, minute=30)
+"""Half past six in the evening of a Wednesday in Boston, when the office has been closed for 90
+minutes."""
+CLOSED_AT = NOW.replace(hour=22)
+OPENS_AT = NOW.replace(hour=13) + timedelta(days=1)
+
+
+def company(**changes: Any) -> CompanySettings:
+    values: dict[str, Any] = {"away_reply": REPLY, "office_hours": HOURS} | changes
+    return CompanySettings(updated_at=NOW, **values)
+
+
+@pytest_asyncio.fixture
+async def line(session: AsyncSession) -> Line:
+    line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await session.commit()
+    return line
+
+
+@pytest_asyncio.fixture
+async def away(session: AsyncSession, line: Line) -> Line:
+    session.add(company())
+    await session.commit()
+    return line
+
+
+async def hear(
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    words: str = "Can you come on Tuesday?",
+    *,
+    at: datetime = EVENING,
+    now: datetime | None = None,
+    sender: str = PERSON,
+) -> None:
+    """Receive a message that was written at ``at``, and apply it at ``now``, by default at once."""
+    payload = incoming(words, message_id=f"AC{new_id().hex}", at=at)
+    payload["data"]["context"]["senderIdentifier"] = sender
+    await store(session, payload, now=now or at)
+    await apply(new_uow, now=now or at)
+
+
+async def flag(session: AsyncSession, name: str, *, expires_at: datetime | None = None) -> None:
+    """Set a flag on the person's number."""
+    values = {"flag_type": name, "expires_at": expires_at}
+    session.add(ContactFlag(phone=PERSON, created_at=NOW, **values))
+    await session.commit()
+
+
+async def away_replies(session: AsyncSession) -> list[str]:
+    return [one["body"] for one in await texts_out(session) if one["origin"] == "away"]
+
+
+@pytest.mark.usefixtures("away")
+async def test_message_while_the_office_is_closed_is_answered(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, queue: RecordingQueue
+) -> None:
+    await hear(session, new_uow)
+
+    sent = await texts_out(session)
+    assert sent == [{"origin": "away", "body": REPLY, "phone": PERSON, "status": "queued"}]
+    assert JobName.SEND_MESSAGES in queue.names
+    (talk,) = await rows(session, "SELECT away_replied_at, last_outgoing_at FROM conversation")
+    assert talk == {"away_replied_at": EVENING, "last_outgoing_at": None}
+
+
+@pytest.mark.usefixtures("away")
+async def test_conversation_gets_one_reply_until_the_office_has_been_open(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    next_evening = EVENING + timedelta(days=1)
+
+    await hear(session, new_uow)
+    await hear(session, new_uow, "Hello?", at=EVENING + timedelta(hours=3))
+    await hear(session, new_uow, "It is urgent", at=OPENS_AT - timedelta(minutes=1))
+    assert await away_replies(session) == [REPLY]
+
+    await hear(session, new_uow, "Are you there now?", at=OPENS_AT)
+    assert await away_replies(session) == [REPLY]
+
+    await hear(session, new_uow, "Good night", at=next_evening)
+    assert await away_replies(session) == [REPLY, REPLY]
+
+
+@pytest.mark.usefixtures("away")
+async def test_two_messages_of_a_batch_get_one_reply(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    for place in range(2):
+        payload = incoming(f"Can you come at {place + 2}?", message_id=f"AC{place}", at=EVENING)
+        await store(session, payload, now=EVENING)
+
+    await apply(new_uow, now=EVENING)
+
+    assert await away_replies(session) == [REPLY]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"away_reply": None}, {"office_hours": None}],
+    ids=["no reply", "no hours"],
+)
+@pytest.mark.usefixtures("line")
+async def test_nothing_is_answered_without_a_reply_or_without_hours(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, changes: dict[str, Any]
+) -> None:
+    session.add(company(**changes))
+    await session.commit()
+
+    await hear(session, new_uow)
+
+    assert await texts_out(session) == []
+
+
+@pytest.mark.usefixtures("line")
+async def test_holiday_is_closed_all_day(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
+    noon = NOW.replace(hour=17)
+    day = {"date": noon.date().isoformat(), "name": "Inventory"}
+    session.add(company(holidays=[day]))
+    await session.commit()
+
+    await hear(session, new_uow, at=noon)
+
+    assert await away_replies(session) == [REPLY]
+
+
+@pytest.mark.usefixtures("away")
+async def test_nothing_is_answered_while_the_office_is_open(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await hear(session, new_uow, at=CLOSED_AT - timedelta(seconds=1))
+
+    assert await texts_out(session) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "automatic"),
+    [
+        ("STOP", []),
+        ("Please take me off your list", ["confirmation"]),
+        ("HELP", ["help"]),
+        ("START", []),
+        ('Liked "We can come on Tuesday"', []),
+    ],
+)
+@pytest.mark.usefixtures("away")
+async def test_message_with_an_effect_of_its_own_gets_no_away_reply(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, words: str, automatic: list[str]
+) -> None:
+    await hear(session, new_uow, words)
+
+    assert [one["origin"] for one in await texts_out(session)] == automatic
+
+
+@pytest.mark.parametrize("name", ["opted_out", "opt_out_hold", "do_not_contact"])
+@pytest.mark.usefixtures("away")
+async def test_number_that_a_rule_stops_gets_no_away_reply(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, name: str
+) -> None:
+    await flag(session, name)
+
+    await hear(session, new_uow)
+
+    assert await texts_out(session) == []
+    (talk,) = await rows(session, "SELECT away_replied_at FROM conversation")
+    assert talk["away_replied_at"] is None
+
+
+@pytest.mark.usefixtures("away")
+async def test_blocked_sender_gets_no_away_reply_but_may_opt_out(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await flag(session, "blocked_sender")
+
+    await hear(session, new_uow, "Cheap gutters today only")
+    assert await texts_out(session) == []
+    assert len(await rows(session, "SELECT 1 FROM activity WHERE direction = 'incoming'")) == 1
+    assert await find_blocked_senders(session, [PERSON, OWN_NUMBER], now=NOW) == {PERSON}
+
+    await hear(session, new_uow, "STOP", at=EVENING + timedelta(minutes=1))
+    assert await flags(session) == ["blocked_sender", "opted_out"]
+
+
+@pytest.mark.usefixtures("away")
+async def test_sender_is_blocked_until_the_flag_expires(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await flag(session, "blocked_sender", expires_at=EVENING)
+
+    await hear(session, new_uow)
+
+    assert await away_replies(session) == [REPLY]
+    assert await find_blocked_senders(session, [PERSON], now=EVENING) == set()
+
+
+@pytest.mark.usefixtures("away")
+async def test_stop_in_the_same_batch_comes_before_the_away_reply(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    for place, words in enumerate(("Who is this?", "STOP")):
+        payload = incoming(words, message_id=f"AC{place}", at=EVENING + timedelta(seconds=place))
+        await store(session, payload, now=EVENING)
+
+    await apply(new_uow, now=EVENING + timedelta(seconds=5))
+
+    assert await flags(session) == ["opted_out"]
+    assert await texts_out(session) == []
+
+
+@pytest.mark.usefixtures("away")
+async def test_erased_person_gets_no_away_reply(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    session.add(ErasedNumber(phone_hash=hash_phone(PERSON, SECRET.encode()), erased_at=NOW))
+    await session.commit()
+
+    await hear(session, new_uow)
+
+    assert await texts_out(session) == []
+
+
+@pytest.mark.usefixtures("away")
+async def test_message_that_is_reported_late_gets_no_away_reply(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    late = EVENING + ANSWERED_WITHIN + timedelta(seconds=1)
+
+    await hear(session, new_uow, at=EVENING, now=late)
+    assert await texts_out(session) == []
+
+    await hear(session, new_uow, "Hello?", at=EVENING + timedelta(seconds=1), now=late)
+    assert await away_replies(session) == [REPLY]
+
+
+@pytest.mark.usefixtures("away")
+async def test_our_own_line_gets_no_away_reply(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    other = await make_line(session, phone_number_id="PNother", line_number="+16175550199")
+    await session.commit()
+
+    await hear(session, new_uow, "Is the webhook there?", sender=other.number)
+
+    assert await texts_out(session) == []
+
+
+@pytest.mark.parametrize("origin", ["manual", "provider"])
+async def test_employee_who_writes_in_the_evening_is_not_spoken_for(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, away: Line, origin: str
+) -> None:
+    await hear(session, new_uow, "Are you there?", at=CLOSED_AT - timedelta(minutes=5))
+    await session.execute(
+        text("""
+            INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, phone,
+                body, status, occurred_at, created_at, updated_at)
+            SELECT uuid_v7(), 'message', 'outgoing', :origin, :line_id, c.id, c.phone, 'Yes',
+                   'delivered', :at, :at, :at FROM conversation c
+        """),
+        {"origin": origin, "line_id": away.id, "at": EVENING},
+    )
+    await session.commit()
+
+    await hear(session, new_uow, "Great", at=EVENING + ATTENDED_FOR - timedelta(seconds=1))
+    assert await away_replies(session) == []
+
+    await hear(session, new_uow, "Still there?", at=EVENING + ATTENDED_FOR)
+    assert await away_replies(session) == [REPLY]
+
+
+async def claim(
+    new_uow: UnitOfWorkFactory, now: datetime, rules: RuleBook = NO_RULES
+) -> list[ClaimedAttempt]:
+    async with new_uow() as uow:
+        return await queued_claim.claim_queued(uow, limit=2, times=TIMES, rules=rules, now=now)
+
+
+@pytest.mark.usefixtures("away")
+async def test_away_reply_leaves_at_night_with_a_latest_instant(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    midnight = NOW.replace(hour=5)
+    await hear(session, new_uow, at=midnight)
+
+    (claimed,) = await claim(new_uow, midnight, load_rules("us"))
+
+    attempt = await session.get_one(SendAttempt, claimed.attempt_id)
+    assert (attempt.kind, attempt.not_after) == ("away", midnight + AWAY_LASTS)
+
+
+@pytest.mark.usefixtures("away")
+async def test_away_reply_that_could_not_leave_in_time_fails(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await hear(session, new_uow)
+    late = EVENING + AWAY_LASTS - TIMES.call
+    claimed = await claim(new_uow, late - timedelta(seconds=1))
+    async with new_uow() as uow:
+        passed = await gate.pass_gate(uow, claimed, times=TIMES, now=late + timedelta(seconds=1))
+        await gate.release_claims(uow, claimed, reason="gate", now=late)
+
+    assert (len(claimed), passed) == (1, [])
+    assert await claim(new_uow, late + timedelta(minutes=10)) == []
+    (message,) = await rows(
+        session, "SELECT status, error_code FROM activity WHERE origin = 'away'"
+    )
+    assert message == {"status": "failed", "error_code": TOO_LATE}
+
+
+@pytest.mark.usefixtures("away")
+async def test_stop_after_the_away_reply_takes_it_back(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await hear(session, new_uow)
+    await hear(session, new_uow, "STOP", at=EVENING + timedelta(seconds=1))
+
+    assert await claim(new_uow, EVENING + timedelta(seconds=2)) == []
+    (message,) = await texts_out(session)
+    assert message["status"] == "failed"
+
+
+async def test_two_workers_at_once_queue_one_reply(committed_uow: UnitOfWorkFactory) -> None:
+    """Each worker stores a message of the conversation, then queues the reply to it."""
+    away = AwaySettings(reply=REPLY, office_hours=HOURS, holidays=[])
+    conversation_id = new_id()
+    async with committed_uow() as uow:
+        line = await make_line(uow.session)
+        await uow.session.execute(
+            text(
+                "INSERT INTO conversation (id, line_id, phone, last_activity_at, created_at) "
+                "VALUES (:id, :line_id, :phone, :now, :now)"
+            ),
+            {"id": conversation_id, "line_id": line.id, "phone": number(7), "now": NOW},
+        )
+    line_id: UUID = line.id
+    both = asyncio.Barrier(2)
+
+    async def work() -> int:
+        async with committed_uow() as uow:
+            await both.wait()
+            await uow.session.execute(
+                text("UPDATE conversation SET last_activity_at = :now WHERE id = :id"),
+                {"now": EVENING, "id": conversation_id},
+            )
+            message = UnattendedMessage(
+                line_id=line_id,
+                conversation_id=conversation_id,
+                contact_id=None,
+                phone=number(7),
+                at=EVENING,
+            )
+            return await queue_away_replies(uow, [message], away=away, now=EVENING)
+
+    counts = await asyncio.gather(work(), work())
+
+    assert sorted(counts) == [0, 1]
+    async with committed_uow() as uow:
+        found = await uow.session.execute(text("SELECT origin FROM activity"))
+        assert list(found.scalars()) == ["away"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "added"),
+    [({"away_reply": None}, 0), ({"office_hours": None}, 0), ({}, 1)],
+    ids=["off", "always open", "closed"],
+)
+@pytest.mark.usefixtures("line")
+async def test_batch_needs_one_more_statement_only_while_replies_are_sent(
+    session: AsyncSession,
+    engine: AsyncEngine,
+    new_uow: UnitOfWorkFactory,
+    changes: dict[str, Any],
+    added: int,
+) -> None:
+    async def statements(first: int) -> int:
+        for place in range(first, first + 8):
+            payload = incoming("Who is this?", message_id=f"AC{place}", at=EVENING)
+            payload["data"]["context"]["senderIdentifier"] = number(place)
+            await store(session, payload, now=EVENING)
+        async with new_uow() as uow:
+            with counted(engine) as seen:
+                await webhooks.apply_batch(uow, limit=100, now=EVENING, reception=RECEPTION)
+        return len(seen)
+
+    without = await statements(0)
+    session.add(company(**changes))
+    await session.commit()
+
+    assert await statements(200) == without + added
+    assert len(await away_replies(session)) == 8 * added

@@ -1,0 +1,148 @@
+"""Queries on appointments, reminders, quotes, invoices and calendar feeds."""
+
+from datetime import timedelta
+
+from tests.migrations.filling import NOON, made_id
+from tests.migrations.hot import CONTACT, PLACE, Hot
+
+from crm_api.domain.monitoring.watchdog.sales import WAITING_QUOTES
+from crm_api.domain.sales.appointments.booking import WITHDRAW_REMINDERS, overlap_statement
+from crm_api.domain.sales.appointments.listing import AppointmentFilter, appointments_statement
+from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, bills_statement
+from crm_api.domain.sales.billing.models import InvoiceStatus
+from crm_api.domain.sales.billing.schemas import BillFilter
+from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, feeds_statement
+from crm_api.domain.sales.reminders.rules import rules_statement
+from crm_api.domain.sales.reminders.sending import DUE_REMINDERS, WITHDRAW_LATE
+
+DAY = timedelta(days=1)
+
+
+def _appointments(name: str, index: str, wanted: AppointmentFilter) -> Hot:
+    statement = appointments_statement(wanted, after=PLACE, limit=51)
+    return Hot(name, {index}, lambda s: s.execute(statement))
+
+
+OVERLAP = overlap_statement(
+    assignee_id=made_id("user", 7), starts_at=NOON, ends_at=NOON + DAY, except_id=CONTACT
+)
+APPOINTMENTS = [
+    _appointments("all appointments", "idx_appointment_start", AppointmentFilter()),
+    _appointments(
+        "appointments of a day",
+        "idx_appointment_start",
+        AppointmentFilter(starting=NOON, ending=NOON + DAY),
+    ),
+    _appointments(
+        "appointments of a user",
+        "idx_appointment_assignee",
+        AppointmentFilter(assignee=made_id("user", 7)),
+    ),
+    _appointments(
+        "appointments with a contact",
+        "idx_appointment_contact",
+        AppointmentFilter(contact_id=CONTACT),
+    ),
+    _appointments(
+        "appointments about a property",
+        "idx_appointment_property",
+        AppointmentFilter(property_id=made_id("property", 7)),
+    ),
+    Hot(
+        "another appointment of a user", {"idx_appointment_assignee"}, lambda s: s.execute(OVERLAP)
+    ),
+    Hot(
+        "appointments of a calendar",
+        {"idx_appointment_start"},
+        lambda s: s.execute(feed_statement(assignee_id=None, now=NOON)),
+    ),
+    Hot(
+        "calendar feeds",
+        {"idx_calendar_feed_created"},
+        lambda s: s.execute(feeds_statement(after=PLACE, limit=51)),
+    ),
+    Hot(
+        "calendar of a token",
+        {"uq_calendar_feed_token_hash"},
+        lambda s: s.execute(FIND_FEED, {"token_hash": b"7" * 32}),
+    ),
+]
+BILLS = [
+    Hot(
+        "quotes",
+        {"idx_quote_created"},
+        lambda s: s.execute(bills_statement(QUOTES, BillFilter(), after=PLACE, limit=51)),
+    ),
+    Hot(
+        "quotes for a contact",
+        {"idx_quote_contact"},
+        lambda s: s.execute(
+            bills_statement(QUOTES, BillFilter(contact_id=CONTACT), after=PLACE, limit=51)
+        ),
+    ),
+    Hot(
+        "quote with a number",
+        {"uq_quote_number"},
+        lambda s: s.execute(
+            bills_statement(QUOTES, BillFilter(number="Q-7"), after=None, limit=51)
+        ),
+    ),
+    Hot(
+        "approved quotes without an appointment",
+        {"idx_quote_approved"},
+        lambda s: s.execute(
+            WAITING_QUOTES,
+            {"before": NOON - 2 * DAY, "since": NOON - 365 * DAY, "most": 50},
+        ),
+    ),
+    Hot(
+        "invoices",
+        {"idx_invoice_created"},
+        lambda s: s.execute(bills_statement(INVOICES, BillFilter(), after=PLACE, limit=51)),
+    ),
+    Hot(
+        "invoices for a contact",
+        {"idx_invoice_contact"},
+        lambda s: s.execute(
+            bills_statement(INVOICES, BillFilter(contact_id=CONTACT), after=PLACE, limit=51)
+        ),
+    ),
+    Hot(
+        "open invoices",
+        {"idx_invoice_open"},
+        lambda s: s.execute(
+            bills_statement(INVOICES, BillFilter(status=InvoiceStatus.OPEN), after=PLACE, limit=51)
+        ),
+    ),
+    Hot(
+        "invoice with a number",
+        {"uq_invoice_number"},
+        lambda s: s.execute(
+            bills_statement(INVOICES, BillFilter(number="I-7"), after=None, limit=51)
+        ),
+    ),
+]
+REMINDERS = [
+    Hot(
+        "reminder rules",
+        {"idx_reminder_rule_created"},
+        lambda s: s.execute(rules_statement(after=PLACE, limit=51)),
+    ),
+    Hot(
+        "due reminders",
+        {"idx_appointment_start", "uq_appointment_reminder_appointment_id_rule_id_starts_at"},
+        lambda s: s.execute(DUE_REMINDERS, {"now": NOON, "limit": 50}),
+    ),
+    Hot(
+        "reminders of a changed appointment",
+        {"uq_appointment_reminder_appointment_id_rule_id_starts_at"},
+        lambda s: s.execute(
+            WITHDRAW_REMINDERS, {"appointment_id": made_id("appointment", 7), "now": NOON}
+        ),
+    ),
+    Hot(
+        "reminders that are too late",
+        {"idx_appointment_reminder_queued"},
+        lambda s: s.execute(WITHDRAW_LATE, {"now": NOON, "since": NOON - DAY}),
+    ),
+]

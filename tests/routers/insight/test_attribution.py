@@ -1,0 +1,243 @@
+"""Attribution rules, previews, credits, and the proof of stored credits."""
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.routers.insight.story import Story, bought
+
+from crm_api.domain.insight.attribution import runs
+from crm_api.domain.insight.attribution.rules import FIRST_RULES
+from crm_api.platform.database import UnitOfWorkFactory
+
+MISSING = "00000000-0000-7000-8000-000000000000"
+
+
+async def credits_of(client: httpx.AsyncClient, outcome: Any, **wanted: Any) -> Any:
+    response = await client.get(f"/v1/outcomes/{outcome['id']}/credits", params=wanted)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def added(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
+    response = await client.post("/v1/attribution-rules", json=values)
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+async def test_version_one_exists_and_versions_never_change(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    first = (await client.get("/v1/attribution-rules")).json()["data"]
+
+    second = await added(client, model="linear", windows={"replied": 24, "delivered": 12})
+
+    assert [(one["version"], one["model"]) for one in first] == [(1, "last")]
+    assert first[0]["windows"] == {"replied": 2160, "called": 2160, "delivered": 0}
+    assert second["version"] > 1
+    assert second["windows"] == {"replied": 24, "called": 2160, "delivered": 12}
+    listed = (await client.get("/v1/attribution-rules")).json()["data"]
+    assert listed == [second, *first]
+    with pytest.raises(DBAPIError, match="append-only"):
+        await session.execute(text("UPDATE attribution_rule SET model = 'first'"))
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"model": "last", "windows": {"replied": 0, "called": 0}}, "no_window"),
+        ({"model": "last", "windows": {"replied": -1}}, "validation_failed"),
+        ({"model": "last", "windows": {"replied": 8761}}, "validation_failed"),
+        ({"model": "last", "windows": {"clicked": 3}}, "validation_failed"),
+        ({"model": "best"}, "validation_failed"),
+    ],
+)
+async def test_invalid_rules_are_refused(
+    client: httpx.AsyncClient, values: dict[str, Any], code: str
+) -> None:
+    assert (await added(client, status=422, **values))["code"] == code
+    preview = await client.post("/v1/attribution-rules/preview", json=values)
+    assert (preview.status_code, preview.json()["code"]) == (422, code)
+
+
+async def test_reply_call_and_delivery_are_credited_by_their_class(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn, winter = await story.campaign(), await story.campaign("Winter")
+    ada, bob, cem, dot = [await story.person() for _ in range(4)]
+    await story.sent(autumn, ada, days=10, replied=9)
+    await story.sent(winter, ada, days=5)
+    await story.sent(autumn, bob, days=10)
+    await story.called(bob, days=9)
+    await story.sent(autumn, cem, days=10)
+    await story.sent(autumn, dot, days=10, replied=9, opted_out=True)
+    await session.commit()
+    outcomes = [await bought(client, one) for one in (ada, bob, cem, dot)]
+    await added(client, model="last", windows={"delivered": 8760})
+
+    by_first = [await credits_of(client, one, rules=1) for one in outcomes]
+    by_second = await credits_of(client, outcomes[2])
+
+    assert [[one["class"] for one in found["credits"]] for found in by_first] == [
+        ["replied"],
+        ["called"],
+        [],
+        [],
+    ]
+    assert by_first[0]["credits"][0] == {
+        "campaign_id": str(autumn.id),
+        "variant": "V0",
+        "step": 0,
+        "class": "replied",
+        "weight": "1",
+        "cents": 100_000,
+    }
+    assert [found["unattributed"] for found in by_first] == ["0", "0", "1", "1"]
+    assert [found["unattributed_cents"] for found in by_first] == [0, 0, 100_000, 100_000]
+    assert [one["class"] for one in by_second["credits"]] == ["delivered"]
+
+
+async def test_shares_are_exact_and_cents_sum_up(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    ada = await story.person()
+    for place in range(3):
+        campaign = await story.campaign(f"Campaign {place}")
+        await story.sent(campaign, ada, days=10 - place, replied=9 - place)
+    await session.commit()
+    outcome = await bought(client, ada)
+    before = await bought(client, ada, days=30)
+    free = await bought(client, ada, cents=None)
+    await added(client, model="linear")
+
+    found = await credits_of(client, outcome)
+
+    assert [one["weight"] for one in found["credits"]] == ["1/3"] * 3
+    assert sorted(one["cents"] for one in found["credits"]) == [33_333, 33_333, 33_334]
+    assert (await credits_of(client, before))["unattributed"] == "1"
+    assert (await credits_of(client, free))["credits"][0]["cents"] is None
+
+
+async def test_credits_follow_a_merge_and_its_undo(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    ada, twin = await story.person(), await story.person()
+    await story.sent(autumn, twin, days=10, replied=9)
+    await session.commit()
+    outcome = await bought(client, ada)
+    alone = await credits_of(client, outcome)
+
+    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    merge = (await client.post("/v1/contacts/merge", json=ids)).json()
+    merged = await credits_of(client, outcome)
+    await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
+    undone = await credits_of(client, outcome)
+
+    assert [one["unattributed"] for one in (alone, merged, undone)] == ["1", "0", "1"]
+
+
+async def test_erasure_keeps_the_credits_of_a_merged_person(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    ada, twin = await story.person(), await story.person()
+    await story.sent(autumn, twin, days=10, replied=9)
+    await session.commit()
+    outcome = await bought(client, ada)
+    ids = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    await client.post("/v1/contacts/merge", json=ids)
+    merged = await credits_of(client, outcome)
+
+    await client.post(f"/v1/contacts/{ada.id}/erase", json={"reason": "asked"})
+
+    erased = await credits_of(client, outcome)
+    assert merged["unattributed"] == "0"
+    assert erased["credits"] == merged["credits"]
+
+
+async def test_preview_counts_people_and_cents_that_move(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn, winter = await story.campaign(), await story.campaign("Winter")
+    ada, bob = await story.person(), await story.person()
+    await story.sent(autumn, ada, days=20, replied=19)
+    await story.sent(winter, ada, days=10, replied=9)
+    await story.sent(autumn, bob, days=10, replied=9)
+    await session.commit()
+    await bought(client, ada, cents=1001)
+    await bought(client, bob, cents=500)
+
+    response = await client.post("/v1/attribution-rules/preview", json={"model": "linear"})
+
+    found = response.json()
+    assert response.status_code == 200
+    assert (found["current_version"], found["outcomes"]) == (1, 2)
+    assert (found["people"], found["cents"]) == (1, 501)
+    assert found["attributed"]["current"] == {"people": 2, "cents": 1501}
+    assert found["attributed"]["proposed"] == {"people": 2, "cents": 1501}
+    assert found["unattributed"]["proposed"] == {"people": 0, "cents": 0}
+    cents = {
+        one["name"]: (one["current"]["cents"], one["proposed"]["cents"])
+        for one in found["campaigns"]
+    }
+    assert cents == {"Autumn": (500, 1001), "Winter": (1001, 500)}
+    assert len((await client.get("/v1/attribution-rules")).json()["data"]) == 1
+
+
+async def test_unknown_version_and_outcome(client: httpx.AsyncClient) -> None:
+    outcome = await bought(client, phone="+16175550199")
+
+    version = await client.get(f"/v1/outcomes/{outcome['id']}/credits", params={"rules": 99})
+    none = await client.get(f"/v1/outcomes/{MISSING}/credits")
+
+    assert (version.status_code, version.json()["code"]) == (404, "attribution_rules_not_found")
+    assert (none.status_code, none.json()["code"]) == (404, "outcome_not_found")
+
+
+async def test_stored_credits_are_proved_by_computing_them_again(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    for place in range(5):
+        person = await story.person()
+        await story.sent(autumn, person, days=10, replied=9 if place % 2 else None)
+        await session.commit()
+        await bought(client, person, cents=place)
+    gone = await bought(client, person)
+    await client.post(f"/v1/outcomes/{gone['id']}/reverse")
+
+    async def proved() -> tuple[bool, bool, bool]:
+        async with new_uow() as uow:
+            found = await runs.verify_run(uow, version=None)
+        assert found is not None
+        return found.is_input_same, found.is_result_same, found.is_stored_same
+
+    async with new_uow() as uow:
+        assert await runs.verify_run(uow, version=None) is None
+        now = await uow.database_now()
+        assert await runs.is_run_due(uow, now=now)
+        run = await runs.run_attribution(uow, version=None, now=now)
+        assert not await runs.is_run_due(uow, now=now)
+        assert await runs.is_run_due(uow, now=now + runs.EVERY)
+    assert run.outcomes == 5
+    assert await proved() == (True, True, True)
+
+    await bought(client, person)
+    async with new_uow() as uow:
+        await runs.fill_credits(uow, FIRST_RULES.rules, now=await uow.database_now())
+    assert await proved() == (True, True, True)
+
+    await session.execute(text("UPDATE outcome_credit SET cents = cents + 1 WHERE cents = 3"))
+    assert await proved() == (True, True, False)
+    await session.execute(text("UPDATE campaign_membership SET replied_at = NULL"))
+    assert await proved() == (False, False, False)

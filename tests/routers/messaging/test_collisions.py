@@ -1,0 +1,263 @@
+"""Two people who answer the same message: the second one is asked first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import NOW
+from tests.database_time import set_database_time
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    apply,
+    incoming,
+    rows,
+    store,
+)
+from tests.factories import make_contact, make_line
+from tests.routers.identity.test_auth import EMAIL, active, bearer, signed_in
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+@pytest_asyncio.fixture
+async def line(session: AsyncSession, new_uow: UnitOfWorkFactory) -> Line:
+    """A line to which the person has just written."""
+    line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await session.commit()
+    await hear(session, new_uow, at=NOW)
+    await set_database_time(session, after(60))
+    return line
+
+
+@pytest_asyncio.fixture
+async def olga(client: httpx.AsyncClient) -> dict[str, str]:
+    """The headers of a user."""
+    await active(client, name="Olga Meyer")
+    return bearer(await signed_in(client))
+
+
+async def hear(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, *, at: datetime, message_id: str = "AC1"
+) -> None:
+    await store(session, incoming("Are you there?", message_id=message_id, at=at), now=at)
+    await apply(new_uow, now=at)
+
+
+def answer(line: Line, body: str = "Tuesday at four.", **fields: Any) -> dict[str, Any]:
+    return {"line_id": str(line.id), "to": PERSON, "body": body} | fields
+
+
+async def test_second_answer_is_refused_with_the_first_one(
+    client: httpx.AsyncClient, line: Line, olga: dict[str, str], session: AsyncSession
+) -> None:
+    first = (await client.post("/v1/messages", json=answer(line), headers=olga)).json()
+    await set_database_time(session, after(100))
+
+    refused = await client.post("/v1/messages", json=answer(line, "Wednesday."))
+    confirmed = await client.post("/v1/messages", json=answer(line, "Wednesday.", confirm=True))
+
+    problem = refused.json()
+    me = (await client.get("/v1/users")).json()["data"][0]
+    assert me["email"] == EMAIL
+    assert (refused.status_code, problem["code"]) == (409, "answered_meanwhile")
+    assert problem["message_id"] == first["id"]
+    assert problem["body"] == "Tuesday at four."
+    assert problem["by"] == first["sent_by"] == {"id": me["id"], "name": "Olga Meyer"}
+    assert problem["at"] == first["occurred_at"]
+    assert confirmed.status_code == 202
+    assert len(await rows(session, "SELECT id FROM activity WHERE direction = 'outgoing'")) == 2
+
+
+async def test_answer_of_the_same_caller_is_no_collision(
+    client: httpx.AsyncClient, line: Line
+) -> None:
+    for body in ("Tuesday", "at four."):
+        assert (await client.post("/v1/messages", json=answer(line, body))).status_code == 202
+
+
+async def test_answer_is_no_collision_after_a_minute(
+    client: httpx.AsyncClient, line: Line, olga: dict[str, str], session: AsyncSession
+) -> None:
+    await client.post("/v1/messages", json=answer(line), headers=olga)
+    (row,) = await rows(session, "SELECT created_at FROM activity WHERE origin = 'manual'")
+    await set_database_time(session, row["created_at"] + timedelta(seconds=60))
+
+    assert (await client.post("/v1/messages", json=answer(line))).status_code == 202
+
+
+async def test_answer_to_a_newer_message_is_no_collision(
+    client: httpx.AsyncClient,
+    line: Line,
+    olga: dict[str, str],
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    await client.post("/v1/messages", json=answer(line), headers=olga)
+    await hear(session, new_uow, at=after(95), message_id="AC2")
+    await set_database_time(session, after(96))
+
+    assert (await client.post("/v1/messages", json=answer(line))).status_code == 202
+
+
+@pytest.mark.parametrize("origin", ["campaign", "help", "confirmation", "test"])
+async def test_message_that_nobody_wrote_is_no_answer(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession, origin: str
+) -> None:
+    await put_outgoing(session, line, origin=origin, at=after(50))
+
+    assert (await client.post("/v1/messages", json=answer(line))).status_code == 202
+
+
+async def test_withdrawn_answer_is_no_collision(
+    client: httpx.AsyncClient, line: Line, olga: dict[str, str]
+) -> None:
+    first = (await client.post("/v1/messages", json=answer(line), headers=olga)).json()
+    await client.delete(f"/v1/messages/{first['id']}", headers=olga)
+
+    assert (await client.post("/v1/messages", json=answer(line))).status_code == 202
+
+
+async def test_answer_for_later_collides_too(
+    client: httpx.AsyncClient, line: Line, olga: dict[str, str]
+) -> None:
+    later = answer(line, send_at="2026-11-27T15:00:00Z")
+    await client.post("/v1/messages", json=later, headers=olga)
+
+    refused = await client.post("/v1/messages", json=answer(line))
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "answered_meanwhile")
+
+
+@pytest.mark.parametrize(("at", "is_refused"), [(50, True), (-5, False)])
+async def test_answer_in_the_providers_app_collides_if_it_follows_the_message(
+    *, client: httpx.AsyncClient, line: Line, session: AsyncSession, at: float, is_refused: bool
+) -> None:
+    await put_outgoing(session, line, origin="provider", at=after(at), stored=after(55))
+
+    sent = await client.post("/v1/messages", json=answer(line))
+
+    assert sent.status_code == (409 if is_refused else 202)
+    if is_refused:
+        assert (sent.json()["by"], sent.json()["body"]) == (None, "On our way.")
+
+
+async def test_conversations_of_others_do_not_collide(
+    client: httpx.AsyncClient, line: Line, olga: dict[str, str]
+) -> None:
+    elsewhere = answer(line) | {"to": "+16175550199"}
+    await client.post("/v1/messages", json=elsewhere, headers=olga)
+
+    assert (await client.post("/v1/messages", json=answer(line))).status_code == 202
+
+
+async def test_first_messages_of_two_people_do_not_collide(
+    client: httpx.AsyncClient, line: Line, olga: dict[str, str]
+) -> None:
+    """Nobody has asked anything, so neither message is an answer."""
+    first = answer(line) | {"to": "+16175550199"}
+    await client.post("/v1/messages", json=first, headers=olga)
+
+    assert (await client.post("/v1/messages", json=first)).status_code == 202
+
+
+async def test_body_is_hidden_from_a_caller_who_may_not_read(
+    client: httpx.AsyncClient, line: Line, olga: dict[str, str], key_with: KeyWith
+) -> None:
+    await client.post("/v1/messages", json=answer(line), headers=olga)
+    sender = await key_with(Scope.MESSAGES_SEND)
+
+    refused = await client.post("/v1/messages", json=answer(line), headers=sender)
+
+    assert (refused.status_code, refused.json()["body"]) == (409, None)
+
+
+async def put_outgoing(
+    session: AsyncSession, line: Line, *, origin: str, at: datetime, stored: datetime | None = None
+) -> None:
+    (talk,) = await rows(session, "SELECT id FROM conversation")
+    session.add(
+        Activity(
+            kind="message",
+            direction="outgoing",
+            origin=origin,
+            line_id=line.id,
+            conversation_id=talk["id"],
+            phone=PERSON,
+            body="On our way.",
+            status="sent",
+            occurred_at=at,
+            created_at=stored or at,
+            updated_at=stored or at,
+        )
+    )
+    await session.commit()
+
+
+async def test_of_two_answers_at_the_same_moment_one_is_sent(
+    committed_client: httpx.AsyncClient, committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    now = datetime.now(UTC) - timedelta(seconds=5)
+    async with committed_uow() as uow:
+        line = await make_line(uow.session, phone_number_id=PROVIDER_LINE)
+        contact = await make_contact(uow.session, phone=PERSON)
+        talk = Conversation(
+            id=new_id(),
+            line_id=line.id,
+            phone=PERSON,
+            contact_id=contact.id,
+            last_activity_at=now,
+            last_incoming_at=now,
+            created_at=now,
+        )
+        heard = Activity(
+            kind="message",
+            direction="incoming",
+            origin="provider",
+            line_id=line.id,
+            conversation_id=talk.id,
+            phone=PERSON,
+            body="Are you there?",
+            status="received",
+            occurred_at=now,
+            created_at=now,
+            updated_at=now,
+        )
+        uow.session.add_all([talk, heard])
+    callers = [await _key(committed_client, name) for name in ("Ann", "Bob", "Cleo", "Dan")]
+
+    answers = await asyncio.gather(
+        *(
+            committed_client.post("/v1/messages", json=answer(line), headers=caller)
+            for caller in callers
+        )
+    )
+
+    assert sorted(one.status_code for one in answers) == [202, 409, 409, 409]
+    async with AsyncSession(committed_db) as session:
+        sent = await rows(session, "SELECT id FROM activity WHERE direction = 'outgoing'")
+    refused = [one.json() for one in answers if one.status_code == 409]
+    assert {one["message_id"] for one in refused} == {str(one["id"]) for one in sent}
+    assert {one["code"] for one in refused} == {"answered_meanwhile"}
+
+
+async def _key(client: httpx.AsyncClient, name: str) -> dict[str, str]:
+    body = {"name": name, "scopes": ["messages:send", "messages:read"]}
+    made = await client.post("/v1/api-keys", json=body)
+    return {"Authorization": f"Bearer {made.json()['key']}"}

@@ -1,0 +1,434 @@
+"""Messages that users write: for later, with time to undo, and withdrawn."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW, UNKNOWN_ID
+from tests.database_time import set_database_time
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    hear,
+    rows,
+)
+from tests.domain.messaging.sends.ledger import TIMES
+from tests.factories import make_contact, make_line
+from tests.fakes import RecordingQueue
+from tests.routers.consent.test_compliance import keep
+
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.schemas import ComplianceRule
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.sends import queued_claim
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.jobs import JobName
+
+TOMORROW = NOW + timedelta(days=1)
+NIGHT = datetime.fromisoformat("2026-11-26T04:00:00Z")
+MORNING = datetime.fromisoformat("2026-11-26T14:00:00Z")
+
+
+def one_rule(**rule: Any) -> RuleBook:
+    """Return one rule for the whole country; the person's zone is America/New_York."""
+    content = json.dumps({"state": None, "reviewed": "2026-11-01"} | rule)
+    return RuleBook([ComplianceRule.model_validate_json(content)], name="made")
+
+
+DAY = one_rule(kind="window", start="09:00", end="20:00")
+NEVER = one_rule(kind="no_day")
+
+
+@pytest_asyncio.fixture
+async def line(session: AsyncSession) -> Line:
+    line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await session.commit()
+    await set_database_time(session, NOW)
+    return line
+
+
+def message(line: Line, **fields: Any) -> dict[str, Any]:
+    later = {"send_at": format_instant(fields.pop("at"))} if "at" in fields else {}
+    return {"line_id": str(line.id), "to": PERSON, "body": "See you Tuesday."} | later | fields
+
+
+async def queued(client: httpx.AsyncClient, line: Line, **fields: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/messages", json=message(line, **fields))
+    assert answer.status_code == 202, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def claim(
+    new_uow: UnitOfWorkFactory, at: datetime, rules: RuleBook = NO_RULES
+) -> list[ClaimedAttempt]:
+    async with new_uow() as uow:
+        return await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=rules, now=at)
+
+
+async def test_message_for_later_is_not_claimed_before_its_time(
+    client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory, session: AsyncSession
+) -> None:
+    shown = await queued(client, line, at=TOMORROW)
+    # Whatever makes queued messages due, this one is not.
+    await session.execute(text("UPDATE activity SET send_after = :now"), {"now": NOW})
+    await session.commit()
+
+    early = await claim(new_uow, TOMORROW - timedelta(milliseconds=1))
+    (claimed,) = await claim(new_uow, TOMORROW)
+
+    assert (shown["status"], shown["send_at"]) == ("queued", format_instant(TOMORROW))
+    assert (early, claimed.body) == ([], "See you Tuesday.")
+
+
+async def test_message_for_later_needs_no_nudge_before_its_last_minute(
+    client: httpx.AsyncClient, line: Line, queue: RecordingQueue
+) -> None:
+    await queued(client, line, at=TOMORROW)
+    far = list(queue.jobs)
+    await queued(client, line, at=NOW + timedelta(seconds=40))
+
+    assert far == []
+    assert queue.names == [JobName.SEND_MESSAGES]
+    assert 0 < queue.jobs[0].delay_seconds <= 40
+
+
+@pytest.mark.parametrize(
+    ("rules", "at", "allowed"),
+    [
+        (DAY, NIGHT, MORNING),
+        # It would leave some seconds later, when the hours are over.
+        (DAY, datetime.fromisoformat("2026-11-26T00:59:30Z"), MORNING),
+        (NEVER, NIGHT, None),
+    ],
+)
+async def test_time_outside_legal_hours_is_refused_with_the_next_instant(
+    *,
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    line: Line,
+    session: AsyncSession,
+    rules: RuleBook,
+    at: datetime,
+    allowed: datetime | None,
+) -> None:
+    keep(app, rules)
+
+    answer = await client.post("/v1/messages", json=message(line, at=at))
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (422, "send_at_outside_window")
+    assert problem["errors"][0]["pointer"] == "/send_at"
+    assert problem["next_allowed_at"] == (None if allowed is None else format_instant(allowed))
+    assert await rows(session, "SELECT id FROM activity") == []
+
+
+async def test_time_outside_legal_hours_is_moved_if_the_caller_wants_that(
+    client: httpx.AsyncClient, app: FastAPI, line: Line, new_uow: UnitOfWorkFactory
+) -> None:
+    keep(app, DAY)
+
+    shown = await queued(client, line, at=NIGHT, move=True)
+
+    assert shown["send_at"] == format_instant(MORNING)
+    assert await claim(new_uow, MORNING - timedelta(seconds=1), DAY) == []
+    assert len(await claim(new_uow, MORNING, DAY)) == 1
+
+
+async def test_time_inside_legal_hours_is_kept_though_it_is_night_now(
+    client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
+) -> None:
+    keep(app, DAY)
+    await set_database_time(session, NIGHT)
+
+    shown = await queued(client, line, at=MORNING, move=True)
+
+    assert shown["send_at"] == format_instant(MORNING)
+
+
+async def test_answer_to_the_persons_own_message_may_leave_at_night(
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    line: Line,
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    keep(app, DAY)
+    await hear(session, new_uow, "Are you there?")
+
+    shown = await queued(client, line, at=NIGHT)
+
+    assert shown["send_at"] == format_instant(NIGHT)
+
+
+@pytest.mark.parametrize(
+    "at", [NOW - timedelta(seconds=1), NOW - timedelta(days=400), NOW + timedelta(days=367)]
+)
+async def test_time_in_the_past_or_beyond_a_year_is_refused(
+    client: httpx.AsyncClient, line: Line, at: datetime
+) -> None:
+    answer = await client.post("/v1/messages", json=message(line, at=at))
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "send_at_out_of_range")
+    assert answer.json()["errors"][0]["pointer"] == "/send_at"
+
+
+@pytest.mark.parametrize("fields", [{"undo_seconds": 31}, {"undo_seconds": -1}, {"send_at": 1}])
+async def test_invalid_waits_are_refused(
+    client: httpx.AsyncClient, line: Line, fields: dict[str, Any]
+) -> None:
+    answer = await client.post("/v1/messages", json=message(line, **fields))
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(fields))}"
+
+
+async def test_opt_out_withdraws_a_message_for_later(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    contact = await make_contact(session, phone=PERSON)
+    await session.commit()
+    shown = await queued(client, line, at=TOMORROW)
+
+    await client.post(f"/v1/contacts/{contact.id}/opt-out", json={"reason": "asked by phone"})
+
+    read = (await client.get(f"/v1/messages/{shown['id']}")).json()
+    assert (read["status"], read["error_code"]) == ("failed", "recipient_opted_out")
+    assert read["send_at"] == shown["send_at"]
+    assert await claim(new_uow, TOMORROW) == []
+
+
+async def test_message_for_later_waits_if_its_time_has_become_night(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    shown = await queued(client, line, at=NIGHT)
+
+    at_night = await claim(new_uow, NIGHT, DAY)
+    (claimed,) = await claim(new_uow, MORNING, DAY)
+
+    attempt = (await rows(session, "SELECT not_after FROM send_attempt"))[0]
+    read = (await client.get(f"/v1/messages/{shown['id']}")).json()
+    assert (at_night, claimed.phone) == ([], PERSON)
+    assert attempt["not_after"] == MORNING + timedelta(hours=11)
+    assert read["send_at"] == format_instant(NIGHT)
+
+
+@pytest.mark.parametrize(
+    ("rules", "at", "leaves"),
+    [
+        (NO_RULES, TOMORROW + timedelta(hours=47), True),
+        (NO_RULES, TOMORROW + timedelta(hours=48), False),
+        (NEVER, TOMORROW + timedelta(hours=25), False),
+    ],
+)
+async def test_message_for_later_fails_when_it_is_two_days_late(
+    *,
+    client: httpx.AsyncClient,
+    line: Line,
+    new_uow: UnitOfWorkFactory,
+    rules: RuleBook,
+    at: datetime,
+    leaves: bool,
+) -> None:
+    shown = await queued(client, line, at=TOMORROW)
+
+    claimed = await claim(new_uow, at, rules)
+
+    read = (await client.get(f"/v1/messages/{shown['id']}")).json()
+    assert len(claimed) == leaves
+    assert (read["status"], read["error_code"]) == (
+        ("sending", None) if leaves else ("failed", "too_late")
+    )
+
+
+async def test_message_for_later_is_not_called_when_it_is_two_days_late(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await queued(client, line, at=TOMORROW)
+
+    await claim(new_uow, TOMORROW)
+
+    attempt = (await rows(session, "SELECT not_after FROM send_attempt"))[0]
+    assert attempt["not_after"] == TOMORROW + timedelta(hours=48)
+
+
+@pytest.mark.parametrize("seconds", [10, 30])
+async def test_message_waits_for_the_seconds_to_undo(
+    *,
+    client: httpx.AsyncClient,
+    line: Line,
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    queue: RecordingQueue,
+    seconds: int,
+) -> None:
+    shown = await queued(client, line, undo_seconds=seconds)
+
+    (row,) = await rows(session, "SELECT send_after, created_at FROM activity")
+    undo_until = row["created_at"] + timedelta(seconds=seconds)
+    assert await claim(new_uow, undo_until - timedelta(milliseconds=1)) == []
+    assert len(await claim(new_uow, undo_until)) == 1
+    assert (row["send_after"], shown["send_at"]) == (undo_until, None)
+    assert [(one.name, one.delay_seconds) for one in queue.jobs] == [
+        (JobName.SEND_MESSAGES, seconds)
+    ]
+
+
+async def test_seconds_to_undo_count_for_a_message_that_is_due_sooner(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession
+) -> None:
+    await queued(client, line, at=NOW + timedelta(seconds=25), undo_seconds=30)
+
+    (row,) = await rows(session, "SELECT send_after, created_at FROM activity")
+    assert row["send_after"] == row["created_at"] + timedelta(seconds=30)
+
+
+async def test_seconds_to_undo_may_not_last_into_the_night(
+    client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
+) -> None:
+    keep(app, DAY)
+    await set_database_time(session, datetime.fromisoformat("2026-11-26T00:59:35Z"))
+
+    refused = await client.post("/v1/messages", json=message(line, undo_seconds=30))
+    accepted = await client.post("/v1/messages", json=message(line, undo_seconds=0))
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "outside_window")
+    assert accepted.status_code == 202
+
+
+@pytest.mark.parametrize("wait", [{"at": TOMORROW}, {"undo_seconds": 30}, {}])
+async def test_waiting_message_is_withdrawn(
+    client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory, wait: dict[str, Any]
+) -> None:
+    shown = await queued(client, line, **wait)
+
+    first = await client.delete(f"/v1/messages/{shown['id']}")
+    again = await client.delete(f"/v1/messages/{shown['id']}")
+
+    read = (await client.get(f"/v1/messages/{shown['id']}")).json()
+    talk = await client.get(f"/v1/conversations/{shown['conversation_id']}/messages")
+    audit = (await client.get("/v1/audit-log", params={"action": "withdraw_message"})).json()
+    assert (first.status_code, again.status_code) == (204, 204)
+    assert (read["status"], read["error_code"]) == ("failed", "withdrawn")
+    assert [one["id"] for one in talk.json()["data"]] == [shown["id"]]
+    assert {one["subject"] for one in audit["data"]} == {shown["id"]}
+    assert await claim(new_uow, TOMORROW) == []
+
+
+async def test_message_that_left_cannot_be_withdrawn(
+    client: httpx.AsyncClient, line: Line, new_uow: UnitOfWorkFactory
+) -> None:
+    shown = await queued(client, line)
+    await claim(new_uow, TOMORROW)
+
+    answer = await client.delete(f"/v1/messages/{shown['id']}")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "message_left")
+    assert (await client.get(f"/v1/messages/{shown['id']}")).json()["status"] == "sending"
+
+
+async def test_message_that_has_failed_cannot_be_withdrawn(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession
+) -> None:
+    shown = await queued(client, line)
+    await session.execute(text("UPDATE activity SET status = 'failed', error_code = 'http_400'"))
+    await session.commit()
+
+    answer = await client.delete(f"/v1/messages/{shown['id']}")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "message_left")
+    assert (await client.get(f"/v1/messages/{shown['id']}")).json()["error_code"] == "http_400"
+
+
+@pytest.mark.parametrize("origin", ["campaign", "test", "help", "confirmation", "provider"])
+async def test_only_a_users_message_can_be_withdrawn(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession, origin: str
+) -> None:
+    row = Activity(
+        kind="message",
+        direction="outgoing",
+        origin=origin,
+        line_id=line.id,
+        phone=PERSON,
+        body="Hello",
+        status="queued",
+        occurred_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    session.add(row)
+    await session.commit()
+
+    answer = await client.delete(f"/v1/messages/{row.id}")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "message_not_manual")
+    assert (await client.get(f"/v1/messages/{row.id}")).json()["status"] == "queued"
+
+
+async def test_unknown_message_cannot_be_withdrawn(client: httpx.AsyncClient) -> None:
+    answer = await client.delete(f"/v1/messages/{UNKNOWN_ID}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "message_not_found")
+
+
+async def test_message_names_the_key_that_sent_it(client: httpx.AsyncClient, line: Line) -> None:
+    shown = await queued(client, line)
+
+    keys = (await client.get("/v1/api-keys")).json()["data"]
+    assert shown["sent_by"] in [{"id": one["id"], "name": one["name"]} for one in keys]
+    assert (await client.get(f"/v1/messages/{shown['id']}")).json() == shown
+
+
+@pytest.mark.usefixtures("line")
+async def test_received_message_has_no_sender(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await hear(session, new_uow, "Hello")
+
+    (row,) = await rows(session, "SELECT id FROM activity")
+    read = (await client.get(f"/v1/messages/{row['id']}")).json()
+    assert (read["sent_by"], read["send_at"]) == (None, None)
+
+
+async def test_first_message_to_a_number_follows_all_rules(
+    client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
+) -> None:
+    """Nobody there has written to us, so legal hours apply too."""
+    keep(app, DAY)
+    stranger = "+16175550177"
+    await set_database_time(session, NIGHT)
+    at_night = await client.post("/v1/messages", json=message(line, to=stranger))
+    await set_database_time(session, NOW)
+
+    by_day = await client.post("/v1/messages", json=message(line, to=stranger))
+
+    talks = (await client.get("/v1/conversations", params={"phone": stranger})).json()["data"]
+    assert (at_night.status_code, at_night.json()["code"]) == (409, "outside_window")
+    assert (by_day.status_code, len(talks)) == (202, 1)
+    assert talks[0]["id"] == by_day.json()["conversation_id"]
+    assert talks[0]["contact_id"] == by_day.json()["contact_id"] is not None
+
+
+@pytest.mark.parametrize(
+    ("flag", "status"), [("opted_out", 409), ("do_not_contact", 409), ("opt_out_hold", 202)]
+)
+async def test_first_message_to_a_number_follows_its_flags(
+    client: httpx.AsyncClient, line: Line, session: AsyncSession, flag: str, status: int
+) -> None:
+    session.add(ContactFlag(phone="+16175550177", flag_type=flag, created_at=NOW))
+    await session.commit()
+
+    answer = await client.post("/v1/messages", json=message(line, to="+16175550177"))
+
+    assert answer.status_code == status

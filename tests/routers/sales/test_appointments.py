@@ -1,0 +1,404 @@
+"""Appointments: input, conflicts, free times, files, and what happens to their contact."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import icalendar
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW, SECRET
+from tests.factories import make_contact, number
+from tests.routers.identity.test_auth import active, bearer, signed_in
+
+from crm_api.domain.identity.users.models import User
+from crm_api.domain.kit.event_log.models import Event
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.properties import Property
+from crm_api.domain.sales.appointments import booking
+from crm_api.domain.sales.appointments.errors import AppointmentConflictError
+from crm_api.domain.sales.appointments.models import Appointment
+from crm_api.domain.sales.appointments.schemas import AppointmentCreate
+from crm_api.domain.sales.outcomes.models import OutcomeSource
+from crm_api.domain.sales.outcomes.state_outcomes import Recorder
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+
+RECORDER = Recorder(name="key", source=OutcomeSource.API, secret=SECRET)
+NOBODY = "00000000-0000-7000-8000-000000000000"
+NINE, TEN, ELEVEN = "2026-12-01T14:00:00Z", "2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z"
+"""On a Tuesday in New York."""
+
+
+@pytest.fixture(name="ada")
+async def _ada(session: AsyncSession) -> Contact:
+    return await make_contact(
+        session,
+        phone=number(1),
+        first_name="Ada",
+        last_name="Lovelace",
+        street="12 Main Street",
+        city="Quincy",
+        state="MA",
+        postal_code="02169",
+    )
+
+
+async def book(client: httpx.AsyncClient, ada: Contact, **values: Any) -> httpx.Response:
+    body = {"contact_id": str(ada.id), "starts_at": NINE, "ends_at": TEN, **values}
+    return await client.post("/v1/appointments", json=body)
+
+
+async def booked(client: httpx.AsyncClient, ada: Contact, **values: Any) -> Any:
+    response = await book(client, ada, **values)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+async def changed(client: httpx.AsyncClient, one: Any, **values: Any) -> httpx.Response:
+    return await client.patch(f"/v1/appointments/{one['id']}", json=values)
+
+
+async def starts(client: httpx.AsyncClient, **wanted: Any) -> list[str]:
+    response = await client.get("/v1/appointments", params=wanted)
+    assert response.status_code == 200, response.text
+    return [one["starts_at"] for one in response.json()["data"]]
+
+
+async def test_appointment_is_booked_read_and_listed(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    user = await active(client)
+
+    one = await booked(client, ada, kind="repair", assignee_id=user["id"], note="Two\nlines")
+
+    assert (one["status"], one["kind"], one["note"]) == ("booked", "repair", "Two\nlines")
+    assert (one["contact_id"], one["contact_name"]) == (str(ada.id), "Ada Lovelace")
+    assert (one["assignee_id"], one["assignee_name"]) == (user["id"], user["name"])
+    assert one["timezone"] == "America/New_York"
+    assert (one["starts_at"], one["ends_at"]) == (
+        "2026-12-01T14:00:00.000Z",
+        "2026-12-01T15:00:00.000Z",
+    )
+    answer = await client.get(f"/v1/appointments/{one['id']}")
+    assert answer.json() == one
+    assert answer.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "pointer"),
+    [
+        ("ends_at", NINE, "/ends_at"),
+        ("ends_at", "2027-01-02T14:00:00Z", "/ends_at"),
+        ("starts_at", "2026-12-01T09:00:00", "/starts_at"),
+        ("timezone", "Mars/Olympus", "/timezone"),
+        ("kind", "party", "/kind"),
+        ("status", "planned", "/status"),
+        ("note", "x" * 2_001, "/note"),
+        ("location", "two\nlines", "/location"),
+        ("assignee_id", NOBODY, "/assignee_id"),
+        ("price", 1, "/price"),
+    ],
+)
+async def test_wrong_value_is_refused(
+    client: httpx.AsyncClient, ada: Contact, field: str, value: Any, pointer: str
+) -> None:
+    answer = await book(client, ada, **{field: value})
+
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [("contact_id", "contact_not_found"), ("property_id", "property_not_found")],
+)
+async def test_unknown_subject_is_not_found(
+    client: httpx.AsyncClient, ada: Contact, field: str, code: str
+) -> None:
+    answer = await book(client, ada, **{field: NOBODY})
+
+    assert (answer.status_code, answer.json()["code"]) == (404, code)
+
+
+async def test_overlap_of_an_assignee_is_a_conflict(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    user = await active(client)
+    first = await booked(client, ada, assignee_id=user["id"])
+
+    overlapping = {"starts_at": "2026-12-01T14:30:00Z", "ends_at": ELEVEN}
+    answer = await book(client, ada, assignee_id=user["id"], **overlapping)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "appointment_conflict")
+    assert answer.json()["appointment_id"] == first["id"]
+    await booked(client, ada, **overlapping)
+    await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
+    await booked(client, ada, assignee_id=user["id"], allow_conflict=True, **overlapping)
+
+
+async def test_cancelled_appointment_occupies_nobody_until_it_is_booked_again(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    user = await active(client)
+    first = await booked(client, ada, assignee_id=user["id"])
+    assert (await changed(client, first, status="cancelled")).status_code == 200
+    second = await booked(client, ada, assignee_id=user["id"])
+
+    answer = await changed(client, first, status="booked")
+
+    assert (answer.status_code, answer.json()["appointment_id"]) == (409, second["id"])
+    kept = await changed(client, first, status="booked", allow_conflict=True)
+    assert kept.json()["status"] == "booked"
+
+
+async def test_move_into_another_appointment_is_a_conflict(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    user = await active(client)
+    await booked(client, ada, assignee_id=user["id"])
+    later = await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
+
+    answer = await changed(client, later, starts_at="2026-12-01T14:59:00Z")
+
+    assert answer.status_code == 409
+    assert (await changed(client, later, note="Ring twice")).status_code == 200
+    assert (await changed(client, later, ends_at=TEN)).status_code == 422
+
+
+async def test_of_two_bookings_at_the_same_time_one_is_refused(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    async with committed_uow() as uow:
+        ada = await make_contact(uow.session, phone=number(1))
+        bob = await make_contact(uow.session, phone=number(2))
+        user = User(
+            email="olga@granite.example.com",
+            name="Olga",
+            role="agent",
+            status="active",
+            password_hash="hash",  # noqa: S106 - of nobody
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        uow.session.add(user)
+
+    async def booking_of(contact: Contact) -> str:
+        body = AppointmentCreate(
+            contact_id=contact.id,
+            starts_at=NOW,
+            ends_at=NOW + timedelta(hours=1),
+            assignee_id=user.id,
+        )
+        try:
+            async with committed_uow() as uow:
+                await booking.book_appointment(uow, body, recorder=RECORDER, now=NOW)
+                await asyncio.sleep(0)
+        except AppointmentConflictError:
+            return "refused"
+        return "booked"
+
+    found = await asyncio.gather(*(booking_of(one) for one in (ada, bob) * 3))
+
+    assert sorted(found) == ["booked", *["refused"] * 5]
+
+
+async def test_list_filters_by_period_assignee_contact_and_status(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    user = await active(client)
+    bob = await make_contact(session, phone=number(2))
+    first = await booked(client, ada, assignee_id=user["id"])
+    second = await booked(client, bob, starts_at=TEN, ends_at=ELEVEN)
+    await changed(client, second, status="held")
+    one, two = first["starts_at"], second["starts_at"]
+
+    assert await starts(client) == [one, two]
+    assert await starts(client, **{"from": TEN}) == [two]
+    assert await starts(client, **{"from": "2026-12-01T14:30:00Z", "to": TEN}) == [one]
+    day = {"from": "2026-12-01", "to": "2026-12-02", "timezone": "America/New_York"}
+    assert await starts(client, **day) == [one, two]
+    assert await starts(client, assignee=user["id"]) == [one]
+    assert await starts(client, assignee="none") == [two]
+    assert await starts(client, contact_id=str(bob.id)) == [two]
+    assert await starts(client, status="held") == [two]
+    assert await starts(client, property_id=NOBODY) == []
+    assert (await client.get("/v1/appointments", params={"assignee": "me"})).status_code == 403
+    client.headers.update(bearer(await signed_in(client)))
+    assert await starts(client, assignee="me") == [one]
+
+
+async def test_free_times_are_inside_the_working_hours_and_between_appointments(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    user = await active(client)
+    await booked(client, ada, assignee_id=user["id"], starts_at=TEN, ends_at=ELEVEN)
+    gone = await booked(client, ada, starts_at=TEN, ends_at="2026-12-01T20:00:00Z")
+    await changed(client, gone, status="cancelled")
+    period = {"from": "2026-11-29", "to": "2026-12-02", "timezone": "America/New_York"}
+
+    answer = await client.get("/v1/appointments/free", params={**period, "assignee_id": user["id"]})
+
+    spans = [(one["starts_at"][:16], one["ends_at"][:16]) for one in answer.json()["data"]]
+    assert spans == [
+        ("2026-11-30T14:00", "2026-11-30T23:00"),
+        ("2026-12-01T14:00", "2026-12-01T15:00"),
+        ("2026-12-01T16:00", "2026-12-01T23:00"),
+    ]
+    longer = {**period, "duration_minutes": 61, "day": "tue", "day_start": "08:30"}
+    answer = await client.get("/v1/appointments/free", params=longer)
+    assert [one["starts_at"][:16] for one in answer.json()["data"]] == [
+        "2026-12-01T13:30",
+        "2026-12-01T16:00",
+    ]
+
+
+async def test_working_hours_follow_the_clock_on_the_wall(client: httpx.AsyncClient) -> None:
+    """In New York the clocks change on Sunday, 14 March 2027, at 02:00."""
+    period = {"from": "2027-03-13", "to": "2027-03-15", "timezone": "America/New_York"}
+    days: dict[str, Any] = {"day": ["sat", "sun"], "day_start": "00:00", "day_end": "24:00"}
+
+    answer = await client.get("/v1/appointments/free", params={**period, **days})
+
+    assert [(one["starts_at"], one["ends_at"]) for one in answer.json()["data"]] == [
+        ("2027-03-13T05:00:00.000Z", "2027-03-14T05:00:00.000Z"),
+        ("2027-03-14T05:00:00.000Z", "2027-03-15T04:00:00.000Z"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"from": TEN, "to": TEN}, "invalid_period"),
+        ({"from": TEN, "to": "2027-03-01T00:00:00Z"}, "invalid_period"),
+        ({"day_start": "18:00"}, "invalid_working_hours"),
+        ({"day_start": "18"}, "validation_failed"),
+        ({"duration_minutes": 0}, "validation_failed"),
+    ],
+)
+async def test_wrong_period_of_free_times_is_refused(
+    client: httpx.AsyncClient, params: dict[str, Any], code: str
+) -> None:
+    answer = await client.get("/v1/appointments/free", params=params)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+async def test_file_shows_the_appointment_in_its_zone(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    one = await booked(client, ada, note="Gate; code 1,2\nDog")
+
+    answer = await client.get(f"/v1/appointments/{one['id']}.ics")
+
+    assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
+    calendar = icalendar.Calendar.from_ical(answer.content)
+    (event,) = calendar.events
+    assert event["uid"] == f"{one['id']}@appointments.crm-api"
+    assert event["summary"] == "Assessment: Ada Lovelace"
+    assert event["location"] == "12 Main Street, Quincy, MA 02169"
+    assert event["description"] == f"{number(1)}\nGate; code 1,2\nDog"
+    assert event.start.isoformat() == "2026-12-01T09:00:00-05:00"
+    assert [zone.tz_name for zone in calendar.timezones] == ["America/New_York"]
+    assert (event["sequence"], event["status"]) == (0, "CONFIRMED")
+    await changed(client, one, status="cancelled")
+    again = await client.get(f"/v1/appointments/{one['id']}.ics")
+    (event,) = icalendar.Calendar.from_ical(again.content).events
+    assert (event["sequence"], event["status"]) == (1, "CANCELLED")
+    missing = await client.get(f"/v1/appointments/{NOBODY}.ics")
+    assert (missing.status_code, missing.json()["code"]) == (404, "appointment_not_found")
+
+
+async def test_stale_change_is_refused(client: httpx.AsyncClient, ada: Contact) -> None:
+    one = await booked(client, ada)
+    path = f"/v1/appointments/{one['id']}"
+    seen = (await client.get(path)).headers["etag"]
+    await changed(client, one, note="Changed")
+
+    answer = await client.patch(path, json={"status": "held"}, headers={"If-Match": seen})
+
+    assert answer.status_code == 412
+    assert (await client.get(path)).json()["status"] == "booked"
+
+
+async def test_each_change_is_an_event(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    one = await booked(client, ada)
+    await changed(client, one, status="held")
+    await changed(client, one, status="held")
+
+    events = await session.scalars(
+        select(Event).where(Event.type == "appointment.changed").order_by(Event.id)
+    )
+
+    assert [event.data["status"] for event in events] == ["booked", "held"]
+
+
+async def test_merge_moves_appointments_and_its_undo_returns_them(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    twin = await make_contact(session, phone=number(2))
+    await booked(client, ada)
+    theirs = await booked(client, twin, starts_at=TEN, ends_at=ELEVEN)
+    body = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+
+    merge = (await client.post("/v1/contacts/merge", json=body)).json()
+
+    assert len(await starts(client, contact_id=str(ada.id))) == 2
+    undone = await client.post(f"/v1/contact-merges/{merge['merge_id']}/undo")
+    assert undone.status_code == 200, undone.text
+    assert await starts(client, contact_id=str(twin.id)) == [theirs["starts_at"]]
+    assert len(await starts(client, contact_id=str(ada.id))) == 1
+
+
+async def test_deletion_of_the_contact_cancels_what_is_booked(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    held = await booked(client, ada, status="held", note="Paid in cash")
+    one = await booked(client, ada, location="At the gate")
+
+    await client.delete(f"/v1/contacts/{ada.id}")
+
+    after = (await client.get(f"/v1/appointments/{one['id']}")).json()
+    assert (after["status"], after["location"]) == ("cancelled", None)
+    after = (await client.get(f"/v1/appointments/{held['id']}")).json()
+    assert (after["status"], after["note"]) == ("held", None)
+
+
+async def test_erasure_removes_the_person_from_appointments(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    home = Property(
+        id=new_id(),
+        address_key="12 main st|02169",
+        street="12 Main",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    session.add(home)
+    await session.commit()
+    one = await booked(client, ada, property_id=str(home.id), note="Ada is deaf")
+
+    answer = await client.post(f"/v1/contacts/{ada.id}/erase", json={"reason": "asked"})
+
+    assert answer.status_code == 202, answer.text
+    after = (await client.get(f"/v1/appointments/{one['id']}")).json()
+    person = ("contact_id", "contact_name", "property_id", "location", "note")
+    assert [after[name] for name in person] == [None] * 5
+    assert (after["status"], after["starts_at"]) == ("cancelled", one["starts_at"])
+
+
+async def test_same_key_books_once(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    headers = {"Idempotency-Key": "visit-1"}
+    body = {"contact_id": str(ada.id), "starts_at": NINE, "ends_at": TEN}
+
+    first = await client.post("/v1/appointments", json=body, headers=headers)
+    second = await client.post("/v1/appointments", json=body, headers=headers)
+
+    assert first.json() == second.json()
+    assert await session.scalar(select(func.count()).select_from(Appointment)) == 1
