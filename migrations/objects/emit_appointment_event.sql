@@ -12,4 +12,4 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE TRIGGER emit_appointment_event AFTER INSERT OR UPDATE ON appointment FOR EACH ROW EXECUTE FUNCTION emit_appointment_event();
+CREATE OR REPLACE TRIGGER emit_appointment_event AFTER INSERT OR UPDATE OF assignee_id, contact_id, property_id, sequence ON appointment FOR EACH ROW EXECUTE FUNCTION emit_appointment_event();

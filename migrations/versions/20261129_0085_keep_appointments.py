@@ -13,7 +13,8 @@ depends_on: str | Sequence[str] | None = None
 INSTANT = sa.DateTime(timezone=True)
 EVENT_TYPES = (
     "message.received message.status call.status campaign.status campaign.counters "
-    "import.progress contact.created opt_out opt_in alert task.changed"
+    "import.progress contact.created opt_out opt_in alert task.changed "
+    "conversation.changed"
 )
 EMIT = """
 CREATE OR REPLACE FUNCTION emit_appointment_event()
@@ -31,7 +32,7 @@ END
 $function$
 """
 TRIGGER = """
-CREATE OR REPLACE TRIGGER emit_appointment_event AFTER INSERT OR UPDATE ON appointment FOR EACH ROW EXECUTE FUNCTION emit_appointment_event()
+CREATE OR REPLACE TRIGGER emit_appointment_event AFTER INSERT OR UPDATE OF assignee_id, contact_id, property_id, sequence ON appointment FOR EACH ROW EXECUTE FUNCTION emit_appointment_event()
 """
 
 

@@ -34,6 +34,7 @@ from crm_api.platform.replica import open_replica
 from crm_api.platform.settings import Settings
 from crm_api.routers.campaigns import (
     approvals,
+    calendar,
     campaigns,
     launch_check,
     recipients,
@@ -58,7 +59,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import attribution
+from crm_api.routers.insight import attribution, insight
 from crm_api.routers.messaging import (
     company_settings,
     conversations,
@@ -70,7 +71,8 @@ from crm_api.routers.messaging import (
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
-from crm_api.routers.outbound import events, webhook_endpoints
+from crm_api.routers.office import inbox
+from crm_api.routers.outbound import events, push_subscriptions, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
 from crm_api.routers.outbound.event_streams import OpenStreams
@@ -88,7 +90,14 @@ from crm_api.routers.people import (
     tags,
     tasks,
 )
-from crm_api.routers.sales import appointments, bills, calendar_feeds, outcomes, reminders
+from crm_api.routers.sales import (
+    appointments,
+    bills,
+    calendar_accounts,
+    calendar_feeds,
+    outcomes,
+    reminders,
+)
 from crm_api.workers.queue import open_queue
 
 log = structlog.get_logger()
@@ -134,10 +143,13 @@ ROUTERS = (
     lists,
     lines,
     company_settings,
+    # Before the campaign routes, which would read `calendar` in a path as the id of a campaign.
+    calendar,
     campaigns,
     approvals,
     launch_check,
     recipients,
+    inbox,
     conversations,
     reply_classes,
     manual_messages,
@@ -157,11 +169,13 @@ ROUTERS = (
     properties,
     appointments,
     bills,
+    calendar_accounts,
     calendar_feeds,
     reminders,
     provider_stops,
     outcomes,
     attribution,
+    insight,
     reconciliation,
     webhook_health,
     legal_rules,
@@ -170,6 +184,7 @@ ROUTERS = (
     audit_log,
     auth,
     preferences,
+    push_subscriptions,
     users,
     sandbox,
     health,

@@ -8,6 +8,7 @@ import pytest
 
 _UNUSED = (
     *("alembic", "mako", "numpy", "scipy", "holidays", "puremagic", "obstore", "rich", "pygments"),
+    *("icalendar", "recurring_ical_events"),
     *("opentelemetry.sdk", "opentelemetry.exporter", "crm_api.dev.sandbox", "crm_api.dev.demo"),
 )
 """Libraries that a process imports when it first uses them, or never."""

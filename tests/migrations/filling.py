@@ -116,6 +116,8 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - i * interval '1 day', :now
     FROM generate_series(1, 2000) i""",
     "UPDATE campaign SET line_id = md5('line1')::uuid WHERE id = md5('campaign1')::uuid",
+    """UPDATE campaign SET next_occurrence_at = CAST(:now AS timestamptz) + interval '9 days'
+    WHERE id = md5('campaign2')::uuid""",
     """INSERT INTO campaign_variant (id, campaign_id, position, name, body, template_id,
         template_version, weight)
     SELECT md5('variant' || i)::uuid, md5('campaign' || i)::uuid, 0, 'A', 'Hi',
@@ -166,11 +168,18 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - interval '5 minutes', :now
     FROM generate_series(1, 250) i""",
     f"""INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at,
-        last_outgoing_at, created_at)
+        last_outgoing_at, last_incoming_at, created_at, state, waiting_since, snoozed_until,
+        campaign_id)
     SELECT md5('talk' || i)::uuid, md5('line1')::uuid, {_phone("i")},
            CASE WHEN i % 50 > 0 THEN md5('contact' || i)::uuid END,
            CAST(:now AS timestamptz) - i * interval '1 minute',
-           CAST(:now AS timestamptz) - i * interval '10 minutes', :now
+           CAST(:now AS timestamptz) - i * interval '10 minutes',
+           CASE WHEN i % 10 = 1 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END, :now,
+           (ARRAY['done', 'waiting', 'open', 'snoozed'])[CASE WHEN i % 80 < 4 THEN 1 + i % 80
+                                                              ELSE 1 END],
+           CASE WHEN i % 80 = 1 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END,
+           CASE WHEN i % 80 = 3 THEN CAST(:now AS timestamptz) + (i - 300) * interval '1 hour' END,
+           CASE WHEN i % 10 = 1 THEN md5('campaign' || i % 7)::uuid END
     FROM generate_series(1, 15000) i""",
     """INSERT INTO segment (id, name, filter, created_at, updated_at)
     SELECT md5('segment' || i)::uuid, 'Segment ' || i,
@@ -250,9 +259,30 @@ _STATEMENTS = (
     SELECT md5('user' || i)::uuid, 'user' || i || '@firm.example.com', 'User', 'agent', 'active',
            'hash', CAST(:now AS timestamptz) - i * interval '1 hour', :now
     FROM generate_series(1, 2000) i""",
+    """UPDATE conversation SET assignee_id = md5('user' || 1 + i % 50)::uuid
+    FROM generate_series(1, 15000, 20) i WHERE id = md5('talk' || i)::uuid""",
+    """INSERT INTO conversation_read (caller_id, conversation_id, read_until)
+    SELECT md5('user' || 1 + i % 50)::uuid::text, md5('talk' || i)::uuid, :now
+    FROM generate_series(1, 15000) i""",
     """INSERT INTO conversation_note (id, conversation_id, author, body, mentions, created_at)
     SELECT md5('talk note' || i)::uuid, md5('talk' || 1 + i % 15000)::uuid, 'key', 'Look.', '{}',
            CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO conversation_note (id, conversation_id, author, body, mentions, created_at)
+    SELECT md5('mention' || i)::uuid, md5('talk' || i)::uuid, 'key', 'Look.',
+           ARRAY[md5('user' || i)::uuid], CAST(:now AS timestamptz) - i * interval '1 hour'
+    FROM generate_series(1, 500) i""",
+    """INSERT INTO push_subscription (id, user_id, endpoint, p256dh, auth, created_at)
+    SELECT md5('device' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,
+           'https://push.example.com/' || i, 'key', 'secret',
+           CAST(:now AS timestamptz) - i * interval '1 minute'
+    FROM generate_series(1, 4000) i""",
+    """INSERT INTO notice (id, user_id, channel, kind, subject_id, about, ended_at, outcome,
+        created_at)
+    SELECT md5('notice' || i)::uuid, md5('user' || 1 + i % 2000)::uuid,
+           CASE i % 2 WHEN 0 THEN 'mail' ELSE 'push' END, 'task', md5('task' || i)::uuid, :now,
+           CASE WHEN i % 40 > 0 THEN CAST(:now AS timestamptz) END,
+           CASE WHEN i % 40 > 0 THEN 'sent' END, :now
     FROM generate_series(1, 20000) i""",
     """INSERT INTO saved_view (id, user_id, list, name, filter, created_at, updated_at)
     SELECT md5('view' || i)::uuid, md5('user' || 1 + i % 2000)::uuid, 'tasks', 'View ' || i, '{}',
@@ -299,6 +329,20 @@ _STATEMENTS = (
     SELECT md5('reminder' || i)::uuid, md5('rule1')::uuid, md5('appointment' || i)::uuid,
            CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour', 'queued', :now,
            md5('message' || i)::uuid, :now, :now
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO calendar_account (id, name, url, username, sealed, timezone, next_sync_at,
+        author, created_at, updated_at)
+    SELECT md5('account' || i)::uuid, 'Visits', 'https://dav.example.com/', 'olga', '', 'UTC', :now,
+           'key', CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 5000) i""",
+    """INSERT INTO calendar_event (id, account_id, appointment_id, href, uid)
+    SELECT md5('calendar event' || i)::uuid, md5('account' || 1 + i % 50)::uuid,
+           md5('appointment' || i)::uuid, '/' || i || '.ics', 'uid' || i
+    FROM generate_series(1, 20000) i""",
+    """INSERT INTO calendar_busy_time (id, event_id, starts_at, ends_at)
+    SELECT md5('busy' || i)::uuid, md5('calendar event' || 1 + i % 500)::uuid,
+           CAST(:now AS timestamptz) + (2000 - i) * interval '1 hour',
+           CAST(:now AS timestamptz) + (2001 - i) * interval '1 hour'
     FROM generate_series(1, 20000) i""",
     """INSERT INTO calendar_feed (id, name, token_hash, author, created_at)
     SELECT md5('feed' || i)::uuid, 'Feed', sha256(convert_to('feed' || i, 'UTF8')), 'key',

@@ -24,6 +24,7 @@ from crm_api.domain.campaigns.campaign_list import (
     campaigns_statement,
 )
 from crm_api.domain.campaigns.drafts import start_checks
+from crm_api.domain.campaigns.drafts.occurrences import due_series_statement
 from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
 from crm_api.domain.campaigns.figures.template_stats import TEMPLATE_COUNTS
 from crm_api.domain.campaigns.forecast import line_load
@@ -180,6 +181,7 @@ CAMPAIGNS = [
                 "exclude_campaign_ids": [FINISHED],
                 "campaign_id": WAITING,
                 "thresholds": [],
+                "known_variant": 1,
                 "after": CONTACT,
                 "limit": 100,
                 "now": NOW,
@@ -331,6 +333,11 @@ CAMPAIGNS = [
         "recipients by a rare word",
         {"uq_campaign_membership_campaign_id_step_contact_id", "idx_contact_search"},
         lambda s: s.execute(_recipients(q="Rossi12").look_up(after=CONTACT, limit=51)),
+    ),
+    Hot(
+        "series whose next occurrence must be drafted",
+        {"idx_campaign_next_occurrence"},
+        lambda s: s.execute(due_series_statement(now=NOW)),
     ),
     Hot(
         "versions of a page of templates",

@@ -1,10 +1,16 @@
-"""Queries on notes, tasks and saved views."""
+"""Queries on notes, tasks, saved views and notices."""
 
+from datetime import timedelta
+
+from sqlalchemy import select
 from tests.migrations.filling import NOON, made_id
-from tests.migrations.hot import CONTACT, PLACE, Hot
+from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 
 from crm_api.domain.identity.preferences.service import saved_views_statement
 from crm_api.domain.messaging.conversations.notes import notes_statement
+from crm_api.domain.outbound.notices import collecting, mailing, pushing
+from crm_api.domain.outbound.web_push.models import PushSubscription
+from crm_api.domain.outbound.web_push.service import subscriptions_statement
 from crm_api.domain.people.models.tasks import TaskStatus
 from crm_api.domain.people.notes import service
 from crm_api.domain.people.tasks.service import TaskFilter, tasks_statement
@@ -52,5 +58,63 @@ TASKS = [
         "tasks in a conversation",
         "idx_task_conversation",
         TaskFilter(conversation_id=made_id("talk", 7)),
+    ),
+]
+
+USER = made_id("user", 7)
+WATCHING = {
+    "user_ids": [USER],
+    "emails": ["user7@firm.example.com"],
+    "channels": ["push"],
+    "minutes": [5],
+    "since": NOON - timedelta(days=1),
+    "now": NOON,
+}
+NOTICES = [
+    Hot(
+        "notes that mention users, of the last day",
+        {"idx_conversation_note_mentions"},
+        sql(collecting.COLLECT_MENTIONS, **WATCHING),
+    ),
+    Hot(
+        "tasks that became due within a day",
+        {"idx_task_open|idx_task_due|idx_task_assignee"},
+        sql(collecting.COLLECT_TASKS, **WATCHING),
+    ),
+    Hot(
+        "notices of a user for a mail",
+        {"uq_notice_subject"},
+        sql(mailing.LOCK_NOTICES, user_id=USER, mailed_before=NOON, limit=50),
+    ),
+    Hot(
+        "notices of a user for a push",
+        {"uq_notice_subject"},
+        sql(
+            pushing.CLAIM_PUSH,
+            user_id=USER,
+            batch=made_id("any", 3),
+            claimed_until=NOON,
+            limit=50,
+            now=NOON,
+        ),
+    ),
+    Hot(
+        "devices of a user for a push",
+        {"idx_push_subscription_user"},
+        sql(pushing.SUBSCRIPTIONS, user_id=USER),
+    ),
+    Hot(
+        "devices of a user, newest first",
+        {"idx_push_subscription_user"},
+        lambda s: s.execute(subscriptions_statement(user_id=USER, after=PLACE, limit=51)),
+    ),
+    Hot(
+        "a device that subscribes again",
+        {"uq_push_subscription_endpoint"},
+        lambda s: s.execute(
+            select(PushSubscription.id).where(
+                PushSubscription.endpoint == "https://push.example.com/7"
+            )
+        ),
     ),
 ]

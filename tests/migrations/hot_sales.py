@@ -1,16 +1,21 @@
-"""Queries on appointments, reminders, quotes, invoices and calendar feeds."""
+"""Queries on appointments, reminders, quotes, invoices and calendars."""
 
 from datetime import timedelta
 
+from sqlalchemy import delete, select
 from tests.migrations.filling import NOON, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
 from crm_api.domain.monitoring.watchdog.sales import WAITING_QUOTES
 from crm_api.domain.sales.appointments.booking import WITHDRAW_REMINDERS, overlap_statement
+from crm_api.domain.sales.appointments.free_times import BUSY_TIMES
 from crm_api.domain.sales.appointments.listing import AppointmentFilter, appointments_statement
 from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, bills_statement
 from crm_api.domain.sales.billing.models import InvoiceStatus
 from crm_api.domain.sales.billing.schemas import BillFilter
+from crm_api.domain.sales.calendar_accounts.models import CalendarBusyTime, CalendarEvent
+from crm_api.domain.sales.calendar_accounts.pull import known_event_statement
+from crm_api.domain.sales.calendar_accounts.service import accounts_statement
 from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, feeds_statement
 from crm_api.domain.sales.reminders.rules import rules_statement
 from crm_api.domain.sales.reminders.sending import DUE_REMINDERS, WITHDRAW_LATE
@@ -144,5 +149,47 @@ REMINDERS = [
         "reminders that are too late",
         {"idx_appointment_reminder_queued"},
         lambda s: s.execute(WITHDRAW_LATE, {"now": NOON, "since": NOON - DAY}),
+    ),
+]
+CALENDARS = [
+    Hot(
+        "calendar accounts",
+        {"idx_calendar_account_created"},
+        lambda s: s.execute(accounts_statement(after=PLACE, limit=51)),
+    ),
+    Hot(
+        "event of a calendar",
+        {"uq_calendar_event_uid"},
+        lambda s: s.execute(known_event_statement(account_id=made_id("account", 7), uid="uid6")),
+    ),
+    Hot(
+        "event at a path",
+        {"idx_calendar_event_href"},
+        lambda s: s.execute(
+            select(CalendarEvent).where(
+                CalendarEvent.account_id == made_id("account", 7), CalendarEvent.href == "/6.ics"
+            )
+        ),
+    ),
+    Hot(
+        "events of an appointment",
+        {"idx_calendar_event_appointment"},
+        lambda s: s.execute(
+            delete(CalendarEvent).where(CalendarEvent.appointment_id == made_id("appointment", 7))
+        ),
+    ),
+    Hot(
+        "busy times of an event",
+        {"idx_calendar_busy_time_event"},
+        lambda s: s.execute(
+            delete(CalendarBusyTime).where(
+                CalendarBusyTime.event_id == made_id("calendar event", 7)
+            )
+        ),
+    ),
+    Hot(
+        "busy times of a day",
+        {"idx_calendar_busy_time_start"},
+        lambda s: s.execute(BUSY_TIMES, {"begin": NOON, "end": NOON + DAY, "assignee_id": None}),
     ),
 ]

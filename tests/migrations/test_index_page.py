@@ -19,6 +19,7 @@ RELIED_ON = {
 UNREAD = {
     "idx_activity_openphone_id",
     "idx_refresh_token_session",
+    "uq_campaign_series_id_occurrence_at",
     "uq_campaign_variant_campaign_id_name",
     "uq_custom_field_name",
     "uq_message_template_name",

@@ -15,15 +15,16 @@ from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_consent import ERASURES, EXAMPLES, UPLOADS
 from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
+from tests.migrations.hot_inbox import INBOX
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
-from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
+from tests.migrations.hot_notes import NOTES, NOTICES, OF_USERS, TASKS
 from tests.migrations.hot_outcomes import OUTCOMES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
 from tests.migrations.hot_properties import PROPERTIES
 from tests.migrations.hot_reconciliation import RECONCILIATION
-from tests.migrations.hot_sales import APPOINTMENTS, BILLS, REMINDERS
+from tests.migrations.hot_sales import APPOINTMENTS, BILLS, CALENDARS, REMINDERS
 from tests.migrations.hot_segments import SEGMENTS
 from tests.migrations.hot_sends import SENDS
 from tests.migrations.hot_watchdog import WATCHDOG
@@ -56,6 +57,7 @@ HOT = [
     *SEGMENTS,
     *SENDS,
     *RECEIVED,
+    *INBOX,
     *ENDPOINTS,
     *WATCHDOG,
     *MEDIA,
@@ -63,8 +65,10 @@ HOT = [
     *APPOINTMENTS,
     *BILLS,
     *REMINDERS,
+    *CALENDARS,
     *NOTES,
     *TASKS,
+    *NOTICES,
     *OF_USERS,
     *OPERATIONS,
     *OUTCOMES,

@@ -30,6 +30,8 @@ from crm_api.domain.monitoring.key_rotation import models as key_rotation
 from crm_api.domain.monitoring.sandbox_control import models as sandbox_control
 from crm_api.domain.monitoring.scheduled_jobs import models as scheduled_jobs
 from crm_api.domain.monitoring.watchdog import models as watchdog
+from crm_api.domain.outbound.notices import models as user_notices
+from crm_api.domain.outbound.web_push import models as web_push
 from crm_api.domain.outbound.webhook_deliveries import models as webhook_deliveries
 from crm_api.domain.outbound.webhook_endpoints import models as webhook_endpoints
 from crm_api.domain.people.models import (
@@ -47,6 +49,7 @@ from crm_api.domain.people.models import (
 )
 from crm_api.domain.sales.appointments import models as appointments
 from crm_api.domain.sales.billing import models as billing
+from crm_api.domain.sales.calendar_accounts import models as calendar_accounts
 from crm_api.domain.sales.calendars import feed_models as calendar_feeds
 from crm_api.domain.sales.outcomes import models as outcomes
 from crm_api.domain.sales.reminders import models as reminders
@@ -59,6 +62,7 @@ MODULES = (
     attribution,
     audit_log,
     billing,
+    calendar_accounts,
     calendar_feeds,
     campaigns,
     company,
@@ -92,8 +96,10 @@ MODULES = (
     sends,
     tags,
     tasks,
+    user_notices,
     users,
     watchdog,
+    web_push,
     webhook_deliveries,
     webhook_endpoints,
     webhook_events,

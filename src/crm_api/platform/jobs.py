@@ -15,6 +15,7 @@ class JobName(StrEnum):
 
     APPLY_CUSTOM_FIELDS = "apply_custom_fields"
     COMPUTE_CREDITS = "compute_credits"
+    DRAFT_OCCURRENCES = "draft_occurrences"
     DELIVER_WEBHOOKS = "deliver_webhooks"
     FETCH_MEDIA = "fetch_media"
     FIND_DUPLICATES = "find_duplicates"
@@ -35,9 +36,12 @@ class JobName(StrEnum):
     SEND_ALERTS = "send_alerts"
     SEND_MAIL = "send_mail"
     SEND_MESSAGES = "send_messages"
+    SEND_NOTICES = "send_notices"
     SEND_REMINDERS = "send_reminders"
+    SYNC_CALENDARS = "sync_calendars"
     TRY_PROVIDER = "try_provider"
     VALIDATE_PHONES = "validate_phones"
+    WAKE_CONVERSATIONS = "wake_conversations"
     WRITE_AUDIENCES = "write_audiences"
 
 

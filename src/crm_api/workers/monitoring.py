@@ -282,3 +282,5 @@ async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
         )
     async with deps.new_uow() as uow:
         await sales.check_quotes(uow, now=now())
+    async with deps.new_uow() as uow:
+        await sales.check_calendars(uow, now=now())

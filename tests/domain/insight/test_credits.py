@@ -6,7 +6,7 @@ from random import Random
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_api.domain.insight.attribution.credits import (
@@ -54,6 +54,7 @@ RULES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(TOUCHES, RULES, st.randoms())
 def test_weights_and_remainder_sum_to_one_in_any_order(
     touches: list[Touch], used: RuleSet, chance: Random
@@ -73,6 +74,7 @@ def test_weights_and_remainder_sum_to_one_in_any_order(
     assert (rest == 1) == (not earned)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12), st.lists(st.integers(1, 10**6), min_size=1, max_size=20))
 def test_cents_sum_to_the_amount_and_differ_by_less_than_one(
     amount: int, weights: list[int]

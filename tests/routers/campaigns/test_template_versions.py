@@ -211,6 +211,7 @@ async def test_a_campaign_keeps_the_version_that_it_copied(
     assert made["variants"][0] == {
         "name": "A",
         "weight": 100,
+        "for_known": False,
         "body": template["body"],
         **source,
     }

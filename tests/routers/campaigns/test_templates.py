@@ -220,6 +220,7 @@ async def test_campaign_copies_the_body_and_keeps_it(
             "template_id": template["id"],
             "template_version": 1,
             "weight": 100,
+            "for_known": False,
         }
     ]
     assert read.json() == made.json()

@@ -22,12 +22,16 @@ FOREIGN = Cursors("a list that there is not").write(NOW, new_id())
 
 
 async def list_paths(client: httpx.AsyncClient) -> list[str]:
-    """Return the path of every list with pages in the OpenAPI document."""
+    """Return the path of every list with pages in the OpenAPI document.
+
+    `/v1/insight/rows` needs a measure; `tests/routers/insight` has its pages.
+    """
     document = (await client.get("/openapi.json")).json()
     return [
         path
         for path, methods in document["paths"].items()
         if any(one.get("name") == "cursor" for one in methods.get("get", {}).get("parameters", []))
+        and path != "/v1/insight/rows"
     ]
 
 

@@ -10,6 +10,7 @@ from benchmarks.statements import StatementCounter
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import store
+from tests.domain.outbound.web_push.push_service import Browser
 from tests.factories import (
     make_campaign,
     make_contact,
@@ -46,6 +47,7 @@ NEWEST_FIRST = {
     "/v1/lists",
     "/v1/phone-validations",
     "/v1/properties",
+    "/v1/push-subscriptions",
     "/v1/reconciliation-runs",
     "/v1/saved-views",
     "/v1/segments",
@@ -119,6 +121,9 @@ class Store:
             await self._post("/v1/invoices", bill)
             rule = {"name": "Day", "line_id": await self._line(), "body": "Hi", "hours_before": 1}
             await self._post("/v1/reminder-rules", rule)
+            account = {"name": "Visits", "url": f"https://dav.example.com/{place}/"}
+            account |= {"username": "olga", "password": "abcd-efgh"}
+            await self._post("/v1/calendar-accounts", account)
             await self._post("/v1/tasks", {"title": f"Call {place}", "due_at": "2026-12-01T15:00Z"})
             outcome = {"kind": "job_done", "occurred_at": f"2026-11-2{place}T15:00Z"}
             await self._post("/v1/outcomes", {**outcome, "phone": number(900)})
@@ -233,6 +238,9 @@ class Store:
             await self._post("/v1/users", user)
             view = {"list": "tasks", "name": f"View {place}", "filter": {"status": "open"}}
             await self._post("/v1/saved-views", view)
+            endpoint = f"https://push.example.com/{place}"
+            device = {"endpoint": endpoint, "keys": Browser().keys()}
+            await self._post("/v1/push-subscriptions", device)
 
 
 async def read_pages(

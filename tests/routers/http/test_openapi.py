@@ -35,7 +35,7 @@ def test_every_operation_has_a_unique_name(document: dict[str, Any]) -> None:
 
 def test_paths_are_in_kebab_case(document: dict[str, Any]) -> None:
     for path in document["paths"]:
-        assert re.fullmatch(r"(/([a-z0-9-]+|\{[a-z_]+\}))+", path), path
+        assert re.fullmatch(r"(/([a-z0-9-]+|\{[a-z_]+\}))+(\.ics)?", path), path
 
 
 def test_every_tag_is_explained_and_used(document: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ OF_WORKERS_AND_COMMANDS = {
     "webhook_missing",
 }
 """Codes that no caller of the API gets."""
-OF_NO_OPERATION = {"method_not_allowed", "internal_error", "credits_not_computed"}
+OF_NO_OPERATION = {"method_not_allowed", "internal_error"}
 """Codes of unsupported methods and of defects, which no operation lists."""
 
 

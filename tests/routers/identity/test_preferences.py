@@ -9,6 +9,14 @@ from tests.routers.identity.test_auth import active, bearer, signed_in
 
 VIEW = {"list": "tasks", "name": "Mine, open", "filter": {"assignee": "me", "status": "open"}}
 OTHER = "other@granite.example.com"
+NOTICES = {
+    "mail": [],
+    "push": ["reply", "mention", "task"],
+    "delay_minutes": 5,
+    "quiet_hours": None,
+    "quiet_days": [],
+    "show_text": False,
+}
 
 
 async def user(client: httpx.AsyncClient, **changes: str) -> dict[str, str]:
@@ -31,7 +39,13 @@ async def test_preferences_begin_with_defaults_and_change_one_by_one(
     after = (await client.get("/v1/preferences", headers=me)).json()
     cleared = await client.patch("/v1/preferences", json={"timezone": None}, headers=me)
 
-    defaults = {"timezone": None, "language": "en", "theme": "system", "updated_at": None}
+    defaults = {
+        "timezone": None,
+        "language": "en",
+        "theme": "system",
+        "notices": NOTICES,
+        "updated_at": None,
+    }
     assert before == untouched.json() == defaults
     assert dark.json() == after
     assert (after["timezone"], after["language"], after["theme"]) == (
@@ -56,6 +70,44 @@ async def test_invalid_preference_is_refused(
 
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"] == f"/{field}"
+
+
+async def test_notices_change_field_by_field(client: httpx.AsyncClient) -> None:
+    me = await user(client)
+    changes: list[dict[str, Any]] = [
+        {"mail": ["mention"], "quiet_hours": {"start": "20:00", "end": "07:30"}},
+        {"delay_minutes": 15, "quiet_days": ["sat", "sun"]},
+        {"quiet_hours": None, "show_text": True},
+    ]
+
+    for change in changes:
+        last = await client.patch("/v1/preferences", json={"notices": change}, headers=me)
+    theme = await client.patch("/v1/preferences", json={"theme": "dark"}, headers=me)
+
+    wanted = NOTICES | changes[0] | changes[1] | changes[2]
+    assert last.json()["notices"] == theme.json()["notices"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("notices", "pointer"),
+    [
+        ({"mail": ["fax"]}, "/notices/mail/0"),
+        ({"delay_minutes": 0}, "/notices/delay_minutes"),
+        ({"quiet_hours": {"start": "20:00", "end": "20:00"}}, "/notices/quiet_hours"),
+        ({"quiet_days": ["someday"]}, "/notices/quiet_days/0"),
+        ({"show_text": "yes"}, "/notices/show_text"),
+        ({"sound": True}, "/notices/sound"),
+    ],
+)
+async def test_invalid_notices_are_refused(
+    client: httpx.AsyncClient, notices: dict[str, Any], pointer: str
+) -> None:
+    me = await user(client)
+
+    refused = await client.patch("/v1/preferences", json={"notices": notices}, headers=me)
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == pointer
 
 
 async def test_an_api_key_has_no_preferences(client: httpx.AsyncClient) -> None:

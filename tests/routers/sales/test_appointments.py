@@ -26,7 +26,7 @@ from crm_api.domain.sales.outcomes.state_outcomes import Recorder
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
-RECORDER = Recorder(name="key", source=OutcomeSource.API, secret=SECRET)
+RECORDER = Recorder(name="key", source=OutcomeSource.API, secret=SECRET.encode())
 NOBODY = "00000000-0000-7000-8000-000000000000"
 NINE, TEN, ELEVEN = "2026-12-01T14:00:00Z", "2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z"
 """On a Tuesday in New York."""
@@ -247,7 +247,7 @@ async def test_free_times_are_inside_the_working_hours_and_between_appointments(
         ("2026-12-01T14:00", "2026-12-01T15:00"),
         ("2026-12-01T16:00", "2026-12-01T23:00"),
     ]
-    longer = {**period, "duration_minutes": 61, "day": "tue", "day_start": "08:30"}
+    longer: dict[str, Any] = {**period, "duration_minutes": 61, "day": "tue", "day_start": "08:30"}
     answer = await client.get("/v1/appointments/free", params=longer)
     assert [one["starts_at"][:16] for one in answer.json()["data"]] == [
         "2026-12-01T13:30",

@@ -122,7 +122,7 @@ async def test_of_two_quotes_with_one_number_one_is_refused(
     async with committed_uow() as uow:
         ada = await make_contact(uow.session, phone=number(1))
         bob = await make_contact(uow.session, phone=number(2))
-    recorder = Recorder(name="key", source=OutcomeSource.API, secret=SECRET)
+    recorder = Recorder(name="key", source=OutcomeSource.API, secret=SECRET.encode())
 
     async def create_for(contact: Contact) -> str:
         body = QuoteCreate(number="N-1", contact_id=contact.id, amount_cents=1)

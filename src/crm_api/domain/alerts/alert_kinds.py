@@ -8,6 +8,8 @@ class AlertKind(StrEnum):
 
     ARCHIVE_NOT_KEPT = "archive_not_kept"
     """A month past its retention time cannot be written to the archive store or read back."""
+    CALENDAR_FAILING = "calendar_failing"
+    """A calendar of another server could not be synchronised for an hour."""
     CAMPAIGN_BLOCKED = "campaign_blocked"
     """The provider refuses the messages of a campaign."""
     CAMPAIGN_PAUSED = "campaign_paused"

@@ -7,6 +7,7 @@ from pydantic import Field, PlainSerializer
 
 from crm_api.domain.campaigns.models import (
     Campaign,
+    CampaignKind,
     CampaignVariant,
     PacingMode,
     PreviouslyContacted,
@@ -37,6 +38,7 @@ class VariantRead(ReadModel):
         template_id: The template from which the body was copied; null if it was not.
         template_version: The version of that template; null if it is not known.
         weight: The share of the recipients that get this variant, in percent.
+        for_known: Whether people who were in touch before get this variant, and no one else.
     """
 
     model_config = example(
@@ -45,6 +47,7 @@ class VariantRead(ReadModel):
         template_id=None,
         template_version=None,
         weight=100,
+        for_known=False,
     )
 
     name: str
@@ -52,6 +55,7 @@ class VariantRead(ReadModel):
     template_id: Id | None
     template_version: int | None
     weight: int
+    for_known: bool
 
 
 class WindowRead(ReadModel):
@@ -180,6 +184,29 @@ class FollowUpRead(ReadModel):
     template_version: int | None = None
 
 
+class RecurrenceRead(ReadModel):
+    """How a campaign is repeated.
+
+    Attributes:
+        rrule: The rule, as in RFC 5545.
+        timezone: The IANA time zone of the rule.
+        paused: Whether no further occurrence is drafted for now.
+        next_occurrence_at: The next occurrence that will be drafted; null if there is none.
+    """
+
+    model_config = example(
+        rrule="FREQ=WEEKLY;BYDAY=MO",
+        timezone="America/New_York",
+        paused=False,
+        next_occurrence_at="2026-12-14T14:00:00.000Z",
+    )
+
+    rrule: str
+    timezone: str
+    paused: bool
+    next_occurrence_at: Instant | None
+
+
 class CampaignRead(ReadModel):
     """A campaign: messages to an audience, sent by one line within a schedule.
 
@@ -188,6 +215,7 @@ class CampaignRead(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
+        kind: Whom the campaign is for.
         audience: Which contacts get the campaign: the selection that the request contained.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
@@ -202,6 +230,10 @@ class CampaignRead(ReadModel):
         archived: Whether a user took the campaign out of the usual list.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
+        recurrence: How the campaign is repeated; null if it is not.
+        series_id: The id of the repeated campaign of which this one is an occurrence; null if it is
+            not one.
+        occurrence_at: The instant of the occurrence; null if the campaign is not one.
         approved_at: When another person approved the draft; null if no one did since its last
             change.
         approved_by: The key or user who approved the draft; null if no one did.
@@ -218,6 +250,8 @@ class CampaignRead(ReadModel):
         recipients_total=240,
         recipients_written=240,
         archived=False,
+        series_id=None,
+        occurrence_at=None,
         approved_by="grace@granite.example",
         started_at="2026-11-30T14:00:00.000Z",
         finished_at=None,
@@ -227,6 +261,7 @@ class CampaignRead(ReadModel):
     name: str
     line_id: Id
     status: CampaignStatus
+    kind: CampaignKind
     audience: dict[str, Any]
     variants: list[VariantRead]
     schedule: ScheduleRead
@@ -252,6 +287,9 @@ class CampaignRead(ReadModel):
             "while a large audience is being stored."
         ),
     ]
+    recurrence: RecurrenceRead | None
+    series_id: Id | None
+    occurrence_at: Instant | None
     approved_at: Instant | None
     approved_by: str | None
     started_at: Instant | None
@@ -275,6 +313,8 @@ class CampaignRead(ReadModel):
             {
                 **{name: getattr(campaign, name) for name in _FLAT_FIELDS},
                 "archived": campaign.archived_at is not None,
+                "recurrence": campaign.recurrence
+                and {**campaign.recurrence, "next_occurrence_at": campaign.next_occurrence_at},
                 "variants": variants,
                 "schedule": {
                     "start_at": campaign.start_at,
@@ -300,7 +340,7 @@ class CampaignRead(ReadModel):
 _FLAT_FIELDS = tuple(
     name
     for name in CampaignRead.model_fields
-    if name not in {"archived", "variants", "schedule", "pacing", "rules"}
+    if name not in {"archived", "variants", "schedule", "pacing", "rules", "recurrence"}
 )
 
 

@@ -50,6 +50,20 @@ class PreviouslyContacted(StrEnum):
     REVIEW = "review"
 
 
+class CampaignKind(StrEnum):
+    """Whom a campaign is for.
+
+    Attributes:
+        COLD: People who were not in touch with the company before.
+        CUSTOMER: People who know the company.
+        MIXED: Both. People who were in touch before get a variant of their own.
+    """
+
+    COLD = "cold"
+    CUSTOMER = "customer"
+    MIXED = "mixed"
+
+
 class StopReason(StrEnum):
     """Why a variant of a campaign is no longer sent."""
 
@@ -63,6 +77,7 @@ class Campaign(Base):
     __tablename__ = "campaign"
     __table_args__ = (
         CheckConstraint(one_of("status", CampaignStatus), name="status"),
+        CheckConstraint(one_of("kind", CampaignKind), name="kind"),
         CheckConstraint(one_of("pacing_mode", PacingMode), name="pacing_mode"),
         CheckConstraint(
             one_of("previously_contacted", PreviouslyContacted), name="previously_contacted"
@@ -79,6 +94,19 @@ class Campaign(Base):
         ),
         Index("idx_campaign_created", "created_at", "id"),
         Index(
+            "uq_campaign_series_id_occurrence_at",
+            "series_id",
+            "occurrence_at",
+            unique=True,
+            postgresql_where=text("series_id IS NOT NULL"),
+        ),
+        Index(
+            "idx_campaign_next_occurrence",
+            "next_occurrence_at",
+            "id",
+            postgresql_where=text("next_occurrence_at IS NOT NULL"),
+        ),
+        Index(
             "idx_campaign_cancelled",
             "finished_at",
             postgresql_where=text("status = 'cancelled'"),
@@ -89,6 +117,7 @@ class Campaign(Base):
     name: Mapped[str]
     line_id: Mapped[UUID] = mapped_column(ForeignKey("line.id"))
     status: Mapped[str] = mapped_column(server_default=text("'draft'"))
+    kind: Mapped[str] = mapped_column(server_default=text("'cold'"))
     audience: Mapped[dict[str, Any]]
     start_at: Mapped[datetime | None]
     end_at: Mapped[datetime | None]
@@ -146,6 +175,14 @@ class Campaign(Base):
     """When another person approved the content; None if no one did since the last change."""
     approved_by: Mapped[str | None]
     """The name of the API key, or the e-mail address of the user, that approved it."""
+    recurrence: Mapped[dict[str, Any] | None]
+    """``{rrule, timezone, paused}`` of a repeated campaign; None of any other."""
+    next_occurrence_at: Mapped[datetime | None]
+    """The occurrence of the series that is drafted next; None if there is none."""
+    series_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaign.id", ondelete="SET NULL"))
+    """The repeated campaign of which this campaign is an occurrence; None if it is not one."""
+    occurrence_at: Mapped[datetime | None]
+    """The instant of the occurrence. It stays when ``start_at`` changes."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -179,6 +216,8 @@ class CampaignVariant(Base):
     template_version: Mapped[int | None] = mapped_column(Integer)
     """The version of the template. None without a template."""
     weight: Mapped[int] = mapped_column(SmallInteger)
+    for_known: Mapped[bool] = mapped_column(server_default=text("false"))
+    """True in a mixed campaign: people who were in touch before get this variant, no one else."""
     stopped_at: Mapped[datetime | None]
     """When an A/B test stopped the variant. Its remaining recipients get the other variants."""
     stopped_reason: Mapped[str | None]

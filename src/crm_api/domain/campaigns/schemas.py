@@ -19,12 +19,17 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.campaigns.audience.schemas import Audience
-from crm_api.domain.campaigns.models import PacingMode, PreviouslyContacted
+from crm_api.domain.campaigns.models import CampaignKind, PacingMode, PreviouslyContacted
+from crm_api.domain.campaigns.recurrence.rules import (
+    LONGEST_RULE,
+    InvalidRuleError,
+    RecurrenceRule,
+)
 from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.campaigns.templates.schemas import Body
 from crm_api.domain.campaigns.templates.template_text import remove_unsendable
 from crm_api.domain.kit.examples import LINE, LIST, TEXT, example
-from crm_api.domain.kit.fields import ClockTime, RequestInstant, Text
+from crm_api.domain.kit.fields import ClockTime, RequestInstant, Text, TimeZoneName
 from crm_api.domain.kit.schemas import RequestModel
 from crm_api.domain.kit.windows import DAYS
 from crm_api.domain.kit.zones import is_time_zone
@@ -96,10 +101,13 @@ class Variant(MessageBody):
         name: The name of the variant, unique in its campaign.
         weight: The share of the recipients that get this variant, in percent. The weights of all
             variants add up to 100.
+        for_known: True in a campaign of the kind ``mixed``: people who were in touch before get
+            this variant, and no one else. Its weight is 0.
     """
 
     name: Name
     weight: int = Field(ge=0, le=100)
+    for_known: StrictBool = False
 
 
 class WindowFields(RequestModel):
@@ -253,12 +261,41 @@ class FollowUp(MessageBody):
     after_hours: float = Field(gt=0, le=8760)
 
 
+def _known_rule(value: str) -> str:
+    try:
+        RecurrenceRule.parse(value)
+    except InvalidRuleError as error:
+        raise PydanticCustomError("recurrence_rule", "{detail}", {"detail": str(error)}) from error
+    return value
+
+
+class Recurrence(RequestModel):
+    """How a campaign is repeated: for each later occurrence, a draft is made two weeks ahead.
+
+    Attributes:
+        rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
+            ``YEARLY``. The occurrences are reckoned from ``start_at`` of the campaign, and have its
+            time of day. Without it, they are reckoned from the creation, and begin with the window.
+        timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
+            change.
+        paused: True drafts no further occurrence until it is false again.
+    """
+
+    model_config = example(rrule="FREQ=WEEKLY;BYDAY=MO", timezone="America/New_York")
+
+    rrule: Annotated[str, Text(shortest=1, longest=LONGEST_RULE), AfterValidator(_known_rule)]
+    timezone: TimeZoneName
+    paused: StrictBool = False
+
+
 class CampaignCreate(RequestModel):
     """A new campaign. It is a draft until it is started.
 
     Attributes:
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
+        kind: Whom the campaign is for. In a ``mixed`` campaign, people who were in touch before get
+            the variant that is ``for_known``.
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
@@ -266,6 +303,7 @@ class CampaignCreate(RequestModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: How the variants are compared; null compares them, but stops no variant.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
+        recurrence: How the campaign is repeated; null for not at all.
     """
 
     model_config = example(
@@ -302,6 +340,7 @@ class CampaignCreate(RequestModel):
 
     name: Name
     line_id: UUID
+    kind: CampaignKind = CampaignKind.COLD
     audience: Audience
     variants: list[Variant] = Field(min_length=1, max_length=4)
     schedule: CampaignSchedule = Field(default_factory=CampaignSchedule)
@@ -309,11 +348,13 @@ class CampaignCreate(RequestModel):
     rules: CampaignRules = Field(default_factory=CampaignRules)
     ab_test: ABTest | None = None
     follow_ups: list[FollowUp] = Field(default_factory=list, max_length=MAX_FOLLOW_UPS)
+    recurrence: Recurrence | None = None
 
 
 NEVER_NULL = (
     "name",
     "line_id",
+    "kind",
     "audience",
     "variants",
     "schedule",
@@ -328,12 +369,14 @@ class CampaignUpdate(RequestModel):
     """Changes to a campaign. Fields that the request leaves out do not change.
 
     The same applies to the fields inside ``schedule``, ``pacing`` and ``rules``. All other fields,
-    such as ``audience`` and ``variants``, are replaced as a whole. ``name`` and ``archived`` can
-    change in every status, the other fields only while the campaign is a draft.
+    such as ``audience`` and ``variants``, are replaced as a whole. ``name``, ``archived`` and
+    ``recurrence`` can change in every status, the other fields only while the campaign is a draft.
 
     Attributes:
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
+        kind: Whom the campaign is for. In a ``mixed`` campaign, people who were in touch before get
+            the variant that is ``for_known``.
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
@@ -341,6 +384,8 @@ class CampaignUpdate(RequestModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: How the variants are compared; null compares them, but stops no variant.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
+        recurrence: How the campaign is repeated; null ends the series. Drafts that were already
+            made stay.
         archived: True takes the campaign out of the usual list; it goes on as before.
     """
 
@@ -348,6 +393,7 @@ class CampaignUpdate(RequestModel):
 
     name: Name | None = None
     line_id: UUID | None = None
+    kind: CampaignKind | None = None
     audience: Audience | None = None
     variants: list[Variant] | None = Field(default=None, min_length=1, max_length=4)
     schedule: CampaignSchedule | None = None
@@ -355,6 +401,7 @@ class CampaignUpdate(RequestModel):
     rules: CampaignRules | None = None
     ab_test: ABTest | None = None
     follow_ups: list[FollowUp] | None = Field(default=None, max_length=MAX_FOLLOW_UPS)
+    recurrence: Recurrence | None = None
     archived: StrictBool | None = None
 
     @field_validator(*NEVER_NULL, mode="before")

@@ -111,7 +111,12 @@ def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
     A date is converted to its first instant in the time zone ``zone``, given as UTC. This
     also works for a day without a midnight (when the clocks change at midnight).
     """
-    if value is None or isinstance(value, datetime):
+    return None if value is None else require_start(value, zone)
+
+
+def require_start(value: datetime | date, zone: ZoneInfo) -> datetime:
+    """Convert a query parameter to a time, as ``start_of``."""
+    if isinstance(value, datetime):
         return value
     return datetime.combine(value, time.min, zone).astimezone(UTC)
 

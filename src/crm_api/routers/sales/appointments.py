@@ -21,6 +21,7 @@ from crm_api.domain.sales.appointments.schemas import (
     FreeTime,
     FreeTimesRead,
 )
+from crm_api.domain.sales.calendar_accounts import service
 from crm_api.domain.sales.calendars import rendering
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
@@ -33,7 +34,15 @@ Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 CALENDAR = "text/calendar"
 CALENDAR_FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {CALENDAR: {"schema": {"type": "string"}}}}
+    200: {
+        "description": "The calendar, as iCalendar text.",
+        "content": {
+            CALENDAR: {
+                "schema": {"type": "string"},
+                "example": "BEGIN:VCALENDAR\r\nVERSION:2.0\r\n…\r\nEND:VCALENDAR\r\n",
+            }
+        },
+    }
 }
 NEXT = timedelta(days=14)
 """How far free times are searched when the call does not say it."""
@@ -99,9 +108,11 @@ async def book_appointment(
     The status `booked` or `held` records an outcome.
     """
     async with uow:
+        now = await uow.database_now()
         made = await booking.book_appointment(
-            uow, body, recorder=recorder_of(caller, state), now=await uow.database_now()
+            uow, body, recorder=recorder_of(caller, state), now=now
         )
+        await service.request_sync(uow, now=now)
         found = await listing.read_appointment(uow, appointment_id=made.id)
     return AppointmentRead.of(found)
 
@@ -237,12 +248,14 @@ async def update_appointment(
     The status `booked` or `held` records an outcome, once for each.
     """
     async with uow:
+        now = await uow.database_now()
         await booking.change_appointment(
             uow,
             body,
             appointment_id=appointment_id,
             recorder=recorder_of(caller, state),
-            now=await uow.database_now(),
+            now=now,
         )
+        await service.request_sync(uow, now=now)
         found = await listing.read_appointment(uow, appointment_id=appointment_id)
     return AppointmentRead.of(found)

@@ -74,7 +74,10 @@ async def delete_calendar_feed(feed_id: UUID, uow: Uow, _caller: Writer) -> None
 @router.get(
     "/calendar/{token}.ics",
     response_class=Response,
-    responses=CALENDAR_FILE,
+    responses={
+        **CALENDAR_FILE,
+        304: {"description": "The calendar has not changed since the version in `If-None-Match`."},
+    },
     openapi_extra=fails_with("calendar_gone", "calendar_not_found"),
 )
 async def open_calendar(
@@ -87,7 +90,14 @@ async def open_calendar(
         ),
     ],
     uow: Uow,
-    if_none_match: Annotated[str | None, Header(description="The ETag that you know.")] = None,
+    if_none_match: Annotated[
+        str | None,
+        Header(
+            description="The ETag of the version that you have. If it is current, the answer is "
+            "304 without the calendar.",
+            examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
+        ),
+    ] = None,
 ) -> Response:
     """Return the appointments of a feed as iCalendar (RFC 5545), without signing in.
 

@@ -17,9 +17,10 @@ from crm_api.domain.campaigns.audience.selection import (
     VARIANT_OF_PERSON,
     AudienceConditions,
     AudienceSettings,
+    WeighedVariant,
     assess_audience,
     resolve_audience,
-    variant_thresholds,
+    variant_values,
 )
 from crm_api.domain.kit.contact_columns import ContactValues
 
@@ -89,7 +90,7 @@ async def stream_audience(
     settings: AudienceSettings,
     *,
     campaign_id: UUID,
-    weights: list[int],
+    variants: Sequence[WeighedVariant],
     chosen: Sequence[UUID] | None,
     limit: int,
     now: datetime,
@@ -100,8 +101,8 @@ async def stream_audience(
         session: The session.
         settings: The settings of the audience.
         campaign_id: The campaign. Which variant a person gets depends on this id and on
-            ``weights``.
-        weights: The weights of the variants in percent, by position.
+            ``variants``.
+        variants: The variants, by position.
         chosen: Only these contacts; None for all.
         limit: The maximum number of people.
         now: The instant of the assumed start.
@@ -110,7 +111,7 @@ async def stream_audience(
     values = {
         **audience.values,
         "campaign_id": campaign_id,
-        "thresholds": variant_thresholds(weights),
+        **variant_values(variants),
         "chosen": None if chosen is None else list(chosen),
         "limit": limit,
     }

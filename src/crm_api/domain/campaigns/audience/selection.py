@@ -4,9 +4,10 @@ A verdict is the status or the skip reason that a person gets at a start. A star
 forecast build their statements from the fragments of this module.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.number_rules import (
     HOLDING,
     STOPS,
+    WAS_IN_TOUCH,
     WAS_MESSAGED_BEFORE,
     NumberRule,
     stopping_rule,
@@ -193,12 +195,17 @@ def assess_audience(conditions: AudienceConditions) -> str:
 
 # A hash of contact and campaign decides the variant. So a contact always gets the same variant in a
 # campaign, and possibly another one in the next campaign. `thresholds` are the cumulated weights
-# without the last one, so the number of the bucket is the position of the variant.
-VARIANT_OF_PERSON = """
-    width_bucket(
-        (hashtextextended(s.contact_id::text || CAST(:campaign_id AS uuid)::text, 0)
-            & 9223372036854775807) % 100,
-        CAST(:thresholds AS bigint[]))
+# without the last one, so the number of the bucket is the position of the variant. In a mixed
+# campaign, people who were in touch before get the variant `known_variant`; its weight is 0.
+VARIANT_OF_PERSON = f"""
+    CASE WHEN CAST(:known_variant AS integer) IS NOT NULL AND {
+    WAS_IN_TOUCH.format(phone="s.phone", contact="s.contact_id", each="OFFSET 0")
+}
+         THEN CAST(:known_variant AS integer)
+         ELSE width_bucket(
+             (hashtextextended(s.contact_id::text || CAST(:campaign_id AS uuid)::text, 0)
+                 & 9223372036854775807) % 100,
+             CAST(:thresholds AS bigint[])) END
 """
 
 
@@ -295,6 +302,27 @@ def _uuid(value: str | None) -> UUID | None:
 def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
     values = [*(source.get(many) or []), *([source[one]] if source.get(one) else [])]
     return [UUID(value) for value in values]
+
+
+class WeighedVariant(Protocol):
+    """A variant of a stored campaign, or of a request."""
+
+    @property
+    def weight(self) -> int:
+        """The share of the people that get the variant, in percent."""
+
+    @property
+    def for_known(self) -> bool:
+        """Whether people who were in touch before get the variant."""
+
+
+def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:
+    """Return the bind values of ``VARIANT_OF_PERSON`` for these variants, by position."""
+    known = [position for position, variant in enumerate(variants) if variant.for_known]
+    return {
+        "thresholds": variant_thresholds([variant.weight for variant in variants]),
+        "known_variant": known[0] if known else None,
+    }
 
 
 def variant_thresholds(weights: list[int]) -> list[int]:

@@ -19,7 +19,7 @@ from crm_api.domain.campaigns.audience.selection import (
     AudienceSettings,
     assess,
     resolve_audience,
-    variant_thresholds,
+    variant_values,
 )
 from crm_api.domain.campaigns.campaign_detail import list_variants
 from crm_api.domain.campaigns.models import Campaign
@@ -312,7 +312,7 @@ async def resolve_page(
     values = {
         **audience.values,
         "campaign_id": campaign.id,
-        "thresholds": variant_thresholds([row.weight for row in variants]),
+        **variant_values(variants),
         "after": after or _BEFORE_ALL,
         "limit": limit,
         "now": now,

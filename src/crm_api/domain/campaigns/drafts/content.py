@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from crm_api.domain.campaigns.errors import InvalidCampaignError
-from crm_api.domain.campaigns.models import Campaign, PacingMode
+from crm_api.domain.campaigns.models import Campaign, CampaignKind, PacingMode
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, FollowUp, Variant
 from crm_api.domain.campaigns.templates.template_text import (
     MAX_TEXT,
@@ -20,7 +20,7 @@ START_SLACK = timedelta(minutes=5)
 """A ``start_at`` may be this much in the past, because a client's "now" is older on arrival."""
 
 
-_DIRECT = ("name", "line_id", "ab_test", "follow_ups")
+_DIRECT = ("name", "line_id", "kind", "ab_test", "follow_ups")
 _GROUPS = ("schedule", "pacing", "rules")
 _RENAMED = {"mode": "pacing_mode"}
 
@@ -66,6 +66,7 @@ def find_faults(columns: Columns, variants: list[Variant]) -> list[FieldProblem]
     """Return the faults of a campaign that can be found without the database."""
     return [
         *_variant_faults(variants, columns["opt_out_footer"]),
+        *_known_faults(variants, columns["kind"]),
         *_follow_up_faults(columns["follow_ups"], columns["opt_out_footer"]),
         *_schedule_faults(columns),
         *_pacing_faults(columns),
@@ -102,6 +103,32 @@ def _variant_faults(variants: list[Variant], footer: str | None) -> list[FieldPr
         names.add(variant.name)
         problems += _body_faults(variant.body, footer, pointer=pointer)
     return problems
+
+
+def _known_faults(variants: list[Variant], kind: str) -> list[FieldProblem]:
+    """Return the faults of the variant for people who were in touch before."""
+    known = [position for position, variant in enumerate(variants) if variant.for_known]
+    if kind != CampaignKind.MIXED:
+        return [
+            FieldProblem(
+                pointer=f"/variants/{position}/for_known",
+                code="not_mixed",
+                detail="Only a campaign of the kind mixed has a variant for people who were in "
+                "touch before. Set `kind` to mixed, or leave `for_known` out.",
+            )
+            for position in known
+        ]
+    if len(known) != 1:
+        detail = (
+            "A mixed campaign needs exactly one variant with `for_known`, for people who were in "
+            f"touch before, but has {len(known)}."
+        )
+        return [FieldProblem(pointer="/variants", code="known_variant", detail=detail)]
+    if variants[known[0]].weight != 0:
+        detail = "The variant with `for_known` has the weight 0: it gets no share of the others."
+        pointer = f"/variants/{known[0]}/weight"
+        return [FieldProblem(pointer=pointer, code="known_weight", detail=detail)]
+    return []
 
 
 def _follow_up_faults(follow_ups: list[Columns], footer: str | None) -> list[FieldProblem]:

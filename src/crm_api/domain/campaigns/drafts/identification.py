@@ -70,11 +70,11 @@ def find_identification_faults(
     """Return the missing parts of all variants.
 
     Each variant is rendered and checked twice: for a contact that has all values, and for a contact
-    that has none. A variant with the weight 0 is not checked.
+    that has none. A variant that no one gets is not checked.
     """
     findings = []
     for position, variant in enumerate(variants):
-        if variant.weight == 0:
+        if variant.weight == 0 and not variant.for_known:
             continue
         texts = render_without_recipient(variant.body, footer=footer, business=business, line=line)
         for part in _missing_parts(texts, business, line):

@@ -17,13 +17,15 @@ from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import CampaignNotEditableError
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
+from crm_api.domain.campaigns.recurrence.series import next_occurrence
 from crm_api.domain.campaigns.schemas import LONGEST_NAME, CampaignCreate, CampaignUpdate, Variant
+from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 _COPY_SUFFIX = " (copy)"
-_LABELS = {"name", "archived"}
+_LABELS = {"name", "archived", "recurrence"}
 """Fields of a request that can change in every status."""
 _DATES = ("start_at", "end_at")
 
@@ -41,7 +43,10 @@ async def create_campaign(
     passed = content.find_date_faults(columns, now=now)
     await check_content(uow, columns, body.variants, audience=body.audience, found=passed)
     columns["author_ids"] = [] if author_id is None else [author_id]
-    return await _store_draft(uow, columns, body.variants, now=now)
+    columns["recurrence"] = body.recurrence and body.recurrence.model_dump()
+    detail = await _store_draft(uow, columns, body.variants, now=now)
+    await _plan_next_occurrence(uow, detail.campaign, is_given=True, now=now)
+    return detail
 
 
 async def _store_draft(
@@ -64,9 +69,9 @@ async def update_campaign(
 ) -> CampaignDetail:
     """Change a campaign. Fields that the request leaves out do not change.
 
-    The name can change in every status, and so can whether the campaign is archived. A change of a
-    draft removes its approval, and ``author_id``, the key or user who changed it, may not approve
-    it.
+    The name, the recurrence and whether the campaign is archived can change in every status. A
+    change of a draft removes its approval, and ``author_id``, the key or user who changed it, may
+    not approve it.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -76,7 +81,11 @@ async def update_campaign(
     campaign = await lock_campaign(uow, campaign_id)
     labels = _labels(body, campaign, now=now) | _as_changed(campaign, body, author_id)
     if body.model_fields_set <= _LABELS:
-        return await load_detail(uow, await _change(uow, campaign_id, labels, now=now))
+        changed = await _change(uow, campaign_id, labels, now=now)
+        await _plan_next_occurrence(
+            uow, changed, is_given="recurrence" in body.model_fields_set, now=now
+        )
+        return await load_detail(uow, changed)
     _require_draft(campaign)
     await copy_template_bodies(uow, body)
     given = content.columns_of_request(body, only_given=True)
@@ -87,6 +96,9 @@ async def update_campaign(
     passed = content.find_date_faults(given, now=now)
     await check_content(uow, columns, variants, audience=body.audience, found=passed)
     changed = await _change(uow, campaign_id, {**given, **labels}, now=now)
+    await _plan_next_occurrence(
+        uow, changed, is_given="recurrence" in body.model_fields_set, now=now
+    )
     if body.variants is not None:
         await store_variants(uow, campaign_id, body.variants)
     return await load_detail(uow, changed)
@@ -99,7 +111,43 @@ def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> conte
         labels["name"] = body.name
     if body.archived is not None:
         labels["archived_at"] = (campaign.archived_at or now) if body.archived else None
+    if "recurrence" in body.model_fields_set:
+        if body.recurrence is not None and campaign.series_id is not None:
+            detail = (
+                "This campaign is an occurrence of a series, so it cannot be repeated itself. "
+                f"Change the campaign {campaign.series_id}, or clone this one."
+            )
+            content.refuse_faults(
+                [FieldProblem(pointer="/recurrence", code="is_occurrence", detail=detail)]
+            )
+        labels["recurrence"] = body.recurrence and body.recurrence.model_dump()
     return labels
+
+
+async def _plan_next_occurrence(
+    uow: UnitOfWork, campaign: Campaign, *, is_given: bool, now: datetime
+) -> None:
+    """Store which occurrence of a repeated campaign is drafted next.
+
+    Args:
+        uow: The unit of work.
+        campaign: The campaign, as it is stored now.
+        is_given: Whether the request has the recurrence. Then it must have a later occurrence.
+        now: The present instant.
+    """
+    following = next_occurrence(campaign, after=now)
+    recurrence = campaign.recurrence
+    if following is None and is_given and recurrence is not None and not recurrence["paused"]:
+        detail = (
+            "The rule has no later occurrence, reckoned from `start_at` of the campaign. Correct "
+            "the rule, or leave the recurrence out."
+        )
+        content.refuse_faults(
+            [FieldProblem(pointer="/recurrence/rrule", code="no_occurrence", detail=detail)]
+        )
+    if following != campaign.next_occurrence_at:
+        campaign.next_occurrence_at = following
+        await uow.session.flush()
 
 
 def _as_changed(campaign: Campaign, body: CampaignUpdate, author_id: str | None) -> content.Columns:
@@ -177,7 +225,8 @@ def _require_draft(campaign: Campaign) -> None:
     if campaign.status != CampaignStatus.DRAFT:
         raise CampaignNotEditableError(
             f"The campaign is {campaign.status}. Only a draft can be changed or deleted, but for "
-            "`name` and `archived`. Clone the campaign to get a draft with the same content."
+            "`name`, `archived` and `recurrence`. Clone the campaign to get a draft with the same "
+            "content."
         )
 
 

@@ -36,6 +36,8 @@ class Explanation:
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         status: The status of the recipient at this step.
+        variant: The name of the variant of the first message that was assigned to the recipient.
+        variant_reason: Why it is this variant, as a sentence.
         stops: All rules that prevent the message, most important first; empty if it would be sent.
         next_allowed_at: When the last of the rules stops applying; None if that is not known, for
             example because a person must act first.
@@ -45,6 +47,8 @@ class Explanation:
 
     step: int
     status: str
+    variant: str | None
+    variant_reason: str
     stops: list[Stop]
     next_allowed_at: datetime | None
     reading: ReplyReading | None
@@ -140,6 +144,9 @@ class ExplanationRead(ReadModel):
         step: The step of the campaign: 0 for the first message, 1 for the first follow-up, and so
             on.
         status: The status of the recipient at this step.
+        variant: The name of the variant of the first message that was assigned to the recipient;
+            null if there is none.
+        variant_reason: Why it is this variant.
         would_send_now: True if no rule prevents the message.
         rule: The most important rule that prevents the message; null if no rule does.
         detail: What this rule found, and what can be done; null if no rule prevents the message.
@@ -149,6 +156,8 @@ class ExplanationRead(ReadModel):
     """
 
     model_config = example(
+        variant="Short",
+        variant_reason="The shares of the variants decided, by the id of the contact.",
         rule="outside_schedule",
         detail="It is outside the campaign's hours.",
         next_allowed_at="2026-12-01T14:00:00.000Z",
@@ -156,6 +165,8 @@ class ExplanationRead(ReadModel):
 
     step: int
     status: Annotated[str, Vocabulary(MembershipStatus)]
+    variant: str | None
+    variant_reason: str
     would_send_now: bool
     rule: Annotated[str, Vocabulary(StopRule)] | None
     detail: str | None
@@ -177,6 +188,8 @@ class ExplanationRead(ReadModel):
         return cls(
             step=explanation.step,
             status=explanation.status,
+            variant=explanation.variant,
+            variant_reason=explanation.variant_reason,
             would_send_now=explanation.would_send_now,
             rule=first.rule if first else None,
             detail=first.detail if first else None,

@@ -68,6 +68,10 @@ async def find_zone_key(uow: UnitOfWork, *, campaign_id: UUID, contact_id: UUID)
 RECIPIENT_FACTS = text(f"""
     SELECT m.contact_id, m.phone, m.zone_key, m.variant, m.step, m.status, m.skip_reason,
            m.error_code, m.due_at, m.attempts,
+           (SELECT v.name FROM campaign_variant v
+             WHERE v.campaign_id = c.id AND v.position = m.variant) AS variant_name,
+           (SELECT v.for_known FROM campaign_variant v
+             WHERE v.campaign_id = c.id AND v.position = m.variant) AS is_known, c.kind,
            c.status AS campaign_status, c.start_at, c.end_at, c.paused_reason,
            c.paused_evidence, c.blocked_reason,
            c.daily_limit, c.min_days_between, c.frequency_cap, c.line_id, c.days, c.window_start,
@@ -131,6 +135,8 @@ class RecipientFacts(ContactValues):
     An attempt is unclear if it is not known whether its message was sent.
 
     Attributes:
+        is_known: Whether the variant is the one for people who were in touch before.
+        kind: Whom the campaign is for.
         name: The name of the line.
         number: The phone number of the line.
         unclear_status: The status of the recipient's unclear attempt; None if there is none.
@@ -160,6 +166,9 @@ class RecipientFacts(ContactValues):
     contact_id: UUID
     zone_key: str
     variant: int
+    variant_name: str | None
+    is_known: bool | None
+    kind: str
     step: int
     status: str
     skip_reason: str | None

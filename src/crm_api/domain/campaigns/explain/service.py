@@ -9,8 +9,13 @@ from uuid import UUID
 
 from crm_api.domain.campaigns.errors import NOT_A_RECIPIENT, RecipientNotFoundError
 from crm_api.domain.campaigns.explain.explanation import Explanation, Stop
-from crm_api.domain.campaigns.explain.recipient_facts import find_zone_key, read_recipient_facts
+from crm_api.domain.campaigns.explain.recipient_facts import (
+    RecipientFacts,
+    find_zone_key,
+    read_recipient_facts,
+)
 from crm_api.domain.campaigns.explain.stop_rules import STOP_RULES, RecipientCase
+from crm_api.domain.campaigns.models import CampaignKind
 from crm_api.domain.campaigns.schedule import RecipientHours
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.consent.reply_readings import find_reading
@@ -97,10 +102,26 @@ async def explain_recipient(
     return Explanation(
         step=facts.step,
         status=facts.status,
+        variant=facts.variant_name,
+        variant_reason=_variant_reason(facts),
         stops=stops,
         next_allowed_at=allowed_at,
         reading=reading,
     )
+
+
+def _variant_reason(facts: RecipientFacts) -> str:
+    if facts.is_known:
+        return (
+            "There was a message to or from the person, or a call, before the campaign stored its "
+            "audience. In a mixed campaign, such people get this variant."
+        )
+    if facts.kind == CampaignKind.MIXED:
+        return (
+            "There was no message to or from the person, and no call, before the campaign stored "
+            "its audience. The shares of the variants decided, by the id of the contact."
+        )
+    return "The shares of the variants decided, by the id of the contact."
 
 
 def _next_allowed(case: RecipientCase, stops: list[Stop]) -> datetime | None:

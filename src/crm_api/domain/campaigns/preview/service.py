@@ -232,7 +232,7 @@ def _read(
         uow.session,
         subject.audience,
         campaign_id=subject.campaign_id,
-        weights=[variant.weight for variant in subject.variants],
+        variants=subject.variants,
         chosen=chosen,
         limit=most,
         now=now,

@@ -158,7 +158,7 @@ async def _render_with_sample_values(
         uow.session,
         AudienceSettings.of(campaign),
         campaign_id=campaign.id,
-        weights=[variant.weight],
+        variants=[variant],
         chosen=None,
         limit=_TRIED,
         now=now,

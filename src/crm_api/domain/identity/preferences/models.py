@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.checks import one_of
@@ -62,6 +62,8 @@ class UserPreferences(Base):
     timezone: Mapped[str | None]
     language: Mapped[str]
     theme: Mapped[str]
+    notices: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """The fields of ``NoticePreferences`` that the user changed."""
     updated_at: Mapped[datetime]
 
 

@@ -11,6 +11,10 @@ from crm_api.domain.identity.preferences.models import (
     UserPreferences,
     ViewedList,
 )
+from crm_api.domain.identity.preferences.notices import (
+    NoticePreferences,
+    read_notice_preferences,
+)
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import BlankIsNull, Name200, Text, TimeZoneName
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
@@ -44,13 +48,15 @@ class PreferencesUpdate(RequestModel):
         timezone: The IANA time zone in which screens show times; null: that of the device.
         language: The language of the screens.
         theme: The colours of the screens.
+        notices: What you are notified of.
     """
 
-    model_config = example(timezone="America/New_York", theme="dark")
+    model_config = example(timezone="America/New_York", theme="dark", notices={"mail": ["mention"]})
 
     timezone: Annotated[TimeZoneName | None, BlankIsNull] = None
     language: Language = Language.ENGLISH
     theme: Theme = Theme.SYSTEM
+    notices: NoticePreferences = Field(default_factory=NoticePreferences)
 
 
 class PreferencesRead(ReadModel):
@@ -60,6 +66,7 @@ class PreferencesRead(ReadModel):
         timezone: The IANA time zone in which screens show times; null: that of the device.
         language: The language of the screens.
         theme: The colours of the screens.
+        notices: What you are notified of.
         updated_at: When they were last changed; null if they never were.
     """
 
@@ -68,6 +75,7 @@ class PreferencesRead(ReadModel):
     timezone: str | None
     language: Annotated[str, Vocabulary(Language)]
     theme: Annotated[str, Vocabulary(Theme)]
+    notices: NoticePreferences
     updated_at: Instant | None
 
     @classmethod
@@ -75,9 +83,19 @@ class PreferencesRead(ReadModel):
         """Build the response from the stored row; None means the defaults."""
         if stored is None:
             return cls(
-                timezone=None, language=Language.ENGLISH, theme=Theme.SYSTEM, updated_at=None
+                timezone=None,
+                language=Language.ENGLISH,
+                theme=Theme.SYSTEM,
+                notices=NoticePreferences(),
+                updated_at=None,
             )
-        return cls.model_validate(stored)
+        return cls(
+            timezone=stored.timezone,
+            language=stored.language,
+            theme=stored.theme,
+            notices=read_notice_preferences(stored.notices),
+            updated_at=stored.updated_at,
+        )
 
 
 class SavedViewCreate(RequestModel):

@@ -29,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "timezone": None,
     "language": Language.ENGLISH,
     "theme": Theme.SYSTEM,
+    "notices": {},
 }
 
 
@@ -40,16 +41,21 @@ async def read_preferences(uow: UnitOfWork, *, user_id: UUID) -> UserPreferences
 async def update_preferences(
     uow: UnitOfWork, changes: PreferencesUpdate, *, user_id: UUID, now: datetime
 ) -> UserPreferences | None:
-    """Change preferences of a user; return None if they never were changed."""
+    """Change preferences of a user; return None if they never were changed.
+
+    Of ``notices`` too, a field that is left out keeps its value.
+    """
     values = changes.model_dump(exclude_unset=True)
+    if "notices" in values:
+        values["notices"] = changes.notices.model_dump(mode="json", exclude_unset=True)
     if not values:
         return await read_preferences(uow, user_id=user_id)
     values["updated_at"] = now
-    statement = (
-        insert(UserPreferences)
-        .values(_DEFAULTS | values | {"user_id": user_id})
-        .on_conflict_do_update(index_elements=["user_id"], set_=values)
-        .returning(UserPreferences)
+    adding = insert(UserPreferences).values(_DEFAULTS | values | {"user_id": user_id})
+    if "notices" in values:
+        values["notices"] = UserPreferences.notices.op("||")(adding.excluded.notices)
+    statement = adding.on_conflict_do_update(index_elements=["user_id"], set_=values).returning(
+        UserPreferences
     )
     stored = await uow.session.scalars(statement, execution_options={"populate_existing": True})
     return stored.one()

@@ -205,6 +205,18 @@ sent the contact a message. The placeholder ``each`` may be ``OFFSET 0``. This f
 look-up per person if the planner would otherwise scan whole tables.
 """
 
+WAS_IN_TOUCH = f"""(
+    {WAS_MESSAGED_BEFORE}
+    OR EXISTS (
+        SELECT 1 FROM activity t
+        WHERE t.contact_id = {{contact}} AND (t.kind = 'call' OR t.direction = 'incoming')
+        {{each}}))"""
+"""SQL condition that the person and the company were in touch before.
+
+Either the company sent the person a message, or the person sent one, or there was a call. The
+placeholders are those of ``WAS_MESSAGED_BEFORE``.
+"""
+
 WAS_CONTACTED = f"""(
     m.step = 0 AND m.approved_at IS NULL
     AND ({has_flag("recently_texted", phone="m.phone")}

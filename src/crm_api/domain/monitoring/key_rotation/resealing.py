@@ -32,6 +32,7 @@ SEALED_COLUMNS = (
     SealedColumn("webhook_key", "sealed", "'webhook key ' || webhook_id"),
     SealedColumn("webhook_secret", "sealed", "'webhook endpoint ' || endpoint_id"),
     SealedColumn("erasure", "sealed", "'erasure ' || id"),
+    SealedColumn("calendar_account", "sealed", "'calendar account ' || id"),
     SealedColumn("outgoing_mail", "body", "'mail'"),
     SealedColumn("idempotency_key", "body", "'idempotency'"),
 )

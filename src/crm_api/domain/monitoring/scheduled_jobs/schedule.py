@@ -16,6 +16,7 @@ SCHEDULE = {
     "check_webhook_health": "hourly for each check; every 60 s it looks if a check is due",
     "compute_credits": "daily, after many new outcomes, and when the attribution rules change",
     "deliver_webhooks": "always while there is an endpoint; every 60 s it is started if needed",
+    "draft_occurrences": "every 60 s",
     "fetch_media": "every 60 s",
     "find_duplicates": "every 60 s if contacts have changed, with a pause after each run",
     "learn_from_failures": "every 60 s, and when a message has failed",
@@ -32,9 +33,12 @@ SCHEDULE = {
     "send_alerts": "every 60 s",
     "send_mail": "every 60 s, and on request",
     "send_messages": "every 60 s",
+    "send_notices": "every 60 s",
     "send_reminders": "every 60 s",
+    "sync_calendars": "every 60 s, and when an appointment has changed",
     "try_provider": "every 60 s",
     "validate_phones": "every 60 s",
+    "wake_conversations": "every 60 s",
     "write_audiences": "every 60 s",
 }
 """Every scheduled job, and in words when it works.

@@ -1,13 +1,14 @@
-"""Check sales: whether approved quotes wait for an appointment."""
+"""Check sales: whether approved quotes wait for an appointment, and whether calendars work."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
+from crm_api.domain.sales.calendar_accounts.models import CalendarAccount
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 SCHEDULED_WITHIN = timedelta(days=2)
@@ -69,3 +70,25 @@ async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[Waiting
     """Return the approved quotes that have waited too long, the longest first."""
     values = {"before": now - SCHEDULED_WITHIN, "since": now - NOT_OLDER, "most": MOST_ALERTS}
     return typed_rows(WaitingQuote, await uow.session.execute(WAITING_QUOTES, values))
+
+
+MOST_FAILURES = 6
+"""So many synchronisations in a row must fail. Their pauses grow: it takes about an hour."""
+
+
+async def check_calendars(uow: UnitOfWork, *, now: datetime) -> None:
+    """Raise an alert for each calendar that has failed for about an hour; resolve the others."""
+    failing = await uow.session.scalars(
+        select(CalendarAccount)
+        .where(CalendarAccount.failures >= MOST_FAILURES)
+        .order_by(CalendarAccount.id)
+    )
+    found = [
+        Finding(
+            subject=str(one.id),
+            detail=f"The calendar {one.name!r} has not been synchronised for about an hour. See "
+            f"`error` in GET /v1/calendar-accounts/{one.id}: {one.error}",
+        )
+        for one in failing
+    ]
+    await settle_alerts(uow, AlertKind.CALENDAR_FAILING, found, now=now)

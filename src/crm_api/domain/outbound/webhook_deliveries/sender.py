@@ -158,7 +158,7 @@ class WebhookSender:
             self._session = None
 
     async def post(
-        self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
+        self, address: str, *, body: str | bytes, headers: Mapping[str, str], now: datetime
     ) -> EndpointAnswer:
         """Post a delivery and return the response; a failure is returned, not raised."""
         begun = time.monotonic()
@@ -167,7 +167,7 @@ class WebhookSender:
         return replace(reply, duration_ms=duration_ms)
 
     async def _try(
-        self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
+        self, address: str, *, body: str | bytes, headers: Mapping[str, str], now: datetime
     ) -> EndpointAnswer:
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -192,15 +192,16 @@ class WebhookSender:
             return EndpointAnswer(error_code="unreachable", detail=detail)
 
     async def _post(
-        self, address: str, *, body: str, headers: Mapping[str, str], now: datetime
+        self, address: str, *, body: str | bytes, headers: Mapping[str, str], now: datetime
     ) -> EndpointAnswer:
         if self._session is None:
             msg = "The sender is not open; use `async with`."
             raise RuntimeError(msg)
         url = parse_url(address)
         self._policy.check_url(url)
+        data = body.encode() if isinstance(body, str) else body
         async with self._session.post(
-            url, data=body.encode(), headers=headers, allow_redirects=False
+            url, data=data, headers=headers, allow_redirects=False
         ) as answer:
             kept = await _read_beginning(answer)
             return _judge(answer, kept, now=now)

@@ -82,9 +82,19 @@ async def book_appointment(
 
 
 async def insert_appointment(
-    uow: UnitOfWork, values: Mapping[str, Any], *, allow_conflict: bool
+    uow: UnitOfWork,
+    values: Mapping[str, Any],
+    *,
+    allow_conflict: bool,
+    may_be_disabled: bool = False,
 ) -> Appointment:
     """Store a new appointment whose contact is locked or missing.
+
+    Args:
+        uow: The unit of work.
+        values: The values of its columns.
+        allow_conflict: Whether the assignee may have another appointment at this time.
+        may_be_disabled: Whether the assignee may be a disabled user.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -94,7 +104,7 @@ async def insert_appointment(
     """
     _check_times(values)
     await _check_property(uow, values["property_id"])
-    await _lock_assignee(uow, values["assignee_id"])
+    await _lock_assignee(uow, values["assignee_id"], may_be_disabled=may_be_disabled)
     if not allow_conflict:
         await _refuse_overlap(uow, values)
     statement = insert(Appointment).values(values).returning(Appointment)
@@ -156,7 +166,7 @@ async def _record(
     if known and change.changed & {"contact_id", "property_id"}:
         known = await correct_outcomes(uow, subject, occurred={}, recorder=recorder, now=now)
         subject = replace(subject, known=known)
-    outcome = OUTCOMES.get(one.status)
+    outcome = OUTCOMES.get(AppointmentStatus(one.status))
     if "status" in change.changed and outcome is not None:
         is_held = one.status == AppointmentStatus.HELD
         known = await record_state(
@@ -211,11 +221,11 @@ async def write_changes(
         .returning(Appointment)
         .execution_options(populate_existing=True)
     )
-    after = (await uow.session.scalars(statement)).one()
+    updated = (await uow.session.scalars(statement)).one()
     if changed.keys() & _REMINDED_OF:
-        values = {"appointment_id": after.id, "now": now}
-        await uow.session.execute(WITHDRAW_REMINDERS, values)
-    return AppointmentChange(appointment=after, changed=frozenset(changed))
+        of_appointment = {"appointment_id": updated.id, "now": now}
+        await uow.session.execute(WITHDRAW_REMINDERS, of_appointment)
+    return AppointmentChange(appointment=updated, changed=frozenset(changed))
 
 
 # A reminder that names another time, or an appointment that does not take place, must not leave.

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from crm_api.domain.sales.appointments.booking import overlaps
 from crm_api.domain.sales.appointments.errors import FreeTimesRangeError, WorkingHoursError
@@ -64,6 +64,18 @@ class WorkingHours:
         return datetime.combine(day, clock, self.zone).astimezone(UTC)
 
 
+# The times in which somebody is busy by an event of a calendar that recurs.
+BUSY_TIMES = text("""
+    SELECT b.starts_at, b.ends_at
+    FROM calendar_busy_time b
+    JOIN calendar_event e ON e.id = b.event_id
+    JOIN calendar_account c ON c.id = e.account_id
+    WHERE b.starts_at < :end AND b.starts_at > CAST(:begin AS timestamptz) - interval '31 days'
+      AND b.ends_at > :begin
+      AND (CAST(:assignee_id AS uuid) IS NULL OR c.assignee_id = CAST(:assignee_id AS uuid))
+""")
+
+
 async def find_free_times(
     uow: UnitOfWork,
     hours: WorkingHours,
@@ -89,8 +101,13 @@ async def find_free_times(
     )
     if assignee_id is not None:
         statement = statement.where(Appointment.assignee_id == assignee_id)
-    rows = await uow.session.execute(statement.order_by(Appointment.starts_at))
-    busy = [(row.starts_at, row.ends_at) for row in rows]
+    rows = [
+        *await uow.session.execute(statement),
+        *await uow.session.execute(
+            BUSY_TIMES, {"begin": begin, "end": end, "assignee_id": assignee_id}
+        ),
+    ]
+    busy = sorted((row.starts_at, row.ends_at) for row in rows)
     return [
         (first, over)
         for span in hours.spans(begin, end)

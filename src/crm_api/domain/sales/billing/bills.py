@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 
 from crm_api.domain.kit.errors import ConflictError, NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
@@ -167,7 +168,13 @@ async def change_bill(
         .returning(table)
         .execution_options(populate_existing=True)
     )
-    after = (await uow.session.scalars(statement)).one()
+    try:
+        async with uow.session.begin_nested():
+            after = (await uow.session.scalars(statement)).one()
+    except IntegrityError:
+        # Another request has taken the number since.
+        await _refuse_number(uow, kind, values.get("number", before.number))
+        raise
     return await _record(uow, kind, after, changed=changed, recorder=recorder, now=now)
 
 
@@ -276,10 +283,7 @@ def bills_statement(
 
 
 async def _refuse_number(uow: UnitOfWork, kind: BillKind[Bill], number: str) -> None:
-    """Raise an error if another quote or invoice has this number.
-
-    Of two changes at the same time, the unique number refuses the second with a database error.
-    """
+    """Raise an error if another quote or invoice has this number."""
     other = await uow.session.scalar(select(kind.table.id).where(kind.table.number == number))
     if other is not None:
         raise kind.taken(TAKEN.format(name=kind.name), **{f"{kind.name}_id": str(other)})

@@ -5,8 +5,9 @@ else about the person.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -106,14 +107,25 @@ async def read_entry(uow: UnitOfWork, *, appointment_id: UUID) -> CalendarEntry:
     return found
 
 
+def digest_of(entry: CalendarEntry) -> bytes:
+    """Return a hash of all that an event shows of an appointment."""
+    shown = {**asdict(entry), "sequence": 0, "created_at": None, "updated_at": None}
+    return blake2b(repr(sorted(shown.items())).encode(), digest_size=16).digest()
+
+
 def write_calendar(
-    entries: Sequence[CalendarEntry], *, name: str | None = None, busy_only: bool = False
+    entries: Sequence[CalendarEntry],
+    *,
+    name: str | None = None,
+    busy_only: bool = False,
+    uid: str | None = None,
 ) -> bytes:
     """Return a file with these appointments, and with the time zones that they need.
 
     Args:
         name: The name that calendar programs show; None if they show the name of the file.
         busy_only: Leave out the kind, the person, the location and the note.
+        uid: The UID of the only event, if it is not that of the appointment.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
 
@@ -128,8 +140,11 @@ def write_calendar(
     for zone in _zones(entries):
         calendar.add_component(zone)
     for entry in entries:
-        calendar.add_component(event_of(entry, busy_only=busy_only))
-    return calendar.to_ical()
+        event = event_of(entry, busy_only=busy_only)
+        if uid is not None:
+            event["uid"] = uid
+        calendar.add_component(event)
+    return bytes(calendar.to_ical())
 
 
 def event_of(entry: CalendarEntry, *, busy_only: bool = False) -> "icalendar.Event":

@@ -26,7 +26,8 @@ TAGS = {
     "segments": "Groups of contacts that match rules. The rules are evaluated at each use.",
     "custom fields": "Own fields of contacts, each with a name and a type of values.",
     "properties": "Buildings with their address, their attributes and their contacts.",
-    "preferences": "What each user sets: time zone, language, colours and saved views of lists.",
+    "preferences": "What each user sets: time zone, language, colours, notices, devices for web "
+    "push, and saved views of lists.",
     "notes": "Notes that users write about a contact.",
     "tasks": "What users must do, until when, and for which contact or conversation.",
     "merging": "Merge contacts that are the same person, and undo merges.",
@@ -41,7 +42,8 @@ TAGS = {
     "appointments": "Appointments with contacts, as JSON and for calendars.",
     "reminders": "Messages that remind people of their appointments.",
     "quotes and invoices": "What contacts were offered, and what they owe.",
-    "calendars": "Secret addresses under which calendar programs read appointments.",
+    "calendars": "Calendars of CalDAV servers that are kept in step with appointments, and secret "
+    "addresses under which calendar programs read appointments.",
     "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
     "insight": "Which messages earn what: attribution, measures, costs and holdouts.",
     "media": "Pictures in messages and recordings of calls.",

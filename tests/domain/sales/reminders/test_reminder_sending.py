@@ -183,7 +183,7 @@ async def test_opted_out_person_gets_no_reminder(office: Office) -> None:
             reason="asked",
             evidence={},
             now=NOW,
-            secret=SECRET,
+            secret=SECRET.encode(),
         )
 
     assert await office.remind(DUE) == ["skipped"]
@@ -204,7 +204,7 @@ async def test_opt_out_after_the_decision_stops_the_message(office: Office) -> N
             reason="asked",
             evidence={},
             now=DUE,
-            secret=SECRET,
+            secret=SECRET.encode(),
         )
 
     assert await office.claim(DUE) == []

@@ -1,0 +1,66 @@
+"""Repeat campaigns, and say whom a campaign is for.
+
+A repeated campaign has a rule and its next occurrence; other campaigns are drafted from it. A mixed
+campaign has a variant for people who were in touch before. Processes of the release before give
+this variant to no one, because its weight is 0.
+
+An occurrence is drafted exactly once: the index on series and occurrence is unique.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision: str = "20261129_0077"
+down_revision: str | None = "20261129_0076"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+SERIES = "fk_campaign_series_id"
+INDEXES = {
+    "uq_campaign_series_id_occurrence_at": "UNIQUE INDEX CONCURRENTLY {name} ON campaign "
+    "(series_id, occurrence_at) WHERE series_id IS NOT NULL",
+    "idx_campaign_next_occurrence": "INDEX CONCURRENTLY {name} ON campaign "
+    "(next_occurrence_at, id) WHERE next_occurrence_at IS NOT NULL",
+}
+
+
+def upgrade() -> None:
+    op.add_column("campaign", sa.Column("recurrence", JSONB(), nullable=True))
+    for name in ("next_occurrence_at", "occurrence_at"):
+        op.add_column("campaign", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+    op.add_column("campaign", sa.Column("series_id", sa.Uuid(), nullable=True))
+    op.add_column(
+        "campaign",
+        sa.Column("kind", sa.Text(), server_default=sa.text("'cold'"), nullable=False),
+    )
+    op.execute(
+        "ALTER TABLE campaign ADD CONSTRAINT ck_campaign_kind "
+        "CHECK (kind IN ('cold', 'customer', 'mixed')) NOT VALID"
+    )
+    op.execute("ALTER TABLE campaign VALIDATE CONSTRAINT ck_campaign_kind")
+    op.add_column(
+        "campaign_variant",
+        sa.Column("for_known", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
+    op.execute(
+        f"ALTER TABLE campaign ADD CONSTRAINT {SERIES} FOREIGN KEY (series_id) "
+        "REFERENCES campaign (id) ON DELETE SET NULL NOT VALID"
+    )
+    op.execute(f"ALTER TABLE campaign VALIDATE CONSTRAINT {SERIES}")
+    with op.get_context().autocommit_block():
+        for name, definition in INDEXES.items():
+            # An interrupted build leaves an index that is not valid.
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            op.execute(f"CREATE {definition.format(name=name)}")
+
+
+def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        for name in INDEXES:
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    op.drop_column("campaign_variant", "for_known")
+    for name in ("kind", "series_id", "occurrence_at", "next_occurrence_at", "recurrence"):
+        op.drop_column("campaign", name)

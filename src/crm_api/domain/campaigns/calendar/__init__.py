@@ -1,0 +1,1 @@
+"""The calendar of campaigns, of their occurrences, and of the messages that are planned."""

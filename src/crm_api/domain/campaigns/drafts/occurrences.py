@@ -1,0 +1,109 @@
+"""Draft the occurrences of repeated campaigns some time before their start, each exactly once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.campaigns.drafts import content
+from crm_api.domain.campaigns.drafts.service import read_variants, store_variants
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.recurrence.series import (
+    DRAFTED_AHEAD,
+    next_occurrence,
+    occurrence_columns,
+)
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+AT_ONCE = 20
+"""The number of series that one transaction works on."""
+ACTOR = "schedule"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftedOccurrences:
+    """The numbers of series that had a due occurrence, and of campaigns that were drafted."""
+
+    series: int
+    drafted: int
+
+
+def due_series_statement(*, now: datetime) -> Select[Campaign]:
+    """Return the statement that locks the series whose next occurrence must be drafted."""
+    return (
+        select(Campaign)
+        .where(
+            Campaign.next_occurrence_at.is_not(None),
+            Campaign.next_occurrence_at <= now + DRAFTED_AHEAD,
+        )
+        .order_by(Campaign.next_occurrence_at, Campaign.id)
+        .limit(AT_ONCE)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+
+
+async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
+    """Draft the next occurrence of some series, and store when the one after it is.
+
+    The lock of the series, and a unique index on series and occurrence, let only one worker draft
+    it. An occurrence that has passed, for example while no worker ran, is left out: it would start
+    at the wrong time. Call this until ``series`` is 0.
+    """
+    found = await uow.session.scalars(
+        due_series_statement(now=now), execution_options={"populate_existing": True}
+    )
+    series = found.all()
+    drafted = 0
+    for first in series:
+        at = first.next_occurrence_at
+        if at is not None and at > now:
+            occurrence_id = await _store_occurrence(uow, first, at=at, now=now)
+            if occurrence_id is not None:
+                drafted += 1
+                await note_decision(
+                    uow,
+                    actor=ACTOR,
+                    action="draft_occurrence",
+                    subject=str(occurrence_id),
+                    detail={"series_id": str(first.id)},
+                    now=now,
+                )
+        following = next_occurrence(first, after=max(now, at or now))
+        await uow.session.execute(
+            update(Campaign).where(Campaign.id == first.id).values(next_occurrence_at=following)
+        )
+    return DraftedOccurrences(series=len(series), drafted=drafted)
+
+
+async def _store_occurrence(
+    uow: UnitOfWork, first: Campaign, *, at: datetime, now: datetime
+) -> UUID | None:
+    """Store a draft with the content of the first campaign of a series, for one occurrence.
+
+    Returns:
+        The id of the draft; None if the occurrence was already drafted.
+    """
+    values = {
+        **content.columns_of_campaign(first),
+        **occurrence_columns(first, at),
+        "id": new_id(),
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = (
+        insert(Campaign)
+        .values(values)
+        .on_conflict_do_nothing(
+            index_elements=["series_id", "occurrence_at"],
+            index_where=Campaign.series_id.is_not(None),
+        )
+        .returning(Campaign.id)
+    )
+    campaign_id: UUID | None = await uow.session.scalar(statement)
+    if campaign_id is not None:
+        await store_variants(uow, campaign_id, await read_variants(uow, first.id))
+    return campaign_id

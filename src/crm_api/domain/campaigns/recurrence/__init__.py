@@ -1,0 +1,1 @@
+"""Campaigns that are repeated, and the calendar of campaigns."""

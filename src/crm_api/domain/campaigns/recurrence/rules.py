@@ -1,0 +1,200 @@
+"""Read recurrence rules, and compute the instants at which a campaign is repeated.
+
+Source: RFC 5545, sections 3.3.10 (recurrence rule) and 3.3.5 (local times at clock changes).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+from dateutil.rrule import rrulestr
+
+LONGEST_RULE = 500
+LOOK_AHEAD = timedelta(days=5 * 366)
+"""How far ahead an occurrence is searched. The longest usual gap is four years: 29 February."""
+MOST_A_DAY = 4
+MOST_REPEATS = 1_000
+"""The largest value of INTERVAL and COUNT."""
+_FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+_PARTS = frozenset(
+    {
+        "FREQ",
+        "INTERVAL",
+        "COUNT",
+        "UNTIL",
+        "BYDAY",
+        "BYMONTHDAY",
+        "BYMONTH",
+        "BYYEARDAY",
+        "BYWEEKNO",
+        "BYSETPOS",
+        "BYHOUR",
+        "BYMINUTE",
+        "WKST",
+    }
+)
+_ANY_START = datetime(2024, 1, 1, 9)  # noqa: DTZ001 - a local time
+
+
+class InvalidRuleError(ValueError):
+    """A recurrence rule has a fault; the message says what to correct."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrenceRule:
+    """A recurrence rule.
+
+    Attributes:
+        pattern: The rule without its end.
+        count: The number of occurrences; None for no such end.
+        until: The last local time or instant of an occurrence, or the last day; None for no end.
+    """
+
+    pattern: str
+    count: int | None
+    until: datetime | date | None
+
+    @classmethod
+    def parse(cls, rule: str) -> "RecurrenceRule":
+        """Read a rule such as ``FREQ=WEEKLY;BYDAY=MO;UNTIL=20271231``.
+
+        Raises:
+            InvalidRuleError: The rule has a fault, or is not supported.
+        """
+        parts = _split(rule)
+        frequency = parts.get("FREQ")
+        if frequency not in _FREQUENCIES:
+            raise InvalidRuleError(
+                f"FREQ must be one of {', '.join(_FREQUENCIES)}. A campaign is repeated at most "
+                f"{MOST_A_DAY} times a day, by BYHOUR and BYMINUTE."
+            )
+        for name in ("INTERVAL", "COUNT"):
+            if name in parts and not 1 <= _number(parts[name]) <= MOST_REPEATS:
+                raise InvalidRuleError(f"{name} must be a number from 1 to {MOST_REPEATS}.")
+        if "COUNT" in parts and "UNTIL" in parts:
+            raise InvalidRuleError("A rule has COUNT or UNTIL, not both. Remove one of them.")
+        times = [len(parts.get(name, "0").split(",")) for name in ("BYHOUR", "BYMINUTE")]
+        if times[0] * times[1] > MOST_A_DAY:
+            raise InvalidRuleError(
+                f"The rule has more than {MOST_A_DAY} times a day. Remove some of BYHOUR or "
+                "BYMINUTE."
+            )
+        count = _number(parts.pop("COUNT")) if "COUNT" in parts else None
+        until = _read_end(parts.pop("UNTIL")) if "UNTIL" in parts else None
+        found = cls(
+            pattern=";".join(f"{name}={value}" for name, value in parts.items()),
+            count=count,
+            until=until,
+        )
+        # Some faults are found only while the occurrences are computed.
+        next(found._local_times(_ANY_START, _ANY_START + LOOK_AHEAD), None)
+        return found
+
+    def occurrences(
+        self, *, begins: datetime, until: datetime, zone: ZoneInfo
+    ) -> Iterator[datetime]:
+        """Yield the occurrences from ``begins`` to ``until``, both inclusive, in UTC.
+
+        There is none later than 38 years after ``begins``.
+
+        The local time of each occurrence is the same, also after a change of the clocks. A time
+        that a change to summer time skips is an hour later on that day; of a time that there is
+        twice, the first one is meant.
+
+        Args:
+            begins: The first occurrence, if the rule names this time at all. It is the start from
+                which intervals and the count are reckoned, and it sets the time of day.
+            until: No later occurrence is computed.
+            zone: The time zone of the rule.
+        """
+        start = begins.astimezone(zone).replace(tzinfo=None, microsecond=0)
+        horizon = until.astimezone(zone).replace(tzinfo=None) + timedelta(days=1)
+        last = min(until, self._last(zone))
+        previous: datetime | None = None
+        for local in islice(self._local_times(start, horizon), self.count):
+            at = local.replace(tzinfo=zone).astimezone(UTC)
+            if at > last:
+                return
+            if at != previous:
+                yield at
+            previous = at
+
+    def _local_times(self, start: datetime, horizon: datetime) -> Iterator[datetime]:
+        # Of a rule that never matches, dateutil searches every day until the year 9999: 5 s. So the
+        # search is done in years near this end that have the same calendar: at most 50 ms.
+        shift = _alike_year(start.year) - start.year
+        is_near = horizon.year + shift <= MAXYEAR
+        end = _moved(horizon, shift) if is_near else datetime(MAXYEAR, 12, 31)  # noqa: DTZ001
+        text = f"{self.pattern};UNTIL={end:%Y%m%dT%H%M%S}"
+        try:
+            for local in rrulestr(text, dtstart=_moved(start, shift)):
+                yield _moved(local, -shift)
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+            raise InvalidRuleError(
+                f"The rule cannot be read: {error}. Write it as in RFC 5545, such as "
+                "FREQ=WEEKLY;BYDAY=MO."
+            ) from error
+
+    def _last(self, zone: ZoneInfo) -> datetime:
+        end = self.until
+        if end is None:
+            return datetime.max.replace(tzinfo=UTC)
+        if not isinstance(end, datetime):
+            end = datetime.combine(end, time.max)
+        return end if end.tzinfo is not None else end.replace(tzinfo=zone)
+
+
+def _moved(local: datetime, years: int) -> datetime:
+    return local.replace(year=local.year + years)
+
+
+def _alike_year(year: int) -> int:
+    """Return a year from 9934 to 9961 from which the calendar, until 9999, is as from ``year``.
+
+    Weekdays and leap years repeat every 28 years, except where a century has no leap year.
+    """
+    first = date(year, 1, 1).weekday()
+    return next(
+        alike
+        for alike in range(9934, 9962)
+        if alike % 4 == year % 4 and date(alike, 1, 1).weekday() == first
+    )
+
+
+def _split(rule: str) -> dict[str, str]:
+    text = rule.strip().upper().removeprefix("RRULE:")
+    if len(text) > LONGEST_RULE:
+        raise InvalidRuleError(f"The rule is longer than {LONGEST_RULE} characters. Shorten it.")
+    parts: dict[str, str] = {}
+    for part in text.removesuffix(";").split(";"):
+        name, sign, value = part.partition("=")
+        if name not in _PARTS or not sign or not value:
+            raise InvalidRuleError(
+                f"{part[:40] or 'An empty part'} is not a part of a rule that is supported. These "
+                f"are: {', '.join(sorted(_PARTS))}."
+            )
+        if name in parts:
+            raise InvalidRuleError(f"{name} occurs twice in the rule. Remove one of the two.")
+        parts[name] = value
+    return parts
+
+
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
+
+
+def _read_end(text: str) -> datetime | date:
+    for form, is_day in (("%Y%m%d", True), ("%Y%m%dT%H%M%S", False), ("%Y%m%dT%H%M%SZ", False)):
+        try:
+            found = datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
+        except ValueError:
+            continue
+        if is_day:
+            return found.date()
+        return found.replace(tzinfo=UTC) if text.endswith("Z") else found
+    raise InvalidRuleError(
+        "UNTIL must be a day such as 20271231, or a time such as 20271231T170000Z."
+    )

@@ -1,0 +1,77 @@
+"""The occurrences of a repeated campaign, and the columns that keep them.
+
+A campaign with a recurrence is the first of its series. Each later occurrence is a campaign of its
+own: a draft with the content of the first one, whose ``start_at`` is the occurrence.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.recurrence.rules import (
+    LOOK_AHEAD,
+    InvalidRuleError,
+    RecurrenceRule,
+)
+
+DRAFTED_AHEAD = timedelta(days=14)
+"""How long before its start an occurrence is drafted. It bounds a series without an end."""
+
+
+def begins_at(campaign: Campaign) -> datetime:
+    """Return the instant from which the occurrences of a repeated campaign are reckoned.
+
+    It is ``start_at``; without it, the beginning of the window on the day of the creation.
+    """
+    if campaign.start_at is not None:
+        return campaign.start_at
+    zone = _zone(campaign)
+    day = campaign.created_at.astimezone(zone).date()
+    return datetime.combine(day, campaign.window_start, zone).astimezone(UTC)
+
+
+def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Yield the later occurrences of a repeated campaign that are after ``after``, in order.
+
+    The campaign itself is not among them, nor an occurrence after ``until``. A paused series has
+    none, nor has a rule that cannot be computed from the start of this campaign.
+    """
+    if campaign.recurrence is None or campaign.recurrence["paused"]:
+        return
+    first = begins_at(campaign)
+    try:
+        rule = RecurrenceRule.parse(campaign.recurrence["rrule"])
+        for at in rule.occurrences(begins=first, until=until, zone=_zone(campaign)):
+            if at > first and at > after:
+                yield at
+    except InvalidRuleError:
+        return
+
+
+def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
+    """Return the first occurrence after an instant; None if the series ends or is paused."""
+    return next(occurrences(campaign, after=after, until=after + LOOK_AHEAD), None)
+
+
+def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
+    """Return the columns in which an occurrence differs from the first campaign of its series."""
+    local = at.astimezone(_zone(campaign))
+    first, end_at = begins_at(campaign), campaign.end_at
+    suffix = f" ({local:%Y-%m-%d})"
+    return {
+        "name": campaign.name[: _LONGEST_NAME - len(suffix)] + suffix,
+        "start_at": at,
+        "end_at": None if end_at is None else at + (end_at - first),
+        "series_id": campaign.id,
+        "occurrence_at": at,
+        "author_ids": campaign.author_ids,
+    }
+
+
+_LONGEST_NAME = 200
+
+
+def _zone(campaign: Campaign) -> ZoneInfo:
+    return ZoneInfo(campaign.recurrence["timezone"] if campaign.recurrence else "UTC")

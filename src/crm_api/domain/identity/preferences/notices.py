@@ -1,0 +1,126 @@
+"""What a user wants to be notified of, by which channel, and when not."""
+
+from datetime import datetime, time
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import ClockTime
+from crm_api.domain.kit.schemas import RequestModel
+from crm_api.domain.kit.windows import DAYS
+
+SHORTEST_DELAY, LONGEST_DELAY, USUAL_DELAY = 1, 240, 5
+
+
+class NoticeKind(StrEnum):
+    """What a notice is about.
+
+    Attributes:
+        REPLY: A person's message or call waits, in a conversation that is assigned to the user or
+            to nobody.
+        MENTION: An internal note mentions the user.
+        TASK: A task that is assigned to the user or to nobody is due.
+    """
+
+    REPLY = "reply"
+    MENTION = "mention"
+    TASK = "task"
+
+
+class NoticeChannel(StrEnum):
+    """How a notice reaches the user.
+
+    Attributes:
+        MAIL: By e-mail.
+        PUSH: By web push, to the devices that the user subscribed.
+    """
+
+    MAIL = "mail"
+    PUSH = "push"
+
+
+class QuietHours(RequestModel):
+    """A daily time without notices, by the clock of the user's time zone.
+
+    Attributes:
+        start: When it begins.
+        end: When it ends; on the next day if it is not later than `start`.
+    """
+
+    model_config = example(start="20:00", end="07:30")
+
+    start: ClockTime
+    end: ClockTime
+
+    @model_validator(mode="after")
+    def _differ(self) -> "QuietHours":
+        if self.start == self.end:
+            raise PydanticCustomError(
+                "no_time",
+                "The quiet time begins and ends at the same time. Give two times, or null.",
+            )
+        return self
+
+    def contains(self, clock: time) -> bool:
+        """Return whether a time of day is in the quiet time."""
+        if self.start < self.end:
+            return self.start <= clock < self.end
+        return clock >= self.start or clock < self.end
+
+
+QuietDay = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Kinds = Annotated[list[NoticeKind], Field(max_length=len(NoticeKind))]
+
+
+class NoticePreferences(RequestModel):
+    """What the user is notified of. In a request, a field that is left out keeps its value.
+
+    Attributes:
+        mail: What the user gets mails about.
+        push: What the subscribed devices of the user show.
+        delay_minutes: How many minutes a reply or a mention waits before the notice. If the user
+            reads it before, there is no notice.
+        quiet_hours: A daily time without notices; null for none. They come when it ends, if they
+            still matter.
+        quiet_days: The days of the week without notices.
+        show_text: Whether mails and pushes contain the words of messages, notes and tasks. They
+            pass through servers of others, and a phone may show them while it is locked.
+    """
+
+    model_config = example(
+        mail=["mention"], push=["reply", "mention", "task"], quiet_days=["sat", "sun"]
+    )
+
+    mail: Kinds = Field(default_factory=list)
+    push: Kinds = Field(default_factory=lambda: list(NoticeKind))
+    delay_minutes: Annotated[int, Field(ge=SHORTEST_DELAY, le=LONGEST_DELAY, strict=True)] = (
+        USUAL_DELAY
+    )
+    quiet_hours: QuietHours | None = None
+    quiet_days: Annotated[list[QuietDay], Field(max_length=len(DAYS))] = Field(default_factory=list)
+    show_text: Annotated[bool, Field(strict=True)] = False
+
+    def kinds(self, channel: NoticeChannel) -> frozenset[NoticeKind]:
+        """Return the kinds of notices that the user wants by a channel."""
+        return frozenset(self.mail if channel is NoticeChannel.MAIL else self.push)
+
+    def is_quiet(self, at: datetime, timezone: str) -> bool:
+        """Return whether the user wants no notices at an instant.
+
+        Args:
+            at: The instant.
+            timezone: The IANA time zone of the user.
+        """
+        local = at.astimezone(ZoneInfo(timezone))
+        if DAYS[local.weekday()] in self.quiet_days:
+            return True
+        return self.quiet_hours is not None and self.quiet_hours.contains(local.time())
+
+
+def read_notice_preferences(stored: dict[str, Any] | None) -> NoticePreferences:
+    """Return the preferences of a user from the stored column; it has only changed fields."""
+    return NoticePreferences.model_validate(stored or {})

@@ -1,0 +1,144 @@
+"""The records that measures count: one SQL statement for each kind of record.
+
+Each statement has the same columns, so that every measure and breakdown is compiled alike:
+``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
+``step``, ``contact_id``, ``source``, ``outcome_id``. The conditions on ``at`` are inside, where an
+index serves them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+FOREVER = "CAST('infinity' AS timestamptz)"
+
+
+class RecordKind(StrEnum):
+    """What a row behind a figure is.
+
+    Attributes:
+        MESSAGE: A message of a campaign to a person; `id` is that of the recipient.
+        OUTCOME: An outcome.
+        CREDIT: The share of an outcome that a message earned, or that none earned; `id` is that of
+            the credit.
+        ANSWER: An answer of the office to a person; `id` is that of the message.
+        COST: A cost that was entered.
+    """
+
+    MESSAGE = "message"
+    OUTCOME = "outcome"
+    CREDIT = "credit"
+    ANSWER = "answer"
+    COST = "cost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A kind of record to count.
+
+    Attributes:
+        sql: Selects the columns above; ``:since`` and ``:until`` limit ``at``.
+        has_campaign: Whether the records belong to a campaign, variant and step.
+        has_person: Whether the records belong to a person.
+    """
+
+    sql: str
+    has_campaign: bool = True
+    has_person: bool = True
+
+
+def messages(
+    *, counted: str, among: str, first_step: bool, ripe: str, amount: str = "NULL"
+) -> Base:
+    """Return the base of messages to recipients.
+
+    Args:
+        counted: The SQL condition of the numerator.
+        among: The SQL condition of the denominator.
+        first_step: Count people: only the first message of a campaign, unless steps are asked for.
+        ripe: How long after a message the numerator may still grow, as an SQL interval.
+        amount: The SQL of a number of each message.
+    """
+    steps = "AND (m.step = 0 OR CAST(:all_steps AS boolean))" if first_step else ""
+    return Base(
+        sql=f"""
+        SELECT m.id, 'message' AS kind, coalesce(m.sent_at, m.due_at) AS at,
+               ({counted}) AS counted, CAST({amount} AS numeric) AS amount,
+               coalesce(m.sent_at, m.due_at) + interval '{ripe}' AS ripe_at,
+               m.campaign_id, m.variant, m.step, m.contact_id, CAST(NULL AS text) AS source,
+               CAST(NULL AS uuid) AS outcome_id
+        FROM campaign_membership m
+        WHERE {among} {steps}
+          AND coalesce(m.sent_at, m.due_at) >= :since AND coalesce(m.sent_at, m.due_at) < :until
+        """
+    )
+
+
+# Reversed outcomes and reversals are left out.
+_COUNTED = """o.reverses_id IS NULL
+          AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
+          AND o.occurred_at >= :since AND o.occurred_at < :until"""
+
+
+def outcomes(kind: str) -> Base:
+    """Return the base of outcomes of one kind."""
+    return Base(
+        sql=f"""
+        SELECT o.id, 'outcome' AS kind, o.occurred_at AS at, true AS counted,
+               CAST(o.amount_cents AS numeric) AS amount, o.occurred_at AS ripe_at,
+               CAST(NULL AS uuid) AS campaign_id, CAST(NULL AS smallint) AS variant,
+               CAST(NULL AS smallint) AS step, s.contact_id, o.source, o.id AS outcome_id
+        FROM outcome o LEFT JOIN outcome_subject s ON s.outcome_id = o.id
+        WHERE o.kind = '{kind}' AND {_COUNTED}
+        """,
+        has_campaign=False,
+    )
+
+
+def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
+    """Return the base of the credits of outcomes of one kind.
+
+    Args:
+        kind: The kind of the outcomes.
+        amount: The SQL of the number that is summed: the cents, or the share.
+        among: The SQL condition of the credits.
+    """
+    return Base(
+        sql=f"""
+        SELECT k.id, 'credit' AS kind, o.occurred_at AS at, true AS counted,
+               CAST({amount} AS numeric) AS amount, o.occurred_at AS ripe_at, k.campaign_id,
+               v.position AS variant, k.step, s.contact_id, o.source, o.id AS outcome_id
+        FROM outcome o
+        JOIN outcome_credit k ON k.outcome_id = o.id AND k.rules_version = :rules_version
+        LEFT JOIN outcome_subject s ON s.outcome_id = o.id
+        LEFT JOIN campaign_variant v ON v.campaign_id = k.campaign_id AND v.name = k.variant
+        WHERE o.kind = '{kind}' AND {among} AND {_COUNTED}
+        """
+    )
+
+
+SHARE = "round(k.numerator::numeric / k.denominator, 6)"
+
+# The time from the person's first unanswered message to the answer of a user.
+ANSWERS = Base(
+    sql=f"""
+        SELECT a.id, 'answer' AS kind, a.occurred_at AS at, true AS counted,
+               CAST(extract(epoch FROM a.occurred_at - w.at) AS numeric) AS amount,
+               {FOREVER} AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
+               CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, a.contact_id,
+               CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id
+        FROM activity a
+        CROSS JOIN LATERAL (
+            SELECT min(i.occurred_at) AS at FROM activity i
+            WHERE i.conversation_id = a.conversation_id AND i.kind = 'message'
+              AND i.direction = 'incoming' AND i.occurred_at <= a.occurred_at
+              AND i.occurred_at > coalesce((
+                  SELECT max(p.occurred_at) FROM activity p
+                  WHERE p.conversation_id = a.conversation_id AND p.kind = 'message'
+                    AND p.direction = 'outgoing' AND p.occurred_at < a.occurred_at),
+                  '-infinity')) w
+        WHERE a.kind = 'message' AND a.direction = 'outgoing' AND a.origin IN ('manual', 'provider')
+          AND a.status IN ('sent', 'delivered') AND w.at IS NOT NULL
+          AND a.occurred_at >= :since AND a.occurred_at < :until
+    """,
+    has_campaign=False,
+)

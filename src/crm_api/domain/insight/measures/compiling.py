@@ -1,0 +1,157 @@
+"""Compile a question to SQL: the one statement from which figures, rows and CSV are read."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from crm_api.domain.insight.measures.bases import Base
+from crm_api.domain.insight.measures.dimensions import (
+    BREAKDOWNS,
+    Breakdown,
+    Bucket,
+    Dimension,
+)
+from crm_api.domain.insight.measures.errors import BreakdownError, PeriodError
+from crm_api.domain.insight.measures.registry import Measure
+from crm_api.domain.kit.schemas import format_instant
+
+BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
+END = datetime(8999, 1, 1, tzinfo=UTC)
+_CAMPAIGN_JOIN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
+_FILTERS = {
+    "campaign_id": "b.campaign_id = :campaign_id",
+    "line_id": "g.line_id = :line_id",
+    "list_id": "g.audience ->> 'list_id' = CAST(CAST(:list_id AS uuid) AS text)",
+    "step": "b.step = :step",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InsightQuestion:
+    """Which figures of a measure are wanted; None does not filter.
+
+    Attributes:
+        since: The first instant of the period.
+        until: The end of the period, exclusive.
+        zone: The IANA time zone of buckets, hours and weekdays.
+        rules_version: The version of the attribution rules.
+    """
+
+    measure: Measure
+    by: Dimension | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    bucket: Bucket | None = None
+    zone: str = "UTC"
+    campaign_id: UUID | None = None
+    line_id: UUID | None = None
+    list_id: UUID | None = None
+    step: int | None = None
+    rules_version: int = 1
+
+    @property
+    def is_of_campaign(self) -> bool:
+        """Whether a filter selects messages of campaigns."""
+        return any(
+            one is not None for one in (self.campaign_id, self.line_id, self.list_id, self.step)
+        )
+
+    @property
+    def base(self) -> Base:
+        """The records that are counted."""
+        return self.measure.base_for(self.by, is_of_campaign=self.is_of_campaign)
+
+    @property
+    def is_by_share(self) -> bool:
+        """Whether each record counts by its share of an outcome."""
+        return self.base is self.measure.by_campaign and not self.measure.is_sum
+
+    def check(self) -> None:
+        """Refuse a question that the measure cannot answer.
+
+        Raises:
+            BreakdownError: The measure does not allow the breakdown or the filter.
+            PeriodError: The period ends before it begins.
+        """
+        allowed = sorted(one.value for one in self.measure.by)
+        if self.by is not None and self.by not in self.measure.by:
+            raise BreakdownError(
+                f"The measure {self.measure.name} cannot be broken down by {self.by}. It allows: "
+                f"{', '.join(allowed)}."
+            )
+        if self.is_of_campaign and not self.base.has_campaign:
+            raise BreakdownError(
+                f"The measure {self.measure.name} does not belong to campaigns. Leave the filters "
+                "by campaign, line, list and step out."
+            )
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise PeriodError
+
+    def rows_url(self, *, key: str | None, bucket_start: datetime | None, is_total: bool) -> str:
+        """Return the path of the rows behind a figure."""
+        given = {
+            "measure": self.measure.name,
+            "by": self.by,
+            "from": self.since and format_instant(self.since),
+            "to": self.until and format_instant(self.until),
+            "bucket": self.bucket,
+            "timezone": self.zone,
+            "campaign_id": self.campaign_id,
+            "line_id": self.line_id,
+            "list_id": self.list_id,
+            "step": self.step,
+            "rules": self.rules_version,
+        }
+        if not is_total and self.by is not None:
+            given["key"] = key or ""
+        if not is_total and bucket_start is not None:
+            given["bucket_start"] = format_instant(bucket_start)
+        query = urlencode({name: str(one) for name, one in given.items() if one is not None})
+        return f"/v1/insight/rows?{query}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledQuestion:
+    """A question as SQL: a relation of the records, with their key, label and bucket."""
+
+    relation: str
+    values: dict[str, Any]
+
+
+def compile_question(question: InsightQuestion) -> CompiledQuestion:
+    """Return the records of a question as an SQL relation, and the values of its parameters."""
+    base = question.base
+    breakdown = Breakdown(key="CAST(NULL AS text)")
+    if question.by is not None:
+        breakdown = BREAKDOWNS[question.by]
+    filters = [
+        condition for name, condition in _FILTERS.items() if getattr(question, name) is not None
+    ]
+    joins = breakdown.joins
+    if filters and _CAMPAIGN_JOIN not in joins:
+        joins = f"{_CAMPAIGN_JOIN} {joins}"
+    bucket = "CAST(NULL AS timestamptz)"
+    if question.bucket is not None:
+        bucket = f"date_trunc('{question.bucket.value}', b.at, CAST(:zone AS text))"
+    where = f"WHERE {' AND '.join(filters)}" if filters else ""
+    relation = f"""
+        SELECT b.*, nullif({breakdown.key}, '') AS key, {breakdown.label} AS label,
+               {bucket} AS bucket_start
+        FROM ({base.sql}) b
+        {joins}
+        {where}
+    """
+    values: dict[str, Any] = {
+        "since": question.since or BEGINNING,
+        "until": question.until or END,
+        "zone": question.zone,
+        "all_steps": question.by is Dimension.STEP or question.step is not None,
+        "rules_version": question.rules_version,
+        **{name: getattr(question, name) for name in _FILTERS},
+    }
+    return CompiledQuestion(
+        relation=relation,
+        values={name: one for name, one in values.items() if f":{name}" in relation},
+    )

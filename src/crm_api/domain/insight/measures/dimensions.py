@@ -1,0 +1,153 @@
+"""The breakdowns of measures: the SQL of each key, and the labels of the keys."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Dimension(StrEnum):
+    """By what a figure is broken down.
+
+    Attributes:
+        CAMPAIGN: The campaign of the message.
+        VARIANT: The variant of the campaign's first message.
+        STEP: The step of the campaign: 0 is the first message.
+        LIST: The list that the campaign was sent to; no key if it was sent to none.
+        LINE: The line that sent the message.
+        ZIP: The first five digits of the person's ZIP.
+        CITY: The person's city.
+        YEAR_BUILT_BAND: When the person's property was built, in periods of 20 years.
+        VALUE_BAND: The estimated value of the person's property.
+        OWNER_OCCUPIED: Whether the owner lives in the property: `yes` or `no`.
+        HOUR: The hour of the day in `timezone`, 0 to 23.
+        WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
+        SOURCE: Where the contact, or the outcome, comes from.
+    """
+
+    CAMPAIGN = "campaign"
+    VARIANT = "variant"
+    STEP = "step"
+    LIST = "list"
+    LINE = "line"
+    ZIP = "zip"
+    CITY = "city"
+    YEAR_BUILT_BAND = "year_built_band"
+    VALUE_BAND = "value_band"
+    OWNER_OCCUPIED = "owner_occupied"
+    HOUR = "hour"
+    WEEKDAY = "weekday"
+    SOURCE = "source"
+
+
+OF_CAMPAIGN = frozenset(
+    {Dimension.CAMPAIGN, Dimension.VARIANT, Dimension.STEP, Dimension.LIST, Dimension.LINE}
+)
+OF_PERSON = frozenset(
+    {
+        Dimension.ZIP,
+        Dimension.CITY,
+        Dimension.YEAR_BUILT_BAND,
+        Dimension.VALUE_BAND,
+        Dimension.OWNER_OCCUPIED,
+        Dimension.SOURCE,
+    }
+)
+OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY})
+
+
+class Bucket(StrEnum):
+    """The periods of a series, in `timezone`. A week begins on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+_CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
+# The data of a merged duplicate are in the contact that it was merged into.
+_PERSON = """LEFT JOIN contact e ON e.id = b.contact_id
+        LEFT JOIN contact p ON p.id = coalesce(e.merged_into, e.id)"""
+_PROPERTY = f"""{_PERSON}
+        LEFT JOIN LATERAL (
+            SELECT h.year_built, h.attributes FROM property_contact o
+            JOIN property h ON h.id = o.property_id
+            WHERE o.contact_id = p.id ORDER BY o.added_at, o.property_id LIMIT 1) y ON true"""
+
+
+def _attribute(*names: str) -> str:
+    """Return the SQL of the first of these attributes, of the property or of the contact."""
+    found = [f"{of}.attributes ->> '{name}'" for of in ("y", "p") for name in names]
+    return f"coalesce({', '.join(found)})"
+
+
+_YEAR = f"""coalesce(y.year_built, CASE WHEN {_attribute("year_built", "yr_built")} ~ '^[0-9]{{4}}$'
+        THEN CAST({_attribute("year_built", "yr_built")} AS integer) END)"""
+_VALUE = f"""CAST(nullif(regexp_replace(
+        {_attribute("est_value", "estimated_value", "property_est_value")}, '[^0-9.].*$|^[$]|,', '',
+        'g'), '') AS numeric)"""
+_LOCAL = "b.at AT TIME ZONE CAST(:zone AS text)"
+_OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ')})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown:
+    """The SQL of a dimension.
+
+    Attributes:
+        key: The key, a text or NULL; ``b`` is the record.
+        joins: What the key needs.
+        label: The label of the key, if it is not the key.
+    """
+
+    key: str
+    joins: str = ""
+    label: str = "NULL"
+
+
+BREAKDOWNS = {
+    Dimension.CAMPAIGN: Breakdown(
+        key="CAST(b.campaign_id AS text)", joins=_CAMPAIGN, label="g.name"
+    ),
+    Dimension.VARIANT: Breakdown(
+        key="b.campaign_id || '/' || b.variant",
+        joins=f"""{_CAMPAIGN}
+        LEFT JOIN campaign_variant w ON w.campaign_id = b.campaign_id AND w.position = b.variant""",
+        label="g.name || ': ' || w.name",
+    ),
+    Dimension.STEP: Breakdown(key="CAST(b.step AS text)"),
+    Dimension.LIST: Breakdown(
+        key="g.audience ->> 'list_id'",
+        joins=f"""{_CAMPAIGN}
+        LEFT JOIN contact_list i ON CAST(i.id AS text) = g.audience ->> 'list_id'""",
+        label="i.name",
+    ),
+    Dimension.LINE: Breakdown(
+        key="CAST(g.line_id AS text)",
+        joins=f"{_CAMPAIGN} LEFT JOIN line n ON n.id = g.line_id",
+        label="n.name",
+    ),
+    Dimension.ZIP: Breakdown(key="left(p.postal_code, 5)", joins=_PERSON),
+    Dimension.CITY: Breakdown(key="p.city", joins=_PERSON),
+    Dimension.YEAR_BUILT_BAND: Breakdown(
+        key=f"""CASE WHEN {_YEAR} < 1900 THEN 'before 1900'
+        ELSE {_YEAR} / 20 * 20 || '-' || {_YEAR} / 20 * 20 + 19 END""",
+        joins=_PROPERTY,
+    ),
+    Dimension.VALUE_BAND: Breakdown(
+        key=f"""CASE WHEN {_VALUE} < 250000 THEN 'under 250,000'
+        WHEN {_VALUE} < 500000 THEN '250,000-499,999' WHEN {_VALUE} < 750000 THEN '500,000-749,999'
+        WHEN {_VALUE} < 1000000 THEN '750,000-999,999'
+        WHEN {_VALUE} >= 1000000 THEN '1,000,000 and more' END""",
+        joins=_PROPERTY,
+    ),
+    Dimension.OWNER_OCCUPIED: Breakdown(
+        key=f"""CASE WHEN {_OWNER} IN ('1', 'yes', 'true', 'y') THEN 'yes'
+        WHEN {_OWNER} IN ('0', 'no', 'false', 'n') THEN 'no' END""",
+        joins=_PROPERTY,
+    ),
+    Dimension.HOUR: Breakdown(key=f"CAST(CAST(extract(hour FROM {_LOCAL}) AS integer) AS text)"),
+    Dimension.WEEKDAY: Breakdown(
+        key=f"CAST(CAST(extract(isodow FROM {_LOCAL}) AS integer) AS text)",
+        label=f"to_char({_LOCAL}, 'FMDay')",
+    ),
+    Dimension.SOURCE: Breakdown(key="coalesce(b.source, p.source)", joins=_PERSON),
+}

@@ -1,0 +1,180 @@
+"""Compute the figures of a measure, with intervals, and say when they are enough."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.campaigns.answers import format_rate
+from crm_api.domain.campaigns.figures.experiment import wilson_interval
+from crm_api.domain.insight.measures import intervals
+from crm_api.domain.insight.measures.compiling import (
+    InsightQuestion,
+    compile_question,
+)
+from crm_api.domain.insight.measures.errors import TooManyFiguresError
+from crm_api.domain.insight.measures.registry import Unit
+from crm_api.platform.database import typed_rows
+
+MOST_FIGURES = 2_000
+
+Number = int | str
+"""An integer, or a decimal number as text: money and rates are never binary floats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure: of a key, of a bucket, of both, or the total.
+
+    Attributes:
+        low: The lower bound of the 95 % interval of a rate; None for other units.
+        is_enough: Whether there are enough records to rely on it.
+        enough_at: When there will be enough at the present pace; None if there are, or if unknown.
+        unripe: The records that may still change, because they are too young.
+    """
+
+    key: str | None
+    label: str | None
+    bucket_start: datetime | None
+    numerator: Number | None
+    denominator: Number | None
+    value: Number | None
+    low: str | None
+    high: str | None
+    is_enough: bool
+    enough_at: datetime | None
+    unripe: int
+    rows_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The sums over the records of a group."""
+
+    is_total: bool
+    key: str | None
+    label: str | None
+    bucket_start: datetime | None
+    records: int
+    counted: int
+    amount: Decimal | None
+    median: Decimal | None
+    unripe: int
+    first_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The figures of a question: the total, and a row for each key and bucket."""
+
+    total: Figure
+    rows: list[Figure]
+
+
+# The empty grouping set is the total. It exists even if there are no records.
+_GROUPED = """
+    SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key, min(x.label) AS label,
+           x.bucket_start, count(*) AS records, count(*) FILTER (WHERE x.counted) AS counted,
+           sum(x.amount) AS amount,
+           {median} AS median,
+           count(*) FILTER (WHERE x.ripe_at > :as_of AND x.ripe_at < 'infinity') AS unripe,
+           min(x.at) AS first_at
+    FROM ({relation}) x
+    GROUP BY GROUPING SETS ((x.key, x.bucket_start), ())
+    ORDER BY 1 DESC, x.bucket_start, x.key NULLS LAST
+    LIMIT {limit}
+"""
+_MEDIAN = "CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.amount) AS numeric)"
+
+
+async def compute_figures(
+    session: AsyncSession, question: InsightQuestion, *, now: datetime
+) -> Figures:
+    """Return the figures of a question, in the order of buckets, then of keys.
+
+    Raises:
+        BreakdownError: The measure does not allow the breakdown or the filter.
+        PeriodError: The period ends before it begins.
+        TooManyFiguresError: The breakdown has too many rows.
+    """
+    question.check()
+    compiled = compile_question(question)
+    is_median = question.measure.unit is Unit.SECONDS
+    statement = _GROUPED.format(
+        relation=compiled.relation,
+        median=_MEDIAN if is_median else "CAST(NULL AS numeric)",
+        limit=MOST_FIGURES + 2,
+    )
+    result = await session.execute(text(statement), {**compiled.values, "as_of": now})
+    total, *rest = typed_rows(Sums, result)
+    if len(rest) > MOST_FIGURES:
+        raise TooManyFiguresError
+    has_rows = question.by is not None or question.bucket is not None
+    return Figures(
+        total=_figure(total, question, now=now),
+        rows=[_figure(one, question, now=now) for one in rest] if has_rows else [],
+    )
+
+
+def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
+    numerator, denominator, value = _numbers(sums, question)
+    unit = question.measure.unit
+    interval = None
+    if unit is Unit.RATE:
+        interval = wilson_interval(sums.counted, sums.records)
+    is_enough, needed = _is_enough(sums, unit)
+    at = None
+    if not is_enough:
+        at = intervals.enough_at(have=sums.records, needed=needed, since=sums.first_at, as_of=now)
+    return Figure(
+        key=sums.key,
+        label=sums.label or sums.key,
+        bucket_start=sums.bucket_start,
+        numerator=numerator,
+        denominator=denominator,
+        value=value,
+        low=None if interval is None else f"{interval[0]:.4f}",
+        high=None if interval is None else f"{interval[1]:.4f}",
+        is_enough=is_enough,
+        enough_at=at,
+        unripe=sums.unripe,
+        rows_url=question.rows_url(
+            key=sums.key, bucket_start=sums.bucket_start, is_total=sums.is_total
+        ),
+    )
+
+
+def _numbers(
+    sums: Sums, question: InsightQuestion
+) -> tuple[Number | None, Number | None, Number | None]:
+    """Return numerator, denominator and value."""
+    unit = question.measure.unit
+    if unit is Unit.RATE:
+        return sums.counted, sums.records, format_rate(sums.counted, sums.records)
+    if unit is Unit.SECONDS:
+        return None, sums.records, None if sums.median is None else round(sums.median)
+    if unit is Unit.CENTS:
+        cents = int(sums.amount or 0)
+        return cents, None, cents
+    if question.is_by_share:
+        shares = number_of(sums.amount or Decimal(0))
+        return shares, None, shares
+    return sums.records, None, sums.records
+
+
+def number_of(value: Decimal) -> Number:
+    """Return a whole number as an integer, another one as text with at most four decimals."""
+    rounded = value.quantize(Decimal("0.0001")).normalize()
+    return int(rounded) if rounded == rounded.to_integral_value() else f"{rounded:f}"
+
+
+def _is_enough(sums: Sums, unit: Unit) -> tuple[bool, int]:
+    """Return whether there are enough records, and how many are needed."""
+    if unit is Unit.RATE:
+        needed = intervals.needed_records(sums.counted, sums.records)
+        return intervals.is_rate_enough(sums.counted, sums.records), needed
+    if unit is Unit.SECONDS:
+        return sums.records >= intervals.FEWEST, intervals.FEWEST
+    return True, 0

@@ -1,0 +1,219 @@
+"""The list of all measures: name, sentence, unit, and the records that each counts."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from crm_api.domain.insight.measures import bases
+from crm_api.domain.insight.measures.bases import Base
+from crm_api.domain.insight.measures.dimensions import (
+    OF_CAMPAIGN,
+    OF_PERSON,
+    OF_TIME,
+    Dimension,
+)
+
+
+class Unit(StrEnum):
+    """The unit of a figure.
+
+    Attributes:
+        COUNT: A number of records. Shares of outcomes may make it a decimal number.
+        RATE: A part of a whole, from 0 to 1.
+        CENTS: Money, in cents of US dollars.
+        SECONDS: The median of times, in seconds.
+        RATIO: Money divided by money.
+    """
+
+    COUNT = "count"
+    RATE = "rate"
+    CENTS = "cents"
+    SECONDS = "seconds"
+    RATIO = "ratio"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A measure.
+
+    Attributes:
+        definition: What it is, in a sentence.
+        numerator: What is counted or summed, in words.
+        denominator: Of what, in words; None if it is not a part of something.
+        base: The records.
+        by_campaign: The records for breakdowns by campaign, if they are others than ``base``.
+        by: The allowed breakdowns.
+    """
+
+    name: str
+    definition: str
+    numerator: str
+    denominator: str | None
+    unit: Unit
+    base: Base
+    by: frozenset[Dimension]
+    by_campaign: Base | None = None
+    is_sum: bool = False
+
+    def base_for(self, by: Dimension | None, *, is_of_campaign: bool) -> Base:
+        """Return the records for a breakdown.
+
+        Args:
+            by: The breakdown.
+            is_of_campaign: Whether a filter names a campaign, a list or a line.
+        """
+        if self.by_campaign is not None and (is_of_campaign or by in OF_CAMPAIGN):
+            return self.by_campaign
+        return self.base
+
+
+_REACHED = "m.status IN ('sent', 'delivered')"
+_TRIED = "m.status IN ('sent', 'delivered', 'failed')"
+_ALL = OF_CAMPAIGN | OF_PERSON | OF_TIME
+_OF_OUTCOME = _ALL
+_72_HOURS = "72 hours"
+
+
+def _people(name: str, definition: str, numerator: str, counted: str) -> Measure:
+    return Measure(
+        name=name,
+        definition=definition,
+        numerator=numerator,
+        denominator="people who got a message of the campaign",
+        unit=Unit.RATE,
+        base=bases.messages(counted=counted, among=_REACHED, first_step=True, ripe=_72_HOURS),
+        by=_ALL,
+    )
+
+
+def _of_tried(name: str, definition: str, numerator: str, counted: str) -> Measure:
+    return Measure(
+        name=name,
+        definition=definition,
+        numerator=numerator,
+        denominator="messages that were sent or failed",
+        unit=Unit.RATE,
+        base=bases.messages(counted=counted, among=_TRIED, first_step=False, ripe="24 hours"),
+        by=_ALL,
+    )
+
+
+def _outcomes(name: str, kind: str, what: str) -> Measure:
+    return Measure(
+        name=name,
+        definition=f"{what} Reversed ones do not count. By campaign, variant, step, list or line, "
+        "each counts for the messages that earned it, by its shares.",
+        numerator=f"outcomes of the kind {kind}",
+        denominator=None,
+        unit=Unit.COUNT,
+        base=bases.outcomes(kind),
+        by_campaign=bases.credits_of(kind, amount=bases.SHARE),
+        by=_OF_OUTCOME,
+    )
+
+
+PAID = "invoice_paid"
+MEASURES: dict[str, Measure] = {
+    one.name: one
+    for one in (
+        Measure(
+            name="messages",
+            definition="Messages of campaigns that the provider accepted, follow-ups included.",
+            numerator="messages that were sent or delivered",
+            denominator=None,
+            unit=Unit.COUNT,
+            base=bases.messages(counted="true", among=_REACHED, first_step=False, ripe="0 hours"),
+            by=_ALL,
+        ),
+        _of_tried(
+            "delivered_rate",
+            "Messages of campaigns that were delivered, of those that were sent or failed.",
+            "messages that were delivered",
+            "m.status = 'delivered'",
+        ),
+        _of_tried(
+            "failure_rate",
+            "Messages of campaigns that failed, of those that were sent or failed.",
+            "messages that failed",
+            "m.status = 'failed'",
+        ),
+        _people(
+            "reply_rate",
+            "People who replied to a campaign within 72 hours of a message, opt-outs included, of "
+            "the people who got its first message. By step: of those who got the message of the "
+            "step.",
+            "people who replied",
+            "m.replied_at IS NOT NULL",
+        ),
+        _people(
+            "opt_out_rate",
+            "People who opted out by a reply to a campaign, of the people who got its first "
+            "message.",
+            "people who opted out",
+            "m.opted_out_at IS NOT NULL",
+        ),
+        Measure(
+            name="time_to_reply",
+            definition="The median time from a message to the person's first reply, of the people "
+            "who replied to a campaign.",
+            numerator="seconds from the message to the reply",
+            denominator="people who replied",
+            unit=Unit.SECONDS,
+            base=bases.messages(
+                counted="true",
+                among=f"{_REACHED} AND m.replied_at >= m.sent_at",
+                first_step=True,
+                ripe=_72_HOURS,
+                amount="extract(epoch FROM m.replied_at - m.sent_at)",
+            ),
+            by=_ALL,
+        ),
+        Measure(
+            name="time_to_answer",
+            definition="The median time from a person's first unanswered message to the answer of "
+            "a user.",
+            numerator="seconds from the person's message to the answer",
+            denominator="answers of users",
+            unit=Unit.SECONDS,
+            base=bases.ANSWERS,
+            by=OF_PERSON | OF_TIME,
+        ),
+        _outcomes("appointments", "appointment_booked", "Appointments that were booked."),
+        _outcomes("quotes", "quote_sent", "Quotes that were sent."),
+        _outcomes("jobs", "job_done", "Jobs that were done."),
+        Measure(
+            name="revenue",
+            definition="The money of paid invoices. Reversed ones do not count. By campaign, "
+            "variant, step, list or line, the row without a key is what no message earned.",
+            numerator="cents of paid invoices",
+            denominator=None,
+            unit=Unit.CENTS,
+            base=bases.outcomes(PAID),
+            by_campaign=bases.credits_of(PAID, amount="k.cents"),
+            by=_OF_OUTCOME,
+            is_sum=True,
+        ),
+        Measure(
+            name="revenue_attributed",
+            definition="The part of the money of paid invoices that messages earned, by the "
+            "attribution rules.",
+            numerator="cents of paid invoices that are credited to messages",
+            denominator=None,
+            unit=Unit.CENTS,
+            base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NOT NULL"),
+            by=_OF_OUTCOME,
+            is_sum=True,
+        ),
+        Measure(
+            name="revenue_unattributed",
+            definition="The part of the money of paid invoices that no message earned, by the "
+            "attribution rules.",
+            numerator="cents of paid invoices that are credited to no message",
+            denominator=None,
+            unit=Unit.CENTS,
+            base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
+            by=OF_PERSON | OF_TIME,
+            is_sum=True,
+        ),
+    )
+}
+"""Every measure, by its name."""

@@ -1,0 +1,177 @@
+"""Read the records behind a figure, by the statement that the figure was computed from."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.insight.measures.compiling import InsightQuestion, compile_question
+from crm_api.domain.insight.measures.figures import Number, number_of
+from crm_api.domain.insight.measures.registry import Unit
+from crm_api.domain.kit.csv_export import PAGE, csv_safe, write_csv
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
+
+Place = tuple[datetime, UUID]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureRows:
+    """Which figure's records are wanted.
+
+    Attributes:
+        key: The key of the figure; an empty text for the figure without a key; None for all keys.
+        bucket_start: The beginning of the figure's bucket; None for all.
+    """
+
+    question: InsightQuestion
+    key: str | None = None
+    bucket_start: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A record behind a figure.
+
+    Attributes:
+        counted: Whether it counts in the numerator; None if the figure is not a rate.
+        amount: Cents, seconds or a share, by the unit of the measure; None for rates and counts.
+    """
+
+    id: UUID
+    kind: str
+    at: datetime
+    counted: bool | None
+    amount: Number | None
+    key: str | None
+    contact_id: UUID | None
+    campaign_id: UUID | None
+    step: int | None
+    outcome_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: UUID
+    kind: str
+    at: datetime
+    counted: bool
+    amount: Decimal | None
+    key: str | None
+    contact_id: UUID | None
+    campaign_id: UUID | None
+    step: int | None
+    outcome_id: UUID | None
+
+
+async def list_records(
+    session: AsyncSession, wanted: FigureRows, *, cursor: str | None, limit: int
+) -> Page[Record]:
+    """Return a page of the records behind a figure, the oldest first.
+
+    Raises:
+        BreakdownError: The measure does not allow the breakdown or the filter.
+        InvalidCursorError: The cursor does not belong to this list.
+        PeriodError: The period ends before it begins.
+    """
+    wanted.question.check()
+    cursors = Cursors(
+        "insight rows",
+        measure=wanted.question.measure.name,
+        question={**vars(wanted.question), "measure": None},
+        key=wanted.key if wanted.key != "" else "no key",
+        bucket_start=wanted.bucket_start,
+    )
+    rows = await _fetch(session, wanted, after=cursors.read(cursor), limit=limit + 1)
+    return cursors.page(rows, limit=limit, position=lambda one: (one.at, one.id))
+
+
+async def _fetch(
+    session: AsyncSession, wanted: FigureRows, *, after: Place | None, limit: int
+) -> list[Record]:
+    compiled = compile_question(wanted.question)
+    values: dict[str, Any] = {**compiled.values, "limit": limit}
+    conditions = []
+    if wanted.key is not None:
+        conditions.append("x.key IS NOT DISTINCT FROM nullif(CAST(:key AS text), '')")
+        values["key"] = wanted.key
+    if wanted.bucket_start is not None:
+        conditions.append("x.bucket_start = :bucket_start")
+        values["bucket_start"] = wanted.bucket_start
+    if after is not None:
+        conditions.append("(x.at, x.id) > (:after_at, :after_id)")
+        values |= {"after_at": after[0], "after_id": after[1]}
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = text(f"""
+        SELECT x.id, x.kind, x.at, x.counted, x.amount, x.key, x.contact_id, x.campaign_id, x.step,
+               x.outcome_id
+        FROM ({compiled.relation}) x {where}
+        ORDER BY x.at, x.id LIMIT :limit
+    """)
+    rows = typed_rows(_Row, await session.execute(statement, values))
+    return [_record(row, wanted.question) for row in rows]
+
+
+def _record(row: _Row, question: InsightQuestion) -> Record:
+    unit = question.measure.unit
+    amount = None
+    if row.amount is not None and (
+        unit in {Unit.CENTS, Unit.SECONDS, Unit.RATIO} or question.is_by_share
+    ):
+        amount = number_of(row.amount)
+    return Record(
+        id=row.id,
+        kind=row.kind,
+        at=row.at,
+        counted=row.counted if unit is Unit.RATE else None,
+        amount=amount,
+        key=row.key,
+        contact_id=row.contact_id,
+        campaign_id=row.campaign_id,
+        step=row.step,
+        outcome_id=row.outcome_id,
+    )
+
+
+HEADER = tuple(one.name for one in fields(Record))
+
+
+def export_records(
+    new_uow: UnitOfWorkFactory, wanted: FigureRows, *, shows_people: bool
+) -> AsyncIterator[bytes]:
+    """Stream all records behind a figure as CSV, the oldest first."""
+
+    async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:
+        rows = await _fetch(uow.session, wanted, after=after, limit=PAGE)
+        if not shows_people:
+            rows = [replace(one, contact_id=None) for one in rows]
+        is_last = len(rows) < PAGE
+        return _lines(rows), None if is_last else (rows[-1].at, rows[-1].id)
+
+    return write_csv(new_uow, header=HEADER, next_page=next_page)
+
+
+def _lines(rows: Sequence[Record]) -> bytes:
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    for row in rows:
+        writer.writerow([_cell(getattr(row, name)) for name in HEADER])
+    return written.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return format_instant(value.astimezone(UTC))
+    return csv_safe(str(value))

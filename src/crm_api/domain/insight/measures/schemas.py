@@ -1,0 +1,212 @@
+"""Response models of measures, figures and the records behind them."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from crm_api.domain.insight.measures.bases import RecordKind
+from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
+from crm_api.domain.insight.measures.figures import Figure, Figures, Number
+from crm_api.domain.insight.measures.registry import Measure, Unit
+from crm_api.domain.insight.measures.rows import Record
+from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, NOW, example, example_id
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+
+ROWS = f"/v1/insight/rows?measure=reply_rate&by=campaign&timezone=UTC&rules=1&key={CAMPAIGN}"
+
+
+class MeasureRead(ReadModel):
+    """A measure: what it is, and by what it can be broken down.
+
+    Attributes:
+        name: The name of the measure.
+        definition: What it is, in a sentence.
+        numerator: What is counted or summed.
+        denominator: Of what; null if it is not a part of something.
+        unit: The unit of the figures.
+        by: The allowed values of `by`.
+    """
+
+    model_config = example(
+        name="reply_rate",
+        definition="People who replied to a campaign, of the people who got its first message.",
+        numerator="people who replied",
+        denominator="people who got a message of the campaign",
+        unit="rate",
+        by=["campaign", "list"],
+    )
+
+    name: str
+    definition: str
+    numerator: str
+    denominator: str | None
+    unit: Annotated[str, Vocabulary(Unit, "InsightUnit")]
+    by: list[Annotated[str, Vocabulary(Dimension, "InsightDimension")]]
+
+    @classmethod
+    def of(cls, measure: Measure) -> "MeasureRead":
+        """Build the response from a measure of the registry."""
+        return cls(
+            name=measure.name,
+            definition=measure.definition,
+            numerator=measure.numerator,
+            denominator=measure.denominator,
+            unit=measure.unit,
+            by=[one for one in Dimension if one in measure.by],
+        )
+
+
+class MeasureList(ReadModel):
+    """All measures.
+
+    Attributes:
+        data: The measures.
+    """
+
+    data: list[MeasureRead]
+
+
+class FigureRead(ReadModel):
+    """One figure: of a key, of a bucket, of both, or the total.
+
+    Attributes:
+        key: The key of the breakdown, such as the id of a campaign; null if the records have none.
+        label: The key in words, such as the name of a campaign.
+        bucket_start: The beginning of the bucket; null without buckets.
+        numerator: The numerator; null for a median.
+        denominator: The denominator; null if the measure is not a part of something.
+        value: The figure. Rates and shares are decimal numbers as text; money is in cents.
+        low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
+        high: The upper bound of the interval.
+        enough: Whether there are enough records to rely on it: of a rate at least 30, with an
+            interval of at most 4 points; of a median at least 30. Counts and sums always are.
+        enough_at: When there will be enough at the present pace; null if there are, or if the pace
+            is not known.
+        unripe: How many records are so young that they may still count: messages of the last 72
+            hours for replies, of the last 24 hours for deliveries.
+        rows_url: The path of the records behind the figure. Add `limit` and `cursor`.
+    """
+
+    model_config = example(
+        key=CAMPAIGN,
+        label="Foundation check, December",
+        bucket_start=None,
+        numerator=14,
+        denominator=240,
+        value="0.0583",
+        low="0.0351",
+        high="0.0955",
+        enough=False,
+        enough_at=NOW,
+        unripe=0,
+        rows_url=ROWS,
+    )
+
+    key: str | None
+    label: str | None
+    bucket_start: Instant | None
+    numerator: Number | None
+    denominator: Number | None
+    value: Number | None
+    low: str | None
+    high: str | None
+    enough: bool
+    enough_at: Instant | None
+    unripe: int
+    rows_url: str
+
+    @classmethod
+    def of(cls, figure: Figure) -> "FigureRead":
+        """Build the response from a figure."""
+        return cls.model_validate({**vars(figure), "enough": figure.is_enough})
+
+
+class InsightRead(ReadModel):
+    """The figures of a measure.
+
+    Attributes:
+        measure: The name of the measure.
+        definition: What it is, in a sentence.
+        unit: The unit of the figures.
+        by: The breakdown; null if none.
+        bucket: The periods; null if none.
+        timezone: The time zone of buckets, hours and weekdays.
+        as_of: When the figures were computed.
+        rules_version: The version of the attribution rules.
+        total: The figure of all records.
+        rows: A figure for each bucket and key, in this order.
+    """
+
+    model_config = example(
+        measure="reply_rate",
+        definition="People who replied to a campaign, of the people who got its first message.",
+        unit="rate",
+        by="campaign",
+        bucket=None,
+        timezone="UTC",
+        as_of=NOW,
+        rules_version=1,
+    )
+
+    measure: str
+    definition: str
+    unit: Annotated[str, Vocabulary(Unit, "InsightUnit")]
+    by: Annotated[str, Vocabulary(Dimension, "InsightDimension")] | None
+    bucket: Annotated[str, Vocabulary(Bucket, "InsightBucket")] | None
+    timezone: str
+    as_of: Instant
+    rules_version: int
+    total: FigureRead
+    rows: list[FigureRead]
+
+
+class RecordRead(ReadModel):
+    """A record behind a figure.
+
+    Attributes:
+        kind: What the record is.
+        at: When it happened: for a message, when it was sent.
+        counted: Of a rate: whether it counts in the numerator; null for other units.
+        amount: Cents, seconds or a share of an outcome, by the unit; null for rates and counts.
+        key: The key of the breakdown.
+        contact_id: The contact; null without the scope `contacts:read`.
+        campaign_id: The campaign of the message; null if none.
+        step: The step of the campaign; null if none.
+        outcome_id: The outcome; null if the record is not about one.
+    """
+
+    model_config = example(
+        kind="message",
+        at=NOW,
+        counted=True,
+        amount=None,
+        key=CAMPAIGN,
+        contact_id=CONTACT,
+        campaign_id=CAMPAIGN,
+        step=0,
+        outcome_id=None,
+        id=example_id("recipient"),
+    )
+
+    id: Id
+    kind: Annotated[str, Vocabulary(RecordKind, "InsightRecordKind")]
+    at: Instant
+    counted: bool | None
+    amount: Annotated[Number | None, Field()]
+    key: str | None
+    contact_id: Id | None
+    campaign_id: Id | None
+    step: int | None
+    outcome_id: Id | None
+
+    @classmethod
+    def of(cls, record: Record, *, shows_people: bool) -> "RecordRead":
+        """Build the response; without ``shows_people`` it leaves out the contact."""
+        shown = cls.model_validate(record)
+        return shown if shows_people else shown.model_copy(update={"contact_id": None})
+
+
+def rows_of(figures: Figures) -> list[FigureRead]:
+    """Build the rows of a response."""
+    return [FigureRead.of(one) for one in figures.rows]

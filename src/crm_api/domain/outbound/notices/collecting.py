@@ -1,0 +1,110 @@
+"""Find what users must be notified of, and store it as notices.
+
+Notices are found by what waits now, not by events. So the way of a message costs nothing for them,
+a message that the reconciliation found later is noticed too, and nothing is lost at a restart.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from crm_api.domain.identity.preferences.notices import NoticeKind
+from crm_api.domain.outbound.notices.subjects import MENTION_UNREAD, TASK_DUE, WAITS_UNREAD
+from crm_api.domain.outbound.notices.watchers import Watcher
+from crm_api.domain.outbound.notices.work_conditions import LAST_HEARD, READ_UNTIL, WAITING_SINCE
+from crm_api.platform.database import UnitOfWork
+
+LOOK_BACK = timedelta(days=1)
+"""How old a waiting message, a note or a due task may be. Older ones are in the daily digest."""
+KEPT_FOR = timedelta(days=7)
+"""How long notices are kept. It must be longer than ``LOOK_BACK``, because a stored notice is what
+keeps a second one away."""
+
+# Two runs at once would not see each other's notices, and a message between their statements would
+# give both of them one.
+LOCK_COLLECTION = text("SELECT pg_try_advisory_xact_lock(hashtextextended('crm-api notices', 0))")
+
+_WATCHERS = """unnest(CAST(:user_ids AS uuid[]), CAST(:emails AS text[]),
+        CAST(:channels AS text[]), CAST(:minutes AS integer[]))
+    AS w (user_id, email, channel, minutes)"""
+_DELAYED = "CAST(:now AS timestamptz) - make_interval(mins => w.minutes)"
+_READ = READ_UNTIL.format(user_id="w.user_id", conversation_id="c.id")
+
+# One notice for each time that a person waits and the user has read everything before: more
+# messages before the user reads the first cause no further notice.
+COLLECT_REPLIES = text(f"""
+    INSERT INTO notice (id, user_id, channel, kind, subject_id, about, created_at)
+    SELECT uuid_v7(), w.user_id, w.channel, 'reply', c.id, {LAST_HEARD}, :now
+    FROM conversation c CROSS JOIN {_WATCHERS}
+    WHERE {WAITING_SINCE} > CAST(:since AS timestamptz) AND {WAITS_UNREAD}
+      AND CASE WHEN {_READ} >= {WAITING_SINCE} THEN {LAST_HEARD} ELSE {WAITING_SINCE} END
+          <= {_DELAYED}
+      AND NOT EXISTS (
+          SELECT 1 FROM notice n
+          WHERE n.user_id = w.user_id AND n.channel = w.channel AND n.kind = 'reply'
+            AND n.subject_id = c.id AND n.about >= {WAITING_SINCE} AND n.about > {_READ})
+    ON CONFLICT DO NOTHING
+""")
+
+COLLECT_MENTIONS = text(f"""
+    INSERT INTO notice (id, user_id, channel, kind, subject_id, about, created_at)
+    SELECT uuid_v7(), w.user_id, w.channel, 'mention', n.id, n.created_at, :now
+    FROM conversation_note n CROSS JOIN {_WATCHERS}
+    WHERE n.mentions <> '{{}}' AND n.created_at > CAST(:since AS timestamptz)
+      AND n.created_at <= {_DELAYED}
+      AND {MENTION_UNREAD} AND lower(n.author) <> lower(w.email)
+    ON CONFLICT DO NOTHING
+""")
+
+COLLECT_TASKS = text(f"""
+    INSERT INTO notice (id, user_id, channel, kind, subject_id, about, created_at)
+    SELECT uuid_v7(), w.user_id, w.channel, 'task', t.id, t.due_at, :now
+    FROM task t CROSS JOIN {_WATCHERS}
+    WHERE t.due_at > CAST(:since AS timestamptz) AND {TASK_DUE}
+    ON CONFLICT DO NOTHING
+""")
+
+_COLLECT = {
+    NoticeKind.REPLY: COLLECT_REPLIES,
+    NoticeKind.MENTION: COLLECT_MENTIONS,
+    NoticeKind.TASK: COLLECT_TASKS,
+}
+
+
+async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: datetime) -> None:
+    """Store a notice for each user and channel of what waits unread, longer than the user's delay.
+
+    If another worker is at it, nothing is done.
+    """
+    if not await uow.session.scalar(LOCK_COLLECTION):
+        return
+    for kind, statement in _COLLECT.items():
+        values = _watching(watchers, kind)
+        if values["user_ids"]:
+            await uow.session.execute(statement, values | {"since": now - LOOK_BACK, "now": now})
+
+
+def _watching(watchers: Sequence[Watcher], kind: NoticeKind) -> dict[str, list[Any]]:
+    """Return the users who want a kind, once for each channel."""
+    pairs = [
+        (watcher, channel)
+        for watcher in watchers
+        for channel, kinds in watcher.wanted.items()
+        if kind in kinds
+    ]
+    return {
+        "user_ids": [watcher.user_id for watcher, _ in pairs],
+        "emails": [watcher.email for watcher, _ in pairs],
+        "channels": [channel.value for _, channel in pairs],
+        "minutes": [watcher.preferences.delay_minutes for watcher, _ in pairs],
+    }
+
+
+DELETE_OLD = text("DELETE FROM notice WHERE created_at < CAST(:before AS timestamptz)")
+
+
+async def delete_old_notices(uow: UnitOfWork, *, now: datetime) -> None:
+    """Delete the notices that are too old to keep a second one away."""
+    await uow.session.execute(DELETE_OLD, {"before": now - KEPT_FOR})

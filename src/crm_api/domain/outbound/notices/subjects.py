@@ -1,0 +1,110 @@
+"""What a user is notified of: the conditions under which it still matters, and its words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.identity.preferences.notices import NoticeKind
+from crm_api.domain.messaging.sends.number_rules import is_blocked_sender
+from crm_api.domain.outbound.notices.work_conditions import (
+    IS_FOR_USER,
+    LAST_HEARD,
+    READ_UNTIL,
+    WAITING_SINCE,
+    WAITS,
+)
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+_OWN_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="c.id")
+WAITS_UNREAD = f"""(
+    {WAITS} AND {IS_FOR_USER} AND {LAST_HEARD} > {_OWN_READ_UNTIL}
+    AND NOT {is_blocked_sender(phone="c.phone")})"""
+"""SQL condition that conversation ``c`` waits, for user ``w.user_id`` or anybody, unread."""
+
+_NOTE_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="n.conversation_id")
+MENTION_UNREAD = f"""(
+    w.user_id = ANY(n.mentions) AND n.created_at > {_NOTE_READ_UNTIL})"""
+"""SQL condition that note ``n`` mentions user ``w.user_id``, who has not read it."""
+
+TASK_DUE = """(
+    t.done_at IS NULL AND t.due_at <= CAST(:now AS timestamptz)
+    AND (t.assignee_id = w.user_id OR t.assignee_id IS NULL))"""
+"""SQL condition that task ``t`` is due for user ``w.user_id``, or for anybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeItem:
+    """A subject that still matters, with its words.
+
+    Attributes:
+        conversation_id: The conversation to open; None for a task without one.
+        name: The person who waits, or the colleague who wrote the note; None for a task.
+        text: The message, the note or the title of the task; None if it has no words.
+    """
+
+    subject_id: UUID
+    conversation_id: UUID | None
+    name: str | None
+    text: str | None
+    kind: NoticeKind = NoticeKind.REPLY
+
+
+REPLY_ITEMS = text(f"""
+    SELECT c.id AS subject_id, c.id AS conversation_id,
+           coalesce(nullif(concat_ws(' ', p.first_name, p.last_name), ''), c.phone) AS name,
+           (SELECT a.body FROM activity a
+            WHERE a.conversation_id = c.id AND a.kind = 'message' AND a.direction = 'incoming'
+            ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1) AS text
+    FROM conversation c CROSS JOIN (SELECT CAST(:user_id AS uuid) AS user_id) w
+    LEFT JOIN contact p ON p.id = c.contact_id AND p.deleted_at IS NULL
+    WHERE c.id = ANY(CAST(:subject_ids AS uuid[])) AND {WAITS_UNREAD}
+    ORDER BY {WAITING_SINCE}, c.id
+""")
+
+MENTION_ITEMS = text(f"""
+    SELECT n.id AS subject_id, n.conversation_id, coalesce(u.name, n.author) AS name,
+           n.body AS text
+    FROM conversation_note n CROSS JOIN (SELECT CAST(:user_id AS uuid) AS user_id) w
+    LEFT JOIN app_user u ON lower(u.email) = lower(n.author)
+    WHERE n.id = ANY(CAST(:subject_ids AS uuid[])) AND {MENTION_UNREAD}
+    ORDER BY n.created_at, n.id
+""")
+
+TASK_ITEMS = text(f"""
+    SELECT t.id AS subject_id, t.conversation_id, CAST(NULL AS text) AS name, t.title AS text
+    FROM task t CROSS JOIN (SELECT CAST(:user_id AS uuid) AS user_id) w
+    WHERE t.id = ANY(CAST(:subject_ids AS uuid[])) AND {TASK_DUE}
+    ORDER BY t.due_at, t.id
+""")
+
+_ITEMS = {
+    NoticeKind.REPLY: REPLY_ITEMS,
+    NoticeKind.MENTION: MENTION_ITEMS,
+    NoticeKind.TASK: TASK_ITEMS,
+}
+
+
+async def read_items(
+    uow: UnitOfWork,
+    subjects: Mapping[NoticeKind, Sequence[UUID]],
+    *,
+    user_id: UUID,
+    now: datetime,
+) -> list[NoticeItem]:
+    """Return the subjects of notices that still matter to a user: replies, mentions, then tasks.
+
+    Args:
+        subjects: The ids of conversations, notes and tasks.
+    """
+    items: list[NoticeItem] = []
+    for kind, statement in _ITEMS.items():
+        if ids := subjects.get(kind):
+            values = {"user_id": user_id, "subject_ids": list(ids)}
+            if kind in {NoticeKind.REPLY, NoticeKind.TASK}:
+                values["now"] = now
+            found = await uow.session.execute(statement, values)
+            items += [replace(one, kind=kind) for one in typed_rows(NoticeItem, found)]
+    return items

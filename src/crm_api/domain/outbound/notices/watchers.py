@@ -1,0 +1,107 @@
+"""Read which users get notices, and what they want."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.identity.preferences.notices import (
+    NoticeChannel,
+    NoticeKind,
+    NoticePreferences,
+    read_notice_preferences,
+)
+from crm_api.domain.identity.users.models import SCOPES_OF, UserRole
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+SCOPE_OF_KIND = {
+    NoticeKind.REPLY: Scope.MESSAGES_READ,
+    NoticeKind.MENTION: Scope.MESSAGES_READ,
+    NoticeKind.TASK: Scope.CONTACTS_READ,
+}
+"""The scope that a user needs to be notified of each kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """An active user who wants notices.
+
+    Attributes:
+        timezone: The IANA time zone of the user's quiet times.
+        wanted: The kinds that the user wants by each channel, and may read.
+    """
+
+    user_id: UUID
+    email: str
+    timezone: str
+    preferences: NoticePreferences
+    wanted: dict[NoticeChannel, frozenset[NoticeKind]]
+
+    def is_quiet(self, at: datetime) -> bool:
+        """Return whether the user wants no notices at an instant."""
+        return self.preferences.is_quiet(at, self.timezone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UserRow:
+    user_id: UUID
+    email: str
+    role: str
+    timezone: str
+    notices: dict[str, Any] | None
+    has_device: bool
+
+
+WATCHERS = text("""
+    SELECT u.id AS user_id, u.email, u.role, p.notices,
+           coalesce(p.timezone, s.office_hours ->> 'timezone', 'UTC') AS timezone,
+           EXISTS (SELECT 1 FROM push_subscription d WHERE d.user_id = u.id) AS has_device
+    FROM app_user u
+    LEFT JOIN user_preferences p ON p.user_id = u.id
+    LEFT JOIN company_settings s ON true
+    WHERE u.status = 'active'
+    ORDER BY u.id
+""")
+
+
+async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
+    """Return the active users who get notices.
+
+    Quiet times follow the user's time zone, or else that of the office hours, or else UTC.
+
+    Args:
+        has_mail: Whether the service can send mail.
+    """
+    watchers = []
+    for row in typed_rows(_UserRow, await uow.session.execute(WATCHERS)):
+        preferences = read_notice_preferences(row.notices)
+        channels = {
+            channel: _allowed(preferences.kinds(channel), UserRole(row.role))
+            for channel, is_usable in (
+                (NoticeChannel.MAIL, has_mail),
+                (NoticeChannel.PUSH, row.has_device),
+            )
+            if is_usable
+        }
+        wanted = {channel: kinds for channel, kinds in channels.items() if kinds}
+        if wanted:
+            watchers.append(
+                Watcher(
+                    user_id=row.user_id,
+                    email=row.email,
+                    timezone=row.timezone,
+                    preferences=preferences,
+                    wanted=wanted,
+                )
+            )
+    return watchers
+
+
+def _allowed(kinds: frozenset[NoticeKind], role: UserRole) -> frozenset[NoticeKind]:
+    scopes = SCOPES_OF[role]
+    return frozenset(
+        kind for kind in kinds if Scope.ADMIN in scopes or SCOPE_OF_KIND[kind] in scopes
+    )

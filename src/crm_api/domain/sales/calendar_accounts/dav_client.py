@@ -1,0 +1,366 @@
+"""Talk to one calendar of a CalDAV server (RFC 4791, RFC 6578), with limits on time and size."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, open_connector
+from crm_api.domain.sales.calendar_accounts.errors import (
+    CalendarServerError,
+    CalendarTooLargeError,
+)
+
+MOST_BYTES = 10_000_000
+"""The most that one synchronisation reads. A calendar of visits has some kilobytes a day."""
+MOST_EVENTS = 5_000
+"""The largest number of events of a calendar that is read."""
+AT_ONCE = 50
+"""The number of events that one request reads."""
+MOST_PAGES = 20
+"""A server may report changes in pages (RFC 6578, 3.6); after so many the rest waits."""
+REQUEST_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
+OK, CREATED, NO_CONTENT, MULTI_STATUS = 200, 201, 204, 207
+NOT_FOUND, GONE, STALE = 404, 410, 412
+_DAV, _CAL = "{DAV:}", "{urn:ietf:params:xml:ns:caldav}"
+_HEAD = '<?xml version="1.0" encoding="utf-8"?>'
+_SYNC = (
+    _HEAD + '<d:sync-collection xmlns:d="DAV:"><d:sync-token>{token}</d:sync-token>'
+    "<d:sync-level>1</d:sync-level><d:prop><d:getetag/></d:prop></d:sync-collection>"
+)
+_LIST = _HEAD + '<d:propfind xmlns:d="DAV:"><d:prop><d:getetag/></d:prop></d:propfind>'
+_READ = (
+    _HEAD + '<c:calendar-multiget xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav">'
+    "<d:prop><d:getetag/><c:calendar-data/></d:prop>{hrefs}</c:calendar-multiget>"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """An event as the server stores it.
+
+    Attributes:
+        href: Its path on the server, as the server writes it.
+        etag: Its version; None if the server did not say it.
+        body: The iCalendar text; None if it was not asked for.
+    """
+
+    href: str
+    etag: str | None
+    body: str | None = None
+
+
+@dataclass(kw_only=True)
+class Changes:
+    """What has changed in a calendar.
+
+    Attributes:
+        changed: The version of each event that is new or different, by path.
+        deleted: The paths of events that are gone.
+        token: What to send the next time; None if the server has no tokens.
+        is_whole: Whether ``changed`` lists every event, so that all others are gone.
+    """
+
+    changed: dict[str, str | None] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    token: str | None = None
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """The account at a CalDAV server."""
+
+    username: str
+    password: str = field(repr=False)
+
+    @property
+    def header(self) -> str:
+        """The value of the header ``Authorization`` (RFC 7617)."""
+        return f"Basic {b64encode(f'{self.username}:{self.password}'.encode()).decode()}"
+
+
+class DavClient:
+    """A client for one calendar; ``async with`` opens and closes its connection.
+
+    Redirects are not followed, and every path is on the host of the calendar, because the requests
+    carry the password.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        login: Login,
+        *,
+        policy: AddressPolicy,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """Create a client.
+
+        Args:
+            url: The address of the calendar; it ends with a slash.
+            login: User name and password.
+            policy: Decides which addresses may be called.
+            resolver: Replaces the system's resolver, for tests.
+        """
+        self._url = URL(url, encoded=True)
+        self._login = login
+        self._policy = policy
+        self._resolver = resolver
+        self._left = MOST_BYTES
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=open_connector(self._policy, resolver=self._resolver, keeps_open=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS),
+            headers={
+                "authorization": self._login.header,
+                "user-agent": "crm-api-calendars",
+                "accept-encoding": "identity",
+            },
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def list_changes(self, token: str | None) -> Changes:
+        """Return what has changed since the token; without a token, list every event.
+
+        A token that the server no longer knows counts as none.
+
+        Raises:
+            CalendarServerError: The server cannot be used now.
+            CalendarTooLargeError: The calendar has too many events.
+        """
+        found = await self._sync(token)
+        if found is None and token is not None:
+            found = await self._sync(None)
+        return found if found is not None else await self._list_all()
+
+    async def read_events(self, hrefs: Sequence[str]) -> list[Resource]:
+        """Read up to ``AT_ONCE`` events; those that are gone meanwhile are missing.
+
+        Raises:
+            CalendarServerError: The server cannot be used now.
+            CalendarTooLargeError: The events have too many bytes.
+        """
+        named = "".join(f"<d:href>{escape(href)}</d:href>" for href in hrefs)
+        status, _, body = await self._call(
+            "REPORT", self._url, body=_READ.format(hrefs=named), headers={"depth": "1"}
+        )
+        if status != MULTI_STATUS:
+            raise _refused("read events", status)
+        return [
+            Resource(href=_text(one, "href"), etag=_etag(one), body=data)
+            for one in _parse(body).iter(f"{_DAV}response")
+            if (data := one.findtext(f".//{_CAL}calendar-data")) is not None
+        ]
+
+    async def write_event(self, href: str, body: bytes, *, etag: str | None) -> Resource | None:
+        """Write an event; return it with its new version, or None if the calendar has another.
+
+        Args:
+            href: The path of the event.
+            body: The iCalendar text.
+            etag: The version that is replaced; None if there must be no such event.
+
+        Raises:
+            CalendarServerError: The server cannot be used now, or refuses the event.
+        """
+        condition = {"if-none-match": "*"} if etag is None else {"if-match": etag}
+        headers = {**condition, "content-type": "text/calendar; charset=utf-8"}
+        status, answer, _ = await self._call("PUT", self._at(href), body=body, headers=headers)
+        if status in {STALE, NOT_FOUND, GONE}:
+            return None
+        if status not in {OK, CREATED, NO_CONTENT}:
+            raise _refused("write an event", status)
+        return Resource(href=href, etag=answer.get("etag"))
+
+    async def delete_event(self, href: str, *, etag: str | None) -> bool:
+        """Delete an event; return False if the calendar has another version of it.
+
+        Raises:
+            CalendarServerError: The server cannot be used now.
+        """
+        headers = {} if etag is None else {"if-match": etag}
+        status, _, _ = await self._call("DELETE", self._at(href), headers=headers)
+        if status == STALE:
+            return False
+        if status not in {OK, NO_CONTENT, NOT_FOUND, GONE}:
+            raise _refused("delete an event", status)
+        return True
+
+    def href_of(self, name: str) -> str:
+        """Return the path of a new event with this name."""
+        return f"{self._url.raw_path}{name}"
+
+    def _at(self, href: str) -> URL:
+        """Return the address of a path or address that the server has named.
+
+        Raises:
+            CalendarServerError: The address is on another host.
+        """
+        url = self._url.join(URL(href, encoded=True))
+        if url.origin() != self._url.origin():
+            raise CalendarServerError(
+                "The calendar server names an event on another host, which is not called. Check "
+                "the address of the calendar."
+            )
+        return url
+
+    async def _sync(self, token: str | None) -> Changes | None:
+        """Ask for the changes since a token, page by page; None if the server refuses that."""
+        found = Changes(token=token, is_whole=token is None)
+        for _ in range(MOST_PAGES):
+            report = _SYNC.format(token=escape(found.token or ""))
+            status, _, body = await self._call(
+                "REPORT", self._url, body=report, headers={"depth": "0"}
+            )
+            if status != MULTI_STATUS:
+                if status in {OK, 400, 403, 405, 409, 410, 412, 415, 422, 501, 507}:
+                    return None
+                raise _refused("list the events", status)
+            root = _parse(body)
+            is_cut = self._collect(root, found)
+            found.token = root.findtext(f"{_DAV}sync-token") or None
+            if not is_cut or found.token is None:
+                return found
+        return found
+
+    async def _list_all(self) -> Changes:
+        status, _, body = await self._call(
+            "PROPFIND", self._url, body=_LIST, headers={"depth": "1"}
+        )
+        if status != MULTI_STATUS:
+            raise _refused("list the events", status)
+        found = Changes(is_whole=True)
+        self._collect(_parse(body), found)
+        return found
+
+    def _collect(self, root: ET.Element, found: Changes) -> bool:
+        """Add the events of a report; return whether the server has left out some."""
+        is_cut = False
+        for one in root.iter(f"{_DAV}response"):
+            href, status = _text(one, "href"), one.findtext(f"{_DAV}status") or ""
+            if URL(href, encoded=True).raw_path.rstrip("/") == self._url.raw_path.rstrip("/"):
+                is_cut = is_cut or " 507" in status  # the calendar itself
+                continue
+            if " 404" in status:
+                found.deleted.add(href)
+                found.changed.pop(href, None)
+            else:
+                found.changed[href] = _etag(one)
+                found.deleted.discard(href)
+        if len(found.changed) > MOST_EVENTS:
+            raise CalendarTooLargeError(
+                f"The calendar has more than {MOST_EVENTS} events. Use a calendar of its own for "
+                "appointments."
+            )
+        return is_cut
+
+    async def _call(
+        self,
+        method: str,
+        url: URL,
+        *,
+        body: str | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        if self._session is None:
+            msg = "The client is not open; use `async with`."
+            raise RuntimeError(msg)
+        given = {"content-type": "application/xml; charset=utf-8", **(headers or {})}
+        data = body.encode() if isinstance(body, str) else body
+        try:
+            self._policy.check_url(url)
+            async with self._session.request(
+                method, url, data=data, headers=given, allow_redirects=False
+            ) as answer:
+                return answer.status, answer.headers, await self._read(answer)
+        except AddressRefusedError as error:
+            raise CalendarServerError(error.detail) from error
+        except TimeoutError as error:
+            raise CalendarServerError(
+                f"The calendar server did not answer within {REQUEST_SECONDS:g} seconds. It is "
+                "asked again later."
+            ) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise CalendarServerError(
+                f"The calendar server cannot be reached ({type(error).__name__}). Check its "
+                "address; it is asked again later."
+            ) from error
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        found = bytearray()
+        async for chunk in answer.content.iter_any():
+            found.extend(chunk)
+            self._left -= len(chunk)
+            if self._left < 0:
+                answer.close()
+                raise CalendarTooLargeError(
+                    f"The calendar has more than {MOST_BYTES // 1_000_000} MB. Use a calendar of "
+                    "its own for appointments."
+                )
+        return bytes(found)
+
+
+def _parse(body: bytes) -> ET.Element:
+    """Parse an answer of the server.
+
+    Raises:
+        CalendarServerError: It is not XML, or it has a document type, which may define entities.
+    """
+    if b"<!DOCTYPE" not in body and b"<!ENTITY" not in body:
+        try:
+            return ET.fromstring(body)  # noqa: S314 - without entities, and of limited size
+        except ET.ParseError:
+            pass
+    raise CalendarServerError(
+        "The answer of the calendar server is not understood. Check that the address is that of a "
+        "CalDAV calendar."
+    )
+
+
+def _text(node: ET.Element, name: str) -> str:
+    return (node.findtext(f"{_DAV}{name}") or "").strip()
+
+
+def _etag(node: ET.Element) -> str | None:
+    return node.findtext(f".//{_DAV}getetag") or None
+
+
+def _refused(what: str, status: int) -> CalendarServerError:
+    if status in {401, 403}:
+        return CalendarServerError(
+            f"The calendar server refused to {what} (status {status}). Check user name and "
+            "password, and whether the account may write to this calendar; then create the "
+            "account again."
+        )
+    if 300 <= status < 400:  # noqa: PLR2004 - the redirects of HTTP
+        return CalendarServerError(
+            f"The calendar server answered with a redirect (status {status}). Create the account "
+            "again with the final address of the calendar."
+        )
+    return CalendarServerError(
+        f"The calendar server refused to {what} (status {status}). Check the address of the "
+        "calendar; it is asked again later."
+    )

@@ -1,0 +1,59 @@
+"""Errors of calendar accounts."""
+
+from crm_api.domain.kit.errors import (
+    ConflictError,
+    Example,
+    FieldProblem,
+    InvalidError,
+    NotFoundError,
+)
+
+
+class CalendarAccountNotFoundError(NotFoundError):
+    """No calendar account has this id."""
+
+    code = "calendar_account_not_found"
+    title = "Calendar account not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no calendar account with this id. GET /v1/calendar-accounts lists them."
+        )
+
+
+class InvalidCalendarUrlError(InvalidError):
+    """The service may not connect to the address of the calendar."""
+
+    code = "invalid_calendar_url"
+    title = "Address of the calendar not accepted"
+    pointer = "/url"
+    example = Example("The URL must begin with https://.")
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            detail, errors=[FieldProblem(pointer=self.pointer, code=self.code, detail=detail)]
+        )
+
+
+class TooManyCalendarAccountsError(ConflictError):
+    """The maximum number of calendar accounts exists."""
+
+    code = "too_many_calendar_accounts"
+    title = "Too many calendar accounts"
+    example = Example("There are 50 calendar accounts, which is the maximum. Delete one first.")
+
+
+class CalendarServerError(Exception):
+    """The calendar server cannot be used now.
+
+    Attributes:
+        detail: What happened and what to do, without the password.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class CalendarTooLargeError(CalendarServerError):
+    """The calendar is larger than this service reads."""

@@ -1,0 +1,112 @@
+"""The tables of calendar accounts, their events, and the times in which somebody is busy."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class CalendarAccountStatus(StrEnum):
+    """Whether a calendar is kept in step.
+
+    Attributes:
+        PENDING: It was not read yet.
+        ACTIVE: The last synchronisation succeeded.
+        FAILING: The last synchronisation failed; `error` says why. It is tried again.
+    """
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    FAILING = "failing"
+
+
+class CalendarAccount(Base):
+    """A calendar on a CalDAV server, with the account to read and write it."""
+
+    __tablename__ = "calendar_account"
+    __table_args__ = (
+        CheckConstraint(one_of("status", CalendarAccountStatus), name="status"),
+        Index("idx_calendar_account_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    url: Mapped[str]
+    """The address of the calendar collection; it ends with a slash."""
+    username: Mapped[str]
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """The encrypted password."""
+    timezone: Mapped[str]
+    """The IANA time zone of events without one."""
+    assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
+    """Whose appointments the calendar has; None: those of everybody."""
+    status: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    error: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """The number of synchronisations that failed in a row."""
+    sync_token: Mapped[str | None]
+    """What the server has reported up to here (RFC 6578); None reads the whole calendar."""
+    last_synced_at: Mapped[datetime | None]
+    next_sync_at: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
+    """Until then one worker works on the account."""
+    author: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class CalendarEvent(Base):
+    """An event of a calendar, and the appointment that it belongs to.
+
+    The row stays when the event is deleted, so that an event that comes back is the same
+    appointment.
+    """
+
+    __tablename__ = "calendar_event"
+    __table_args__ = (
+        Index("uq_calendar_event_uid", "account_id", "uid", unique=True),
+        Index("idx_calendar_event_href", "account_id", "href"),
+        Index("idx_calendar_event_appointment", "appointment_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("calendar_account.id", ondelete="CASCADE"))
+    appointment_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("appointment.id", ondelete="CASCADE")
+    )
+    """None for an event that is no appointment: it recurs, or cannot be read."""
+    href: Mapped[str]
+    """The path of the event on the server, as the server writes it."""
+    uid: Mapped[str]
+    etag: Mapped[str | None]
+    """The version of the event that is known; None: unknown, or the event is gone."""
+    is_gone: Mapped[bool] = mapped_column(server_default=text("false"))
+    base_starts_at: Mapped[datetime | None]
+    """The start that both sides had last. If the server's differs, it was moved there."""
+    base_ends_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    """When the times of an event that recurs were computed; None for other events."""
+    digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The hash of the appointment that was written last; if it differs, it is written again."""
+
+
+class CalendarBusyTime(Base):
+    """A time in which the owner of a calendar is busy, from an event that recurs."""
+
+    __tablename__ = "calendar_busy_time"
+    __table_args__ = (
+        CheckConstraint("ends_at > starts_at", name="times"),
+        Index("idx_calendar_busy_time_event", "event_id"),
+        Index("idx_calendar_busy_time_start", "starts_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("calendar_event.id", ondelete="CASCADE"))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]

@@ -1,0 +1,365 @@
+"""Apply what has changed in a calendar to the appointments. The calendar wins."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.sales.appointments import booking
+from crm_api.domain.sales.appointments.models import (
+    Appointment,
+    AppointmentKind,
+    AppointmentStatus,
+)
+from crm_api.domain.sales.calendar_accounts.dav_client import Changes, Resource
+from crm_api.domain.sales.calendar_accounts.models import (
+    CalendarAccount,
+    CalendarBusyTime,
+    CalendarEvent,
+)
+from crm_api.domain.sales.calendar_accounts.remote_events import RemoteEvent, read_remote_event
+from crm_api.domain.sales.calendars.rendering import (
+    HOST,
+    CalendarEntry,
+    digest_of,
+    read_entry,
+)
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+
+BUSY_PAST, BUSY_FUTURE = timedelta(days=1), timedelta(days=180)
+"""The times of an event that recurs are known for this long before now, and after."""
+READ_AGAIN = timedelta(days=30)
+"""How old the times of an event that recurs may become."""
+NO_UID = "unreadable:"
+"""The beginning of the stored UID of a resource that has no readable event."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownEvent:
+    """What is known of an event by its path.
+
+    Attributes:
+        etag: The version that was applied last.
+        read_at: When the times of an event that recurs were computed; None for other events.
+    """
+
+    href: str
+    etag: str | None
+    is_gone: bool
+    read_at: datetime | None
+
+
+async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, KnownEvent]:
+    """Return the events of a calendar that are known, by path."""
+    statement = select(
+        CalendarEvent.href, CalendarEvent.etag, CalendarEvent.is_gone, CalendarEvent.read_at
+    ).where(CalendarEvent.account_id == account_id)
+    rows = typed_rows(KnownEvent, await uow.session.execute(statement))
+    return {row.href: row for row in rows}
+
+
+def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: datetime) -> list[str]:
+    """Return the paths of the events whose present version is not known.
+
+    Events that recur are read again from time to time, because their times are computed for a
+    limited period.
+    """
+    changed = {
+        href
+        for href, etag in changes.changed.items()
+        if etag is None or (one := known.get(href)) is None or one.is_gone or one.etag != etag
+    }
+    old = {
+        href
+        for href, one in known.items()
+        if one.read_at is not None and one.read_at < now - READ_AGAIN and not one.is_gone
+    }
+    return sorted(changed | (old - changes.deleted))
+
+
+def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
+    """Return the paths of known events that are gone."""
+    gone = changes.deleted
+    if changes.is_whole:
+        gone = gone | (known.keys() - changes.changed.keys())
+    return {href for href in gone if href in known and not known[href].is_gone}
+
+
+def parse_events(
+    resources: Sequence[Resource], *, timezone: str, now: datetime
+) -> list[tuple[Resource, RemoteEvent | None]]:
+    """Parse events, in the order of their paths; an event that cannot be read becomes None.
+
+    Events that recur take time, so the caller runs this in a thread.
+    """
+    zone = ZoneInfo(timezone)
+    begin, end = now - BUSY_PAST, now + BUSY_FUTURE
+    return [
+        (one, read_remote_event(one.body or "", zone=zone, begin=begin, end=end))
+        for one in sorted(resources, key=lambda resource: resource.href)
+    ]
+
+
+async def apply_events(
+    uow: UnitOfWork,
+    account: CalendarAccount,
+    events: Sequence[tuple[Resource, RemoteEvent | None]],
+    *,
+    now: datetime,
+) -> int:
+    """Apply events that were read; return the number of appointments that changed.
+
+    An event that was moved moves its appointment, also into another one. A new event becomes an
+    appointment of the account's user. An event that recurs only makes the user busy.
+    """
+    changed = 0
+    for resource, event in events:
+        changed += await _apply(uow, account, resource, event, now=now)
+    return changed
+
+
+async def _apply(
+    uow: UnitOfWork,
+    account: CalendarAccount,
+    resource: Resource,
+    event: RemoteEvent | None,
+    *,
+    now: datetime,
+) -> bool:
+    uid = f"{NO_UID}{resource.href}" if event is None else event.uid
+    known = await _find_known(uow, account.id, uid=uid, href=resource.href)
+    if event is None or event.span is None:
+        read_at = {"read_at": None if event is None else now}
+        event_id = await _store(uow, known, resource, read_at, account_id=account.id, uid=uid)
+        await _replace_busy_times(uow, event_id, event)
+        return False
+    appointment_id = None if known is None else known.appointment_id
+    if appointment_id is None:
+        appointment_id = await _own_appointment(uow, uid)
+    if appointment_id is None:
+        if event.is_off or event.span[1] < now - BUSY_PAST:
+            await _store(uow, known, resource, {}, account_id=account.id, uid=uid)
+            return False
+        appointment_id = await _add_appointment(uow, account, event, now=now)
+        is_changed = True
+        entry = await read_entry(uow, appointment_id=appointment_id)
+    else:
+        before = await read_entry(uow, appointment_id=appointment_id)
+        is_changed = await _change_appointment(uow, account, known, before, event, now=now)
+        entry = await read_entry(uow, appointment_id=appointment_id)
+    starts_at, ends_at = event.span
+    values: dict[str, Any] = {
+        "appointment_id": appointment_id,
+        "base_starts_at": starts_at,
+        "base_ends_at": ends_at,
+        "read_at": None,
+    }
+    if is_changed:
+        # Both sides are the same now, so that the change is not written back.
+        values["digest"] = digest_of(entry)
+    event_id = await _store(uow, known, resource, values, account_id=account.id, uid=uid)
+    await _replace_busy_times(uow, event_id, None)
+    return is_changed
+
+
+async def _change_appointment(
+    uow: UnitOfWork,
+    account: CalendarAccount,
+    known: CalendarEvent | None,
+    before: CalendarEntry,
+    event: RemoteEvent,
+    *,
+    now: datetime,
+) -> bool:
+    """Change an appointment as its event was changed; return whether something changed.
+
+    What is the same as both sides had last was not changed in the calendar: then the appointment
+    stands, also if it has changed since.
+    """
+    base = None if known is None else (known.base_starts_at, known.base_ends_at)
+    values: dict[str, Any] = {}
+    is_back = known is not None and known.is_gone
+    if event.is_off:
+        if before.status == AppointmentStatus.BOOKED:
+            values["status"] = AppointmentStatus.CANCELLED
+    elif base is not None and (event.span != base or is_back):
+        values["starts_at"], values["ends_at"] = event.span or base
+        if before.status == AppointmentStatus.CANCELLED:
+            values["status"] = AppointmentStatus.BOOKED
+    if known is not None and known.digest is not None and not event.is_off:
+        shown = before.location or before.address
+        if event.location is not None and event.location != shown:
+            values["location"] = event.location
+    if not values or _is_erased(before, event):
+        return False
+    await _write(uow, account, before.id, values, now=now)
+    return True
+
+
+async def _write(
+    uow: UnitOfWork,
+    account: CalendarAccount,
+    appointment_id: UUID,
+    values: dict[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Change an appointment, and note in the audit log which calendar it came from."""
+    await booking.write_changes(
+        uow, values, appointment_id=appointment_id, allow_conflict=True, now=now
+    )
+    times = {name: format_instant(one) for name, one in values.items() if name.endswith("_at")}
+    status = {"status": values["status"].value} if "status" in values else {}
+    await note_decision(
+        uow,
+        actor=account.name,
+        action="change_appointment_from_calendar",
+        subject=str(appointment_id),
+        detail={"account_id": str(account.id), **times, **status},
+        now=now,
+    )
+
+
+def _is_erased(entry: CalendarEntry, event: RemoteEvent) -> bool:
+    """Return whether an appointment that this service made has lost its person."""
+    return entry.phone is None and event.uid.endswith(f"@{HOST}")
+
+
+async def _add_appointment(
+    uow: UnitOfWork, account: CalendarAccount, event: RemoteEvent, *, now: datetime
+) -> UUID:
+    starts_at, ends_at = event.span or (now, now)
+    values = {
+        "id": new_id(),
+        "contact_id": None,
+        "property_id": None,
+        "kind": AppointmentKind.OTHER,
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+        "timezone": account.timezone,
+        "assignee_id": account.assignee_id,
+        "location": event.location,
+        "note": event.summary,
+        "status": AppointmentStatus.BOOKED,
+        "author": account.name,
+        "created_at": now,
+        "updated_at": now,
+    }
+    made = await booking.insert_appointment(uow, values, allow_conflict=True, may_be_disabled=True)
+    return made.id
+
+
+async def delete_events(
+    uow: UnitOfWork, account: CalendarAccount, hrefs: Collection[str], *, now: datetime
+) -> int:
+    """Cancel the booked appointments whose events are gone; return how many changed."""
+    changed = 0
+    for href in sorted(hrefs):
+        statement = select(CalendarEvent).where(
+            CalendarEvent.account_id == account.id, CalendarEvent.href == href
+        )
+        for known in (await uow.session.scalars(statement)).all():
+            changed += await _delete_event(uow, account, known, now=now)
+    return changed
+
+
+async def _delete_event(
+    uow: UnitOfWork, account: CalendarAccount, known: CalendarEvent, *, now: datetime
+) -> bool:
+    digest, is_changed = known.digest, False
+    await _replace_busy_times(uow, known.id, None)
+    if known.appointment_id is not None:
+        before = await read_entry(uow, appointment_id=known.appointment_id)
+        if before.status == AppointmentStatus.BOOKED:
+            cancelled = {"status": AppointmentStatus.CANCELLED}
+            await _write(uow, account, before.id, cancelled, now=now)
+            is_changed = True
+        digest = digest_of(await read_entry(uow, appointment_id=known.appointment_id))
+    await uow.session.execute(
+        update(CalendarEvent)
+        .where(CalendarEvent.id == known.id)
+        .values(is_gone=True, etag=None, digest=digest)
+    )
+    return is_changed
+
+
+def known_event_statement(*, account_id: UUID, uid: str) -> Select[CalendarEvent]:
+    """Return the statement that finds an event by its UID."""
+    return select(CalendarEvent).where(
+        CalendarEvent.account_id == account_id, CalendarEvent.uid == uid
+    )
+
+
+async def _find_known(
+    uow: UnitOfWork, account_id: UUID, *, uid: str, href: str
+) -> CalendarEvent | None:
+    """Return what is known of an event, by its UID, which stays when its path changes."""
+    statement = known_event_statement(account_id=account_id, uid=uid)
+    found = await uow.session.scalar(statement.execution_options(populate_existing=True))
+    if found is not None:
+        return found
+    # A resource that could not be read before, or has another event now.
+    await uow.session.execute(
+        delete(CalendarEvent).where(
+            CalendarEvent.account_id == account_id,
+            CalendarEvent.href == href,
+            CalendarEvent.appointment_id.is_(None),
+        )
+    )
+    return None
+
+
+async def _own_appointment(uow: UnitOfWork, uid: str) -> UUID | None:
+    """Return the appointment whose event has this UID; None if this service did not make it."""
+    name, _, host = uid.partition("@")
+    if host != HOST:
+        return None
+    try:
+        wanted = UUID(name)
+    except ValueError:
+        return None
+    found: UUID | None = await uow.session.scalar(
+        select(Appointment.id).where(Appointment.id == wanted)
+    )
+    return found
+
+
+async def _store(
+    uow: UnitOfWork,
+    known: CalendarEvent | None,
+    resource: Resource,
+    values: dict[str, Any],
+    *,
+    account_id: UUID,
+    uid: str,
+) -> UUID:
+    """Store the present version of an event; return the id of its row."""
+    given = {**values, "href": resource.href, "etag": resource.etag, "is_gone": False}
+    if known is not None:
+        await uow.session.execute(
+            update(CalendarEvent).where(CalendarEvent.id == known.id).values(given)
+        )
+        return known.id
+    made = new_id()
+    await uow.session.execute(
+        insert(CalendarEvent).values({**given, "id": made, "account_id": account_id, "uid": uid})
+    )
+    return made
+
+
+async def _replace_busy_times(uow: UnitOfWork, event_id: UUID, event: RemoteEvent | None) -> None:
+    await uow.session.execute(delete(CalendarBusyTime).where(CalendarBusyTime.event_id == event_id))
+    if event is not None and event.times:
+        rows = [
+            {"id": new_id(), "event_id": event_id, "starts_at": first, "ends_at": over}
+            for first, over in event.times
+        ]
+        await uow.session.execute(insert(CalendarBusyTime).values(rows))

@@ -1,0 +1,200 @@
+"""Write appointments that have changed into a calendar, and delete those that are off.
+
+Each event is written in three steps: the intent is stored, the server is called, its answer is
+stored. If the answer is lost, the next synchronisation finds the event by its UID, and its times
+are those of the intent: so it was not moved in the calendar, and it is not written twice.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm_api.domain.sales.appointments.models import BUSY, Appointment
+from crm_api.domain.sales.calendar_accounts.dav_client import DavClient, Resource
+from crm_api.domain.sales.calendar_accounts.models import CalendarAccount, CalendarEvent
+from crm_api.domain.sales.calendar_accounts.remote_events import move_event
+from crm_api.domain.sales.calendars.rendering import (
+    HOST,
+    CalendarEntry,
+    digest_of,
+    entries_statement,
+    uid_of,
+    write_calendar,
+)
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
+from crm_api.platform.ids import new_id
+
+PAST, FUTURE = timedelta(days=1), timedelta(days=400)
+"""The calendar gets the appointments that end this long before now, and begin this long after."""
+MOST_ENTRIES = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedWrite:
+    """An event to write or to delete.
+
+    Attributes:
+        entry: The appointment; None if the event is deleted.
+        etag: The version in the calendar; None if there is none.
+    """
+
+    event_id: UUID
+    uid: str
+    href: str
+    etag: str | None
+    entry: CalendarEntry | None
+
+
+async def plan_writes(
+    uow: UnitOfWork, account: CalendarAccount, client: DavClient, *, now: datetime
+) -> list[PlannedWrite]:
+    """Return the events that differ from their appointments; store new ones as an intent."""
+    known = {
+        one.appointment_id: one
+        for one in await uow.session.scalars(
+            select(CalendarEvent)
+            .where(
+                CalendarEvent.account_id == account.id, CalendarEvent.appointment_id.is_not(None)
+            )
+            .execution_options(populate_existing=True)
+        )
+    }
+    writes = [_deletion(known[one]) for one in await _find_off(uow, account)]
+    for entry in await _read_entries(uow, account, now=now):
+        event = known.get(entry.id)
+        if event is not None and event.digest == digest_of(entry):
+            continue
+        if event is None:
+            event = await _intend(uow, account, entry, client)
+        writes.append(
+            PlannedWrite(
+                event_id=event.id, uid=event.uid, href=event.href, etag=event.etag, entry=entry
+            )
+        )
+    return writes
+
+
+# Own events whose person was erased are deleted too, because they show the person.
+FIND_OFF = text("""
+    SELECT e.appointment_id FROM calendar_event e
+    JOIN appointment a ON a.id = e.appointment_id
+    WHERE e.account_id = :account_id AND NOT e.is_gone
+      AND (a.status = 'cancelled' OR a.assignee_id IS DISTINCT FROM CAST(:assignee_id AS uuid)
+               AND CAST(:assignee_id AS uuid) IS NOT NULL
+           OR a.contact_id IS NULL AND e.uid LIKE :own)
+    ORDER BY e.id
+""")
+
+
+async def _find_off(uow: UnitOfWork, account: CalendarAccount) -> list[UUID]:
+    values = {
+        "account_id": account.id,
+        "assignee_id": account.assignee_id,
+        "own": f"%@{HOST}",
+    }
+    return list(await uow.session.scalars(FIND_OFF, values))
+
+
+async def _read_entries(
+    uow: UnitOfWork, account: CalendarAccount, *, now: datetime
+) -> list[CalendarEntry]:
+    """Return the appointments that the calendar must have, the earliest first."""
+    statement = entries_statement().where(
+        Appointment.starts_at < now + FUTURE,
+        Appointment.starts_at > now - PAST - timedelta(days=31),
+        Appointment.ends_at > now - PAST,
+        Appointment.status.in_(BUSY),
+    )
+    if account.assignee_id is not None:
+        statement = statement.where(Appointment.assignee_id == account.assignee_id)
+    # An appointment without a person came from a calendar, or its person was erased.
+    theirs = select(CalendarEvent.appointment_id).where(
+        CalendarEvent.account_id == account.id, CalendarEvent.uid.not_like(f"%@{HOST}")
+    )
+    statement = statement.where(Appointment.contact_id.is_not(None) | Appointment.id.in_(theirs))
+    ordered = statement.order_by(Appointment.starts_at, Appointment.id).limit(MOST_ENTRIES)
+    return typed_rows(CalendarEntry, await uow.session.execute(ordered))
+
+
+def _deletion(event: CalendarEvent) -> PlannedWrite:
+    return PlannedWrite(
+        event_id=event.id, uid=event.uid, href=event.href, etag=event.etag, entry=None
+    )
+
+
+async def _intend(
+    uow: UnitOfWork, account: CalendarAccount, entry: CalendarEntry, client: DavClient
+) -> CalendarEvent:
+    """Store that an event is going to be written, so that a lost answer is understood."""
+    statement = (
+        insert(CalendarEvent)
+        .values(
+            id=new_id(),
+            account_id=account.id,
+            appointment_id=entry.id,
+            href=client.href_of(f"{entry.id}.ics"),
+            uid=uid_of(entry.id),
+        )
+        .returning(CalendarEvent)
+    )
+    return (await uow.session.scalars(statement)).one()
+
+
+async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: PlannedWrite) -> bool:
+    """Write or delete one event; return False if the calendar has another version.
+
+    Then the next synchronisation reads that version first, because the calendar wins.
+
+    Raises:
+        CalendarServerError: The server cannot be used now.
+    """
+    if planned.entry is None:
+        done = await client.delete_event(planned.href, etag=planned.etag)
+        if done:
+            await _note(new_uow, planned, {"is_gone": True, "etag": None, "digest": None})
+        return done
+    entry = planned.entry
+    body = await _body(client, planned, entry)
+    if body is None:
+        return False
+    await _note(
+        new_uow, planned, {"base_starts_at": entry.starts_at, "base_ends_at": entry.ends_at}
+    )
+    written = await client.write_event(planned.href, body, etag=planned.etag)
+    if written is None:
+        return False
+    await _note(
+        new_uow,
+        planned,
+        {"etag": written.etag, "digest": digest_of(entry), "is_gone": False},
+    )
+    return True
+
+
+async def _body(client: DavClient, planned: PlannedWrite, entry: CalendarEntry) -> bytes | None:
+    """Return the text of an event. Of an event that a person made, only the times change."""
+    if planned.uid.endswith(f"@{HOST}"):
+        return write_calendar([entry])
+    if planned.etag is None:
+        return write_calendar([entry], uid=planned.uid)
+    present: list[Resource] = await client.read_events([planned.href])
+    if len(present) != 1 or present[0].etag != planned.etag:
+        return None
+    return move_event(
+        present[0].body or "",
+        starts_at=entry.starts_at,
+        ends_at=entry.ends_at,
+        zone=ZoneInfo(entry.timezone),
+    )
+
+
+async def _note(new_uow: UnitOfWorkFactory, planned: PlannedWrite, values: dict[str, Any]) -> None:
+    async with new_uow() as uow:
+        await uow.session.execute(
+            update(CalendarEvent).where(CalendarEvent.id == planned.event_id).values(values)
+        )

@@ -1,0 +1,260 @@
+"""Create, list, delete and claim calendar accounts."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, delete, func, or_, select, tuple_, update
+from yarl import URL
+
+from crm_api.domain.identity.users.models import User, UserStatus
+from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.people.tasks.errors import UnknownAssigneeError
+from crm_api.domain.sales.calendar_accounts.errors import (
+    CalendarAccountNotFoundError,
+    InvalidCalendarUrlError,
+    TooManyCalendarAccountsError,
+)
+from crm_api.domain.sales.calendar_accounts.models import CalendarAccount, CalendarAccountStatus
+from crm_api.domain.sales.calendar_accounts.schemas import CalendarAccountCreate
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.encryption import seal, unseal
+from crm_api.platform.ids import new_id
+from crm_api.platform.jobs import Job, JobName
+
+MOST_ACCOUNTS = 50
+EVERY = timedelta(minutes=1)
+"""How often a calendar is read. A change of an appointment is written at once."""
+LEASE = timedelta(minutes=2)
+"""How long an account belongs to the worker that claimed it; longer than a job may take."""
+LONGEST_WAIT = timedelta(hours=1)
+"""The longest pause after synchronisations that failed."""
+LONGEST_ERROR = 500
+
+
+async def create_account(
+    uow: UnitOfWork,
+    body: CalendarAccountCreate,
+    *,
+    author: str,
+    policy: AddressPolicy,
+    key: bytes,
+    now: datetime,
+) -> CalendarAccount:
+    """Add a calendar account; it is read soon, not in this call.
+
+    Args:
+        uow: The unit of work.
+        body: The address and the account.
+        author: The name of the caller.
+        policy: Decides which addresses are allowed.
+        key: The key that encrypts the password.
+        now: The present instant.
+
+    Raises:
+        InvalidCalendarUrlError: The address is not allowed.
+        TooManyCalendarAccountsError: ``MOST_ACCOUNTS`` exist. Concurrent requests may exceed this.
+        UnknownAssigneeError: The assignee is not an active user.
+    """
+    url = _collection(body.url, policy)
+    count = await uow.session.scalar(select(func.count()).select_from(CalendarAccount))
+    if (count or 0) >= MOST_ACCOUNTS:
+        raise TooManyCalendarAccountsError(
+            f"There are {MOST_ACCOUNTS} calendar accounts, which is the maximum. Delete one first."
+        )
+    if body.assignee_id is not None:
+        user = await uow.session.get(User, body.assignee_id)
+        if user is None or user.status != UserStatus.ACTIVE:
+            raise UnknownAssigneeError
+    account_id = new_id()
+    account = CalendarAccount(
+        id=account_id,
+        **body.model_dump(exclude={"password", "url"}),
+        url=url,
+        sealed=seal(body.password.get_secret_value(), secret=key, about=about_password(account_id)),
+        status=CalendarAccountStatus.PENDING,
+        failures=0,
+        next_sync_at=now,
+        author=author,
+        created_at=now,
+        updated_at=now,
+    )
+    uow.session.add(account)
+    await uow.session.flush()
+    uow.after_commit(Job(name=JobName.SYNC_CALENDARS))
+    return account
+
+
+def about_password(account_id: UUID) -> str:
+    """Return the text that binds an encrypted password to its account."""
+    return f"calendar account {account_id}"
+
+
+def open_password(account: CalendarAccount, *, key: bytes) -> str:
+    """Return the password of an account.
+
+    Raises:
+        UnsealError: It was encrypted with another key.
+    """
+    return unseal(account.sealed, secret=key, about=about_password(account.id))
+
+
+def _collection(text: str, policy: AddressPolicy) -> str:
+    """Return the address of a collection, which ends with a slash.
+
+    Raises:
+        InvalidCalendarUrlError: The address is not allowed.
+    """
+    try:
+        url = parse_url(text)
+        policy.check_url(url)
+    except AddressRefusedError as error:
+        raise InvalidCalendarUrlError(error.detail) from error
+    if url.raw_query_string or url.fragment:
+        raise InvalidCalendarUrlError(
+            "The address of a calendar has no `?` and no `#`. Copy the CalDAV address from the "
+            "settings of the calendar."
+        )
+    return str(url if url.raw_path.endswith("/") else URL(f"{url}/", encoded=True))
+
+
+async def read_account(uow: UnitOfWork, *, account_id: UUID) -> CalendarAccount:
+    """Return the calendar account with this id.
+
+    Raises:
+        CalendarAccountNotFoundError: The account does not exist.
+    """
+    statement = select(CalendarAccount).where(CalendarAccount.id == account_id)
+    found = await uow.session.scalar(statement.execution_options(populate_existing=True))
+    if found is None:
+        raise CalendarAccountNotFoundError
+    return found
+
+
+async def list_accounts(
+    uow: UnitOfWork, *, cursor: str | None, limit: int
+) -> Page[CalendarAccount]:
+    """Return a page of calendar accounts, the newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("calendar_accounts")
+    statement = accounts_statement(after=cursors.read(cursor), limit=limit + 1)
+    rows = list(await uow.session.scalars(statement))
+    return cursors.page(rows, limit=limit, position=lambda one: (one.created_at, one.id))
+
+
+def accounts_statement(
+    *, after: tuple[datetime, UUID] | None, limit: int
+) -> Select[CalendarAccount]:
+    """Return the statement that reads one page of calendar accounts."""
+    statement = select(CalendarAccount)
+    if after is not None:
+        statement = statement.where(tuple_(CalendarAccount.created_at, CalendarAccount.id) < after)
+    newest_first = (CalendarAccount.created_at.desc(), CalendarAccount.id.desc())
+    return statement.order_by(*newest_first).limit(limit)
+
+
+async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
+    """Delete a calendar account. Events and appointments stay as they are.
+
+    Raises:
+        CalendarAccountNotFoundError: The account does not exist.
+    """
+    statement = (
+        delete(CalendarAccount)
+        .where(CalendarAccount.id == account_id)
+        .returning(CalendarAccount.id)
+    )
+    if await uow.session.scalar(statement) is None:
+        raise CalendarAccountNotFoundError
+
+
+async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
+    """Make the calendars that work due now, because an appointment has changed."""
+    statement = (
+        update(CalendarAccount)
+        .where(CalendarAccount.failures == 0, CalendarAccount.next_sync_at > now)
+        .values(next_sync_at=now)
+        .returning(CalendarAccount.id)
+    )
+    if (await uow.session.scalars(statement)).all():
+        uow.after_commit(Job(name=JobName.SYNC_CALENDARS))
+
+
+async def claim_account(uow: UnitOfWork, *, now: datetime) -> CalendarAccount | None:
+    """Claim the calendar account that has been due for the longest time; None if none is due."""
+    due = (
+        select(CalendarAccount.id)
+        .where(
+            CalendarAccount.next_sync_at <= now,
+            or_(CalendarAccount.lease_until.is_(None), CalendarAccount.lease_until <= now),
+        )
+        .order_by(CalendarAccount.next_sync_at, CalendarAccount.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    # The next run is set now: a change that is requested meanwhile makes it earlier again.
+    statement = (
+        update(CalendarAccount)
+        .where(CalendarAccount.id == due)
+        .values(lease_until=now + LEASE, next_sync_at=now + EVERY)
+        .returning(CalendarAccount)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return await uow.session.scalar(statement)
+
+
+async def note_success(
+    uow: UnitOfWork, *, account_id: UUID, sync_token: str | None, now: datetime
+) -> None:
+    """Store that both sides are the same, and end the lease."""
+    await _finish(
+        uow,
+        account_id,
+        {
+            "status": CalendarAccountStatus.ACTIVE,
+            "error": None,
+            "failures": 0,
+            "sync_token": sync_token,
+            "last_synced_at": now,
+        },
+    )
+
+
+async def note_failure(
+    uow: UnitOfWork, *, account: CalendarAccount, error: str, now: datetime
+) -> None:
+    """Store why a synchronisation failed, and when it is tried again; end the lease."""
+    wait = min(EVERY * 2 ** min(account.failures, 10), LONGEST_WAIT)
+    await _finish(
+        uow,
+        account.id,
+        {
+            "status": CalendarAccountStatus.FAILING,
+            "error": error[:LONGEST_ERROR],
+            "failures": CalendarAccount.failures + 1,
+            "next_sync_at": now + wait,
+        },
+    )
+
+
+async def store_token(uow: UnitOfWork, *, account_id: UUID, sync_token: str | None) -> None:
+    """Store up to where the changes of the server are applied."""
+    await uow.session.execute(
+        update(CalendarAccount)
+        .where(CalendarAccount.id == account_id)
+        .values(sync_token=sync_token)
+    )
+
+
+async def _finish(uow: UnitOfWork, account_id: UUID, values: Mapping[str, Any]) -> None:
+    await uow.session.execute(
+        update(CalendarAccount)
+        .where(CalendarAccount.id == account_id)
+        .values({**values, "lease_until": None})
+    )

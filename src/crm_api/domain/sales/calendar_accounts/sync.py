@@ -1,0 +1,114 @@
+"""Keep one calendar in step: first what changed there, then what changed here."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from crm_api.domain.sales.calendar_accounts import pull, push, service
+from crm_api.domain.sales.calendar_accounts.dav_client import AT_ONCE, DavClient
+from crm_api.domain.sales.calendar_accounts.errors import CalendarServerError
+from crm_api.domain.sales.calendar_accounts.models import CalendarAccount
+from crm_api.platform.database import UnitOfWorkFactory
+
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class SyncFigures:
+    """What one synchronisation did.
+
+    Attributes:
+        pulled: Appointments that the calendar has changed.
+        pushed: Events that were written or deleted.
+        stale: Events that were changed in the calendar meanwhile; the next run reads them.
+    """
+
+    pulled: int = 0
+    pushed: int = 0
+    stale: int = 0
+
+
+async def synchronise(
+    new_uow: UnitOfWorkFactory,
+    account: CalendarAccount,
+    client: DavClient,
+    *,
+    now: Callable[[], datetime],
+    is_over: Callable[[], bool] = lambda: False,
+) -> SyncFigures:
+    """Apply the changes of a claimed calendar, write those of the appointments, end the claim.
+
+    No transaction is open while the server is called. A run that ends in the middle is repeated
+    from the token of the last complete one, and changes nothing twice. An error of the server is
+    stored in the account.
+
+    Args:
+        new_uow: Opens a transaction.
+        account: The claimed account.
+        client: An open client of its calendar.
+        now: The clock.
+        is_over: Whether the run must end; then the next one continues.
+    """
+    figures = SyncFigures()
+    try:
+        token = await _pull(new_uow, account, client, figures, now=now)
+        await _push(new_uow, account, client, figures, now=now, is_over=is_over)
+    except CalendarServerError as error:
+        log.warning("calendar not synchronised", account=str(account.id), error=error.detail)
+        async with new_uow() as uow:
+            await service.note_failure(uow, account=account, error=error.detail, now=now())
+        return figures
+    async with new_uow() as uow:
+        await service.note_success(uow, account_id=account.id, sync_token=token, now=now())
+    return figures
+
+
+async def _pull(
+    new_uow: UnitOfWorkFactory,
+    account: CalendarAccount,
+    client: DavClient,
+    figures: SyncFigures,
+    *,
+    now: Callable[[], datetime],
+) -> str | None:
+    changes = await client.list_changes(account.sync_token)
+    async with new_uow() as uow:
+        known = await pull.read_known_events(uow, account_id=account.id)
+    wanted = pull.hrefs_to_read(changes, known, now=now())
+    for first in range(0, len(wanted), AT_ONCE):
+        resources = await client.read_events(wanted[first : first + AT_ONCE])
+        events = await asyncio.to_thread(
+            pull.parse_events, resources, timezone=account.timezone, now=now()
+        )
+        async with new_uow() as uow:
+            figures.pulled += await pull.apply_events(uow, account, events, now=now())
+    gone = pull.deleted_hrefs(changes, known)
+    if gone:
+        async with new_uow() as uow:
+            figures.pulled += await pull.delete_events(uow, account, gone, now=now())
+    async with new_uow() as uow:
+        await service.store_token(uow, account_id=account.id, sync_token=changes.token)
+    return changes.token
+
+
+async def _push(
+    new_uow: UnitOfWorkFactory,
+    account: CalendarAccount,
+    client: DavClient,
+    figures: SyncFigures,
+    *,
+    now: Callable[[], datetime],
+    is_over: Callable[[], bool],
+) -> None:
+    async with new_uow() as uow:
+        planned = await push.plan_writes(uow, account, client, now=now())
+    for one in planned:
+        if is_over():
+            return
+        if await push.write_one(new_uow, client, one):
+            figures.pushed += 1
+        else:
+            figures.stale += 1

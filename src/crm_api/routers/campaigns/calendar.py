@@ -1,0 +1,62 @@
+"""Route of the calendar of campaigns."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.campaigns.calendar.schemas import CampaignCalendar
+from crm_api.domain.campaigns.calendar.service import Period, read_calendar
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, ListUow, State, require
+from crm_api.routers.http.query_parameters import QueryTime, QueryZone, require_start
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+Reader = Annotated[Caller, require(Scope.CAMPAIGNS_READ)]
+
+
+@router.get("/calendar", openapi_extra=fails_with("invalid_campaign"))
+async def get_calendar(
+    uow: ListUow,
+    state: State,
+    _caller: Reader,
+    zone: QueryZone,
+    *,
+    begin: Annotated[
+        QueryTime,
+        Query(
+            alias="from",
+            description="The beginning of the period. A date means midnight in `timezone`.",
+            examples=["2026-12-01"],
+        ),
+    ],
+    end: Annotated[
+        QueryTime,
+        Query(
+            alias="to",
+            description="The end of the period, which does not belong to it: at most 366 days "
+            "after `from`. A date means midnight in `timezone`.",
+            examples=["2027-01-01"],
+        ),
+    ],
+) -> CampaignCalendar:
+    """Show the campaigns, the occurrences of repeated campaigns and the planned messages.
+
+    Planned messages are those that the scheduled and running campaigns will probably send in the
+    next 60 days, as in their forecasts. Drafts and occurrences are not planned: somebody must start
+    them first.
+    """
+    period = Period(
+        starts_at=require_start(begin, zone), ends_at=require_start(end, zone), zone=zone
+    )
+    async with uow:
+        return await read_calendar(
+            uow,
+            period,
+            rules=state.rules,
+            times=SendTimes.from_settings(state.settings),
+            texts_per_second=state.settings.openphone_rate_per_second,
+            now=clock.now(),
+        )

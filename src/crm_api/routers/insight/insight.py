@@ -1,0 +1,219 @@
+"""Routes of measures: their list, their figures, and the records behind each figure."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.runs import fill_credits
+from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
+from crm_api.domain.insight.measures.errors import MeasureNotFoundError
+from crm_api.domain.insight.measures.figures import compute_figures
+from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.rows import FigureRows, export_records, list_records
+from crm_api.domain.insight.measures.schemas import (
+    FigureRead,
+    InsightRead,
+    MeasureList,
+    MeasureRead,
+    RecordRead,
+    rows_of,
+)
+from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, example_id
+from crm_api.domain.kit.fields import RequestInstant
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
+from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.insight.attribution import RulesVersion
+
+router = APIRouter(prefix="/v1/insight", tags=["insight"])
+Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
+REFUSALS = fails_with(
+    "attribution_rules_not_found",
+    "credits_not_computed",
+    "invalid_breakdown",
+    "invalid_period",
+    "measure_not_found",
+    "too_many_figures",
+)
+_ZONED = "A date means midnight in `timezone`."
+From = Annotated[
+    QueryTime | None,
+    Query(
+        alias="from",
+        description=f"Count only records at or after this time. {_ZONED}",
+        examples=["2026-11-01"],
+    ),
+]
+To = Annotated[
+    QueryTime | None,
+    Query(description=f"Count only records before this time. {_ZONED}", examples=["2026-12-01"]),
+]
+
+
+async def question_of(
+    measure: Annotated[
+        str,
+        Query(
+            max_length=60,
+            description="The name of the measure; `/v1/insight/measures` lists them.",
+            examples=["reply_rate"],
+        ),
+    ],
+    zone: QueryZone,
+    *,
+    by: Annotated[Dimension | None, Query(description="Break the figure down by this.")] = None,
+    since: From = None,
+    to: To = None,
+    bucket: Annotated[
+        Bucket | None, Query(description="Break the figure down by periods in `timezone`.")
+    ] = None,
+    campaign_id: Annotated[
+        UUID | None, Query(description="Count only records of this campaign.")
+    ] = None,
+    line_id: Annotated[UUID | None, Query(description="Count only records of this line.")] = None,
+    list_id: Annotated[
+        UUID | None, Query(description="Count only records of campaigns to this list.")
+    ] = None,
+    step: Annotated[
+        int | None,
+        Query(ge=0, le=20, description="Count only records of this step of the campaigns."),
+    ] = None,
+    rules: RulesVersion = None,
+) -> InsightQuestion:
+    """Read the question from the query parameters.
+
+    Raises:
+        MeasureNotFoundError: There is no such measure.
+    """
+    found = MEASURES.get(measure)
+    if found is None:
+        raise MeasureNotFoundError
+    return InsightQuestion(
+        measure=found,
+        by=by,
+        since=start_of(since, zone),
+        until=start_of(to, zone),
+        bucket=bucket,
+        zone=zone.key,
+        campaign_id=campaign_id,
+        line_id=line_id,
+        list_id=list_id,
+        step=step,
+        rules_version=rules or 0,
+    )
+
+
+Question = Annotated[InsightQuestion, Depends(question_of)]
+
+
+async def with_rules(
+    uow: UnitOfWork, question: InsightQuestion, *, now: datetime
+) -> InsightQuestion:
+    """Set the version of the rules, and credit the outcomes that have no credits yet."""
+    rules = await find_rules(uow, version=question.rules_version or None)
+    question = InsightQuestion(**{**vars(question), "rules_version": rules.version})
+    question.check()
+    if ":rules_version" in question.base.sql:
+        await fill_credits(uow, rules, now=now)
+    return question
+
+
+@router.get("/measures")
+async def list_measures(_caller: Reader) -> MeasureList:
+    """List all measures, each with its definition in words and its breakdowns."""
+    return MeasureList(data=[MeasureRead.of(one) for one in MEASURES.values()])
+
+
+@router.get("", openapi_extra=REFUSALS)
+async def get_insight(uow: Uow, asked: Question, _caller: Reader) -> InsightRead:
+    """Return the figures of a measure, with intervals, and whether they are enough."""
+    async with uow:
+        now = await uow.database_now()
+        question = await with_rules(uow, asked, now=now)
+        found = await compute_figures(uow.session, question, now=now)
+    return InsightRead(
+        measure=question.measure.name,
+        definition=question.measure.definition,
+        unit=question.measure.unit,
+        by=question.by,
+        bucket=question.bucket,
+        timezone=question.zone,
+        as_of=now,
+        rules_version=question.rules_version,
+        total=FigureRead.of(found.total),
+        rows=rows_of(found),
+    )
+
+
+ROWS_AS_CSV = csv_list(
+    {
+        "id": example_id("recipient"),
+        "kind": "message",
+        "at": "2026-11-30T14:05:12.000Z",
+        "counted": "true",
+        "amount": "",
+        "key": CAMPAIGN,
+        "contact_id": CONTACT,
+        "campaign_id": CAMPAIGN,
+        "step": "0",
+        "outcome_id": "",
+    }
+)
+
+
+@router.get(
+    "/rows",
+    response_model=PageRead[RecordRead],
+    responses=ROWS_AS_CSV,
+    openapi_extra=REFUSALS,
+)
+async def list_insight_rows(
+    *,
+    uow: Uow,
+    state: State,
+    page: Paging,
+    asked: Question,
+    as_csv: WantsCsv,
+    caller: Reader,
+    key: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            description="The key of the figure; empty for the figure without a key.",
+            examples=[CAMPAIGN],
+        ),
+    ] = None,
+    bucket_start: Annotated[
+        RequestInstant | None,
+        Query(
+            description="The beginning of the figure's bucket.",
+            examples=["2026-11-01T00:00:00Z"],
+        ),
+    ] = None,
+) -> PageRead[RecordRead] | Response:
+    """List the records behind a figure, the oldest first: follow the `rows_url` of the figure.
+
+    Of a rate they are the records of the denominator, and `counted` marks the numerator. Their
+    number, or the sum of `amount`, is the figure. A CSV response contains all records.
+    """
+    shows_people = caller.may(Scope.CONTACTS_READ)
+    async with uow:
+        question = await with_rules(uow, asked, now=await uow.database_now())
+        wanted = FigureRows(question=question, key=key, bucket_start=bucket_start)
+        if not as_csv:
+            found = await list_records(uow.session, wanted, cursor=page.cursor, limit=page.limit)
+    if as_csv:
+        rows = export_records(state.new_uow, wanted, shows_people=shows_people)
+        return csv_answer(rows, name=question.measure.name)
+    return PageRead(
+        data=[RecordRead.of(one, shows_people=shows_people) for one in found.data],
+        next_cursor=found.next_cursor,
+    )

@@ -1,0 +1,77 @@
+"""Routes of web push: the key of this installation, and the devices of the calling user."""
+
+from http import HTTPStatus
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.kit.addresses import AddressPolicy
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.outbound.web_push import service as web_push
+from crm_api.domain.outbound.web_push.push_message import public_push_key
+from crm_api.domain.outbound.web_push.schemas import (
+    PushKeyRead,
+    PushSubscriptionCreate,
+    PushSubscriptionRead,
+)
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Paging, SignedIn, State, Uow
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1", tags=["preferences"])
+
+
+@router.get("/push-key", openapi_extra=fails_with("user_needed"))
+async def read_push_key(state: State, _caller: SignedIn) -> PushKeyRead:
+    """Return the public key with which a browser subscribes to web push."""
+    return PushKeyRead(public_key=public_push_key(state.secret))
+
+
+@router.post(
+    "/push-subscriptions",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=fails_with("invalid_push_endpoint", "user_needed"),
+)
+async def create_push_subscription(
+    body: PushSubscriptionCreate, uow: Uow, state: State, caller: SignedIn
+) -> PushSubscriptionRead:
+    """Show your notices on a device. The same endpoint again replaces its keys.
+
+    Of more than 20 devices, the oldest is removed. `notices` in your preferences says what you are
+    notified of.
+    """
+    async with uow:
+        stored = await web_push.subscribe(
+            uow,
+            body,
+            user_id=caller.user_id,
+            policy=AddressPolicy.for_webhooks(state.settings),
+            now=clock.now(),
+        )
+    return PushSubscriptionRead.model_validate(stored)
+
+
+@router.get("/push-subscriptions", openapi_extra=fails_with("user_needed"))
+async def list_push_subscriptions(
+    uow: Uow, page: Paging, caller: SignedIn
+) -> PageRead[PushSubscriptionRead]:
+    """List the devices that show your notices, newest first."""
+    async with uow:
+        found = await web_push.list_subscriptions(
+            uow, user_id=caller.user_id, cursor=page.cursor, limit=page.limit
+        )
+    return PageRead(
+        data=[PushSubscriptionRead.model_validate(row) for row in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.delete(
+    "/push-subscriptions/{subscription_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    openapi_extra=fails_with("user_needed"),
+)
+async def delete_push_subscription(subscription_id: UUID, uow: Uow, caller: SignedIn) -> None:
+    """Show no more notices on a device."""
+    async with uow:
+        await web_push.unsubscribe(uow, subscription_id=subscription_id, user_id=caller.user_id)

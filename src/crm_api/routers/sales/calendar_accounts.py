@@ -1,0 +1,76 @@
+"""Routes of calendar accounts (CalDAV)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.addresses import AddressPolicy
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.sales.calendar_accounts import service
+from crm_api.domain.sales.calendar_accounts.schemas import (
+    CalendarAccountCreate,
+    CalendarAccountRead,
+)
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/calendar-accounts", tags=["calendars"])
+Reader = Annotated[Caller, require(Scope.SALES_READ)]
+Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=fails_with(
+        "invalid_calendar_url", "too_many_calendar_accounts", "unknown_assignee"
+    ),
+)
+async def create_calendar_account(
+    body: CalendarAccountCreate, uow: Uow, state: State, caller: Writer
+) -> CalendarAccountRead:
+    """Keep a calendar of a CalDAV server in step with the appointments, in both directions.
+
+    The calendar is read soon after this call. `status` and `error` of the account show whether it
+    works.
+    """
+    async with uow:
+        account = await service.create_account(
+            uow,
+            body,
+            author=caller.name,
+            policy=AddressPolicy.for_webhooks(state.settings),
+            key=state.secret,
+            now=await uow.database_now(),
+        )
+        return CalendarAccountRead.model_validate(account)
+
+
+@router.get("")
+async def list_calendar_accounts(
+    uow: Uow, page: Paging, _caller: Reader
+) -> PageRead[CalendarAccountRead]:
+    """List calendar accounts, the newest first."""
+    async with uow:
+        found = await service.list_accounts(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[CalendarAccountRead.model_validate(one) for one in found.data],
+        next_cursor=found.next_cursor,
+    )
+
+
+@router.get("/{account_id}")
+async def get_calendar_account(account_id: UUID, uow: Uow, _caller: Reader) -> CalendarAccountRead:
+    """Return one calendar account: whether it works, and when both sides were the same."""
+    async with uow:
+        account = await service.read_account(uow, account_id=account_id)
+        return CalendarAccountRead.model_validate(account)
+
+
+@router.delete("/{account_id}", status_code=204)
+async def delete_calendar_account(account_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Delete a calendar account. Its events and the appointments stay as they are."""
+    async with uow:
+        await service.delete_account(uow, account_id=account_id)

@@ -1,0 +1,220 @@
+"""Figures over HTTP: the same as the statistics, opened into rows, marked when they are young."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_list
+from tests.routers.insight.story import DAY, Story, at, bought
+
+from crm_api.domain.identity.api_keys.models import Scope
+
+KeyWith = Callable[..., Awaitable[dict[str, str]]]
+
+
+async def asked(client: httpx.AsyncClient, measure: str, **wanted: Any) -> Any:
+    response = await client.get("/v1/insight", params={"measure": measure, **wanted})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def opened(client: httpx.AsyncClient, figure: Any, *, limit: int = 2) -> list[Any]:
+    """Return all records behind a figure, page by page."""
+    rows: list[Any] = []
+    cursor = ""
+    while True:
+        url = f"{figure['rows_url']}&limit={limit}" + (f"&cursor={cursor}" if cursor else "")
+        page = (await client.get(url)).json()
+        rows += page["data"]
+        cursor = page["next_cursor"]
+        if not cursor:
+            return rows
+
+
+async def test_measures_are_listed_with_their_definitions(client: httpx.AsyncClient) -> None:
+    found = (await client.get("/v1/insight/measures")).json()["data"]
+
+    names = [one["name"] for one in found]
+    assert {"messages", "reply_rate", "revenue_attributed", "time_to_answer"} <= set(names)
+    assert all(one["definition"].endswith(".") and one["by"] for one in found)
+    for one in found:
+        for by in one["by"]:
+            assert (await asked(client, one["name"], by=by))["total"] is not None
+
+
+async def test_reply_rate_is_that_of_the_statistics(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign(variants=2)
+    winter = await story.campaign("Winter")
+    for place in range(7):
+        person = await story.person()
+        replied = 1.0 if place % 3 == 0 else None
+        await story.sent(autumn, person, days=2, replied=replied, variant=place % 2)
+        if place < 4:
+            await story.sent(autumn, person, days=1, step=1)
+    await story.sent(winter, await story.person(), days=1)
+    await session.commit()
+
+    found = await asked(client, "reply_rate", by="campaign")
+    stats = (await client.get(f"/v1/campaigns/{autumn.id}/stats")).json()
+
+    rows = {one["label"]: one for one in found["rows"]}
+    assert rows["Autumn"]["value"] == stats["response_rate"]
+    assert rows["Autumn"]["numerator"] == stats["replied"] == 3
+    assert (found["total"]["numerator"], found["total"]["denominator"]) == (3, 8)
+    assert found["rules_version"] == 1
+    variants = (await asked(client, "reply_rate", by="variant", campaign_id=str(autumn.id)))["rows"]
+    assert [one["value"] for one in variants] == [one["response_rate"] for one in stats["variants"]]
+    assert [one["label"] for one in variants] == ["Autumn: V0", "Autumn: V1"]
+    steps = (await asked(client, "reply_rate", by="step", campaign_id=str(autumn.id)))["rows"]
+    assert [(one["key"], one["denominator"]) for one in steps] == [("0", 7), ("1", 4)]
+
+
+async def test_figure_opens_into_its_rows(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    for place in range(5):
+        person = await story.person(city="Quincy" if place else None)
+        await story.sent(autumn, person, days=2 + place, replied=1 if place > 2 else None)
+        await session.commit()
+        await bought(client, person, kind="invoice_paid", cents=1000 + place)
+
+    for measure in ("reply_rate", "revenue", "revenue_attributed", "time_to_reply", "messages"):
+        found = await asked(client, measure, by="city")
+        for figure in [*found["rows"], found["total"]]:
+            rows = await opened(client, figure)
+            assert len({one["id"] for one in rows}) == len(rows)
+            if found["unit"] == "cents":
+                assert sum(one["amount"] for one in rows) == figure["value"]
+            elif found["unit"] == "rate":
+                assert len(rows) == figure["denominator"]
+                assert sum(one["counted"] for one in rows) == figure["numerator"]
+            else:
+                assert len(rows) == (figure["denominator"] or figure["value"])
+    total = (await asked(client, "revenue"))["total"]
+    csv = await client.get(total["rows_url"], headers={"Accept": "text/csv"})
+    lines = csv.text.splitlines()
+    assert len(lines) == 1 + 5
+    assert sum(int(line.split(",")[4]) for line in lines[1:]) == total["value"] == 5010
+    empty = next(
+        one for one in (await asked(client, "messages", by="city"))["rows"] if one["key"] is None
+    )
+    assert len(await opened(client, empty)) == 1
+
+
+async def test_reversed_outcomes_leave_the_figures(client: httpx.AsyncClient) -> None:
+    kept = await bought(client, phone="+16175550199", kind="invoice_paid", cents=500)
+    gone = await bought(client, phone="+16175550199", kind="invoice_paid", cents=900)
+    await client.post(f"/v1/outcomes/{gone['id']}/reverse")
+
+    total = (await asked(client, "revenue"))["total"]
+
+    assert total["value"] == 500
+    assert [one["id"] for one in await opened(client, total)] == [kept["id"]]
+    assert (await asked(client, "revenue_unattributed"))["total"]["value"] == 500
+
+
+async def test_list_is_that_of_the_campaign(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    bought_list = await make_list(session, name="Bought", contacts=[])
+    await story.campaign()
+    autumn = await story.campaign("To a list")
+    autumn.audience = {"list_id": str(bought_list.id)}
+    await story.sent(autumn, await story.person(), days=2, replied=1)
+    await session.commit()
+
+    rows = (await asked(client, "reply_rate", by="list"))["rows"]
+
+    assert [(one["key"], one["label"]) for one in rows] == [(str(bought_list.id), "Bought")]
+    filtered = await asked(client, "messages", list_id=str(bought_list.id))
+    assert filtered["total"]["value"] == 1
+
+
+async def test_buckets_are_days_of_the_zone_and_young_records_are_marked(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    person = await story.person()
+    for place, sent in enumerate(("2026-11-01T03:30:00Z", "2026-11-01T04:30:00Z")):
+        days = (NOW - _instant(sent)) / DAY
+        await story.sent(autumn, person, days=days, step=place)
+    await session.commit()
+
+    zone = {"timezone": "America/New_York", "bucket": "day"}
+    rows = (await asked(client, "messages", **zone))["rows"]
+    some = await asked(client, "messages", **{**zone, "from": "2026-11-01", "to": "2026-11-02"})
+
+    # The clocks changed on 1 November: this day has 25 hours.
+    assert [(one["bucket_start"], one["value"]) for one in rows] == [
+        ("2026-10-31T04:00:00.000Z", 1),
+        ("2026-11-01T04:00:00.000Z", 1),
+    ]
+    assert [one["bucket_start"] for one in some["rows"]] == ["2026-11-01T04:00:00.000Z"]
+    assert some["total"]["value"] == 1
+    assert len(await opened(client, rows[0])) == 1
+
+
+async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    for _ in range(3):
+        await story.sent(autumn, await story.person(), days=1)
+    await session.commit()
+
+    total = (await asked(client, "reply_rate"))["total"]
+
+    assert (total["value"], total["low"]) == ("0.0000", "0.0000")
+    assert float(total["high"]) > 0.5
+    assert total["enough"] is False
+    assert total["enough_at"] > at(NOW)
+    assert (await asked(client, "revenue"))["total"]["enough"] is True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "code"),
+    [
+        ({"measure": "roas"}, 404, "measure_not_found"),
+        ({"measure": "time_to_answer", "by": "campaign"}, 422, "invalid_breakdown"),
+        ({"measure": "time_to_answer", "step": 0}, 422, "invalid_breakdown"),
+        ({"measure": "messages", "by": "moon"}, 422, "validation_failed"),
+        ({"measure": "messages", "from": "2026-11-02", "to": "2026-11-02"}, 422, "invalid_period"),
+        ({"measure": "messages", "rules": 9}, 404, "attribution_rules_not_found"),
+        ({"measure": "messages", "timezone": "Mars"}, 422, "validation_failed"),
+        ({"measure": "messages", "until": "2026-11-02"}, 422, "unknown_parameter"),
+    ],
+)
+async def test_invalid_question_is_refused(
+    client: httpx.AsyncClient, wanted: dict[str, Any], status: int, code: str
+) -> None:
+    for path in ("/v1/insight", "/v1/insight/rows"):
+        response = await client.get(path, params=wanted)
+        assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+async def test_rows_name_no_person_without_the_scope(
+    client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
+) -> None:
+    story = Story(session)
+    await story.sent(await story.campaign(), await story.person(), days=1)
+    await session.commit()
+    headers = await key_with(Scope.INSIGHT_READ)
+
+    rows = await client.get("/v1/insight/rows?measure=messages", headers=headers)
+    csv = await client.get(
+        "/v1/insight/rows?measure=messages", headers={**headers, "Accept": "text/csv"}
+    )
+
+    assert [one["contact_id"] for one in rows.json()["data"]] == [None]
+    assert csv.text.splitlines()[1].split(",")[6] == ""
+
+
+def _instant(written: str) -> Any:
+    return type(NOW).fromisoformat(written)

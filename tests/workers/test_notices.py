@@ -1,0 +1,582 @@
+"""Notices to users, by mail and web push: once, together, late enough, and not at quiet times."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.domain.outbound.web_push.push_service import Browser, PushService, push_service
+from tests.factories import make_contact, make_line, number
+from tests.fakes import RecordingQueue
+from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.workers.drain import make_deps
+from tests.workers.mailbox import Mailbox, mail_server
+
+from crm_api.domain.alerts.mail import Mailer, parse_server
+from crm_api.domain.outbound.notices.collecting import KEPT_FOR, LOOK_BACK
+from crm_api.domain.outbound.notices.mailing import MAIL_EVERY
+from crm_api.domain.outbound.notices.pushing import CLAIMED_FOR, MOST_ATTEMPTS
+from crm_api.domain.outbound.web_push.push_message import public_push_key
+from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.settings import Settings
+from crm_api.workers.alerts import send_due_mail
+from crm_api.workers.deps import Deps
+from crm_api.workers.outbound import send_due_notices
+
+KINDS = ["reply", "mention", "task"]
+ASKED = NOW
+"""When the person asked; 10 in the morning of a Wednesday in Boston."""
+DELAY = timedelta(minutes=5)
+DUE = ASKED + DELAY
+WORDS = "Can you come on Tuesday?"
+OLGA, OTTO = "olga@firm.example.com", "otto@firm.example.com"
+
+
+@pytest_asyncio.fixture
+async def box() -> AsyncIterator[Mailbox]:
+    async with mail_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def pushes() -> AsyncIterator[PushService]:
+    async with push_service() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def deps(
+    settings: Settings,
+    new_uow: Callable[[], UnitOfWork],
+    queue: RecordingQueue,
+    openphone: OpenPhoneClient,
+    box: Mailbox,
+) -> Deps:
+    deps = make_deps(settings, new_uow, queue, openphone)
+    server = parse_server(f"smtp://localhost:{box.port}")
+    deps.mailer = Mailer(server, sender="crm@firm.example.com", recipients=["owner@firm.example"])
+    return deps
+
+
+class Office:
+    """Users with what they want to be notified of, and what happens to them."""
+
+    def __init__(self, client: httpx.AsyncClient, session: AsyncSession) -> None:
+        self.client = client
+        self.session = session
+        self.headers: dict[str, dict[str, str]] = {}
+        self.ids: dict[str, str] = {}
+
+    async def user(self, email: str = OLGA, *, role: str = "agent", **notices: Any) -> str:
+        """Add a user with these preferences; return the id."""
+        made = await active(self.client, email=email, role=role, name=email.partition("@")[0])
+        self.headers[email] = bearer(await signed_in(self.client, username=email))
+        self.ids[email] = made["id"]
+        await self.prefer(email, **notices)
+        user_id: str = made["id"]
+        return user_id
+
+    async def prefer(self, email: str = OLGA, *, timezone: str = "UTC", **notices: Any) -> None:
+        body = {"timezone": timezone, "notices": notices}
+        answer = await self.client.patch("/v1/preferences", json=body, headers=self.headers[email])
+        assert answer.status_code == 200, answer.text
+
+    async def device(
+        self, pushes: PushService, path: str = "/push/1", *, email: str = OLGA
+    ) -> Browser:
+        """Subscribe a browser of a user."""
+        browser = Browser()
+        answer = await self.client.post(
+            "/v1/push-subscriptions",
+            json=pushes.subscription(browser, path),
+            headers=self.headers[email],
+        )
+        assert answer.status_code == 201, answer.text
+        return browser
+
+    async def asks(self, words: str = WORDS, *, place: int = 1, at: datetime = ASKED) -> UUID:
+        """Let a person write; return the conversation."""
+        phone = number(place)
+        found = await self.session.execute(
+            text("SELECT id FROM conversation WHERE phone = :phone"), {"phone": phone}
+        )
+        conversation_id = found.scalar()
+        if conversation_id is None:
+            line = await make_line(self.session, phone_number_id=f"PN{place}")
+            contact = await make_contact(
+                self.session, phone=phone, first_name="Ada", last_name=f"Nr {place}"
+            )
+            conversation_id = await self.session.scalar(
+                text("""
+                    INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at,
+                        last_incoming_at, created_at)
+                    VALUES (uuid_v7(), :line_id, :phone, :contact_id, :at, :at, :at) RETURNING id
+                """),
+                {"line_id": line.id, "phone": phone, "contact_id": contact.id, "at": at},
+            )
+        await self.session.execute(
+            text("""
+                INSERT INTO activity (id, kind, direction, origin, conversation_id, phone, body,
+                    status, occurred_at, created_at, updated_at)
+                VALUES (uuid_v7(), 'message', 'incoming', 'provider', :id, :phone, :body,
+                    'received', :at, :at, :at)
+            """),
+            {"id": conversation_id, "phone": phone, "body": words, "at": at},
+        )
+        await self.waits(conversation_id, at)
+        await self.session.commit()
+        return UUID(str(conversation_id))
+
+    async def waits(self, conversation_id: Any, at: datetime) -> None:
+        await self.session.execute(
+            text("UPDATE conversation SET last_incoming_at = :at WHERE id = :id"),
+            {"id": conversation_id, "at": at},
+        )
+
+    async def answered(self, conversation_id: UUID, at: datetime) -> None:
+        await self.session.execute(
+            text("UPDATE conversation SET last_outgoing_at = :at WHERE id = :id"),
+            {"id": conversation_id, "at": at},
+        )
+        await self.session.commit()
+
+    async def note(
+        self, conversation_id: UUID, *mentioned: str, author: str = OTTO, at: datetime = ASKED
+    ) -> None:
+        await self.session.execute(
+            text("""
+                INSERT INTO conversation_note (id, conversation_id, author, body, mentions,
+                    created_at)
+                VALUES (uuid_v7(), :id, :author, 'Do you know her roof?', :mentions, :at)
+            """),
+            {
+                "id": conversation_id,
+                "author": author,
+                "mentions": [UUID(self.ids[email]) for email in mentioned],
+                "at": at,
+            },
+        )
+        await self.session.commit()
+
+    async def task(self, *, assignee: str | None, due_at: datetime = ASKED) -> UUID:
+        task_id = await self.session.scalar(
+            text("""
+                INSERT INTO task (id, title, due_at, assignee_id, author, created_at, updated_at)
+                VALUES (uuid_v7(), 'Call the roofer', :due_at, :assignee, 'key', :due_at, :due_at)
+                RETURNING id
+            """),
+            {
+                "due_at": due_at,
+                "assignee": None if assignee is None else UUID(self.ids[assignee]),
+            },
+        )
+        await self.session.commit()
+        return UUID(str(task_id))
+
+
+@pytest_asyncio.fixture
+async def office(client: httpx.AsyncClient, session: AsyncSession) -> Office:
+    return Office(client, session)
+
+
+async def run(deps: Deps, at: datetime) -> dict[str, int]:
+    found = await send_due_notices(deps, now=lambda: at)
+    await send_due_mail(deps, now=lambda: at)
+    return found
+
+
+def shown(browser: Browser, pushes: PushService, path: str = "/push/1") -> list[dict[str, Any]]:
+    """Return what the browser showed."""
+    return [json.loads(browser.decrypt(one.body)) for one in pushes.of(path)]
+
+
+async def test_waiting_reply_is_pushed_and_mailed_once_after_the_delay(
+    deps: Deps, office: Office, box: Mailbox, pushes: PushService
+) -> None:
+    await office.user(mail=KINDS)
+    browser = await office.device(pushes)
+    box.mails.clear()
+    conversation_id = await office.asks()
+
+    await run(deps, DUE - timedelta(seconds=1))
+    assert (box.mails, pushes.pushes) == ([], [])
+
+    assert await run(deps, DUE) == {"mailed": 1, "pushed": 1}
+    await run(deps, DUE + timedelta(minutes=1))
+    await run(deps, DUE + MAIL_EVERY + timedelta(minutes=1))
+
+    (push,) = pushes.of()
+    (message,) = shown(browser, pushes)
+    assert message == {
+        "title": "1 conversation waits for an answer",
+        "body": "Ada Nr 1 waits for an answer.",
+        "url": f"/inbox/{conversation_id}",
+        "tag": push.headers["topic"],
+        "count": 1,
+    }
+    claims = push.claims(public_push_key(deps.secret))
+    assert claims["aud"] == pushes.origin
+    assert box.subjects() == ["[Granite Foundations] 1 conversation waits for an answer"]
+    assert box.recipients[-1] == [OLGA]
+    assert f"/inbox/{conversation_id}" in box.last()
+    assert WORDS not in box.last()
+
+
+async def test_words_are_shown_only_to_who_wants_them(
+    deps: Deps, office: Office, box: Mailbox, pushes: PushService
+) -> None:
+    await office.user(mail=KINDS, show_text=True)
+    browser = await office.device(pushes)
+    talk = await office.asks("Yes.\nOn Tuesday, " + "please " * 40)
+    await office.note(talk, OLGA)
+    await office.task(assignee=OLGA)
+
+    await run(deps, DUE)
+
+    (message,) = shown(browser, pushes)
+    reply, note, task = message["body"].split("\n")
+    assert reply.startswith("Ada Nr 1: Yes. On Tuesday, please please")
+    assert (len(reply) < 180, reply[-1]) == (True, "…")
+    assert note == f"{OTTO} mentions you: Do you know her roof?"
+    assert task == "Due: Call the roofer"
+    title = "1 conversation waits for an answer; 1 note mentions you; 1 task is due"
+    assert message["title"] == title
+    assert "Call the roofer" in box.last()
+
+
+async def test_what_happens_together_is_one_mail_and_one_push(
+    deps: Deps, office: Office, box: Mailbox, pushes: PushService
+) -> None:
+    await office.user(mail=["reply"])
+    browser = await office.device(pushes)
+    box.mails.clear()
+    for place in range(1, 8):
+        await office.asks(place=place)
+        await office.asks("Hello?", place=place, at=ASKED + timedelta(seconds=30))
+
+    await run(deps, DUE + timedelta(minutes=1))
+
+    (message,) = shown(browser, pushes)
+    assert message["title"] == "7 conversations wait for an answer"
+    assert message["body"].count("\n") == 4
+    assert message["body"].endswith("and 3 more")
+    assert message["url"] == "/inbox"
+    assert len(box.mails) == 1
+
+
+async def test_next_mail_comes_a_quarter_of_an_hour_later(
+    deps: Deps, office: Office, box: Mailbox
+) -> None:
+    await office.user(mail=["reply"])
+    box.mails.clear()
+    await office.asks(place=1)
+    await run(deps, DUE)
+    await office.asks(place=2)
+
+    await run(deps, DUE + MAIL_EVERY - timedelta(seconds=1))
+    assert len(box.mails) == 1
+
+    await run(deps, DUE + MAIL_EVERY)
+    assert box.subjects()[1:] == ["[Granite Foundations] 1 conversation waits for an answer"]
+    assert "Ada Nr 2" in box.last()
+
+
+async def test_reply_that_is_answered_before_the_delay_ends_causes_no_notice(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    talk = await office.asks()
+    await office.answered(talk, ASKED + timedelta(minutes=2))
+
+    await run(deps, DUE)
+    assert pushes.pushes == []
+
+    await office.asks("And on Friday?", at=DUE)
+    await run(deps, DUE + DELAY)
+    assert len(pushes.pushes) == 1
+
+
+async def test_notice_that_is_answered_in_a_quiet_time_is_left_out(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    quiet = {"start": "10:00", "end": "18:00"}
+    await office.user(quiet_hours=quiet)
+    browser = await office.device(pushes)
+    first, _ = await office.asks(place=1), await office.asks(place=2)
+    await run(deps, DUE)
+    await office.answered(first, DUE)
+
+    await run(deps, ASKED.replace(hour=17, minute=59))
+    assert pushes.pushes == []
+
+    await run(deps, ASKED.replace(hour=18, minute=0))
+    (message,) = shown(browser, pushes)
+    assert message["body"] == "Ada Nr 2 waits for an answer."
+
+
+@pytest.mark.parametrize(
+    "quiet", [{"quiet_days": ["wed"]}, {"quiet_hours": {"start": "23:00", "end": "11:00"}}]
+)
+async def test_quiet_times_follow_the_users_zone(
+    deps: Deps, office: Office, pushes: PushService, quiet: dict[str, Any]
+) -> None:
+    await office.user()
+    await office.prefer(timezone="America/New_York", **quiet)
+    await office.device(pushes)
+    await office.asks()
+
+    await run(deps, DUE)
+
+    assert pushes.pushes == []
+
+
+async def test_mention_and_due_task_are_noticed_once(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.user(OTTO)
+    await office.device(pushes)
+    await office.device(pushes, "/push/otto", email=OTTO)
+    talk = await office.asks()
+    await office.answered(talk, ASKED + timedelta(seconds=1))
+    await office.note(talk, OLGA, OTTO, author=OTTO)
+    task_id = await office.task(assignee=OLGA, due_at=DUE)
+
+    await run(deps, DUE)
+    await run(deps, DUE + timedelta(minutes=1))
+
+    assert (len(pushes.of()), len(pushes.of("/push/otto"))) == (1, 0)
+    await office.session.execute(
+        text("UPDATE task SET due_at = :at WHERE id = :id"),
+        {"at": DUE + timedelta(hours=1), "id": task_id},
+    )
+    await run(deps, DUE + timedelta(hours=1))
+    assert len(pushes.of()) == 2
+
+
+async def test_task_of_nobody_is_noticed_by_all_and_a_done_one_by_nobody(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    for email in (OLGA, OTTO):
+        await office.user(email)
+        await office.device(pushes, f"/push/{email}", email=email)
+    await office.task(assignee=None)
+    await office.task(assignee=OTTO, due_at=DUE + timedelta(minutes=1))
+    done = await office.task(assignee=OLGA)
+    await office.session.execute(
+        text("UPDATE task SET done_at = :at WHERE id = :id"), {"at": ASKED, "id": done}
+    )
+
+    await run(deps, DUE)
+
+    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 1)
+
+
+async def test_only_wanted_kinds_by_wanted_channels(
+    deps: Deps, office: Office, box: Mailbox, pushes: PushService
+) -> None:
+    await office.user(mail=["mention"], push=["task"])
+    browser = await office.device(pushes)
+    box.mails.clear()
+    talk = await office.asks()
+    await office.note(talk, OLGA)
+    await office.task(assignee=OLGA)
+
+    await run(deps, DUE)
+
+    assert box.subjects() == ["[Granite Foundations] 1 note mentions you"]
+    assert [one["title"] for one in shown(browser, pushes)] == ["1 task is due"]
+
+
+async def test_user_without_a_device_or_with_defaults_gets_no_mail(
+    deps: Deps, office: Office, box: Mailbox
+) -> None:
+    await office.user()
+    box.mails.clear()
+    await office.asks()
+
+    assert await run(deps, DUE) == {"mailed": 0, "pushed": 0}
+    found = await office.session.execute(text("SELECT count(*) FROM notice"))
+    assert (box.mails, found.scalar()) == ([], 0)
+
+
+async def test_disabled_user_gets_no_notice(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    user_id = await office.user()
+    await office.device(pushes)
+    await office.asks()
+    await office.session.execute(
+        text("UPDATE app_user SET status = 'disabled' WHERE id = :id"), {"id": user_id}
+    )
+
+    await run(deps, DUE)
+
+    assert pushes.pushes == []
+
+
+async def test_blocked_sender_causes_no_notice(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    await office.asks()
+    await office.session.execute(
+        text("""
+            INSERT INTO contact_flag (id, phone, flag_type, created_at)
+            VALUES (uuid_v7(), :phone, 'blocked_sender', :now)
+        """),
+        {"phone": number(1), "now": NOW},
+    )
+
+    await run(deps, DUE)
+
+    assert pushes.pushes == []
+
+
+async def test_old_messages_cause_no_notice(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    await office.asks()
+    await office.task(assignee=OLGA)
+
+    await run(deps, ASKED + LOOK_BACK)
+
+    assert pushes.pushes == []
+
+
+async def test_push_that_was_not_accepted_is_repeated_with_the_same_topic(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    browser = await office.device(pushes)
+    pushes.answers["/push/1"] = [503, 429]
+    await office.asks(place=1)
+
+    await run(deps, DUE)
+    await run(deps, DUE + timedelta(seconds=59))
+    assert len(pushes.pushes) == 1
+
+    await office.asks(place=2, at=DUE)
+    await run(deps, DUE + timedelta(minutes=1))
+    await run(deps, DUE + timedelta(minutes=3))
+    await run(deps, DUE + timedelta(minutes=10))
+
+    topics = [one.headers["topic"] for one in pushes.pushes]
+    assert topics[:3] == [topics[0]] * 3
+    assert [one["count"] for one in shown(browser, pushes)] == [1, 1, 1, 1]
+    assert topics[3] != topics[0]
+
+
+async def test_push_that_is_never_accepted_ends(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    pushes.answers["/push/1"] = [500] * 20
+    await office.asks()
+
+    for hours in range(MOST_ATTEMPTS + 3):
+        await run(deps, DUE + timedelta(hours=hours))
+
+    assert len(pushes.pushes) == MOST_ATTEMPTS
+    found = await office.session.execute(text("SELECT outcome FROM notice"))
+    assert list(found.scalars()) == ["failed"]
+
+
+@pytest.mark.parametrize("status", [404, 410, 403])
+async def test_device_that_is_gone_is_forgotten_and_the_other_one_shows_it(
+    deps: Deps, office: Office, pushes: PushService, status: int
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    await office.device(pushes, "/push/2")
+    pushes.answers["/push/1"] = [status]
+    await office.asks()
+
+    await run(deps, DUE)
+    await run(deps, DUE + timedelta(hours=1))
+
+    assert (len(pushes.of()), len(pushes.of("/push/2"))) == (1, 1)
+    listed = await office.client.get("/v1/push-subscriptions", headers=office.headers[OLGA])
+    (left,) = listed.json()["data"]
+    assert (left["endpoint"], left["last_success_at"] is not None) == (
+        f"{pushes.origin}/push/2",
+        True,
+    )
+
+
+async def test_worker_that_died_after_its_claim_is_replaced(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    await office.asks()
+    deps.works_for_seconds = 0
+    await run(deps, DUE)
+    assert pushes.pushes == []
+    await office.session.execute(
+        text("UPDATE notice SET batch = uuid_v7(), attempts = 1, claimed_until = :until"),
+        {"until": DUE + CLAIMED_FOR},
+    )
+    deps.works_for_seconds = 30
+
+    await run(deps, DUE + CLAIMED_FOR - timedelta(seconds=1))
+    assert pushes.pushes == []
+
+    await run(deps, DUE + CLAIMED_FOR)
+    assert len(pushes.pushes) == 1
+
+
+async def test_old_notices_are_deleted(deps: Deps, office: Office, pushes: PushService) -> None:
+    await office.user()
+    await office.device(pushes)
+    await office.asks()
+    await run(deps, DUE)
+
+    await run(deps, DUE + KEPT_FOR + timedelta(seconds=1))
+
+    found = await office.session.execute(text("SELECT count(*) FROM notice"))
+    assert (len(pushes.pushes), found.scalar()) == (1, 0)
+
+
+async def test_two_workers_at_once_notify_once(
+    *,
+    settings: Settings,
+    committed_uow: Callable[[], UnitOfWork],
+    committed_client: httpx.AsyncClient,
+    queue: RecordingQueue,
+    openphone: OpenPhoneClient,
+    box: Mailbox,
+    pushes: PushService,
+) -> None:
+    workers = [make_deps(settings, committed_uow, queue, openphone) for _ in range(3)]
+    server = parse_server(f"smtp://localhost:{box.port}")
+    for worker in workers:
+        worker.mailer = Mailer(server, sender="crm@firm.example.com", recipients=["o@firm.test"])
+    async with committed_uow() as uow:
+        office = Office(committed_client, uow.session)
+        await office.user(mail=KINDS)
+        await office.device(pushes)
+        for place in range(1, 5):
+            await office.asks(place=place)
+
+    await asyncio.gather(*(send_due_notices(one, now=lambda: DUE) for one in workers))
+    await asyncio.gather(*(send_due_notices(one, now=lambda: DUE) for one in workers))
+    await send_due_mail(workers[0], now=lambda: DUE)
+
+    assert len(pushes.pushes) == 1
+    subjects = [one for one in box.subjects() if "wait" in one]
+    assert subjects == ["[Granite Foundations] 4 conversations wait for an answer"]
