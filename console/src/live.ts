@@ -145,9 +145,9 @@ function keysOf(event: LiveEvent): (string | null)[][] {
   switch (event.type.split(".")[0]) {
     case "message":
     case "call":
-      return [["conversations"], ["messages", conversation], ["timeline", contact], ...(campaign ? [["campaign", campaign]] : [])];
+      return [["conversations"], ["conversation", conversation], ["messages", conversation], ["timeline", contact], ...(campaign ? [["campaign", campaign]] : [])];
     case "conversation":
-      return [["conversations"], ["conversation", id]];
+      return [["conversations"], ["conversation", (data.conversation_id as string | undefined) ?? id]];
     case "campaign":
       return [["campaign", campaign ?? id], ["campaigns"]];
     case "import":

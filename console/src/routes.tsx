@@ -56,6 +56,27 @@ const shell = createRoute({
   },
 });
 
+const VIEWS = ["unread", "mine", "open", "snoozed", "done"] as const;
+const inbox = createRoute({
+  getParentRoute: () => shell,
+  path: "/inbox",
+  validateSearch: (search): { view?: (typeof VIEWS)[number] } => {
+    const view = VIEWS.find((one) => one === search.view);
+    return view ? { view } : {};
+  },
+  component: lazyRouteComponent(() => import("./screens/inbox"), "Inbox"),
+});
+const noThread = createRoute({
+  getParentRoute: () => inbox,
+  path: "/",
+  component: lazyRouteComponent(() => import("./screens/inbox"), "NoConversation"),
+});
+const thread = createRoute({
+  getParentRoute: () => inbox,
+  path: "$id",
+  component: lazyRouteComponent(() => import("./screens/thread"), "Thread"),
+});
+
 export type ContactSearch = {
   q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string;
 };
@@ -95,6 +116,11 @@ const campaigns = createRoute({
   validateSearch: (search): CampaignSearch => ({ q: text(search.q), status: text(search.status), archived: text(search.archived) }),
   component: lazyRouteComponent(() => import("./screens/campaigns"), "Campaigns"),
 });
+const newCampaign = createRoute({
+  getParentRoute: () => shell,
+  path: "/campaigns/new",
+  component: lazyRouteComponent(() => import("./screens/composer"), "NewCampaign"),
+});
 export type RecipientSearch = { status?: string; variant?: string; person?: string };
 const campaign = createRoute({
   getParentRoute: () => shell,
@@ -106,7 +132,7 @@ const campaign = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     home, signIn, welcome, accept, reset,
-    shell.addChildren([contacts, contact, imports, newImport, oneImport, campaigns, campaign]),
+    shell.addChildren([inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign]),
   ]),
   defaultPreload: "intent",
   defaultNotFoundComponent: NotFound,

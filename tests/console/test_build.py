@@ -63,7 +63,7 @@ def test_each_route_stays_within_the_budget(route: str) -> None:
 
 def test_service_and_console_have_the_same_addresses() -> None:
     source = (node.CONSOLE / "src" / "routes.tsx").read_text()
-    paths = {re.sub(r"\$(\w+)", r"{\1}", path) for path in re.findall(r'path: "([^"]+)"', source)}
+    paths = {re.sub(r"\$(\w+)", r"{\1}", path) for path in re.findall(r'path: "(/[^"]+)"', source)}
 
     assert paths - {"/"} <= set(PAGES)
 

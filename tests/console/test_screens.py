@@ -137,6 +137,33 @@ async def test_file_is_checked_corrected_imported_and_undone(
     assert service.api("GET", "/contacts?phone=%2B16175550101")["data"] == []
 
 
+async def test_campaign_is_written_previewed_and_started(visit: Visit, service: Service) -> None:
+    service.api("POST", "/lines/sync")
+    ids = [
+        service.api("POST", "/contacts", json={"phone": f"617-555-019{n}", "first_name": "Nora"})
+        for n in range(2)
+    ]
+    made = service.api("POST", "/lists", json={"name": "Autumn"})
+    added = {"contact_ids": [one["id"] for one in ids]}
+    service.api("POST", f"/lists/{made['id']}/contacts", json=added)
+    async with visit("/campaigns/new") as page:
+        await page.get_by_label("Name of the campaign").fill("Autumn check")
+        await page.get_by_label("To", exact=True).select_option(f"list:{made['id']}")
+        await page.get_by_label("Message", exact=True).fill("Hi {{ first_name }}, a free check?")
+        preview = page.get_by_role("complementary", name="Preview")
+        await expect(preview).to_contain_text("Hi Nora, a free check?")
+        await assert_accessible(page)
+        await page.reload()
+        await expect(page.get_by_label("Name of the campaign")).to_have_value("Autumn check")
+
+        await page.get_by_role("button", name="Review and start").click()
+        await page.get_by_role("button", name="Start sending").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Autumn check")
+
+    found = service.api("GET", "/campaigns?q=Autumn")["data"]
+    assert [one["status"] for one in found] != ["draft"]
+
+
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
 async def test_screens_are_accessible_and_fit(
     campaign: Any, visit: Visit, theme: str, width: int
@@ -144,7 +171,13 @@ async def test_screens_are_accessible_and_fit(
     failed: list[str] = []
     async with visit("/contacts", theme=theme, width=width) as page:
         page.on("response", lambda one: failed.append(one.url) if one.status >= 400 else None)
-        paths = ["/campaigns", f"/campaigns/{campaign['id']}", "/imports", "/imports/new"]
+        paths = [
+            "/campaigns",
+            "/campaigns/new",
+            f"/campaigns/{campaign['id']}",
+            "/imports",
+            "/imports/new",
+        ]
         for path in ["/contacts", *paths]:
             await page.goto(page.url.split("/", 3)[0] + "//" + page.url.split("/")[2] + path)
             await page.get_by_role("heading", level=1).wait_for()

@@ -6,6 +6,8 @@ import { listCampaigns, type CampaignItem, type CampaignStatus } from "../api/ge
 import { count } from "../format";
 import { t } from "../i18n";
 import type { CampaignSearch } from "../routes";
+import { may } from "../session";
+import { Icon } from "../ui/icons";
 import { useKeyset } from "../ui/keyset";
 import { Badge, Button, Empty, Failed, Loading, PageHead, Time } from "../ui/parts";
 import { Search } from "../ui/search";
@@ -60,7 +62,17 @@ export function Campaigns() {
   const isFiltered = Object.values(filter).some(Boolean);
   return (
     <>
-      <PageHead title={t("Campaigns")} />
+      <PageHead
+        title={t("Campaigns")}
+        actions={
+          may("campaigns:write") && (
+            <Link to="/campaigns/new" className="button button-main">
+              <Icon name="plus" />
+              {t("New campaign")}
+            </Link>
+          )
+        }
+      />
       <div className="filters" role="search">
         <Search label={t("Name of a campaign")} value={filter.q ?? ""} onChange={onSearch} />
         <select aria-label={t("Status")} value={filter.status ?? ""} onChange={(event) => set({ status: event.target.value || undefined })}>

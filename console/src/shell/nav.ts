@@ -4,6 +4,7 @@ type Place = { to: string; name: string; icon: IconName; scope?: string };
 
 /** The links of the navigation, in their order; only screens that exist. */
 export const PLACES: Place[] = [
+  { to: "/inbox", name: "Inbox", icon: "inbox", scope: "messages:read" },
   { to: "/contacts", name: "Contacts", icon: "contacts", scope: "contacts:read" },
   { to: "/campaigns", name: "Campaigns", icon: "campaigns", scope: "campaigns:read" },
   { to: "/imports", name: "Imports", icon: "imports", scope: "contacts:read" },

@@ -1,7 +1,8 @@
 /** The frame of every screen: navigation, state of the connection, the user's menu, messages. */
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
-import { useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
+import { countConversations } from "../api/inbox";
 import { when } from "../format";
 import { t, useLanguage } from "../i18n";
 import { liveSince, refreshByEvents, useLive } from "../live";
@@ -82,6 +83,12 @@ function UserMenu() {
   );
 }
 
+/** How many people wait for an answer. */
+function useWaiting(): number {
+  const counts = useQuery({ queryKey: ["conversations", "counts"], queryFn: countConversations, enabled: may("messages:read"), refetchInterval: 60_000 });
+  return counts.data?.waiting ?? 0;
+}
+
 export function Shell() {
   useLanguage();
   const cache = useQueryClient();
@@ -94,6 +101,7 @@ export function Shell() {
     if (!isFirst.current) main.current?.focus({ preventScroll: true });
     isFirst.current = false;
   }, [path.split("/")[1]]);
+  const waiting = useWaiting();
   const shown = PLACES.filter((one) => !one.scope || may(one.scope));
   return (
     <div className="shell">
@@ -108,6 +116,9 @@ export function Shell() {
             <Link key={one.to} to={one.to} activeProps={{ "aria-current": "page" }}>
               <Icon name={one.icon} />
               <span>{t(one.name)}</span>
+              {one.to === "/inbox" && waiting > 0 && (
+                <span className="nav-count number" title={t("{n} waiting", { n: waiting })}>{waiting > 99 ? "99+" : waiting}</span>
+              )}
             </Link>
           ))}
         </nav>
