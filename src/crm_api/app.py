@@ -62,6 +62,7 @@ from crm_api.routers.messaging import (
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
+from crm_api.routers.office import inbox
 from crm_api.routers.outbound import events, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
@@ -127,6 +128,7 @@ ROUTERS = (
     company_settings,
     campaigns,
     recipients,
+    inbox,
     conversations,
     manual_messages,
     webhooks,

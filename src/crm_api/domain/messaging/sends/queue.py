@@ -36,6 +36,8 @@ class NewMessage:
         send_after: The message is not sent before this instant; None for as soon as possible.
         scheduled_for: The instant that the sender chose; None if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
+        is_answer: Whether a person no longer waits once the message is queued. Messages that the
+            service sends by itself are no answers, and a message for later is one when it leaves.
     """
 
     line_id: UUID
@@ -48,17 +50,31 @@ class NewMessage:
     scheduled_for: datetime | None = None
     media: Sequence[dict[str, Any]] = ()
 
+    @property
+    def is_answer(self) -> bool:
+        """Return True if a user wrote the message, and it leaves now."""
+        return self.kind is SendKind.MANUAL and self.scheduled_for is None
 
-# `last_outgoing_at` is set when the provider accepts the message.
+
+# `last_outgoing_at` is set when the provider accepts the message. A user's message ends the
+# waiting; a conversation that begins with one is open.
 UPSERT_CONVERSATIONS = text("""
-    INSERT INTO conversation AS known (id, line_id, phone, contact_id, last_activity_at, created_at)
-    SELECT id, line_id, phone, contact_id, :now, :now
+    INSERT INTO conversation AS known
+        (id, line_id, phone, contact_id, state, last_activity_at, created_at)
+    SELECT id, line_id, phone, contact_id, CASE WHEN is_answer THEN 'open' ELSE 'done' END,
+           :now, :now
     FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:phones AS text[]),
-                CAST(:contact_ids AS uuid[])) AS touched (id, line_id, phone, contact_id)
+                CAST(:contact_ids AS uuid[]), CAST(:are_answers AS boolean[]))
+        AS touched (id, line_id, phone, contact_id, is_answer)
     ORDER BY line_id, phone
     ON CONFLICT (line_id, phone) DO UPDATE
     SET last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at),
-        contact_id = coalesce(known.contact_id, excluded.contact_id)
+        contact_id = coalesce(known.contact_id, excluded.contact_id),
+        state = CASE WHEN excluded.state = 'open' AND known.state = 'waiting' THEN 'open'
+                     ELSE known.state END,
+        waiting_since = CASE WHEN excluded.state = 'open' THEN NULL ELSE known.waiting_since END,
+        updated_at = CASE WHEN excluded.state = 'open' AND known.waiting_since IS NOT NULL
+                          THEN excluded.created_at ELSE known.updated_at END
     RETURNING line_id, phone, id
 """)
 
@@ -76,6 +92,7 @@ async def queue_messages(
     if not messages:
         return []
     contacts = {(one.line_id, one.phone): one.contact_id for one in messages}
+    answered = {(one.line_id, one.phone) for one in messages if one.is_answer}
     touched = await uow.session.execute(
         UPSERT_CONVERSATIONS,
         {
@@ -83,6 +100,7 @@ async def queue_messages(
             "line_ids": [line_id for line_id, _ in contacts],
             "phones": [phone for _, phone in contacts],
             "contact_ids": list(contacts.values()),
+            "are_answers": [key in answered for key in contacts],
             "now": now,
         },
     )

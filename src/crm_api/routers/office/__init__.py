@@ -1,0 +1,1 @@
+"""HTTP routes of the office's work: the inbox."""
