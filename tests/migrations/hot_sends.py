@@ -25,6 +25,7 @@ from crm_api.domain.messaging.sends import (
     replies,
     reply_hours,
     report,
+    scheduled,
     settle_by_hand,
     usage,
     withdraw,
@@ -341,7 +342,7 @@ SENDS = [
     Hot(
         "the next message for later",
         {"idx_activity_queued"},
-        sql(queued_claim.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
+        sql(scheduled.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
         is_generic=True,
     ),
     Hot(

@@ -105,6 +105,8 @@ class Screen:
 
     def note(self, event: JSON) -> None:
         conversation = event["data"].get("conversation_id")
+        if event["type"] == "conversation.changed":
+            conversation = event["subject_id"]
         with self._lock:
             self._subjects.add(event["subject_id"])
             if conversation is not None:

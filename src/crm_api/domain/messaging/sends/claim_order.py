@@ -139,6 +139,7 @@ class ClaimedAttempt:
         membership_id: The recipient; None for a message outside campaigns.
         sender: The provider's id of the line.
         is_probe: True if this message tests whether a blocked line works again.
+        is_scheduled: True if the message is for later, so that the person waits until it leaves.
         media_urls: The URLs from which the provider downloads the files of the message.
     """
 
@@ -151,6 +152,7 @@ class ClaimedAttempt:
     phone: str
     body: str
     is_probe: bool = False
+    is_scheduled: bool = False
     media_urls: tuple[str, ...] = ()
 
 

@@ -13,8 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
-    AND a.status NOT IN ('failed', 'undelivered'))"""
-"""A message that a user sent through this service. It counts from the moment when it was queued."""
+    AND a.status NOT IN ('failed', 'undelivered')
+    AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
+"""A message that a user sent through this service. It counts from the moment when it was queued. A
+message for later counts when it has left, and from its time."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
         AND a.status NOT IN ('failed', 'undelivered'))
@@ -47,7 +49,8 @@ DERIVE = text(f"""
         FROM conversation c
         CROSS JOIN LATERAL (
             SELECT max(a.occurred_at) FILTER (WHERE {ANSWERS_OUTSIDE}) AS answered_at,
-                   max(a.created_at) FILTER (WHERE {ANSWERS_HERE}) AS replied_at
+                   max(greatest(a.created_at, a.scheduled_for))
+                       FILTER (WHERE {ANSWERS_HERE}) AS replied_at
             FROM activity a WHERE a.conversation_id = c.id
         ) h
         CROSS JOIN LATERAL (
