@@ -61,7 +61,7 @@ from crm_api.routers.messaging import (
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
-from crm_api.routers.office import messages, saved_replies
+from crm_api.routers.office import inbox, messages, saved_replies
 from crm_api.routers.outbound import events, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
@@ -127,6 +127,7 @@ ROUTERS = (
     company_settings,
     campaigns,
     recipients,
+    inbox,
     conversations,
     messages,
     reply_classes,

@@ -161,11 +161,18 @@ _STATEMENTS = (
            CAST(:now AS timestamptz) - interval '5 minutes', :now
     FROM generate_series(1, 250) i""",
     f"""INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at,
-        last_outgoing_at, created_at)
+        last_outgoing_at, last_incoming_at, created_at, state, waiting_since, snoozed_until,
+        campaign_id)
     SELECT md5('talk' || i)::uuid, md5('line1')::uuid, {_phone("i")},
            CASE WHEN i % 50 > 0 THEN md5('contact' || i)::uuid END,
            CAST(:now AS timestamptz) - i * interval '1 minute',
-           CAST(:now AS timestamptz) - i * interval '10 minutes', :now
+           CAST(:now AS timestamptz) - i * interval '10 minutes',
+           CASE WHEN i % 10 = 1 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END, :now,
+           (ARRAY['done', 'waiting', 'open', 'snoozed'])[CASE WHEN i % 80 < 4 THEN 1 + i % 80
+                                                              ELSE 1 END],
+           CASE WHEN i % 80 = 1 THEN CAST(:now AS timestamptz) - i * interval '1 minute' END,
+           CASE WHEN i % 80 = 3 THEN CAST(:now AS timestamptz) + (i - 300) * interval '1 hour' END,
+           CASE WHEN i % 10 = 1 THEN md5('campaign' || i % 7)::uuid END
     FROM generate_series(1, 15000) i""",
     """INSERT INTO segment (id, name, filter, created_at, updated_at)
     SELECT md5('segment' || i)::uuid, 'Segment ' || i,
@@ -245,6 +252,11 @@ _STATEMENTS = (
     SELECT md5('user' || i)::uuid, 'user' || i || '@firm.example.com', 'User', 'agent', 'active',
            'hash', CAST(:now AS timestamptz) - i * interval '1 hour', :now
     FROM generate_series(1, 2000) i""",
+    """UPDATE conversation SET assignee_id = md5('user' || 1 + i % 50)::uuid
+    FROM generate_series(1, 15000, 20) i WHERE id = md5('talk' || i)::uuid""",
+    """INSERT INTO conversation_read (caller_id, conversation_id, read_until)
+    SELECT md5('user' || 1 + i % 50)::uuid::text, md5('talk' || i)::uuid, :now
+    FROM generate_series(1, 15000) i""",
     """INSERT INTO conversation_note (id, conversation_id, author, body, mentions, created_at)
     SELECT md5('talk note' || i)::uuid, md5('talk' || 1 + i % 15000)::uuid, 'key', 'Look.', '{}',
            CAST(:now AS timestamptz) - i * interval '1 minute'

@@ -30,20 +30,6 @@ def _list_events(selection: EventSelection) -> Call:
     return use_case(lambda uow: stored_events.list_events(uow, selection, cursor=cursor, limit=50))
 
 
-def _conversations(contact_id: UUID | None) -> Call:
-    cursors = Cursors("conversations", line_id=None, contact_id=contact_id, phone=None)
-    return use_case(
-        lambda uow: activity.list_conversations(
-            uow,
-            line_id=None,
-            contact_id=contact_id,
-            phone=None,
-            cursor=cursors.write(*PLACE),
-            limit=50,
-        )
-    )
-
-
 def _messages(conversation_id: UUID) -> Call:
     cursor = Cursors("messages", conversation_id=conversation_id).write(*PLACE)
     return use_case(
@@ -123,15 +109,5 @@ RECEIVED = [
         use_case(
             lambda uow: activity.list_calls(uow, cursor=Cursors("calls").write(*PLACE), limit=50)
         ),
-    ),
-    Hot(
-        "conversations, last active first",
-        {"idx_conversation_line"},
-        _conversations(None),
-    ),
-    Hot(
-        "conversations of a contact",
-        {"idx_conversation_contact"},
-        _conversations(made_id("contact", 7)),
     ),
 ]

@@ -15,6 +15,7 @@ from tests.migrations.hot_campaigns import CAMPAIGNS, OPERATIONS
 from tests.migrations.hot_consent import ERASURES, EXAMPLES, UPLOADS
 from tests.migrations.hot_endpoints import ENDPOINTS
 from tests.migrations.hot_events import RECEIVED
+from tests.migrations.hot_inbox import INBOX
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES, OF_USERS, TASKS
@@ -55,6 +56,7 @@ HOT = [
     *SEGMENTS,
     *SENDS,
     *RECEIVED,
+    *INBOX,
     *ENDPOINTS,
     *WATCHDOG,
     *MEDIA,

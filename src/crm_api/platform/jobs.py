@@ -36,6 +36,7 @@ class JobName(StrEnum):
     SEND_MESSAGES = "send_messages"
     TRY_PROVIDER = "try_provider"
     VALIDATE_PHONES = "validate_phones"
+    WAKE_CONVERSATIONS = "wake_conversations"
     WRITE_AUDIENCES = "write_audiences"
 
 

@@ -18,6 +18,7 @@ from crm_api.workers import (
     inbound,
     messaging,
     monitoring,
+    office,
     outbound,
     people,
 )
@@ -47,6 +48,7 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.SEND_MESSAGES: messaging.send_messages,
     JobName.TRY_PROVIDER: alerts.try_provider,
     JobName.VALIDATE_PHONES: people.validate_phones,
+    JobName.WAKE_CONVERSATIONS: office.wake_conversations,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
 """The function of each job. It runs every minute, and whenever the job is nudged."""

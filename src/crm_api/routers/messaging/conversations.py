@@ -5,12 +5,11 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from crm_api.domain.campaigns.recipients.service import SettleRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, REPLY, example_id
-from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.conversations import drafts, notes, user_messages
 from crm_api.domain.messaging.conversations import service as activity
@@ -19,7 +18,6 @@ from crm_api.domain.messaging.conversations.schemas import (
     CallRead,
     ConversationNoteCreate,
     ConversationNoteRead,
-    ConversationRead,
     DraftRead,
     DraftWrite,
     MessageRead,
@@ -65,47 +63,6 @@ MESSAGES_AS_CSV = csv_list(
         "reply_class_by": "model",
     }
 )
-
-
-@router.get("/conversations")
-async def list_conversations(
-    uow: ListUow,
-    page: Paging,
-    _caller: Reader,
-    line_id: Annotated[UUID | None, Query(description="Only conversations of this line.")] = None,
-    contact_id: Annotated[
-        UUID | None, Query(description="Only conversations with this contact.")
-    ] = None,
-    phone: Annotated[
-        PhoneNumber | None,
-        Query(
-            description="Only conversations with this phone number, in E.164 or another usual "
-            "format."
-        ),
-    ] = None,
-) -> PageRead[ConversationRead]:
-    """List the conversations that match all given filters, the most recently active first."""
-    async with uow:
-        found = await activity.list_conversations(
-            uow,
-            line_id=line_id,
-            contact_id=contact_id,
-            phone=phone,
-            cursor=page.cursor,
-            limit=page.limit,
-        )
-    return PageRead(
-        data=[ConversationRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
-
-
-@router.get("/conversations/{conversation_id}")
-async def get_conversation(conversation_id: UUID, uow: Uow, _caller: Reader) -> ConversationRead:
-    """Return one conversation."""
-    async with uow:
-        found = await activity.get_conversation(uow, conversation_id=conversation_id)
-    return ConversationRead.model_validate(found)
 
 
 @router.get("/conversations/{conversation_id}/draft")

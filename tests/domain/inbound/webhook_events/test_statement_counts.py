@@ -81,7 +81,7 @@ def call(ledger: Ledger, place: int) -> dict[str, Any]:
 # The number of statements of a batch, with those that claim the events and store their outcomes.
 KINDS = [
     (reply, 22),
-    (new_sender, 26),
+    (new_sender, 27),
     (opt_out, 38),
     (report, 18),
     (call, 20),

@@ -141,7 +141,8 @@ async def test_once_the_line_is_known_the_rest_follows_and_the_opt_out_is_confir
         await stored_events.resolve_recovered_alerts(uow, now=NOW + timedelta(hours=1))
 
     assert await statuses(session) == ["processed"]
-    assert [one["body"] for one in await rows(session, "SELECT body FROM activity")][:1] == [words]
+    said = await rows(session, "SELECT body FROM activity ORDER BY direction")
+    assert [one["body"] for one in said][:1] == [words]
     assert len(await rows(session, ENTRIES)) == 1
     assert len(await texts_out(session)) == answers
     (alert,) = await rows(session, ALERTS)

@@ -27,6 +27,7 @@ DATA: dict[WebhookEventType, dict[str, Any]] = {
     WebhookEventType.OPT_IN: {},
     WebhookEventType.ALERT: {"kind": "line_blocked", "status": "open"},
     WebhookEventType.TASK_CHANGED: {"is_done": True, "is_deleted": False},
+    WebhookEventType.CONVERSATION_CHANGED: {"state": "open", "line_id": str(new_id())},
 }
 
 

@@ -24,6 +24,8 @@ class EventType(StrEnum):
     """An alert was opened, acknowledged or resolved."""
     TASK_CHANGED = "task.changed"
     """A task was created, changed or deleted."""
+    CONVERSATION_CHANGED = "conversation.changed"
+    """The state, waiting time, snooze, assignee or contact of a conversation changed."""
 
 
 EMITTED_BY: dict[EventType, tuple[str, ...]] = {
@@ -38,6 +40,7 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
     EventType.OPT_IN: ("emit_opt_out_events.sql",),
     EventType.ALERT: ("emit_alert_event.sql",),
     EventType.TASK_CHANGED: ("emit_task_event.sql",),
+    EventType.CONVERSATION_CHANGED: ("emit_conversation_event.sql",),
 }
 """The files of ``migrations/objects`` whose triggers emit each type.
 

@@ -138,6 +138,17 @@ def is_contact(document: Document) -> bool:
     return document.get("direction") == "incoming" or "answered_at" in document
 
 
+def needs_answer(document: Document) -> bool:
+    """Return True if the person called, and nobody answered or there is a voicemail."""
+    is_missed = document.get("is_missed", False) and "answered_at" not in document
+    return document.get("direction") == "incoming" and (is_missed or "voicemail" in document)
+
+
+def was_answered(document: Document) -> bool:
+    """Return True if the company and the person talked: the call was answered, by no machine."""
+    return "answered_at" in document and "voicemail" not in document
+
+
 def _set(document: Document, name: str, value: object) -> None:
     if value is not None and value != []:
         document[name] = value

@@ -22,6 +22,8 @@ from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.conversations import Direction
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
+from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
+from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.domain.provider.openphone.facts import CallFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
@@ -73,6 +75,7 @@ class KnownCall:
     user_id: str | None
     phone: str | None
     conversation_id: UUID | None
+    asked_at: datetime | None
 
 
 async def apply_call_events(
@@ -81,10 +84,12 @@ async def apply_call_events(
     """Merge events into the one stored row of each call, and return the calls.
 
     Events may arrive in any order and more than once. Unknown callers become contacts, and the
-    download of recordings and voicemail is requested.
+    download of recordings and voicemail is requested. A missed call or a voicemail waits for an
+    answer; an answered call is one.
     """
     names = {one.facts.provider_call_id for one in events}
-    known = await lock_calls(uow.session, provider_call_ids=names, now=now)
+    before = await lock_calls(uow.session, provider_call_ids=names, now=now)
+    known = dict(before)
     heard: dict[str, datetime] = {}
     for one in events:
         name = one.facts.provider_call_id
@@ -92,8 +97,10 @@ async def apply_call_events(
         known[name] = _merged(known[name], one)
         if until is not None:
             heard[name] = max(heard.get(name, until), until)
-    await _assign_people(uow, known, heard=heard, now=now)
+    waiting = await _assign_people(uow, known, heard=heard, now=now)
+    known = {name: _with_asked_at(call, now=now) for name, call in known.items()}
     await save_calls(uow.session, list(known.values()), now=now)
+    await _note_waiting(uow, before, known, waiting=waiting, now=now)
     for one in events:
         call = known[one.facts.provider_call_id]
         await fetching.note_files(uow, activity_id=call.id, wanted=_sounds_of(one.facts), now=now)
@@ -102,7 +109,7 @@ async def apply_call_events(
 
 LOCK_CALLS = text("""
     SELECT a.id, a.openphone_id, line_id, contact_id, rank, status, call, occurred_at, direction,
-           user_id, phone, conversation_id
+           user_id, phone, conversation_id, asked_at
       FROM activity_key k JOIN activity a ON a.id = k.activity_id
      WHERE k.openphone_id = ANY(CAST(:openphone_ids AS text[]))
      ORDER BY k.openphone_id FOR UPDATE OF a
@@ -159,10 +166,13 @@ def _merged(known: KnownCall, event: CallEvent) -> KnownCall:
 
 async def _assign_people(
     uow: UnitOfWork, known: dict[str, KnownCall], *, heard: dict[str, datetime], now: datetime
-) -> None:
+) -> set[UUID]:
     """Set number, contact and conversation of each call whose other party is now known.
 
     An unknown person who called becomes a contact.
+
+    Returns:
+        The conversations whose person waited for an answer before.
     """
     placed = {name: call for name, call in known.items() if call.call.get("external")}
     phones = {name: as_phone(call.call["external"][0]) for name, call in placed.items()}
@@ -188,6 +198,9 @@ async def _assign_people(
                     openphone_id=call.call.get("conversation_id"),
                     at=heard.get(name) or call.occurred_at,
                     outgoing_at=call_documents.placed_at(call.call),
+                    answered_at=(
+                        call.occurred_at if call_documents.was_answered(call.call) else None
+                    ),
                 )
             )
     conversations = await touch_conversations(uow, touches, now=now)
@@ -196,6 +209,46 @@ async def _assign_people(
         if call.line_id is not None:
             conversation = conversations[call.line_id, call.phone or ""]
             known[name] = replace(call, conversation_id=conversation.id)
+    return {one.id for one in conversations.values() if one.is_waiting}
+
+
+def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
+    """Return the call with the instant since which it is known to need an answer."""
+    if call.conversation_id is None or not call_documents.needs_answer(call.call):
+        return replace(call, asked_at=None)
+    if now - call.occurred_at > WAITS_FOR:
+        return call
+    return replace(call, asked_at=call.asked_at or now)
+
+
+async def _note_waiting(
+    uow: UnitOfWork,
+    before: dict[str, KnownCall],
+    known: dict[str, KnownCall],
+    *,
+    waiting: set[UUID],
+    now: datetime,
+) -> None:
+    """Let the conversations of missed calls wait; end the waiting after an answered call."""
+    asked, changed = [], set()
+    for name, call in known.items():
+        if call.conversation_id is None:
+            continue
+        was, conversation_id = before[name], call.conversation_id
+        if call.asked_at is not None and was.asked_at is None:
+            asked.append(
+                Asked(activity_id=call.id, conversation_id=conversation_id, at=call.occurred_at)
+            )
+        elif call.asked_at is None and was.asked_at is not None:
+            changed.add(conversation_id)
+        is_answered = call_documents.was_answered(call.call)
+        if is_answered and conversation_id in waiting:
+            changed.add(conversation_id)
+        # An answer that turns out to be a voicemail was none.
+        if not is_answered and call_documents.was_answered(was.call):
+            changed.add(conversation_id)
+    await note_asked(uow.session, asked, now=now)
+    await derive_waiting(uow.session, changed, now=now)
 
 
 # A call that the events did not change is not written.
@@ -204,21 +257,22 @@ SAVE_CALLS = text("""
        SET call = x.call, rank = x.rank, status = x.status, direction = x.direction,
            user_id = x.user_id, occurred_at = x.occurred_at, line_id = x.line_id,
            contact_id = x.contact_id, phone = x.phone, conversation_id = x.conversation_id,
-           updated_at = :now
+           asked_at = x.asked_at, updated_at = :now
       FROM (SELECT id, call::jsonb AS call, rank, status, direction, user_id, occurred_at, line_id,
-                   contact_id, phone, conversation_id
+                   contact_id, phone, conversation_id, asked_at
               FROM unnest(CAST(:ids AS uuid[]), CAST(:calls AS text[]), CAST(:ranks AS smallint[]),
                           CAST(:statuses AS text[]), CAST(:directions AS text[]),
                           CAST(:user_ids AS text[]), CAST(:occurred AS timestamptz[]),
                           CAST(:line_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
-                          CAST(:phones AS text[]), CAST(:conversation_ids AS uuid[]))
+                          CAST(:phones AS text[]), CAST(:conversation_ids AS uuid[]),
+                          CAST(:asked AS timestamptz[]))
                 AS saved (id, call, rank, status, direction, user_id, occurred_at, line_id,
-                          contact_id, phone, conversation_id)) x
+                          contact_id, phone, conversation_id, asked_at)) x
      WHERE a.id = x.id
        AND (a.call, a.rank, a.status, a.direction, a.user_id, a.occurred_at, a.line_id,
-            a.contact_id, a.phone, a.conversation_id) IS DISTINCT FROM
+            a.contact_id, a.phone, a.conversation_id, a.asked_at) IS DISTINCT FROM
            (x.call, x.rank, x.status, x.direction, x.user_id, x.occurred_at, x.line_id,
-            x.contact_id, x.phone, x.conversation_id)
+            x.contact_id, x.phone, x.conversation_id, x.asked_at)
 """)
 
 
@@ -236,6 +290,7 @@ async def save_calls(session: AsyncSession, calls: Sequence[KnownCall], *, now: 
         "contact_ids": [call.contact_id for call in calls],
         "phones": [call.phone for call in calls],
         "conversation_ids": [call.conversation_id for call in calls],
+        "asked": [call.asked_at for call in calls],
         "now": now,
     }
     await session.execute(SAVE_CALLS, values)

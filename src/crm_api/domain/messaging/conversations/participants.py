@@ -158,6 +158,8 @@ class ConversationTouch:
         at: When the message or call happened.
         outgoing_at: When the company called the person or sent the message; None otherwise.
         incoming_at: When the person sent the message; None otherwise.
+        answered_at: When the company answered outside of this service: a message from the
+            provider's app, or an answered call; None otherwise.
     """
 
     line_id: UUID
@@ -167,37 +169,46 @@ class ConversationTouch:
     at: datetime
     outgoing_at: datetime | None = None
     incoming_at: datetime | None = None
+    answered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TouchedConversation:
-    """A conversation that ``touch_conversations`` found, or added (``is_new``)."""
+    """A conversation that ``touch_conversations`` found, or added (``is_new``).
+
+    Attributes:
+        is_waiting: Whether the person waited for an answer before the touch.
+    """
 
     id: UUID
     line_id: UUID
     phone: str
     is_new: bool
+    is_waiting: bool
 
 
 # `xmax` is 0 only for a row that this statement inserted, not for a row that it updated.
 TOUCH_CONVERSATIONS = text("""
     INSERT INTO conversation AS known
         (id, line_id, phone, contact_id, openphone_id, last_activity_at, last_outgoing_at,
-         last_incoming_at, created_at)
-    SELECT id, line_id, phone, contact_id, openphone_id, at, outgoing_at, incoming_at, :now
+         last_incoming_at, answered_at, created_at)
+    SELECT id, line_id, phone, contact_id, openphone_id, at, outgoing_at, incoming_at, answered_at,
+           :now
     FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:phones AS text[]),
                 CAST(:contact_ids AS uuid[]), CAST(:openphone_ids AS text[]),
                 CAST(:ats AS timestamptz[]), CAST(:outgoing AS timestamptz[]),
-                CAST(:incoming AS timestamptz[]))
-        AS touched (id, line_id, phone, contact_id, openphone_id, at, outgoing_at, incoming_at)
+                CAST(:incoming AS timestamptz[]), CAST(:answered AS timestamptz[]))
+        AS touched (id, line_id, phone, contact_id, openphone_id, at, outgoing_at, incoming_at,
+                    answered_at)
     ORDER BY line_id, phone
     ON CONFLICT (line_id, phone) DO UPDATE
        SET contact_id = coalesce(known.contact_id, excluded.contact_id),
            openphone_id = coalesce(known.openphone_id, excluded.openphone_id),
            last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at),
            last_outgoing_at = greatest(known.last_outgoing_at, excluded.last_outgoing_at),
-           last_incoming_at = greatest(known.last_incoming_at, excluded.last_incoming_at)
-    RETURNING id, line_id, phone, xmax = 0 AS is_new
+           last_incoming_at = greatest(known.last_incoming_at, excluded.last_incoming_at),
+           answered_at = greatest(known.answered_at, excluded.answered_at)
+    RETURNING id, line_id, phone, xmax = 0 AS is_new, waiting_since IS NOT NULL AS is_waiting
 """)
 
 
@@ -215,6 +226,7 @@ async def touch_conversations(
     names: dict[ConversationKey, str] = {}
     outgoing: dict[ConversationKey, datetime] = {}
     incoming: dict[ConversationKey, datetime] = {}
+    answered: dict[ConversationKey, datetime] = {}
     for touch in touches:
         key = (touch.line_id, touch.phone)
         if key not in last or touch.at > last[key].at:
@@ -225,6 +237,8 @@ async def touch_conversations(
             outgoing[key] = max(outgoing.get(key, touch.outgoing_at), touch.outgoing_at)
         if touch.incoming_at is not None:
             incoming[key] = max(incoming.get(key, touch.incoming_at), touch.incoming_at)
+        if touch.answered_at is not None:
+            answered[key] = max(answered.get(key, touch.answered_at), touch.answered_at)
     if not last:
         return {}
     values = {
@@ -236,6 +250,7 @@ async def touch_conversations(
         "ats": [touch.at for touch in last.values()],
         "outgoing": [outgoing.get(key) for key in last],
         "incoming": [incoming.get(key) for key in last],
+        "answered": [answered.get(key) for key in last],
         "now": now,
     }
     found = await uow.session.execute(TOUCH_CONVERSATIONS, values)

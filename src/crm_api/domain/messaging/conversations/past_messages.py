@@ -19,11 +19,14 @@ from crm_api.domain.messaging.conversations.participants import (
     touch_conversations,
 )
 from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
+from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
 RECEIVED = "received"
+FAILED = ("failed", "undelivered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,15 @@ class PastMessage:
     def is_incoming(self) -> bool:
         """Return True if the person sent the message."""
         return self.facts.direction == Direction.INCOMING
+
+    @property
+    def is_answer(self) -> bool:
+        """Return True if it is a message from the provider's app that did not fail."""
+        return not self.is_incoming and self.facts.status not in FAILED
+
+    def waits(self, now: datetime) -> bool:
+        """Return True if the person may still wait for an answer to it."""
+        return self.is_incoming and now - self.facts.created_at <= WAITS_FOR
 
 
 # A merge of contacts moves the messages of a number. It waits for this lock, so it does not miss
@@ -136,9 +148,33 @@ async def store_past_messages(
                 "contact_ids": [contact for _, contact in adopted],
             },
         )
-    return await _add_messages(
+    stored = await _add_messages(
         uow, messages, contacts=contacts, conversations=conversations, now=now
     )
+    await _note_waiting(uow, messages, stored, conversations=conversations, now=now)
+    return set(stored)
+
+
+async def _note_waiting(
+    uow: UnitOfWork,
+    messages: Sequence[PastMessage],
+    stored: Mapping[str, UUID],
+    *,
+    conversations: Mapping[ConversationKey, TouchedConversation],
+    now: datetime,
+) -> None:
+    """Let people wait whose messages no webhook brought; end the waiting that was answered."""
+    asked, answered = [], set()
+    for one in messages:
+        activity_id = stored.get(one.facts.provider_message_id)
+        conversation = conversations[one.line_id, one.phone]
+        if one.is_incoming and activity_id is not None and one.waits(now):
+            at = one.facts.created_at
+            asked.append(Asked(activity_id=activity_id, conversation_id=conversation.id, at=at))
+        if one.is_answer and conversation.is_waiting:
+            answered.add(conversation.id)
+    await note_asked(uow.session, asked, now=now)
+    await derive_waiting(uow.session, answered, now=now)
 
 
 # Inserts in the order of the numbers, so that two imports cannot deadlock.
@@ -170,11 +206,11 @@ ADD_PAST_MESSAGES = text("""
             CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]),
             CAST(:phones AS text[]), CAST(:openphone_ids AS text[]), CAST(:user_ids AS text[]),
             CAST(:bodies AS text[]), CAST(:statuses AS text[]), CAST(:ranks AS smallint[]),
-            CAST(:error_codes AS text[]), CAST(:occurred AS timestamptz[]),
-            CAST(:updated AS timestamptz[]), CAST(:reply_classes AS text[]),
-            CAST(:reply_class_bys AS text[]))
+            CAST(:error_codes AS text[]), CAST(:asked AS timestamptz[]),
+            CAST(:occurred AS timestamptz[]), CAST(:updated AS timestamptz[]),
+            CAST(:reply_classes AS text[]), CAST(:reply_class_bys AS text[]))
             AS message (id, direction, line_id, conversation_id, contact_id, phone, openphone_id,
-                        user_id, body, status, rank, error_code, occurred_at, updated_at,
+                        user_id, body, status, rank, error_code, asked_at, occurred_at, updated_at,
                         reply_class, reply_class_by)
     ), named AS (
         INSERT INTO activity_key (openphone_id, activity_id)
@@ -183,13 +219,13 @@ ADD_PAST_MESSAGES = text("""
         RETURNING activity_id
     )
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
-        openphone_id, user_id, body, status, rank, error_code, occurred_at, created_at, updated_at,
-        reply_class, reply_class_by)
+        openphone_id, user_id, body, status, rank, error_code, asked_at, occurred_at, created_at,
+        updated_at, reply_class, reply_class_by)
     SELECT past.id, 'message', direction, 'provider', line_id, conversation_id, contact_id, phone,
-           openphone_id, user_id, body, status, rank, error_code, occurred_at, :now, updated_at,
-           reply_class, reply_class_by
+           openphone_id, user_id, body, status, rank, error_code, asked_at, occurred_at, :now,
+           updated_at, reply_class, reply_class_by
     FROM past JOIN named ON named.activity_id = past.id
-    RETURNING openphone_id
+    RETURNING openphone_id, id
 """)
 
 
@@ -209,6 +245,7 @@ async def _touch(
             at=one.facts.created_at,
             outgoing_at=None if one.is_incoming else one.facts.created_at,
             incoming_at=one.facts.created_at if one.is_incoming else None,
+            answered_at=one.facts.created_at if one.is_answer else None,
         )
         for one in messages
     ]
@@ -222,7 +259,8 @@ async def _add_messages(
     contacts: dict[str, UUID],
     conversations: Mapping[ConversationKey, TouchedConversation],
     now: datetime,
-) -> set[str]:
+) -> dict[str, UUID]:
+    """Store the messages; return the id of each new one, by the provider's id."""
     facts = [one.facts for one in messages]
     readings = [one.reading for one in messages]
     values = {
@@ -238,10 +276,12 @@ async def _add_messages(
         "statuses": [RECEIVED if one.is_incoming else one.facts.status for one in messages],
         "ranks": [one.rank for one in messages],
         "error_codes": [None if one.is_incoming else one.facts.error_code for one in messages],
+        "asked": [now if one.waits(now) else None for one in messages],
         "occurred": [one.created_at for one in facts],
         "reply_classes": [None if one is None else one.reply_class for one in readings],
         "reply_class_bys": [None if one is None else one.class_by for one in readings],
         "updated": [now if one.is_incoming else (one.facts.updated_at or now) for one in messages],
         "now": now,
     }
-    return set((await uow.session.execute(ADD_PAST_MESSAGES, values)).scalars())
+    stored = await uow.session.execute(ADD_PAST_MESSAGES, values)
+    return {row.openphone_id: row.id for row in stored}

@@ -216,11 +216,11 @@ ADD_INCOMING = text("""
         RETURNING activity_id
     )
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
-        openphone_id, user_id, body, media, status, call, occurred_at, created_at, updated_at,
-        reply_class, reply_class_by)
+        openphone_id, user_id, body, media, status, call, asked_at, occurred_at, created_at,
+        updated_at, reply_class, reply_class_by)
     SELECT received.id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id,
-           phone, openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, occurred_at,
-           :now, :now, reply_class, reply_class_by
+           phone, openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, :now,
+           occurred_at, :now, :now, reply_class, reply_class_by
       FROM received JOIN named ON named.activity_id = received.id
     RETURNING openphone_id, id
 """)
@@ -286,21 +286,3 @@ def _incoming_values(rows: Sequence[IncomingRow], *, now: datetime) -> dict[str,
         "reply_class_bys": [row.reply_class_by for row in rows],
         "now": now,
     }
-
-
-SET_CAMPAIGNS = text("""
-    UPDATE activity a SET campaign_id = x.campaign_id
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:campaign_ids AS uuid[])) AS x (id, campaign_id)
-     WHERE a.id = x.id
-""")
-
-
-async def set_campaigns(uow: UnitOfWork, campaigns: dict[UUID, UUID]) -> None:
-    """Link received messages to the campaigns that they reply to.
-
-    Args:
-        campaigns: The campaign's id for each message's id.
-    """
-    if campaigns:
-        values = {"ids": list(campaigns), "campaign_ids": list(campaigns.values())}
-        await uow.session.execute(SET_CAMPAIGNS, values)

@@ -43,30 +43,6 @@ class ReplyCreate(RequestModel):
     body: Annotated[str, Text(shortest=1, longest=LONGEST_TEXT, has_lines=True)]
 
 
-class ConversationRead(ReadModel):
-    """All messages and calls between one line and one phone number outside the company.
-
-    Attributes:
-        line_id: The id of the line.
-        phone: The person's phone number in E.164, or another identifier, for example a short code.
-        contact_id: The contact with this phone number; null if there is none.
-        last_activity_at: When the last message or call happened.
-        last_outgoing_at: When the company last called the person, or last sent a message that the
-            provider accepted; null if it did neither.
-        last_incoming_at: When the person last sent a message; null if the person never has. Calls
-            do not count.
-    """
-
-    id: Id
-    line_id: Id
-    phone: str
-    contact_id: Id | None
-    last_activity_at: Instant
-    last_outgoing_at: Instant | None
-    last_incoming_at: Instant | None
-    created_at: Instant
-
-
 class DraftWrite(RequestModel):
     """An unsent message to keep.
 

@@ -1,12 +1,10 @@
-"""List and read conversations, messages and calls, and settle unclear messages."""
+"""List and read messages and calls, find conversations, and settle unclear messages."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, literal_column, select, true, tuple_
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, literal_column, select, tuple_
 
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.conversations.errors import (
@@ -21,47 +19,9 @@ from crm_api.domain.messaging.models.conversations import (
     Direction,
     Origin,
 )
-from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.sends import attempts, settle_by_hand
 from crm_api.domain.messaging.sends.attempts import ShownAttempt
 from crm_api.platform.database import UnitOfWork
-
-
-async def list_conversations(
-    uow: UnitOfWork,
-    *,
-    line_id: UUID | None,
-    contact_id: UUID | None,
-    phone: str | None,
-    cursor: str | None,
-    limit: int,
-) -> Page[Conversation]:
-    """List the conversations that match every filter that is not None, last active first.
-
-    Raises:
-        InvalidCursorError: The cursor does not belong to this list.
-    """
-    cursors = Cursors("conversations", line_id=line_id, contact_id=contact_id, phone=phone)
-    after = cursors.read(cursor)
-    wanted = select(Conversation)
-    if line_id is not None:
-        wanted = wanted.where(Conversation.line_id == line_id)
-    if contact_id is not None:
-        wanted = wanted.where(Conversation.contact_id == contact_id)
-    if phone is not None:
-        wanted = wanted.where(Conversation.phone == phone)
-    if after is not None:
-        wanted = wanted.where(tuple_(Conversation.last_activity_at, Conversation.id) < after)
-    page = wanted.order_by(*_last_active_first(Conversation)).limit(limit + 1)
-    if line_id is None and contact_id is None:
-        # An index has the order only for one line, because it must also serve a line with few of
-        # many conversations. So this takes a page of each line, and the first of all of them.
-        of_line = page.where(Conversation.line_id == Line.id).correlate(Line).lateral("of_line")
-        found = aliased(Conversation, of_line)
-        page = select(found).select_from(Line).join(of_line, true())
-        page = page.order_by(*_last_active_first(found)).limit(limit + 1)
-    rows = list(await uow.session.scalars(page))
-    return cursors.page(rows, limit=limit, position=lambda row: (row.last_activity_at, row.id))
 
 
 async def get_conversation(uow: UnitOfWork, *, conversation_id: UUID) -> Conversation:
@@ -76,10 +36,6 @@ async def get_conversation(uow: UnitOfWork, *, conversation_id: UUID) -> Convers
             "No conversation has this id. GET /v1/conversations lists the conversations."
         )
     return found
-
-
-def _last_active_first(conversation: type[Conversation]) -> list[ColumnElement[Any]]:
-    return [conversation.last_activity_at.desc(), conversation.id.desc()]
 
 
 async def list_messages(

@@ -94,12 +94,77 @@ BY_PEOPLE = "kind = 'message' AND origin IN ('manual', 'provider')"
 """Messages that people wrote: those that were received, and those that the office wrote by hand."""
 
 
+class ConversationState(StrEnum):
+    """The state of the work in a conversation.
+
+    Attributes:
+        WAITING: The person waits for an answer.
+        OPEN: Somebody works on the conversation, and the person does not wait for an answer.
+        SNOOZED: The conversation comes back at `snoozed_until`, or when the person writes or calls.
+        DONE: Nothing is to be done until the person writes or calls.
+    """
+
+    WAITING = "waiting"
+    OPEN = "open"
+    SNOOZED = "snoozed"
+    DONE = "done"
+
+
 class Conversation(Base):
-    """All messages and calls between one line and one phone number outside the company."""
+    """All messages and calls between one line and one phone number outside the company.
+
+    The package ``messaging.waiting`` keeps ``state`` and ``waiting_since``.
+    """
 
     __tablename__ = "conversation"
     __table_args__ = (
         UniqueConstraint("line_id", "phone"),
+        CheckConstraint(one_of("state", ConversationState), name="state"),
+        CheckConstraint("(state = 'snoozed') = (snoozed_until IS NOT NULL)", name="snoozed_until"),
+        Index(
+            "idx_conversation_work",
+            "line_id",
+            "state",
+            text("last_activity_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("state <> 'done'"),
+        ),
+        Index(
+            "idx_conversation_waiting",
+            "line_id",
+            "waiting_since",
+            "id",
+            postgresql_where=text("waiting_since IS NOT NULL"),
+        ),
+        Index(
+            "idx_conversation_assignee",
+            "assignee_id",
+            "state",
+            text("last_activity_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("assignee_id IS NOT NULL"),
+        ),
+        Index(
+            "idx_conversation_unassigned",
+            "state",
+            text("last_activity_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("assignee_id IS NULL AND state <> 'done'"),
+        ),
+        Index(
+            "idx_conversation_campaign",
+            "campaign_id",
+            "state",
+            text("last_activity_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("campaign_id IS NOT NULL"),
+        ),
+        Index(
+            "idx_conversation_snoozed",
+            "snoozed_until",
+            "id",
+            postgresql_where=text("snoozed_until IS NOT NULL"),
+        ),
         Index("idx_conversation_line", "line_id", text("last_activity_at DESC"), text("id DESC")),
         Index("idx_conversation_contact", "contact_id", "last_activity_at"),
         Index("idx_conversation_nobody", "phone", postgresql_where=text("contact_id IS NULL")),
@@ -116,6 +181,23 @@ class Conversation(Base):
     last_incoming_at: Mapped[datetime | None]
     """When the person last sent a message. Calls do not count, because a call is not a reply."""
     created_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(server_default=text("'done'"))
+    waiting_since: Mapped[datetime | None]
+    """When the first message or call happened that waits for an answer, by the provider's clock."""
+    answered_at: Mapped[datetime | None]
+    """The latest answer that was given outside of this service, by the provider's clock: a message
+    from the provider's app, or an answered call."""
+    decided_at: Mapped[datetime | None]
+    """When a user last decided whether the person waits. The decision covers everything that was
+    stored before."""
+    decided_since: Mapped[datetime | None]
+    """Since when the person waits by this decision; None if the person does not wait."""
+    snoozed_until: Mapped[datetime | None]
+    assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="SET NULL"))
+    campaign_id: Mapped[UUID | None]
+    """The campaign to which the person's last reply belongs."""
+    updated_at: Mapped[datetime | None]
+    """When the work last changed: state, assignee, contact; None if it never has."""
 
 
 class ConversationDraft(Base):
@@ -130,6 +212,21 @@ class ConversationDraft(Base):
     """The id of the user or of the API key."""
     body: Mapped[str]
     updated_at: Mapped[datetime]
+
+
+class ConversationRead(Base):
+    """Up to where a caller has read a conversation."""
+
+    __tablename__ = "conversation_read"
+    __table_args__ = (Index("idx_conversation_read_conversation", "conversation_id"),)
+
+    caller_id: Mapped[str] = mapped_column(primary_key=True)
+    """The id of the user or of the API key."""
+    conversation_id: Mapped[UUID] = mapped_column(
+        ForeignKey("conversation.id", ondelete="CASCADE"), primary_key=True
+    )
+    read_until: Mapped[datetime]
+    """The instant of the last message that was read, by the provider's clock."""
 
 
 class ConversationNote(Base):
@@ -245,6 +342,8 @@ class Activity(Base):
     conversation: the numbers of its participants."""
     send_after: Mapped[datetime | None]
     """For a queued message outside campaigns: the message is not sent before this instant."""
+    asked_at: Mapped[datetime | None]
+    """When it was stored that this message or call needs an answer; None if it needs none."""
     occurred_at: Mapped[datetime]
     """When the message was sent or received, or the call began, by the provider's clock."""
     created_at: Mapped[datetime]

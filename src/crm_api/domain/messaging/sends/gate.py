@@ -14,6 +14,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     stopping_rule_of,
 )
 from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.waiting.derive import derive_waiting_of_attempts
 from crm_api.platform.database import UnitOfWork
 
 # `ends_at` is the latest instant at which a call of this gate ends.
@@ -72,7 +73,7 @@ RELEASE = text(f"""
             updated_at = :now
         FROM freed f WHERE t.id = f.activity_id
     )
-    SELECT id, membership_id FROM freed
+    SELECT id, membership_id, rule IS NOT NULL AS is_stopped FROM freed
 """)
 
 
@@ -84,7 +85,7 @@ async def release_claims(
     Such a claim needs no look-up at the provider and does not count as an attempt. A message
     outside campaigns fails if a rule about its number stops it now.
     """
-    released = await uow.session.execute(
+    result = await uow.session.execute(
         RELEASE,
         {
             "ids": [item.attempt_id for item in batch],
@@ -94,5 +95,8 @@ async def release_claims(
             "now": now,
         },
     )
+    released = result.all()
     memberships = [row.membership_id for row in released if row.membership_id is not None]
     await derive.derive_recipients(uow.session, membership_ids=memberships, now=now)
+    stopped = [row.id for row in released if row.is_stopped]
+    await derive_waiting_of_attempts(uow.session, stopped, now=now)

@@ -25,6 +25,7 @@ class StrayMessage:
     """
 
     openphone_id: str
+    conversation_id: UUID | None
     status: str
     rank: int
     error_code: str | None
@@ -44,7 +45,7 @@ TAKE_STRAYS = text("""
     USING unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[])) AS x (id, attempt_id)
     JOIN activity_key k ON k.openphone_id = x.id
     WHERE t.id = k.activity_id AND t.origin = 'provider'
-    RETURNING t.openphone_id, t.status, t.rank, t.error_code, t.updated_at
+    RETURNING t.openphone_id, t.conversation_id, t.status, t.rank, t.error_code, t.updated_at
 """)
 
 

@@ -17,7 +17,12 @@ from crm_api.platform.jobs import Job, JobName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """A message outside campaigns, to be sent as soon as possible."""
+    """A message outside campaigns, to be sent as soon as possible.
+
+    Attributes:
+        is_answer: Whether a person no longer waits once the message is queued. Messages that the
+            service sends by itself are no answers.
+    """
 
     line_id: UUID
     phone: str
@@ -25,17 +30,31 @@ class NewMessage:
     kind: SendKind
     contact_id: UUID | None
 
+    @property
+    def is_answer(self) -> bool:
+        """Return True if a user wrote the message, and it leaves now."""
+        return self.kind is SendKind.MANUAL
 
-# `last_outgoing_at` is set when the provider accepts the message.
+
+# `last_outgoing_at` is set when the provider accepts the message. A user's message ends the
+# waiting; a conversation that begins with one is open.
 UPSERT_CONVERSATIONS = text("""
-    INSERT INTO conversation AS known (id, line_id, phone, contact_id, last_activity_at, created_at)
-    SELECT id, line_id, phone, contact_id, :now, :now
+    INSERT INTO conversation AS known
+        (id, line_id, phone, contact_id, state, last_activity_at, created_at)
+    SELECT id, line_id, phone, contact_id, CASE WHEN is_answer THEN 'open' ELSE 'done' END,
+           :now, :now
     FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:phones AS text[]),
-                CAST(:contact_ids AS uuid[])) AS touched (id, line_id, phone, contact_id)
+                CAST(:contact_ids AS uuid[]), CAST(:are_answers AS boolean[]))
+        AS touched (id, line_id, phone, contact_id, is_answer)
     ORDER BY line_id, phone
     ON CONFLICT (line_id, phone) DO UPDATE
     SET last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at),
-        contact_id = coalesce(known.contact_id, excluded.contact_id)
+        contact_id = coalesce(known.contact_id, excluded.contact_id),
+        state = CASE WHEN excluded.state = 'open' AND known.state = 'waiting' THEN 'open'
+                     ELSE known.state END,
+        waiting_since = CASE WHEN excluded.state = 'open' THEN NULL ELSE known.waiting_since END,
+        updated_at = CASE WHEN excluded.state = 'open' AND known.waiting_since IS NOT NULL
+                          THEN excluded.created_at ELSE known.updated_at END
     RETURNING line_id, phone, id
 """)
 
@@ -53,6 +72,7 @@ async def queue_messages(
     if not messages:
         return []
     contacts = {(one.line_id, one.phone): one.contact_id for one in messages}
+    answered = {(one.line_id, one.phone) for one in messages if one.is_answer}
     touched = await uow.session.execute(
         UPSERT_CONVERSATIONS,
         {
@@ -60,6 +80,7 @@ async def queue_messages(
             "line_ids": [line_id for line_id, _ in contacts],
             "phones": [phone for _, phone in contacts],
             "contact_ids": list(contacts.values()),
+            "are_answers": [key in answered for key in contacts],
             "now": now,
         },
     )

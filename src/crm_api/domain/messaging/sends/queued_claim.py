@@ -24,6 +24,7 @@ from crm_api.domain.messaging.sends.number_rules import (
 )
 from crm_api.domain.messaging.sends.reply_hours import NUMBER_ZONE, hours_of, zone_key_of_number
 from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.waiting.derive import derive_waiting_of_messages
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
@@ -152,6 +153,7 @@ async def _fail_stopped(
             "now": now,
         }
         await uow.session.execute(FAIL_STOPPED, values)
+        await derive_waiting_of_messages(uow.session, [one.id for one in stopped], now=now)
     return [message for message in locked if message.rule is None]
 
 

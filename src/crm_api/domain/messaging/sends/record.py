@@ -25,6 +25,7 @@ from crm_api.domain.messaging.sends.ledger import (
     ChangedAttempt,
 )
 from crm_api.domain.messaging.sends.parked_alerts import alert_parked
+from crm_api.domain.messaging.waiting.derive import derive_waiting, derive_waiting_of_attempts
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork
 
@@ -41,6 +42,14 @@ STATUS_OF_ANSWER = {
     AnswerKind.TOO_LATE: AttemptStatus.RELEASED,
     AnswerKind.UNCLEAR: AttemptStatus.UNKNOWN,
 }
+
+SETTLED = {
+    AttemptStatus.REFUSED,
+    AttemptStatus.FAILED,
+    AttemptStatus.NOT_FOUND,
+    AttemptStatus.DELIVERED,
+}
+"""The results after which a message may no longer be an answer, or may be one again."""
 
 REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
 
@@ -152,8 +161,12 @@ async def write_outcomes(
     Returns:
         The attempts that changed.
     """
-    merged = await _merge_strays(uow, outcomes)
+    merged, misread = await _merge_strays(uow, outcomes)
     changed = await ledger.write_to_ledger(uow.session, merged, send_after=retry_at or now, now=now)
+    # A message of ours that was stored as foreign counted as an answer from the provider's app.
+    await derive_waiting(uow.session, misread, now=now)
+    alone = [one.id for one in changed if one.membership_id is None and one.status in SETTLED]
+    await derive_waiting_of_attempts(uow.session, alone, now=now)
     parked = [attempt.id for attempt in changed if attempt.status == AttemptStatus.PARKED]
     await alert_parked(uow, parked, now=now)
     failed_numbers = [item.attempt_id for item in merged if item.error_code in KIND_OF_CODE]
@@ -175,8 +188,8 @@ async def write_outcomes(
         back_off=back_off,
     )
     if back_off:
-        alone = [attempt.id for attempt in postponed if attempt.membership_id is None]
-        await queued_claim.back_off_messages(uow, alone, asked=retry_at or now, now=now)
+        waiting = [attempt.id for attempt in postponed if attempt.membership_id is None]
+        await queued_claim.back_off_messages(uow, waiting, asked=retry_at or now, now=now)
     return changed
 
 
@@ -186,18 +199,23 @@ def _recipients_of(attempts: Sequence[ChangedAttempt | UnboundAttempt]) -> list[
 
 async def _merge_strays(
     uow: UnitOfWork, outcomes: Sequence[AttemptOutcome]
-) -> list[AttemptOutcome]:
+) -> tuple[list[AttemptOutcome], set[UUID]]:
+    """Merge reports that arrived early into the outcomes.
+
+    Returns:
+        The outcomes, and the conversations of the messages that were stored as foreign.
+    """
     named = [item for item in outcomes if item.message_id is not None]
     if not named:
-        return list(outcomes)
+        return list(outcomes), set()
     strays = await held_message_ids.take_strays(
         uow.session,
         message_ids=[str(item.message_id) for item in named],
         attempt_ids=[item.attempt_id for item in named],
     )
-    if not strays:
-        return list(outcomes)
-    return [_with_report(item, strays.get(item.message_id or "")) for item in outcomes]
+    misread = {one.conversation_id for one in strays.values() if one.conversation_id is not None}
+    merged = [_with_report(item, strays.get(item.message_id or "")) for item in outcomes]
+    return (merged, misread) if strays else (list(outcomes), set())
 
 
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:

@@ -17,6 +17,7 @@ from crm_api.domain.messaging.sends import number_failures, record
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome
 from crm_api.domain.messaging.sends.matching import is_of_another_user, is_same_text
 from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
@@ -255,14 +256,16 @@ RAISE_FOREIGN = text(f"""
 
 UPSERT_CONVERSATION = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, openphone_id, last_activity_at,
-        last_outgoing_at, created_at)
-    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :outgoing_at, :now)
+        last_outgoing_at, answered_at, created_at)
+    VALUES (:id, :line_id, :phone, :contact_id, :openphone_id, :at, :outgoing_at,
+            CAST(:answered_at AS timestamptz), :now)
     ON CONFLICT (line_id, phone) DO UPDATE
     SET last_activity_at = greatest(conversation.last_activity_at, excluded.last_activity_at),
         last_outgoing_at = greatest(conversation.last_outgoing_at, excluded.last_outgoing_at),
+        answered_at = greatest(conversation.answered_at, excluded.answered_at),
         contact_id = coalesce(conversation.contact_id, excluded.contact_id),
         openphone_id = coalesce(excluded.openphone_id, conversation.openphone_id)
-    RETURNING id
+    RETURNING id, waiting_since IS NOT NULL AS is_waiting
 """)
 
 
@@ -275,7 +278,8 @@ async def _store(
     now: datetime,
 ) -> UUID | None:
     phone = facts.to_numbers[0] if facts.to_numbers else None
-    conversation_id = None
+    conversation_id, is_waiting = None, False
+    is_failure = status_of(facts) is AttemptStatus.FAILED
     if phone is not None:
         result = await uow.session.execute(
             UPSERT_CONVERSATION,
@@ -287,10 +291,11 @@ async def _store(
                 "openphone_id": facts.conversation_id,
                 "at": facts.created_at,
                 "outgoing_at": facts.created_at,
+                "answered_at": None if is_failure else facts.created_at,
                 "now": now,
             },
         )
-        conversation_id = result.scalar_one()
+        conversation_id, is_waiting = result.one()
     report = {
         "message_id": facts.provider_message_id,
         "status": facts.status,
@@ -314,6 +319,9 @@ async def _store(
     if activity_id is None:
         activity_id = await uow.session.scalar(RAISE_FOREIGN, report)
     if activity_id is not None:
+        # A failed message is no answer, also if it was stored as one before.
+        if conversation_id is not None and (is_waiting or is_failure):
+            await derive_waiting(uow.session, [conversation_id], now=now)
         await _note_failure(uow, facts, line_id=line_id, activity_id=activity_id, now=now)
     return activity_id
 

@@ -17,6 +17,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     stopping_rule,
     stopping_rule_of,
 )
+from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
@@ -45,6 +46,7 @@ WITHDRAW_WAITING = text(f"""
           AND q.origin <> 'campaign'
     ) x
     WHERE t.id = x.id AND x.rule IS NOT NULL
+    RETURNING CASE WHEN t.origin = 'manual' THEN t.conversation_id END
 """)
 
 WITHDRAW_NUMBERS = text(f"""
@@ -62,8 +64,10 @@ WITHDRAW_NUMBERS = text(f"""
                 THEN {CODE_OF_RULE.format(rule=stopping_rule_of("f.kind", phone="f.phone"))} END,
             updated_at = :now
         FROM freed f WHERE t.id = f.activity_id
+        RETURNING t.id, CASE WHEN f.kind = 'manual' THEN t.conversation_id END AS conversation_id
     )
-    SELECT membership_id FROM freed WHERE membership_id IS NOT NULL
+    SELECT f.membership_id, s.conversation_id
+    FROM freed f LEFT JOIN shown s ON s.id = f.activity_id
 """)
 
 
@@ -72,13 +76,18 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
 
     The caller has already written the flag. The steps have a fixed order: flags, waiting messages,
     claims (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
-    released. A message outside campaigns fails, with the rule in its error code.
+    released. A message outside campaigns fails, with the rule in its error code. A person whose
+    answer is withdrawn waits again.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
-    await uow.session.execute(WITHDRAW_WAITING, {"phones": list(phones), "now": now})
-    freed = await uow.session.execute(WITHDRAW_NUMBERS, {"phones": list(phones), "now": now})
-    await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
+    values = {"phones": list(phones), "now": now}
+    unanswered = set(await uow.session.scalars(WITHDRAW_WAITING, values))
+    freed = (await uow.session.execute(WITHDRAW_NUMBERS, values)).all()
+    members = [row.membership_id for row in freed if row.membership_id is not None]
+    await derive.derive_recipients(uow.session, membership_ids=members, now=now)
+    unanswered |= {row.conversation_id for row in freed}
+    await derive_waiting(uow.session, unanswered - {None}, now=now)
 
 
 RELEASE_CAMPAIGN_CLAIMS = text("""

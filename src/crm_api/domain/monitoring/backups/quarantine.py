@@ -19,6 +19,7 @@ from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
+from crm_api.domain.messaging.waiting import derive as waiting
 from crm_api.domain.monitoring.backups.archive import Manifest
 from crm_api.platform.database import UnitOfWork, session_factory
 
@@ -33,6 +34,7 @@ _PAUSE = text("""
 _STOP_WAITING = text("""
     UPDATE activity SET status = 'failed', error_code = 'restored', updated_at = :now
     WHERE status = 'queued'
+    RETURNING CASE WHEN origin = 'manual' THEN conversation_id END
 """)
 # An attempt that was claimed when the backup was made may have been sent later. The status
 # "calling" with an expired lease makes a worker look it up at the provider.
@@ -77,10 +79,13 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
         paused = await connection.execute(
             _PAUSE, {"reason": PauseReason.RESTORED, "evidence": evidence, "now": now}
         )
-        not_sent = await connection.execute(_STOP_WAITING, {"now": now})
+        not_sent = (await connection.scalars(_STOP_WAITING, {"now": now})).all()
+        unanswered = {"ids": sorted(one for one in set(not_sent) if one is not None)}
+        await connection.execute(waiting.LOCK, unanswered)
+        await connection.execute(waiting.DERIVE, {**unanswered, "now": now})
         await connection.execute(_DOUBT_CLAIMS, times)
         await connection.execute(_SET_REVISION, {"revision": manifest.revision})
-    return PausedSending(campaigns=paused.rowcount, messages=not_sent.rowcount)
+    return PausedSending(campaigns=paused.rowcount, messages=len(not_sent))
 
 
 async def request_reconciliation(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> None:

@@ -33,6 +33,7 @@ SCHEDULE = {
     "send_messages": "every 60 s",
     "try_provider": "every 60 s",
     "validate_phones": "every 60 s",
+    "wake_conversations": "every 60 s",
     "write_audiences": "every 60 s",
 }
 """Every scheduled job, and in words when it works.

@@ -16,10 +16,14 @@ from crm_api.domain.alerts.models import AlertStatus
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.kit.event_log.event_types import EventType
-from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, REPLY, example, example_id
+from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, NOW, REPLY, example, example_id
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
-from crm_api.domain.messaging.models.conversations import Direction, MessageStatus
+from crm_api.domain.messaging.models.conversations import (
+    ConversationState,
+    Direction,
+    MessageStatus,
+)
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
 
@@ -42,6 +46,7 @@ class WebhookEventType(StrEnum):
     OPT_IN = EventType.OPT_IN.value
     ALERT = EventType.ALERT.value
     TASK_CHANGED = EventType.TASK_CHANGED.value
+    CONVERSATION_CHANGED = EventType.CONVERSATION_CHANGED.value
 
 
 TEST_TYPE = "webhook.test"
@@ -224,6 +229,27 @@ class TaskFacts(ReadModel):
     is_deleted: bool
 
 
+class ConversationFacts(ReadModel):
+    """The work in a conversation after a change.
+
+    Attributes:
+        state: The state of the conversation.
+        waiting_since: Since when the person waits for an answer; null if the person does not wait.
+        assignee_id: The user who is responsible; null if nobody is.
+        snoozed_until: When the conversation comes back; null if it is not snoozed.
+    """
+
+    model_config = example(state="waiting", waiting_since=NOW, assignee_id=None, snoozed_until=None)
+
+    conversation_id: Id
+    line_id: Id | None = None
+    contact_id: Id | None = None
+    state: Annotated[str, Vocabulary(ConversationState)]
+    waiting_since: Instant | None = None
+    assignee_id: Id | None = None
+    snoozed_until: Instant | None = None
+
+
 class WebhookTestFacts(ReadModel):
     """The webhook endpoint that is tested."""
 
@@ -349,6 +375,15 @@ class TaskChangedEvent(EventPayload):
     data: TaskFacts
 
 
+class ConversationChangedEvent(EventPayload):
+    """The state, waiting time, snooze, assignee or contact of a conversation changed."""
+
+    scope = Scope.MESSAGES_READ
+
+    type: Literal["conversation.changed"]
+    data: ConversationFacts
+
+
 class WebhookTestEvent(EventPayload):
     """A test event, to check that a webhook endpoint receives deliveries."""
 
@@ -392,8 +427,8 @@ class EventRead(ReadModel):
     Attributes:
         type: The type of the event.
         timestamp: When the event happened.
-        subject_id: The id of the message, call, campaign, import, contact, alert or task that the
-            event is about, depending on the type.
+        subject_id: The id of the message, call, conversation, campaign, import, contact, alert or
+            task that the event is about, depending on the type.
         data: Ids and states, depending on the type. Only `message.received` also has `phone`,
             `contact` and `body_preview`, if you have the scope `messages:read`.
     """

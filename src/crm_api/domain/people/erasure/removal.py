@@ -42,7 +42,10 @@ ERASE_ACTIVITIES = text("""
 
 
 ERASE_CONVERSATIONS = text("""
-    UPDATE conversation t SET phone = 'erased:' || t.id, openphone_id = NULL
+    UPDATE conversation t
+    SET phone = 'erased:' || t.id, openphone_id = NULL, state = 'done', waiting_since = NULL,
+        snoozed_until = NULL, assignee_id = NULL, decided_at = :now, decided_since = NULL,
+        updated_at = :now
     WHERE t.id = ANY(CAST(:conversation_ids AS uuid[]))
 """)
 
@@ -56,6 +59,12 @@ FORGET_TASKS = text("""
 
 FORGET_DRAFTS = text("""
     DELETE FROM conversation_draft t
+    WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
+""")
+
+
+FORGET_READING = text("""
+    DELETE FROM conversation_read t
     WHERE t.conversation_id = ANY(CAST(:conversation_ids AS uuid[]))
 """)
 
@@ -131,9 +140,10 @@ async def erase_person(
     conversations = list(await session.scalars(CONVERSATIONS, person | numbers))
     values = {"contact_id": ids[0], "conversation_ids": conversations, "now": now}
     await session.execute(ERASE_ACTIVITIES, person | values)
-    await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations})
+    await session.execute(ERASE_CONVERSATIONS, {"conversation_ids": conversations, "now": now})
     await session.execute(FORGET_TASKS, person | {"conversation_ids": conversations})
     await session.execute(FORGET_DRAFTS, {"conversation_ids": conversations})
+    await session.execute(FORGET_READING, {"conversation_ids": conversations})
     await session.execute(FORGET_TALK_NOTES, {"conversation_ids": conversations})
     await session.execute(ERASE_ATTEMPTS, numbers | {"now": now})
     await session.execute(ERASE_MEMBERSHIPS, numbers | {"now": now})

@@ -56,7 +56,7 @@ async def create_task(
     contact_id = await _find_contact(uow, body)
     if contact_id is not None:
         contact_id = (await contacts.lock_contact(uow, contact_id=contact_id)).id
-    await _check_assignee(uow, body.assignee_id)
+    await check_assignee(uow, body.assignee_id)
     values = {
         **body.model_dump(),
         "id": new_id(),
@@ -127,7 +127,7 @@ async def update_task(
     values = changes.model_dump(exclude_unset=True)
     if values.get("done_at") is not None:
         values["done_at"] = min(values["done_at"], now)
-    await _check_assignee(uow, values.get("assignee_id"))
+    await check_assignee(uow, values.get("assignee_id"))
     if values:
         await uow.session.execute(
             update(Task).where(Task.id == task_id).values({**values, "updated_at": now})
@@ -206,8 +206,12 @@ async def _find_contact(uow: UnitOfWork, body: TaskCreate) -> UUID | None:
     return conversation.contact_id
 
 
-async def _check_assignee(uow: UnitOfWork, user_id: UUID | None) -> None:
-    """Lock an assignee's row, so that the user is not disabled before the task is stored."""
+async def check_assignee(uow: UnitOfWork, user_id: UUID | None) -> None:
+    """Lock an assignee's row, so that the user is not disabled before the commit.
+
+    Raises:
+        UnknownAssigneeError: The id is not the id of an active user.
+    """
     if user_id is None:
         return
     statement = (

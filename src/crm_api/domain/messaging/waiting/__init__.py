@@ -1,0 +1,1 @@
+"""Keep which people wait for an answer, and since when."""

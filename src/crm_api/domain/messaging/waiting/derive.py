@@ -1,0 +1,113 @@
+"""Derive from all messages and calls of a conversation whether the person waits.
+
+A new message or call is noted without this (``asked.py``), and an answer that is queued here ends
+the waiting in the statement that queues it. Everything else that changes who waits derives again:
+answers outside of this service, withdrawn and failed answers, corrected facts.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
+    AND a.status NOT IN ('failed', 'undelivered'))"""
+"""A message that a user sent through this service. It counts from the moment when it was queued."""
+
+ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
+        AND a.status NOT IN ('failed', 'undelivered'))
+    OR (a.kind = 'call' AND a.call ? 'answered_at' AND NOT a.call ? 'voicemail'))"""
+"""A message from the provider's app, or an answered call."""
+
+# The derivation needs a newer snapshot than the lock: a transaction that held the lock may have
+# stored a message. So the lock is a statement of its own.
+LOCK = text("""
+    SELECT k.id FROM conversation k WHERE k.id = ANY(CAST(:ids AS uuid[]))
+    ORDER BY k.line_id, k.phone FOR NO KEY UPDATE
+""")
+
+# A user can only have answered or decided about what was stored at that moment. So both are
+# compared with `asked_at`, by our clock. An answer outside of this service is compared by the
+# provider's clock. A late message, which a lost webhook would have brought, waits if it was stored
+# after the user's answer.
+DERIVE = text(f"""
+    UPDATE conversation k
+    SET answered_at = d.answered_at, waiting_since = d.since,
+        state = CASE WHEN d.since IS NOT NULL AND k.state IN ('open', 'done') THEN 'waiting'
+                     WHEN d.since IS NULL AND k.state = 'waiting' THEN 'open'
+                     ELSE k.state END,
+        updated_at = CASE WHEN k.waiting_since IS DISTINCT FROM d.since
+                          THEN CAST(:now AS timestamptz) ELSE k.updated_at END
+    FROM (
+        SELECT c.id, h.answered_at, least(w.since, CASE
+                   WHEN greatest(h.answered_at, h.replied_at) >= c.decided_at THEN NULL
+                   ELSE c.decided_since END) AS since
+        FROM conversation c
+        CROSS JOIN LATERAL (
+            SELECT max(a.occurred_at) FILTER (WHERE {ANSWERS_OUTSIDE}) AS answered_at,
+                   max(a.created_at) FILTER (WHERE {ANSWERS_HERE}) AS replied_at
+            FROM activity a WHERE a.conversation_id = c.id
+        ) h
+        CROSS JOIN LATERAL (
+            SELECT min(a.occurred_at) AS since
+            FROM activity a
+            WHERE a.conversation_id = c.id
+              AND a.asked_at > coalesce(greatest(c.decided_at, h.replied_at), '-infinity')
+              AND a.occurred_at > coalesce(h.answered_at, '-infinity')
+        ) w
+        WHERE c.id = ANY(CAST(:ids AS uuid[]))
+    ) d
+    WHERE k.id = d.id
+      AND (k.answered_at, k.waiting_since) IS DISTINCT FROM (d.answered_at, d.since)
+""")
+
+
+async def derive_waiting(
+    session: AsyncSession, conversation_ids: Collection[UUID], *, now: datetime
+) -> None:
+    """Derive ``waiting_since`` and ``state`` of these conversations from all that was said.
+
+    A snoozed conversation stays snoozed. A conversation whose person no longer waits becomes open.
+    """
+    if not conversation_ids:
+        return
+    values = {"ids": sorted(set(conversation_ids))}
+    await session.execute(LOCK, values)
+    await session.execute(DERIVE, {**values, "now": now})
+
+
+# Only a failed answer, or a delivered one that was failed before, changes who waits.
+OF_ATTEMPTS = text("""
+    SELECT DISTINCT t.conversation_id
+    FROM send_attempt a JOIN activity t ON t.id = a.activity_id
+    JOIN conversation k ON k.id = t.conversation_id
+    WHERE a.id = ANY(CAST(:ids AS uuid[])) AND a.kind = 'manual'
+      AND (t.status IN ('failed', 'undelivered') OR k.waiting_since IS NOT NULL)
+""")
+
+
+async def derive_waiting_of_attempts(
+    session: AsyncSession, attempt_ids: Collection[UUID], *, now: datetime
+) -> None:
+    """Derive who waits after the results of these attempts to send were written."""
+    if attempt_ids:
+        found = await session.scalars(OF_ATTEMPTS, {"ids": list(attempt_ids)})
+        await derive_waiting(session, list(found), now=now)
+
+
+OF_MESSAGES = text("""
+    SELECT DISTINCT t.conversation_id FROM activity t
+    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.origin = 'manual'
+      AND t.conversation_id IS NOT NULL
+""")
+
+
+async def derive_waiting_of_messages(
+    session: AsyncSession, activity_ids: Collection[UUID], *, now: datetime
+) -> None:
+    """Derive who waits after these messages were withdrawn."""
+    if activity_ids:
+        found = await session.scalars(OF_MESSAGES, {"ids": list(activity_ids)})
+        await derive_waiting(session, list(found), now=now)

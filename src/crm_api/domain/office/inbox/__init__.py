@@ -1,0 +1,1 @@
+"""The inbox: conversations as work, with state, unread messages and assignee."""

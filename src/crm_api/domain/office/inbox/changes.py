@@ -1,0 +1,167 @@
+"""Change the work in a conversation: state, snooze and assignee."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text, update
+
+from crm_api.domain.identity.users.models import User
+from crm_api.domain.messaging.conversations.service import get_conversation
+from crm_api.domain.messaging.models.conversations import Conversation, ConversationState
+from crm_api.domain.office.inbox.errors import ConversationTakenError, InvalidSnoozeError
+from crm_api.domain.office.inbox.schemas import ConversationUpdate
+from crm_api.domain.people.tasks.service import check_assignee
+from crm_api.platform.database import UnitOfWork, typed_row
+
+LONGEST_SNOOZE = timedelta(days=366)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedState:
+    """The state that a request asks for.
+
+    Attributes:
+        state: None if the state stays.
+        snoozed_until: When a snoozed conversation comes back; None for the other states.
+        is_awake: Whether a snooze ends, without another change of the state.
+    """
+
+    state: ConversationState | None
+    snoozed_until: datetime | None
+    is_awake: bool = False
+
+
+def wanted_state(changes: ConversationUpdate, *, now: datetime) -> WantedState:
+    """Return the state that a request asks for.
+
+    Raises:
+        InvalidSnoozeError: State and time of a snooze do not fit, or the time is not in the year
+            ahead.
+    """
+    given = changes.model_fields_set
+    until = changes.snoozed_until
+    state = changes.state if "state" in given else None
+    if state is None and until is not None:
+        state = ConversationState.SNOOZED
+    if state is not ConversationState.SNOOZED:
+        if until is not None:
+            raise InvalidSnoozeError(
+                f"A conversation in the state {state} has no `snoozed_until`. Leave one of the two "
+                "out, or send the state `snoozed`."
+            )
+        is_awake = state is None and "snoozed_until" in given
+        return WantedState(state=state, snoozed_until=None, is_awake=is_awake)
+    if until is None:
+        raise InvalidSnoozeError(
+            "The state `snoozed` needs `snoozed_until`: the time when the conversation comes back."
+        )
+    if until <= now:
+        raise InvalidSnoozeError("The time in `snoozed_until` is over. Give a time in the future.")
+    if until > now + LONGEST_SNOOZE:
+        raise InvalidSnoozeError(
+            "The time in `snoozed_until` is more than a year ahead. Give an earlier time."
+        )
+    return WantedState(state=state, snoozed_until=until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Locked:
+    id: UUID
+    state: str
+    waiting_since: datetime | None
+    last_incoming_at: datetime | None
+    assignee_id: UUID | None
+
+
+LOCK_CONVERSATION = text("""
+    SELECT k.id, k.state, k.waiting_since, k.last_incoming_at, k.assignee_id
+    FROM conversation k WHERE k.id = :id FOR NO KEY UPDATE
+""")
+
+
+async def update_conversation(
+    uow: UnitOfWork,
+    changes: ConversationUpdate,
+    *,
+    conversation_id: UUID,
+    user_id: UUID | None,
+    now: datetime,
+) -> None:
+    """Change state, snooze or assignee of a conversation.
+
+    If a message or a missed call arrives while the request runs, the conversation waits: its user
+    cannot have seen it.
+
+    Args:
+        user_id: The user who calls; None for an API key.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+        InvalidSnoozeError: State and time of a snooze do not fit, or the time is not in the year
+            ahead.
+        UnknownAssigneeError: The assignee is not an active user.
+        ConversationTakenError: The user takes the conversation of another user without ``confirm``.
+    """
+    wanted = wanted_state(changes, now=now)
+    seen = await get_conversation(uow, conversation_id=conversation_id)
+    if "assignee_id" in changes.model_fields_set:
+        await check_assignee(uow, changes.assignee_id)
+    found = await uow.session.execute(LOCK_CONVERSATION, {"id": conversation_id})
+    locked = typed_row(_Locked, found.one())
+    values: dict[str, Any] = {}
+    if "assignee_id" in changes.model_fields_set:
+        if changes.assignee_id == user_id is not None and not changes.confirm:
+            await _require_free(uow, locked.assignee_id, user_id=user_id)
+        values["assignee_id"] = changes.assignee_id
+    before = (seen.waiting_since, seen.last_incoming_at)
+    if before == (locked.waiting_since, locked.last_incoming_at):
+        values |= state_values(wanted, locked.state, locked.waiting_since, heard=locked, now=now)
+    if values:
+        await uow.session.execute(
+            update(Conversation)
+            .where(Conversation.id == conversation_id)
+            .values({**values, "updated_at": now})
+            .execution_options(synchronize_session=False)
+        )
+
+
+async def _require_free(uow: UnitOfWork, assignee_id: UUID | None, *, user_id: UUID | None) -> None:
+    """Raise an error if another user is responsible.
+
+    Raises:
+        ConversationTakenError: Another user is responsible.
+    """
+    if assignee_id is not None and assignee_id != user_id:
+        name = await uow.session.scalar(select(User.name).where(User.id == assignee_id))
+        raise ConversationTakenError(assignee_id, name or "")
+
+
+def state_values(
+    wanted: WantedState,
+    state: str,
+    waiting_since: datetime | None,
+    *,
+    heard: _Locked,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return the columns that a change of the state sets; empty if the state stays."""
+    if wanted.state is ConversationState.SNOOZED:
+        return {"state": wanted.state.value, "snoozed_until": wanted.snoozed_until}
+    if wanted.is_awake and state == ConversationState.SNOOZED:
+        is_waiting = waiting_since is not None
+        back = ConversationState.WAITING if is_waiting else ConversationState.OPEN
+        return {"state": back.value, "snoozed_until": None}
+    if wanted.state is None or wanted.state == state:
+        return {}
+    since = None
+    if wanted.state is ConversationState.WAITING:
+        since = waiting_since or heard.last_incoming_at or now
+    return {
+        "state": wanted.state.value,
+        "snoozed_until": None,
+        "waiting_since": since,
+        "decided_at": now,
+        "decided_since": since,
+    }

@@ -1,0 +1,45 @@
+"""Note up to where a caller has read a conversation."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.messaging.conversations.errors import MessageNotFoundError
+from crm_api.domain.messaging.conversations.service import get_conversation
+from crm_api.domain.messaging.models.conversations import Activity, ActivityKind
+from crm_api.platform.database import UnitOfWork
+
+MARK = text("""
+    INSERT INTO conversation_read AS known (caller_id, conversation_id, read_until)
+    VALUES (:caller_id, :conversation_id, :read_until)
+    ON CONFLICT (caller_id, conversation_id) DO UPDATE
+    SET read_until = excluded.read_until WHERE known.read_until < excluded.read_until
+""")
+
+
+async def mark_read(
+    uow: UnitOfWork, *, conversation_id: UUID, caller_id: UUID, message_id: UUID | None
+) -> None:
+    """Note that a caller has read a conversation, up to a message or all that has arrived.
+
+    What was read stays read.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+        MessageNotFoundError: The conversation has no message with this id.
+    """
+    conversation = await get_conversation(uow, conversation_id=conversation_id)
+    until: datetime | None = conversation.last_incoming_at
+    if message_id is not None:
+        message = await uow.session.get(Activity, message_id)
+        is_here = message is not None and message.conversation_id == conversation_id
+        if message is None or not is_here or message.kind != ActivityKind.MESSAGE:
+            raise MessageNotFoundError(
+                "The conversation has no message with this id. GET "
+                "/v1/conversations/{id}/messages lists its messages."
+            )
+        until = message.occurred_at
+    if until is not None:
+        values = {"caller_id": str(caller_id), "conversation_id": conversation_id}
+        await uow.session.execute(MARK, {**values, "read_until": until})

@@ -1,0 +1,188 @@
+"""Select conversations by filters, with statements that an index serves in the wanted order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.office.inbox.rows import IS_UNREAD
+
+NOBODY = "none"
+"""Value of ``InboxFilter.assignee`` for the conversations of nobody."""
+TO_WORK_ON = (ConversationState.WAITING, ConversationState.OPEN)
+"""The states that a filter by reading or assignee means, unless it names states."""
+
+
+class InboxSort(StrEnum):
+    """The order of a list of conversations.
+
+    Attributes:
+        NEWEST: The last active conversation first.
+        WAITING_LONGEST: The conversation whose person waits longest first. Conversations whose
+            person does not wait follow, the last active first.
+    """
+
+    NEWEST = "newest"
+    WAITING_LONGEST = "waiting_longest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboxFilter:
+    """The conversations that a list has; None does not filter.
+
+    Attributes:
+        states: Any of these states; empty means all, unless the filter is about unread messages or
+            the assignee: then it means ``TO_WORK_ON``.
+        assignee: The id of a user, or ``NOBODY``.
+        is_unread: Whether the caller has not read some messages.
+        campaign_id: The campaign to which the person's last reply belongs.
+        flag: A flag of the phone number.
+        ids: Only conversations with these ids.
+    """
+
+    states: tuple[ConversationState, ...] = ()
+    assignee: UUID | str | None = None
+    is_unread: bool | None = None
+    line_id: UUID | None = None
+    campaign_id: UUID | None = None
+    contact_id: UUID | None = None
+    phone: str | None = None
+    flag: str | None = None
+    ids: tuple[UUID, ...] | None = None
+
+    @property
+    def wanted_states(self) -> tuple[ConversationState, ...]:
+        """The states that the list has; empty means all."""
+        if not self.states and (self.is_unread is True or self.assignee is not None):
+            return TO_WORK_ON
+        return () if set(self.states) == set(ConversationState) else self.states
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The bind values of the conditions."""
+        named = {
+            "assignee": self.assignee if isinstance(self.assignee, UUID) else None,
+            "line_id": self.line_id,
+            "campaign_id": self.campaign_id,
+            "contact_id": self.contact_id,
+            "phone": self.phone,
+            "flag": self.flag,
+            "ids": None if self.ids is None else list(self.ids),
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """An order of conversations that indexes have.
+
+    Attributes:
+        column: The column of conversations by which they are ordered, then by id.
+        is_descending: Whether the largest value comes first.
+        condition: Which conversations it orders.
+    """
+
+    column: str
+    is_descending: bool
+    condition: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The order in SQL, of a query with the columns ``key`` and ``id``."""
+        way = "DESC" if self.is_descending else "ASC"
+        return f"key {way}, id {way}"
+
+    @property
+    def after(self) -> str:
+        """The condition of the rows that follow the row of a cursor."""
+        sign = "<" if self.is_descending else ">"
+        return f"(k.{self.column}, k.id) {sign} (CAST(:after AS timestamptz), :after_id)"
+
+
+NEWEST_FIRST = Order(column="last_activity_at", is_descending=True)
+WAITING_FIRST = Order(
+    column="waiting_since", is_descending=False, condition="k.waiting_since IS NOT NULL"
+)
+NOT_WAITING = Order(
+    column="last_activity_at", is_descending=True, condition="k.waiting_since IS NULL"
+)
+
+
+def conditions_of(wanted: InboxFilter) -> list[str]:
+    """Return the conditions on ``conversation k``, except those on state and line."""
+    found: list[str] = []
+    if isinstance(wanted.assignee, UUID):
+        found.append("k.assignee_id = :assignee")
+    if wanted.assignee == NOBODY:
+        found.append("k.assignee_id IS NULL")
+    if wanted.is_unread is not None:
+        found.append(IS_UNREAD if wanted.is_unread else f"NOT {IS_UNREAD}")
+    if wanted.campaign_id is not None:
+        found.append("k.campaign_id = :campaign_id")
+    if wanted.contact_id is not None:
+        found.append("k.contact_id = :contact_id")
+    if wanted.phone is not None:
+        found.append("k.phone = :phone")
+    if wanted.flag is not None:
+        found.append(
+            "EXISTS (SELECT FROM contact_flag f WHERE f.phone = k.phone AND f.flag_type = :flag "
+            "AND (f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz)))"
+        )
+    if wanted.ids is not None:
+        found.append("k.id = ANY(CAST(:ids AS uuid[]))")
+    return found
+
+
+def page_of(wanted: InboxFilter, order: Order, *, is_first: bool) -> str:
+    """Return the query of one page: ``id`` and ``place`` of its conversations.
+
+    It reads the first rows of each state from an index, and from those the first of all. A state is
+    a constant in the statement, because a partial index needs it. Without a filter that finds a few
+    conversations, it reads each line separately, because the indexes begin with the line.
+    """
+    conditions = conditions_of(wanted)
+    if order.condition is not None:
+        conditions.append(order.condition)
+    if not is_first:
+        conditions.append(order.after)
+    is_narrow = bool(wanted.contact_id or wanted.ids is not None)
+    # No index has the states in the order of the waiting time, and these filters find few.
+    is_split = not is_narrow and order is not WAITING_FIRST
+    states = wanted.wanted_states
+    parts: Sequence[Iterable[ConversationState]] = (
+        [[one] for one in states] if is_split else [states]
+    )
+    is_by_line = not (is_narrow or wanted.assignee is not None or wanted.campaign_id is not None)
+    branches = [
+        _branch([*_in_states(part), *conditions], order, wanted=wanted, is_by_line=is_by_line)
+        for part in parts or [()]
+    ]
+    rows = " UNION ALL ".join(f"({branch})" for branch in branches)
+    return (
+        f"SELECT id, row_number() OVER (ORDER BY {order.words}) AS place "
+        f"FROM ({rows}) b ORDER BY {order.words} LIMIT :limit"
+    )
+
+
+def _in_states(states: Iterable[ConversationState]) -> list[str]:
+    named = [f"'{one.value}'" for one in states]
+    if not named:
+        return []
+    return [f"k.state = {named[0]}" if len(named) == 1 else f"k.state IN ({', '.join(named)})"]
+
+
+def _branch(
+    conditions: Sequence[str], order: Order, *, wanted: InboxFilter, is_by_line: bool
+) -> str:
+    way = "DESC" if order.is_descending else "ASC"
+    rows = f"SELECT k.id, k.{order.column} AS key FROM conversation k"
+    end = f"ORDER BY k.{order.column} {way}, k.id {way} LIMIT :limit"
+    if not is_by_line:
+        of_line = [] if wanted.line_id is None else ["k.line_id = :line_id"]
+        met = " AND ".join([*conditions, *of_line]) or "true"
+        return f"{rows} WHERE {met} {end}"
+    met = " AND ".join(["k.line_id = l.id", *conditions])
+    lines = "" if wanted.line_id is None else " WHERE l.id = :line_id"
+    return f"SELECT o.id, o.key FROM line l CROSS JOIN LATERAL ({rows} WHERE {met} {end}) o{lines}"

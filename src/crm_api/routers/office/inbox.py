@@ -1,0 +1,166 @@
+"""HTTP routes of the inbox: list, count, read and change conversations."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.fields import PhoneNumber
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.office.inbox import changes, listing, reading
+from crm_api.domain.office.inbox.rows import read_row
+from crm_api.domain.office.inbox.schemas import (
+    ConversationCounts,
+    ConversationRead,
+    ConversationUpdate,
+    ReadUntil,
+)
+from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.office.inbox_parameters import AssigneeParameter, States, assignee_of
+
+router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
+Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
+
+
+@router.get("", openapi_extra=fails_with("invalid_states", "user_needed"))
+async def list_conversations(
+    uow: ListUow,
+    page: Paging,
+    caller: Reader,
+    *,
+    states: States,
+    assignee: AssigneeParameter = None,
+    unread: Annotated[
+        bool | None,
+        Query(
+            description="True: only conversations with messages that you have not read; false: "
+            "only the others.",
+            examples=[True],
+        ),
+    ] = None,
+    line_id: Annotated[UUID | None, Query(description="Only conversations of this line.")] = None,
+    campaign_id: Annotated[
+        UUID | None,
+        Query(description="Only conversations whose last reply belongs to this campaign."),
+    ] = None,
+    contact_id: Annotated[
+        UUID | None, Query(description="Only conversations with this contact.")
+    ] = None,
+    phone: Annotated[
+        PhoneNumber | None,
+        Query(
+            description="Only conversations with this phone number, in E.164 or another usual "
+            "format."
+        ),
+    ] = None,
+    flag: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=100,
+            description="Only conversations with numbers that have this flag.",
+            examples=["opted_out"],
+        ),
+    ] = None,
+    sort: Annotated[InboxSort, Query(description="The order.")] = InboxSort.NEWEST,
+) -> PageRead[ConversationRead]:
+    """List the conversations that match all given filters, the most recently active first.
+
+    Without `state`, the filters `unread=true` and `assignee` mean conversations that are `waiting`
+    or `open`. With `sort=waiting_longest`, conversations whose person does not wait come last.
+    """
+    wanted = InboxFilter(
+        states=states,
+        assignee=assignee_of(assignee, caller),
+        is_unread=unread,
+        line_id=line_id,
+        campaign_id=campaign_id,
+        contact_id=contact_id,
+        phone=phone,
+        flag=flag,
+    )
+    async with uow:
+        found = await listing.list_conversations(
+            uow,
+            wanted,
+            sort=sort,
+            caller_id=UUID(caller.id),
+            cursor=page.cursor,
+            limit=page.limit,
+            now=clock.now(),
+        )
+    return PageRead(
+        data=[ConversationRead.of(row) for row in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.get("/counts")
+async def count_conversations(uow: ListUow, caller: Reader) -> ConversationCounts:
+    """Count the conversations that are waiting, open and snoozed, and some of their parts.
+
+    `unread`, `mine` and `unassigned` count conversations that are `waiting` or `open`. Each number
+    is the length of the list with this filter.
+    """
+    async with uow:
+        counts = await listing.count_conversations(uow, caller_id=UUID(caller.id))
+    return ConversationCounts.model_validate(counts)
+
+
+@router.get("/{conversation_id}")
+async def get_conversation(conversation_id: UUID, uow: Uow, caller: Reader) -> ConversationRead:
+    """Return one conversation."""
+    async with uow:
+        row = await read_row(
+            uow, conversation_id=conversation_id, caller_id=UUID(caller.id), now=clock.now()
+        )
+    return ConversationRead.of(row)
+
+
+@router.patch(
+    "/{conversation_id}",
+    openapi_extra=fails_with("conversation_taken", "invalid_snooze", "unknown_assignee"),
+)
+async def update_conversation(
+    conversation_id: UUID, body: ConversationUpdate, uow: Uow, caller: Writer
+) -> ConversationRead:
+    """Change the state of a conversation, snooze it, or make a user responsible.
+
+    A message, a missed call or a voicemail of the person makes it `waiting` again at any time. If
+    one arrives while this request runs, the state does not change.
+    """
+    async with uow:
+        now = await uow.database_now()
+        await changes.update_conversation(
+            uow,
+            body,
+            conversation_id=conversation_id,
+            user_id=None if caller.user is None else caller.user.id,
+            now=now,
+        )
+        row = await read_row(
+            uow, conversation_id=conversation_id, caller_id=UUID(caller.id), now=now
+        )
+    return ConversationRead.of(row)
+
+
+@router.post(
+    "/{conversation_id}/read",
+    status_code=204,
+    openapi_extra=fails_with("conversation_not_found", "message_not_found"),
+)
+async def mark_conversation_read(
+    conversation_id: UUID, uow: Uow, caller: Reader, body: ReadUntil | None = None
+) -> None:
+    """Mark the messages of a conversation as read by you: all, or those up to `message_id`."""
+    async with uow:
+        await reading.mark_read(
+            uow,
+            conversation_id=conversation_id,
+            caller_id=UUID(caller.id),
+            message_id=None if body is None else body.message_id,
+        )

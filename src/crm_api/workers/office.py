@@ -1,0 +1,26 @@
+"""Jobs of the office's work: wake snoozed conversations."""
+
+from typing import Any
+
+from crm_api.domain.office.inbox import snoozes
+from crm_api.platform.jobs import Job, JobName
+from crm_api.workers.deps import TimeLimit, deps_of
+
+AT_ONCE = 500
+"""The largest number of conversations that one transaction wakes."""
+
+
+async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
+    """Wake the snoozed conversations whose time has come. A second run finds nothing to do."""
+    deps = deps_of(ctx)
+    limit = TimeLimit(deps)
+    woken = 0
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            now = await uow.database_now()
+            found = await snoozes.wake_conversations(uow, limit=AT_ONCE, now=now)
+        woken += found
+        if found < AT_ONCE:
+            return {"conversations": woken} if woken else None
+    await deps.queue.push(Job(name=JobName.WAKE_CONVERSATIONS))
+    return {"conversations": woken}

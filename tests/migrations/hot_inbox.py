@@ -1,0 +1,87 @@
+"""Queries on the inbox, and on who waits for an answer."""
+
+from typing import Any
+
+from tests.conftest import NOW
+from tests.migrations.filling import made_id
+from tests.migrations.hot import PLACE, Hot, sql, use_case
+
+from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.messaging.waiting import asked, derive
+from crm_api.domain.office.inbox import listing, snoozes
+from crm_api.domain.office.inbox.selection import NOBODY, InboxFilter, InboxSort
+from crm_api.domain.people.erasure.removal import FORGET_READING
+
+USER, TALK = made_id("user", 7), made_id("talk", 7)
+WAITING = (ConversationState.WAITING,)
+
+
+def _list(name: str, index: str, *, sort: InboxSort = InboxSort.NEWEST, **wanted: Any) -> Hot:
+    filters = InboxFilter(**wanted)
+    cursor = Cursors("conversations", wanted=filters, sort=sort).write(*PLACE)
+    call = use_case(
+        lambda uow: listing.list_conversations(
+            uow, filters, sort=sort, caller_id=USER, cursor=cursor, limit=50, now=NOW
+        )
+    )
+    return Hot(name, {index}, call)
+
+
+INBOX = [
+    _list("conversations, last active first", "idx_conversation_line"),
+    _list(
+        "conversations of a contact",
+        "idx_conversation_contact",
+        contact_id=made_id("contact", 7),
+    ),
+    _list("waiting conversations", "idx_conversation_work", states=WAITING),
+    _list(
+        "waiting conversations, the longest first",
+        "idx_conversation_waiting",
+        states=WAITING,
+        sort=InboxSort.WAITING_LONGEST,
+    ),
+    _list("conversations of a user", "idx_conversation_assignee", assignee=USER),
+    _list("conversations of nobody", "idx_conversation_unassigned", assignee=NOBODY),
+    _list(
+        "conversations about a campaign",
+        "idx_conversation_campaign",
+        campaign_id=made_id("campaign", 1),
+    ),
+    Hot(
+        "conversations to count",
+        {"idx_conversation_work|idx_conversation_unassigned", "pk_conversation_read"},
+        use_case(lambda uow: listing.count_conversations(uow, caller_id=USER)),
+    ),
+    Hot(
+        "snoozed conversations that are due",
+        {"idx_conversation_snoozed"},
+        use_case(lambda uow: snoozes.wake_conversations(uow, limit=500, now=NOW)),
+    ),
+    Hot(
+        "who waits after new messages",
+        {"pk_conversation", "pk_activity"},
+        sql(
+            asked.LINK_AND_NOTE_ASKED,
+            ids=[made_id("activity", 1)],
+            conversation_ids=[TALK],
+            ats=[NOW],
+            asks=[False],
+            campaign_ids=[None],
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "who waits after everything in a conversation",
+        {"pk_conversation", "idx_activity_conversation"},
+        sql(derive.DERIVE, ids=[TALK], now=NOW),
+        is_generic=True,
+    ),
+    Hot(
+        "who has read an erased conversation",
+        {"idx_conversation_read_conversation"},
+        sql(FORGET_READING, conversation_ids=[TALK]),
+    ),
+]

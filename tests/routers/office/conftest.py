@@ -1,0 +1,166 @@
+"""An office with one line, in which people write and call."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    apply,
+    incoming,
+    rows,
+    store,
+)
+from tests.domain.provider.openphone.samples import sample
+from tests.factories import make_line
+
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+
+
+class Office:
+    """Short calls for what happens in an office; every event is applied at once."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        session: AsyncSession,
+        new_uow: UnitOfWorkFactory,
+        line: Line,
+    ) -> None:
+        self.client = client
+        self.session = session
+        self.new_uow = new_uow
+        self.line = line
+        self._names = 0
+
+    async def hear(self, *payloads: dict[str, Any]) -> None:
+        """Receive events and apply them together."""
+        for payload in payloads:
+            self._names += 1
+            await store(
+                self.session, payload, now=clock.now(), provider_event_id=f"EV{self._names:04}"
+            )
+        await apply(self.new_uow, now=clock.now())
+
+    def said(
+        self,
+        words: str = "When can you come?",
+        *,
+        phone: str = PERSON,
+        ago: float = 0,
+        message_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the event of a message from a person, so many seconds ago."""
+        self._names += 1
+        payload = incoming(
+            words,
+            message_id=message_id or f"ACin{self._names:04}",
+            at=clock.now() - timedelta(seconds=ago),
+        )
+        payload["data"]["context"]["senderIdentifier"] = phone
+        return payload
+
+    def sent_in_app(
+        self,
+        *,
+        phone: str = PERSON,
+        ago: float = 0,
+        message_id: str | None = None,
+        status: str = "delivered",
+    ) -> dict[str, Any]:
+        """Return the report of a message that a person sent in the provider's app."""
+        self._names += 1
+        at = clock.now() - timedelta(seconds=ago)
+        payload = sample("2026-03-30/message.delivered", at=at)
+        payload["data"]["resource"] |= {
+            "id": message_id or f"ACapp{self._names:04}",
+            "createdAt": at.isoformat(),
+            "status": status,
+        }
+        payload["data"]["resource"].pop("updatedAt", None)
+        payload["data"]["context"] |= {
+            "phoneNumberId": PROVIDER_LINE,
+            "senderIdentifier": OWN_NUMBER,
+            "recipientIdentifiers": [phone],
+        }
+        return payload
+
+    def called(
+        self, kind: str, *, phone: str = PERSON, ago: float = 0, call_id: str | None = None
+    ) -> dict[str, Any]:
+        """Return an event of an incoming call: ``ringing``, ``answered``, ``missed`` or another."""
+        self._names += 1
+        at = clock.now() - timedelta(seconds=ago)
+        payload = sample(f"2026-03-30/call.{kind}", at=at)
+        resource = payload["data"]["resource"]
+        resource["id"] = call_id or f"ACcall{self._names:04}"
+        payload["data"]["context"]["phoneNumberId"] = PROVIDER_LINE
+        payload["data"]["context"]["participants"] |= {
+            "workspace": [OWN_NUMBER],
+            "external": [phone],
+        }
+        return payload
+
+    async def answer(self, words: str = "On Tuesday.", *, phone: str = PERSON) -> dict[str, Any]:
+        """Send a message through the API."""
+        body = {"line_id": str(self.line.id), "to": phone, "body": words}
+        answer = await self.client.post("/v1/messages", json=body)
+        assert answer.status_code == 202, answer.text
+        message: dict[str, Any] = answer.json()
+        return message
+
+    async def talks(self, **wanted: Any) -> list[dict[str, Any]]:
+        """Return the conversations of a list."""
+        answer = await self.client.get("/v1/conversations", params=wanted)
+        assert answer.status_code == 200, answer.text
+        data: list[dict[str, Any]] = answer.json()["data"]
+        return data
+
+    async def talk(self, phone: str = PERSON) -> dict[str, Any]:
+        """Return the conversation with a number, as it is read by its id."""
+        (found,) = await self.talks(phone=phone)
+        answer = await self.client.get(f"/v1/conversations/{found['id']}")
+        assert answer.json() == found
+        return found
+
+    async def change(self, phone: str = PERSON, **changes: Any) -> httpx.Response:
+        """Change the conversation with a number."""
+        talk = await self.talk(phone)
+        return await self.client.patch(f"/v1/conversations/{talk['id']}", json=changes)
+
+    async def phones(self, **wanted: Any) -> list[str]:
+        return [talk["phone"] for talk in await self.talks(**wanted)]
+
+    async def counts(self) -> dict[str, int]:
+        counts: dict[str, int] = (await self.client.get("/v1/conversations/counts")).json()
+        return counts
+
+    async def events(self, kind: str = "conversation.changed") -> Sequence[dict[str, Any]]:
+        """Return the events of a type, oldest first."""
+        return await rows(
+            self.session,
+            "SELECT subject_id, data FROM event WHERE type = :kind ORDER BY transaction_id, id",
+            kind=kind,
+        )
+
+
+def instant(text: str | None) -> datetime:
+    """Read an instant of a response."""
+    assert text is not None
+    return datetime.fromisoformat(text)
+
+
+@pytest_asyncio.fixture
+async def office(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> Office:
+    line = await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await session.commit()
+    return Office(client, session, new_uow, line)

@@ -1,0 +1,431 @@
+"""The inbox: lists, filters, orders, counts, unread messages, snooze and assignment."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from tests.conftest import UNKNOWN_ID
+from tests.domain.inbound.webhook_events.support import PERSON
+from tests.factories import make_campaign, make_contact, make_line, number
+from tests.locks import blocked
+from tests.routers.identity.test_auth import active, bearer, signed_in
+from tests.routers.office.conftest import Office, instant
+
+from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.messaging.models.conversations import Conversation, ConversationState
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.office.inbox import changes
+from crm_api.domain.office.inbox.errors import ConversationTakenError
+from crm_api.domain.office.inbox.schemas import ConversationUpdate
+from crm_api.domain.office.inbox.snoozes import wake_conversations
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWorkFactory
+
+LONG = "When can you come and look at the basement? " * 6
+
+
+async def talk_of(session: AsyncSession, line: Line, place: int, **values: Any) -> Conversation:
+    """Store a conversation; the larger its place, the earlier its last activity."""
+    at = clock.now() - timedelta(minutes=place)
+    state = values.get("state", "done")
+    if state == "waiting":
+        values.setdefault("waiting_since", at - timedelta(hours=10 - place))
+    if state == "snoozed":
+        values.setdefault("snoozed_until", clock.now() + timedelta(hours=1))
+    talk = Conversation(
+        line_id=line.id,
+        phone=number(place),
+        last_activity_at=at,
+        created_at=at,
+        **values,
+    )
+    session.add(talk)
+    await session.flush()
+    return talk
+
+
+@pytest.fixture
+def states() -> list[str]:
+    return ["done", "waiting", "open", "snoozed", "waiting", "open", "done", "waiting", "snoozed"]
+
+
+async def fill(office: Office, states: list[str]) -> None:
+    for place, state in enumerate(states):
+        await talk_of(office.session, office.line, place, state=state)
+    await office.session.commit()
+
+
+async def walked(office: Office, **wanted: Any) -> list[str]:
+    """Return the numbers of all pages, two conversations a page."""
+    read: list[str] = []
+    cursor: str | None = None
+    while cursor is not None or not read:
+        params = {**wanted, "limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await office.client.get("/v1/conversations", params=params)).json()
+        read += [talk["phone"] for talk in page["data"]]
+        cursor = page["next_cursor"]
+        if not page["data"]:
+            break
+    return read
+
+
+async def test_states_are_listed_and_counted(office: Office, states: list[str]) -> None:
+    await fill(office, states)
+    other = await make_line(office.session, phone_number_id="PN2", line_number=number(90))
+    await talk_of(office.session, other, 20, state="open")
+    await office.session.commit()
+
+    counts = await office.counts()
+    for state in ("waiting", "open", "snoozed"):
+        assert len(await walked(office, state=state)) == counts[state]
+    assert (counts["waiting"], counts["open"], counts["snoozed"]) == (3, 3, 2)
+    assert await walked(office, state="waiting,open") == [number(n) for n in (1, 2, 4, 5, 7, 20)]
+    assert await walked(office) == [number(n) for n in (*range(9), 20)]
+    assert await walked(office, state="open", line_id=str(other.id)) == [number(20)]
+    assert len(await walked(office, assignee="none")) == counts["unassigned"] == 6
+
+
+async def test_longest_waiting_come_first_and_the_others_last(
+    office: Office, states: list[str]
+) -> None:
+    await fill(office, states)
+
+    longest = [number(n) for n in (1, 4, 7)]
+    others = [number(n) for n in (0, 2, 3, 5, 6, 8)]
+    assert await walked(office, state="waiting", sort="waiting_longest") == longest
+    assert await walked(office, sort="waiting_longest") == longest + others
+    assert await walked(office, state="open,waiting", sort="waiting_longest") == [
+        *longest,
+        number(2),
+        number(5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "pointer"),
+    [
+        ({"state": "wating"}, "/state"),
+        ({"state": "open,"}, "/state"),
+        ({"state": "x" * 200}, "/state"),
+        ({"assignee": "somebody"}, "/assignee"),
+        ({"unread": "perhaps"}, "/unread"),
+        ({"flag": ""}, "/flag"),
+        ({"phone": "12"}, "/phone"),
+        ({"sort": "oldest"}, "/sort"),
+        ({"q1": "Ada"}, "/q1"),
+    ],
+)
+async def test_filter_with_a_fault_is_named(
+    office: Office, parameters: dict[str, str], pointer: str
+) -> None:
+    answer = await office.client.get("/v1/conversations", params=parameters)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"].startswith(pointer)
+
+
+async def test_row_shows_what_a_list_needs(office: Office) -> None:
+    contact = await make_contact(
+        office.session, phone=PERSON, first_name="Ada", last_name="Lovelace", company="Engines"
+    )
+    campaign = await make_campaign(office.session, line=office.line, name="Quincy in November")
+    office.session.add(ContactFlag(phone=PERSON, flag_type="office_number", created_at=clock.now()))
+    await office.session.commit()
+    await office.hear(office.said(LONG))
+    await office.session.execute(
+        text("UPDATE conversation SET campaign_id = :id"), {"id": campaign.id}
+    )
+    await office.session.commit()
+    talk = await office.talk()
+    draft = await office.client.put(f"/v1/conversations/{talk['id']}/draft", json={"body": "Dear"})
+
+    shown = await office.talk()
+    assert draft.status_code == 200
+    assert shown["contact"] == {
+        "id": str(contact.id),
+        "first_name": "Ada",
+        "last_name": "Lovelace",
+        "company": "Engines",
+    }
+    assert shown["campaign"] == {"id": str(campaign.id), "name": "Quincy in November"}
+    assert shown["last_message"]["body_preview"] == LONG[:160]
+    assert (talk["has_draft"], shown["has_draft"]) == (False, True)
+    assert (shown["flags"], shown["unread_count"]) == (["office_number"], 1)
+    assert await office.phones(flag="office_number") == [PERSON]
+    assert await office.phones(flag="opted_out") == []
+    assert await office.phones(campaign_id=str(campaign.id)) == [PERSON]
+    assert await office.phones(campaign_id=UNKNOWN_ID) == []
+    assert instant(shown["updated_at"]) >= instant(shown["last_activity_at"])
+
+
+async def test_unread_messages_are_those_of_the_caller(office: Office) -> None:
+    for words in ("One", "Two", "Three"):
+        await office.hear(office.said(words))
+    await office.hear(office.said("Hello", phone=number(3)))
+    talk = await office.talk()
+    path = f"/v1/conversations/{talk['id']}"
+    messages = (await office.client.get(f"{path}/messages")).json()["data"]
+    user = await active(office.client)
+    of_user = bearer(await signed_in(office.client))
+    before = await office.counts()
+
+    second = await office.client.post(f"{path}/read", json={"message_id": messages[1]["id"]})
+    after_two = await office.talk()
+    back = await office.client.post(f"{path}/read", json={"message_id": messages[2]["id"]})
+    still = await office.talk()
+    unread = await office.phones(unread=True)
+    await office.client.post(f"{path}/read")
+
+    assert (second.status_code, back.status_code) == (204, 204)
+    assert [one["unread_count"] for one in (talk, after_two, still)] == [3, 1, 1]
+    assert (await office.talk())["unread_count"] == 0
+    assert (before["unread"], (await office.counts())["unread"]) == (2, 1)
+    assert (sorted(unread), await office.phones(unread=True)) == (
+        sorted([PERSON, number(3)]),
+        [number(3)],
+    )
+    assert await office.phones(unread=False) == [PERSON]
+    # The user was created after the messages, so they count as read.
+    as_user = (await office.client.get(path, headers=of_user)).json()
+    assert (user["role"], as_user["unread_count"]) == ("owner", 0)
+
+
+async def test_message_of_another_conversation_marks_nothing(office: Office) -> None:
+    await office.hear(office.said(), office.said(phone=number(3)))
+    talk, other = await office.talk(), await office.talk(number(3))
+
+    answer = await office.client.post(
+        f"/v1/conversations/{talk['id']}/read",
+        json={"message_id": other["last_message"]["id"]},
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "message_not_found")
+    assert (await office.talk())["unread_count"] == 1
+
+
+async def test_snooze_keeps_the_waiting_and_wakes(
+    office: Office, new_uow: UnitOfWorkFactory
+) -> None:
+    await office.hear(office.said(ago=60), office.said(phone=number(3), ago=50))
+    await office.answer(phone=number(3))
+    until = clock.now() + timedelta(hours=1)
+    first = await office.change(snoozed_until=until.isoformat())
+    await office.change(number(3), state="snoozed", snoozed_until=until.isoformat())
+    async with new_uow() as uow:
+        early = await wake_conversations(uow, limit=10, now=until - timedelta(seconds=1))
+    snoozed = await office.phones(state="snoozed")
+    async with new_uow() as uow:
+        woken = await wake_conversations(uow, limit=10, now=until + timedelta(seconds=1))
+
+    assert (first.json()["state"], first.json()["waiting_since"] is not None) == ("snoozed", True)
+    assert (early, len(snoozed), woken) == (0, 2, 2)
+    talk = await office.talk()
+    assert (talk["state"], talk["snoozed_until"]) == ("waiting", None)
+    assert talk["waiting_since"] == first.json()["waiting_since"]
+    assert (await office.talk(number(3)))["state"] == "open"
+
+
+async def test_message_wakes_a_snoozed_conversation(office: Office) -> None:
+    await office.answer()
+    await office.change(snoozed_until=(clock.now() + timedelta(hours=1)).isoformat())
+    await office.hear(office.said())
+
+    talk = await office.talk()
+    assert (talk["state"], talk["snoozed_until"]) == ("waiting", None)
+
+
+async def test_snooze_is_ended_by_null(office: Office) -> None:
+    await office.hear(office.said())
+    await office.change(snoozed_until=(clock.now() + timedelta(hours=1)).isoformat())
+
+    answer = await office.change(snoozed_until=None)
+
+    assert (answer.json()["state"], answer.json()["snoozed_until"]) == ("waiting", None)
+
+
+@pytest.mark.parametrize(
+    ("state", "ahead"),
+    [
+        ("snoozed", None),
+        ("snoozed", timedelta(seconds=-1)),
+        (None, timedelta(days=-1)),
+        ("snoozed", timedelta(days=400)),
+        ("open", timedelta(hours=1)),
+    ],
+)
+async def test_snooze_that_does_not_fit_is_refused(
+    office: Office, state: str | None, ahead: timedelta | None
+) -> None:
+    await office.hear(office.said())
+    until = None if ahead is None else (clock.now() + ahead).isoformat()
+    changes = {"state": state, "snoozed_until": until}
+
+    answer = await office.change(**{name: one for name, one in changes.items() if one is not None})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_snooze")
+    assert answer.json()["errors"][0]["pointer"] == "/snoozed_until"
+    assert (await office.talk())["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    "body", [{"state": "new"}, {"state": None}, {"assignee_id": "me"}, {"unread_count": 0}]
+)
+async def test_change_with_a_fault_names_the_field(office: Office, body: dict[str, Any]) -> None:
+    await office.hear(office.said())
+
+    answer = await office.change(**body)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"/{next(iter(body))}"
+
+
+async def test_conversation_is_assigned_and_counted(office: Office) -> None:
+    await office.hear(office.said(), office.said(phone=number(3)))
+    user = await active(office.client)
+    mine = bearer(await signed_in(office.client))
+    answer = await office.change(assignee_id=user["id"])
+
+    counts = (await office.client.get("/v1/conversations/counts", headers=mine)).json()
+    of_me = await office.client.get("/v1/conversations", params={"assignee": "me"}, headers=mine)
+    assert answer.json()["assignee"] == {"id": user["id"], "name": user["name"]}
+    assert (counts["mine"], counts["unassigned"]) == (1, 1)
+    assert [one["phone"] for one in of_me.json()["data"]] == [PERSON]
+    assert await office.phones(assignee=user["id"]) == [PERSON]
+    assert await office.phones(assignee="none") == [number(3)]
+    assert (await office.change(assignee_id=None)).json()["assignee"] is None
+
+
+async def test_key_has_no_conversations_of_its_own(office: Office) -> None:
+    answer = await office.client.get("/v1/conversations", params={"assignee": "me"})
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "user_needed")
+
+
+async def test_key_cannot_be_an_assignee(office: Office) -> None:
+    await office.hear(office.said())
+
+    answer = await office.change(assignee_id=UNKNOWN_ID)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_assignee")
+
+
+async def test_second_user_who_takes_a_conversation_sees_who_has_it(office: Office) -> None:
+    await office.hear(office.said())
+    talk = await office.talk()
+    path = f"/v1/conversations/{talk['id']}"
+    olga = await active(office.client)
+    as_olga = bearer(await signed_in(office.client))
+    sam = await active(office.client, email="sam@granite.example.com", name="Sam")
+    as_sam = bearer(await signed_in(office.client, username="sam@granite.example.com"))
+    first = await office.client.patch(path, json={"assignee_id": olga["id"]}, headers=as_olga)
+    second = await office.client.patch(path, json={"assignee_id": sam["id"]}, headers=as_sam)
+    over = await office.client.patch(
+        path, json={"assignee_id": sam["id"], "confirm": True}, headers=as_sam
+    )
+
+    assert (first.status_code, second.status_code, over.status_code) == (200, 409, 200)
+    assert second.json()["code"] == "conversation_taken"
+    assert second.json()["assignee"] == {"id": olga["id"], "name": olga["name"]}
+    assert over.json()["assignee"]["id"] == sam["id"]
+
+
+async def test_change_of_an_old_version_is_refused(office: Office) -> None:
+    await office.hear(office.said())
+    talk = await office.talk()
+    path = f"/v1/conversations/{talk['id']}"
+    tag = (await office.client.get(path)).headers["etag"]
+    await office.hear(office.said("Wait!"))
+
+    answer = await office.client.patch(path, json={"state": "done"}, headers={"If-Match": tag})
+
+    assert (answer.status_code, answer.json()["code"]) == (412, "changed_since")
+    assert (await office.talk())["state"] == "waiting"
+
+
+async def test_of_two_who_take_at_once_one_wins(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    async with committed_uow() as uow:
+        line = await make_line(uow.session)
+        talk_id = (await talk_of(uow.session, line, 1, state="waiting")).id
+        users = []
+        for name in ("olga", "sam"):
+            added = await uow.session.execute(
+                text(
+                    "INSERT INTO app_user (id, email, name, role, status, password_hash, "
+                    "created_at, updated_at) VALUES (gen_random_uuid(), :email, :name, 'agent', "
+                    "'active', 'x', now(), now()) RETURNING id"
+                ),
+                {"email": f"{name}@firm.example.com", "name": name},
+            )
+            users.append(added.scalar_one())
+
+    async def take(user_id: UUID) -> None:
+        async with committed_uow() as uow:
+            await changes.update_conversation(
+                uow,
+                ConversationUpdate(assignee_id=user_id),
+                conversation_id=talk_id,
+                user_id=user_id,
+                now=await uow.database_now(),
+            )
+
+    ended = await asyncio.gather(*(take(one) for one in users), return_exceptions=True)
+
+    async with committed_uow() as uow:
+        found = await uow.session.get(Conversation, talk_id)
+        assert found is not None
+        winner = users[[one is None for one in ended].index(True)]
+        (lost,) = [one for one in ended if one is not None]
+        assert isinstance(lost, ConversationTakenError)
+        assert (found.assignee_id, lost.extras["assignee"]["id"]) == (winner, str(winner))
+
+
+async def test_message_that_arrives_while_a_user_says_done_waits(
+    committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory
+) -> None:
+    async with committed_uow() as uow:
+        line = await make_line(uow.session)
+        talk_id = (await talk_of(uow.session, line, 1, state="open")).id
+
+    async def say_done() -> None:
+        async with committed_uow() as uow:
+            await changes.update_conversation(
+                uow,
+                ConversationUpdate(state=ConversationState.DONE),
+                conversation_id=talk_id,
+                user_id=None,
+                now=await uow.database_now(),
+            )
+
+    async with committed_uow() as arriving:
+        await arriving.session.execute(
+            text(
+                "UPDATE conversation SET state = 'waiting', waiting_since = now(), "
+                "last_incoming_at = now() WHERE id = :id"
+            ),
+            {"id": talk_id},
+        )
+        saying = await blocked(committed_db, say_done())
+    await saying
+
+    async with committed_uow() as uow:
+        found = await uow.session.get(Conversation, talk_id)
+        assert found is not None
+        assert (found.state, found.waiting_since is not None) == ("waiting", True)
+
+
+async def test_unknown_conversation_is_not_found(client: httpx.AsyncClient) -> None:
+    path = f"/v1/conversations/{UNKNOWN_ID}"
+    answers = [
+        await client.get(path),
+        await client.patch(path, json={"state": "done"}),
+        await client.post(f"{path}/read"),
+    ]
+
+    assert [one.json()["code"] for one in answers] == ["conversation_not_found"] * 3
