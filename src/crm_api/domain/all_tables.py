@@ -3,6 +3,7 @@
 from crm_api.domain.alerts import models as alerts
 from crm_api.domain.alerts.outgoing_mail import models as outgoing_mail
 from crm_api.domain.campaigns import models as campaigns
+from crm_api.domain.campaigns.templates import models as templates
 from crm_api.domain.consent import models as consent
 from crm_api.domain.identity.api_keys import models as api_keys
 from crm_api.domain.identity.preferences import models as preferences
@@ -99,6 +100,7 @@ MODULES = (
     tags,
     tasks,
     user_notices,
+    templates,
     users,
     watchdog,
     web_push,
