@@ -27,6 +27,7 @@ HIDDEN = {
     "idempotency_key": {"key", "fingerprint", "headers", "body"},
     "media_fetch": {"url"},
     "outgoing_mail": {"body"},
+    "push_subscription": {"endpoint", "p256dh", "auth"},
     "refresh_token": {"token_hash"},
     "root_secret": {"sealed"},
     "user_session": {"access_hash"},

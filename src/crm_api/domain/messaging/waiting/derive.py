@@ -12,6 +12,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.consent.blocked_senders import is_blocked_sender
+
 ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
     AND a.status NOT IN ('failed', 'undelivered')
     AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
@@ -59,6 +61,7 @@ DERIVE = text(f"""
             WHERE a.conversation_id = c.id
               AND a.asked_at > coalesce(greatest(c.decided_at, h.replied_at), '-infinity')
               AND a.occurred_at > coalesce(h.answered_at, '-infinity')
+              AND NOT {is_blocked_sender(phone="c.phone")}
         ) w
         WHERE c.id = ANY(CAST(:ids AS uuid[]))
     ) d
@@ -114,3 +117,14 @@ async def derive_waiting_of_messages(
     if activity_ids:
         found = await session.scalars(OF_MESSAGES, {"ids": list(activity_ids)})
         await derive_waiting(session, list(found), now=now)
+
+
+OF_NUMBER = text("""
+    SELECT k.id FROM line l JOIN conversation k ON k.line_id = l.id AND k.phone = :phone
+""")
+
+
+async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
+    """Derive who waits after the flag ``blocked_sender`` of a number was set or removed."""
+    found = await session.scalars(OF_NUMBER, {"phone": phone})
+    await derive_waiting(session, list(found), now=now)
