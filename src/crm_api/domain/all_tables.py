@@ -14,6 +14,7 @@ from crm_api.domain.inbound.webhook_events import models as webhook_events
 from crm_api.domain.inbound.webhook_health import models as webhook_health
 from crm_api.domain.inbound.webhook_setup import models as webhook_setup
 from crm_api.domain.insight.attribution import models as attribution
+from crm_api.domain.insight.costs import models as costs
 from crm_api.domain.kit.audit_log import models as audit_log
 from crm_api.domain.kit.event_log import models as event_log
 from crm_api.domain.kit.idempotency import models as idempotency
@@ -59,6 +60,7 @@ MODULES = (
     contact_imports,
     contacts,
     conversations,
+    costs,
     custom_fields,
     deduplication,
     do_not_contact,

@@ -121,7 +121,7 @@ async def with_rules(
     rules = await find_rules(uow, version=question.rules_version or None)
     question = InsightQuestion(**{**vars(question), "rules_version": rules.version})
     question.check()
-    if ":rules_version" in question.base.sql:
+    if question.needs_credits:
         await fill_credits(uow, rules, now=now)
     return question
 
@@ -165,6 +165,7 @@ ROWS_AS_CSV = csv_list(
         "campaign_id": CAMPAIGN,
         "step": "0",
         "outcome_id": "",
+        "part": "",
     }
 )
 

@@ -63,6 +63,8 @@ class Bucket(StrEnum):
 
 
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
+LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
+"""The list of a record: that of a cost, or the one that the campaign was sent to."""
 # The data of a merged duplicate are in the contact that it was merged into.
 _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id
         LEFT JOIN contact p ON p.id = coalesce(e.merged_into, e.id)"""
@@ -115,9 +117,8 @@ BREAKDOWNS = {
     ),
     Dimension.STEP: Breakdown(key="CAST(b.step AS text)"),
     Dimension.LIST: Breakdown(
-        key="g.audience ->> 'list_id'",
-        joins=f"""{_CAMPAIGN}
-        LEFT JOIN contact_list i ON CAST(i.id AS text) = g.audience ->> 'list_id'""",
+        key=LIST_KEY,
+        joins=f"{_CAMPAIGN} LEFT JOIN contact_list i ON CAST(i.id AS text) = {LIST_KEY}",
         label="i.name",
     ),
     Dimension.LINE: Breakdown(

@@ -42,6 +42,8 @@ class Measure:
         base: The records.
         by_campaign: The records for breakdowns by campaign, if they are others than ``base``.
         by: The allowed breakdowns.
+        is_sum: Whether amounts are summed, not records counted.
+        divided: The measures whose figures are divided: numerator and denominator.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Measure:
     by: frozenset[Dimension]
     by_campaign: Base | None = None
     is_sum: bool = False
+    divided: "tuple[Measure, Measure] | None" = None
 
     def base_for(self, by: Dimension | None, *, is_of_campaign: bool) -> Base:
         """Return the records for a breakdown.
@@ -112,7 +115,7 @@ def _outcomes(name: str, kind: str, what: str) -> Measure:
 
 
 PAID = "invoice_paid"
-MEASURES: dict[str, Measure] = {
+_PLAIN: dict[str, Measure] = {
     one.name: one
     for one in (
         Measure(
@@ -150,6 +153,20 @@ MEASURES: dict[str, Measure] = {
             "message.",
             "people who opted out",
             "m.opted_out_at IS NOT NULL",
+        ),
+        Measure(
+            name="replies",
+            definition="People who replied to a campaign, opt-outs included.",
+            numerator="people who replied",
+            denominator=None,
+            unit=Unit.COUNT,
+            base=bases.messages(
+                counted="true",
+                among=f"{_REACHED} AND m.replied_at IS NOT NULL",
+                first_step=True,
+                ripe=_72_HOURS,
+            ),
+            by=_ALL,
         ),
         Measure(
             name="time_to_reply",
@@ -213,6 +230,57 @@ MEASURES: dict[str, Measure] = {
             base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
             by=OF_PERSON | OF_TIME,
             is_sum=True,
+        ),
+        Measure(
+            name="cost",
+            definition="What was paid: each accepted message at one cent for a segment, and the "
+            "costs that were entered.",
+            numerator="cents of messages and entered costs",
+            denominator=None,
+            unit=Unit.CENTS,
+            base=bases.COSTS,
+            by=_ALL,
+            is_sum=True,
+        ),
+    )
+}
+
+
+def _divided(
+    name: str, definition: str, numerator: str, denominator: str, unit: Unit = Unit.CENTS
+) -> Measure:
+    parts = _PLAIN[numerator], _PLAIN[denominator]
+    return Measure(
+        name=name,
+        definition=definition,
+        numerator=parts[0].numerator,
+        denominator=parts[1].numerator,
+        unit=unit,
+        base=parts[1].base,
+        by=parts[0].by & parts[1].by,
+        divided=parts,
+    )
+
+
+MEASURES: dict[str, Measure] = _PLAIN | {
+    one.name: one
+    for one in (
+        _divided(
+            "cost_per_reply", "The cost, divided by the people who replied.", "cost", "replies"
+        ),
+        _divided(
+            "cost_per_appointment",
+            "The cost, divided by the appointments that were booked.",
+            "cost",
+            "appointments",
+        ),
+        _divided("cost_per_job", "The cost, divided by the jobs that were done.", "cost", "jobs"),
+        _divided(
+            "return",
+            "The money that messages earned by the attribution rules, divided by the cost.",
+            "revenue_attributed",
+            "cost",
+            Unit.RATIO,
         ),
     )
 }
