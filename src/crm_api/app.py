@@ -51,7 +51,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import attribution, costs, insight
+from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight
 from crm_api.routers.messaging import company_settings, conversations, lines, media, provider_stops
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
@@ -140,6 +140,9 @@ ROUTERS = (
     outcomes,
     attribution,
     costs,
+    engagement,
+    funnel,
+    holdouts,
     insight,
     reconciliation,
     webhook_health,

@@ -21,6 +21,7 @@ from crm_api.domain.kit.idempotency import models as idempotency
 from crm_api.domain.messaging.models import (
     company,
     conversations,
+    holdouts,
     lines,
     media,
     number_failures,
@@ -66,6 +67,7 @@ MODULES = (
     do_not_contact,
     erasure,
     event_log,
+    holdouts,
     idempotency,
     key_rotation,
     lines,

@@ -119,6 +119,31 @@ async def test_reversed_outcomes_leave_the_figures(client: httpx.AsyncClient) ->
     assert (await asked(client, "revenue_unattributed"))["total"]["value"] == 500
 
 
+async def test_people_are_grouped_by_their_property(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    for attributes in (
+        {"est_value": "$612,000", "owner_occ": "1", "yr_built": "1899"},
+        {"est_value": "1.2.3", "owner_occ": "maybe", "yr_built": "soon"},
+        {"est_value": "180000", "owner_occ": "No", "year_built": 1925},
+    ):
+        person = await story.person(attributes=attributes, postal_code="02169-1234")
+        await story.sent(autumn, person, days=1)
+    await session.commit()
+
+    async def keys(by: str) -> list[str | None]:
+        rows = (await asked(client, "messages", by=by))["rows"]
+        assert all(one["value"] for one in rows)
+        return [one["key"] for one in rows]
+
+    assert await keys("value_band") == ["500,000-749,999", "under 250,000", None]
+    assert await keys("owner_occupied") == ["no", "yes", None]
+    assert await keys("year_built_band") == ["1920-1939", "before 1900", None]
+    assert await keys("zip") == ["02169"]
+
+
 async def test_list_is_that_of_the_campaign(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

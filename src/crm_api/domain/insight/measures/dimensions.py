@@ -83,9 +83,11 @@ def _attribute(*names: str) -> str:
 
 _YEAR = f"""coalesce(y.year_built, CASE WHEN {_attribute("year_built", "yr_built")} ~ '^[0-9]{{4}}$'
         THEN CAST({_attribute("year_built", "yr_built")} AS integer) END)"""
-_VALUE = f"""CAST(nullif(regexp_replace(
-        {_attribute("est_value", "estimated_value", "property_est_value")}, '[^0-9.].*$|^[$]|,', '',
-        'g'), '') AS numeric)"""
+_PLAIN = f"""replace(replace(
+        {_attribute("est_value", "estimated_value", "property_est_value")}, ',', ''), '$', '')"""
+_VALUE = (
+    f"""(CASE WHEN {_PLAIN} ~ '^[0-9]{{1,12}}([.][0-9]+)?$' THEN CAST({_PLAIN} AS numeric) END)"""
+)
 _LOCAL = "b.at AT TIME ZONE CAST(:zone AS text)"
 _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ')})"
 
