@@ -52,7 +52,14 @@ from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
 from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight
-from crm_api.routers.messaging import company_settings, conversations, lines, media, provider_stops
+from crm_api.routers.messaging import (
+    company_settings,
+    conversations,
+    lines,
+    media,
+    provider_stops,
+    reply_classes,
+)
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
 from crm_api.routers.outbound import events, webhook_endpoints
@@ -122,6 +129,7 @@ ROUTERS = (
     campaigns,
     recipients,
     conversations,
+    reply_classes,
     webhooks,
     webhook_endpoints,
     consent,

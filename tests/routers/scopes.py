@@ -152,6 +152,7 @@ ASKED: dict[str, Scope | str] = {
     "POST /v1/media/{media_id}/link": Scope.MESSAGES_READ,
     "POST /v1/messages": Scope.MESSAGES_SEND,
     "GET /v1/messages/{message_id}": Scope.MESSAGES_READ,
+    "PUT /v1/messages/{message_id}/reply-class": Scope.MESSAGES_SEND,
     "POST /v1/messages/{message_id}/settle": Scope.MESSAGES_SEND,
     "GET /v1/preferences": USERS,
     "PATCH /v1/preferences": USERS,

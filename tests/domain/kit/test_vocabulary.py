@@ -5,6 +5,7 @@ from enum import StrEnum
 import pytest
 
 from crm_api.domain.campaigns.forecast.finish import Binding
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass, ReplyClassSource
 from crm_api.domain.kit.vocabulary import meanings
 from crm_api.domain.messaging.models.conversations import MessageStatus
 from crm_api.domain.messaging.sends.number_rules import NumberRule
@@ -18,7 +19,9 @@ from crm_api.domain.messaging.sends.vocabulary import (
 )
 
 
-@pytest.mark.parametrize("words", [SkipReason, StopRule, PauseReason, MessageStatus])
+@pytest.mark.parametrize(
+    "words", [SkipReason, StopRule, PauseReason, MessageStatus, ReplyClass, ReplyClassSource]
+)
 def test_every_word_has_a_sentence(words: type[StrEnum]) -> None:
     said = meanings(words)
 

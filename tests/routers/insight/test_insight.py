@@ -144,6 +144,29 @@ async def test_people_are_grouped_by_their_property(
     assert await keys("zip") == ["02169"]
 
 
+async def test_interest_is_that_of_the_reply_classes(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    people = [await story.person() for _ in range(3)]
+    for place, person in enumerate(people):
+        await story.sent(autumn, person, days=3, replied=2 if place < 2 else None)
+    for person, word in zip(people, ("interested", "not_interested"), strict=False):
+        await story.replied(autumn, person, days=2, reply_class=word)
+    await session.commit()
+
+    found = await asked(client, "interested_rate")
+    by_class = (await asked(client, "reply_rate", by="reply_class"))["rows"]
+
+    assert (found["total"]["numerator"], found["total"]["denominator"]) == (1, 3)
+    assert [(one["key"], one["denominator"]) for one in by_class] == [
+        ("interested", 1),
+        ("not_interested", 1),
+        (None, 1),
+    ]
+
+
 async def test_list_is_that_of_the_campaign(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

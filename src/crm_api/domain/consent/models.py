@@ -31,8 +31,9 @@ class FlagType(StrEnum):
     because the number is on a do-not-contact list or the person was erased. ``office_number``: the
     number belongs to an office, not to a property owner; this is only a label. ``recently_texted``:
     another sender has sent the person a message. A campaign that skips or reviews people who were
-    contacted before treats this person in the same way. ``invalid_number``: two messages to the
-    number failed permanently; campaigns skip the number until a person removes the flag.
+    contacted before treats this person in the same way. ``invalid_number``: no message reaches the
+    contact at this number, because two messages failed permanently, or because a person chose the
+    reply class ``wrong_number``; campaigns skip the number until a person removes the flag.
     """
 
     OPTED_OUT = "opted_out"

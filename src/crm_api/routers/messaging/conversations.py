@@ -61,6 +61,8 @@ MESSAGES_AS_CSV = csv_list(
         "provider_message_id": "AC5c1d9be27f3a4086b1e7d2c9f0a8b364",
         "occurred_at": "2026-11-30T15:04:05.000Z",
         "created_at": "2026-11-30T15:04:06.000Z",
+        "reply_class": "interested",
+        "reply_class_by": "model",
     }
 )
 

@@ -188,6 +188,17 @@ async def test_what_asks_for_more_is_not_stored_together(
     assert stored == {"AC00002"}
 
 
+async def test_past_reply_gets_a_class(session: AsyncSession, new_uow: NewUow) -> None:
+    texts = [text_of(1, text="How much does it cost?"), ours(2)]
+    async with new_uow() as uow:
+        stored = await apply_plain_messages(uow, texts, now=NOW, reception=RECEPTION)
+
+    query = "SELECT reply_class, reply_class_by FROM activity ORDER BY openphone_id"
+    found = [tuple(row.values()) for row in await rows(session, query)]
+    assert len(stored) == 2
+    assert found == [("question", "model"), (None, None)]
+
+
 async def test_person_who_was_texted_from_here_or_is_deleted_is_not_plain(
     session: AsyncSession, new_uow: NewUow
 ) -> None:

@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from crm_api.domain.consent.reply_reader import keywords
+from crm_api.domain.consent.reply_reader import class_rules, keywords
 from crm_api.domain.consent.reply_reader.analysis import (
     COURTESIES,
     Analysis,
     Context,
     analyse,
 )
-from crm_api.domain.consent.reply_reader.reply_classes import CLASSES, ReplyClass
+from crm_api.domain.consent.reply_reader.reply_classes import (
+    CLASSES,
+    ReplyClass,
+    ReplyClassSource,
+)
 
 if TYPE_CHECKING:
     from crm_api.domain.consent.reply_reader.classifier import Scores
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 NO_CONTEXT = Context()
 WORDS_SHOWN = 3
 """The largest number of words that a reading names as those with the highest weight."""
+
+CLASS_AT = 0.35
+"""A class other than ``other`` is proposed if its probability is at least this."""
 
 _REACTION = re.compile(
     r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"
@@ -71,8 +78,9 @@ class Reading:
 
     Attributes:
         kind: What the reply means for consent.
-        reply_class: The proposed class of the reply.
-        decided_by: Which part of the reply reader decided.
+        reply_class: The proposed class of the reply. ``stop`` is proposed exactly for opt-outs.
+        class_by: What proposed the class.
+        decided_by: Which part of the reply reader decided what the reply means.
         wording: The keyword, or the words with the highest weight in the order of the reply. None
             if the reply changes nothing.
         provider_confirms: True if the provider itself confirms this opt-out, so that this service
@@ -84,6 +92,7 @@ class Reading:
 
     kind: ReplyKind
     reply_class: ReplyClass
+    class_by: ReplyClassSource = ReplyClassSource.RULE
     decided_by: DecidedBy
     wording: str | None = None
     provider_confirms: bool = False
@@ -194,16 +203,43 @@ def _read_by_model(text: str, scores: "Scores", row: int) -> Reading:
     if kind is not ReplyKind.NONE:
         output = "asks_to_stop" if kind is ReplyKind.OPT_OUT else "needs_a_person"
         wording = _wording(analysis, weighed_words(scores, row, output=output))
-    proposed = CLASSES[classes.index(max(classes))]
+    reply_class, class_by = _propose_class(kind, analysis, classes)
     return Reading(
         kind=kind,
-        reply_class=ReplyClass.STOP if kind is ReplyKind.OPT_OUT else proposed,
+        reply_class=reply_class,
+        class_by=class_by,
         decided_by=DecidedBy.MODEL,
         wording=wording,
         asks_to_stop=round(asks, 4),
         needs_a_person=round(doubts, 4),
         language=analysis.language,
     )
+
+
+def _propose_class(
+    kind: ReplyKind, analysis: Analysis, probabilities: Sequence[float]
+) -> tuple[ReplyClass, ReplyClassSource]:
+    """Return the class that a rule or the model proposes; ``other`` if no class is probable.
+
+    ``stop`` depends on the consent decision alone, so that every reply of this class has opted its
+    number out.
+    """
+    if kind is ReplyKind.OPT_OUT:
+        return ReplyClass.STOP, ReplyClassSource.MODEL
+    by_phrase = class_rules.class_by_phrase(analysis)
+    if by_phrase is not None:
+        return by_phrase, ReplyClassSource.RULE
+    others = {
+        one: probability
+        for one, probability in zip(CLASSES, probabilities, strict=True)
+        if one is not ReplyClass.STOP
+    }
+    best = max(others, key=lambda one: others[one])
+    if best is not ReplyClass.OTHER and others[best] >= CLASS_AT:
+        return best, ReplyClassSource.MODEL
+    if class_rules.is_question(analysis):
+        return ReplyClass.QUESTION, ReplyClassSource.RULE
+    return ReplyClass.OTHER, ReplyClassSource.MODEL
 
 
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:

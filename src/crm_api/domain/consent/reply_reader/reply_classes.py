@@ -1,10 +1,22 @@
-"""The kinds of replies that the model proposes."""
+"""The kinds of replies, which the reply reader proposes and people decide."""
 
 from enum import StrEnum
 
 
 class ReplyClass(StrEnum):
-    """The kind of a reply, such as a question; the model proposes it and a person may change it."""
+    """The kind of a reply, such as a question.
+
+    The reply reader proposes one when the message arrives, and a person may choose another.
+
+    Attributes:
+        INTERESTED: The person wants the offer or an appointment.
+        QUESTION: The person asks something.
+        LATER: The person wants to be asked again at another time.
+        NOT_INTERESTED: The person does not want the offer. This is not an opt-out.
+        WRONG_NUMBER: The number does not belong to the contact.
+        STOP: The person wants no more messages. Their number is opted out.
+        OTHER: The reply says something else, or it is not clear what it says.
+    """
 
     INTERESTED = "interested"
     QUESTION = "question"
@@ -13,6 +25,18 @@ class ReplyClass(StrEnum):
     WRONG_NUMBER = "wrong_number"
     STOP = "stop"
     OTHER = "other"
+
+
+class ReplyClassSource(StrEnum):
+    """The part of the reply reader that proposed a class.
+
+    Attributes:
+        MODEL: The trained model.
+        RULE: A rule: the reply is a keyword, a courtesy, or a reaction to our message.
+    """
+
+    MODEL = "model"
+    RULE = "rule"
 
 
 CLASSES = tuple(ReplyClass)

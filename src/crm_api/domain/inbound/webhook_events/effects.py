@@ -31,6 +31,7 @@ from crm_api.domain.messaging.conversations.participants import as_phone, find_o
 from crm_api.domain.messaging.conversations.received_messages import (
     ReceivedMessage,
     StoredMessage,
+    sender_of,
     set_campaigns,
     store_received_messages,
 )
@@ -71,6 +72,14 @@ that reply to each other would never stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class _ReceivedFacts:
+    """A received message that was not read yet, and the line that received it."""
+
+    facts: MessageFacts
+    line: Line
+
+
+@dataclass(frozen=True, kw_only=True)
 class _NewReply:
     """A received message that was not stored before, from a phone number, and its reading."""
 
@@ -105,7 +114,7 @@ async def apply_facts(
         if event.message is not None:
             line = await known.of_message(event.message)
             if event.message.direction == Direction.INCOMING:
-                texts.append(ReceivedMessage(facts=event.message, line=line))
+                texts.append(_ReceivedFacts(facts=event.message, line=line))
             else:
                 reports.append(OutgoingReport(facts=event.message, line_id=line.id))
         elif event.call is not None:
@@ -163,7 +172,7 @@ async def _apply_calls(
 
 
 async def _lock_senders(
-    uow: UnitOfWork, texts: Sequence[ReceivedMessage], *, now: datetime
+    uow: UnitOfWork, texts: Sequence[_ReceivedFacts], *, now: datetime
 ) -> dict[str, UUID]:
     """Add unknown senders as contacts; lock consent decisions about the numbers of all senders.
 
@@ -179,9 +188,21 @@ async def _lock_senders(
     return contacts
 
 
+async def _read_texts(uow: UnitOfWork, texts: Sequence[_ReceivedFacts]) -> list[ReceivedMessage]:
+    """Read received messages before they are stored, so that their rows contain the reading."""
+    contexts = await reply_context.read_reply_contexts(
+        uow, [(one.line.id, sender_of(one.facts), one.facts.created_at) for one in texts]
+    )
+    readings = read_replies([one.facts.text for one in texts], contexts)
+    return [
+        ReceivedMessage(facts=one.facts, line=one.line, reading=reading)
+        for one, reading in zip(texts, readings, strict=True)
+    ]
+
+
 async def _apply_texts(
     uow: UnitOfWork,
-    texts: Sequence[ReceivedMessage],
+    texts: Sequence[_ReceivedFacts],
     contacts: Mapping[str, UUID],
     *,
     now: datetime,
@@ -190,19 +211,18 @@ async def _apply_texts(
     """Store received messages, act on the new ones, and link replies to their campaigns."""
     if not texts:
         return
-    stored = await store_received_messages(uow, texts, contacts=contacts, now=now)
-    new = [
-        (one, received, received.phone)
-        for one, received in zip(texts, stored, strict=True)
-        if received.is_new and received.phone is not None
-    ]
-    contexts = await reply_context.read_reply_contexts(
-        uow, [(received.conversation_id, one.facts.created_at) for one, received, _ in new]
-    )
-    readings = read_replies([one.facts.text for one, _, _ in new], contexts)
+    messages = await _read_texts(uow, texts)
+    stored = await store_received_messages(uow, messages, contacts=contacts, now=now)
     replies = [
-        _NewReply(facts=one.facts, line=one.line, stored=received, phone=phone, reading=reading)
-        for (one, received, phone), reading in zip(new, readings, strict=True)
+        _NewReply(
+            facts=one.facts,
+            line=one.line,
+            stored=received,
+            phone=received.phone,
+            reading=one.reading,
+        )
+        for one, received in zip(messages, stored, strict=True)
+        if received.is_new and received.phone is not None
     ]
     await _act_on(uow, replies, now=now, reception=reception)
     heard: dict[str, datetime] = {}

@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from crm_api.domain.consent.reply_reader.reader import may_concern_consent
+from crm_api.domain.consent.reply_reader.reader import (
+    NO_CONTEXT,
+    may_concern_consent,
+    read_replies,
+)
 from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.messaging.consent_decisions import suppression
 from crm_api.domain.messaging.conversations import past_messages
@@ -59,19 +63,35 @@ async def apply_plain_messages(
     )
     line_ids = await _lines_of(uow, [facts for facts, _ in people], now=now, reception=reception)
     plain = [
-        PastMessage(
-            facts=facts,
-            line_id=line_id,
-            phone=phone,
-            rank=0 if facts.direction == Direction.INCOMING else _rank(facts),
-        )
+        (facts, phone, line_id)
         for facts, phone in people
         for row, line_id in [(known[phone], line_ids.get(facts.phone_number_id or ""))]
         if line_id is not None and not (row.is_deleted or row.was_texted or row.is_own)
     ]
     if not plain:
         return set()
-    return await past_messages.store_past_messages(uow, plain, known=known, now=now)
+    return await past_messages.store_past_messages(uow, _read(plain), known=known, now=now)
+
+
+def _read(plain: Sequence[tuple[MessageFacts, str, UUID]]) -> list[PastMessage]:
+    """Read the received ones of these messages, so that each gets its class.
+
+    The messages before them are not known yet, so they are read without context. This cannot
+    matter for consent, because none of them concerns consent in any context.
+    """
+    received = [facts.direction == Direction.INCOMING for facts, _, _ in plain]
+    texts = [facts.text for (facts, _, _), is_in in zip(plain, received, strict=True) if is_in]
+    readings = iter(read_replies(texts, [NO_CONTEXT] * len(texts)))
+    return [
+        PastMessage(
+            facts=facts,
+            line_id=line_id,
+            phone=phone,
+            rank=0 if is_in else _rank(facts),
+            reading=next(readings) if is_in else None,
+        )
+        for (facts, phone, line_id), is_in in zip(plain, received, strict=True)
+    ]
 
 
 async def _lines_of(

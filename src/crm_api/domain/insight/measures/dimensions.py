@@ -20,6 +20,7 @@ class Dimension(StrEnum):
         OWNER_OCCUPIED: Whether the owner lives in the property: `yes` or `no`.
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
+        REPLY_CLASS: The class of the person's first reply to the campaign; no key without a reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
 
@@ -35,6 +36,7 @@ class Dimension(StrEnum):
     OWNER_OCCUPIED = "owner_occupied"
     HOUR = "hour"
     WEEKDAY = "weekday"
+    REPLY_CLASS = "reply_class"
     SOURCE = "source"
 
 
@@ -51,6 +53,7 @@ OF_PERSON = frozenset(
         Dimension.SOURCE,
     }
 )
+OF_REPLY = frozenset({Dimension.REPLY_CLASS})
 OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY})
 
 
@@ -151,6 +154,16 @@ BREAKDOWNS = {
     Dimension.WEEKDAY: Breakdown(
         key=f"CAST(CAST(extract(isodow FROM {_LOCAL}) AS integer) AS text)",
         label=f"to_char({_LOCAL}, 'FMDay')",
+    ),
+    # The messages of a merged duplicate belong to the contact that it was merged into.
+    Dimension.REPLY_CLASS: Breakdown(
+        key="q.reply_class",
+        joins=f"""{_PERSON}
+        LEFT JOIN LATERAL (
+            SELECT a.reply_class FROM activity a
+            WHERE a.contact_id IN (b.contact_id, p.id) AND a.campaign_id = b.campaign_id
+              AND a.kind = 'message' AND a.direction = 'incoming'
+            ORDER BY a.occurred_at, a.id LIMIT 1) q ON true""",
     ),
     Dimension.SOURCE: Breakdown(key="coalesce(b.source, p.source)", joins=_PERSON),
 }

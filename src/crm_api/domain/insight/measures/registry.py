@@ -8,6 +8,7 @@ from crm_api.domain.insight.measures.bases import Base
 from crm_api.domain.insight.measures.dimensions import (
     OF_CAMPAIGN,
     OF_PERSON,
+    OF_REPLY,
     OF_TIME,
     Dimension,
 )
@@ -73,7 +74,14 @@ _REACHED = "m.status IN ('sent', 'delivered')"
 _TRIED = "m.status IN ('sent', 'delivered', 'failed')"
 _ALL = OF_CAMPAIGN | OF_PERSON | OF_TIME
 _OF_OUTCOME = _ALL
+_OF_MESSAGE = _ALL | OF_REPLY
 _72_HOURS = "72 hours"
+_INTERESTED = """m.replied_at IS NOT NULL AND EXISTS (
+            SELECT FROM activity a
+            WHERE a.contact_id IN (
+                m.contact_id, (SELECT d.merged_into FROM contact d WHERE d.id = m.contact_id))
+              AND a.campaign_id = m.campaign_id AND a.kind = 'message'
+              AND a.direction = 'incoming' AND a.reply_class = 'interested')"""
 
 
 def _people(name: str, definition: str, numerator: str, counted: str) -> Measure:
@@ -84,7 +92,7 @@ def _people(name: str, definition: str, numerator: str, counted: str) -> Measure
         denominator="people who got a message of the campaign",
         unit=Unit.RATE,
         base=bases.messages(counted=counted, among=_REACHED, first_step=True, ripe=_72_HOURS),
-        by=_ALL,
+        by=_OF_MESSAGE,
     )
 
 
@@ -96,7 +104,7 @@ def _of_tried(name: str, definition: str, numerator: str, counted: str) -> Measu
         denominator="messages that were sent or failed",
         unit=Unit.RATE,
         base=bases.messages(counted=counted, among=_TRIED, first_step=False, ripe="24 hours"),
-        by=_ALL,
+        by=_OF_MESSAGE,
     )
 
 
@@ -125,7 +133,7 @@ _PLAIN: dict[str, Measure] = {
             denominator=None,
             unit=Unit.COUNT,
             base=bases.messages(counted="true", among=_REACHED, first_step=False, ripe="0 hours"),
-            by=_ALL,
+            by=_OF_MESSAGE,
         ),
         _of_tried(
             "delivered_rate",
@@ -148,6 +156,13 @@ _PLAIN: dict[str, Measure] = {
             "m.replied_at IS NOT NULL",
         ),
         _people(
+            "interested_rate",
+            "People who replied to a campaign with interest, as the rule or a user classed a "
+            "reply, of the people who got its first message.",
+            "people with a reply of the class interested",
+            _INTERESTED,
+        ),
+        _people(
             "opt_out_rate",
             "People who opted out by a reply to a campaign, of the people who got its first "
             "message.",
@@ -166,7 +181,7 @@ _PLAIN: dict[str, Measure] = {
                 first_step=True,
                 ripe=_72_HOURS,
             ),
-            by=_ALL,
+            by=_OF_MESSAGE,
         ),
         Measure(
             name="time_to_reply",
@@ -182,7 +197,7 @@ _PLAIN: dict[str, Measure] = {
                 ripe=_72_HOURS,
                 amount="extract(epoch FROM m.replied_at - m.sent_at)",
             ),
-            by=_ALL,
+            by=_OF_MESSAGE,
         ),
         Measure(
             name="time_to_answer",

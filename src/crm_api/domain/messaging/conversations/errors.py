@@ -27,6 +27,19 @@ class MessageNotFoundError(NotFoundError):
     title = "Message not found"
 
 
+class MessageNotReceivedError(ConflictError):
+    """The message was sent by the company, so it is not a reply and has no class."""
+
+    code = "message_not_received"
+    title = "Not a received message"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only a message that a person sent has a reply class. Use the id of a message whose "
+            "`direction` is incoming."
+        )
+
+
 class CallNotFoundError(NotFoundError):
     """No call has this id."""
 

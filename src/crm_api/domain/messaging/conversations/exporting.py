@@ -22,7 +22,7 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 Position = tuple[datetime, UUID]
 
-_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
+COLUMNS: dict[str, SQLColumnExpression[Any]] = {
     "id": row_id(Activity.id),
     "conversation_id": row_id(Activity.conversation_id),
     "line_id": row_id(Activity.line_id),
@@ -37,8 +37,10 @@ _COLUMNS: dict[str, SQLColumnExpression[Any]] = {
     "provider_message_id": cell(Activity.openphone_id),
     "occurred_at": instant(Activity.occurred_at),
     "created_at": instant(Activity.created_at),
+    "reply_class": Activity.reply_class,
+    "reply_class_by": Activity.reply_class_by,
 }
-HEADER = tuple(_COLUMNS)
+HEADER = tuple(COLUMNS)
 
 
 async def export_messages(
@@ -79,5 +81,5 @@ async def _copy_messages(
         session, select(Activity.occurred_at, Activity.id).where(*wanted).order_by(*order)
     )
     end = None if last is None else (last[0], last[1])
-    rows = select(*_COLUMNS.values()).where(*wanted).order_by(*order)
+    rows = select(*COLUMNS.values()).where(*wanted).order_by(*order)
     return await copy_rows(session, rows if end is None else rows.where(position >= end)), end

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from crm_api.domain.consent.reply_reader.reader import Reading
 from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.messaging.conversations.participants import (
     ConversationKey,
@@ -32,12 +33,14 @@ class PastMessage:
     Attributes:
         phone: The person's number in E.164.
         rank: The rank of the message's status if it is outgoing; 0 if it was received.
+        reading: How the message was read; None if it is outgoing.
     """
 
     facts: MessageFacts
     line_id: UUID
     phone: str
     rank: int
+    reading: Reading | None
 
     @property
     def is_incoming(self) -> bool:
@@ -168,9 +171,11 @@ ADD_PAST_MESSAGES = text("""
             CAST(:phones AS text[]), CAST(:openphone_ids AS text[]), CAST(:user_ids AS text[]),
             CAST(:bodies AS text[]), CAST(:statuses AS text[]), CAST(:ranks AS smallint[]),
             CAST(:error_codes AS text[]), CAST(:occurred AS timestamptz[]),
-            CAST(:updated AS timestamptz[]))
+            CAST(:updated AS timestamptz[]), CAST(:reply_classes AS text[]),
+            CAST(:reply_class_bys AS text[]))
             AS message (id, direction, line_id, conversation_id, contact_id, phone, openphone_id,
-                        user_id, body, status, rank, error_code, occurred_at, updated_at)
+                        user_id, body, status, rank, error_code, occurred_at, updated_at,
+                        reply_class, reply_class_by)
     ), named AS (
         INSERT INTO activity_key (openphone_id, activity_id)
         SELECT openphone_id, id FROM past ORDER BY openphone_id
@@ -178,9 +183,11 @@ ADD_PAST_MESSAGES = text("""
         RETURNING activity_id
     )
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
-        openphone_id, user_id, body, status, rank, error_code, occurred_at, created_at, updated_at)
+        openphone_id, user_id, body, status, rank, error_code, occurred_at, created_at, updated_at,
+        reply_class, reply_class_by)
     SELECT past.id, 'message', direction, 'provider', line_id, conversation_id, contact_id, phone,
-           openphone_id, user_id, body, status, rank, error_code, occurred_at, :now, updated_at
+           openphone_id, user_id, body, status, rank, error_code, occurred_at, :now, updated_at,
+           reply_class, reply_class_by
     FROM past JOIN named ON named.activity_id = past.id
     RETURNING openphone_id
 """)
@@ -217,6 +224,7 @@ async def _add_messages(
     now: datetime,
 ) -> set[str]:
     facts = [one.facts for one in messages]
+    readings = [one.reading for one in messages]
     values = {
         "ids": [new_id() for _ in messages],
         "directions": [one.direction for one in facts],
@@ -231,6 +239,8 @@ async def _add_messages(
         "ranks": [one.rank for one in messages],
         "error_codes": [None if one.is_incoming else one.facts.error_code for one in messages],
         "occurred": [one.created_at for one in facts],
+        "reply_classes": [None if one is None else one.reply_class for one in readings],
+        "reply_class_bys": [None if one is None else one.class_by for one in readings],
         "updated": [now if one.is_incoming else (one.facts.updated_at or now) for one in messages],
         "now": now,
     }

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.consent.reply_reader.reader import Reading
 from crm_api.domain.messaging.conversations.participants import (
     ConversationTouch,
     as_phone,
@@ -26,10 +27,21 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedMessage:
-    """A message that a line received, as the provider reported it."""
+    """A message that a line received, as the provider reported it, and how it was read."""
 
     facts: MessageFacts
     line: Line
+    reading: Reading
+
+    @property
+    def sender(self) -> str:
+        """The sender's number in E.164, or another identifier."""
+        return sender_of(self.facts)
+
+
+def sender_of(facts: MessageFacts) -> str:
+    """Return the number of a message's sender in E.164, or another identifier."""
+    return as_phone(facts.from_number or "") or facts.from_number or ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +81,8 @@ class IncomingRow:
     media: list[dict[str, Any]]
     call: dict[str, Any]
     occurred_at: datetime
+    reply_class: str
+    reply_class_by: str
 
 
 async def store_received_messages(
@@ -90,9 +104,7 @@ async def store_received_messages(
         The stored messages, in the order of ``messages``.
     """
     phones = [as_phone(one.facts.from_number or "") for one in messages]
-    senders = [
-        phone or one.facts.from_number or "" for phone, one in zip(phones, messages, strict=True)
-    ]
+    senders = [one.sender for one in messages]
     conversations = await touch_conversations(
         uow,
         [
@@ -148,6 +160,8 @@ def _row(
         media=[asdict(item) for item in facts.media],
         call=_group_of(facts, line=message.line),
         occurred_at=facts.created_at,
+        reply_class=message.reading.reply_class,
+        reply_class_by=message.reading.class_by,
     )
 
 
@@ -191,9 +205,10 @@ ADD_INCOMING = text("""
             CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:conversation_ids AS uuid[]),
             CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
             CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:medias AS text[]),
-            CAST(:calls AS text[]), CAST(:occurred AS timestamptz[]))
+            CAST(:calls AS text[]), CAST(:occurred AS timestamptz[]),
+            CAST(:reply_classes AS text[]), CAST(:reply_class_bys AS text[]))
             AS message (id, line_id, conversation_id, contact_id, phone, openphone_id, user_id,
-                        body, media, call, occurred_at)
+                        body, media, call, occurred_at, reply_class, reply_class_by)
     ), named AS (
         INSERT INTO activity_key (openphone_id, activity_id)
         SELECT openphone_id, id FROM received ORDER BY openphone_id
@@ -201,10 +216,11 @@ ADD_INCOMING = text("""
         RETURNING activity_id
     )
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
-        openphone_id, user_id, body, media, status, call, occurred_at, created_at, updated_at)
+        openphone_id, user_id, body, media, status, call, occurred_at, created_at, updated_at,
+        reply_class, reply_class_by)
     SELECT received.id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id,
            phone, openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, occurred_at,
-           :now, :now
+           :now, :now, reply_class, reply_class_by
       FROM received JOIN named ON named.activity_id = received.id
     RETURNING openphone_id, id
 """)
@@ -228,7 +244,8 @@ async def add_incoming(
 ) -> dict[str, tuple[UUID, bool]]:
     """Store received messages whose provider id is new; no two rows may have the same id.
 
-    If a message is already stored, only a missing user and missing media are added.
+    If a message is already stored, only a missing user and missing media are added. So a report
+    that arrives twice never replaces the class that a person chose.
 
     Returns:
         For each provider id: the id of the row, and whether the message is new.
@@ -265,6 +282,8 @@ def _incoming_values(rows: Sequence[IncomingRow], *, now: datetime) -> dict[str,
         "medias": [json.dumps(row.media) for row in rows],
         "calls": [json.dumps(row.call) for row in rows],
         "occurred": [row.occurred_at for row in rows],
+        "reply_classes": [row.reply_class for row in rows],
+        "reply_class_bys": [row.reply_class_by for row in rows],
         "now": now,
     }
 

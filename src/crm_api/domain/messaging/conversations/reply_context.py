@@ -20,11 +20,12 @@ OF_THE_OFFICE = (Origin.MANUAL, Origin.PROVIDER)
 
 LAST_OUTGOING = text("""
     SELECT w.position, o.origin, right(rtrim(o.body), 1) = '?' AS is_question
-    FROM unnest(CAST(:conversation_ids AS uuid[]), CAST(:ats AS timestamptz[]))
-        WITH ORDINALITY AS w (conversation_id, at, position)
+    FROM unnest(CAST(:line_ids AS uuid[]), CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
+        WITH ORDINALITY AS w (line_id, phone, at, position)
+    JOIN conversation c ON c.line_id = w.line_id AND c.phone = w.phone
     CROSS JOIN LATERAL (
         SELECT t.origin, t.body FROM activity t
-        WHERE t.conversation_id = w.conversation_id AND t.occurred_at <= w.at
+        WHERE t.conversation_id = c.id AND t.occurred_at <= w.at
           AND t.kind = 'message' AND t.direction = 'outgoing'
         ORDER BY t.occurred_at DESC, t.id DESC LIMIT 1
     ) o
@@ -32,7 +33,7 @@ LAST_OUTGOING = text("""
 
 
 async def read_reply_contexts(
-    uow: UnitOfWork, messages: Sequence[tuple[UUID, datetime]]
+    uow: UnitOfWork, messages: Sequence[tuple[UUID, str, datetime]]
 ) -> list[Context]:
     """Return the context of received messages for the reply reader, in the order of ``messages``.
 
@@ -40,15 +41,16 @@ async def read_reply_contexts(
     message: whether an employee wrote it, and whether it ended with a question mark.
 
     Args:
-        messages: The conversation of each message, and when the message was received.
+        messages: The line and the sender of each message, and when the message was received.
     """
     if not messages:
         return []
     found = await uow.session.execute(
         LAST_OUTGOING,
         {
-            "conversation_ids": [conversation_id for conversation_id, _ in messages],
-            "ats": [at for _, at in messages],
+            "line_ids": [line_id for line_id, _, _ in messages],
+            "phones": [phone for _, phone, _ in messages],
+            "ats": [at for _, _, at in messages],
         },
     )
     contexts = [NO_CONTEXT] * len(messages)

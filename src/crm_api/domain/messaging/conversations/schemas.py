@@ -11,6 +11,7 @@ from crm_api.domain.kit.fields import PhoneNumber, Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.conversations.notes import FoundNote
+from crm_api.domain.messaging.conversations.reply_class_schemas import ReplyClassRead
 from crm_api.domain.messaging.media.schemas import show, show_call
 from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus, Origin
@@ -197,6 +198,8 @@ class MessageRead(ReadModel):
         provider_message_id: The provider's id of the message; null until the provider accepts it.
         attempts: Every attempt to send the message, oldest first; empty for a message that this
             service did not send. A further attempt does not create a second message.
+        reply_class: The kind of the reply; null for a message that the company sent, and for one
+            that was stored by a release without reply classes.
         occurred_at: When the message was sent or received, by the provider's clock.
     """
 
@@ -210,6 +213,7 @@ class MessageRead(ReadModel):
             {"at": "2026-11-30T14:04:02.000Z", "outcome": "not_sent", "error_code": "http_429"},
             {"at": "2026-11-30T14:05:10.000Z", "outcome": "delivered", "error_code": None},
         ],
+        reply_class=None,
         created_at="2026-11-30T14:05:10.000Z",
     )
 
@@ -228,6 +232,7 @@ class MessageRead(ReadModel):
     error_code: str | None
     provider_message_id: str | None
     attempts: list[MessageAttempt]
+    reply_class: ReplyClassRead | None
     occurred_at: Instant
     created_at: Instant
 
@@ -250,6 +255,7 @@ class MessageRead(ReadModel):
                 "error_code": activity.error_code,
                 "provider_message_id": activity.openphone_id,
                 "attempts": [one._asdict() for one in attempts],
+                "reply_class": ReplyClassRead.of(activity),
             }
         )
 

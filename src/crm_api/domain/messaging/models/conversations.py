@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.kit.checks import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
@@ -158,6 +159,7 @@ class Activity(Base):
         CheckConstraint(one_of("kind", ActivityKind), name="kind"),
         CheckConstraint(one_of("direction", Direction), name="direction"),
         CheckConstraint(one_of("origin", Origin), name="origin"),
+        CheckConstraint(one_of("reply_class", ReplyClass), name="reply_class"),
         Index(
             "idx_activity_openphone_id",
             "openphone_id",
@@ -232,6 +234,10 @@ class Activity(Base):
     """When the message was sent or received, or the call began, by the provider's clock."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    reply_class: Mapped[str | None]
+    """The ``ReplyClass`` of a received message; None for one of a release that knew no classes."""
+    reply_class_by: Mapped[str | None]
+    """A ``ReplyClassSource``, or the id of the user or API key that chose the class."""
 
 
 class ActivityKey(Base):

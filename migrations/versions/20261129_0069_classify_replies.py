@@ -1,0 +1,37 @@
+"""Keep the class of each received message, and who chose it.
+
+Code of the previous release stores messages without a class, which is allowed.
+"""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+revision: str = "20261129_0069"
+down_revision: str | None = "20261129_0066"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+NAME = "ck_activity_reply_class"
+CLASSES = "interested question later not_interested wrong_number stop other"
+
+
+def upgrade() -> None:
+    listed = ", ".join(f"'{word}'" for word in CLASSES.split())
+    # NOT VALID checks only new rows, so its lock is short. VALIDATE reads the existing rows and does
+    # not block writers. An interrupted run starts again from the beginning.
+    op.execute("ALTER TABLE activity ADD COLUMN IF NOT EXISTS reply_class text")
+    op.execute("ALTER TABLE activity ADD COLUMN IF NOT EXISTS reply_class_by text")
+    with op.get_context().autocommit_block():
+        op.execute(f"ALTER TABLE activity DROP CONSTRAINT IF EXISTS {NAME}")
+        op.execute(
+            f"ALTER TABLE activity ADD CONSTRAINT {NAME} "
+            f"CHECK (reply_class IN ({listed})) NOT VALID"
+        )
+        op.execute(f"ALTER TABLE activity VALIDATE CONSTRAINT {NAME}")
+
+
+def downgrade() -> None:
+    op.drop_constraint(NAME, "activity")
+    op.drop_column("activity", "reply_class_by")
+    op.drop_column("activity", "reply_class")

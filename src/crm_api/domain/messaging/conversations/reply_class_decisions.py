@@ -1,0 +1,101 @@
+"""Store the class that a person chooses for a reply, with what follows from it for the number."""
+
+from datetime import datetime
+from typing import Unpack
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.consent.models import ConsentSource, FlagType
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass, ReplyClassSource
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.consent_decisions.flags import flag_rows
+from crm_api.domain.messaging.consent_decisions.service import DecisionDetails
+from crm_api.domain.messaging.conversations.errors import MessageNotReceivedError
+from crm_api.domain.messaging.conversations.participants import as_phone
+from crm_api.domain.messaging.conversations.service import get_message
+from crm_api.domain.messaging.models.conversations import Activity, Direction
+from crm_api.platform.database import UnitOfWork
+
+WRONG_NUMBER = "a reply came from a wrong number"
+"""The reason of the flag that the class ``wrong_number`` sets. A flag with another reason stays
+when the class changes."""
+
+SET_REPLY_CLASS = text("""
+    UPDATE activity a SET reply_class = :reply_class, reply_class_by = :reply_class_by
+    WHERE a.id = :id
+""")
+
+
+async def decide_reply_class(
+    uow: UnitOfWork,
+    *,
+    message_id: UUID,
+    reply_class: ReplyClass,
+    caller_id: str,
+    actor: str,
+    source: ConsentSource,
+    now: datetime,
+    secret: bytes,
+) -> Activity:
+    """Store a person's choice of a reply's class; return the changed message.
+
+    ``stop`` opts the sender's number out. ``wrong_number`` sets the flag ``invalid_number``, so
+    that campaigns skip the number; another choice later removes this flag again. A change from
+    ``stop`` to another class is not an opt-in.
+
+    Args:
+        caller_id: The id of the user or API key that chose the class.
+        actor: The name of the caller for the consent history.
+        source: How the decision reached this service.
+
+    Raises:
+        MessageNotFoundError: No message has this id.
+        MessageNotReceivedError: The message was not received from a person.
+    """
+    message = await get_message(uow, message_id)
+    if message.direction != Direction.INCOMING:
+        raise MessageNotReceivedError
+    phone = as_phone(message.phone or "")
+    # A name, a short code or an erased person has no consent and no flags.
+    if phone is not None:
+        details = DecisionDetails(
+            phone=phone,
+            contact_id=message.contact_id,
+            source=source,
+            actor=actor,
+            reason=f"reply class {reply_class}",
+            activity_id=message_id,
+            message_id=message_id,
+            now=now,
+            secret=secret,
+        )
+        await consent.lock_people(uow, phones=[phone])
+        await _change_number(uow, message, reply_class, **details)
+    values = {"id": message_id, "reply_class": reply_class, "reply_class_by": caller_id}
+    await uow.session.execute(SET_REPLY_CLASS, values)
+    uow.session.expire_all()
+    return await get_message(uow, message_id)
+
+
+async def _change_number(
+    uow: UnitOfWork, message: Activity, reply_class: ReplyClass, **details: Unpack[DecisionDetails]
+) -> None:
+    """Opt the number out, or set or remove the flag of a wrong number."""
+    flags = await flag_rows(uow.session, phone=details["phone"], now=details["now"])
+    reasons = {flag.flag_type: flag.reason for flag in flags}
+    invalid = FlagType.INVALID_NUMBER
+    if reply_class is ReplyClass.STOP:
+        # The same choice again, such as a repeated request, is not a second decision.
+        is_decided = message.reply_class == ReplyClass.STOP and _is_by_a_person(message)
+        if not is_decided or FlagType.OPTED_OUT not in reasons:
+            await consent.opt_out(uow, **details)
+    elif reply_class is ReplyClass.WRONG_NUMBER and invalid not in reasons:
+        marked: DecisionDetails = {**details, "reason": WRONG_NUMBER}
+        await consent.add_flag(uow, flag=invalid, expires_at=None, **marked)
+    if reply_class is not ReplyClass.WRONG_NUMBER and reasons.get(invalid) == WRONG_NUMBER:
+        await consent.remove_flag(uow, flag=invalid, **details)
+
+
+def _is_by_a_person(message: Activity) -> bool:
+    return message.reply_class_by not in set(ReplyClassSource)

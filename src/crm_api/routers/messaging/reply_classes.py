@@ -1,0 +1,58 @@
+"""HTTP route for the class of a reply."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.consent.models import ConsentSource
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.examples import REPLY, example_id
+from crm_api.domain.messaging.conversations.reply_class_decisions import decide_reply_class
+from crm_api.domain.messaging.conversations.reply_class_schemas import ReplyClassWrite
+from crm_api.domain.messaging.conversations.schemas import MessageRead
+from crm_api.domain.messaging.media import service as media
+from crm_api.domain.messaging.media.schemas import names_files
+from crm_api.routers.http.deps import Caller, State, Uow, require
+from crm_api.routers.http.route_notes import fails_with, shows
+
+router = APIRouter(prefix="/v1", tags=["conversations"])
+Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
+
+
+@router.put(
+    "/messages/{message_id}/reply-class",
+    openapi_extra=fails_with("message_not_received")
+    | shows(
+        direction="incoming",
+        origin="provider",
+        body=REPLY,
+        status="received",
+        attempts=[],
+        reply_class={"value": "interested", "by": example_id("user")},
+    ),
+)
+async def choose_reply_class(
+    message_id: UUID, body: ReplyClassWrite, uow: Uow, state: State, caller: Sender
+) -> MessageRead:
+    """Choose the class of a reply. Your choice replaces the proposed class, and no rule changes it.
+
+    `stop` opts the sender's number out, as `POST /v1/contacts/{id}/opt-out` does; a later change to
+    another class does not opt it in again. `wrong_number` sets the flag `invalid_number`, so that
+    campaigns skip the number; a later change to another class removes this flag. No other class
+    changes consent.
+    """
+    async with uow:
+        message = await decide_reply_class(
+            uow,
+            message_id=message_id,
+            reply_class=body.reply_class,
+            caller_id=caller.id,
+            actor=caller.name,
+            source=ConsentSource.API if caller.user is None else ConsentSource.USER,
+            now=await uow.database_now(),
+            secret=state.secret,
+        )
+        named = [message.id] if names_files(message.media, message.call) else []
+        files = await media.read_shown_fetches(uow, activity_ids=named)
+    return MessageRead.of(message, files.get(message.id, ()))
