@@ -59,7 +59,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import attribution, insight
+from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight
 from crm_api.routers.messaging import (
     company_settings,
     conversations,
@@ -179,6 +179,10 @@ ROUTERS = (
     provider_stops,
     outcomes,
     attribution,
+    costs,
+    engagement,
+    funnel,
+    holdouts,
     insight,
     reconciliation,
     webhook_health,

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tests.conftest import NOW
-from tests.migrations.filling import LINE, RUNNING, made_id, phone_of
+from tests.migrations.filling import LINE, NOON, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
 from crm_api.domain.messaging.conversations import collisions
@@ -405,7 +405,7 @@ SENDS = [
     Hot(
         "the lock of a campaign's line",
         {"pk_line", "pk_campaign"},
-        lambda s: claim.lock_line(s, campaign_id=RUNNING),
+        lambda s: claim.lock_line(s, campaign_id=RUNNING, now=NOON),
         is_generic=True,
     ),
 ]

@@ -24,6 +24,7 @@ HIDDEN = {
     "app_user": {"password_hash"},
     "contact_import": {"fetch_token"},
     "erasure": {"sealed"},
+    "holdout": {"hash_key"},
     "idempotency_key": {"key", "fingerprint", "headers", "body"},
     "media_fetch": {"url"},
     "outgoing_mail": {"body"},

@@ -28,6 +28,7 @@ class SendingLine:
         is_probing: True if the line is on trial after a block, so that it sends one message at a
             time.
         has_carrier_budgets: True if the company declared a budget for at least one carrier.
+        has_holdout: True if a holdout runs now.
         stopped_variants: The number of variants of the campaign that are stopped now.
     """
 
@@ -38,6 +39,7 @@ class SendingLine:
     phone_number_id: str
     is_probing: bool
     has_carrier_budgets: bool
+    has_holdout: bool
     stopped_variants: int
 
 
