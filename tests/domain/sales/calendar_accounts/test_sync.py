@@ -142,7 +142,7 @@ def event_text(uid: str, *lines: str) -> str:
 @pytest.fixture(name="calendar")
 async def _calendar(server: str) -> AsyncIterator[Calendar]:
     async with httpx.AsyncClient(
-        base_url=server, auth=(LOGIN.username, LOGIN.password), trust_env=False
+        base_url=server, auth=(LOGIN.username, LOGIN.password), trust_env=False, timeout=60
     ) as http:
         url = f"{server}/{LOGIN.username}/{new_id()}/"
         made = await http.request("MKCALENDAR", url, content=COLLECTION)
