@@ -54,7 +54,7 @@ from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
 from crm_api.routers.messaging import company_settings, conversations, lines, media, provider_stops
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
-from crm_api.routers.office import inbox
+from crm_api.routers.office import inbox, inbox_bulk
 from crm_api.routers.outbound import events, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
@@ -120,6 +120,7 @@ ROUTERS = (
     company_settings,
     campaigns,
     recipients,
+    inbox_bulk,
     inbox,
     conversations,
     webhooks,
