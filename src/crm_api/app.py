@@ -72,7 +72,7 @@ from crm_api.routers.messaging import (
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
-from crm_api.routers.office import inbox, messages, saved_replies
+from crm_api.routers.office import inbox, inbox_bulk, messages, saved_replies
 from crm_api.routers.outbound import events, push_subscriptions, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
@@ -150,6 +150,7 @@ ROUTERS = (
     approvals,
     launch_check,
     recipients,
+    inbox_bulk,
     inbox,
     conversations,
     messages,

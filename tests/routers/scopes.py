@@ -99,6 +99,8 @@ ASKED: dict[str, Scope | str] = {
     "GET /v1/conversations/counts": Scope.MESSAGES_READ,
     "GET /v1/conversations/{conversation_id}": Scope.MESSAGES_READ,
     "PATCH /v1/conversations/{conversation_id}": Scope.MESSAGES_SEND,
+    "POST /v1/conversations/bulk": Scope.MESSAGES_SEND,
+    "POST /v1/conversations/{conversation_id}/presence": Scope.MESSAGES_READ,
     "POST /v1/conversations/{conversation_id}/read": Scope.MESSAGES_READ,
     "DELETE /v1/conversations/{conversation_id}/draft": Scope.MESSAGES_SEND,
     "GET /v1/conversations/{conversation_id}/draft": Scope.MESSAGES_READ,

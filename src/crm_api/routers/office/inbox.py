@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.office.inbox import changes, listing, reading
+from crm_api.domain.office.inbox import changes, listing, presence, reading
 from crm_api.domain.office.inbox.rows import read_row
 from crm_api.domain.office.inbox.schemas import (
     ConversationCounts,
     ConversationRead,
     ConversationUpdate,
+    PresenceReport,
     ReadUntil,
 )
 from crm_api.domain.office.inbox.searching import search_conversations
@@ -190,4 +191,23 @@ async def mark_conversation_read(
             conversation_id=conversation_id,
             caller_id=UUID(caller.id),
             message_id=None if body is None else body.message_id,
+        )
+
+
+@router.post("/{conversation_id}/presence", status_code=204)
+async def report_presence(
+    conversation_id: UUID, body: PresenceReport, uow: Uow, caller: Reader
+) -> None:
+    """Show colleagues that you look at a conversation, or write in it, for 15 seconds.
+
+    The event `conversation.presence` of `GET /v1/events` has your id and name, the activity, and
+    until when it is valid.
+    """
+    async with uow:
+        await presence.report_presence(
+            uow,
+            conversation_id=conversation_id,
+            caller_id=UUID(caller.id),
+            activity=body.activity,
+            now=clock.now(),
         )
