@@ -14,7 +14,7 @@ INSTANT = sa.DateTime(timezone=True)
 EVENT_TYPES = (
     "message.received message.status call.status campaign.status campaign.counters "
     "import.progress contact.created opt_out opt_in alert task.changed "
-    "conversation.changed"
+    "conversation.changed conversation.presence"
 )
 EMIT = """
 CREATE OR REPLACE FUNCTION emit_appointment_event()

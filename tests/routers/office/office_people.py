@@ -59,7 +59,7 @@ class OfficeUser:
         found: list[JSON] = []
         cursor = None
         while True:
-            more = {} if cursor is None else {"cursor": cursor}
+            more: JSON = {} if cursor is None else {"cursor": cursor}
             page = self.get("/v1/conversations", limit=100, **query, **more)
             found += page["data"]
             cursor = page["next_cursor"]

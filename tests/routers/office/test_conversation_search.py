@@ -107,7 +107,7 @@ async def test_other_filters_narrow_the_search(
 async def test_pages_hold_each_conversation_once(
     client: httpx.AsyncClient, session: AsyncSession, line: Line, size: int, sort: str
 ) -> None:
-    kinds = [{"state": "waiting", "waiting_since": clock.now()}, {}]
+    kinds: list[dict[str, Any]] = [{"state": "waiting", "waiting_since": clock.now()}, {}]
     similar = [
         await talk(session, line, place, "basment", **kinds[place % 2]) for place in (1, 2, 3)
     ]
