@@ -5,6 +5,7 @@
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import text
@@ -35,17 +36,16 @@ class History:
         if self.past and self.chance.random() < 0.2:
             return self.chance.choice(self.past)
         person, ago = self.chance.choice(PEOPLE), self.chance.uniform(1, 3600)
-        made = self.chance.choice(
-            [
-                lambda: self.office.said("When can you come?", phone=person, ago=ago),
-                lambda: self.office.said("And another question", phone=person, ago=ago),
-                lambda: self.office.said("STOP", phone=person, ago=ago),
-                lambda: self.office.sent_in_app(phone=person, ago=ago),
-                lambda: self.office.sent_in_app(phone=person, ago=ago, status="failed"),
-                lambda: self.office.called("missed", phone=person, ago=ago),
-                lambda: self.office.called("answered", phone=person, ago=ago),
-            ]
-        )()
+        makers: list[Callable[[], dict[str, Any]]] = [
+            lambda: self.office.said("When can you come?", phone=person, ago=ago),
+            lambda: self.office.said("And another question", phone=person, ago=ago),
+            lambda: self.office.said("STOP", phone=person, ago=ago),
+            lambda: self.office.sent_in_app(phone=person, ago=ago),
+            lambda: self.office.sent_in_app(phone=person, ago=ago, status="failed"),
+            lambda: self.office.called("missed", phone=person, ago=ago),
+            lambda: self.office.called("answered", phone=person, ago=ago),
+        ]
+        made = self.chance.choice(makers)()
         self.past.append(made)
         return made
 
