@@ -25,7 +25,9 @@ CHECKS = {
 }
 LATEST = "last_activity_at DESC, id DESC"
 INDEXES = {
-    "idx_conversation_work": f"(line_id, state, {LATEST}) WHERE state <> 'done'",
+    "idx_conversation_work": (
+        f"(line_id, state, {LATEST}) INCLUDE (assignee_id, last_incoming_at) WHERE state <> 'done'"
+    ),
     "idx_conversation_waiting": "(line_id, waiting_since, id) WHERE waiting_since IS NOT NULL",
     "idx_conversation_assignee": f"(assignee_id, state, {LATEST}) WHERE assignee_id IS NOT NULL",
     "idx_conversation_unassigned": (

@@ -282,6 +282,8 @@ async def test_pages_of_every_list_hold_each_row_once_and_in_order(
             assert found == sorted(found, reverse=True), path
 
 
+FURTHER_STATEMENTS = {"/v1/messages": 1}
+"""The newest messages are read first; a page that they do not fill needs a second statement."""
 MOST_STATEMENTS = 5
 """Of one page of any list, with the statement that signs the caller in."""
 
@@ -318,6 +320,6 @@ async def test_page_of_every_list_has_few_statements_and_one_line_in_the_log(
         await page(url, limit=1)
         one, many = await page(url, limit=1), await page(url, limit=200)
 
-        assert one == many, path
+        assert sum(many.values()) - sum(one.values()) <= FURTHER_STATEMENTS.get(path, 0), path
         assert sum(many.values()) <= MOST_STATEMENTS, (path, many)
         assert not any(name.startswith(("insert", "update", "delete")) for name in many), path

@@ -307,7 +307,7 @@ async def test_batch_with_the_same_idempotency_key_is_not_repeated(
 
 
 FEW, MANY = 20, 500
-MOST_STATEMENTS = 19
+MOST_STATEMENTS = 21
 """Includes the statements of the key and the savepoint, for every kind of change."""
 
 

@@ -40,6 +40,7 @@ NOT_COMPARED = {
     "send_tally",
 }
 WHEN_WE_LEARNED = {
+    "asked_at",
     "created_at",
     "updated_at",
     "answered_at",

@@ -33,6 +33,8 @@ ONLY_NEXT = Secret(OLD, seals=(NEXT,))
 PHONE = "+16175550123"
 HASHED = {
     ("api_key", "key_hash"),
+    ("attribution_run", "inputs_hash"),
+    ("attribution_run", "result_hash"),
     ("calendar_event", "digest"),
     ("calendar_feed", "token_hash"),
     ("consent_entry", "phone_hash"),
@@ -41,6 +43,8 @@ HASHED = {
     ("consent_wording", "salt"),
     ("erased_number", "phone_hash"),
     ("reply_example", "phone_hash"),
+    # It only draws who is held back, and must outlive a rotation.
+    ("holdout", "hash_key"),
     ("idempotency_key", "fingerprint"),
     ("outcome", "external_hash"),
     ("refresh_token", "token_hash"),

@@ -131,6 +131,7 @@ class Conversation(Base):
             "state",
             text("last_activity_at DESC"),
             text("id DESC"),
+            postgresql_include=["assignee_id", "last_incoming_at"],
             postgresql_where=text("state <> 'done'"),
         ),
         Index(

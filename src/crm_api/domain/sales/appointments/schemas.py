@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from crm_api.domain.kit.examples import CONTACT, example, example_id
 from crm_api.domain.kit.fields import (
@@ -71,7 +71,7 @@ class AppointmentCreate(RequestModel):
     location: OptionalLine200 = None
     note: OptionalNote = None
     status: AppointmentStatus = AppointmentStatus.BOOKED
-    allow_conflict: bool = False
+    allow_conflict: StrictBool = False
 
 
 class AppointmentUpdate(RequestModel):
@@ -105,7 +105,7 @@ class AppointmentUpdate(RequestModel):
     location: OptionalLine200 = None
     note: OptionalNote = None
     status: AppointmentStatus = AppointmentStatus.BOOKED
-    allow_conflict: bool = False
+    allow_conflict: StrictBool = False
 
 
 @dataclass(frozen=True, kw_only=True)

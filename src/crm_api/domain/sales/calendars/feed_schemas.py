@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from pydantic import StrictBool
+
 from crm_api.domain.kit.examples import example, example_id
 from crm_api.domain.kit.fields import Name200
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
@@ -22,7 +24,7 @@ class CalendarFeedCreate(RequestModel):
 
     name: Name200
     assignee_id: UUID | None = None
-    busy_only: bool = False
+    busy_only: StrictBool = False
 
 
 class CalendarFeedRead(ReadModel):

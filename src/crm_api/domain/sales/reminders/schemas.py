@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from crm_api.domain.kit.examples import LINE, NOW, example
 from crm_api.domain.kit.fields import Name200, Text
@@ -49,7 +49,7 @@ class ReminderRuleCreate(RequestModel):
     body: MessageBody
     hours_before: Hours
     kinds: Kinds = Field(default_factory=lambda: list(AppointmentKind))
-    is_active: bool = True
+    is_active: StrictBool = True
 
 
 class ReminderRuleUpdate(RequestModel):
@@ -71,7 +71,7 @@ class ReminderRuleUpdate(RequestModel):
     body: MessageBody = ""
     hours_before: Hours = 24
     kinds: Kinds = Field(default_factory=lambda: list(AppointmentKind))
-    is_active: bool = True
+    is_active: StrictBool = True
 
 
 class ReminderRuleRead(ReadModel):
