@@ -10,7 +10,7 @@ import {
 import { currentSession } from "./session";
 import { PLACES } from "./shell/nav";
 import { Shell } from "./shell/shell";
-import { AcceptInvitation, NotFound, ResetPassword, SignIn, Welcome } from "./screens/gate";
+import { AcceptInvitation, Broken, NotFound, ResetPassword, SignIn, Welcome } from "./screens/gate";
 
 type Text = string | undefined;
 const text = (value: unknown): Text => (typeof value === "string" && value ? value : typeof value === "number" ? String(value) : undefined);
@@ -129,13 +129,36 @@ const campaign = createRoute({
   component: lazyRouteComponent(() => import("./screens/campaign"), "Campaign"),
 });
 
+const templates = createRoute({
+  getParentRoute: () => shell,
+  path: "/templates",
+  component: lazyRouteComponent(() => import("./screens/templates"), "Templates"),
+});
+const part = (search: Record<string, unknown>): { part?: string } => {
+  const name = text(search.part);
+  return name ? { part: name } : {};
+};
+const operations = createRoute({
+  getParentRoute: () => shell,
+  path: "/operations",
+  validateSearch: part,
+  component: lazyRouteComponent(() => import("./screens/operations"), "Operations"),
+});
+const settings = createRoute({
+  getParentRoute: () => shell,
+  path: "/settings",
+  validateSearch: part,
+  component: lazyRouteComponent(() => import("./screens/settings"), "Settings"),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     home, signIn, welcome, accept, reset,
-    shell.addChildren([inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign]),
+    shell.addChildren([inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
   ]),
   defaultPreload: "intent",
   defaultNotFoundComponent: NotFound,
+  defaultErrorComponent: Broken,
   scrollRestoration: true,
 });
 

@@ -168,7 +168,9 @@ function Messages({ conversation }: { conversation: Conversation }) {
     queryFn: () => data(listConversationNotes({ path: { conversation_id: id }, query: { limit: 100 }, throwOnError: true })),
   });
   const newest = messages.data?.data[0]?.id;
-  useLayoutEffect(() => end.current?.scrollIntoView({ block: "end" }), [newest]);
+  useLayoutEffect(() => {
+    end.current?.scrollIntoView({ block: "end" });
+  }, [newest]);
   useEffect(() => {
     if (!newest || !conversation.unread_count) return;
     void markRead(id, newest).then(() => {

@@ -8,4 +8,7 @@ export const PLACES: Place[] = [
   { to: "/contacts", name: "Contacts", icon: "contacts", scope: "contacts:read" },
   { to: "/campaigns", name: "Campaigns", icon: "campaigns", scope: "campaigns:read" },
   { to: "/imports", name: "Imports", icon: "imports", scope: "contacts:read" },
+  { to: "/templates", name: "Templates", icon: "templates", scope: "campaigns:read" },
+  { to: "/operations", name: "Operations", icon: "operations", scope: "operations" },
+  { to: "/settings", name: "Settings", icon: "settings" },
 ];
