@@ -54,6 +54,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_calendar_account")),
+        sa.UniqueConstraint("url", name=op.f("uq_calendar_account_url")),
     )
     op.create_index("idx_calendar_account_created", "calendar_account", ["created_at", "id"])
     op.create_table(

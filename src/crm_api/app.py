@@ -66,12 +66,13 @@ from crm_api.routers.messaging import (
     lines,
     manual_messages,
     media,
+    media_uploads,
     provider_stops,
     reply_classes,
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
-from crm_api.routers.office import inbox
+from crm_api.routers.office import inbox, messages, saved_replies
 from crm_api.routers.outbound import events, push_subscriptions, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
@@ -151,14 +152,17 @@ ROUTERS = (
     recipients,
     inbox,
     conversations,
+    messages,
     reply_classes,
     manual_messages,
+    saved_replies,
     webhooks,
     webhook_endpoints,
     consent,
     do_not_contact,
     erasures,
     media,
+    media_uploads,
     notes,
     tasks,
     events,

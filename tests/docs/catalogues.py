@@ -147,7 +147,8 @@ def _facts(payload: type[BaseModel]) -> str:
 
 def _type(field: dict[str, Any]) -> str:
     kinds = field.get("anyOf", [field])
-    words = [kind.get("format") or kind["type"] for kind in kinds]
+    # A part with fields of its own is a reference to its schema.
+    words = [kind.get("format") or kind.get("type", "object") for kind in kinds]
     return " or ".join("id" if word == "uuid" else word for word in words)
 
 

@@ -133,6 +133,10 @@ _STATEMENTS = (
     FROM generate_series(1, 2000) i""",
     """INSERT INTO template_version (template_id, version, body, created_at)
     SELECT id, n, body, :now FROM message_template, generate_series(1, 3) n""",
+    """INSERT INTO saved_reply (id, name, body, created_at, updated_at)
+    SELECT md5('saved' || i)::uuid, 'Saved reply ' || i, 'Hi',
+           CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    FROM generate_series(1, 2000) i""",
     """INSERT INTO campaign_membership (id, campaign_id, contact_id, phone, zone_key, status,
         due_at, sent_at, replied_at, opted_out_at, error_code, skip_reason, provider_message_id,
         created_at, updated_at)
@@ -332,8 +336,8 @@ _STATEMENTS = (
     FROM generate_series(1, 20000) i""",
     """INSERT INTO calendar_account (id, name, url, username, sealed, timezone, next_sync_at,
         author, created_at, updated_at)
-    SELECT md5('account' || i)::uuid, 'Visits', 'https://dav.example.com/', 'olga', '', 'UTC', :now,
-           'key', CAST(:now AS timestamptz) - i * interval '1 minute', :now
+    SELECT md5('account' || i)::uuid, 'Visits', 'https://dav.example.com/' || i, 'olga', '', 'UTC',
+           :now, 'key', CAST(:now AS timestamptz) - i * interval '1 minute', :now
     FROM generate_series(1, 5000) i""",
     """INSERT INTO calendar_event (id, account_id, appointment_id, href, uid)
     SELECT md5('calendar event' || i)::uuid, md5('account' || 1 + i % 50)::uuid,

@@ -482,7 +482,7 @@ OPERATIONS = [
     ),
     Hot(
         "the texts and answers of a day, for the morning's letter",
-        {"idx_send_attempt_accepted", "idx_activity_message"},
+        {"idx_send_attempt_accepted", "idx_activity_newest"},
         sql(digest.TEXTS, since=NOW - timedelta(days=1), until=NOW),
     ),
     Hot(

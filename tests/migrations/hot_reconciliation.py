@@ -77,7 +77,7 @@ RECONCILIATION = [
     ),
     Hot(
         "texts of a span that are not listed",
-        {"idx_activity_message"},
+        {"idx_activity_newest"},
         sql(
             comparison.ABSENT_IN_SPAN,
             lines=["PN1"],

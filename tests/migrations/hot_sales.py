@@ -13,7 +13,11 @@ from crm_api.domain.sales.appointments.listing import AppointmentFilter, appoint
 from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, bills_statement
 from crm_api.domain.sales.billing.models import InvoiceStatus
 from crm_api.domain.sales.billing.schemas import BillFilter
-from crm_api.domain.sales.calendar_accounts.models import CalendarBusyTime, CalendarEvent
+from crm_api.domain.sales.calendar_accounts.models import (
+    CalendarAccount,
+    CalendarBusyTime,
+    CalendarEvent,
+)
 from crm_api.domain.sales.calendar_accounts.pull import known_event_statement
 from crm_api.domain.sales.calendar_accounts.service import accounts_statement
 from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, feeds_statement
@@ -156,6 +160,13 @@ CALENDARS = [
         "calendar accounts",
         {"idx_calendar_account_created"},
         lambda s: s.execute(accounts_statement(after=PLACE, limit=51)),
+    ),
+    Hot(
+        "account of a calendar",
+        {"uq_calendar_account_url"},
+        lambda s: s.execute(
+            select(CalendarAccount.id).where(CalendarAccount.url == "https://dav.example.com/7")
+        ),
     ),
     Hot(
         "event of a calendar",

@@ -348,7 +348,6 @@ SENDS = [
         "a waiting message, withdrawn",
         {"pk_activity"},
         sql(withdraw_by_hand.WITHDRAW, message_id=made_id("activity", 7), now=NOW),
-        is_generic=True,
     ),
     Hot(
         "the answer that somebody else has just sent",

@@ -23,6 +23,7 @@ UNREAD = {
     "uq_campaign_variant_campaign_id_name",
     "uq_custom_field_name",
     "uq_message_template_name",
+    "uq_saved_reply_name",
     "uq_webhook_key_current",
 }
 """Read by hand, or only a rule, or only for a foreign key."""

@@ -19,6 +19,7 @@ from tests.migrations.hot_inbox import INBOX
 from tests.migrations.hot_media import MEDIA
 from tests.migrations.hot_merging import MERGING
 from tests.migrations.hot_notes import NOTES, NOTICES, OF_USERS, TASKS
+from tests.migrations.hot_office import OFFICE
 from tests.migrations.hot_outcomes import OUTCOMES
 from tests.migrations.hot_people import CONTACTS, IMPORTS, REQUESTS
 from tests.migrations.hot_phones import PHONES
@@ -70,6 +71,7 @@ HOT = [
     *TASKS,
     *NOTICES,
     *OF_USERS,
+    *OFFICE,
     *OPERATIONS,
     *OUTCOMES,
     *PHONES,

@@ -26,6 +26,7 @@ def message(**values: str) -> str:
         ({"openphone_rate_per_second": "0"}, "CRM_OPENPHONE_RATE_PER_SECOND"),
         ({"send_lease_seconds": "1"}, "CRM_SEND_LEASE_SECONDS"),
         ({"unclear_sends": "retry"}, "CRM_UNCLEAR_SENDS"),
+        ({"openphone_sends_media": "perhaps"}, "CRM_OPENPHONE_SENDS_MEDIA"),
         ({"bootstrap_api_key": "short"}, "CRM_BOOTSTRAP_API_KEY"),
         ({"secret_key": "short"}, "CRM_SECRET_KEY"),
         ({"log_format": "xml"}, "CRM_LOG_FORMAT"),

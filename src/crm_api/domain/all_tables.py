@@ -30,6 +30,7 @@ from crm_api.domain.monitoring.key_rotation import models as key_rotation
 from crm_api.domain.monitoring.sandbox_control import models as sandbox_control
 from crm_api.domain.monitoring.scheduled_jobs import models as scheduled_jobs
 from crm_api.domain.monitoring.watchdog import models as watchdog
+from crm_api.domain.office.saved_replies import models as saved_replies
 from crm_api.domain.outbound.notices import models as user_notices
 from crm_api.domain.outbound.web_push import models as web_push
 from crm_api.domain.outbound.webhook_deliveries import models as webhook_deliveries
@@ -91,6 +92,7 @@ MODULES = (
     reconciliation,
     reminders,
     sandbox_control,
+    saved_replies,
     scheduled_jobs,
     segments,
     sends,

@@ -1,5 +1,6 @@
 """Create row ids: UUIDs of version 7 (RFC 9562). The service creates them, not the database."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import uuid_utils
@@ -9,6 +10,16 @@ from uuid_utils.compat import uuid7
 def new_id() -> UUID:
     """Return a new id. Ids sort by their time of creation, to the millisecond."""
     return uuid7()
+
+
+def smallest_id_at(instant: datetime) -> UUID:
+    """Return the smallest id that can be created at an instant, as the database's function does."""
+    return UUID(int=(instant - _EPOCH) // _MILLISECOND << _RANDOM_BITS)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_RANDOM_BITS = 80
 
 
 def new_id_text() -> str:

@@ -60,6 +60,7 @@ class SettingFields(BaseModel):
     openphone_api_key: SecretStr | None = None
     openphone_webhook_secrets: SigningKeys = ()
     openphone_rate_per_second: float = Field(default=8, gt=0)
+    openphone_sends_media: bool | None = None
     send_lease_seconds: int = 60
     settle_grace_seconds: int | None = Field(default=None, ge=10)
     unclear_sends: Literal["resend", "park"] = "resend"
@@ -101,6 +102,12 @@ class SettingFields(BaseModel):
     worker_metrics_socket: Path | None = None
 
     _secret: bytes | None = PrivateAttr(default=None)
+
+    @property
+    def sends_media(self) -> bool:
+        """True if files can be sent with messages: always to the sandbox, else if set."""
+        sends = self.openphone_sends_media
+        return self.uses_sandbox if sends is None else sends
 
     @property
     def uses_sandbox(self) -> bool:

@@ -12,7 +12,7 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.kit.errors import CrmError
-from crm_api.domain.messaging.media import fetching
+from crm_api.domain.messaging.media import fetching, links
 from crm_api.domain.messaging.media.download import Downloader
 from crm_api.domain.messaging.media.fetching import ClaimedFetch, FetchResult
 from crm_api.domain.messaging.media.store import MediaStore
@@ -22,6 +22,7 @@ from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher
 from crm_api.domain.messaging.sends.look_ups import ListedMessage, LookUp
 from crm_api.domain.messaging.sends.matching import UnknownAttempt
+from crm_api.domain.messaging.sends.queued_claim import MediaLink
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneDownError
 from crm_api.domain.provider.openphone.facts import MessageFacts
@@ -229,7 +230,12 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
             return []
         async with deps.new_uow() as uow:
             return await queued_claim.claim_queued(
-                uow, limit=size, times=deps.times, rules=deps.rules, now=clock.now()
+                uow,
+                limit=size,
+                times=deps.times,
+                rules=deps.rules,
+                media_link=_media_link(deps) if deps.settings.sends_media else None,
+                now=clock.now(),
             )
 
     dispatcher = Dispatcher(
@@ -253,6 +259,22 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     elif not deps.is_stopping:
         await _come_back_for_scheduled(deps)
     return {"did": str(tally)} if tally.claimed else None
+
+
+def _media_link(deps: Deps) -> MediaLink:
+    """Return the function that makes the signed links from which the provider gets the files."""
+
+    def link_to(media_id: UUID) -> str:
+        url, _ = links.make_media_link(
+            deps.secret,
+            media_id=media_id,
+            base_url=deps.settings.public_base_url,
+            seconds=links.LONGEST_SECONDS,
+            now=clock.now(),
+        )
+        return url
+
+    return link_to
 
 
 async def _come_back_for_scheduled(deps: Deps) -> None:

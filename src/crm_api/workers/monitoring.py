@@ -16,6 +16,7 @@ from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.kit.audit_log import recording
 from crm_api.domain.kit.idempotency import service as idempotency
 from crm_api.domain.messaging.consent_decisions.flags import expire_flags
+from crm_api.domain.messaging.media import uploads
 from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -107,7 +108,7 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
             total += count
         if total:
             log.info("expired data deleted", what=what, count=total)
-    if limit.is_over():
+    if limit.is_over() or not await _delete_old_uploads(deps, limit, now=now):
         return False
     await maintain_months(deps, now=lambda: now() - clock.ahead())
     if deps.is_stopping:
@@ -115,6 +116,25 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
     async with deps.new_uow() as uow:
         await daily_runs.store_clean_up_done(uow, day=today.day, now=now())
     return True
+
+
+async def _delete_old_uploads(deps: Deps, limit: TimeLimit, *, now: Now) -> bool:
+    """Delete uploaded files that no message has; return False if the time limit was reached.
+
+    While the media store is unavailable, the files stay in it.
+    """
+    store = MediaStore.from_settings(deps.settings)
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            count, names = await uploads.forget_old_uploads(uow, now=now())
+        try:
+            for sha256 in names:
+                await store.remove(sha256)
+        except MediaStoreUnavailableError as error:
+            log.warning("old uploads not deleted from the media store", error=error.detail)
+        if not count:
+            return True
+    return False
 
 
 async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> None:

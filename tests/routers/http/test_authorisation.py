@@ -19,7 +19,7 @@ STREAMS = {"GET /v1/events", "GET /v1/campaigns/{campaign_id}/events"}
 """Streams never end, so only refusals are tested."""
 SIGNED_LINKS = {"GET /v1/media/{media_id}"}
 """Operations that also accept a signed link; only callers with neither are refused."""
-FORMS = {"POST /v1/do-not-contact-uploads"}
+FORMS = {"POST /v1/do-not-contact-uploads", "POST /v1/media"}
 """Operations that refuse a JSON body before authentication."""
 SOME_ID = str(UUID(int=7))
 REFUSED = {401, 403}

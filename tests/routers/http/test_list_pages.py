@@ -49,6 +49,7 @@ NEWEST_FIRST = {
     "/v1/properties",
     "/v1/push-subscriptions",
     "/v1/reconciliation-runs",
+    "/v1/saved-replies",
     "/v1/saved-views",
     "/v1/segments",
     "/v1/templates",
@@ -107,6 +108,7 @@ class Store:
             segment = await self._post("/v1/segments", {"name": f"Tag {place}", "filter": vip})
             await self._post("/v1/custom-fields", {"name": f"field_{place}", "type": "text"})
             await self._post("/v1/templates", {"name": f"Template {place}", "body": "Hi"})
+            await self._post("/v1/saved-replies", {"name": f"Reply {place}", "body": "Hi"})
             await self._post(f"/v1/contacts/{ada}/flags", {"flag": flag})
             reason = {"reason": f"said so, {place}"}
             await self._post(f"/v1/contacts/{ada}/{('opt-out', 'opt-in')[place % 2]}", reason)

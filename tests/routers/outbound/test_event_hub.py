@@ -1,18 +1,24 @@
 """One reader for all listeners: shared work, bounded queues, counters once a second."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
+from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.domain.outbound.live_events.test_log import happens, head
+from tests.factories import make_contact, number
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
 from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
 from crm_api.routers.outbound.event_following import StreamMarks, stream_events
 from crm_api.routers.outbound.event_frames import EventStreamResponse
 from crm_api.routers.outbound.event_hub import MOST_CHUNKS, EventHub
@@ -261,3 +267,53 @@ async def test_a_stream_goes_on_while_its_caller_may_and_then_ends() -> None:
 
     assert [message.get("body") for message in sent] == [None, b"one", b""]
     assert list(answers) == []
+
+
+async def receive(committed_uow: NewUow, *, campaign_id: UUID) -> Activity:
+    """Store a reply to a campaign; a trigger emits its event."""
+    async with committed_uow() as uow:
+        contact = await make_contact(uow.session, phone=number(7), first_name="Ada")
+        message = Activity(
+            kind="message",
+            direction="incoming",
+            origin="provider",
+            contact_id=contact.id,
+            campaign_id=campaign_id,
+            phone=number(7),
+            body="Yes, please",
+            status="received",
+            occurred_at=NOW,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        uow.session.add(message)
+    return message
+
+
+async def test_received_message_names_its_sender_to_those_who_may_read_messages(
+    committed_uow: NewUow,
+) -> None:
+    def write(events: Sequence[LoggedEvent]) -> bytes:
+        shown = [one.data for one in events if one.type == EventType.MESSAGE_RECEIVED]
+        return json.dumps(shown).encode()
+
+    hub = EventHub(committed_uow, write=write)
+    kinds = [EventType.MESSAGE_RECEIVED]
+    begin = await head(committed_uow)
+    scopes = (Scope.ADMIN, Scope.MESSAGES_READ, Scope.CAMPAIGNS_READ)
+    filters = [EventFilter.of(scopes=[scope], types=kinds) for scope in scopes]
+    streams = [stream_events(hub, event_filter=one, after=None, marks=MARKS) for one in filters]
+    for stream in streams:
+        await anext(stream)
+
+    message = await receive(committed_uow, campaign_id=new_id())
+    await hub.poll()
+
+    live = [json.loads(await anext(stream))[0] for stream in streams]
+    late = stream_events(hub, event_filter=filters[1], after=begin, marks=MARKS)
+    [missed] = json.loads(await anext(late))
+    names = {"id": str(message.contact_id), "first_name": "Ada", "last_name": None, "company": None}
+    details = {"phone": number(7), "contact": names, "body_preview": "Yes, please"}
+    assert all(details.items() <= data.items() for data in (*live[:2], missed))
+    assert not {"phone", "contact", "body_preview"} & live[2].keys()
+    await close(*streams, late)

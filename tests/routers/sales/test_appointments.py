@@ -1,6 +1,8 @@
 """Appointments: input, conflicts, free times, files, and what happens to their contact."""
 
 import asyncio
+import csv
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -402,3 +404,19 @@ async def test_same_key_books_once(
 
     assert first.json() == second.json()
     assert await session.scalar(select(func.count()).select_from(Appointment)) == 1
+
+
+async def test_list_is_also_a_table(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    await booked(client, ada, note="Two\nlines")
+    await booked(client, ada, starts_at=TEN, ends_at=ELEVEN)
+    await session.commit()
+
+    answer = await client.get(
+        "/v1/appointments", params={"to": TEN}, headers={"Accept": "text/csv"}
+    )
+
+    (row,) = csv.DictReader(io.StringIO(answer.text))
+    assert (row["contact_name"], row["note"]) == ("Ada Lovelace", "Two\nlines")
+    assert row["starts_at"] == "2026-12-01T14:00:00.000Z"

@@ -1,6 +1,8 @@
 """Quotes, invoices and the outcomes of their states and of those of appointments."""
 
 import asyncio
+import csv
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -288,3 +290,19 @@ async def test_approved_quote_without_appointment_for_two_days_is_an_alert(
     assert list(await look(2.3)) == ["quote_unscheduled"]
     await change(client, "quotes", one, status="declined")
     assert await look(2.4) == {}
+
+
+@pytest.mark.parametrize("kind", ["quotes", "invoices"])
+async def test_list_is_also_a_table(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact, kind: str
+) -> None:
+    await create(client, ada, kind, number="=1+1")
+    await create(client, ada, kind, number="N-2")
+    await session.commit()
+
+    answer = await client.get(f"/v1/{kind}", headers={"Accept": "text/csv"})
+
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["number"] for row in rows] == ["N-2", "'=1+1"]
+    assert (rows[0]["amount_cents"], rows[0]["contact_id"]) == ("185000", str(ada.id))
+    assert answer.headers["content-type"].startswith("text/csv")

@@ -121,3 +121,12 @@ async def test_busy_times_of_a_calendar_are_not_free(
 
     spans = [(one["starts_at"][:16], one["ends_at"][:16]) for one in answer.json()["data"]]
     assert spans == [("2026-12-01T16:00", "2026-12-01T23:00")]
+
+
+async def test_calendar_has_one_account(client: httpx.AsyncClient) -> None:
+    first = (await client.post("/v1/calendar-accounts", json=BODY)).json()
+
+    answer = await client.post("/v1/calendar-accounts", json={**BODY, "url": first["url"]})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "calendar_account_exists")
+    assert answer.json()["account_id"] == first["id"]

@@ -36,6 +36,7 @@ TRANSPORT = "sandbox.transport"
 API_VERSION = "2026-03-30"
 MAX_TEXT = 1600
 MAX_RECIPIENTS = 10
+MAX_FILES = 10
 MAX_IDENTIFIER = 15
 _E164 = re.compile(r"\+[1-9]\d{1,14}")
 
@@ -89,6 +90,7 @@ class _Draft:
     line: OwnLine
     to: tuple[str, ...]
     text: str
+    media: tuple[dict[str, str], ...]
 
 
 class _RefusedError(Exception):
@@ -126,7 +128,7 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
         draft = _validate(workspace, request)
     except _RefusedError as error:
         return error.answer
-    stored = workspace.accept(draft.line, draft.to, draft.text)
+    stored = workspace.accept(draft.line, draft.to, draft.text, media=draft.media)
     shown = {**message_form(stored), "status": "queued"}
     match None if fault is None else fault.kind:
         case FaultKind.RESET_AFTER:
@@ -208,7 +210,17 @@ def _validate(workspace: Workspace, request: object) -> _Draft:
     line = workspace.line(sender)
     if line is None:
         raise _RefusedError(_refusal(FaultKind.NOT_FOUND))
-    return _Draft(line, tuple(to), text)
+    return _Draft(line, tuple(to), text, _read_media(request.get("media", [])))
+
+
+def _read_media(items: object) -> tuple[dict[str, str], ...]:
+    """Return the files of a message. The provider's API has no such field; this is an extension."""
+    if not isinstance(items, list) or len(items) > MAX_FILES:
+        raise _invalid("/media", "Expected at most 10 files", items, "array")
+    for item in items:
+        if not isinstance(item, dict) or not isinstance(item.get("url"), str):
+            raise _invalid("/media", "Expected objects with a url", item, "object")
+    return tuple({"url": item["url"], "type": "image/png"} for item in items)
 
 
 def _invalid(path: str, message: str, value: object, kind: str) -> _RefusedError:

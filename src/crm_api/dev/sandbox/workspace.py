@@ -93,10 +93,16 @@ class Workspace:
         return False
 
     def accept(
-        self, line: OwnLine, to: tuple[str, ...], text: str, *, user_id: str = OWNER
+        self,
+        line: OwnLine,
+        to: tuple[str, ...],
+        text: str,
+        *,
+        user_id: str = OWNER,
+        media: tuple[dict[str, str], ...] = (),
     ) -> StoredMessage:
         """Store a message from an own line, and plan what happens with it."""
-        message = self._new(line, line.number, to, text, user_id=user_id)
+        message = self._new(line, line.number, to, text, user_id=user_id, media=media)
         if not self._stopped.isdisjoint(to):
             self.after_stop += 1
         self._schedule_steps(message)

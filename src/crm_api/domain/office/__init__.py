@@ -1,1 +1,1 @@
-"""The work of the office: the inbox."""
+"""The work of the office: the inbox, the search in messages, and saved replies."""

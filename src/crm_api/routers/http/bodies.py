@@ -25,7 +25,8 @@ _LENGTH_DIGITS = 15
 """A ``Content-Length`` with more digits is refused as too large without parsing the number."""
 RESOURCES = "/v1/"
 _UPLOADS = ("/v1/imports", "/v1/do-not-contact-uploads")
-_OWN_LIMIT = (*_UPLOADS, "/webhooks/")
+_MEDIA = "/v1/media"
+_WEBHOOKS = "/webhooks/"
 _FORM = "multipart/form-data"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -82,10 +83,16 @@ def check_declared(scope: Scope) -> None:
         BodyTooLargeError: ``Content-Length`` is above the limit.
     """
     declared = (header(scope, b"content-length") or "").lstrip("0")
-    if not declared.isdecimal() or scope["path"].startswith(_OWN_LIMIT):
+    path = scope["path"]
+    if not declared.isdecimal() or _takes_upload(path) or path.startswith(_WEBHOOKS):
         return
     if len(declared) > _LENGTH_DIGITS or int(declared) > LARGEST_BODY:
         raise _too_large(f"The request body has {declared[:_LENGTH_DIGITS]} bytes")
+
+
+def _takes_upload(path: str) -> bool:
+    """Return True if the route of the path writes an uploaded file to disk, with its own limit."""
+    return path == _MEDIA or path.startswith(_UPLOADS)
 
 
 def header(scope: Scope, wanted: bytes) -> str | None:
@@ -136,7 +143,7 @@ async def _read(scope: Scope, receive: Receive) -> Receive:
         UnusableJsonError: The JSON is nested too deeply, or a number is out of range.
     """
     kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-    if kind == _FORM and scope["path"].startswith(_UPLOADS):
+    if kind == _FORM and _takes_upload(scope["path"]):
         return receive
     body = bytearray()
     while True:

@@ -11,6 +11,7 @@ from crm_api.domain.identity.users.service import read_user
 from crm_api.domain.messaging.conversations import drafts, user_messages
 from crm_api.domain.messaging.conversations.schemas import MessageRead, ReplyCreate
 from crm_api.domain.messaging.conversations.withdrawing import withdraw_user_message
+from crm_api.domain.messaging.media.service import read_shown_fetches
 from crm_api.domain.messaging.sends.queue import Sender
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.deps import Caller, State, Uow, require
@@ -34,11 +35,13 @@ async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
     openapi_extra=fails_with(
         "answered_meanwhile",
         "line_blocked",
+        "media_not_supported",
         "outside_window",
         "recipient_do_not_contact",
         "recipient_opted_out",
         "send_at_out_of_range",
         "send_at_outside_window",
+        "unknown_media",
         "unknown_line",
     )
     | shows(
@@ -48,6 +51,7 @@ async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
         status="queued",
         provider_message_id=None,
         send_at=None,
+        media=[],
         attempts=[],
     ),
 )
@@ -68,6 +72,7 @@ async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySen
             body,
             sender=await _sender(uow, caller),
             may_read=caller.may(Scope.MESSAGES_READ),
+            may_send_media=state.settings.sends_media,
             rules=state.rules,
             now=await uow.database_now(),
             secret=state.secret,
@@ -75,7 +80,8 @@ async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySen
         await drafts.delete_sent_draft(
             uow, line_id=body.line_id, phone=body.to, caller_id=caller.id
         )
-    return MessageRead.of(message)
+        files = await read_shown_fetches(uow, activity_ids=[message.id] if message.media else [])
+    return MessageRead.of(message, files.get(message.id, ()))
 
 
 @router.delete(

@@ -10,7 +10,7 @@ from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LogPosition
-from crm_api.routers.outbound.event_hub import EventHub, StreamListener
+from crm_api.routers.outbound.event_hub import EventHub, StreamListener, select_events
 
 HEARTBEAT_SECONDS = 15.0
 """Silence after which a heartbeat is sent; shorter than the idle time-out of most proxies."""
@@ -105,6 +105,7 @@ async def _catch_up(
     while after < (until := hub.position):
         async with hub.new_uow() as uow:
             page = await events.read_event_span(uow, after=after, until=until)
+            detailed = await hub.read_details(uow, page.events, [listener.event_filter])
         after = page.until
         kept = []
         for event in page.events:
@@ -112,6 +113,6 @@ async def _catch_up(
                 kept.append(event)
             elif event.campaign_id is not None and listener.event_filter.counts(event.campaign_id):
                 changed.add(event.campaign_id)
-        wanted = [event for event in kept if listener.event_filter.wants(event)]
+        wanted = select_events(listener.event_filter, kept, detailed)
         if wanted:
             yield hub.write(wanted)

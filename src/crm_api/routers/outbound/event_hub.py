@@ -6,7 +6,7 @@ the bounded queue of each listener. Events for listeners with equal filters are 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -17,8 +17,9 @@ from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPage, LogPosition
+from crm_api.domain.outbound.live_events.message_details import with_message_details
 from crm_api.platform import clock
-from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 log = structlog.get_logger()
 
@@ -76,6 +77,21 @@ class StreamListener:
     async def take(self) -> bytes:
         """Wait for the next chunk and return it; an empty chunk means the end of the stream."""
         return await self._chunks.get()
+
+
+def select_events(
+    event_filter: EventFilter,
+    found: Sequence[LoggedEvent],
+    detailed: Mapping[UUID, LoggedEvent],
+) -> list[LoggedEvent]:
+    """Return the events that pass a filter, with details if the filter may show them."""
+    return [
+        detailed.get(event.subject_id, event)
+        if event_filter.reads_messages and event.subject_id is not None
+        else event
+        for event in found
+        if event_filter.wants(event)
+    ]
 
 
 class EventHub:
@@ -179,13 +195,22 @@ class EventHub:
                 return False
             async with self.new_uow() as uow:
                 page = await events.read_new_events(uow, after=self._position)
+                detailed = await self.read_details(uow, page.events, self._listeners)
             if self._position is None:  # the last listener has just left
                 return False
-            self._hand_out(page)
+            self._hand_out(page, detailed)
             await self._emit_counters()
         return not page.is_last
 
-    def _hand_out(self, page: LogPage) -> None:
+    async def read_details(
+        self, uow: UnitOfWork, found: Sequence[LoggedEvent], filters: Iterable[EventFilter]
+    ) -> dict[UUID, LoggedEvent]:
+        """Return the received messages among events with details, if a filter may show them."""
+        if not any(one.reads_messages for one in filters):
+            return {}
+        return await with_message_details(uow.session, found)
+
+    def _hand_out(self, page: LogPage, detailed: Mapping[UUID, LoggedEvent]) -> None:
         self._position = page.until
         if not page.events:
             return
@@ -194,7 +219,7 @@ class EventHub:
                 self._changed.add(event.campaign_id)
         kept = [event for event in page.events if event.type != EventType.CAMPAIGN_COUNTERS]
         for event_filter in self._listeners:
-            self._put(event_filter, [event for event in kept if event_filter.wants(event)])
+            self._put(event_filter, select_events(event_filter, kept, detailed))
 
     async def _emit_counters(self) -> None:
         """Hand out the counters of changed campaigns, each at most once a second."""

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.examples import CONTACT, example_id
 from crm_api.domain.kit.fields import ClockTime
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.appointments import booking, free_times, listing
+from crm_api.domain.sales.appointments.export import export_appointments
 from crm_api.domain.sales.appointments.free_times import WorkingHours
 from crm_api.domain.sales.appointments.models import AppointmentStatus
 from crm_api.domain.sales.appointments.schemas import (
@@ -24,7 +26,8 @@ from crm_api.domain.sales.appointments.schemas import (
 from crm_api.domain.sales.calendar_accounts import service
 from crm_api.domain.sales.calendars import rendering
 from crm_api.platform import clock
-from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.sales.recorders import recorder_of
@@ -46,6 +49,28 @@ CALENDAR_FILE: dict[int | str, dict[str, Any]] = {
 }
 NEXT = timedelta(days=14)
 """How far free times are searched when the call does not say it."""
+
+
+APPOINTMENTS_AS_CSV = csv_list(
+    {
+        "id": example_id("appointment"),
+        "contact_id": CONTACT,
+        "contact_name": "Ada Lovelace",
+        "property_id": "",
+        "kind": "assessment",
+        "starts_at": "2026-12-01T15:00:00.000Z",
+        "ends_at": "2026-12-01T16:00:00.000Z",
+        "timezone": "America/New_York",
+        "assignee_id": example_id("user"),
+        "assignee_name": "Olga Meyer",
+        "location": "12 Main Street",
+        "note": "",
+        "status": "booked",
+        "author": "olga@granite.example.com",
+        "created_at": "2026-11-30T15:04:05.000Z",
+        "updated_at": "2026-11-30T15:04:05.000Z",
+    }
+)
 
 
 class AppointmentAssignee(StrEnum):
@@ -117,10 +142,17 @@ async def book_appointment(
     return AppointmentRead.of(found)
 
 
-@router.get("", openapi_extra=fails_with("user_needed"))
+@router.get(
+    "",
+    response_model=PageRead[AppointmentRead],
+    responses=APPOINTMENTS_AS_CSV,
+    openapi_extra=fails_with("user_needed"),
+)
 async def list_appointments(
-    uow: Uow,
+    uow: ListUow,
+    app: State,
     page: Paging,
+    as_csv: WantsCsv,
     caller: Reader,
     *,
     begin: From = None,
@@ -140,8 +172,11 @@ async def list_appointments(
         list[AppointmentStatus] | None,
         Query(description="Return only appointments with one of these statuses."),
     ] = None,
-) -> PageRead[AppointmentRead]:
-    """List the appointments that take place in a period, the earliest start first."""
+) -> PageRead[AppointmentRead] | Response:
+    """List the appointments that take place in a period, the earliest start first.
+
+    A CSV response contains all of them.
+    """
     wanted = listing.AppointmentFilter(
         starting=start_of(begin, zone),
         ending=start_of(to, zone),
@@ -150,6 +185,8 @@ async def list_appointments(
         property_id=property_id,
         statuses=tuple(status or ()),
     )
+    if as_csv:
+        return csv_answer(export_appointments(app.new_list_uow, wanted), name="appointments")
     async with uow:
         found = await listing.list_appointments(uow, wanted, cursor=page.cursor, limit=page.limit)
     return PageRead(

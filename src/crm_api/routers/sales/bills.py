@@ -1,14 +1,17 @@
 """Routes of quotes and invoices."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from fastapi.responses import Response
 
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.examples import CONTACT, example_id
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.billing import bills
 from crm_api.domain.sales.billing.bills import INVOICES, QUOTES
+from crm_api.domain.sales.billing.export import export_bills
 from crm_api.domain.sales.billing.models import InvoiceStatus, QuoteStatus
 from crm_api.domain.sales.billing.schemas import (
     BillFilter,
@@ -19,7 +22,8 @@ from crm_api.domain.sales.billing.schemas import (
     QuoteRead,
     QuoteUpdate,
 )
-from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, State, Uow, require
+from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.sales.recorders import recorder_of
@@ -33,6 +37,28 @@ WithNumber = Annotated[
     str | None,
     Query(max_length=60, description="Return only the one with this number.", examples=["Q-2041"]),
 ]
+
+
+def _as_csv(thing: str, number: str, status: str) -> dict[int | str, dict[str, Any]]:
+    return csv_list(
+        {
+            "id": example_id(thing),
+            "number": number,
+            "contact_id": CONTACT,
+            "property_id": "",
+            "amount_cents": "185000",
+            "currency": "USD",
+            "status": status,
+            "status_at": "2026-11-30T15:04:05.000Z",
+            "author": "shop",
+            "created_at": "2026-11-30T15:04:05.000Z",
+            "updated_at": "2026-11-30T15:04:05.000Z",
+        }
+    )
+
+
+QUOTES_AS_CSV = _as_csv("quote", "Q-2041", "sent")
+INVOICES_AS_CSV = _as_csv("invoice", "INV-1042", "open")
 
 
 @router.post(
@@ -50,10 +76,17 @@ async def create_quote(body: QuoteCreate, uow: Uow, state: State, caller: Writer
         return QuoteRead.model_validate(quote)
 
 
-@router.get("/quotes", tags=["quotes and invoices"])
+@router.get(
+    "/quotes",
+    tags=["quotes and invoices"],
+    response_model=PageRead[QuoteRead],
+    responses=QUOTES_AS_CSV,
+)
 async def list_quotes(
-    uow: Uow,
+    uow: ListUow,
+    state: State,
     page: Paging,
+    as_csv: WantsCsv,
     _caller: Reader,
     *,
     status: Annotated[QuoteStatus | None, IN_STATUS] = None,
@@ -62,8 +95,8 @@ async def list_quotes(
     created_after: After = None,
     created_before: Before = None,
     zone: QueryZone,
-) -> PageRead[QuoteRead]:
-    """List quotes, the newest first."""
+) -> PageRead[QuoteRead] | Response:
+    """List quotes, the newest first. A CSV response contains all of them."""
     wanted = BillFilter(
         status=status,
         contact_id=contact_id,
@@ -71,6 +104,8 @@ async def list_quotes(
         since=start_of(created_after, zone),
         until=start_of(created_before, zone),
     )
+    if as_csv:
+        return csv_answer(export_bills(state.new_list_uow, QUOTES, wanted), name="quotes")
     async with uow:
         found = await bills.list_bills(uow, QUOTES, wanted, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -123,10 +158,17 @@ async def create_invoice(
         return InvoiceRead.model_validate(invoice)
 
 
-@router.get("/invoices", tags=["quotes and invoices"])
+@router.get(
+    "/invoices",
+    tags=["quotes and invoices"],
+    response_model=PageRead[InvoiceRead],
+    responses=INVOICES_AS_CSV,
+)
 async def list_invoices(
-    uow: Uow,
+    uow: ListUow,
+    state: State,
     page: Paging,
+    as_csv: WantsCsv,
     _caller: Reader,
     *,
     status: Annotated[InvoiceStatus | None, IN_STATUS] = None,
@@ -135,8 +177,8 @@ async def list_invoices(
     created_after: After = None,
     created_before: Before = None,
     zone: QueryZone,
-) -> PageRead[InvoiceRead]:
-    """List invoices, the newest first."""
+) -> PageRead[InvoiceRead] | Response:
+    """List invoices, the newest first. A CSV response contains all of them."""
     wanted = BillFilter(
         status=status,
         contact_id=contact_id,
@@ -144,6 +186,8 @@ async def list_invoices(
         since=start_of(created_after, zone),
         until=start_of(created_before, zone),
     )
+    if as_csv:
+        return csv_answer(export_bills(state.new_list_uow, INVOICES, wanted), name="invoices")
     async with uow:
         found = await bills.list_bills(uow, INVOICES, wanted, cursor=page.cursor, limit=page.limit)
     return PageRead(

@@ -25,7 +25,10 @@ Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
     "",
     status_code=201,
     openapi_extra=fails_with(
-        "invalid_calendar_url", "too_many_calendar_accounts", "unknown_assignee"
+        "calendar_account_exists",
+        "invalid_calendar_url",
+        "too_many_calendar_accounts",
+        "unknown_assignee",
     ),
 )
 async def create_calendar_account(

@@ -56,6 +56,7 @@ async def _send(
         sender=LINE,
         to=PERSON,
         text="Hi Dana, visit on Tuesday?",
+        media_urls=(),
         gate=gate or GateClock.start(),
         **({"call_timeout": 5.0} | times),
     )

@@ -21,6 +21,7 @@ from tests.conftest import NOW, SECRET
 from tests.domain.monitoring.watchdog.support import standing
 from tests.factories import make_contact, number
 
+from crm_api.domain.identity.users.models import User
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
 from crm_api.domain.monitoring.watchdog import sales
 from crm_api.domain.people.models.contacts import Contact
@@ -628,3 +629,54 @@ async def test_calendar_that_fails_for_an_hour_is_an_alert(office: Office) -> No
     assert await look(5) == {}
     assert "Check the password." in (await look(6))["calendar_failing"]
     assert await look(0) == {}
+
+
+async def test_appointment_of_another_user_is_not_cancelled_by_the_old_calendar(
+    office: Office, calendar: Calendar
+) -> None:
+    users = [
+        User(
+            id=new_id(),
+            email=f"{name}@granite.example.com",
+            name=name,
+            role="agent",
+            status="active",
+            password_hash="hash",  # noqa: S106 - of nobody
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        for name in ("olga", "paul")
+    ]
+    olga, paul = users[0].id, users[1].id
+    async with office.new_uow() as uow:
+        uow.session.add_all(users)
+        await uow.session.flush()
+        await uow.session.execute(update(CalendarAccount).values(assignee_id=olga))
+    visit = await office.book(assignee_id=olga)
+    await office.book(assignee_id=paul)
+    await office.sync()
+    (href,) = await calendar.events()
+    await office.change(visit, assignee_id=paul)
+    await calendar.delete(href)
+
+    await office.sync()
+
+    assert [one.status for one in await office.appointments()] == ["booked", "booked"]
+    assert await calendar.events() == {}
+    assert await office.sync() == SyncFigures()
+
+
+async def test_event_that_is_shown_as_free_cancels_nothing(
+    office: Office, calendar: Calendar
+) -> None:
+    await office.book()
+    await office.sync()
+    (href,) = await calendar.events()
+    body = (await calendar.http.get(href)).text.replace("TRANSP:OPAQUE", "TRANSP:TRANSPARENT")
+    await calendar.http.put(href, content=body, headers={"Content-Type": "text/calendar"})
+    lines = ("DTSTART:20261127T150000Z", "DURATION:PT1H", "TRANSP:TRANSPARENT")
+    await calendar.put("free.ics", event_text("free", *lines))
+
+    await office.sync()
+
+    assert (await office.one()).status == "booked"

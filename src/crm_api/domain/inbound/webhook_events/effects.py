@@ -257,15 +257,15 @@ async def _apply_texts(
         for reply in replies
     ]
     times = reception.times
-    answered = await note_replies(uow, said, times=times, now=now)
+    found = await note_replies(uow, said, times=times, now=now)
     await end_all_follow_ups(uow, heard, why=EndedBy.REPLY, times=times, now=now)
     replied = {
         reply.stored.activity_id: (reply, campaign_id)
-        for reply, campaign_id in zip(replies, answered, strict=True)
+        for reply, campaign_id in zip(replies, found, strict=True)
     }
     asked = [
         _asked(one, received, *replied.get(received.activity_id, (None, None)), now=now)
-        for one, received in zip(texts, stored, strict=True)
+        for one, received in zip(messages, stored, strict=True)
         if received.is_new
     ]
     await note_asked(uow.session, asked, now=now)

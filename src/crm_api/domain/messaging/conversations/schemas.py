@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StrictBool, StrictInt
 
 from crm_api.domain.kit.examples import LINE, SENT, example, example_id
 from crm_api.domain.kit.fields import PhoneNumber, RequestInstant, Text
@@ -14,6 +14,7 @@ from crm_api.domain.messaging.conversations.notes import FoundNote
 from crm_api.domain.messaging.conversations.reply_class_schemas import ReplyClassRead
 from crm_api.domain.messaging.media.schemas import show, show_call
 from crm_api.domain.messaging.media.service import ShownFetch
+from crm_api.domain.messaging.media.uploads import MOST_FILES
 from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus, Origin
 from crm_api.domain.messaging.sends.attempts import ShownAttempt, TryOutcome
 
@@ -26,6 +27,10 @@ MOST_MENTIONS = 50
 LONGEST_DRAFT = 10_000
 """The largest number of characters in a draft."""
 LONGEST_UNDO_SECONDS = 30
+
+
+def _each_once(ids: list[UUID]) -> list[UUID]:
+    return list(dict.fromkeys(ids))
 
 
 class ReplyCreate(RequestModel):
@@ -43,6 +48,7 @@ class ReplyCreate(RequestModel):
             /v1/messages/{id} withdraws it.
         confirm: If true, the message is sent although somebody else answered the person's last
             message less than a minute ago. If false, the request is refused then.
+        media_ids: The ids of pictures to send with the message, from `POST /v1/media`, at most 10.
     """
 
     model_config = example(line_id=LINE, to="+16175550123", body="See you on Tuesday at four.")
@@ -51,9 +57,12 @@ class ReplyCreate(RequestModel):
     to: PhoneNumber
     body: Annotated[str, Text(shortest=1, longest=LONGEST_TEXT, has_lines=True)]
     send_at: RequestInstant | None = None
-    move: bool = False
-    undo_seconds: Annotated[int, Field(ge=0, le=LONGEST_UNDO_SECONDS)] = 0
-    confirm: bool = False
+    move: StrictBool = False
+    undo_seconds: Annotated[StrictInt, Field(ge=0, le=LONGEST_UNDO_SECONDS)] = 0
+    confirm: StrictBool = False
+    media_ids: Annotated[list[UUID], Field(max_length=MOST_FILES), AfterValidator(_each_once)] = (
+        Field(default_factory=list)
+    )
 
 
 class DraftWrite(RequestModel):
@@ -193,7 +202,8 @@ class MessageRead(ReadModel):
         body: The text of the message; null if it was erased.
         media: The files of the message. Each item has the members `url`, `type`, `media_id`,
             `status`, `content_type`, `size_bytes`, `error_code` and `error`. When the file is
-            stored, `media_id` is set; open the file with `GET /v1/media/{media_id}`.
+            stored, `media_id` is set; open the file with `GET /v1/media/{media_id}`. `url` is the
+            provider's; for a file that a user sent, it is the path in this API.
         participants: The phone numbers of all other parties of a group conversation; empty if the
             message has only one other party.
         status: The state of the message.

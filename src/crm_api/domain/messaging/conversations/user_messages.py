@@ -17,6 +17,7 @@ from crm_api.domain.messaging.conversations.errors import (
 from crm_api.domain.messaging.conversations.participants import find_or_add_contact
 from crm_api.domain.messaging.conversations.scheduling import choose_departure
 from crm_api.domain.messaging.conversations.schemas import ReplyCreate
+from crm_api.domain.messaging.media.uploads import attach_files, describe_uploads
 from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
@@ -42,6 +43,7 @@ async def queue_user_message(
     *,
     sender: Sender,
     may_read: bool = True,
+    may_send_media: bool = True,
     rules: RuleBook,
     now: datetime,
     secret: bytes,
@@ -53,6 +55,7 @@ async def queue_user_message(
 
     Args:
         may_read: False if the sender may not see the messages of others.
+        may_send_media: False if the provider cannot send files.
 
     Raises:
         UnknownLineError: No line has this id.
@@ -62,6 +65,8 @@ async def queue_user_message(
         OutsideWindowError: It is outside legal hours in the recipient's probable time zone.
         AnsweredMeanwhileError: Somebody else has just answered, and the sender has not confirmed
             that the message is to be sent too.
+        MediaNotSupportedError: The message has files, and the provider cannot send them.
+        UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
         SendAtOutsideWindowError: ``send_at`` is outside legal hours and is not to be moved.
     """
@@ -91,6 +96,7 @@ async def queue_user_message(
             now=now,
         )
     departure = await choose_departure(uow, reply, rules=rules, now=now)
+    media = await describe_uploads(uow, reply.media_ids, is_supported=may_send_media, now=now)
     message = NewMessage(
         line_id=line.id,
         phone=reply.to,
@@ -100,8 +106,10 @@ async def queue_user_message(
         sender=sender,
         send_after=departure.send_after,
         scheduled_for=departure.scheduled_for,
+        media=media,
     )
     (queued,) = await queue_messages(uow, [message], now=now)
+    await attach_files(uow, activity_id=queued.id, media_ids=reply.media_ids, now=now)
     return queued
 
 

@@ -4,7 +4,9 @@ from crm_api.domain.kit.errors import (
     ConflictError,
     Example,
     ForbiddenError,
+    InvalidError,
     NotFoundError,
+    TooLargeError,
     TransientError,
 )
 from crm_api.domain.kit.examples import example_id
@@ -58,6 +60,68 @@ class MediaStoreUnavailableError(TransientError):
             f"The media store cannot be read or written now ({reason}). Try again later; if this "
             "persists, check CRM_MEDIA_URL."
         )
+
+
+class MediaTooLargeError(TooLargeError):
+    """The uploaded file is larger than a message can carry."""
+
+    code = "media_too_large"
+    title = "File too large"
+
+    def __init__(self) -> None:
+        super().__init__("The file is larger than 5 MiB. Send a smaller picture.")
+
+
+class MediaFileMissingError(InvalidError):
+    """The form contains no file, or the file is empty."""
+
+    code = "media_file_missing"
+    title = "File missing"
+    pointer = "/file"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The form contains no file, or the file is empty. Send the picture in the form field "
+            "`file`."
+        )
+
+
+class MediaTypeNotSendableError(InvalidError):
+    """The uploaded file is not a picture that every telephone shows."""
+
+    code = "media_type_not_sendable"
+    title = "Type of file not sendable"
+    pointer = "/file"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The file is not a JPEG, PNG or GIF picture. Convert it to one of these types."
+        )
+
+
+class MediaNotSupportedError(InvalidError):
+    """The provider cannot send files with a message."""
+
+    code = "media_not_supported"
+    title = "Files cannot be sent"
+    pointer = "/media_ids"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "OpenPhone's API sends text only, so the message was not sent. Leave out `media_ids`, "
+            "or send the picture in OpenPhone's app."
+        )
+
+
+class UnknownMediaError(InvalidError):
+    """A message names a file that was not uploaded, or that was uploaded too long ago."""
+
+    code = "unknown_media"
+    title = "Unknown file"
+    example = Example(
+        "No uploaded file has this id, or it was uploaded more than 7 days ago. Upload it again "
+        "with POST /v1/media."
+    )
 
 
 class MediaFetchNotFoundError(NotFoundError):

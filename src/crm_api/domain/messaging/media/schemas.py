@@ -41,6 +41,23 @@ class LinkRead(ReadModel):
     expires_at: Instant
 
 
+class MediaRead(ReadModel):
+    """A picture that can be sent with a message.
+
+    Attributes:
+        id: The id for `media_ids` of a message and for `GET /v1/media/{media_id}`.
+        content_type: The media type, detected from the content of the file.
+        size_bytes: The size of the file in bytes.
+    """
+
+    model_config = example(id=example_id("media"), content_type="image/jpeg", size_bytes=183204)
+
+    id: Id
+    content_type: str
+    size_bytes: int
+    created_at: Instant
+
+
 class MediaFetchRead(ReadModel):
     """The fetch (download) of one file of a message or call from the provider.
 

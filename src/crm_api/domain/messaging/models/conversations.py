@@ -13,6 +13,7 @@ from sqlalchemy import (
     SmallInteger,
     UniqueConstraint,
     Uuid,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -107,6 +108,10 @@ class ConversationState(StrEnum):
     OPEN = "open"
     SNOOZED = "snoozed"
     DONE = "done"
+
+
+BY_PEOPLE = "kind = 'message' AND origin IN ('manual', 'provider')"
+"""Messages that people wrote: those that were received, and those that the office wrote by hand."""
 
 
 class Conversation(Base):
@@ -282,10 +287,20 @@ class Activity(Base):
             postgresql_where=text("kind = 'call'"),
         ),
         Index(
-            "idx_activity_message",
+            "idx_activity_newest",
             "occurred_at",
             "id",
-            postgresql_where=text("kind = 'message' AND openphone_id IS NOT NULL"),
+            postgresql_where=text("kind = 'message'"),
+        ),
+        Index("idx_activity_written", "occurred_at", "id", postgresql_where=text(BY_PEOPLE)),
+        # Messages of campaigns are not in it: they would cost the send path.
+        Index(
+            "idx_activity_words",
+            literal_column("(' ' || search_fold(body))").label("words"),
+            postgresql_using="gin",
+            postgresql_ops={"words": "gin_trgm_ops"},
+            postgresql_with={"gin_pending_list_limit": 512},
+            postgresql_where=text(BY_PEOPLE),
         ),
         Index(
             "idx_activity_queued",

@@ -73,8 +73,24 @@ class Media(Base):
     created_at: Mapped[datetime]
 
 
+class MediaUpload(Base):
+    """A file that a user uploaded, to send it with a message; see ``media/uploads.py``."""
+
+    __tablename__ = "media_upload"
+
+    media_id: Mapped[UUID] = mapped_column(
+        ForeignKey("media.id", ondelete="CASCADE"), primary_key=True
+    )
+    uploaded_by_id: Mapped[UUID]
+    """The user or API key that uploaded the file last."""
+    uploaded_at: Mapped[datetime]
+
+
 class MediaFetch(Base):
     """The download of one file, whose URL an event about a message or call contained.
+
+    A file that a user sent with a message has a row too, with the status ``stored`` from the
+    beginning and the path of the file in this API as its URL.
 
     The row is stored in the transaction that applies the event. While a worker downloads the file,
     ``next_attempt_at`` is the end of the worker's lease, and ``attempts`` is the number of the

@@ -139,6 +139,7 @@ class ClaimedAttempt:
         membership_id: The recipient; None for a message outside campaigns.
         sender: The provider's id of the line.
         is_probe: True if this message tests whether a blocked line works again.
+        media_urls: The URLs from which the provider downloads the files of the message.
     """
 
     attempt_id: UUID
@@ -150,6 +151,7 @@ class ClaimedAttempt:
     phone: str
     body: str
     is_probe: bool = False
+    media_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -315,6 +315,7 @@ class Dispatcher:
                 sender=claimed.sender,
                 to=claimed.phone,
                 text=claimed.body,
+                media_urls=claimed.media_urls,
                 gate=clock,
                 call_timeout=self._times.call_timeout.total_seconds(),
                 call_start=self._times.call_start.total_seconds(),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -34,6 +35,7 @@ class NewMessage:
         sender: Who sends the message; None if the service itself does.
         send_after: The message is not sent before this instant; None for as soon as possible.
         scheduled_for: The instant that the sender chose; None if the sender chose none.
+        media: The files of the message, as ``uploads.describe_uploads`` returns them.
         is_answer: Whether a person no longer waits once the message is queued. Messages that the
             service sends by itself, and messages for later, are no answers yet.
     """
@@ -46,6 +48,7 @@ class NewMessage:
     sender: Sender | None = None
     send_after: datetime | None = None
     scheduled_for: datetime | None = None
+    media: Sequence[dict[str, Any]] = ()
 
     @property
     def is_answer(self) -> bool:
@@ -112,7 +115,7 @@ async def queue_messages(
             contact_id=one.contact_id,
             phone=one.phone,
             body=one.body,
-            media=[],
+            media=list(one.media),
             status="queued",
             rank=0,
             send_after=one.send_after or now,

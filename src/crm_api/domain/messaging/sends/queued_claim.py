@@ -5,7 +5,7 @@ confirmations of opt-outs, and away replies (``queue.py``). To claim is to reser
 worker, which then sends them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -41,6 +41,11 @@ LATEST_AFTER_SCHEDULE = timedelta(hours=48)
 without legal hours does not stop it, but a line that was blocked for a week does."""
 TOO_LATE = "too_late"
 """The error code of a message that could not be sent before its latest instant."""
+MEDIA_NOT_SUPPORTED = "media_not_supported"
+"""The error code of a message with files that the provider cannot send."""
+
+MediaLink = Callable[[UUID], str]
+"""Returns the URL from which the provider downloads a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,7 @@ class QueuedMessage:
         is_answer: True if the message counts as a reply: the person has sent a message to the line
             before.
         scheduled_for: When a user wanted the message to be sent; None for as soon as possible.
+        media_ids: The files to send with the message.
     """
 
     id: UUID
@@ -72,6 +78,7 @@ class QueuedMessage:
     is_answer: bool
     created_at: datetime
     scheduled_for: datetime | None
+    media_ids: list[UUID]
 
     @property
     def latest(self) -> datetime | None:
@@ -95,7 +102,13 @@ class SendableMessage:
 
 
 async def claim_queued(
-    uow: UnitOfWork, *, limit: int, times: SendTimes, rules: RuleBook, now: datetime
+    uow: UnitOfWork,
+    *,
+    limit: int,
+    times: SendTimes,
+    rules: RuleBook,
+    now: datetime,
+    media_link: MediaLink | None = None,
 ) -> list[ClaimedAttempt]:
     """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
@@ -103,6 +116,10 @@ async def claim_queued(
     postponed to the next legal hours. An away reply or a message for later fails if these are too
     late for it. For a line on trial, one message at a time is claimed. The caller commits before it
     sends the claimed messages.
+
+    Args:
+        media_link: Returns the URL from which the provider downloads a file of a message. None if
+            the provider cannot send files: then a message with files fails.
     """
     sendable: list[SendableMessage] = []
     while not sendable:
@@ -110,11 +127,13 @@ async def claim_queued(
         if not locked:
             return []
         allowed = await _fail_stopped(uow, locked, now=now)
+        if media_link is None:
+            allowed = await _fail_with_media(uow, allowed, now=now)
         open_now = await _postpone_closed(uow, allowed, times=times, rules=rules, now=now)
         on_trial = [one.message.line_id for one in open_now if one.message.is_probing]
         trials = await blocking.lock_trials(uow, on_trial)
         sendable = _limit_trials(open_now, trials)
-    return await _insert(uow, sendable, trials, times=times, now=now)
+    return await _insert(uow, sendable, trials, times=times, media_link=media_link, now=now)
 
 
 # On a partition without statistics, the planner expects few rows and would sort all queued
@@ -131,6 +150,8 @@ READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 LOCK_QUEUED = text(f"""
     SELECT t.id, t.line_id, t.phone, t.body, t.origin, t.created_at, t.scheduled_for,
            l.phone_number_id, l.is_probing,
+           ARRAY(SELECT CAST(f ->> 'media_id' AS uuid) FROM jsonb_array_elements(t.media) f)
+               AS media_ids,
            {stopping_rule_of("t.origin", phone="t.phone")} AS rule,
            EXISTS (SELECT 1 FROM line o WHERE o.number = t.phone) AS is_own_line,
            (SELECT k.carrier FROM phone_lookup k WHERE k.phone = t.phone) AS carrier_name,
@@ -164,10 +185,16 @@ FAIL_STOPPED = text(f"""
 """)
 
 
-FAIL_LATE = text(f"""
-    UPDATE activity t SET status = 'failed', error_code = '{TOO_LATE}', updated_at = :now
+FAIL = text("""
+    UPDATE activity t SET status = 'failed', error_code = :code, updated_at = :now
     WHERE t.id = ANY(CAST(:activity_ids AS uuid[]))
 """)
+
+
+async def _fail(uow: UnitOfWork, ids: Sequence[UUID], *, code: str, now: datetime) -> None:
+    if ids:
+        values = {"activity_ids": list(ids), "code": code, "now": now}
+        await uow.session.execute(FAIL, values)
 
 
 async def _fail_stopped(
@@ -184,6 +211,18 @@ async def _fail_stopped(
         await uow.session.execute(FAIL_STOPPED, values)
         await derive_waiting_of_messages(uow.session, [one.id for one in stopped], now=now)
     return [message for message in locked if message.rule is None]
+
+
+async def _fail_with_media(
+    uow: UnitOfWork, allowed: Sequence[QueuedMessage], *, now: datetime
+) -> list[QueuedMessage]:
+    """Mark messages with files as failed, because the provider cannot send files any more.
+
+    They were queued while it could. Without its files, a message would say something else.
+    """
+    with_files = [message.id for message in allowed if message.media_ids]
+    await _fail(uow, with_files, code=MEDIA_NOT_SUPPORTED, now=now)
+    return [message for message in allowed if not message.media_ids]
 
 
 POSTPONE_QUEUED = text("""
@@ -232,8 +271,7 @@ async def _postpone_closed(
             open_now.append(SendableMessage(message, _earlier(closes_at, message.latest)))
         else:
             send_afters[message.id] = leaves_at
-    if late:
-        await uow.session.execute(FAIL_LATE, {"activity_ids": late, "now": now})
+    await _fail(uow, late, code=TOO_LATE, now=now)
     if send_afters:
         values = {
             "activity_ids": list(send_afters),
@@ -298,6 +336,7 @@ async def _insert(
     trials: blocking.Trials,
     *,
     times: SendTimes,
+    media_link: MediaLink | None,
     now: datetime,
 ) -> list[ClaimedAttempt]:
     token = uuid4()
@@ -327,6 +366,7 @@ async def _insert(
             sender=message.phone_number_id,
             phone=message.phone,
             body=message.body,
+            media_urls=tuple(map(media_link, message.media_ids)) if media_link else (),
             is_probe=message.line_id in trials.lines,
         )
         for attempt_id, message in attempts.items()

@@ -12,12 +12,13 @@ WITHDRAWN = "withdrawn"
 
 # This one statement decides the race with a claim. A claim that committed has set the status
 # `sending`, and a claim skips a row that this statement has locked. An attempt of a queued message
-# certainly sent nothing, so nothing of the message is under way.
+# certainly sent nothing, so nothing of the message is under way. The comparison of the status is no
+# `=`, because the planner would then choose the partial index of all queued messages.
 WITHDRAW = text(f"""
     UPDATE activity t
     SET status = 'failed', error_code = '{WITHDRAWN}', send_after = NULL, updated_at = :now
     WHERE t.id = :message_id AND t.kind = 'message' AND t.origin = 'manual'
-      AND t.status = 'queued'
+      AND t.status IS NOT DISTINCT FROM 'queued'
     RETURNING t.conversation_id
 """)
 

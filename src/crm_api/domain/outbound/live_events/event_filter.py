@@ -21,11 +21,13 @@ class EventFilter:
         types: Event types that pass if the event belongs to no campaign.
         campaign_types: Event types that pass if the event belongs to a campaign.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
+        reads_messages: Received messages have their number, contact and first words.
     """
 
     types: frozenset[EventType]
     campaign_types: frozenset[EventType]
     campaign_id: UUID | None = None
+    reads_messages: bool = False
 
     @classmethod
     def of(
@@ -50,6 +52,7 @@ class EventFilter:
             types=open_types,
             campaign_types=asked if reads_campaigns else open_types,
             campaign_id=campaign_id,
+            reads_messages=EventType.MESSAGE_RECEIVED in open_types,
         )
 
     def wants(self, event: LoggedEvent) -> bool:

@@ -1,7 +1,9 @@
 """The schemas of the events that are sent to webhook endpoints, one per event type.
 
 Events contain ids and states, but no phone number, name or message body. A receiver that needs more
-reads it from the API, with a key whose scopes allow it.
+reads it from the API, with a key whose scopes allow it. Only ``message.received`` also contains
+number, contact and first words, for receivers with the scope ``messages:read``. They are read when
+the event is sent, and not stored with it (``message_details``).
 """
 
 from enum import StrEnum
@@ -14,7 +16,15 @@ from crm_api.domain.alerts.models import AlertStatus
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.kit.event_log.event_types import EventType
-from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, NOW, example, example_id
+from crm_api.domain.kit.examples import (
+    CAMPAIGN,
+    CONTACT,
+    LINE,
+    NOW,
+    REPLY,
+    example,
+    example_id,
+)
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.conversations import (
@@ -73,6 +83,42 @@ class MessageFacts(ReadModel):
     conversation_id: Id | None = None
     line_id: Id | None = None
     campaign_id: CampaignId = None
+
+
+class EventContact(ReadModel):
+    """The contact of a message.
+
+    Attributes:
+        first_name: The first name; null if it is not known.
+        last_name: The last name; null if it is not known.
+        company: The company; null if it is not known.
+    """
+
+    model_config = example(first_name="Ada", last_name="Rossi", company=None)
+
+    id: Id
+    first_name: str | None
+    last_name: str | None
+    company: str | None
+
+
+class ReceivedMessageFacts(MessageFacts):
+    """A received message. Number, contact and words need the scope `messages:read`.
+
+    Attributes:
+        contact: The contact of the sender: its `id`, `first_name`, `last_name` and `company`; null
+            if there is none, or without the scope `messages:read`.
+        phone: The sender's number in E.164, or another identifier; null if the person was erased,
+            or without the scope `messages:read`.
+        body_preview: The first 160 characters of the message; null without the scope
+            `messages:read`.
+    """
+
+    model_config = example(status="received", body_preview=REPLY)
+
+    contact: EventContact | None = None
+    phone: str | None = None
+    body_preview: str | None = None
 
 
 class CallFacts(ReadModel):
@@ -261,7 +307,7 @@ class MessageReceivedEvent(EventPayload):
     scope = Scope.MESSAGES_READ
 
     type: Literal["message.received"]
-    data: MessageFacts
+    data: ReceivedMessageFacts
 
 
 class MessageStatusEvent(EventPayload):
@@ -420,7 +466,8 @@ class EventRead(ReadModel):
         timestamp: When the event happened.
         subject_id: The id of the message, call, conversation, campaign, import, contact, alert,
             task or appointment that the event is about, depending on the type.
-        data: Ids and states, depending on the type; never a phone number or a message body.
+        data: Ids and states, depending on the type. Only `message.received` also has `phone`,
+            `contact` and `body_preview`, if you have the scope `messages:read`.
     """
 
     type: EventType

@@ -2,8 +2,8 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.outbound.live_events.message_details import read_message_details
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
 from crm_api.domain.outbound.webhook_deliveries.schedule import (
     EndpointAnswer,
@@ -115,6 +117,26 @@ async def claim_deliveries(
     }
     rows = typed_rows(ClaimedDelivery, await uow.session.execute(CLAIM_DELIVERIES, values))
     return sorted(rows, key=lambda one: one.id)
+
+
+async def add_message_details(
+    uow: UnitOfWork, claimed: Sequence[ClaimedDelivery], *, readers: Collection[UUID]
+) -> list[ClaimedDelivery]:
+    """Return deliveries, those about received messages with number, contact and first words.
+
+    Args:
+        readers: The endpoints that may read messages; the others get no details.
+    """
+    shown = {
+        one.id: UUID(one.data["message_id"])
+        for one in claimed
+        if one.type == EventType.MESSAGE_RECEIVED and one.endpoint_id in readers
+    }
+    details = await read_message_details(uow.session, message_ids=list(set(shown.values())))
+    return [
+        replace(one, data=one.data | details.get(shown[one.id], {})) if one.id in shown else one
+        for one in claimed
+    ]
 
 
 RELEASE_DELIVERIES = text("""

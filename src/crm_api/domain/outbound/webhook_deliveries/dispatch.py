@@ -166,6 +166,8 @@ class WebhookDispatcher:
             claimed = await attempts.claim_deliveries(
                 uow, allowances=allowances, lease=LEASE, now=now
             )
+            readers = {one.id for one in due if one.reads_messages}
+            claimed = await attempts.add_message_details(uow, claimed, readers=readers)
         endpoints = {one.id: one for one in due}
         spare = LEASE - LEASE_MARGIN - self._terms.timeout
         begins_until = time.monotonic() + spare.total_seconds()

@@ -26,6 +26,7 @@ class _DueRow:
     id: UUID
     url: str
     failing_since: datetime | None
+    reads_messages: bool
     secrets: Sequence[bytes] = field(repr=False)
 
 
@@ -36,12 +37,14 @@ class DueEndpoint:
     Attributes:
         signers: One per secret, the current secret first; empty if no secret can be decrypted.
         is_failing: Whether no delivery has succeeded since the last failure.
+        reads_messages: Whether its scopes allow it to read messages.
     """
 
     id: UUID
     url: str
     signers: Sequence[Webhook] = field(repr=False)
     is_failing: bool
+    reads_messages: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ class EndpointAnswers:
 # Only the newest 5 secrets sign. Otherwise each rotation within the grace period would add one more
 # signature to every delivery.
 LIST_DUE = text("""
-    SELECT e.id, e.url, e.failing_since,
+    SELECT e.id, e.url, e.failing_since, e.scopes && '{messages:read,admin}' AS reads_messages,
            ARRAY(SELECT s.sealed FROM webhook_secret s
                   WHERE s.endpoint_id = e.id
                     AND (s.expires_at IS NULL OR s.expires_at > CAST(:now AS timestamptz))
@@ -87,6 +90,7 @@ async def list_due_endpoints(uow: UnitOfWork, *, key: bytes, now: datetime) -> l
             url=row.url,
             signers=_signers(row.secrets, endpoint_id=row.id, key=key),
             is_failing=row.failing_since is not None,
+            reads_messages=row.reads_messages,
         )
         for row in rows
     ]

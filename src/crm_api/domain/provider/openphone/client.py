@@ -2,11 +2,11 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import cache
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -117,6 +117,7 @@ class OpenPhoneClient:
         sender: str,
         to: str,
         text: str,
+        media_urls: Sequence[str] = (),
         gate: GateClock,
         call_timeout: float,
         call_start: float = CALL_START_SECONDS,
@@ -125,6 +126,9 @@ class OpenPhoneClient:
 
         Args:
             sender: The line's ``PN…`` id or its phone number.
+            media_urls: The URLs of the files to send. OpenPhone documents no field for files. So
+                only the sandbox gets the field, or a provider for which the setting
+                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. It has the form that received files have.
             gate: The clocks, read just before the SQL statement that allows this attempt (the
                 gate).
             call_timeout: Seconds for the whole request.
@@ -135,7 +139,10 @@ class OpenPhoneClient:
 
         Source: OpenPhone API description 1.0.0, "Send a text message", read 2026-11-24.
         """
-        content = orjson.dumps({"content": text, "from": sender, "to": [to]})
+        message: dict[str, Any] = {"content": text, "from": sender, "to": [to]}
+        if media_urls:
+            message["media"] = [{"url": url} for url in media_urls]
+        content = orjson.dumps(message)
         body = GatedBody(content, gate, call_start=call_start)
         request = httpx.Request(
             "POST",

@@ -78,9 +78,9 @@ async def list_appointments(
 
 
 def appointments_statement(
-    wanted: AppointmentFilter, *, after: tuple[datetime, UUID] | None, limit: int
+    wanted: AppointmentFilter, *, after: tuple[datetime, UUID] | None, limit: int | None
 ) -> Select[Appointment, str, str]:
-    """Return the statement that reads one page of appointments."""
+    """Return the statement that reads one page of appointments; all of them without limit."""
     statement = _appointments().where(*_conditions(wanted))
     if after is not None:
         statement = statement.where(tuple_(Appointment.starts_at, Appointment.id) > after)

@@ -261,9 +261,13 @@ async def list_bills(
 
 
 def bills_statement(
-    kind: BillKind[Bill], wanted: BillFilter, *, after: tuple[datetime, UUID] | None, limit: int
+    kind: BillKind[Bill],
+    wanted: BillFilter,
+    *,
+    after: tuple[datetime, UUID] | None,
+    limit: int | None,
 ) -> Select[Bill]:
-    """Return the statement that reads one page of quotes or invoices."""
+    """Return the statement that reads one page of quotes or invoices; all of them without limit."""
     table = kind.table
     conditions: list[ColumnElement[bool]] = []
     if wanted.status is not None:

@@ -1,5 +1,7 @@
 """Errors of calendar accounts."""
 
+from uuid import UUID
+
 from crm_api.domain.kit.errors import (
     ConflictError,
     Example,
@@ -7,6 +9,7 @@ from crm_api.domain.kit.errors import (
     InvalidError,
     NotFoundError,
 )
+from crm_api.domain.kit.examples import example_id
 
 
 class CalendarAccountNotFoundError(NotFoundError):
@@ -18,6 +21,21 @@ class CalendarAccountNotFoundError(NotFoundError):
     def __init__(self) -> None:
         super().__init__(
             "There is no calendar account with this id. GET /v1/calendar-accounts lists them."
+        )
+
+
+class CalendarAccountExistsError(ConflictError):
+    """Another account keeps this calendar in step; ``account_id`` is its id."""
+
+    code = "calendar_account_exists"
+    title = "Calendar account already exists"
+    example = Example(UUID(example_id("calendar_account")))
+
+    def __init__(self, account_id: UUID) -> None:
+        super().__init__(
+            "Another account already keeps this calendar in step. Delete that account first, or "
+            "give the address of another calendar.",
+            account_id=str(account_id),
         )
 
 

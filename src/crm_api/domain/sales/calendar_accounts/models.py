@@ -4,7 +4,15 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.checks import one_of
@@ -32,6 +40,7 @@ class CalendarAccount(Base):
     __tablename__ = "calendar_account"
     __table_args__ = (
         CheckConstraint(one_of("status", CalendarAccountStatus), name="status"),
+        UniqueConstraint("url"),
         Index("idx_calendar_account_created", "created_at", "id"),
     )
 

@@ -143,9 +143,10 @@ async def _apply(
         return False
     appointment_id = None if known is None else known.appointment_id
     if appointment_id is None:
-        appointment_id = await _own_appointment(uow, uid)
+        appointment_id = await _own_appointment(uow, account, uid)
     if appointment_id is None:
-        if event.is_off or event.span[1] < now - BUSY_PAST:
+        is_off = event.is_cancelled or event.is_free
+        if is_off or event.span[1] < now - BUSY_PAST:
             await _store(uow, known, resource, {}, account_id=account.id, uid=uid)
             return False
         appointment_id = await _add_appointment(uow, account, event, now=now)
@@ -187,18 +188,18 @@ async def _change_appointment(
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}
     is_back = known is not None and known.is_gone
-    if event.is_off:
+    if event.is_cancelled:
         if before.status == AppointmentStatus.BOOKED:
             values["status"] = AppointmentStatus.CANCELLED
     elif base is not None and (event.span != base or is_back):
         values["starts_at"], values["ends_at"] = event.span or base
         if before.status == AppointmentStatus.CANCELLED:
             values["status"] = AppointmentStatus.BOOKED
-    if known is not None and known.digest is not None and not event.is_off:
+    if known is not None and known.digest is not None and not event.is_cancelled:
         shown = before.location or before.address
         if event.location is not None and event.location != shown:
             values["location"] = event.location
-    if not values or _is_erased(before, event):
+    if not values or _is_erased(before, event) or not _is_theirs(account, before):
         return False
     await _write(uow, account, before.id, values, now=now)
     return True
@@ -226,6 +227,11 @@ async def _write(
         detail={"account_id": str(account.id), **times, **status},
         now=now,
     )
+
+
+def _is_theirs(account: CalendarAccount, entry: CalendarEntry) -> bool:
+    """Return whether the calendar may change an appointment: it still has its appointments."""
+    return account.assignee_id in {None, entry.assignee_id}
 
 
 def _is_erased(entry: CalendarEntry, event: RemoteEvent) -> bool:
@@ -278,7 +284,7 @@ async def _delete_event(
     await _replace_busy_times(uow, known.id, None)
     if known.appointment_id is not None:
         before = await read_entry(uow, appointment_id=known.appointment_id)
-        if before.status == AppointmentStatus.BOOKED:
+        if before.status == AppointmentStatus.BOOKED and _is_theirs(account, before):
             cancelled = {"status": AppointmentStatus.CANCELLED}
             await _write(uow, account, before.id, cancelled, now=now)
             is_changed = True
@@ -317,8 +323,8 @@ async def _find_known(
     return None
 
 
-async def _own_appointment(uow: UnitOfWork, uid: str) -> UUID | None:
-    """Return the appointment whose event has this UID; None if this service did not make it."""
+async def _own_appointment(uow: UnitOfWork, account: CalendarAccount, uid: str) -> UUID | None:
+    """Return the appointment whose event has this UID; None if it is not one of this calendar."""
     name, _, host = uid.partition("@")
     if host != HOST:
         return None
@@ -326,9 +332,10 @@ async def _own_appointment(uow: UnitOfWork, uid: str) -> UUID | None:
         wanted = UUID(name)
     except ValueError:
         return None
-    found: UUID | None = await uow.session.scalar(
-        select(Appointment.id).where(Appointment.id == wanted)
-    )
+    statement = select(Appointment.id).where(Appointment.id == wanted)
+    if account.assignee_id is not None:
+        statement = statement.where(Appointment.assignee_id == account.assignee_id)
+    found: UUID | None = await uow.session.scalar(statement)
     return found
 
 

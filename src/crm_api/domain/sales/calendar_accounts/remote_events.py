@@ -33,14 +33,16 @@ class RemoteEvent:
         span: Start and end in UTC; None for an event that recurs.
         times: The times of an event that recurs, in a limited period; the earliest first.
         location: One line; None if there is none.
-        is_off: Whether it was cancelled, or does not make its owner busy.
+        is_cancelled: Whether it does not take place.
+        is_free: Whether it does not make its owner busy.
     """
 
     uid: str
     span: Span | None
     summary: str | None
     location: str | None
-    is_off: bool
+    is_cancelled: bool
+    is_free: bool
     times: list[Span] = field(default_factory=list)
 
 
@@ -67,17 +69,17 @@ def read_remote_event(
         if main is None or not 0 < len(uid) <= LONGEST_UID:
             return None
         recurs = len(events) > 1 or any(name in main for name in ("RRULE", "RDATE"))
-        is_off = (
-            str(main.get("STATUS", "")).upper() in _OFF
-            or str(main.get("TRANSP", "")).upper() == "TRANSPARENT"
-        )
+        is_cancelled = str(main.get("STATUS", "")).upper() in _OFF
+        is_free = str(main.get("TRANSP", "")).upper() == "TRANSPARENT"
+        is_busy = recurs and not is_cancelled and not is_free
         return RemoteEvent(
             uid=uid,
             span=None if recurs else _span(main, zone),
-            times=list(_times(calendar, main, zone, begin, end)) if recurs and not is_off else [],
+            times=list(_times(calendar, main, zone, begin, end)) if is_busy else [],
             summary=_line(main.get("SUMMARY")),
             location=_line(main.get("LOCATION")),
-            is_off=is_off,
+            is_cancelled=is_cancelled,
+            is_free=is_free,
         )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
         return None

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, delete, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from yarl import URL
 
 from crm_api.domain.identity.users.models import User, UserStatus
@@ -13,6 +14,7 @@ from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, par
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.tasks.errors import UnknownAssigneeError
 from crm_api.domain.sales.calendar_accounts.errors import (
+    CalendarAccountExistsError,
     CalendarAccountNotFoundError,
     InvalidCalendarUrlError,
     TooManyCalendarAccountsError,
@@ -54,6 +56,7 @@ async def create_account(
         now: The present instant.
 
     Raises:
+        CalendarAccountExistsError: Another account keeps this calendar in step.
         InvalidCalendarUrlError: The address is not allowed.
         TooManyCalendarAccountsError: ``MOST_ACCOUNTS`` exist. Concurrent requests may exceed this.
         UnknownAssigneeError: The assignee is not an active user.
@@ -69,20 +72,23 @@ async def create_account(
         if user is None or user.status != UserStatus.ACTIVE:
             raise UnknownAssigneeError
     account_id = new_id()
-    account = CalendarAccount(
-        id=account_id,
+    values = {
         **body.model_dump(exclude={"password", "url"}),
-        url=url,
-        sealed=seal(body.password.get_secret_value(), secret=key, about=about_password(account_id)),
-        status=CalendarAccountStatus.PENDING,
-        failures=0,
-        next_sync_at=now,
-        author=author,
-        created_at=now,
-        updated_at=now,
-    )
-    uow.session.add(account)
-    await uow.session.flush()
+        "id": account_id,
+        "url": url,
+        "sealed": seal(
+            body.password.get_secret_value(), secret=key, about=about_password(account_id)
+        ),
+        "next_sync_at": now,
+        "author": author,
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = insert(CalendarAccount).values(values).on_conflict_do_nothing()
+    account = await uow.session.scalar(statement.returning(CalendarAccount))
+    if account is None:
+        known = select(CalendarAccount.id).where(CalendarAccount.url == url)
+        raise CalendarAccountExistsError((await uow.session.scalars(known)).one())
     uow.after_commit(Job(name=JobName.SYNC_CALENDARS))
     return account
 

@@ -46,6 +46,7 @@ class CalendarEntry:
     starts_at: datetime
     ends_at: datetime
     timezone: str
+    assignee_id: UUID | None
     location: str | None
     note: str | None
     status: str
@@ -72,6 +73,7 @@ def entries_statement() -> Select[*tuple[Any, ...]]:
             Appointment.starts_at,
             Appointment.ends_at,
             Appointment.timezone,
+            Appointment.assignee_id,
             Appointment.location,
             Appointment.note,
             Appointment.status,

@@ -1,0 +1,89 @@
+"""Find the conversations that contain certain words, or whose people have certain names."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Select, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.office.message_search.listing import (
+    WORD_WINDOW,
+    select_messages,
+    with_similar_words,
+)
+from crm_api.domain.office.message_search.selection import (
+    MessageFilter,
+    MessageSelection,
+)
+from crm_api.domain.office.message_search.terms import Term
+from crm_api.domain.people.models.contacts import Contact
+
+MOST_MESSAGES = 500
+"""The number of messages, newest first, whose conversations are found by words."""
+MOST_NAMED = 500
+"""The number of conversations that are found by a name or a number."""
+
+
+class ConversationSearch:
+    """The conversations that match the terms of a search.
+
+    A conversation matches if its person's name or number contains all terms, or if one of its
+    messages and the person's name contain all terms together. Only messages that people wrote are
+    searched.
+    """
+
+    def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:
+        self._session = session
+        self._selection = selection
+
+    @classmethod
+    async def begin(
+        cls, session: AsyncSession, terms: Sequence[Term], *, with_names: bool
+    ) -> "ConversationSearch":
+        """Return the search for these terms; look up the people whom they name.
+
+        Args:
+            with_names: Also look for the terms in the names and numbers of people.
+        """
+        found = await select_messages(session, MessageFilter(), terms, with_names=with_names)
+        return cls(session, found)
+
+    async def with_all_terms(self) -> set[UUID]:
+        """Return the conversations in which all terms occur."""
+        selection = self._selection
+        near = selection.in_order(None, size=WORD_WINDOW).limit(MOST_MESSAGES)
+        found = await self._conversations_of(near)
+        if len(found) < MOST_MESSAGES:
+            found = await self._conversations_of(selection.by_words(None, limit=MOST_MESSAGES))
+        if not selection.people:
+            return set(found)
+        return {*found, *await self._session.scalars(named_conversations(selection.terms))}
+
+    async def with_similar_words(self) -> set[UUID]:
+        """Return the conversations in which words similar to the terms occur."""
+        if not self._selection.has_typos:
+            return set()
+        found = await with_similar_words(
+            self._session, self._selection, after=None, limit=MOST_MESSAGES
+        )
+        return {one.conversation_id for one in found if one.conversation_id is not None}
+
+    async def _conversations_of(self, messages: Select[Activity]) -> list[UUID]:
+        """Return the conversation of each message."""
+        found = messages.subquery("found")
+        ids = select(found.c.conversation_id).where(found.c.conversation_id.is_not(None))
+        return list(await self._session.scalars(ids))
+
+
+def named_conversations(terms: Sequence[Term]) -> Select[UUID]:
+    """Select conversations with people whose names or numbers contain all terms."""
+    conditions = [
+        or_(*(Contact.search_text.like(pattern) for pattern in term.patterns)) for term in terms
+    ]
+    return (
+        select(Conversation.id)
+        .join(Contact, Contact.id == Conversation.contact_id)
+        .where(*conditions, Contact.deleted_at.is_(None))
+        .limit(MOST_NAMED)
+    )

@@ -1,0 +1,268 @@
+"""SQL that finds messages of all conversations, newest first.
+
+Two ways lead to the messages with certain words, as in the search for contacts. The first reads a
+limited number of messages in order: fast if many match. The second looks up all matches by the
+trigram index and sorts them: fast if few match. The first is tried first. If it does not fill the
+page, few messages match, and the second follows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    SQLColumnExpression,
+    Text,
+    Uuid,
+    and_,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union,
+)
+from sqlalchemy.orm import aliased
+
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
+from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus
+from crm_api.domain.office.message_search.people import NOBODY, TermPeople
+from crm_api.domain.office.message_search.terms import Term
+from crm_api.domain.people.models.contacts import Contact
+
+Position = tuple[datetime, UUID]
+"""The last message of the previous page, by its instant and id. The page begins after it."""
+Condition = ColumnElement[bool]
+
+MOST_NAMED = 3
+"""The number of terms that are looked up as names; a person has no more names."""
+
+_SHORT = 4
+
+# Constants in the SQL text let the planner use the partial indexes.
+IS_MESSAGE = "activity.kind = 'message'"
+IS_WRITTEN = f"{IS_MESSAGE} AND activity.origin IN ('manual', 'provider')"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageFilter:
+    """The conditions for messages in a list. A message must meet all conditions that are given.
+
+    Attributes:
+        q: Words that must all occur in the message, or in the name or number of its person.
+        since: The first instant.
+        until: The first instant after the last one.
+    """
+
+    q: str = ""
+    direction: Direction | None = None
+    status: MessageStatus | None = None
+    campaign_id: UUID | None = None
+    contact_id: UUID | None = None
+    line_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    reply_class: ReplyClass | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageSelection:
+    """Builds the statements of a filter.
+
+    Attributes:
+        terms: The terms of ``wanted.q``.
+        people: For each term, the people whose names or numbers contain it. If there are more, the
+            messages of the others are found only among the newest messages.
+        people_of_all: The people whose names or numbers contain all terms.
+    """
+
+    wanted: MessageFilter
+    terms: Sequence[Term] = ()
+    people: Sequence[TermPeople] = ()
+    people_of_all: Sequence[UUID] = ()
+
+    @property
+    def has_typos(self) -> bool:
+        """True if a word of the search may be found with a typing error."""
+        return any(term.word is not None for term in self.terms)
+
+    @property
+    def similarity(self) -> float:
+        """The smallest word similarity of words with a typing error, from 0 to 1.
+
+        ``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67. In a word of
+        four letters, one wrong letter leaves 0.4.
+        """
+        words = [term.word for term in self.terms if term.word is not None]
+        return 0.4 if any(len(word) <= _SHORT for word in words) else 0.5
+
+    def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
+        """Select the matches among the next ``size`` messages in order."""
+        window = self._window(after, size=size).subquery("near")
+        message = aliased(Activity, window)
+        found = select(message).where(*self._conditions(message))
+        if self.terms:
+            found = found.where(self._contains_all(message))
+        return found.order_by(*_newest_first(message))
+
+    def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
+        """Select the position of the last of the next ``size`` messages; none if fewer follow."""
+        window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
+        return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)
+
+    def by_words(self, after: Position | None, *, limit: int) -> Select[Activity]:
+        """Look up all messages with all terms, and select the first ``limit`` of them in order."""
+        span = [literal_column(IS_WRITTEN), *self._span(after), *self._conditions(Activity)]
+        texts = select(Activity.id, Activity.occurred_at).where(
+            *span, *(_contains(_text_of(Activity), term) for term in self.terms)
+        )
+        named = [one.ids for one in self.people[:MOST_NAMED]]
+        people = {*self.people_of_all, *(one for ids in named for one in ids)}
+        if not people:
+            return _first(texts, limit=limit)
+        of_people = select(Activity.id, Activity.occurred_at).where(
+            *span, _is_of(Activity, sorted(people)), self._contains_all(Activity)
+        )
+        return _first(union(texts, of_people), limit=limit)
+
+    def by_similar_words(
+        self, after: Position | None, *, limit: int, ids: tuple[UUID | None, UUID | None]
+    ) -> Select[Activity]:
+        """Look up the messages that contain words similar to the terms, but not all terms.
+
+        Args:
+            ids: The smallest id, and the first id after the largest. Ids grow with the time at
+                which a message was stored, so PostgreSQL reads only some months.
+        """
+        low, high = ids
+        texts = select(Activity.id, Activity.occurred_at).where(
+            literal_column(IS_WRITTEN),
+            *self._span(after),
+            *self._conditions(Activity),
+            *(_resembles(_text_of(Activity), term) for term in self.terms),
+            ~self._contains_all(Activity),
+            *([] if low is None else [Activity.id >= low]),
+            *([] if high is None else [Activity.id < high]),
+        )
+        return _first(texts, limit=limit)
+
+    def _window(self, after: Position | None, *, size: int) -> Select[Activity]:
+        """Select the next ``size`` messages in order.
+
+        The limit is a subquery, so that PostgreSQL does not know it (``people.contacts.search``).
+        """
+        window = select(Activity).where(*self._range(after)).order_by(*_newest_first(Activity))
+        return window.limit(select(literal(size)).scalar_subquery())
+
+    def _range(self, after: Position | None) -> list[Condition]:
+        """Return the conditions of the index that has the messages in order."""
+        wanted = self.wanted
+        if wanted.contact_id is not None:
+            of_person = Activity.contact_id == wanted.contact_id
+            return [literal_column(IS_MESSAGE), of_person, *self._span(after)]
+        is_incoming = wanted.direction is Direction.INCOMING or wanted.reply_class is not None
+        kind = IS_WRITTEN if self.terms or is_incoming else IS_MESSAGE
+        return [literal_column(kind), *self._span(after)]
+
+    def _span(self, after: Position | None) -> list[Condition]:
+        """Return the conditions that an index on the instant can check."""
+        found: list[Condition] = []
+        if self.wanted.since is not None:
+            found.append(Activity.occurred_at >= self.wanted.since)
+        if self.wanted.until is not None:
+            found.append(Activity.occurred_at < self.wanted.until)
+        if after is not None:
+            found.append(tuple_(Activity.occurred_at, Activity.id) < after)
+        return found
+
+    def _conditions(self, message: type[Activity]) -> list[Condition]:
+        wanted = self.wanted
+        values = {
+            message.direction: wanted.direction,
+            message.status: wanted.status,
+            message.campaign_id: wanted.campaign_id,
+            message.contact_id: wanted.contact_id,
+            message.line_id: wanted.line_id,
+            message.reply_class: wanted.reply_class,
+        }
+        return [column == value for column, value in values.items() if value is not None]
+
+    def _contains_all(self, message: type[Activity]) -> Condition:
+        """Return the condition that a message, or its person's name or number, has each term.
+
+        It is never null, so that it can be negated.
+        """
+        text = _text_of(message)
+        found: list[Condition] = []
+        for place, term in enumerate(self.terms):
+            in_text = func.coalesce(_contains(text, term), false())
+            people = self.people[place] if self.people else NOBODY
+            if not people.is_complete:
+                found.append(or_(in_text, _is_named(message, term)))
+            elif people.ids:
+                is_theirs = func.coalesce(_is_of(message, people.ids), false())
+                found.append(or_(in_text, is_theirs))
+            else:
+                found.append(in_text)
+        return and_(*found)
+
+
+def _newest_first(message: type[Activity]) -> list[ColumnElement[Any]]:
+    return [message.occurred_at.desc(), message.id.desc()]
+
+
+def _text_of(message: type[Activity]) -> ColumnElement[str]:
+    """Return the text of a message as the trigram index has it."""
+    return literal_column("' '", Text).concat(func.search_fold(message.body))
+
+
+def _is_of(message: type[Activity], people: Sequence[UUID]) -> Condition:
+    return message.contact_id == func.any(literal(list(people), ARRAY(Uuid())))
+
+
+def _is_named(message: type[Activity], term: Term) -> Condition:
+    """Return the condition that the contact of a message has a term in its name or number."""
+    named = select(literal(1)).where(
+        Contact.id == message.contact_id, _contains(Contact.search_text, term)
+    )
+    return named.correlate(message).exists()
+
+
+def _contains(text: SQLColumnExpression[str], term: Term) -> Condition:
+    return or_(*(text.like(pattern) for pattern in term.patterns))
+
+
+def _resembles(text: ColumnElement[str], term: Term) -> Condition:
+    return (
+        _contains(text, term) if term.word is None else text.op("%>", is_comparison=True)(term.word)
+    )
+
+
+_Found = Select[UUID, datetime] | CompoundSelect[UUID, datetime]
+
+
+def _first(found: _Found, *, limit: int) -> Select[Activity]:
+    """Select the first ``limit`` of the found messages in order.
+
+    ``MATERIALIZED`` keeps PostgreSQL from reading the messages in order until enough match.
+    """
+    matches = found.cte("matches").prefix_with("MATERIALIZED")
+    first = (
+        select(matches.c.id, matches.c.occurred_at)
+        .order_by(matches.c.occurred_at.desc(), matches.c.id.desc())
+        .limit(limit)
+        .subquery("first")
+    )
+    return (
+        select(Activity)
+        .join(first, first.c.id == Activity.id)
+        .order_by(first.c.occurred_at.desc(), first.c.id.desc())
+    )

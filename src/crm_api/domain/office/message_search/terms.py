@@ -1,0 +1,77 @@
+"""Turn a search text into terms that a message must contain.
+
+A term is a word, a part of a phone number, or a phrase in quotes. The words are split and folded as
+in the search for contacts (``search_patterns``), so one box finds words, numbers and names.
+"""
+
+import re
+from dataclasses import dataclass
+
+from crm_api.domain.people.contacts.errors import UnsearchableError
+from crm_api.domain.people.contacts.search_patterns import fold, search_patterns
+
+_PHRASE = re.compile('["\u201c\u201d\u201e]([^"\u201c\u201d\u201e]*)["\u201c\u201d\u201e]')
+_WORD = re.compile(r"[^\W\d_]{4,}")
+"""A word with a typing error is looked for only if it has four letters or more.
+
+Shorter words are similar to too many others.
+"""
+_ENDS = re.compile(r"[.,;:!?]+(?=\s)")
+"""Punctuation after a word, which is not a part of it."""
+_USABLE = re.compile(r"[^\W_]{3}")
+_WILDCARD = re.compile(r"([\\%_])")
+MOST_PHRASES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A part of a search text.
+
+    Attributes:
+        patterns: LIKE patterns for a folded text with a space before it. One of them must match.
+        word: The folded word, if it may also be found with a typing error; None for numbers, short
+            words and phrases.
+    """
+
+    patterns: tuple[str, ...]
+    word: str | None = None
+
+
+def parse_terms(text: str) -> list[Term]:
+    """Split a search text into terms, all of which must be found. An empty text has no term.
+
+    Words after the tenth and phrases after the fifth are ignored.
+
+    Raises:
+        UnsearchableError: The text is not empty but has no letter and no digit.
+    """
+    phrases = [" ".join(fold(one).split()) for one in _PHRASE.findall(text)]
+    phrases = [one for one in phrases if one]
+    rest = _PHRASE.sub(" ", text)
+    whole = [Term(patterns=(f"%{_escape(one)}%",)) for one in phrases if _USABLE.search(one)]
+    # A phrase of one or two letters is looked for as a word, because no index can find it.
+    rest = _ENDS.sub(" ", f" {rest} ")
+    rest = " ".join([rest, *(one for one in phrases if not _USABLE.search(one))])
+    terms = [*whole[:MOST_PHRASES], *_words(rest if rest.strip() or not whole else "")]
+    if not terms and text.strip():
+        raise UnsearchableError("The search text has no letter and no digit. Add at least one.")
+    return terms
+
+
+def _words(text: str) -> list[Term]:
+    return [
+        Term(patterns=tuple(patterns), word=_word_of(patterns))
+        for patterns in search_patterns(text)
+    ]
+
+
+def _word_of(patterns: list[str]) -> str | None:
+    """Return the word of a term with one pattern; None if it may not have a typing error."""
+    if len(patterns) != 1:
+        return None
+    word = patterns[0].strip("% ")
+    return word if _WORD.fullmatch(word) else None
+
+
+def _escape(term: str) -> str:
+    return _WILDCARD.sub(r"\\\1", term)

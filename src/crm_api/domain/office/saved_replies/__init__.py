@@ -1,0 +1,1 @@
+"""Saved replies: bodies that users send often, and what follows when one is used."""

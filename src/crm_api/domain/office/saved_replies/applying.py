@@ -1,0 +1,96 @@
+"""Apply what follows from a saved reply: a tag, and the class of the person's last message."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.consent.models import ConsentSource
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
+from crm_api.domain.messaging.conversations.reply_class_decisions import decide_reply_class
+from crm_api.domain.messaging.conversations.service import get_conversation
+from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.office.saved_replies.service import read_saved_reply
+from crm_api.domain.people.tags.schemas import TagsRequest
+from crm_api.domain.people.tags.tag_changes import change_tags
+from crm_api.platform.database import UnitOfWork
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedEffects:
+    """What followed from a saved reply; ``schemas.SavedReplyUsed`` explains the fields."""
+
+    tag: str | None
+    message: Activity | None
+    state: str | None
+
+
+async def apply_saved_reply(
+    uow: UnitOfWork,
+    *,
+    conversation_id: UUID,
+    saved_reply_id: UUID,
+    caller_id: str,
+    actor: str,
+    source: ConsentSource,
+    now: datetime,
+    secret: bytes,
+) -> AppliedEffects:
+    """Apply the effects of a saved reply to a conversation, all in this transaction.
+
+    The message itself is sent by ``POST /v1/messages``. Applied twice, the result is the same.
+
+    Raises:
+        ConversationNotFoundError: No conversation has this id.
+        SavedReplyNotFoundError: No saved reply has this id.
+    """
+    conversation = await get_conversation(uow, conversation_id=conversation_id)
+    following = (await read_saved_reply(uow, saved_reply_id=saved_reply_id)).following
+    # Locks: contacts come before decisions about numbers, and both before conversations.
+    tag = following.get("tag")
+    if tag is not None:
+        is_tagged = await _add_tag(
+            uow, tag, contact_id=conversation.contact_id, actor=actor, now=now
+        )
+        tag = tag if is_tagged else None
+    message = None
+    reply_class = following.get("reply_class")
+    message_id = await find_last_received(uow, conversation_id=conversation_id)
+    if reply_class is not None and message_id is not None:
+        message = await decide_reply_class(
+            uow,
+            message_id=message_id,
+            reply_class=ReplyClass(reply_class),
+            caller_id=caller_id,
+            actor=actor,
+            source=source,
+            now=now,
+            secret=secret,
+        )
+    # The state of a conversation is not stored yet; the caller gets the state that follows.
+    return AppliedEffects(tag=tag, message=message, state=following.get("state"))
+
+
+async def _add_tag(
+    uow: UnitOfWork, tag: str, *, contact_id: UUID | None, actor: str, now: datetime
+) -> bool:
+    if contact_id is None:
+        return False
+    wanted = TagsRequest(add=[tag], contact_ids=[contact_id])
+    return (await change_tags(uow, wanted, actor=actor, now=now)).refused == 0
+
+
+LAST_RECEIVED = text("""
+    SELECT a.id FROM activity a
+    WHERE a.conversation_id = :conversation_id AND a.kind = 'message' AND a.direction = 'incoming'
+    ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1
+""")
+
+
+async def find_last_received(uow: UnitOfWork, *, conversation_id: UUID) -> UUID | None:
+    """Return the id of the last message that the person sent; None if there is none."""
+    found: UUID | None = await uow.session.scalar(
+        LAST_RECEIVED, {"conversation_id": conversation_id}
+    )
+    return found

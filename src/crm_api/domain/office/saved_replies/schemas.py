@@ -1,0 +1,189 @@
+"""Request and response schemas of saved replies."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from crm_api.domain.campaigns.templates.schemas import Body
+from crm_api.domain.campaigns.templates.template_text import compile_body, list_variables
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
+from crm_api.domain.kit.examples import example, example_id
+from crm_api.domain.kit.fields import Name200
+from crm_api.domain.kit.message_segments import Encoding
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.messaging.conversations.schemas import MessageRead
+from crm_api.domain.office.saved_replies.models import SavedReply
+from crm_api.domain.people.tags.schemas import TagName
+
+BODY = 'Thank you, {{ first_name | default: "there" }}. We call you tomorrow to find a day.'
+
+
+class FollowingState(StrEnum):
+    """The state that a conversation gets when a saved reply is used in it.
+
+    Attributes:
+        WAITING: The person waits for another answer.
+        OPEN: The conversation goes on.
+        DONE: Nothing is left to do.
+    """
+
+    WAITING = "waiting"
+    OPEN = "open"
+    DONE = "done"
+
+
+class SavedReplyEffects(RequestModel):
+    """What follows when the saved reply is used. Nothing follows from a field that is null.
+
+    Attributes:
+        tag: A tag that the contact gets.
+        reply_class: The class that the last message of the person gets, as with
+            `PUT /v1/messages/{id}/reply-class`. `stop` opts the number out.
+        state: The state that the conversation gets.
+    """
+
+    model_config = example(tag="call-back", reply_class="interested", state="done")
+
+    tag: TagName | None = None
+    reply_class: ReplyClass | None = None
+    state: FollowingState | None = None
+
+
+class SavedReplyCreate(RequestModel):
+    """A new saved reply.
+
+    Attributes:
+        name: The name of the saved reply. No other saved reply may have it.
+        body: The text of the message, in Liquid, with the variables of campaigns.
+        then: What follows when the saved reply is used.
+    """
+
+    model_config = example(
+        name="Call back",
+        body=BODY,
+        then={"tag": "call-back", "reply_class": "interested", "state": "done"},
+    )
+
+    name: Name200
+    body: Body
+    then: SavedReplyEffects = Field(default_factory=SavedReplyEffects)
+
+
+class SavedReplyUpdate(RequestModel):
+    """Changes to a saved reply. Fields that the request leaves out do not change.
+
+    Attributes:
+        name: The name of the saved reply. No other saved reply may have it.
+        body: The text of the message, in Liquid, with the variables of campaigns.
+        then: What follows when the saved reply is used. It replaces all that followed before.
+    """
+
+    model_config = example(then={"state": "open"})
+
+    name: Name200 = ""
+    body: Body = ""
+    then: SavedReplyEffects = Field(default_factory=SavedReplyEffects)
+
+
+class SavedReplyEffectsRead(ReadModel):
+    """What follows when the saved reply is used. Nothing follows from a field that is null.
+
+    Attributes:
+        tag: A tag that the contact gets.
+        reply_class: The class that the last message of the person gets.
+        state: The state that the conversation gets.
+    """
+
+    model_config = example(tag="call-back", reply_class="interested", state="done")
+
+    tag: str | None
+    reply_class: Annotated[str, Vocabulary(ReplyClass)] | None
+    state: Annotated[str, Vocabulary(FollowingState)] | None
+
+
+class SavedReplyRead(ReadModel):
+    """A reply that users send often.
+
+    Attributes:
+        name: The name of the saved reply.
+        body: The text of the message, in Liquid.
+        variables: The variables in the body, such as ``first_name`` or ``attributes.roof``.
+        then: What follows when the saved reply is used.
+    """
+
+    model_config = example(name="Call back", body=BODY, variables=["first_name"])
+
+    id: Id
+    name: str
+    body: str
+    variables: list[str]
+    then: SavedReplyEffectsRead
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, found: SavedReply) -> Self:
+        """Build the response from a stored reply."""
+        names = SavedReplyEffectsRead.model_fields
+        return cls(
+            id=found.id,
+            name=found.name,
+            body=found.body,
+            variables=list_variables(compile_body(found.body)),
+            then=SavedReplyEffectsRead(**{name: found.following.get(name) for name in names}),
+            created_at=found.created_at,
+            updated_at=found.updated_at,
+        )
+
+
+class SavedReplyPreview(ReadModel):
+    """The message that a saved reply gives for one contact.
+
+    Attributes:
+        body: The text of the message.
+        encoding: The encoding of the message.
+        segments: The number of segments of the message. The provider charges for each segment.
+        then: What follows when the saved reply is used.
+    """
+
+    model_config = example(
+        body="Thank you, Ada. We call you tomorrow to find a day.", encoding="GSM-7", segments=1
+    )
+
+    body: str
+    encoding: Encoding
+    segments: int
+    then: SavedReplyEffectsRead
+
+
+class SavedReplyUse(RequestModel):
+    """The saved reply whose effects a conversation gets.
+
+    Attributes:
+        saved_reply_id: The id of the saved reply.
+    """
+
+    model_config = example(saved_reply_id=example_id("saved_reply"))
+
+    saved_reply_id: UUID
+
+
+class SavedReplyUsed(ReadModel):
+    """What followed from a saved reply.
+
+    Attributes:
+        tag: The tag that the contact has now; null if none follows, if the conversation has no
+            contact, or if the contact has as many tags as are allowed.
+        message: The last message of the person with its new class; null if no class follows, or if
+            the person has sent no message.
+        state: The state that follows for the conversation; null if none follows.
+    """
+
+    model_config = example(tag="call-back", message=None, state="done")
+
+    tag: str | None
+    message: MessageRead | None
+    state: Annotated[str, Vocabulary(FollowingState)] | None

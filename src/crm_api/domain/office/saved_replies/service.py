@@ -1,0 +1,147 @@
+"""Create, read, change and delete saved replies. Bodies are checked before they are stored."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+
+from crm_api.domain.campaigns.errors import InvalidTemplateError
+from crm_api.domain.campaigns.templates.template_text import find_template_faults
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.office.saved_replies.errors import (
+    SavedReplyExistsError,
+    SavedReplyNotFoundError,
+)
+from crm_api.domain.office.saved_replies.models import SavedReply
+from crm_api.domain.office.saved_replies.schemas import (
+    SavedReplyCreate,
+    SavedReplyEffects,
+    SavedReplyUpdate,
+)
+from crm_api.platform.database import UnitOfWork
+from crm_api.platform.ids import new_id
+
+
+async def create_saved_reply(
+    uow: UnitOfWork, body: SavedReplyCreate, *, now: datetime
+) -> SavedReply:
+    """Store a new saved reply.
+
+    Raises:
+        InvalidTemplateError: The body has faults.
+        SavedReplyExistsError: Another saved reply has this name.
+    """
+    _refuse_faults(body.body)
+    values = {
+        "id": new_id(),
+        "name": body.name,
+        "body": body.body,
+        "following": _stored(body.then),
+        "created_at": now,
+        "updated_at": now,
+    }
+    statement = insert(SavedReply).values(values).on_conflict_do_nothing(index_elements=["name"])
+    made: SavedReply | None = await uow.session.scalar(statement.returning(SavedReply))
+    if made is None:
+        raise await _name_taken(uow, body.name)
+    return made
+
+
+async def read_saved_reply(uow: UnitOfWork, *, saved_reply_id: UUID) -> SavedReply:
+    """Return the saved reply with this id.
+
+    Raises:
+        SavedReplyNotFoundError: No saved reply has this id.
+    """
+    found = await uow.session.get(SavedReply, saved_reply_id, populate_existing=True)
+    if found is None:
+        raise SavedReplyNotFoundError
+    return found
+
+
+def saved_replies_statement(
+    *, after: tuple[datetime, UUID] | None, limit: int
+) -> Select[SavedReply]:
+    """Return the statement that reads one page of saved replies, newest first."""
+    statement = select(SavedReply)
+    if after is not None:
+        statement = statement.where(tuple_(SavedReply.created_at, SavedReply.id) < after)
+    return statement.order_by(SavedReply.created_at.desc(), SavedReply.id.desc()).limit(limit)
+
+
+async def list_saved_replies(
+    uow: UnitOfWork, *, cursor: str | None, limit: int
+) -> Page[SavedReply]:
+    """Return a page of saved replies, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("saved replies")
+    statement = saved_replies_statement(after=cursors.read(cursor), limit=limit + 1)
+    rows = (await uow.session.scalars(statement)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def update_saved_reply(
+    uow: UnitOfWork, changes: SavedReplyUpdate, *, saved_reply_id: UUID, now: datetime
+) -> SavedReply:
+    """Change a saved reply.
+
+    Raises:
+        SavedReplyNotFoundError: No saved reply has this id.
+        InvalidTemplateError: The body has faults.
+        SavedReplyExistsError: Another saved reply has the new name.
+    """
+    given: dict[str, Any] = changes.model_dump(exclude_unset=True, exclude={"then"})
+    if "body" in given:
+        _refuse_faults(changes.body)
+    if "then" in changes.model_fields_set:
+        given["following"] = _stored(changes.then)
+    if not given:
+        return await read_saved_reply(uow, saved_reply_id=saved_reply_id)
+    statement = (
+        update(SavedReply)
+        .where(SavedReply.id == saved_reply_id)
+        .values({**given, "updated_at": now})
+        .returning(SavedReply)
+    )
+    try:
+        async with uow.session.begin_nested():
+            changed: SavedReply | None = await uow.session.scalar(
+                statement, execution_options={"populate_existing": True}
+            )
+    except IntegrityError as error:
+        raise await _name_taken(uow, changes.name) from error
+    if changed is None:
+        raise SavedReplyNotFoundError
+    return changed
+
+
+async def delete_saved_reply(uow: UnitOfWork, *, saved_reply_id: UUID) -> None:
+    """Delete a saved reply.
+
+    Raises:
+        SavedReplyNotFoundError: No saved reply has this id.
+    """
+    statement = delete(SavedReply).where(SavedReply.id == saved_reply_id)
+    if await uow.session.scalar(statement.returning(SavedReply.id)) is None:
+        raise SavedReplyNotFoundError
+
+
+def _stored(then: SavedReplyEffects) -> dict[str, Any]:
+    return then.model_dump(mode="json", exclude_none=True)
+
+
+def _refuse_faults(body: str) -> None:
+    problems = find_template_faults(body, pointer="/body")
+    if problems:
+        raise InvalidTemplateError(problems)
+
+
+async def _name_taken(uow: UnitOfWork, name: str) -> SavedReplyExistsError:
+    holder = await uow.session.scalar(select(SavedReply.id).where(SavedReply.name == name))
+    return SavedReplyExistsError(str(holder))

@@ -1,0 +1,89 @@
+"""Read what a ``message.received`` event says about its message: number, contact, first words.
+
+The log of events and the stored deliveries do not contain this. It is read when an event is sent,
+and only for callers who may read messages. So an erasure reaches it without another statement.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.outbound.live_events.event_log import LoggedEvent
+from crm_api.platform.database import typed_rows
+
+LONGEST_PREVIEW = 160
+"""The largest number of characters of the preview of a message."""
+ERASED = "erased:"
+"""The beginning of the text that replaces the number of an erased person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MessageRow:
+    id: UUID
+    conversation_id: UUID | None
+    phone: str | None
+    body: str | None
+    contact_id: UUID | None
+    first_name: str | None
+    last_name: str | None
+    company: str | None
+
+
+# A message of a deleted contact has no contact here. One that was merged has the other contact.
+READ_DETAILS = text("""
+    SELECT a.id, a.conversation_id, a.phone, a.body, c.id AS contact_id, c.first_name, c.last_name,
+           c.company
+    FROM activity a LEFT JOIN contact c ON c.id = a.contact_id AND c.deleted_at IS NULL
+    WHERE a.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+async def read_message_details(
+    session: AsyncSession, *, message_ids: Sequence[UUID]
+) -> dict[UUID, dict[str, Any]]:
+    """Return the details of messages, by message id, as members of an event's ``data``."""
+    if not message_ids:
+        return {}
+    found = await session.execute(READ_DETAILS, {"ids": list(message_ids)})
+    return {row.id: _details_of(row) for row in typed_rows(_MessageRow, found)}
+
+
+def _details_of(row: _MessageRow) -> dict[str, Any]:
+    is_erased = row.phone is None or row.phone.startswith(ERASED)
+    contact = None
+    if row.contact_id is not None:
+        contact = {
+            "id": str(row.contact_id),
+            "first_name": row.first_name,
+            "last_name": row.last_name,
+            "company": row.company,
+        }
+    return {
+        "conversation_id": None if row.conversation_id is None else str(row.conversation_id),
+        "contact": contact,
+        "phone": None if is_erased else row.phone,
+        "body_preview": (row.body or "")[:LONGEST_PREVIEW],
+    }
+
+
+async def with_message_details(
+    session: AsyncSession, events: Sequence[LoggedEvent]
+) -> dict[UUID, LoggedEvent]:
+    """Return the ``message.received`` events among ``events`` with details, by message id."""
+    received = [
+        event
+        for event in events
+        if event.type == EventType.MESSAGE_RECEIVED and event.subject_id is not None
+    ]
+    ids = [event.subject_id for event in received if event.subject_id is not None]
+    details = await read_message_details(session, message_ids=ids)
+    return {
+        event.subject_id: replace(event, data=event.data | details[event.subject_id])
+        for event in received
+        if event.subject_id in details
+    }

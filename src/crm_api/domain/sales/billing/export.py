@@ -1,0 +1,67 @@
+"""Export quotes or invoices as CSV."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import SQLColumnExpression, tuple_
+
+from crm_api.domain.kit.csv_export import (
+    cell,
+    copy_rows,
+    end_of_page,
+    instant,
+    row_id,
+    write_csv,
+)
+from crm_api.domain.sales.billing.bills import Bill, BillKind, bills_statement
+from crm_api.domain.sales.billing.schemas import BillFilter
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+Position = tuple[datetime, UUID]
+HEADER = (
+    "id",
+    "number",
+    "contact_id",
+    "property_id",
+    "amount_cents",
+    "currency",
+    "status",
+    "status_at",
+    "author",
+    "created_at",
+    "updated_at",
+)
+
+
+def export_bills(
+    new_uow: UnitOfWorkFactory, kind: BillKind[Bill], wanted: BillFilter
+) -> AsyncIterator[bytes]:
+    """Yield the parts of a CSV file with all quotes or invoices, the newest first."""
+    table = kind.table
+    columns: list[SQLColumnExpression[Any]] = [
+        row_id(table.id),
+        cell(table.number),
+        row_id(table.contact_id),
+        row_id(table.property_id),
+        table.amount_cents,
+        table.currency,
+        table.status,
+        instant(table.status_at),
+        cell(table.author),
+        instant(table.created_at),
+        instant(table.updated_at),
+    ]
+
+    async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
+        rows = bills_statement(kind, wanted, after=after, limit=None)
+        last = await end_of_page(uow.session, rows.with_only_columns(table.created_at, table.id))
+        shown = rows.with_only_columns(*columns)
+        if last is None:
+            return await copy_rows(uow.session, shown), None
+        end = (last[0], last[1])
+        within = tuple_(table.created_at, table.id) >= end
+        return await copy_rows(uow.session, shown.where(within)), end
+
+    return write_csv(new_uow, header=HEADER, next_page=next_page)

@@ -1,0 +1,150 @@
+"""HTTP routes for saved replies."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.consent.models import ConsentSource
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.messaging.conversations.schemas import MessageRead
+from crm_api.domain.office.saved_replies import service as saved_replies
+from crm_api.domain.office.saved_replies.applying import apply_saved_reply
+from crm_api.domain.office.saved_replies.rendering import preview_saved_reply
+from crm_api.domain.office.saved_replies.schemas import (
+    SavedReplyCreate,
+    SavedReplyPreview,
+    SavedReplyRead,
+    SavedReplyUpdate,
+    SavedReplyUse,
+    SavedReplyUsed,
+)
+from crm_api.platform import clock
+from crm_api.routers.http.deps import Caller, Paging, State, Uow, business_of, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1", tags=["conversations"])
+Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
+Sender = Annotated[Caller, require(Scope.MESSAGES_SEND)]
+ContactReader = Annotated[Caller, require(Scope.CONTACTS_READ)]
+
+
+@router.post(
+    "/saved-replies",
+    status_code=201,
+    openapi_extra=fails_with("invalid_template", "saved_reply_exists"),
+)
+async def create_saved_reply(body: SavedReplyCreate, uow: Uow, _caller: Sender) -> SavedReplyRead:
+    """Create a saved reply: a message that users send often, and what follows when it is used."""
+    async with uow:
+        made = await saved_replies.create_saved_reply(uow, body, now=clock.now())
+    return SavedReplyRead.of(made)
+
+
+@router.get("/saved-replies")
+async def list_saved_replies(uow: Uow, page: Paging, _caller: Reader) -> PageRead[SavedReplyRead]:
+    """List the saved replies, newest first."""
+    async with uow:
+        found = await saved_replies.list_saved_replies(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[SavedReplyRead.of(one) for one in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.get("/saved-replies/{saved_reply_id}")
+async def get_saved_reply(saved_reply_id: UUID, uow: Uow, _caller: Reader) -> SavedReplyRead:
+    """Return one saved reply."""
+    async with uow:
+        found = await saved_replies.read_saved_reply(uow, saved_reply_id=saved_reply_id)
+    return SavedReplyRead.of(found)
+
+
+@router.patch(
+    "/saved-replies/{saved_reply_id}",
+    openapi_extra=fails_with("invalid_template", "saved_reply_exists"),
+)
+async def update_saved_reply(
+    saved_reply_id: UUID, body: SavedReplyUpdate, uow: Uow, _caller: Sender
+) -> SavedReplyRead:
+    """Change the name, the body or the effects of a saved reply."""
+    async with uow:
+        found = await saved_replies.update_saved_reply(
+            uow, body, saved_reply_id=saved_reply_id, now=clock.now()
+        )
+    return SavedReplyRead.of(found)
+
+
+@router.delete("/saved-replies/{saved_reply_id}", status_code=204)
+async def delete_saved_reply(saved_reply_id: UUID, uow: Uow, _caller: Sender) -> None:
+    """Delete a saved reply."""
+    async with uow:
+        await saved_replies.delete_saved_reply(uow, saved_reply_id=saved_reply_id)
+
+
+@router.get(
+    "/saved-replies/{saved_reply_id}/preview",
+    openapi_extra=fails_with(
+        "contact_not_found",
+        "missing_value",
+        "saved_reply_not_found",
+        "text_failed",
+        "unknown_line",
+    ),
+)
+async def preview_saved_reply_for_contact(
+    saved_reply_id: UUID,
+    uow: Uow,
+    state: State,
+    _caller: ContactReader,
+    *,
+    contact_id: Annotated[
+        UUID, Query(description="The contact whose values the message contains.")
+    ],
+    line_id: Annotated[
+        UUID | None,
+        Query(
+            description="The line that would send the message. Without it: the line of the "
+            "contact's last conversation."
+        ),
+    ] = None,
+) -> SavedReplyPreview:
+    """Return the message that a saved reply gives for a contact. Send it with `POST /v1/messages`.
+
+    It needs the scope contacts:read, because the message contains values of the contact.
+    """
+    async with uow:
+        return await preview_saved_reply(
+            uow,
+            saved_reply_id=saved_reply_id,
+            contact_id=contact_id,
+            line_id=line_id,
+            business=await business_of(uow, state),
+            now=clock.now(),
+        )
+
+
+@router.post(
+    "/conversations/{conversation_id}/apply-saved-reply",
+    openapi_extra=fails_with("conversation_not_found", "saved_reply_not_found"),
+)
+async def use_saved_reply(
+    conversation_id: UUID, body: SavedReplyUse, uow: Uow, state: State, caller: Sender
+) -> SavedReplyUsed:
+    """Apply what follows from a saved reply, all or nothing; it sends no message.
+
+    The contact gets the tag, and the last message of the person gets the class.
+    """
+    async with uow:
+        done = await apply_saved_reply(
+            uow,
+            conversation_id=conversation_id,
+            saved_reply_id=body.saved_reply_id,
+            caller_id=caller.id,
+            actor=caller.name,
+            source=ConsentSource.API if caller.user is None else ConsentSource.USER,
+            now=await uow.database_now(),
+            secret=state.secret,
+        )
+    message = None if done.message is None else MessageRead.of(done.message)
+    return SavedReplyUsed(tag=done.tag, message=message, state=done.state)

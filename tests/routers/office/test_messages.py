@@ -1,0 +1,357 @@
+"""The list of the messages of all conversations, and the search in their words."""
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.factories import make_campaign, make_contact, make_line, number
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.office.message_search import listing
+from crm_api.domain.people.models.contacts import Contact
+from crm_api.platform import clock
+from crm_api.platform.ids import smallest_id_at
+
+
+class Talk:
+    """Stores messages, each an hour older than the one before."""
+
+    def __init__(self, session: AsyncSession, line: Line) -> None:
+        self._session = session
+        self.line = line
+        self._age = 0
+
+    async def say(self, body: str, **values: Any) -> str:
+        self._age += 1
+        at = NOW - timedelta(hours=self._age)
+        message = Activity(
+            **{
+                "kind": "message",
+                "direction": "incoming",
+                "origin": "provider",
+                "line_id": self.line.id,
+                "phone": number(1),
+                "body": body,
+                "status": "received",
+                "occurred_at": at,
+                "created_at": at,
+                "updated_at": at,
+            }
+            | values
+        )
+        self._session.add(message)
+        await self._session.commit()
+        return str(message.id)
+
+    async def send(self, body: str, origin: str = "campaign", **values: Any) -> str:
+        sent = {"direction": "outgoing", "origin": origin, "status": "delivered"}
+        return await self.say(body, **(sent | values))
+
+
+@pytest_asyncio.fixture
+async def talk(session: AsyncSession) -> Talk:
+    line = await make_line(session)
+    await session.commit()
+    return Talk(session, line)
+
+
+@pytest_asyncio.fixture
+async def ada(session: AsyncSession) -> Contact:
+    contact = await make_contact(
+        session, phone=number(7), first_name="Ad\u00e9la", last_name="Rossi"
+    )
+    await session.commit()
+    return contact
+
+
+async def found(client: httpx.AsyncClient, **query: Any) -> list[str]:
+    answer = await client.get("/v1/messages", params=query)
+    assert answer.status_code == 200, answer.text
+    return [message["id"] for message in answer.json()["data"]]
+
+
+async def test_messages_of_all_conversations_are_listed_newest_first(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    ids = [
+        await talk.say("Yes"),
+        await talk.send("Hi", phone=number(2)),
+        await talk.send("Tuesday", origin="manual"),
+    ]
+    await talk.say("", kind="call", status="completed")
+
+    assert await found(client) == ids
+
+
+async def test_filters_narrow_the_list(
+    client: httpx.AsyncClient, session: AsyncSession, talk: Talk, ada: Contact
+) -> None:
+    campaign = await make_campaign(session, line=talk.line)
+    other = await make_line(session, phone_number_id="PNother", line_number=number(99))
+    await session.commit()
+    replied = await talk.say("How much?", reply_class="question", reply_class_by="model")
+    sent = await talk.send("Hi", campaign_id=campaign.id)
+    adas = await talk.say("Yes", contact_id=ada.id)
+    failed = await talk.send("Hello", status="failed", line_id=other.id)
+
+    assert await found(client, direction="incoming") == [replied, adas]
+    assert await found(client, status="failed") == [failed]
+    assert await found(client, campaign_id=str(campaign.id)) == [sent]
+    assert await found(client, contact_id=str(ada.id)) == [adas]
+    assert await found(client, line_id=str(other.id)) == [failed]
+    assert await found(client, reply_class="question") == [replied]
+    assert await found(client, direction="incoming", q="yes") == [adas]
+    assert await found(client, contact_id=str(ada.id), q="much") == []
+
+
+async def test_span_includes_its_begin_and_excludes_its_end(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    ids = [await talk.say(f"Message {place}") for place in range(4)]
+    since, until = (NOW - timedelta(hours=hours) for hours in (3, 1))
+
+    assert await found(client, since=since.isoformat(), until=until.isoformat()) == ids[1:3]
+    day = (NOW + timedelta(days=2)).date().isoformat()
+    assert await found(client, since=day, timezone="Asia/Tokyo") == []
+
+
+async def test_all_words_must_occur_in_any_order(client: httpx.AsyncClient, talk: Talk) -> None:
+    both = await talk.say("There is WATER in my basement!")
+    await talk.say("The water is cold")
+
+    assert await found(client, q="basement water") == [both]
+
+
+async def test_accents_and_capitals_are_ignored(client: httpx.AsyncClient, talk: Talk) -> None:
+    message = await talk.say("Ma\u00f1ana por la ma\u00f1ana est\u00e1 bien")
+
+    assert await found(client, q="MANANA esta") == [message]
+    assert await found(client, q="ma\u00f1ana") == [message]
+
+
+async def test_phrase_must_occur_as_it_is(client: httpx.AsyncClient, talk: Talk) -> None:
+    exact = await talk.say("Water in the basement again")
+    await talk.say("The basement is dry, no water in it")
+
+    assert await found(client, q='"water in the basement"') == [exact]
+
+
+async def test_names_and_numbers_are_found_in_the_same_box(
+    client: httpx.AsyncClient, talk: Talk, ada: Contact
+) -> None:
+    chimney = await talk.say("Do you fix chimneys?", contact_id=ada.id, phone=ada.phone)
+    porch = await talk.say("And the porch", contact_id=ada.id, phone=ada.phone)
+    await talk.say("Chimney and porch, please")
+
+    assert await found(client, q="adela rossi") == [chimney, porch]
+    assert await found(client, q="rossi chimney") == [chimney]
+    assert await found(client, q=ada.phone) == [chimney, porch]
+
+
+async def test_names_are_found_beyond_the_first_window(
+    client: httpx.AsyncClient, talk: Talk, ada: Contact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "WORD_WINDOW", 1)
+    first = await talk.say("Chimney, too")
+    second = await talk.say("Do you fix chimneys?", contact_id=ada.id, phone=ada.phone)
+    third = await talk.say("Rossi told me of you")
+
+    assert await found(client, q="chimney") == [first, second]
+    assert await found(client, q="rossi") == [second, third]
+    assert await found(client, q="rossi chimney") == [second]
+
+
+async def test_key_that_may_not_read_contacts_searches_no_names(
+    client: httpx.AsyncClient, key_with: Callable[..., Any], talk: Talk, ada: Contact
+) -> None:
+    await talk.say("Do you fix chimneys?", contact_id=ada.id)
+    key = await key_with(Scope.MESSAGES_READ)
+
+    answer = await client.get("/v1/messages", params={"q": "rossi"}, headers=key)
+    both = await key_with(Scope.MESSAGES_READ, Scope.CONTACTS_READ)
+    allowed = await client.get("/v1/messages", params={"q": "rossi"}, headers=both)
+
+    assert (len(answer.json()["data"]), len(allowed.json()["data"])) == (0, 1)
+
+
+async def test_caller_without_the_scope_sees_no_message(
+    client: httpx.AsyncClient, key_with: Callable[..., Any], talk: Talk
+) -> None:
+    await talk.say("Yes")
+    key = await key_with(Scope.CONTACTS_READ, Scope.CAMPAIGNS_READ)
+
+    assert (await client.get("/v1/messages", headers=key)).status_code == 403
+
+
+async def test_typing_errors_follow_the_exact_words(client: httpx.AsyncClient, talk: Talk) -> None:
+    wrong = await talk.say("There is watter in the basment")
+    exact = await talk.say("The basement is dry")
+    await talk.say("Nothing to do with it")
+
+    assert await found(client, q="basement") == [exact, wrong]
+    assert await found(client, q="watr") == [wrong]
+
+
+async def test_typing_errors_are_not_looked_for_when_exact_words_fill_the_page(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    await talk.say("basment")
+    exact = [await talk.say(f"The basement {place}") for place in range(3)]
+
+    assert await found(client, q="basement", limit=2) == exact[:2]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+async def test_pages_of_a_search_hold_each_message_once(
+    client: httpx.AsyncClient, talk: Talk, size: int
+) -> None:
+    exact, similar = [], []
+    for place in range(3):
+        similar.append(await talk.say(f"basment {place}"))
+        exact.append(await talk.say(f"The basement {place}"))
+    # Found by its person, and similar by its words: it must not come twice.
+    named = Contact(
+        phone=number(8), last_name="Basement", zone_key="MA", created_at=NOW, updated_at=NOW
+    )
+    talk._session.add(named)
+    await talk._session.flush()
+    exact.append(await talk.say("basment 9", contact_id=named.id))
+
+    cursor, ids = None, []
+    while True:
+        query: dict[str, Any] = {"q": "basement", "limit": size}
+        query |= {"cursor": cursor} if cursor else {}
+        page = (await client.get("/v1/messages", params=query)).json()
+        ids += [message["id"] for message in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+
+    assert ids == exact + similar
+
+
+async def test_similar_words_come_newest_first_however_late_they_were_stored(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    now = clock.wall_now()
+    ages = {days: now - timedelta(days=days) for days in (10, 100, 300, 700, 800)}
+    imported = await talk.say("basment", occurred_at=ages[800])
+    stored = {
+        days: await talk.say("basment", id=smallest_id_at(ages[days]), occurred_at=ages[days])
+        for days in (700, 300, 100, 10)
+    }
+
+    first = await found(client, q="basement", limit=2)
+    every = await found(client, q="basement")
+
+    assert first == [stored[10], stored[100]]
+    assert every == [stored[10], stored[100], stored[300], stored[700], imported]
+
+
+async def test_wrong_letter_in_a_short_word_is_forgiven(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    message = await talk.say("There is a leak in the roof")
+
+    assert await found(client, q="roff") == [message]
+
+
+async def test_messages_of_campaigns_are_not_searched(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    await talk.send("We look at foundations")
+    manual = await talk.send("Your foundation is fine", origin="manual")
+
+    assert await found(client, q="foundation") == [manual]
+
+
+@pytest.mark.parametrize("q", ["%", "?!", "_"])
+async def test_text_without_letters_is_refused(client: httpx.AsyncClient, q: str) -> None:
+    answer = await client.get("/v1/messages", params={"q": q})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unsearchable")
+
+
+async def test_text_of_500_words_is_refused_as_too_long(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/messages", params={"q": "word " * 500})
+
+    assert answer.status_code == 422
+
+
+async def test_one_letter_finds_the_beginning_of_words(
+    client: httpx.AsyncClient, talk: Talk
+) -> None:
+    message = await talk.say("Zebra crossing")
+    await talk.say("Fizz")
+
+    assert await found(client, q="z") == [message]
+
+
+async def test_wildcards_in_words_mean_themselves(client: httpx.AsyncClient, talk: Talk) -> None:
+    message = await talk.say("I am 100% sure")
+    await talk.say("1000 dollars sure")
+
+    assert await found(client, q="100%") == [message]
+
+
+async def test_erased_words_are_not_found(
+    client: httpx.AsyncClient, talk: Talk, ada: Contact
+) -> None:
+    await talk.say("My secret garden", contact_id=ada.id, phone=ada.phone)
+    await client.delete(f"/v1/contacts/{ada.id}")
+    await client.post(f"/v1/contacts/{ada.id}/erase", json={"reason": "asked by letter"})
+
+    assert await found(client, q="secret garden") == []
+
+
+async def test_few_matches_give_a_short_page_that_continues(
+    client: httpx.AsyncClient, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "WINDOWS", (1, 2))
+    for place in range(4):
+        await talk.say(f"Message {place}")
+    failed = await talk.send("Hello", status="failed")
+
+    cursor, ids, pages = None, [], 0
+    while pages == 0 or cursor is not None:
+        query = {"status": "failed"} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get("/v1/messages", params=query)).json()
+        ids += [message["id"] for message in page["data"]]
+        cursor, pages = page["next_cursor"], pages + 1
+
+    assert (ids, pages) == ([failed], 3)
+
+
+async def test_cursor_of_another_search_is_refused(client: httpx.AsyncClient, talk: Talk) -> None:
+    for place in range(2):
+        await talk.say(f"The basement {place}")
+    first = (await client.get("/v1/messages", params={"q": "basement", "limit": 1})).json()
+
+    other = {"q": "other", "cursor": first["next_cursor"]}
+    answer = await client.get("/v1/messages", params=other)
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "invalid_cursor")
+
+
+async def test_csv_has_all_matches_in_the_same_order(client: httpx.AsyncClient, talk: Talk) -> None:
+    similar = await talk.say("basment")
+    exact = [await talk.say(f"The basement {place}") for place in range(3)]
+    await talk.say("Other")
+
+    answer = await client.get(
+        "/v1/messages", params={"q": "basement", "limit": 1}, headers={"Accept": "text/csv"}
+    )
+
+    table = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["id"] for row in table] == [*exact, similar]
+    assert UUID(table[0]["line_id"]) == talk.line.id
