@@ -8,7 +8,6 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { currentSession } from "./session";
-import { PLACES } from "./shell/nav";
 import { Shell } from "./shell/shell";
 import { AcceptInvitation, Broken, NotFound, ResetPassword, SignIn, Welcome } from "./screens/gate";
 
@@ -21,7 +20,7 @@ const home = createRoute({
   getParentRoute: () => root,
   path: "/",
   beforeLoad: () => {
-    throw redirect({ to: currentSession().state === "in" ? PLACES[0]!.to : "/sign-in", replace: true });
+    throw redirect({ to: currentSession().state === "in" ? "/today" : "/sign-in", replace: true });
   },
 });
 
@@ -129,6 +128,27 @@ const campaign = createRoute({
   component: lazyRouteComponent(() => import("./screens/campaign"), "Campaign"),
 });
 
+const today = createRoute({
+  getParentRoute: () => shell,
+  path: "/today",
+  component: lazyRouteComponent(() => import("./screens/today"), "Today"),
+});
+const calendar = createRoute({
+  getParentRoute: () => shell,
+  path: "/calendar",
+  validateSearch: (search): { month?: string } => {
+    const month = text(search.month);
+    return month && /^\d{4}-(0[1-9]|1[0-2])$/.test(month) ? { month } : {};
+  },
+  component: lazyRouteComponent(() => import("./screens/calendar"), "Calendar"),
+});
+export type InsightSearch = { measure?: string; by?: string; days?: string };
+const insight = createRoute({
+  getParentRoute: () => shell,
+  path: "/insight",
+  validateSearch: (search): InsightSearch => ({ measure: text(search.measure), by: text(search.by), days: text(search.days) }),
+  component: lazyRouteComponent(() => import("./screens/insight"), "Insight"),
+});
 const templates = createRoute({
   getParentRoute: () => shell,
   path: "/templates",
@@ -154,7 +174,7 @@ const settings = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     home, signIn, welcome, accept, reset,
-    shell.addChildren([inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
+    shell.addChildren([today, calendar, insight, inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
   ]),
   defaultPreload: "intent",
   defaultNotFoundComponent: NotFound,

@@ -1,10 +1,13 @@
-"""Operations, settings and templates."""
+"""Today, calendar, insight, operations, settings and templates."""
 
 import pytest
 from playwright.async_api import expect
 from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
 
 PARTS = [
+    "/today",
+    "/calendar",
+    "/insight?by=campaign",
     "/operations",
     "/operations?part=health",
     "/operations?part=jobs",
