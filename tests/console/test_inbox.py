@@ -63,7 +63,8 @@ async def test_keys_open_finish_and_bring_back_a_conversation(
         await page.keyboard.press("Escape")
         await page.keyboard.press("e")
         await expect(page.get_by_text("Nobody waits")).to_be_visible()
-        await page.get_by_role("button", name="Undo").first.click()
+        async with page.expect_response(lambda one: one.request.method == "PATCH"):
+            await page.get_by_role("button", name="Undo").first.click()
         await expect(page.get_by_role("button", name="Done", exact=True)).to_be_visible()
 
     state = service.api("GET", f"/conversations?phone=%2B{asked[1:]}")["data"][0]["state"]

@@ -61,11 +61,23 @@ async def test_template_is_written_and_faulty_liquid_is_refused_at_its_field(
 ) -> None:
     async with visit("/templates", refused=(422,)) as page:
         await page.get_by_role("button", name="New template").first.click()
-        await page.get_by_label("Name").fill("Autumn")
-        await page.get_by_label("Message").fill("Hi {{ first_name")
+        await page.get_by_label("Name", exact=True).fill("Autumn")
+        await page.get_by_label("Message", exact=True).fill("Hi {{ first_name")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator(".field-error")).to_be_visible()
-        await page.get_by_label("Message").fill("Hi {{ first_name }}")
+        await page.get_by_label("Message", exact=True).fill("Hi {{ first_name }}")
         await page.get_by_role("button", name="Save").click()
 
         await expect(page.get_by_role("button", name="Autumn")).to_be_visible()
+
+
+async def test_texts_are_spanish_after_the_choice(visit: Visit, service: Service) -> None:
+    async with visit("/settings?part=you") as page:
+        await page.get_by_label("Language", exact=True).select_option("es")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Ajustes")
+        await page.goto(f"{service.run.url}/contacts")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contactos")
+        await assert_accessible(page)
+        await page.goto(f"{service.run.url}/settings?part=you")
+        await page.get_by_label("Idioma", exact=True).select_option("en")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Settings")

@@ -8,7 +8,7 @@ import { getInsight, listMeasures, type FigureRead, type InsightDimension, type 
 import { count, currentZone, day, dollars, rate } from "../format";
 import { t } from "../i18n";
 import { Dialog } from "../ui/dialog";
-import { Button, Failed, Loading, PageHead } from "../ui/parts";
+import { Button, Failed, Loading, PageHead, scrolls } from "../ui/parts";
 import { plain } from "../ui/words";
 import "./insight.css";
 
@@ -85,7 +85,7 @@ export function Insight() {
               <p className="faint">{t("Rules {version}", { version: found.rules_version })} · {found.timezone}</p>
             </section>
             {search.by && (
-              <section className="card scroll-x" aria-label={t("Split")}>
+              <section className="card scroll-x" ref={scrolls} aria-label={t("Split")}>
                 <table className="table insight-table">
                   <thead>
                     <tr><th>{plain(search.by)}</th><th className="end">{t("Counted")}</th><th className="end">{t("Of")}</th><th className="end">{plain(measure)}</th><th>{t("With its interval")}</th></tr>
@@ -137,7 +137,7 @@ function Rows({ figure, onClose }: { figure: FigureRead; onClose: () => void }) 
       {query.isPending && <Loading />}
       {query.isError && <Failed error={query.error} />}
       {found.length > 0 && (
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead><tr>{names.map((name) => <th key={name}>{plain(name)}</th>)}</tr></thead>
             <tbody>

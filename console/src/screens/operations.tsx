@@ -11,7 +11,7 @@ import { count } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
 import { useKeyset } from "../ui/keyset";
-import { Badge, Button, Failed, Loading, PageHead, Time, type Tone } from "../ui/parts";
+import { Badge, Button, Failed, Loading, PageHead, Time, type Tone, scrolls } from "../ui/parts";
 import { PartsNav } from "../ui/parts-nav";
 import { fail, say } from "../ui/toasts";
 import { plain } from "../ui/words";
@@ -149,7 +149,7 @@ function Events() {
     <section className="card" aria-labelledby="events-title">
       <div className="card-head"><h2 id="events-title">{t("Events of the provider")}</h2></div>
       <Shown query={query}>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead>
               <tr><th>{t("Type")}</th><th>{t("Status")}</th><th>{t("Received")}</th><th>{t("Error")}</th><th><span className="hidden">{t("Actions")}</span></th></tr>
@@ -198,7 +198,7 @@ function Jobs() {
       <section className="card" aria-labelledby="jobs-title">
         <div className="card-head"><h2 id="jobs-title">{t("Scheduled jobs")}</h2></div>
         <Shown query={jobs}>
-          <div className="scroll-x">
+          <div className="scroll-x" ref={scrolls}>
             <table className="table">
               <thead>
                 <tr><th>{t("Job")}</th><th>{t("State")}</th><th>{t("Last run")}</th><th className="end">{t("Took")}</th><th>{t("Result")}</th><th className="end">{t("Failures")}</th></tr>
@@ -238,7 +238,7 @@ function Reconciliation() {
         {may("operations") && <Button busy={begin.isPending} onClick={() => begin.mutate()}>{t("Compare now")}</Button>}
       </div>
       <Shown query={runs}>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead>
               <tr><th>{t("Began")}</th><th>{t("Status")}</th><th>{t("Reason")}</th><th className="end">{t("Seen")}</th><th className="end">{t("Missing, added")}</th><th className="end">{t("Changed")}</th><th className="end">{t("Errors")}</th></tr>
@@ -271,7 +271,7 @@ function Audit() {
     <section className="card" aria-labelledby="audit-title">
       <div className="card-head"><h2 id="audit-title">{t("Who changed what")}</h2></div>
       <Shown query={query}>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead><tr><th>{t("When")}</th><th>{t("Who")}</th><th>{t("What")}</th><th>{t("Where from")}</th></tr></thead>
             <tbody>

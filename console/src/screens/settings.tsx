@@ -14,7 +14,7 @@ import { t } from "../i18n";
 import { usePreferences } from "../preferences";
 import { currentSession, may } from "../session";
 import { Dialog } from "../ui/dialog";
-import { Badge, Button, Field, Meter, PageHead, Time } from "../ui/parts";
+import { Badge, Button, Field, Meter, PageHead, Time, scrolls } from "../ui/parts";
 import { PartsNav } from "../ui/parts-nav";
 import { fail, say } from "../ui/toasts";
 import { plain } from "../ui/words";
@@ -156,7 +156,7 @@ function Lines() {
         {mayWrite && <Button busy={act.isPending} onClick={() => act.mutate(undefined)}>{t("Read them from the provider")}</Button>}
       </div>
       <Shown query={query}>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead><tr><th>{t("Name")}</th><th>{t("Number")}</th><th>{t("Status")}</th><th>{t("Today")}</th><th>{t("Time zone")}</th><th><span className="hidden">{t("Actions")}</span></th></tr></thead>
             <tbody>
@@ -244,7 +244,7 @@ function People() {
         <Button kind="main" icon="plus" onClick={() => setInviting(true)}>{t("Invite")}</Button>
       </div>
       <Shown query={query}>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead><tr><th>{t("Name")}</th><th>{t("E-mail")}</th><th>{t("Role")}</th><th>{t("Status")}</th><th>{t("Last here")}</th><th><span className="hidden">{t("Actions")}</span></th></tr></thead>
             <tbody>
@@ -322,7 +322,7 @@ function Keys() {
     <section className="card" aria-labelledby="keys-title">
       <div className="card-head"><h2 id="keys-title">{t("API keys")}</h2></div>
       <Shown query={query}>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead><tr><th>{t("Name")}</th><th>{t("Begins with")}</th><th>{t("May")}</th><th>{t("Last used")}</th><th><span className="hidden">{t("Actions")}</span></th></tr></thead>
             <tbody>
@@ -379,7 +379,7 @@ function Webhooks() {
     <section className="card" aria-labelledby="webhooks-title">
       <div className="card-head"><h2 id="webhooks-title">{t("Where events are sent")}</h2></div>
       <Shown query={query}>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead><tr><th>{t("Address")}</th><th>{t("Status")}</th><th>{t("Events")}</th><th><span className="hidden">{t("Actions")}</span></th></tr></thead>
             <tbody>

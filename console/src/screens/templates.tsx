@@ -9,7 +9,7 @@ import { fieldError, sentenceOf } from "../api/problem";
 import { t } from "../i18n";
 import { may } from "../session";
 import { Dialog } from "../ui/dialog";
-import { Badge, Button, Empty, Field, PageHead, Time } from "../ui/parts";
+import { Badge, Button, Empty, Field, PageHead, Time, scrolls } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
 import { plain } from "../ui/words";
 import { Shown, TONE } from "./operations";
@@ -27,7 +27,7 @@ export function Templates() {
         {rows.length === 0 ? (
           <Empty title={t("No templates yet")} action={begin}>{t("A template is a message to use again. Each change keeps the version before.")}</Empty>
         ) : (
-          <div className="scroll-x">
+          <div className="scroll-x" ref={scrolls}>
             <table className="table campaigns">
               <thead><tr><th>{t("Name")}</th><th>{t("Status")}</th><th>{t("Message")}</th><th className="end">{t("Segments")}</th><th>{t("Changed")}</th></tr></thead>
               <tbody>

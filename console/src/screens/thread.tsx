@@ -272,6 +272,7 @@ function Answer({ conversation, area, onDone }: AnswerProps) {
     if (body === saved.current) return;
     saved.current = body;
     await (body.trim() ? writeDraft({ path, body: { body }, throwOnError: true }) : deleteDraft({ path, throwOnError: true }));
+    void cache.invalidateQueries({ queryKey: ["conversations", "list"] });
   };
   useEffect(() => {
     if (!isLoaded || kind !== "message") return;
