@@ -48,13 +48,13 @@ async def test_answer_is_written_kept_sent_and_taken_back(
         await expect(page.get_by_text("The message was taken back.")).to_be_visible()
 
     found = service.api("GET", f"/conversations?phone=%2B{asked[1:]}")["data"][0]
-    assert found["state"] == "waiting"
+    assert found["last_message"]["direction"] == "incoming"
 
 
 async def test_keys_open_finish_and_bring_back_a_conversation(
     asked: str, visit: Visit, service: Service
 ) -> None:
-    async with visit("/inbox") as page:
+    async with visit("/inbox?view=open") as page:
         await page.get_by_role("link", name="Zoe").wait_for()
         await page.keyboard.press("j")
         await page.get_by_role("log").wait_for()
@@ -62,7 +62,7 @@ async def test_keys_open_finish_and_bring_back_a_conversation(
         await expect(page.get_by_role("dialog")).to_contain_text("No single key sends")
         await page.keyboard.press("Escape")
         await page.keyboard.press("e")
-        await expect(page.get_by_text("Nobody waits")).to_be_visible()
+        await expect(page.get_by_text("Nothing here")).to_be_visible()
         async with page.expect_response(lambda one: one.request.method == "PATCH"):
             await page.get_by_role("button", name="Undo").first.click()
         await expect(page.get_by_role("button", name="Done", exact=True)).to_be_visible()

@@ -57,6 +57,7 @@ async def test_campaign_is_watched_to_its_end_with_the_figures_of_the_api(
 ) -> None:
     async with visit(f"/campaigns/{campaign['id']}") as page:
         await expect(page.get_by_text("Completed")).to_be_visible(timeout=120_000)
+        await page.locator("[data-figure=recipients_total]").wait_for()
         stats = service.api("GET", f"/campaigns/{campaign['id']}/stats")
         leaves = {**stats, **stats["by_status"]}
         shown = await figures_of(page)
