@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "20261129_0085"
-down_revision: str | None = "20261129_0082"
+down_revision: str | None = "20261129_0084"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -14,7 +14,7 @@ INSTANT = sa.DateTime(timezone=True)
 EVENT_TYPES = (
     "message.received message.status call.status campaign.status campaign.counters "
     "import.progress contact.created opt_out opt_in alert task.changed "
-    "conversation.changed"
+    "conversation.changed conversation.presence"
 )
 EMIT = """
 CREATE OR REPLACE FUNCTION emit_appointment_event()

@@ -59,7 +59,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import attribution, insight
+from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight
 from crm_api.routers.messaging import (
     company_settings,
     conversations,
@@ -72,7 +72,7 @@ from crm_api.routers.messaging import (
 )
 from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
-from crm_api.routers.office import inbox, messages, saved_replies
+from crm_api.routers.office import inbox, inbox_bulk, messages, saved_replies
 from crm_api.routers.outbound import events, push_subscriptions, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
@@ -150,6 +150,7 @@ ROUTERS = (
     approvals,
     launch_check,
     recipients,
+    inbox_bulk,
     inbox,
     conversations,
     messages,
@@ -179,6 +180,10 @@ ROUTERS = (
     provider_stops,
     outcomes,
     attribution,
+    costs,
+    engagement,
+    funnel,
+    holdouts,
     insight,
     reconciliation,
     webhook_health,

@@ -47,10 +47,16 @@ _NOTHING = Figures(
 )
 COMMAND = "python -m tests.docs.catalogues"
 _MARK = f"<!-- written by `{COMMAND}`: what follows is made from the code -->\n"
-_COUNTERS = (
-    "The counts of a campaign changed; emitted once a second at most, and not kept. In `data` are "
-    "`recipients_total`, `by_status`, `replied` and `opted_out`, as in its statistics."
-)
+_OF_SCREENS = {
+    EventType.CAMPAIGN_COUNTERS.value: (
+        "The counts of a campaign changed; emitted once a second at most, and not kept. In `data` "
+        "are `recipients_total`, `by_status`, `replied` and `opted_out`, as in its statistics."
+    ),
+    EventType.CONVERSATION_PRESENCE.value: (
+        "A user looks at a conversation, the subject of the event, or writes in it; kept for a "
+        "minute. In `data` are `user_id`, `name`, `activity` (`viewing`, `typing`) and `until`."
+    ),
+}
 
 
 def catalogues() -> dict[Path, str]:
@@ -130,7 +136,7 @@ def _event(name: str) -> str:
     scope = f"; scope `{SCOPE_OF[EventType(name)]}`" if is_live else ""
     payload = PAYLOADS.get(name)
     text = f"\n## {name}\n\n"
-    meaning = _first_sentence(payload) if payload else _COUNTERS
+    meaning = _first_sentence(payload) if payload else _OF_SCREENS[name]
     text += f"{meaning} Emitted: {' and '.join(ways)}{scope}.\n"
     return text + (f"\n{_facts(payload)}" if payload else "")
 

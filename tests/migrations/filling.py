@@ -370,6 +370,18 @@ _STATEMENTS = (
     SELECT md5('credit' || i)::uuid, md5('outcome' || i)::uuid, 1,
            CASE WHEN i % 3 = 0 THEN md5('campaign' || 1 + i % 40)::uuid END, 1, 1, 1000
     FROM generate_series(1, 20000) i WHERE i % 50 > 0""",
+    """INSERT INTO holdout (id, name, percent, scope, starts_at, ends_at, hash_key, created_by,
+        created_at)
+    SELECT md5('holdout' || i)::uuid, 'Plan', 10, 'cold',
+           CAST(:now AS timestamptz) - (i + 1) * interval '1 day',
+           CAST(:now AS timestamptz) - i * interval '1 day', '', 'key',
+           CAST(:now AS timestamptz) - (i + 1) * interval '1 day'
+    FROM generate_series(1, 2000) i""",
+    """INSERT INTO cost_entry (id, kind, amount_cents, currency, incurred_at, created_by,
+        created_at)
+    SELECT md5('cost' || i)::uuid, 'other', 100, 'USD',
+           CAST(:now AS timestamptz) - i * interval '1 hour', 'key', :now
+    FROM generate_series(1, 5000) i""",
     """INSERT INTO attribution_run (id, rules_version, as_of, outcomes, inputs_hash, result_hash)
     SELECT md5('run' || i)::uuid, 1 + i % 3, CAST(:now AS timestamptz) - i * interval '1 day', 1,
            '', ''

@@ -9,7 +9,7 @@ from tests.migrations.hot import PLACE, Hot, sql, use_case
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.messaging.waiting import asked, derive
-from crm_api.domain.office.inbox import listing, snoozes
+from crm_api.domain.office.inbox import listing, presence, snoozes
 from crm_api.domain.office.inbox.selection import NOBODY, InboxFilter, InboxSort
 from crm_api.domain.people.erasure.removal import FORGET_READING
 
@@ -78,6 +78,11 @@ INBOX = [
         {"pk_conversation", "idx_activity_conversation"},
         sql(derive.DERIVE, ids=[TALK], now=NOW),
         is_generic=True,
+    ),
+    Hot(
+        "events of presence that are over",
+        {"idx_event_presence"},
+        use_case(lambda uow: presence.forget_presence(uow, now=NOW)),
     ),
     Hot(
         "who has read an erased conversation",

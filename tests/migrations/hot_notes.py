@@ -72,6 +72,11 @@ WATCHING = {
 }
 NOTICES = [
     Hot(
+        "conversations that wait unread for a user",
+        {"idx_conversation_waiting", "pk_conversation_read"},
+        sql(collecting.COLLECT_REPLIES, **WATCHING),
+    ),
+    Hot(
         "notes that mention users, of the last day",
         {"idx_conversation_note_mentions"},
         sql(collecting.COLLECT_MENTIONS, **WATCHING),

@@ -7,6 +7,8 @@ from tests.migrations.filling import NOON, made_id, phone_of
 from tests.migrations.hot import CONTACT, PLACE, Hot
 
 from crm_api.domain.insight.attribution import runs, touches
+from crm_api.domain.insight.costs.service import costs_statement
+from crm_api.domain.insight.holdouts.service import holdouts_statement
 from crm_api.domain.people.erasure.removal import ERASE_OUTCOMES
 from crm_api.domain.sales.outcomes.queries import ONE_OUTCOME, OutcomeFilter, outcomes_statement
 
@@ -53,6 +55,16 @@ OUTCOMES = [
         lambda s: s.execute(
             runs.MISSING, {"since": NOON - timedelta(hours=30), "version": 1, "limit": 2001}
         ),
+    ),
+    Hot(
+        "holdouts, the newest first",
+        {"idx_holdout_created"},
+        lambda s: s.execute(holdouts_statement(after=PLACE, limit=51)),
+    ),
+    Hot(
+        "costs, the latest first",
+        {"idx_cost_entry_incurred"},
+        lambda s: s.execute(costs_statement(after=PLACE, limit=51)),
     ),
     Hot(
         "the last computation of credits",

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tests.conftest import NOW
-from tests.migrations.filling import LINE, RUNNING, made_id, phone_of
+from tests.migrations.filling import LINE, NOON, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
 from crm_api.domain.messaging.conversations import collisions
@@ -25,6 +25,7 @@ from crm_api.domain.messaging.sends import (
     replies,
     reply_hours,
     report,
+    scheduled,
     settle_by_hand,
     usage,
     withdraw,
@@ -341,7 +342,7 @@ SENDS = [
     Hot(
         "the next message for later",
         {"idx_activity_queued"},
-        sql(queued_claim.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
+        sql(scheduled.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
         is_generic=True,
     ),
     Hot(
@@ -404,7 +405,7 @@ SENDS = [
     Hot(
         "the lock of a campaign's line",
         {"pk_line", "pk_campaign"},
-        lambda s: claim.lock_line(s, campaign_id=RUNNING),
+        lambda s: claim.lock_line(s, campaign_id=RUNNING, now=NOON),
         is_generic=True,
     ),
 ]

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from crm_api.domain.kit.event_log.event_types import EMITTED_BY, EventType
 
 OBJECTS = Path(__file__).parents[2] / "migrations" / "objects"
-EMITTED_BY_CODE = {EventType.IMPORT_PROGRESS}
+EMITTED_BY_CODE = {EventType.CONVERSATION_PRESENCE, EventType.IMPORT_PROGRESS}
 
 FUNCTIONS = text("""
     SELECT p.proname AS name, pg_get_functiondef(p.oid) AS definition,

@@ -189,4 +189,5 @@ class Acts(CampaignActs):
                     now=self._model.clock(),
                     secret=self._service.secret,
                 )
+            person.begin_again()  # a message to a deleted person adds the contact again
         self._model.happened()

@@ -138,14 +138,39 @@ class Office:
 
     async def waits(self, conversation_id: Any, at: datetime) -> None:
         await self.session.execute(
-            text("UPDATE conversation SET last_incoming_at = :at WHERE id = :id"),
+            text("""
+                UPDATE conversation
+                SET state = 'waiting', last_incoming_at = :at,
+                    waiting_since = coalesce(waiting_since, :at)
+                WHERE id = :id
+            """),
             {"id": conversation_id, "at": at},
         )
 
-    async def answered(self, conversation_id: UUID, at: datetime) -> None:
+    async def read(self, conversation_id: UUID, until: datetime, *, email: str = OLGA) -> None:
+        """Let a user read a conversation up to the message of an instant."""
         await self.session.execute(
-            text("UPDATE conversation SET last_outgoing_at = :at WHERE id = :id"),
-            {"id": conversation_id, "at": at},
+            text("""
+                INSERT INTO conversation_read (caller_id, conversation_id, read_until)
+                VALUES (:user_id, :id, :until)
+                ON CONFLICT (caller_id, conversation_id) DO UPDATE
+                SET read_until = excluded.read_until
+            """),
+            {"user_id": self.ids[email], "id": conversation_id, "until": until},
+        )
+        await self.session.commit()
+
+    async def assigned(self, conversation_id: UUID, email: str) -> None:
+        await self.session.execute(
+            text("UPDATE conversation SET assignee_id = :user_id WHERE id = :id"),
+            {"user_id": UUID(self.ids[email]), "id": conversation_id},
+        )
+        await self.session.commit()
+
+    async def answered(self, conversation_id: UUID) -> None:
+        await self.session.execute(
+            text("UPDATE conversation SET state = 'open', waiting_since = NULL WHERE id = :id"),
+            {"id": conversation_id},
         )
         await self.session.commit()
 
@@ -296,7 +321,7 @@ async def test_reply_that_is_answered_before_the_delay_ends_causes_no_notice(
     await office.user()
     await office.device(pushes)
     talk = await office.asks()
-    await office.answered(talk, ASKED + timedelta(minutes=2))
+    await office.answered(talk)
 
     await run(deps, DUE)
     assert pushes.pushes == []
@@ -304,6 +329,77 @@ async def test_reply_that_is_answered_before_the_delay_ends_causes_no_notice(
     await office.asks("And on Friday?", at=DUE)
     await run(deps, DUE + DELAY)
     assert len(pushes.pushes) == 1
+
+
+async def test_reply_that_is_read_at_once_causes_no_notice_and_the_next_one_does(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    talk = await office.asks()
+    await office.note(talk, OLGA, author="key")
+    await office.read(talk, ASKED)
+
+    await run(deps, DUE)
+    assert pushes.pushes == []
+
+    later = DUE + timedelta(minutes=30)
+    await office.asks("Or on Friday?", at=later)
+    await run(deps, later + DELAY - timedelta(seconds=1))
+    assert pushes.pushes == []
+
+    await run(deps, later + DELAY)
+    assert len(pushes.pushes) == 1
+
+
+async def test_more_messages_before_the_first_is_read_cause_no_further_notice(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    talk = await office.asks()
+    await run(deps, DUE)
+
+    await office.asks("Hello?", at=DUE)
+    await run(deps, DUE + DELAY)
+    assert len(pushes.pushes) == 1
+
+    await office.read(talk, DUE)
+    await office.asks("Still there?", at=DUE + timedelta(hours=1))
+    await run(deps, DUE + timedelta(hours=1) + DELAY)
+    assert len(pushes.pushes) == 2
+
+
+async def test_reply_is_noticed_by_its_assignee_alone(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    for email in (OLGA, OTTO):
+        await office.user(email)
+        await office.device(pushes, f"/push/{email}", email=email)
+    await office.assigned(await office.asks(place=1), OTTO)
+
+    await run(deps, DUE)
+    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (0, 1)
+
+    await office.asks(place=2, at=DUE)
+    await run(deps, DUE + DELAY)
+    assert (len(pushes.of(f"/push/{OLGA}")), len(pushes.of(f"/push/{OTTO}"))) == (1, 2)
+
+
+async def test_snoozed_conversation_causes_no_notice(
+    deps: Deps, office: Office, pushes: PushService
+) -> None:
+    await office.user()
+    await office.device(pushes)
+    talk = await office.asks()
+    await office.session.execute(
+        text("UPDATE conversation SET state = 'snoozed', snoozed_until = :at WHERE id = :id"),
+        {"at": DUE + timedelta(days=1), "id": talk},
+    )
+
+    await run(deps, DUE)
+
+    assert pushes.pushes == []
 
 
 async def test_notice_that_is_answered_in_a_quiet_time_is_left_out(
@@ -314,7 +410,7 @@ async def test_notice_that_is_answered_in_a_quiet_time_is_left_out(
     browser = await office.device(pushes)
     first, _ = await office.asks(place=1), await office.asks(place=2)
     await run(deps, DUE)
-    await office.answered(first, DUE)
+    await office.answered(first)
 
     await run(deps, ASKED.replace(hour=17, minute=59))
     assert pushes.pushes == []
@@ -348,7 +444,7 @@ async def test_mention_and_due_task_are_noticed_once(
     await office.device(pushes)
     await office.device(pushes, "/push/otto", email=OTTO)
     talk = await office.asks()
-    await office.answered(talk, ASKED + timedelta(seconds=1))
+    await office.answered(talk)
     await office.note(talk, OLGA, OTTO, author=OTTO)
     task_id = await office.task(assignee=OLGA, due_at=DUE)
 
@@ -462,7 +558,7 @@ async def test_push_that_was_not_accepted_is_repeated_with_the_same_topic(
 ) -> None:
     await office.user()
     browser = await office.device(pushes)
-    pushes.answers["/push/1"] = [503, 429]
+    pushes.answers["/push/1"] = [503, 403]
     await office.asks(place=1)
 
     await run(deps, DUE)
@@ -496,7 +592,7 @@ async def test_push_that_is_never_accepted_ends(
     assert list(found.scalars()) == ["failed"]
 
 
-@pytest.mark.parametrize("status", [404, 410, 403])
+@pytest.mark.parametrize("status", [404, 410])
 async def test_device_that_is_gone_is_forgotten_and_the_other_one_shows_it(
     deps: Deps, office: Office, pushes: PushService, status: int
 ) -> None:

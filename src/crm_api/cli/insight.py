@@ -1,21 +1,45 @@
-"""`crm-api insight`: compute credits, and prove the stored ones."""
+"""`crm-api insight`: print figures, compute credits, and prove the stored ones."""
 
 import asyncio
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.attribution.errors import RulesNotFoundError
 from crm_api.domain.insight.attribution.models import AttributionRun
+from crm_api.domain.insight.attribution.rules import find_rules
 from crm_api.domain.insight.attribution.runs import Verification
+from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
+from crm_api.domain.insight.measures.figures import Figures, compute_figures
+from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.table import draw_figures
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.kit.zones import is_time_zone
 from crm_api.platform import logs
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.settings import Settings
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False)
+
+class _Measures(typer.core.TyperGroup):
+    """Group in which the name of each measure is a command that prints its figures."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the library's signature
+        if cmd_name not in MEASURES:
+            return super().get_command(ctx, cmd_name)
+        ctx.obj = cmd_name
+        command = super().get_command(ctx, "show")
+        if command is not None:
+            command.help = MEASURES[cmd_name].definition
+        return command
+
+
+cli = typer.Typer(cls=_Measures, no_args_is_help=True, add_completion=False)
 Version = Annotated[
     int | None, typer.Option("--rules", help="The version of the attribution rules.")
 ]
@@ -24,6 +48,26 @@ Version = Annotated[
 @cli.callback()
 def insight() -> None:
     """Compute which messages earned what, and prove the stored result."""
+
+
+@cli.command(hidden=True)
+def show(
+    context: typer.Context,
+    by: Annotated[Dimension | None, typer.Option(help="Break the figure down by this.")] = None,
+    bucket: Annotated[Bucket | None, typer.Option(help="Break it down by periods.")] = None,
+    zone: Annotated[str, typer.Option("--timezone", help="An IANA time zone.")] = "UTC",
+    data_dir: DataDir = None,
+) -> None:
+    """Print the figures of a measure as a table, with intervals and bars."""
+    if not isinstance(context.obj, str):
+        raise typer.BadParameter("name a measure, such as `crm-api insight reply_rate`")
+    if not is_time_zone(zone):
+        raise typer.BadParameter("give an IANA time zone, such as America/New_York")
+    question = InsightQuestion(measure=MEASURES[context.obj], by=by, bucket=bucket, zone=zone)
+    found = asyncio.run(_figures(_settings(data_dir), question))
+    typer.echo(question.measure.definition)
+    for line in draw_figures(found, zone=zone):
+        typer.echo(line)
 
 
 @cli.command()
@@ -66,6 +110,22 @@ def _settings(data_dir: DataDir) -> Settings:
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="insight")
     return settings
+
+
+async def _figures(settings: Settings, question: InsightQuestion) -> Figures:
+    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
+        uow = UnitOfWork(session_factory(engine), NO_QUEUE)
+        async with uow:
+            try:
+                now = await uow.database_now()
+                rules = await find_rules(uow, version=None)
+                question = replace(question, rules_version=rules.version)
+                question.check()
+                if question.needs_credits:
+                    await runs.fill_credits(uow, rules, now=now)
+                return await compute_figures(uow.session, question, now=now)
+            except CrmError as error:
+                raise typer.BadParameter(error.detail) from error
 
 
 async def _compute(settings: Settings, version: int | None) -> AttributionRun:

@@ -3,6 +3,7 @@
 from crm_api.domain.alerts import models as alerts
 from crm_api.domain.alerts.outgoing_mail import models as outgoing_mail
 from crm_api.domain.campaigns import models as campaigns
+from crm_api.domain.campaigns.templates import models as templates
 from crm_api.domain.consent import models as consent
 from crm_api.domain.identity.api_keys import models as api_keys
 from crm_api.domain.identity.preferences import models as preferences
@@ -14,12 +15,14 @@ from crm_api.domain.inbound.webhook_events import models as webhook_events
 from crm_api.domain.inbound.webhook_health import models as webhook_health
 from crm_api.domain.inbound.webhook_setup import models as webhook_setup
 from crm_api.domain.insight.attribution import models as attribution
+from crm_api.domain.insight.costs import models as costs
 from crm_api.domain.kit.audit_log import models as audit_log
 from crm_api.domain.kit.event_log import models as event_log
 from crm_api.domain.kit.idempotency import models as idempotency
 from crm_api.domain.messaging.models import (
     company,
     conversations,
+    holdouts,
     lines,
     media,
     number_failures,
@@ -71,11 +74,13 @@ MODULES = (
     contact_imports,
     contacts,
     conversations,
+    costs,
     custom_fields,
     deduplication,
     do_not_contact,
     erasure,
     event_log,
+    holdouts,
     idempotency,
     key_rotation,
     lines,
@@ -99,6 +104,7 @@ MODULES = (
     tags,
     tasks,
     user_notices,
+    templates,
     users,
     watchdog,
     web_push,

@@ -17,12 +17,13 @@ from crm_api.domain.messaging.media.download import Downloader
 from crm_api.domain.messaging.media.fetching import ClaimedFetch, FetchResult
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.models.sends import AttemptStatus
-from crm_api.domain.messaging.sends import leases, look_ups, matching, queued_claim
+from crm_api.domain.messaging.sends import leases, look_ups, matching, queued_claim, scheduled
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher
 from crm_api.domain.messaging.sends.look_ups import ListedMessage, LookUp
 from crm_api.domain.messaging.sends.matching import UnknownAttempt
 from crm_api.domain.messaging.sends.queued_claim import MediaLink
+from crm_api.domain.messaging.waiting.derive import derive_waiting_of_attempts
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneDownError
 from crm_api.domain.provider.openphone.facts import MessageFacts
@@ -229,7 +230,7 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
             is_cut_short = True
             return []
         async with deps.new_uow() as uow:
-            return await queued_claim.claim_queued(
+            claimed = await queued_claim.claim_queued(
                 uow,
                 limit=size,
                 times=deps.times,
@@ -237,6 +238,8 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
                 media_link=_media_link(deps) if deps.settings.sends_media else None,
                 now=clock.now(),
             )
+        await _end_waiting(deps, claimed)
+        return claimed
 
     dispatcher = Dispatcher(
         new_uow=deps.new_uow,
@@ -261,6 +264,19 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     return {"did": str(tally)} if tally.claimed else None
 
 
+async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
+    """Let people no longer wait whose messages for later leave now.
+
+    The claim has locked the messages, and a conversation must be locked before its messages. So
+    this is a transaction of its own. If the worker dies before it, the report of the delivery ends
+    the waiting.
+    """
+    leaving = [one.attempt_id for one in claimed if one.is_scheduled]
+    if leaving:
+        async with deps.new_uow() as uow:
+            await derive_waiting_of_attempts(uow.session, leaving, now=clock.now())
+
+
 def _media_link(deps: Deps) -> MediaLink:
     """Return the function that makes the signed links from which the provider gets the files."""
 
@@ -279,7 +295,7 @@ def _media_link(deps: Deps) -> MediaLink:
 
 async def _come_back_for_scheduled(deps: Deps) -> None:
     async with deps.new_uow() as uow:
-        due = await queued_claim.next_scheduled(uow, within=SCHEDULED_WITHIN, now=clock.now())
+        due = await scheduled.next_scheduled(uow, within=SCHEDULED_WITHIN, now=clock.now())
     if due is not None:
         delay = max(0.0, (due - clock.now()).total_seconds())
         await deps.queue.push(Job(name=JobName.SEND_MESSAGES, delay_seconds=delay))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crm_api.domain.office.inbox import snoozes
+from crm_api.domain.office.inbox import presence, snoozes
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.deps import TimeLimit, deps_of
 
@@ -11,10 +11,15 @@ AT_ONCE = 500
 
 
 async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Wake the snoozed conversations whose time has come. A second run finds nothing to do."""
+    """Wake the snoozed conversations whose time has come, and delete old events of presence.
+
+    A second run finds nothing to do.
+    """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
     woken = 0
+    async with deps.new_uow() as uow:
+        await presence.forget_presence(uow, now=await uow.database_now())
     while not limit.is_over():
         async with deps.new_uow() as uow:
             now = await uow.database_now()

@@ -11,6 +11,7 @@ from tests.conftest import NOW
 from tests.factories import make_campaign, make_line, make_list, number
 
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
+from crm_api.domain.insight.costs.models import CostEntry
 from crm_api.domain.messaging.models.conversations import Activity, Conversation
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.properties import Property, PropertyContact
@@ -19,6 +20,16 @@ from crm_api.platform.ids import new_id
 
 CITIES = (("Quincy", "02169"), ("Milton", "02186-1234"), (None, None))
 KINDS = ("appointment_booked", "quote_sent", "job_done", "invoice_paid", "invoice_paid")
+
+
+ATTEMPTS = text("""
+    INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
+        segments, status, called_at, accepted_at, created_at, updated_at)
+    SELECT uuid_v7(), m.id, m.campaign_id, c.line_id, uuid_v7(), m.phone, 'Hi',
+           1 + length(m.phone) % 3, m.status, m.sent_at, m.sent_at, m.sent_at, m.sent_at
+    FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
+    WHERE m.status IN ('sent', 'delivered')
+""")
 
 
 class History:
@@ -219,6 +230,28 @@ class History:
         ]
         await self.session.execute(insert(Outcome), [*rows, *reversals])
         await self.session.execute(insert(OutcomeSubject), subjects)
+
+    async def pay(self, count: int) -> None:
+        """Add the attempts of messages, which have a price, and costs that were entered."""
+        await self.session.execute(ATTEMPTS)
+        costs = []
+        for _ in range(count):
+            at = NOW - timedelta(minutes=self.chance.randrange(1, 60 * 24 * 60))
+            costs.append(
+                {
+                    "id": new_id(),
+                    "kind": self.chance.choice(("list_price", "labour", "other")),
+                    "amount_cents": self.chance.randrange(1, 90_000),
+                    "currency": "USD",
+                    "incurred_at": at,
+                    "campaign_id": self.chance.choice((None, self.campaigns[1].id)),
+                    "list_id": None,
+                    "created_by": "key",
+                    "created_at": at,
+                }
+            )
+        await self.session.execute(insert(CostEntry), costs)
+        await self.session.commit()
 
     async def merge_and_erase(self, client: httpx.AsyncClient, *, count: int) -> None:
         """Merge pairs of people, and erase others, as the API does."""

@@ -32,6 +32,17 @@ async def figures_of(session: AsyncSession, measure: str, **wanted: object) -> F
 
 def check(figure: Figure, rows: list[Record], measure: Measure) -> None:
     """Assert that a figure is the count or the sum of its rows."""
+    if measure.divided is not None:
+        numerator, denominator = measure.divided
+        below = [one for one in rows if one.part == "denominator"]
+        above = [Decimal(one.amount or 0) for one in rows if one.part == "numerator"]
+        assert figure.numerator == sum(above)
+        is_amount = denominator.is_sum or any(one.amount is not None for one in below)
+        counted = sum(Decimal(one.amount or 0) for one in below) if is_amount else len(below)
+        assert abs(decimal(figure.denominator) - counted) < Decimal("0.001")
+        assert len(above) + len(below) == len(rows)
+        assert numerator.is_sum
+        return
     amounts = [Decimal(one.amount) for one in rows if one.amount is not None]
     if measure.unit is Unit.RATE:
         assert figure.denominator == len(rows)
@@ -60,6 +71,7 @@ async def test_every_figure_is_its_rows(
     print(f"INSIGHT_SEED={SEED}")  # noqa: T201 - repeats the run
     history = History(session, seed=SEED)
     await history.write(people=MESSAGES // 4, messages=MESSAGES, outcomes=MESSAGES // 20)
+    await history.pay(MESSAGES // 100)
     await history.merge_and_erase(client, count=5)
     async with new_uow() as uow:
         await fill_credits(uow, await find_rules(uow, version=None), now=NOW)

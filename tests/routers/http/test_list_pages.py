@@ -129,6 +129,9 @@ class Store:
             await self._post("/v1/tasks", {"title": f"Call {place}", "due_at": "2026-12-01T15:00Z"})
             outcome = {"kind": "job_done", "occurred_at": f"2026-11-2{place}T15:00Z"}
             await self._post("/v1/outcomes", {**outcome, "phone": number(900)})
+            await self._post("/v1/costs", {"kind": "other", "amount_cents": 100 + place})
+            period = {"from": f"20{30 + place}-01-01", "until": f"20{30 + place}-12-31"}
+            await self._post("/v1/holdouts", {"name": "Plan", "percent": 10, **period})
             await self._post("/v1/attribution-rules", {"model": "linear"})
             address = {"street": f"{place + 1} Main Street", "postal_code": "02169"}
             await self._post(

@@ -61,6 +61,27 @@ class Story:
             **values,
         )
 
+    async def replied(
+        self, campaign: Campaign, contact: Contact, *, days: float, reply_class: str
+    ) -> None:
+        at = NOW - days * DAY
+        self.session.add(
+            Activity(
+                kind="message",
+                direction="incoming",
+                origin="provider",
+                campaign_id=campaign.id,
+                contact_id=contact.id,
+                phone=contact.phone,
+                status="received",
+                reply_class=reply_class,
+                occurred_at=at,
+                created_at=at,
+                updated_at=at,
+            )
+        )
+        await self.session.flush()
+
     async def called(self, contact: Contact, *, days: float) -> None:
         at = NOW - days * DAY
         self.session.add(

@@ -119,6 +119,54 @@ async def test_reversed_outcomes_leave_the_figures(client: httpx.AsyncClient) ->
     assert (await asked(client, "revenue_unattributed"))["total"]["value"] == 500
 
 
+async def test_people_are_grouped_by_their_property(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    for attributes in (
+        {"est_value": "$612,000", "owner_occ": "1", "yr_built": "1899"},
+        {"est_value": "1.2.3", "owner_occ": "maybe", "yr_built": "soon"},
+        {"est_value": "180000", "owner_occ": "No", "year_built": 1925},
+    ):
+        person = await story.person(attributes=attributes, postal_code="02169-1234")
+        await story.sent(autumn, person, days=1)
+    await session.commit()
+
+    async def keys(by: str) -> list[str | None]:
+        rows = (await asked(client, "messages", by=by))["rows"]
+        assert all(one["value"] for one in rows)
+        return [one["key"] for one in rows]
+
+    assert await keys("value_band") == ["500,000-749,999", "under 250,000", None]
+    assert await keys("owner_occupied") == ["no", "yes", None]
+    assert await keys("year_built_band") == ["1920-1939", "before 1900", None]
+    assert await keys("zip") == ["02169"]
+
+
+async def test_interest_is_that_of_the_reply_classes(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    people = [await story.person() for _ in range(3)]
+    for place, person in enumerate(people):
+        await story.sent(autumn, person, days=3, replied=2 if place < 2 else None)
+    for person, word in zip(people, ("interested", "not_interested"), strict=False):
+        await story.replied(autumn, person, days=2, reply_class=word)
+    await session.commit()
+
+    found = await asked(client, "interested_rate")
+    by_class = (await asked(client, "reply_rate", by="reply_class"))["rows"]
+
+    assert (found["total"]["numerator"], found["total"]["denominator"]) == (1, 3)
+    assert [(one["key"], one["denominator"]) for one in by_class] == [
+        ("interested", 1),
+        ("not_interested", 1),
+        (None, 1),
+    ]
+
+
 async def test_list_is_that_of_the_campaign(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

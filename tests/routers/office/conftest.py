@@ -110,7 +110,13 @@ class Office:
 
     async def answer(self, words: str = "On Tuesday.", *, phone: str = PERSON) -> dict[str, Any]:
         """Send a message through the API."""
-        body = {"line_id": str(self.line.id), "to": phone, "body": words}
+        return await self.answer_at(words, phone=phone)
+
+    async def answer_at(
+        self, words: str = "On Tuesday.", *, phone: str = PERSON, **fields: Any
+    ) -> dict[str, Any]:
+        """Send a message through the API, with fields such as ``send_at``."""
+        body = {"line_id": str(self.line.id), "to": phone, "body": words} | fields
         answer = await self.client.post("/v1/messages", json=body)
         assert answer.status_code == 202, answer.text
         message: dict[str, Any] = answer.json()

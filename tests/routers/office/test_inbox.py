@@ -1,6 +1,7 @@
 """The inbox: lists, filters, orders, counts, unread messages, snooze and assignment."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,10 +18,12 @@ from tests.routers.identity.test_auth import active, bearer, signed_in
 from tests.routers.office.conftest import Office, instant
 
 from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationState
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.office.inbox import changes
 from crm_api.domain.office.inbox.errors import ConversationTakenError
+from crm_api.domain.office.inbox.presence import forget_presence
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.office.inbox.snoozes import wake_conversations
 from crm_api.platform import clock
@@ -429,3 +432,108 @@ async def test_unknown_conversation_is_not_found(client: httpx.AsyncClient) -> N
     ]
 
     assert [one.json()["code"] for one in answers] == ["conversation_not_found"] * 3
+
+
+async def test_colleagues_see_who_is_in_a_conversation(
+    office: Office, new_uow: UnitOfWorkFactory
+) -> None:
+    await office.hear(office.said())
+    path = f"/v1/conversations/{(await office.talk())['id']}/presence"
+    user = await active(office.client)
+    as_user = bearer(await signed_in(office.client))
+    seen = await office.client.post(path, json={"activity": "typing"}, headers=as_user)
+    wrong = await office.client.post(path, json={"activity": "sleeping"})
+    (event,) = await office.events("conversation.presence")
+    async with new_uow() as uow:
+        await forget_presence(uow, now=clock.now() + timedelta(minutes=2))
+
+    assert (seen.status_code, wrong.status_code) == (204, 422)
+    data = event["data"]
+    assert (data["user_id"], data["name"], data["activity"]) == (user["id"], user["name"], "typing")
+    ahead = instant(data["until"]) - clock.now()
+    assert timedelta(seconds=5) < ahead <= timedelta(seconds=15)
+    assert await office.events("conversation.presence") == []
+
+
+async def bulk(office: Office, **body: Any) -> httpx.Response:
+    return await office.client.post("/v1/conversations/bulk", json=body)
+
+
+async def test_many_conversations_change_after_a_dry_run(office: Office) -> None:
+    await fill(office, ["waiting", "open", "waiting", "done", "snoozed"])
+    wanted = {"filter": {"state": "waiting,open"}, "set": {"state": "done"}}
+    rehearsed = await bulk(office, **wanted, dry_run=True)
+    before = await office.counts()
+    made = await bulk(office, **wanted, token=rehearsed.json()["token"])
+
+    assert (rehearsed.status_code, rehearsed.json()["count"]) == (202, 3)
+    assert rehearsed.json()["counts"] == {"conversations": 3}
+    assert (before["waiting"], before["open"]) == (2, 1)
+    assert (made.status_code, made.json()) == (202, {"count": 3})
+    after = await office.counts()
+    assert (after["waiting"], after["open"], after["snoozed"]) == (0, 0, 1)
+    assert len(await office.talks(state="done")) == 4
+
+
+async def test_many_are_assigned_tagged_and_snoozed_by_id(office: Office) -> None:
+    await office.hear(office.said(), office.said(phone=number(3)), office.said(phone=number(4)))
+    user = await active(office.client)
+    talks = {one["phone"]: one for one in await office.talks()}
+    until = (clock.now() + timedelta(hours=2)).isoformat()
+    changes = {"snoozed_until": until, "assignee_id": user["id"], "add_tag": "later"}
+    body = {"ids": [talks[PERSON]["id"], talks[number(3)]["id"], UNKNOWN_ID], "set": changes}
+    token = (await bulk(office, **body, dry_run=True)).json()["token"]
+    made = await bulk(office, **body, token=token)
+
+    assert made.json() == {"count": 2}
+    shown = await office.talk()
+    assert (shown["state"], shown["assignee"]["id"]) == ("snoozed", user["id"])
+    assert shown["waiting_since"] == talks[PERSON]["waiting_since"]
+    contact = (await office.client.get(f"/v1/contacts/{shown['contact_id']}")).json()
+    assert contact["tags"] == ["later"]
+    assert (await office.talk(number(4)))["state"] == "waiting"
+
+
+async def test_message_after_the_dry_run_makes_its_token_stale(office: Office) -> None:
+    await office.hear(office.said(ago=20))
+    body = {"filter": {}, "set": {"state": "done"}}
+    token = (await bulk(office, **body, dry_run=True)).json()["token"]
+    await office.hear(office.said("And another question"))
+    answer = await bulk(office, **body, token=token)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "dry_run_changed")
+    assert (await office.talk())["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"filter": {}, "set": {"state": "done"}}, "dry_run_needed"),
+        ({"filter": {"state": "new"}, "set": {"state": "done"}, "dry_run": True}, "invalid_states"),
+        ({"filter": {}, "set": {"state": "snoozed"}, "dry_run": True}, "invalid_snooze"),
+        ({"filter": {}, "set": {"assignee_id": UNKNOWN_ID}, "dry_run": True}, "unknown_assignee"),
+        ({"filter": {}, "set": {}, "dry_run": True}, "invalid_request"),
+        ({"set": {"state": "done"}, "dry_run": True}, "invalid_request"),
+        ({"ids": [], "set": {"state": "done"}, "dry_run": True}, "invalid_request"),
+        ({"filter": {"q2": "x"}, "set": {"state": "done"}, "dry_run": True}, "invalid_request"),
+    ],
+)
+async def test_bulk_change_with_a_fault_is_refused(
+    office: Office, body: dict[str, Any], code: str
+) -> None:
+    answer = await bulk(office, **body)
+
+    assert answer.status_code == 422
+    if code != "invalid_request":
+        assert answer.json()["code"] == code
+
+
+async def test_tag_needs_the_scope_of_contacts(
+    office: Office, key_with: Callable[..., Any]
+) -> None:
+    headers = await key_with(Scope.MESSAGES_SEND)
+    body = {"filter": {}, "set": {"add_tag": "x"}, "dry_run": True}
+
+    answer = await office.client.post("/v1/conversations/bulk", json=body, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")

@@ -166,6 +166,8 @@ async def test_use_tags_the_contact_and_classes_the_last_reply(
     assert again.json() == answer.json()
     contact = (await client.get(f"/v1/contacts/{ada.id}")).json()
     assert contact["tags"] == ["call-back"]
+    [talk] = (await client.get("/v1/conversations")).json()["data"]
+    assert (talk["state"], talk["waiting_since"]) == ("done", None)
 
 
 async def test_use_with_the_class_stop_opts_out(

@@ -306,6 +306,30 @@ async def test_run_asks_for_another_one_when_the_next_message_for_later_is_due(
     assert 35 < job.delay_seconds <= 40
 
 
+async def test_message_for_later_ends_the_waiting_when_it_leaves(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
+) -> None:
+    ledger = await open_ledger(committed_uow, people=0)
+    at = clock.now() - timedelta(seconds=1)
+    async with committed_uow() as uow:
+        later = NewMessage(
+            line_id=ledger.line.id,
+            phone=number(0),
+            body="On our way.",
+            kind=SendKind.MANUAL,
+            contact_id=None,
+            send_after=at,
+            scheduled_for=at,
+        )
+        await queue_messages(uow, [later], now=at)
+    await ledger.run("UPDATE conversation SET state = 'waiting', waiting_since = created_at")
+
+    await send_messages(ctx)
+
+    (talk,) = await ledger.rows("SELECT state, waiting_since FROM conversation")
+    assert ((await ledger.text()).status, talk.state, talk.waiting_since) == ("sent", "open", None)
+
+
 async def test_unclear_reply_asks_for_a_look_up(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], sandbox: Sandbox, queue: RecordingQueue
 ) -> None:

@@ -1,4 +1,4 @@
-"""Tables of campaigns, their variants, their recipients, and message templates."""
+"""Tables of campaigns, their variants and their recipients."""
 
 from datetime import datetime, time
 from decimal import Decimal
@@ -364,71 +364,3 @@ class CampaignPace(Base):
     """The earliest instant of the next message (mode ``even``) or next batch (mode ``burst``)."""
     batch_left: Mapped[int] = mapped_column(Integer)
     """In the mode ``burst``: the number of messages that the present batch may still send."""
-
-
-class TemplateStatus(StrEnum):
-    """Whether a version of a template may be sent where campaigns need an approval.
-
-    Attributes:
-        DRAFT: The author still works on it.
-        SUBMITTED: It waits for the approval of another person.
-        APPROVED: Another person approved it.
-        REJECTED: Another person rejected it; `note` says why.
-    """
-
-    DRAFT = "draft"
-    SUBMITTED = "submitted"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-
-
-class MessageTemplate(Base):
-    """A saved message body with a name.
-
-    Campaigns copy the body, so a later change of the template does not change them.
-    """
-
-    __tablename__ = "message_template"
-    __table_args__ = (
-        UniqueConstraint("name"),
-        Index("idx_message_template_created", "created_at", "id"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    name: Mapped[str]
-    category: Mapped[str | None]
-    body: Mapped[str]
-    """The message body, in Liquid: that of the newest version."""
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-
-
-class TemplateVersion(Base):
-    """A body that a template has or had, and whether it may be sent.
-
-    The body never changes: a changed body is a new version. A process of the release before
-    versions may change the body of a template without a new version. Such a body counts as a draft
-    without a version until it is changed or submitted.
-    """
-
-    __tablename__ = "template_version"
-    __table_args__ = (CheckConstraint(one_of("status", TemplateStatus), name="status"),)
-
-    template_id: Mapped[UUID] = mapped_column(
-        ForeignKey("message_template.id", ondelete="CASCADE"), primary_key=True
-    )
-    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    """Counts from 1."""
-    body: Mapped[str]
-    status: Mapped[str] = mapped_column(server_default=text("'draft'"))
-    author_id: Mapped[str | None]
-    """The id of the API key or user who wrote the body; None if it is not known."""
-    author_name: Mapped[str | None]
-    submitted_at: Mapped[datetime | None]
-    decided_at: Mapped[datetime | None]
-    """When the version was approved or rejected."""
-    decided_by: Mapped[str | None]
-    """The name of the API key, or the e-mail address of the user, that decided."""
-    note: Mapped[str | None]
-    """What the person who submitted or decided last wrote."""
-    created_at: Mapped[datetime]

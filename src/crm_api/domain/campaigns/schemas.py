@@ -20,16 +20,12 @@ from pydantic_core import PydanticCustomError
 
 from crm_api.domain.campaigns.audience.schemas import Audience
 from crm_api.domain.campaigns.models import CampaignKind, PacingMode, PreviouslyContacted
-from crm_api.domain.campaigns.recurrence.rules import (
-    LONGEST_RULE,
-    InvalidRuleError,
-    RecurrenceRule,
-)
+from crm_api.domain.campaigns.recurrence.schemas import Recurrence
 from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.campaigns.templates.schemas import Body
 from crm_api.domain.campaigns.templates.template_text import remove_unsendable
 from crm_api.domain.kit.examples import LINE, LIST, TEXT, example
-from crm_api.domain.kit.fields import ClockTime, RequestInstant, Text, TimeZoneName
+from crm_api.domain.kit.fields import ClockTime, RequestInstant, Text
 from crm_api.domain.kit.schemas import RequestModel
 from crm_api.domain.kit.windows import DAYS
 from crm_api.domain.kit.zones import is_time_zone
@@ -259,33 +255,6 @@ class FollowUp(MessageBody):
     """
 
     after_hours: float = Field(gt=0, le=8760)
-
-
-def _known_rule(value: str) -> str:
-    try:
-        RecurrenceRule.parse(value)
-    except InvalidRuleError as error:
-        raise PydanticCustomError("recurrence_rule", "{detail}", {"detail": str(error)}) from error
-    return value
-
-
-class Recurrence(RequestModel):
-    """How a campaign is repeated: for each later occurrence, a draft is made two weeks ahead.
-
-    Attributes:
-        rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
-            ``YEARLY``. The occurrences are reckoned from ``start_at`` of the campaign, and have its
-            time of day. Without it, they are reckoned from the creation, and begin with the window.
-        timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
-            change.
-        paused: True drafts no further occurrence until it is false again.
-    """
-
-    model_config = example(rrule="FREQ=WEEKLY;BYDAY=MO", timezone="America/New_York")
-
-    rrule: Annotated[str, Text(shortest=1, longest=LONGEST_RULE), AfterValidator(_known_rule)]
-    timezone: TimeZoneName
-    paused: StrictBool = False
 
 
 class CampaignCreate(RequestModel):

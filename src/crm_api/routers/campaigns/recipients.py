@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from crm_api.domain.campaigns.answers import RecipientRead
 from crm_api.domain.campaigns.explain import service as explaining
 from crm_api.domain.campaigns.explain.explanation import ExplanationRead
 from crm_api.domain.campaigns.recipients import listing, review
@@ -13,6 +12,7 @@ from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.recipients.export import export_recipients
 from crm_api.domain.campaigns.recipients.listing import RecipientFilter
 from crm_api.domain.campaigns.recipients.review import ReviewRead, ReviewRequest
+from crm_api.domain.campaigns.recipients.schemas import RecipientRead
 from crm_api.domain.campaigns.recipients.service import SettleRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call

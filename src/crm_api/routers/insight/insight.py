@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
+from pydantic import AfterValidator
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.attribution.rules import find_rules
@@ -24,7 +25,7 @@ from crm_api.domain.insight.measures.schemas import (
     rows_of,
 )
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, example_id
-from crm_api.domain.kit.fields import RequestInstant
+from crm_api.domain.kit.fields import RequestInstant, refuse_nul
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
@@ -121,7 +122,7 @@ async def with_rules(
     rules = await find_rules(uow, version=question.rules_version or None)
     question = InsightQuestion(**{**vars(question), "rules_version": rules.version})
     question.check()
-    if ":rules_version" in question.base.sql:
+    if question.needs_credits:
         await fill_credits(uow, rules, now=now)
     return question
 
@@ -165,6 +166,7 @@ ROWS_AS_CSV = csv_list(
         "campaign_id": CAMPAIGN,
         "step": "0",
         "outcome_id": "",
+        "part": "",
     }
 )
 
@@ -184,7 +186,7 @@ async def list_insight_rows(
     as_csv: WantsCsv,
     caller: Reader,
     key: Annotated[
-        str | None,
+        Annotated[str, AfterValidator(refuse_nul)] | None,
         Query(
             max_length=200,
             description="The key of the figure; empty for the figure without a key.",

@@ -6,17 +6,20 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.fields import PhoneNumber
+from crm_api.domain.kit.fields import Line200, PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.office.inbox import changes, listing, reading
+from crm_api.domain.office.inbox import changes, listing, presence, reading
 from crm_api.domain.office.inbox.rows import read_row
 from crm_api.domain.office.inbox.schemas import (
     ConversationCounts,
     ConversationRead,
     ConversationUpdate,
+    PresenceReport,
     ReadUntil,
 )
+from crm_api.domain.office.inbox.searching import search_conversations
 from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
+from crm_api.domain.office.message_search.terms import parse_terms
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
 from crm_api.routers.http.route_notes import fails_with
@@ -27,12 +30,23 @@ Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 
-@router.get("", openapi_extra=fails_with("invalid_states", "user_needed"))
+@router.get("", openapi_extra=fails_with("invalid_states", "unsearchable", "user_needed"))
 async def list_conversations(
     uow: ListUow,
     page: Paging,
     caller: Reader,
     *,
+    q: Annotated[
+        Line200,
+        Query(
+            description="Words to find in messages that people wrote, and in the names and phone "
+            "numbers of people if you have the scope contacts:read. Every word must occur, a "
+            "phrase in quotes as it is. If the conversations with all words do not fill the page, "
+            "conversations with similar words follow. Up to 500 conversations are found by a name "
+            "and those of the 500 newest messages by their words.",
+            examples=["chimney rossi"],
+        ),
+    ] = "",
     states: States,
     assignee: AssigneeParameter = None,
     unread: Annotated[
@@ -84,16 +98,30 @@ async def list_conversations(
         phone=phone,
         flag=flag,
     )
+    terms = parse_terms(q)
     async with uow:
-        found = await listing.list_conversations(
-            uow,
-            wanted,
-            sort=sort,
-            caller_id=UUID(caller.id),
-            cursor=page.cursor,
-            limit=page.limit,
-            now=clock.now(),
-        )
+        if terms:
+            found = await search_conversations(
+                uow,
+                wanted,
+                terms,
+                with_names=caller.may(Scope.CONTACTS_READ),
+                sort=sort,
+                caller_id=UUID(caller.id),
+                cursor=page.cursor,
+                limit=page.limit,
+                now=clock.now(),
+            )
+        else:
+            found = await listing.list_conversations(
+                uow,
+                wanted,
+                sort=sort,
+                caller_id=UUID(caller.id),
+                cursor=page.cursor,
+                limit=page.limit,
+                now=clock.now(),
+            )
     return PageRead(
         data=[ConversationRead.of(row) for row in found.data], next_cursor=found.next_cursor
     )
@@ -163,4 +191,23 @@ async def mark_conversation_read(
             conversation_id=conversation_id,
             caller_id=UUID(caller.id),
             message_id=None if body is None else body.message_id,
+        )
+
+
+@router.post("/{conversation_id}/presence", status_code=204)
+async def report_presence(
+    conversation_id: UUID, body: PresenceReport, uow: Uow, caller: Reader
+) -> None:
+    """Show colleagues that you look at a conversation, or write in it, for 15 seconds.
+
+    The event `conversation.presence` of `GET /v1/events` has your id and name, the activity, and
+    until when it is valid.
+    """
+    async with uow:
+        await presence.report_presence(
+            uow,
+            conversation_id=conversation_id,
+            caller_id=UUID(caller.id),
+            activity=body.activity,
+            now=clock.now(),
         )

@@ -133,7 +133,8 @@ async def use_saved_reply(
 ) -> SavedReplyUsed:
     """Apply what follows from a saved reply, all or nothing; it sends no message.
 
-    The contact gets the tag, and the last message of the person gets the class.
+    The contact gets the tag, the conversation the state, and the last message of the person the
+    class.
     """
     async with uow:
         done = await apply_saved_reply(

@@ -33,6 +33,8 @@ ONLY_NEXT = Secret(OLD, seals=(NEXT,))
 PHONE = "+16175550123"
 HASHED = {
     ("api_key", "key_hash"),
+    ("calendar_event", "digest"),
+    ("calendar_feed", "token_hash"),
     ("consent_entry", "phone_hash"),
     ("consent_entry", "wording_digest"),
     ("consent_link", "digest"),
@@ -40,6 +42,7 @@ HASHED = {
     ("erased_number", "phone_hash"),
     ("reply_example", "phone_hash"),
     ("idempotency_key", "fingerprint"),
+    ("outcome", "external_hash"),
     ("refresh_token", "token_hash"),
     ("sign_in_address", "address"),
     ("sign_in_throttle", "subject"),
@@ -66,6 +69,10 @@ async def fill(client: httpx.AsyncClient, new_uow: NewUow) -> None:
         headers={"Idempotency-Key": "once"},
     )
     assert made.status_code == 201, made.text
+    account = {"name": "Visits", "url": "https://dav.example.com/visits/"}
+    login = {"username": "olga", "password": "abcd-efgh"}
+    kept = await client.post("/v1/calendar-accounts", json=account | login)
+    assert kept.status_code == 201, kept.text
     person = await client.post("/v1/contacts", json={"phone": PHONE})
     erased = await client.post(
         f"/v1/contacts/{person.json()['id']}/erase", json={"reason": "asked"}

@@ -142,7 +142,7 @@ def event_text(uid: str, *lines: str) -> str:
 @pytest.fixture(name="calendar")
 async def _calendar(server: str) -> AsyncIterator[Calendar]:
     async with httpx.AsyncClient(
-        base_url=server, auth=(LOGIN.username, LOGIN.password), trust_env=False
+        base_url=server, auth=(LOGIN.username, LOGIN.password), trust_env=False, timeout=60
     ) as http:
         url = f"{server}/{LOGIN.username}/{new_id()}/"
         made = await http.request("MKCALENDAR", url, content=COLLECTION)
@@ -589,7 +589,7 @@ async def test_times_of_an_event_that_recurs_are_computed_again_after_a_month(
 async def test_events_of_the_past_become_no_appointments(
     office: Office, calendar: Calendar
 ) -> None:
-    lines = ("DTSTART:20261101T120000Z", "DURATION:PT1H")
+    lines = ("DTSTART:20261101T120000Z", "DTEND:20261101T130000Z")
     await calendar.put("old.ics", event_text("old", *lines))
 
     await office.sync()

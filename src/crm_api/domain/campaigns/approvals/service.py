@@ -17,11 +17,8 @@ from crm_api.domain.campaigns.errors import (
     CampaignNotEditableError,
     OwnApprovalError,
 )
-from crm_api.domain.campaigns.models import (
-    Campaign,
-    TemplateStatus,
-    TemplateVersion,
-)
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.templates.models import TemplateStatus, TemplateVersion
 from crm_api.domain.campaigns.templates.versions import Author
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.messaging.company.service import is_approval_required

@@ -71,6 +71,13 @@ def _recipient(case: RecipientCase) -> Iterator[Stop]:
             "not receive text messages.",
         )
         return
+    if why == "holdout":
+        yield Stop(
+            rule=why,
+            detail="A holdout keeps this person back, to learn what messages bring. "
+            "GET /v1/holdouts lists the holdouts.",
+        )
+        return
     because = f" ({why})" if why else ""
     rule = facts.skip_reason or facts.status
     yield Stop(rule=rule, detail=f"The status of the recipient is {facts.status}{because}.")

@@ -11,7 +11,11 @@ from crm_api.domain.campaigns.errors import (
     TemplateNotFoundError,
     TemplateNotSubmittedError,
 )
-from crm_api.domain.campaigns.models import MessageTemplate, TemplateStatus, TemplateVersion
+from crm_api.domain.campaigns.templates.models import (
+    MessageTemplate,
+    TemplateStatus,
+    TemplateVersion,
+)
 from crm_api.domain.campaigns.templates.schemas import TemplateDecision, TemplateRejection
 from crm_api.domain.campaigns.templates.versions import (
     Author,

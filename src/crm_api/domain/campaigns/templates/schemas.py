@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from crm_api.domain.campaigns.models import TemplateStatus
+from crm_api.domain.campaigns.templates.models import TemplateStatus
 from crm_api.domain.campaigns.templates.template_text import (
     MAX_TEXT,
     compile_body,

@@ -12,7 +12,7 @@ from crm_api.domain.campaigns.errors import (
     TemplateExistsError,
     TemplateNotFoundError,
 )
-from crm_api.domain.campaigns.models import MessageTemplate
+from crm_api.domain.campaigns.templates.models import MessageTemplate
 from crm_api.domain.campaigns.templates.schemas import TemplateCreate, TemplateUpdate
 from crm_api.domain.campaigns.templates.template_text import find_template_faults
 from crm_api.domain.campaigns.templates.versions import (

@@ -9,7 +9,11 @@ from sqlalchemy import Select, and_, func, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
-from crm_api.domain.campaigns.models import MessageTemplate, TemplateStatus, TemplateVersion
+from crm_api.domain.campaigns.templates.models import (
+    MessageTemplate,
+    TemplateStatus,
+    TemplateVersion,
+)
 from crm_api.platform.database import UnitOfWork
 
 SHOWN_VERSIONS = 100

@@ -2,12 +2,14 @@
 
 Each statement has the same columns, so that every measure and breakdown is compiled alike:
 ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
-``step``, ``contact_id``, ``source``, ``outcome_id``. The conditions on ``at`` are inside, where an
-index serves them.
+``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``. The conditions on ``at`` are
+inside, where an index serves them.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+from crm_api.domain.campaigns.preview.message_sums import SEGMENT_PRICE
 
 FOREVER = "CAST('infinity' AS timestamptz)"
 
@@ -29,6 +31,13 @@ class RecordKind(StrEnum):
     CREDIT = "credit"
     ANSWER = "answer"
     COST = "cost"
+
+
+class RecordPart(StrEnum):
+    """The part of a figure that a record belongs to, if the figure divides two measures."""
+
+    NUMERATOR = "numerator"
+    DENOMINATOR = "denominator"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +74,7 @@ def messages(
                ({counted}) AS counted, CAST({amount} AS numeric) AS amount,
                coalesce(m.sent_at, m.due_at) + interval '{ripe}' AS ripe_at,
                m.campaign_id, m.variant, m.step, m.contact_id, CAST(NULL AS text) AS source,
-               CAST(NULL AS uuid) AS outcome_id
+               CAST(NULL AS uuid) AS outcome_id, CAST(NULL AS uuid) AS list_id
         FROM campaign_membership m
         WHERE {among} {steps}
           AND coalesce(m.sent_at, m.due_at) >= :since AND coalesce(m.sent_at, m.due_at) < :until
@@ -86,7 +95,8 @@ def outcomes(kind: str) -> Base:
         SELECT o.id, 'outcome' AS kind, o.occurred_at AS at, true AS counted,
                CAST(o.amount_cents AS numeric) AS amount, o.occurred_at AS ripe_at,
                CAST(NULL AS uuid) AS campaign_id, CAST(NULL AS smallint) AS variant,
-               CAST(NULL AS smallint) AS step, s.contact_id, o.source, o.id AS outcome_id
+               CAST(NULL AS smallint) AS step, s.contact_id, o.source, o.id AS outcome_id,
+               CAST(NULL AS uuid) AS list_id
         FROM outcome o LEFT JOIN outcome_subject s ON s.outcome_id = o.id
         WHERE o.kind = '{kind}' AND {_COUNTED}
         """,
@@ -106,7 +116,8 @@ def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
         sql=f"""
         SELECT k.id, 'credit' AS kind, o.occurred_at AS at, true AS counted,
                CAST({amount} AS numeric) AS amount, o.occurred_at AS ripe_at, k.campaign_id,
-               v.position AS variant, k.step, s.contact_id, o.source, o.id AS outcome_id
+               v.position AS variant, k.step, s.contact_id, o.source, o.id AS outcome_id,
+               CAST(NULL AS uuid) AS list_id
         FROM outcome o
         JOIN outcome_credit k ON k.outcome_id = o.id AND k.rules_version = :rules_version
         LEFT JOIN outcome_subject s ON s.outcome_id = o.id
@@ -125,7 +136,8 @@ ANSWERS = Base(
                CAST(extract(epoch FROM a.occurred_at - w.at) AS numeric) AS amount,
                {FOREVER} AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
                CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, a.contact_id,
-               CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id
+               CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,
+               CAST(NULL AS uuid) AS list_id
         FROM activity a
         CROSS JOIN LATERAL (
             SELECT min(i.occurred_at) AS at FROM activity i
@@ -141,4 +153,25 @@ ANSWERS = Base(
           AND a.occurred_at >= :since AND a.occurred_at < :until
     """,
     has_campaign=False,
+)
+
+CENTS_PER_SEGMENT = int(SEGMENT_PRICE * 100)
+
+# Each message that the provider accepted, at its price, and each cost that was entered.
+COSTS = Base(
+    sql=f"""
+        SELECT a.id, 'message' AS kind, a.accepted_at AS at, true AS counted,
+               CAST(coalesce(a.segments, 1) * {CENTS_PER_SEGMENT} AS numeric) AS amount,
+               a.accepted_at AS ripe_at, a.campaign_id, m.variant, m.step, m.contact_id,
+               CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,
+               CAST(NULL AS uuid) AS list_id
+        FROM send_attempt a LEFT JOIN campaign_membership m ON m.id = a.membership_id
+        WHERE a.accepted_at >= :since AND a.accepted_at < :until
+        UNION ALL
+        SELECT c.id, 'cost', c.incurred_at, true, CAST(c.amount_cents AS numeric), c.incurred_at,
+               c.campaign_id, CAST(NULL AS smallint), CAST(NULL AS smallint), CAST(NULL AS uuid),
+               CAST(NULL AS text), CAST(NULL AS uuid), c.list_id
+        FROM cost_entry c
+        WHERE c.incurred_at >= :since AND c.incurred_at < :until
+    """
 )

@@ -1,20 +1,21 @@
 """Compile a question to SQL: the one statement from which figures, rows and CSV are read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from crm_api.domain.insight.measures.bases import Base
+from crm_api.domain.insight.measures.bases import Base, RecordPart
 from crm_api.domain.insight.measures.dimensions import (
     BREAKDOWNS,
+    LIST_KEY,
     Breakdown,
     Bucket,
     Dimension,
 )
 from crm_api.domain.insight.measures.errors import BreakdownError, PeriodError
-from crm_api.domain.insight.measures.registry import Measure
+from crm_api.domain.insight.measures.registry import Measure, Unit
 from crm_api.domain.kit.schemas import format_instant
 
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
@@ -23,7 +24,7 @@ _CAMPAIGN_JOIN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 _FILTERS = {
     "campaign_id": "b.campaign_id = :campaign_id",
     "line_id": "g.line_id = :line_id",
-    "list_id": "g.audience ->> 'list_id' = CAST(CAST(:list_id AS uuid) AS text)",
+    "list_id": f"{LIST_KEY} = CAST(CAST(:list_id AS uuid) AS text)",
     "step": "b.step = :step",
 }
 
@@ -68,6 +69,22 @@ class InsightQuestion:
         """Whether each record counts by its share of an outcome."""
         return self.base is self.measure.by_campaign and not self.measure.is_sum
 
+    @property
+    def parts(self) -> "list[InsightQuestion]":
+        """The questions whose figures are divided: the denominator, then the numerator.
+
+        A measure that is not divided is the only part.
+        """
+        if self.measure.divided is None:
+            return [self]
+        numerator, denominator = self.measure.divided
+        return [replace(self, measure=denominator), replace(self, measure=numerator)]
+
+    @property
+    def needs_credits(self) -> bool:
+        """Whether a part counts the credits of outcomes."""
+        return any(":rules_version" in one.base.sql for one in self.parts)
+
     def check(self) -> None:
         """Refuse a question that the measure cannot answer.
 
@@ -81,7 +98,7 @@ class InsightQuestion:
                 f"The measure {self.measure.name} cannot be broken down by {self.by}. It allows: "
                 f"{', '.join(allowed)}."
             )
-        if self.is_of_campaign and not self.base.has_campaign:
+        if self.is_of_campaign and not all(one.base.has_campaign for one in self.parts):
             raise BreakdownError(
                 f"The measure {self.measure.name} does not belong to campaigns. Leave the filters "
                 "by campaign, line, list and step out."
@@ -121,8 +138,32 @@ class CompiledQuestion:
 
 
 def compile_question(question: InsightQuestion) -> CompiledQuestion:
-    """Return the records of a question as an SQL relation, and the values of its parameters."""
-    base = question.base
+    """Return the records of a question as an SQL relation, and the values of its parameters.
+
+    The column ``part`` says which part of a figure a record belongs to.
+    """
+    relations = [
+        _relation(part_of, part)
+        for part_of, part in zip(
+            question.parts, (RecordPart.DENOMINATOR, RecordPart.NUMERATOR), strict=False
+        )
+    ]
+    relation = " UNION ALL ".join(relations)
+    values: dict[str, Any] = {
+        "since": question.since or BEGINNING,
+        "until": question.until or END,
+        "zone": question.zone,
+        "all_steps": question.by is Dimension.STEP or question.step is not None,
+        "rules_version": question.rules_version,
+        **{name: getattr(question, name) for name in _FILTERS},
+    }
+    return CompiledQuestion(
+        relation=relation,
+        values={name: one for name, one in values.items() if f":{name}" in relation},
+    )
+
+
+def _relation(question: InsightQuestion, part: str) -> str:
     breakdown = Breakdown(key="CAST(NULL AS text)")
     if question.by is not None:
         breakdown = BREAKDOWNS[question.by]
@@ -136,22 +177,15 @@ def compile_question(question: InsightQuestion) -> CompiledQuestion:
     if question.bucket is not None:
         bucket = f"date_trunc('{question.bucket.value}', b.at, CAST(:zone AS text))"
     where = f"WHERE {' AND '.join(filters)}" if filters else ""
-    relation = f"""
-        SELECT b.*, nullif({breakdown.key}, '') AS key, {breakdown.label} AS label,
+    measure = question.measure
+    has_amount = measure.is_sum or measure.unit is Unit.SECONDS or question.is_by_share
+    amount = "b.amount" if has_amount else "CAST(NULL AS numeric)"
+    return f"""
+        (SELECT '{part}' AS part, b.id, b.kind, b.at, b.counted, {amount} AS amount, b.ripe_at,
+               b.campaign_id, b.step, b.contact_id, b.outcome_id,
+               nullif({breakdown.key}, '') AS key, CAST({breakdown.label} AS text) AS label,
                {bucket} AS bucket_start
-        FROM ({base.sql}) b
+        FROM ({question.base.sql}) b
         {joins}
-        {where}
+        {where})
     """
-    values: dict[str, Any] = {
-        "since": question.since or BEGINNING,
-        "until": question.until or END,
-        "zone": question.zone,
-        "all_steps": question.by is Dimension.STEP or question.step is not None,
-        "rules_version": question.rules_version,
-        **{name: getattr(question, name) for name in _FILTERS},
-    }
-    return CompiledQuestion(
-        relation=relation,
-        values={name: one for name, one in values.items() if f":{name}" in relation},
-    )

@@ -20,6 +20,7 @@ class Dimension(StrEnum):
         OWNER_OCCUPIED: Whether the owner lives in the property: `yes` or `no`.
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
+        REPLY_CLASS: The class of the person's first reply to the campaign; no key without a reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
 
@@ -35,6 +36,7 @@ class Dimension(StrEnum):
     OWNER_OCCUPIED = "owner_occupied"
     HOUR = "hour"
     WEEKDAY = "weekday"
+    REPLY_CLASS = "reply_class"
     SOURCE = "source"
 
 
@@ -51,6 +53,7 @@ OF_PERSON = frozenset(
         Dimension.SOURCE,
     }
 )
+OF_REPLY = frozenset({Dimension.REPLY_CLASS})
 OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY})
 
 
@@ -63,6 +66,8 @@ class Bucket(StrEnum):
 
 
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
+LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
+"""The list of a record: that of a cost, or the one that the campaign was sent to."""
 # The data of a merged duplicate are in the contact that it was merged into.
 _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id
         LEFT JOIN contact p ON p.id = coalesce(e.merged_into, e.id)"""
@@ -81,9 +86,11 @@ def _attribute(*names: str) -> str:
 
 _YEAR = f"""coalesce(y.year_built, CASE WHEN {_attribute("year_built", "yr_built")} ~ '^[0-9]{{4}}$'
         THEN CAST({_attribute("year_built", "yr_built")} AS integer) END)"""
-_VALUE = f"""CAST(nullif(regexp_replace(
-        {_attribute("est_value", "estimated_value", "property_est_value")}, '[^0-9.].*$|^[$]|,', '',
-        'g'), '') AS numeric)"""
+_PLAIN = f"""replace(replace(
+        {_attribute("est_value", "estimated_value", "property_est_value")}, ',', ''), '$', '')"""
+_VALUE = (
+    f"""(CASE WHEN {_PLAIN} ~ '^[0-9]{{1,12}}([.][0-9]+)?$' THEN CAST({_PLAIN} AS numeric) END)"""
+)
 _LOCAL = "b.at AT TIME ZONE CAST(:zone AS text)"
 _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ')})"
 
@@ -115,9 +122,8 @@ BREAKDOWNS = {
     ),
     Dimension.STEP: Breakdown(key="CAST(b.step AS text)"),
     Dimension.LIST: Breakdown(
-        key="g.audience ->> 'list_id'",
-        joins=f"""{_CAMPAIGN}
-        LEFT JOIN contact_list i ON CAST(i.id AS text) = g.audience ->> 'list_id'""",
+        key=LIST_KEY,
+        joins=f"{_CAMPAIGN} LEFT JOIN contact_list i ON CAST(i.id AS text) = {LIST_KEY}",
         label="i.name",
     ),
     Dimension.LINE: Breakdown(
@@ -148,6 +154,16 @@ BREAKDOWNS = {
     Dimension.WEEKDAY: Breakdown(
         key=f"CAST(CAST(extract(isodow FROM {_LOCAL}) AS integer) AS text)",
         label=f"to_char({_LOCAL}, 'FMDay')",
+    ),
+    # The messages of a merged duplicate belong to the contact that it was merged into.
+    Dimension.REPLY_CLASS: Breakdown(
+        key="q.reply_class",
+        joins=f"""{_PERSON}
+        LEFT JOIN LATERAL (
+            SELECT a.reply_class FROM activity a
+            WHERE a.contact_id IN (b.contact_id, p.id) AND a.campaign_id = b.campaign_id
+              AND a.kind = 'message' AND a.direction = 'incoming'
+            ORDER BY a.occurred_at, a.id LIMIT 1) q ON true""",
     ),
     Dimension.SOURCE: Breakdown(key="coalesce(b.source, p.source)", joins=_PERSON),
 }

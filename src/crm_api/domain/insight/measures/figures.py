@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -51,7 +51,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The sums over the records of a group."""
+    """The sums over the records of a group.
+
+    Attributes:
+        divided: Of a measure that divides two others: the sum of the numerator.
+        divided_records: The number of records of the numerator.
+    """
 
     is_total: bool
     key: str | None
@@ -60,6 +65,8 @@ class Sums:
     records: int
     counted: int
     amount: Decimal | None
+    divided: Decimal | None
+    divided_records: int
     median: Decimal | None
     unripe: int
     first_at: datetime | None
@@ -76,8 +83,11 @@ class Figures:
 # The empty grouping set is the total. It exists even if there are no records.
 _GROUPED = """
     SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key, min(x.label) AS label,
-           x.bucket_start, count(*) AS records, count(*) FILTER (WHERE x.counted) AS counted,
-           sum(x.amount) AS amount,
+           x.bucket_start, count(*) FILTER (WHERE x.part = 'denominator') AS records,
+           count(*) FILTER (WHERE x.part = 'denominator' AND x.counted) AS counted,
+           sum(x.amount) FILTER (WHERE x.part = 'denominator') AS amount,
+           sum(x.amount) FILTER (WHERE x.part = 'numerator') AS divided,
+           count(*) FILTER (WHERE x.part = 'numerator') AS divided_records,
            {median} AS median,
            count(*) FILTER (WHERE x.ripe_at > :as_of AND x.ripe_at < 'infinity') AS unripe,
            min(x.at) AS first_at
@@ -124,7 +134,7 @@ def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
     interval = None
     if unit is Unit.RATE:
         interval = wilson_interval(sums.counted, sums.records)
-    is_enough, needed = _is_enough(sums, unit)
+    is_enough, needed = _is_enough(sums, question)
     at = None
     if not is_enough:
         at = intervals.enough_at(have=sums.records, needed=needed, since=sums.first_at, as_of=now)
@@ -151,6 +161,8 @@ def _numbers(
 ) -> tuple[Number | None, Number | None, Number | None]:
     """Return numerator, denominator and value."""
     unit = question.measure.unit
+    if question.measure.divided is not None:
+        return _quotient(sums, question)
     if unit is Unit.RATE:
         return sums.counted, sums.records, format_rate(sums.counted, sums.records)
     if unit is Unit.SECONDS:
@@ -164,17 +176,40 @@ def _numbers(
     return sums.records, None, sums.records
 
 
+def _quotient(
+    sums: Sums, question: InsightQuestion
+) -> tuple[Number | None, Number | None, Number | None]:
+    """Return two figures and their quotient: rounded cents, or a decimal number of a ratio."""
+    below = question.parts[0]
+    cents = int(sums.divided or 0)
+    denominator = Decimal(sums.records)
+    if below.measure.is_sum or below.is_by_share:
+        denominator = sums.amount or Decimal(0)
+    value: Number | None = None
+    if denominator:
+        exact = Decimal(cents) / denominator
+        is_ratio = question.measure.unit is Unit.RATIO
+        value = f"{exact:.4f}" if is_ratio else int(exact.quantize(Decimal(1), ROUND_HALF_UP))
+    return cents, number_of(denominator), value
+
+
 def number_of(value: Decimal) -> Number:
     """Return a whole number as an integer, another one as text with at most four decimals."""
     rounded = value.quantize(Decimal("0.0001")).normalize()
     return int(rounded) if rounded == rounded.to_integral_value() else f"{rounded:f}"
 
 
-def _is_enough(sums: Sums, unit: Unit) -> tuple[bool, int]:
+def _is_enough(sums: Sums, question: InsightQuestion) -> tuple[bool, int]:
     """Return whether there are enough records, and how many are needed."""
+    unit = question.measure.unit
     if unit is Unit.RATE:
         needed = intervals.needed_records(sums.counted, sums.records)
         return intervals.is_rate_enough(sums.counted, sums.records), needed
-    if unit is Unit.SECONDS:
-        return sums.records >= intervals.FEWEST, intervals.FEWEST
+    if unit is Unit.SECONDS or question.measure.divided is not None:
+        return _outcomes_of(sums, question) >= intervals.FEWEST, intervals.FEWEST
     return True, 0
+
+
+def _outcomes_of(sums: Sums, question: InsightQuestion) -> int:
+    """Return the number of records that make a figure sure: of a return those that earned."""
+    return sums.divided_records if question.measure.unit is Unit.RATIO else sums.records

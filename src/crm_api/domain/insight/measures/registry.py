@@ -8,6 +8,7 @@ from crm_api.domain.insight.measures.bases import Base
 from crm_api.domain.insight.measures.dimensions import (
     OF_CAMPAIGN,
     OF_PERSON,
+    OF_REPLY,
     OF_TIME,
     Dimension,
 )
@@ -42,6 +43,8 @@ class Measure:
         base: The records.
         by_campaign: The records for breakdowns by campaign, if they are others than ``base``.
         by: The allowed breakdowns.
+        is_sum: Whether amounts are summed, not records counted.
+        divided: The measures whose figures are divided: numerator and denominator.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Measure:
     by: frozenset[Dimension]
     by_campaign: Base | None = None
     is_sum: bool = False
+    divided: "tuple[Measure, Measure] | None" = None
 
     def base_for(self, by: Dimension | None, *, is_of_campaign: bool) -> Base:
         """Return the records for a breakdown.
@@ -70,7 +74,14 @@ _REACHED = "m.status IN ('sent', 'delivered')"
 _TRIED = "m.status IN ('sent', 'delivered', 'failed')"
 _ALL = OF_CAMPAIGN | OF_PERSON | OF_TIME
 _OF_OUTCOME = _ALL
+_OF_MESSAGE = _ALL | OF_REPLY
 _72_HOURS = "72 hours"
+_INTERESTED = """m.replied_at IS NOT NULL AND EXISTS (
+            SELECT FROM activity a
+            WHERE a.contact_id IN (
+                m.contact_id, (SELECT d.merged_into FROM contact d WHERE d.id = m.contact_id))
+              AND a.campaign_id = m.campaign_id AND a.kind = 'message'
+              AND a.direction = 'incoming' AND a.reply_class = 'interested')"""
 
 
 def _people(name: str, definition: str, numerator: str, counted: str) -> Measure:
@@ -81,7 +92,7 @@ def _people(name: str, definition: str, numerator: str, counted: str) -> Measure
         denominator="people who got a message of the campaign",
         unit=Unit.RATE,
         base=bases.messages(counted=counted, among=_REACHED, first_step=True, ripe=_72_HOURS),
-        by=_ALL,
+        by=_OF_MESSAGE,
     )
 
 
@@ -93,7 +104,7 @@ def _of_tried(name: str, definition: str, numerator: str, counted: str) -> Measu
         denominator="messages that were sent or failed",
         unit=Unit.RATE,
         base=bases.messages(counted=counted, among=_TRIED, first_step=False, ripe="24 hours"),
-        by=_ALL,
+        by=_OF_MESSAGE,
     )
 
 
@@ -112,7 +123,7 @@ def _outcomes(name: str, kind: str, what: str) -> Measure:
 
 
 PAID = "invoice_paid"
-MEASURES: dict[str, Measure] = {
+_PLAIN: dict[str, Measure] = {
     one.name: one
     for one in (
         Measure(
@@ -122,7 +133,7 @@ MEASURES: dict[str, Measure] = {
             denominator=None,
             unit=Unit.COUNT,
             base=bases.messages(counted="true", among=_REACHED, first_step=False, ripe="0 hours"),
-            by=_ALL,
+            by=_OF_MESSAGE,
         ),
         _of_tried(
             "delivered_rate",
@@ -145,11 +156,32 @@ MEASURES: dict[str, Measure] = {
             "m.replied_at IS NOT NULL",
         ),
         _people(
+            "interested_rate",
+            "People who replied to a campaign with interest, as the rule or a user classed a "
+            "reply, of the people who got its first message.",
+            "people with a reply of the class interested",
+            _INTERESTED,
+        ),
+        _people(
             "opt_out_rate",
             "People who opted out by a reply to a campaign, of the people who got its first "
             "message.",
             "people who opted out",
             "m.opted_out_at IS NOT NULL",
+        ),
+        Measure(
+            name="replies",
+            definition="People who replied to a campaign, opt-outs included.",
+            numerator="people who replied",
+            denominator=None,
+            unit=Unit.COUNT,
+            base=bases.messages(
+                counted="true",
+                among=f"{_REACHED} AND m.replied_at IS NOT NULL",
+                first_step=True,
+                ripe=_72_HOURS,
+            ),
+            by=_OF_MESSAGE,
         ),
         Measure(
             name="time_to_reply",
@@ -165,7 +197,7 @@ MEASURES: dict[str, Measure] = {
                 ripe=_72_HOURS,
                 amount="extract(epoch FROM m.replied_at - m.sent_at)",
             ),
-            by=_ALL,
+            by=_OF_MESSAGE,
         ),
         Measure(
             name="time_to_answer",
@@ -213,6 +245,57 @@ MEASURES: dict[str, Measure] = {
             base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
             by=OF_PERSON | OF_TIME,
             is_sum=True,
+        ),
+        Measure(
+            name="cost",
+            definition="What was paid: each accepted message at one cent for a segment, and the "
+            "costs that were entered.",
+            numerator="cents of messages and entered costs",
+            denominator=None,
+            unit=Unit.CENTS,
+            base=bases.COSTS,
+            by=_ALL,
+            is_sum=True,
+        ),
+    )
+}
+
+
+def _divided(
+    name: str, definition: str, numerator: str, denominator: str, unit: Unit = Unit.CENTS
+) -> Measure:
+    parts = _PLAIN[numerator], _PLAIN[denominator]
+    return Measure(
+        name=name,
+        definition=definition,
+        numerator=parts[0].numerator,
+        denominator=parts[1].numerator,
+        unit=unit,
+        base=parts[1].base,
+        by=parts[0].by & parts[1].by,
+        divided=parts,
+    )
+
+
+MEASURES: dict[str, Measure] = _PLAIN | {
+    one.name: one
+    for one in (
+        _divided(
+            "cost_per_reply", "The cost, divided by the people who replied.", "cost", "replies"
+        ),
+        _divided(
+            "cost_per_appointment",
+            "The cost, divided by the appointments that were booked.",
+            "cost",
+            "appointments",
+        ),
+        _divided("cost_per_job", "The cost, divided by the jobs that were done.", "cost", "jobs"),
+        _divided(
+            "return",
+            "The money that messages earned by the attribution rules, divided by the cost.",
+            "revenue_attributed",
+            "cost",
+            Unit.RATIO,
         ),
     )
 }

@@ -44,6 +44,7 @@ class Record:
     Attributes:
         counted: Whether it counts in the numerator; None if the figure is not a rate.
         amount: Cents, seconds or a share, by the unit of the measure; None for rates and counts.
+        part: ``numerator`` or ``denominator`` of two measures that are divided; None otherwise.
     """
 
     id: UUID
@@ -56,6 +57,7 @@ class Record:
     campaign_id: UUID | None
     step: int | None
     outcome_id: UUID | None
+    part: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class _Row:
     campaign_id: UUID | None
     step: int | None
     outcome_id: UUID | None
+    part: str
 
 
 async def list_records(
@@ -112,7 +115,7 @@ async def _fetch(
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = text(f"""
         SELECT x.id, x.kind, x.at, x.counted, x.amount, x.key, x.contact_id, x.campaign_id, x.step,
-               x.outcome_id
+               x.outcome_id, x.part
         FROM ({compiled.relation}) x {where}
         ORDER BY x.at, x.id LIMIT :limit
     """)
@@ -122,22 +125,18 @@ async def _fetch(
 
 def _record(row: _Row, question: InsightQuestion) -> Record:
     unit = question.measure.unit
-    amount = None
-    if row.amount is not None and (
-        unit in {Unit.CENTS, Unit.SECONDS, Unit.RATIO} or question.is_by_share
-    ):
-        amount = number_of(row.amount)
     return Record(
         id=row.id,
         kind=row.kind,
         at=row.at,
         counted=row.counted if unit is Unit.RATE else None,
-        amount=amount,
+        amount=None if row.amount is None else number_of(row.amount),
         key=row.key,
         contact_id=row.contact_id,
         campaign_id=row.campaign_id,
         step=row.step,
         outcome_id=row.outcome_id,
+        part=None if question.measure.divided is None else row.part,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from crm_api.domain.insight.measures.bases import RecordKind
+from crm_api.domain.insight.measures.bases import RecordKind, RecordPart
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import Figure, Figures, Number
 from crm_api.domain.insight.measures.registry import Measure, Unit
@@ -174,6 +174,7 @@ class RecordRead(ReadModel):
         campaign_id: The campaign of the message; null if none.
         step: The step of the campaign; null if none.
         outcome_id: The outcome; null if the record is not about one.
+        part: `numerator` or `denominator` of a figure that divides two measures; null otherwise.
     """
 
     model_config = example(
@@ -186,6 +187,7 @@ class RecordRead(ReadModel):
         campaign_id=CAMPAIGN,
         step=0,
         outcome_id=None,
+        part=None,
         id=example_id("recipient"),
     )
 
@@ -199,6 +201,7 @@ class RecordRead(ReadModel):
     campaign_id: Id | None
     step: int | None
     outcome_id: Id | None
+    part: Annotated[str, Vocabulary(RecordPart, "InsightRecordPart")] | None
 
     @classmethod
     def of(cls, record: Record, *, shows_people: bool) -> "RecordRead":

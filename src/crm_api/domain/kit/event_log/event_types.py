@@ -26,6 +26,8 @@ class EventType(StrEnum):
     """A task was created, changed or deleted."""
     CONVERSATION_CHANGED = "conversation.changed"
     """The state, waiting time, snooze, assignee or contact of a conversation changed."""
+    CONVERSATION_PRESENCE = "conversation.presence"
+    """A user looks at a conversation, or writes in it; stored for a minute."""
     APPOINTMENT_CHANGED = "appointment.changed"
     """An appointment was booked or changed."""
 
@@ -43,6 +45,7 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
     EventType.ALERT: ("emit_alert_event.sql",),
     EventType.TASK_CHANGED: ("emit_task_event.sql",),
     EventType.CONVERSATION_CHANGED: ("emit_conversation_event.sql",),
+    EventType.CONVERSATION_PRESENCE: (),
     EventType.APPOINTMENT_CHANGED: ("emit_appointment_event.sql",),
 }
 """The files of ``migrations/objects`` whose triggers emit each type.

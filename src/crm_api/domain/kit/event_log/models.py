@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.checks import one_of
@@ -22,7 +22,14 @@ class Event(Base):
     """
 
     __tablename__ = "event"
-    __table_args__ = (CheckConstraint(one_of("type", EventType), name="type"),)
+    __table_args__ = (
+        CheckConstraint(one_of("type", EventType), name="type"),
+        Index(
+            "idx_event_presence",
+            "recorded_at",
+            postgresql_where=text("type = 'conversation.presence'"),
+        ),
+    )
 
     transaction_id: Mapped[int] = mapped_column(
         BigInteger, primary_key=True, server_default=text("pg_current_xact_id()::text::bigint")

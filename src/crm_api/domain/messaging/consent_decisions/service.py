@@ -35,6 +35,7 @@ from crm_api.domain.messaging.consent_decisions.flags import (
 )
 from crm_api.domain.messaging.consent_decisions.suppression import lift_suppression
 from crm_api.domain.messaging.sends import withdraw as sends
+from crm_api.domain.messaging.waiting.derive import derive_waiting_of_number
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
@@ -180,6 +181,8 @@ async def add_flag(
         )
     if is_suppressing or flag == FlagType.INVALID_NUMBER:
         await sends.withdraw_numbers(uow, phones=phones, now=now)
+    if flag == FlagType.BLOCKED_SENDER:
+        await derive_waiting_of_number(uow.session, phone=act["phone"], now=now)
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
@@ -219,6 +222,8 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
                 await uow.session.execute(FORGET_LINE_TYPE, {"phone": one})
             if flag == FlagType.DO_NOT_CONTACT:
                 await lift_suppression(uow, phone=one, now=now, secret=act["secret"])
+            if flag == FlagType.BLOCKED_SENDER:
+                await derive_waiting_of_number(uow.session, phone=one, now=now)
     return True
 
 

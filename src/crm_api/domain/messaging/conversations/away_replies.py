@@ -7,9 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from crm_api.domain.consent.blocked_senders import is_blocked_sender
 from crm_api.domain.messaging.company.office_hours import AwaySettings
 from crm_api.domain.messaging.models.sends import SendKind
-from crm_api.domain.messaging.sends.number_rules import is_blocked_sender, may_get
+from crm_api.domain.messaging.sends.number_rules import may_get
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.kit.contact_columns import MESSAGE_COLUMNS
 from crm_api.domain.kit.errors import InvalidError
 from crm_api.domain.messaging.company.carriers import carrier_of
-from crm_api.domain.messaging.sends import carrier_budgets, derive, pacing, usage
+from crm_api.domain.messaging.sends import carrier_budgets, derive, holdouts, pacing, usage
 from crm_api.domain.messaging.sends.attempt_insertion import (
     insert_attempts,
     postpone_messaged,
@@ -61,7 +61,7 @@ async def claim_recipients(
     # A zone that closes before a call could end counts as closed, because the gate would refuse the
     # attempt.
     zones = [key for key, closes_at in order.open_zones.items() if closes_at > now + times.call]
-    line = await lock_line(session, campaign_id=order.campaign_id) if zones else None
+    line = await lock_line(session, campaign_id=order.campaign_id, now=now) if zones else None
     if line is None:
         return ClaimResult()
     if line.stopped_variants != order.stopped_variants:
@@ -80,6 +80,8 @@ async def claim_recipients(
         session, campaign_id=order.campaign_id, zone_keys=zones, limit=asked, now=now
     )
     allowed = await _set_contacted_aside(uow, order, due, now=now)
+    if line.has_holdout:
+        allowed = await holdouts.hold_out(session, allowed, now=now)
     planned, lacking = _plan_attempts(order, allowed, line)
     for reason, membership_ids in lacking.items():
         await derive.skip_recipients(session, membership_ids=membership_ids, reason=reason, now=now)
@@ -106,6 +108,8 @@ LOCK_LINE = text("""
     SELECT l.id, l.timezone, l.name, l.number, l.phone_number_id, l.is_probing,
            EXISTS (SELECT 1 FROM company_settings s WHERE s.carrier_budgets <> '{}')
                AS has_carrier_budgets,
+           EXISTS (SELECT 1 FROM holdout h WHERE h.starts_at <= :now AND h.ends_at > :now)
+               AS has_holdout,
            (SELECT count(*) FROM campaign_variant v
             WHERE v.campaign_id = c.id AND v.stopped_at IS NOT NULL) AS stopped_variants
     FROM line l JOIN campaign c ON c.line_id = l.id
@@ -114,13 +118,15 @@ LOCK_LINE = text("""
 """)
 
 
-async def lock_line(session: AsyncSession, *, campaign_id: UUID) -> SendingLine | None:
+async def lock_line(
+    session: AsyncSession, *, campaign_id: UUID, now: datetime
+) -> SendingLine | None:
     """Lock the line of a campaign and return it.
 
     None if the campaign is not running or the line is blocked. The caller counts the messages of
     the line in a later statement (Sending, rule 1).
     """
-    locked = await session.execute(LOCK_LINE, {"campaign_id": campaign_id})
+    locked = await session.execute(LOCK_LINE, {"campaign_id": campaign_id, "now": now})
     return typed_row(SendingLine, locked.one_or_none())
 
 

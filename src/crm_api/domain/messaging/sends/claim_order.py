@@ -28,6 +28,7 @@ class SendingLine:
         is_probing: True if the line is on trial after a block, so that it sends one message at a
             time.
         has_carrier_budgets: True if the company declared a budget for at least one carrier.
+        has_holdout: True if a holdout runs now.
         stopped_variants: The number of variants of the campaign that are stopped now.
     """
 
@@ -38,6 +39,7 @@ class SendingLine:
     phone_number_id: str
     is_probing: bool
     has_carrier_budgets: bool
+    has_holdout: bool
     stopped_variants: int
 
 
@@ -139,6 +141,7 @@ class ClaimedAttempt:
         membership_id: The recipient; None for a message outside campaigns.
         sender: The provider's id of the line.
         is_probe: True if this message tests whether a blocked line works again.
+        is_scheduled: True if the message is for later, so that the person waits until it leaves.
         media_urls: The URLs from which the provider downloads the files of the message.
     """
 
@@ -151,6 +154,7 @@ class ClaimedAttempt:
     phone: str
     body: str
     is_probe: bool = False
+    is_scheduled: bool = False
     media_urls: tuple[str, ...] = ()
 
 

@@ -34,7 +34,6 @@ the hold ends, and "-" means that the message is sent.
 from collections.abc import Mapping
 from enum import StrEnum
 
-from crm_api.domain.consent.models import FlagType
 from crm_api.domain.messaging.models.sends import SendKind
 
 
@@ -85,14 +84,6 @@ _DELETED = """EXISTS (
 def has_flag(*flags: str, phone: str) -> str:
     """Return the SQL condition that the number ``phone`` has one of these unexpired flags."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
-
-
-def is_blocked_sender(*, phone: str) -> str:
-    """Return the SQL condition that nobody has to answer messages and calls from the number now.
-
-    Such a conversation does not wait, and causes neither a notice nor an away reply.
-    """
-    return has_flag(FlagType.BLOCKED_SENDER, phone=phone)
 
 
 def rule_applies(rule: NumberRule, *, phone: str) -> str:

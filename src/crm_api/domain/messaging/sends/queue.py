@@ -37,7 +37,7 @@ class NewMessage:
         scheduled_for: The instant that the sender chose; None if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
         is_answer: Whether a person no longer waits once the message is queued. Messages that the
-            service sends by itself, and messages for later, are no answers yet.
+            service sends by itself are no answers, and a message for later is one when it leaves.
     """
 
     line_id: UUID

@@ -24,6 +24,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     stopping_rule_of,
 )
 from crm_api.domain.messaging.sends.reply_hours import NUMBER_ZONE, hours_of, zone_key_of_number
+from crm_api.domain.messaging.sends.scheduled import LATEST_AFTER_SCHEDULE
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.waiting.derive import derive_waiting_of_messages
 from crm_api.platform.database import UnitOfWork, typed_rows
@@ -36,9 +37,6 @@ time."""
 AWAY_LASTS = timedelta(minutes=15)
 """How long after the person's message an away reply may still be sent. After a longer delay, for
 example on a blocked line, it would be confusing, and the office may be open again."""
-LATEST_AFTER_SCHEDULE = timedelta(hours=48)
-"""How long after the instant that a user chose a message may still be sent ("Invariant 6"). One day
-without legal hours does not stop it, but a line that was blocked for a week does."""
 TOO_LATE = "too_late"
 """The error code of a message that could not be sent before its latest instant."""
 MEDIA_NOT_SUPPORTED = "media_not_supported"
@@ -222,6 +220,7 @@ async def _fail_with_media(
     """
     with_files = [message.id for message in allowed if message.media_ids]
     await _fail(uow, with_files, code=MEDIA_NOT_SUPPORTED, now=now)
+    await derive_waiting_of_messages(uow.session, with_files, now=now)
     return [message for message in allowed if not message.media_ids]
 
 
@@ -366,6 +365,7 @@ async def _insert(
             sender=message.phone_number_id,
             phone=message.phone,
             body=message.body,
+            is_scheduled=message.scheduled_for is not None,
             media_urls=tuple(map(media_link, message.media_ids)) if media_link else (),
             is_probe=message.line_id in trials.lines,
         )
@@ -405,19 +405,3 @@ async def back_off_messages(
         return
     values = {"attempt_ids": list(attempt_ids), "asked": asked, "now": now}
     await uow.session.execute(BACK_OFF_QUEUED, values)
-
-
-# Only instants within a short time are read, so the index on `send_after` finds few rows.
-NEXT_SCHEDULED = text("""
-    SELECT min(t.send_after) FROM activity t
-    WHERE t.status = 'queued' AND t.send_after > :now AND t.send_after <= :until
-      AND t.scheduled_for IS NOT NULL
-""")
-
-
-async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
-    """Return when the next message for later is due, if that is ``within`` this time from now."""
-    due: datetime | None = await uow.session.scalar(
-        NEXT_SCHEDULED, {"now": now, "until": now + within}
-    )
-    return due

@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.consent.blocked_senders import is_blocked_sender
+
 WAITS_FOR = timedelta(days=30)
 """A message or call that is stored later than this after it happened does not wait. Otherwise an
 import of the history would fill the inbox with conversations that ended long ago."""
@@ -46,9 +48,11 @@ _LINKED = """linked AS (
 
 # What happened before an answer outside of this service does not wait. An answer that was given
 # here cannot be an answer to something that was not stored yet.
-_WAIT = """news AS (
+_WAIT = f"""news AS (
         SELECT c.id,
-               min(h.at) FILTER (WHERE h.asks AND (c.answered_at >= h.at) IS NOT TRUE) AS since,
+               min(h.at) FILTER (
+                   WHERE h.asks AND (c.answered_at >= h.at) IS NOT TRUE
+                     AND NOT {is_blocked_sender(phone="c.phone")}) AS since,
                (array_agg(h.campaign_id) FILTER (
                    WHERE h.campaign_id IS NOT NULL AND h.at >= c.last_incoming_at
                ))[1] AS campaign_id
@@ -73,7 +77,8 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
     """Let the conversations of new messages and calls wait, with one statement.
 
     The state of each becomes ``waiting``, also if it was done or snoozed. What an answer outside of
-    this service followed does not wait. Links replies to their campaigns.
+    this service followed does not wait, and neither does what a blocked sender sends. Links replies
+    to their campaigns.
 
     The caller has locked the conversations.
     """

@@ -12,9 +12,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.consent.blocked_senders import is_blocked_sender
+
 ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
-    AND a.status NOT IN ('failed', 'undelivered'))"""
-"""A message that a user sent through this service. It counts from the moment when it was queued."""
+    AND a.status NOT IN ('failed', 'undelivered')
+    AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
+"""A message that a user sent through this service. It counts from the moment when it was queued. A
+message for later counts when it has left, and from its time."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
         AND a.status NOT IN ('failed', 'undelivered'))
@@ -47,7 +51,8 @@ DERIVE = text(f"""
         FROM conversation c
         CROSS JOIN LATERAL (
             SELECT max(a.occurred_at) FILTER (WHERE {ANSWERS_OUTSIDE}) AS answered_at,
-                   max(a.created_at) FILTER (WHERE {ANSWERS_HERE}) AS replied_at
+                   max(greatest(a.created_at, a.scheduled_for))
+                       FILTER (WHERE {ANSWERS_HERE}) AS replied_at
             FROM activity a WHERE a.conversation_id = c.id
         ) h
         CROSS JOIN LATERAL (
@@ -56,6 +61,7 @@ DERIVE = text(f"""
             WHERE a.conversation_id = c.id
               AND a.asked_at > coalesce(greatest(c.decided_at, h.replied_at), '-infinity')
               AND a.occurred_at > coalesce(h.answered_at, '-infinity')
+              AND NOT {is_blocked_sender(phone="c.phone")}
         ) w
         WHERE c.id = ANY(CAST(:ids AS uuid[]))
     ) d
@@ -111,3 +117,14 @@ async def derive_waiting_of_messages(
     if activity_ids:
         found = await session.scalars(OF_MESSAGES, {"ids": list(activity_ids)})
         await derive_waiting(session, list(found), now=now)
+
+
+OF_NUMBER = text("""
+    SELECT k.id FROM line l JOIN conversation k ON k.line_id = l.id AND k.phone = :phone
+""")
+
+
+async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
+    """Derive who waits after the flag ``blocked_sender`` of a number was set or removed."""
+    found = await session.scalars(OF_NUMBER, {"phone": phone})
+    await derive_waiting(session, list(found), now=now)

@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from crm_api.domain.kit.errors import ConflictError, Example, InvalidError
+from crm_api.domain.kit.errors import ConflictError, Example, FieldProblem, InvalidError
 from crm_api.domain.kit.examples import example_id
+from crm_api.domain.messaging.models.conversations import ConversationState
 
 
 class InvalidSnoozeError(InvalidError):
@@ -13,6 +14,53 @@ class InvalidSnoozeError(InvalidError):
     title = "Invalid time of a snooze"
     pointer = "/snoozed_until"
     example = Example("The time in `snoozed_until` is over. Give a time in the future.")
+
+
+class InvalidStatesError(InvalidError):
+    """The parameter `state` has a word that is not the state of a conversation."""
+
+    code = "invalid_states"
+    title = "Unknown state of a conversation"
+    example = Example("wating", pointer="/state")
+
+    def __init__(self, word: str, *, pointer: str) -> None:
+        known = ", ".join(ConversationState)
+        detail = (
+            f"{word!r} is not the state of a conversation. Give one or more of these, separated by "
+            f"commas: {known}."
+        )
+        super().__init__(
+            detail, errors=[FieldProblem(pointer=pointer, code=self.code, detail=detail)]
+        )
+
+
+class DryRunNeededError(InvalidError):
+    """The request has no token of a dry run."""
+
+    code = "dry_run_needed"
+    title = "Dry run needed"
+    pointer = "/token"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send the request with `dry_run: true` first, check its count, and send its `token` "
+            "with the real request."
+        )
+
+
+class TooManyConversationsError(InvalidError):
+    """The filter selects more conversations than one request can change."""
+
+    code = "too_many_conversations"
+    title = "Too many conversations"
+    pointer = "/filter"
+    example = Example(50_000)
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The filter selects more than {most:,} conversations, which is the most that one "
+            "request changes. Narrow the filter, for example by line or by campaign."
+        )
 
 
 class ConversationTakenError(ConflictError):

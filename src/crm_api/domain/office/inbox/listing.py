@@ -42,18 +42,34 @@ async def list_conversations(
     """
     cursors = Cursors("conversations", wanted=wanted, sort=sort)
     after = cursors.read(cursor)
+    rows = await read_conversations(
+        uow, wanted, sort=sort, caller_id=caller_id, after=after, limit=limit + 1, now=now
+    )
+    return cursors.page(rows, limit=limit, position=PLACES[sort])
+
+
+async def read_conversations(
+    uow: UnitOfWork,
+    wanted: InboxFilter,
+    *,
+    sort: InboxSort,
+    caller_id: UUID,
+    after: Position | None,
+    limit: int,
+    now: datetime,
+) -> list[InboxRow]:
+    """Return up to ``limit`` conversations after a position, in their order."""
     reading = _Reading(uow, wanted, caller_id=caller_id, now=now)
     if sort is InboxSort.NEWEST:
-        rows = await reading.page(NEWEST_FIRST, after=after, limit=limit + 1)
-        return cursors.page(rows, limit=limit, position=lambda row: (row.last_activity_at, row.id))
+        return await reading.page(NEWEST_FIRST, after=after, limit=limit)
     rows = []
     if after is None or after[0] < _MIDDLE:
-        rows = await reading.page(WAITING_FIRST, after=after, limit=limit + 1)
+        rows = await reading.page(WAITING_FIRST, after=after, limit=limit)
         after = None
-    if len(rows) <= limit and wanted.wanted_states != (ConversationState.WAITING,):
+    if len(rows) < limit and wanted.wanted_states != (ConversationState.WAITING,):
         back = None if after is None else (_mirrored(after[0]), after[1])
-        rows += await reading.page(NOT_WAITING, after=back, limit=limit + 1 - len(rows))
-    return cursors.page(rows, limit=limit, position=_place_among_waiting)
+        rows += await reading.page(NOT_WAITING, after=back, limit=limit - len(rows))
+    return rows
 
 
 class _Reading:
@@ -94,6 +110,14 @@ def _place_among_waiting(row: InboxRow) -> Position:
     if row.waiting_since is not None:
         return row.waiting_since, row.id
     return _mirrored(row.last_activity_at), row.id
+
+
+def _last_activity(row: InboxRow) -> Position:
+    return row.last_activity_at, row.id
+
+
+PLACES = {InboxSort.NEWEST: _last_activity, InboxSort.WAITING_LONGEST: _place_among_waiting}
+"""The position of a row in each order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from crm_api.domain.messaging.models.conversations import (
     Direction,
     MessageStatus,
 )
+from crm_api.domain.office.inbox.presence import PresenceActivity
 from crm_api.domain.office.inbox.rows import InboxRow
 
 
@@ -226,6 +227,18 @@ class ConversationCounts(ReadModel):
     unread: int
     mine: int
     unassigned: int
+
+
+class PresenceReport(RequestModel):
+    """What you do in a conversation.
+
+    Attributes:
+        activity: `viewing` or `typing`. It is valid for 15 seconds; send it again before.
+    """
+
+    model_config = example(activity="typing")
+
+    activity: PresenceActivity
 
 
 class ReadUntil(RequestModel):

@@ -7,12 +7,39 @@ from typing import Any
 from uuid import UUID
 
 from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.office.inbox.errors import InvalidStatesError
 from crm_api.domain.office.inbox.rows import IS_UNREAD
 
 NOBODY = "none"
 """Value of ``InboxFilter.assignee`` for the conversations of nobody."""
 TO_WORK_ON = (ConversationState.WAITING, ConversationState.OPEN)
 """The states that a filter by reading or assignee means, unless it names states."""
+
+
+class InboxAssignee(StrEnum):
+    """Who is responsible, without naming a user.
+
+    Attributes:
+        ME: The calling user.
+        NONE: Nobody.
+    """
+
+    ME = "me"
+    NONE = "none"
+
+
+def read_states(text: str | None, *, pointer: str) -> tuple[ConversationState, ...]:
+    """Read states that are separated by commas, without repetitions, in the order of the states.
+
+    Raises:
+        InvalidStatesError: A word is not a state.
+    """
+    words = [word.strip() for word in text.split(",")] if text else []
+    known = {one.value for one in ConversationState}
+    for word in words:
+        if word not in known:
+            raise InvalidStatesError(word, pointer=pointer)
+    return tuple(one for one in ConversationState if one.value in words)
 
 
 class InboxSort(StrEnum):
@@ -133,6 +160,14 @@ def conditions_of(wanted: InboxFilter) -> list[str]:
     if wanted.ids is not None:
         found.append("k.id = ANY(CAST(:ids AS uuid[]))")
     return found
+
+
+def matching(wanted: InboxFilter) -> str:
+    """Return the condition on ``conversation k`` of everything that a list has."""
+    found = [*_in_states(wanted.wanted_states), *conditions_of(wanted)]
+    if wanted.line_id is not None:
+        found.append("k.line_id = :line_id")
+    return " AND ".join(found) or "true"
 
 
 def page_of(wanted: InboxFilter, order: Order, *, is_first: bool) -> str:

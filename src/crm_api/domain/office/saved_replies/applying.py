@@ -1,4 +1,4 @@
-"""Apply what follows from a saved reply: a tag, and the class of the person's last message."""
+"""Apply what follows from a saved reply: tag, state, class of the person's last message."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,9 +8,13 @@ from sqlalchemy import text
 
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.conversations.participants import as_phone
 from crm_api.domain.messaging.conversations.reply_class_decisions import decide_reply_class
 from crm_api.domain.messaging.conversations.service import get_conversation
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.conversations import Activity, ConversationState
+from crm_api.domain.office.inbox.changes import update_conversation
+from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.office.saved_replies.service import read_saved_reply
 from crm_api.domain.people.tags.schemas import TagsRequest
 from crm_api.domain.people.tags.tag_changes import change_tags
@@ -47,15 +51,24 @@ async def apply_saved_reply(
     """
     conversation = await get_conversation(uow, conversation_id=conversation_id)
     following = (await read_saved_reply(uow, saved_reply_id=saved_reply_id)).following
-    # Locks: contacts come before decisions about numbers, and both before conversations.
+    # Locks: contacts come before decisions about numbers, and both before conversations. The class
+    # `stop` withdraws attempts, which come after conversations.
     tag = following.get("tag")
     if tag is not None:
         is_tagged = await _add_tag(
             uow, tag, contact_id=conversation.contact_id, actor=actor, now=now
         )
         tag = tag if is_tagged else None
-    message = None
     reply_class = following.get("reply_class")
+    if reply_class is not None and as_phone(conversation.phone) is not None:
+        await consent.lock_people(uow, phones=[conversation.phone])
+    state = following.get("state")
+    if state is not None:
+        changes = ConversationUpdate(state=ConversationState(state))
+        await update_conversation(
+            uow, changes, conversation_id=conversation_id, user_id=None, now=now
+        )
+    message = None
     message_id = await find_last_received(uow, conversation_id=conversation_id)
     if reply_class is not None and message_id is not None:
         message = await decide_reply_class(
@@ -68,8 +81,7 @@ async def apply_saved_reply(
             now=now,
             secret=secret,
         )
-    # The state of a conversation is not stored yet; the caller gets the state that follows.
-    return AppliedEffects(tag=tag, message=message, state=following.get("state"))
+    return AppliedEffects(tag=tag, message=message, state=state)
 
 
 async def _add_tag(

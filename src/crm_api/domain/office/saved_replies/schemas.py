@@ -179,7 +179,8 @@ class SavedReplyUsed(ReadModel):
             contact, or if the contact has as many tags as are allowed.
         message: The last message of the person with its new class; null if no class follows, or if
             the person has sent no message.
-        state: The state that follows for the conversation; null if none follows.
+        state: The state that follows for the conversation; null if none follows. If a message of
+            the person arrives in the same moment, the conversation waits.
     """
 
     model_config = example(tag="call-back", message=None, state="done")

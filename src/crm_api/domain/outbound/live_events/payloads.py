@@ -40,9 +40,10 @@ from crm_api.domain.sales.appointments.models import AppointmentStatus
 class WebhookEventType(StrEnum):
     """The types of events that can be sent to a webhook endpoint.
 
-    These are all types of the event log except ``campaign.counters``. While a campaign sends,
-    ``campaign.counters`` occurs a few times per second, and contains only the information that the
-    counters of the campaign changed. Read the statistics of the campaign instead.
+    These are all types of the event log except two that matter only to screens.
+    ``campaign.counters`` occurs a few times per second while a campaign sends, and contains only
+    the information that the counters of the campaign changed. Read the statistics of the campaign
+    instead. ``conversation.presence`` is over after some seconds.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -443,6 +444,7 @@ PAYLOADS: dict[str, type[EventPayload]] = {
 SCOPE_OF = {
     **{EventType(name): model.scope for name, model in PAYLOADS.items() if name != TEST_TYPE},
     EventType.CAMPAIGN_COUNTERS: Scope.CAMPAIGNS_READ,
+    EventType.CONVERSATION_PRESENCE: Scope.MESSAGES_READ,
 }
 """The scope that allows each event type; ``campaigns:read`` also allows all campaign events."""
 

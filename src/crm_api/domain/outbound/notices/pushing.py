@@ -31,10 +31,11 @@ MOST_ATTEMPTS = 8
 """About an hour and a half. A notice that comes later than that does not help."""
 PUSH_LASTS = timedelta(hours=4)
 """How long the push service keeps a notice for a device that is not connected."""
-GONE = frozenset(
-    {HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-)
-"""Statuses after which a subscription is deleted: it has ended, or it was made for another key."""
+GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+"""Statuses after which a subscription is deleted, because it has ended (RFC 8030, section 7.3)."""
+LATER = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+"""Statuses after which the same push may succeed later. The first two also mean a wrong clock of
+this machine, which must not delete the subscriptions of all users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,7 @@ class PushResult:
         """Whether the same request may succeed later."""
         return (
             self.status is None
-            or self.status == HTTPStatus.TOO_MANY_REQUESTS
+            or self.status in LATER
             or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         ) and not self.is_refused
 

@@ -54,6 +54,21 @@ async def change_tags(
     )
 
 
+async def add_tag(
+    uow: UnitOfWork, *, tag: str, contact_ids: Sequence[UUID], actor: str, now: datetime
+) -> None:
+    """Add a tag to these contacts at once; contacts with too many tags stay as they are."""
+    await _begin(
+        uow,
+        add=[tag],
+        remove=[],
+        ids=sorted(set(contact_ids)),
+        wanted=None,
+        actor=actor,
+        now=now,
+    )
+
+
 async def rename_tag(
     uow: UnitOfWork, *, tag: str, name: str, actor: str, now: datetime
 ) -> TagChange:

@@ -85,7 +85,7 @@ async def create_account(
         "updated_at": now,
     }
     statement = insert(CalendarAccount).values(values).on_conflict_do_nothing()
-    account = await uow.session.scalar(statement.returning(CalendarAccount))
+    account: CalendarAccount | None = await uow.session.scalar(statement.returning(CalendarAccount))
     if account is None:
         known = select(CalendarAccount.id).where(CalendarAccount.url == url)
         raise CalendarAccountExistsError((await uow.session.scalars(known)).one())

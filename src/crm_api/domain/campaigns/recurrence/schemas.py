@@ -1,0 +1,42 @@
+"""Request model of the recurrence of a campaign."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, StrictBool
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.campaigns.recurrence.rules import (
+    LONGEST_RULE,
+    InvalidRuleError,
+    RecurrenceRule,
+)
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import Text, TimeZoneName
+from crm_api.domain.kit.schemas import RequestModel
+
+
+def _known_rule(value: str) -> str:
+    try:
+        RecurrenceRule.parse(value)
+    except InvalidRuleError as error:
+        raise PydanticCustomError("recurrence_rule", "{detail}", {"detail": str(error)}) from error
+    return value
+
+
+class Recurrence(RequestModel):
+    """How a campaign is repeated: for each later occurrence, a draft is made two weeks ahead.
+
+    Attributes:
+        rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
+            ``YEARLY``. The occurrences are reckoned from ``start_at`` of the campaign, and have its
+            time of day. Without it, they are reckoned from the creation, and begin with the window.
+        timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
+            change.
+        paused: True drafts no further occurrence until it is false again.
+    """
+
+    model_config = example(rrule="FREQ=WEEKLY;BYDAY=MO", timezone="America/New_York")
+
+    rrule: Annotated[str, Text(shortest=1, longest=LONGEST_RULE), AfterValidator(_known_rule)]
+    timezone: TimeZoneName
+    paused: StrictBool = False

@@ -1,0 +1,80 @@
+"""Tables of message templates and their versions."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class TemplateStatus(StrEnum):
+    """Whether a version of a template may be sent where campaigns need an approval.
+
+    Attributes:
+        DRAFT: The author still works on it.
+        SUBMITTED: It waits for the approval of another person.
+        APPROVED: Another person approved it.
+        REJECTED: Another person rejected it; `note` says why.
+    """
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class MessageTemplate(Base):
+    """A saved message body with a name.
+
+    Campaigns copy the body, so a later change of the template does not change them.
+    """
+
+    __tablename__ = "message_template"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        Index("idx_message_template_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    category: Mapped[str | None]
+    body: Mapped[str]
+    """The message body, in Liquid: that of the newest version."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class TemplateVersion(Base):
+    """A body that a template has or had, and whether it may be sent.
+
+    The body never changes: a changed body is a new version. A process of the release before
+    versions may change the body of a template without a new version. Such a body counts as a draft
+    without a version until it is changed or submitted.
+    """
+
+    __tablename__ = "template_version"
+    __table_args__ = (CheckConstraint(one_of("status", TemplateStatus), name="status"),)
+
+    template_id: Mapped[UUID] = mapped_column(
+        ForeignKey("message_template.id", ondelete="CASCADE"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    """Counts from 1."""
+    body: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default=text("'draft'"))
+    author_id: Mapped[str | None]
+    """The id of the API key or user who wrote the body; None if it is not known."""
+    author_name: Mapped[str | None]
+    submitted_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+    """When the version was approved or rejected."""
+    decided_by: Mapped[str | None]
+    """The name of the API key, or the e-mail address of the user, that decided."""
+    note: Mapped[str | None]
+    """What the person who submitted or decided last wrote."""
+    created_at: Mapped[datetime]

@@ -1,0 +1,19 @@
+"""The flag ``blocked_sender``: nobody has to answer what the number sends."""
+
+from crm_api.domain.consent.models import FlagType
+
+_IS_BLOCKED = f"""EXISTS (
+    SELECT 1 FROM contact_flag blocking
+    WHERE blocking.phone = {{phone}} AND blocking.flag_type = '{FlagType.BLOCKED_SENDER}'
+      AND (blocking.expires_at IS NULL OR blocking.expires_at > CAST(:now AS timestamptz)))"""
+
+
+def is_blocked_sender(*, phone: str) -> str:
+    """Return the SQL condition that nobody has to answer messages and calls from the number now.
+
+    Such a conversation does not wait, and causes neither a notice nor an away reply.
+
+    Args:
+        phone: The SQL expression of the number.
+    """
+    return _IS_BLOCKED.format(phone=phone)

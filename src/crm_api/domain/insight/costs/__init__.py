@@ -1,0 +1,1 @@
+"""Costs that the office enters: prices of lists, hours, other costs."""

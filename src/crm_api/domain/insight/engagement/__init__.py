@@ -1,0 +1,1 @@
+"""Engagement of a contact: a score with its reasons."""

@@ -1,0 +1,109 @@
+"""Score how engaged a person is, with a reason for each point. A pure function."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+HALF_LIFE = timedelta(days=30)
+"""The points for the last reply or call halve in this time."""
+_RECENT, _EACH_REPLY, _MOST_REPLIES = 40, 5, 20
+_BOOKED, _BOUGHT = 15, 25
+_IGNORED, _MOST_IGNORED = -3, -21
+HIGHEST = 100
+_GRADES = ((80, "A"), (60, "B"), (40, "C"), (20, "D"))
+
+
+class EngagementFactor(StrEnum):
+    """What moves the score.
+
+    Attributes:
+        RECENT: Up to 40 points for the last reply or call; they halve every 30 days.
+        REPLIES: 5 points for each reply, at most 20.
+        APPOINTMENTS: 15 points for an appointment or a quote.
+        BOUGHT: 25 points for a done job or a paid invoice.
+        IGNORED: 3 points less for each campaign message since the last reply or call, at most 21.
+        OPTED_OUT: The score is 0, because the person opted out.
+    """
+
+    RECENT = "recent"
+    REPLIES = "replies"
+    APPOINTMENTS = "appointments"
+    BOUGHT = "bought"
+    IGNORED = "ignored"
+    OPTED_OUT = "opted_out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngagementFacts:
+    """What is known of a person.
+
+    Attributes:
+        last_heard_at: When the person last replied or called; None if never.
+        ignored: Campaign messages that the person got since then.
+    """
+
+    last_heard_at: datetime | None
+    replies: int
+    appointments: int
+    bought: int
+    ignored: int
+    is_opted_out: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngagementReason:
+    """The points of a factor, and why."""
+
+    factor: EngagementFactor
+    points: int
+    because: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engagement:
+    """A score from 0 to 100, its grade from A to E, and its reasons."""
+
+    score: int
+    grade: str
+    reasons: list[EngagementReason]
+
+
+def score_engagement(facts: EngagementFacts, *, now: datetime) -> Engagement:
+    """Return the score of a person. The points of the reasons sum to it, within 0 and 100."""
+    reasons = [one for one in _reasons(facts, now=now) if one.points]
+    score = max(0, min(HIGHEST, sum(one.points for one in reasons)))
+    if facts.is_opted_out:
+        reasons.append(
+            EngagementReason(
+                factor=EngagementFactor.OPTED_OUT,
+                points=-score,
+                because="The person opted out and gets no messages.",
+            )
+        )
+        score = 0
+    grade = next((name for least, name in _GRADES if score >= least), "E")
+    return Engagement(score=score, grade=grade, reasons=reasons)
+
+
+def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]:
+    found = []
+    if facts.last_heard_at is not None:
+        age = max(now - facts.last_heard_at, timedelta(0))
+        points = round(_RECENT * 0.5 ** (age / HALF_LIFE))
+        because = f"The last reply or call was {age.days} days ago."
+        found.append((EngagementFactor.RECENT, points, because))
+    replies = min(_EACH_REPLY * facts.replies, _MOST_REPLIES)
+    found.append((EngagementFactor.REPLIES, replies, f"The person replied {facts.replies} times."))
+    if facts.appointments:
+        because = f"Appointments and quotes: {facts.appointments}."
+        found.append((EngagementFactor.APPOINTMENTS, _BOOKED, because))
+    if facts.bought:
+        because = f"Done jobs and paid invoices: {facts.bought}."
+        found.append((EngagementFactor.BOUGHT, _BOUGHT, because))
+    ignored = max(_IGNORED * facts.ignored, _MOST_IGNORED)
+    because = f"Campaign messages without a reply since then: {facts.ignored}."
+    found.append((EngagementFactor.IGNORED, ignored, because))
+    return [
+        EngagementReason(factor=factor, points=points, because=because)
+        for factor, points, because in found
+    ]

@@ -1,0 +1,1 @@
+"""Funnel and cohorts: how far people come after their first message, in equal windows."""

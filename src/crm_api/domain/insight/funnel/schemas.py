@@ -1,0 +1,151 @@
+"""Response models of the funnel and of cohorts."""
+
+from itertools import groupby
+from typing import Annotated, Self
+
+from crm_api.domain.campaigns.answers import format_rate
+from crm_api.domain.campaigns.figures.experiment import wilson_interval
+from crm_api.domain.insight.funnel.cohorts import CohortCell
+from crm_api.domain.insight.funnel.funnel import Funnel
+from crm_api.domain.insight.funnel.people import Stage
+from crm_api.domain.kit.examples import NOW, example
+from crm_api.domain.kit.schemas import Instant, ReadModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+
+
+class FunnelStageRead(ReadModel):
+    """A stage of the funnel.
+
+    Attributes:
+        stage: The stage.
+        people: The people who reached it within the window.
+        rate: Of the messaged people, with four decimals; null without people.
+        low: The lower bound of the 95 % interval of the rate.
+        high: The upper bound of the interval.
+    """
+
+    model_config = example(stage="replied", people=14, rate="0.0583", low="0.0351", high="0.0955")
+
+    stage: Annotated[str, Vocabulary(Stage, "FunnelStage")]
+    people: int
+    rate: str | None
+    low: str | None
+    high: str | None
+
+
+class FunnelRead(ReadModel):
+    """How far people come after their first message, in a window that is equal for everybody.
+
+    Attributes:
+        as_of: When the figures were computed.
+        window_days: How many days each person is followed.
+        unripe: The people who are left out, because their window is not over.
+        stages: The stages. A person counts in each stage that was reached, in any order.
+    """
+
+    model_config = example(as_of=NOW, window_days=30, unripe=40)
+
+    as_of: Instant
+    window_days: int
+    unripe: int
+    stages: list[FunnelStageRead]
+
+    @classmethod
+    def of(cls, found: Funnel, *, window_days: int, as_of: Instant) -> Self:
+        """Build the response from the counts."""
+        whole = found.people[Stage.MESSAGED]
+        stages = []
+        for stage, people in found.people.items():
+            interval = wilson_interval(people, whole)
+            stages.append(
+                FunnelStageRead(
+                    stage=stage,
+                    people=people,
+                    rate=format_rate(people, whole),
+                    low=None if interval is None else f"{interval[0]:.4f}",
+                    high=None if interval is None else f"{interval[1]:.4f}",
+                )
+            )
+        return cls(as_of=as_of, window_days=window_days, unripe=found.unripe, stages=stages)
+
+
+class CohortCellRead(ReadModel):
+    """A cell of a cohort.
+
+    Attributes:
+        days: The age: within so many days of the first message.
+        reached: The people who reached the stage; null while the cell is unripe.
+        rate: Of the people of the cohort, with four decimals; null while the cell is unripe.
+        low: The lower bound of the 95 % interval of the rate.
+        high: The upper bound of the interval.
+        ripe: False while not everybody of the cohort has been followed for so long.
+    """
+
+    model_config = example(days=7, reached=14, rate="0.0583", low="0.0351", high="0.0955")
+
+    days: int
+    reached: int | None
+    rate: str | None
+    low: str | None
+    high: str | None
+    ripe: bool
+
+    @classmethod
+    def of(cls, cell: CohortCell) -> Self:
+        """Build the response from a cell."""
+        interval = wilson_interval(cell.reached, cell.people) if cell.is_ripe else None
+        return cls(
+            days=cell.days,
+            reached=cell.reached if cell.is_ripe else None,
+            rate=format_rate(cell.reached, cell.people) if cell.is_ripe else None,
+            low=None if interval is None else f"{interval[0]:.4f}",
+            high=None if interval is None else f"{interval[1]:.4f}",
+            ripe=cell.is_ripe,
+        )
+
+
+class CohortRead(ReadModel):
+    """The people who got their first message in the same day, week or month.
+
+    Attributes:
+        cohort_start: The beginning of the day, week or month.
+        people: The number of people.
+        cells: The people who reached the stage, by age.
+    """
+
+    model_config = example(cohort_start=NOW, people=240)
+
+    cohort_start: Instant
+    people: int
+    cells: list[CohortCellRead]
+
+
+class CohortsRead(ReadModel):
+    """Cohorts, each followed for the same number of days.
+
+    Attributes:
+        as_of: When the figures were computed.
+        stage: The stage that is counted.
+        cohorts: The cohorts, the oldest first; at most the latest 200.
+    """
+
+    model_config = example(as_of=NOW, stage="replied")
+
+    as_of: Instant
+    stage: Annotated[str, Vocabulary(Stage, "FunnelStage")]
+    cohorts: list[CohortRead]
+
+    @classmethod
+    def of(cls, cells: list[CohortCell], *, stage: Stage, as_of: Instant) -> Self:
+        """Build the response from the cells, which are in the order of cohorts."""
+        cohorts = []
+        for start, group in groupby(cells, key=lambda one: one.cohort_start):
+            own = list(group)
+            cohorts.append(
+                CohortRead(
+                    cohort_start=start,
+                    people=own[0].people,
+                    cells=[CohortCellRead.of(one) for one in own],
+                )
+            )
+        return cls(as_of=as_of, stage=stage, cohorts=cohorts)

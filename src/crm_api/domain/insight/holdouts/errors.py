@@ -1,0 +1,36 @@
+"""Errors of holdouts."""
+
+from crm_api.domain.kit.errors import ConflictError, Example, InvalidError, NotFoundError
+from crm_api.domain.kit.examples import example_id
+
+
+class HoldoutNotFoundError(NotFoundError):
+    """No holdout has this id."""
+
+    code = "holdout_not_found"
+    title = "Holdout not found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no holdout with this id. GET /v1/holdouts lists the holdouts.")
+
+
+class HoldoutOverlapsError(ConflictError):
+    """Another holdout runs in a part of the period; ``holdout_id`` is its id."""
+
+    code = "holdout_overlaps"
+    title = "Another holdout runs then"
+    example = Example(
+        "Another holdout runs in a part of this period. Choose a period after its end.",
+        holdout_id=example_id("holdout"),
+    )
+
+
+class HoldoutPeriodError(InvalidError):
+    """The holdout ends before it begins, or in the past."""
+
+    code = "holdout_period"
+    title = "Invalid period of a holdout"
+    pointer = "/until"
+
+    def __init__(self) -> None:
+        super().__init__("`until` must be after `from` and after today.")

@@ -1,0 +1,202 @@
+"""Request and response models of holdouts."""
+
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from crm_api.domain.campaigns.answers import format_rate
+from crm_api.domain.campaigns.figures.experiment import wilson_interval
+from crm_api.domain.insight.holdouts.plan import HoldoutPlan
+from crm_api.domain.insight.holdouts.service import Comparison, KnownHoldout
+from crm_api.domain.insight.measures.intervals import newcombe_interval
+from crm_api.domain.kit.examples import NOW, example
+from crm_api.domain.kit.fields import Name200, RequestDay
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.messaging.models.holdouts import HoldoutScope
+
+FEWEST_WITH = 10
+"""A lift is shown as enough only if its interval excludes 0 and this many people had an outcome."""
+
+
+class HoldoutCreate(RequestModel):
+    """A holdout to plan.
+
+    Attributes:
+        name: The name of the holdout.
+        percent: How many of 100 people get no campaign message: 1 to 50.
+        from: The first day, in UTC; a past day means now.
+        until: The day on which it ends, exclusive, in UTC.
+        scope: Whose first messages are kept back: `cold`, those of people who were not contacted
+            before, or `all`.
+    """
+
+    model_config = example(
+        **{"name": "What do messages bring?", "percent": 10, "from": "2026-12-01"},
+        until="2027-12-01",
+    )
+
+    name: Name200
+    percent: Annotated[int, Field(strict=True, ge=1, le=50)]
+    since: RequestDay = Field(alias="from")
+    until: RequestDay
+    scope: HoldoutScope = HoldoutScope.COLD
+
+
+class HoldoutPlanRead(ReadModel):
+    """What a holdout costs and when it will know, at the pace of the last 30 days.
+
+    Attributes:
+        people: The people who will be assigned to a group until the end.
+        cost_messages: The messages that will not be sent until the end.
+        needed_people: The people of both groups that are needed to see 1.5 % appointments with
+            messages against 1 % without, in 80 of 100 experiments.
+        knows_at: When they will be there; null if it takes more than ten years.
+    """
+
+    model_config = example(people=45000, cost_messages=4500, needed_people=74000, knows_at=NOW)
+
+    people: int
+    cost_messages: int
+    needed_people: int
+    knows_at: Instant | None
+
+    @classmethod
+    def of(cls, plan: HoldoutPlan) -> Self:
+        """Build the response from a plan."""
+        return cls.model_validate(plan)
+
+
+class HoldoutGroupRead(ReadModel):
+    """A group of a holdout. Everybody who was assigned counts (intention to treat).
+
+    Attributes:
+        people: The number of people in the group.
+        with_outcome: The number of these people with an outcome since they were assigned.
+        rate: The part with an outcome, with four decimals; null without people.
+        low: The lower bound of the 95 % interval of the rate.
+        high: The upper bound of the interval.
+    """
+
+    model_config = example(people=900, with_outcome=9, rate="0.0100", low="0.0053", high="0.0189")
+
+    people: int
+    with_outcome: int
+    rate: str | None
+    low: str | None
+    high: str | None
+
+    @classmethod
+    def of(cls, people: int, with_outcome: int) -> Self:
+        """Build the response from the counts of a group."""
+        interval = wilson_interval(with_outcome, people)
+        return cls(
+            people=people,
+            with_outcome=with_outcome,
+            rate=format_rate(with_outcome, people),
+            low=None if interval is None else f"{interval[0]:.4f}",
+            high=None if interval is None else f"{interval[1]:.4f}",
+        )
+
+
+class HoldoutLiftRead(ReadModel):
+    """What messages brought: the rate with messages minus the rate without.
+
+    Attributes:
+        messaged: The group with messages.
+        held: The group that was held back.
+        difference: The difference of the rates, with four decimals; null without people.
+        low: The lower bound of the 95 % interval of the difference (Newcombe).
+        high: The upper bound of the interval.
+        enough: Whether the interval excludes 0 and at least 10 people had an outcome.
+    """
+
+    model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)
+
+    messaged: HoldoutGroupRead
+    held: HoldoutGroupRead
+    difference: str | None
+    low: str | None
+    high: str | None
+    enough: bool
+
+    @classmethod
+    def of(cls, found: Comparison) -> Self:
+        """Build the response from the counts of both groups."""
+        counts = (found.messaged_with, found.messaged, found.held_with, found.held)
+        interval = newcombe_interval(*counts)
+        difference = None
+        if interval is not None:
+            apart = found.messaged_with / found.messaged - found.held_with / found.held
+            difference = f"{apart:.4f}"
+        excludes_zero = interval is not None and (interval[0] > 0 or interval[1] < 0)
+        return cls(
+            messaged=HoldoutGroupRead.of(found.messaged, found.messaged_with),
+            held=HoldoutGroupRead.of(found.held, found.held_with),
+            difference=difference,
+            low=None if interval is None else f"{interval[0]:.4f}",
+            high=None if interval is None else f"{interval[1]:.4f}",
+            enough=excludes_zero and found.messaged_with + found.held_with >= FEWEST_WITH,
+        )
+
+
+class HoldoutRead(ReadModel):
+    """A holdout, what it costs, when it will know, and what it shows so far.
+
+    Attributes:
+        name: The name of the holdout.
+        percent: How many of 100 people get no campaign message.
+        from: When it begins.
+        until: When it ends.
+        scope: Whose first messages are kept back.
+        cost_messages: The messages that will not be sent until the end.
+        knows_at: When it will know; null if it takes more than ten years.
+        plan: The plan in detail.
+        appointments: People with a booked appointment.
+        jobs: People with a done job.
+        created_by: Who planned it.
+    """
+
+    model_config = example(
+        **{"name": "What do messages bring?", "percent": 10, "from": NOW, "scope": "cold"},
+        until="2027-12-01T00:00:00.000Z",
+        cost_messages=4500,
+        knows_at=NOW,
+        created_by="olga@granite.example.com",
+    ) | {"serialize_by_alias": True, "populate_by_name": True}
+
+    id: Id
+    name: str
+    percent: int
+    since: Instant = Field(alias="from")
+    until: Instant
+    scope: Annotated[str, Vocabulary(HoldoutScope)]
+    cost_messages: int
+    knows_at: Instant | None
+    plan: HoldoutPlanRead
+    appointments: HoldoutLiftRead
+    jobs: HoldoutLiftRead
+    created_by: str
+    created_at: Instant
+
+    @classmethod
+    def of(cls, known: KnownHoldout) -> Self:
+        """Build the response from a holdout."""
+        holdout = known.holdout
+        return cls.model_validate(
+            {
+                "id": holdout.id,
+                "name": holdout.name,
+                "percent": holdout.percent,
+                "from": holdout.starts_at,
+                "until": holdout.ends_at,
+                "scope": holdout.scope,
+                "cost_messages": known.plan.cost_messages,
+                "knows_at": known.plan.knows_at,
+                "plan": HoldoutPlanRead.of(known.plan),
+                "appointments": HoldoutLiftRead.of(known.appointments),
+                "jobs": HoldoutLiftRead.of(known.jobs),
+                "created_by": holdout.created_by,
+                "created_at": holdout.created_at,
+            }
+        )

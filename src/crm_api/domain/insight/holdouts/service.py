@@ -1,0 +1,196 @@
+"""Plan holdouts, list them, and compare their groups by intention to treat."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+
+from sqlalchemy import Select, select, text, tuple_
+
+from crm_api.domain.insight.holdouts.errors import (
+    HoldoutNotFoundError,
+    HoldoutOverlapsError,
+    HoldoutPeriodError,
+)
+from crm_api.domain.insight.holdouts.plan import HoldoutPlan, plan_holdout
+from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.messaging.models.holdouts import Holdout, HoldoutScope
+from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.ids import new_id
+
+_KEY_BYTES = 32
+_PACE_DAYS = 30
+USUAL_PER_DAY = 125
+"""New people a day that a plan assumes before the first month: the usual limit of a line."""
+
+LOCK = text("SELECT pg_advisory_xact_lock(hashtext('holdout'), 0)")
+# The first messages of the last days are the pace. Held-out people count too.
+PACE = text("""
+    SELECT (SELECT coalesce(sum(t.people), 0) FROM campaign_tally t JOIN campaign c
+            ON c.id = t.campaign_id
+            WHERE t.step = 0 AND t.status IN ('sent', 'delivered', 'failed')
+              AND c.started_at > :since)
+""")
+OUTCOMES = text("""
+    SELECT o.kind, p.is_held, count(DISTINCT p.contact_id) AS people
+    FROM holdout_person p
+    JOIN contact d ON d.id = p.contact_id
+    JOIN contact c ON c.id = p.contact_id OR c.id = d.merged_into
+         OR c.merged_into = coalesce(d.merged_into, d.id)
+    JOIN outcome_subject s ON s.contact_id = c.id
+    JOIN outcome o ON o.id = s.outcome_id AND o.occurred_at >= p.assigned_at
+         AND o.reverses_id IS NULL AND o.kind IN ('appointment_booked', 'job_done')
+         AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
+    WHERE p.holdout_id = :holdout_id
+    GROUP BY o.kind, p.is_held
+""")
+PEOPLE = text("""
+    SELECT p.is_held, count(*) AS people FROM holdout_person p
+    WHERE p.holdout_id = :holdout_id GROUP BY p.is_held
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    is_held: bool
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcomes:
+    kind: str
+    is_held: bool
+    people: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """People with an outcome in the group with messages and in the group that is held back."""
+
+    messaged: int
+    messaged_with: int
+    held: int
+    held_with: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownHoldout:
+    """A holdout, its plan, and the comparison of its groups by kind of outcome."""
+
+    holdout: Holdout
+    plan: HoldoutPlan
+    appointments: Comparison
+    jobs: Comparison
+
+
+async def plan_new_holdout(
+    uow: UnitOfWork,
+    *,
+    name: str,
+    percent: int,
+    since: date,
+    until: date,
+    scope: HoldoutScope,
+    created_by: str,
+    now: datetime,
+) -> KnownHoldout:
+    """Store a holdout. It begins now if ``since`` is in the past.
+
+    Raises:
+        HoldoutOverlapsError: Another holdout runs in a part of the period.
+        HoldoutPeriodError: The period is empty or in the past.
+    """
+    starts_at = max(now, datetime.combine(since, time(), UTC))
+    ends_at = datetime.combine(until, time(), UTC)
+    if ends_at <= starts_at:
+        raise HoldoutPeriodError
+    await uow.session.execute(LOCK)
+    overlapping = select(Holdout.id).where(Holdout.starts_at < ends_at, Holdout.ends_at > starts_at)
+    other = await uow.session.scalar(overlapping.limit(1))
+    if other is not None:
+        raise HoldoutOverlapsError(
+            "Another holdout runs in a part of this period. Choose a period after its end.",
+            holdout_id=str(other),
+        )
+    holdout = Holdout(
+        id=new_id(),
+        name=name,
+        percent=percent,
+        scope=scope,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        hash_key=os.urandom(_KEY_BYTES),
+        created_by=created_by,
+        created_at=now,
+    )
+    uow.session.add(holdout)
+    await uow.session.flush()
+    return await _known(uow, holdout, now=now)
+
+
+async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> KnownHoldout:
+    """Return a holdout with the comparison of its groups.
+
+    Raises:
+        HoldoutNotFoundError: No holdout has this id.
+    """
+    holdout = await uow.session.get(Holdout, holdout_id)
+    if holdout is None:
+        raise HoldoutNotFoundError
+    return await _known(uow, holdout, now=now)
+
+
+async def list_holdouts(
+    uow: UnitOfWork, *, cursor: str | None, limit: int, now: datetime
+) -> Page[KnownHoldout]:
+    """Return a page of holdouts, the newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors("holdouts")
+    statement = holdouts_statement(after=cursors.read(cursor), limit=limit + 1)
+    page = cursors.page(
+        list(await uow.session.scalars(statement)),
+        limit=limit,
+        position=lambda one: (one.created_at, one.id),
+    )
+    return Page([await _known(uow, one, now=now) for one in page.data], page.next_cursor)
+
+
+def holdouts_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[Holdout]:
+    """Return the statement that reads one page of holdouts."""
+    statement = select(Holdout)
+    if after is not None:
+        statement = statement.where(tuple_(Holdout.created_at, Holdout.id) < after)
+    return statement.order_by(Holdout.created_at.desc(), Holdout.id.desc()).limit(limit)
+
+
+async def _known(uow: UnitOfWork, holdout: Holdout, *, now: datetime) -> KnownHoldout:
+    sent = await uow.session.scalar(PACE, {"since": now - timedelta(days=_PACE_DAYS)})
+    pace = int(sent or 0) / _PACE_DAYS or USUAL_PER_DAY
+    wanted = {"holdout_id": holdout.id}
+    groups = typed_rows(_Group, await uow.session.execute(PEOPLE, wanted))
+    people = {one.is_held: one.people for one in groups}
+    found = typed_rows(_Outcomes, await uow.session.execute(OUTCOMES, wanted))
+    with_outcome = {(one.kind, one.is_held): one.people for one in found}
+
+    def compared(kind: str) -> Comparison:
+        return Comparison(
+            messaged=people.get(False, 0),
+            messaged_with=with_outcome.get((kind, False), 0),
+            held=people.get(True, 0),
+            held_with=with_outcome.get((kind, True), 0),
+        )
+
+    return KnownHoldout(
+        holdout=holdout,
+        plan=plan_holdout(
+            percent=holdout.percent,
+            starts_at=holdout.starts_at,
+            ends_at=holdout.ends_at,
+            people_per_day=pace,
+        ),
+        appointments=compared("appointment_booked"),
+        jobs=compared("job_done"),
+    )

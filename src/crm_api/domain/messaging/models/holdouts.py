@@ -1,0 +1,64 @@
+"""The tables of holdouts, and of the people who were assigned to a group."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
+
+
+class HoldoutScope(StrEnum):
+    """Whose first messages a holdout keeps back.
+
+    Attributes:
+        COLD: Of people who were not contacted before.
+        ALL: Of everybody.
+    """
+
+    COLD = "cold"
+    ALL = "all"
+
+
+class Holdout(Base):
+    """A plan to send no campaign message to a part of the people, to learn what messages bring."""
+
+    __tablename__ = "holdout"
+    __table_args__ = (
+        CheckConstraint(one_of("scope", HoldoutScope), name="scope"),
+        CheckConstraint("percent BETWEEN 1 AND 50", name="percent"),
+        CheckConstraint("starts_at < ends_at", name="period"),
+        Index("idx_holdout_created", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    percent: Mapped[int] = mapped_column(SmallInteger)
+    scope: Mapped[str]
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    hash_key: Mapped[bytes] = mapped_column(LargeBinary)
+    """The key of the hash that assigns a number to a group, random for each holdout."""
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class HoldoutPerson(Base):
+    """A person who was assigned to a group of a holdout when a message was due.
+
+    All assigned people count, whatever happens later (intention to treat).
+    """
+
+    __tablename__ = "holdout_person"
+
+    holdout_id: Mapped[UUID] = mapped_column(
+        ForeignKey("holdout.id", ondelete="CASCADE"), primary_key=True
+    )
+    contact_id: Mapped[UUID] = mapped_column(primary_key=True)
+    is_held: Mapped[bool]
+    """True: the person gets no message. False: the person is in the group that is messaged."""
+    assigned_at: Mapped[datetime]

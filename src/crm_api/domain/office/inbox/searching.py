@@ -1,0 +1,97 @@
+"""Search the conversations of the inbox: names, numbers, words of messages."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from crm_api.domain.kit.paging import Cursors, InvalidCursorError, Page
+from crm_api.domain.office.inbox.listing import PLACES, Position, read_conversations
+from crm_api.domain.office.inbox.rows import InboxRow
+from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
+from crm_api.domain.office.message_search.conversations import ConversationSearch
+from crm_api.domain.office.message_search.terms import Term
+from crm_api.platform.database import UnitOfWork
+
+_EXACT, _SIMILAR = "=", "~"
+"""The part of the results in which a page ended: conversations with all words, or with similar
+words."""
+
+
+async def search_conversations(
+    uow: UnitOfWork,
+    wanted: InboxFilter,
+    terms: Sequence[Term],
+    *,
+    with_names: bool,
+    sort: InboxSort,
+    caller_id: UUID,
+    cursor: str | None,
+    limit: int,
+    now: datetime,
+) -> Page[InboxRow]:
+    """Return a page of the conversations in which all terms occur, as the caller sees them.
+
+    If they do not fill the page, conversations with similar words follow. Each of the two parts has
+    the order ``sort``.
+
+    Args:
+        with_names: Also look for the terms in the names and numbers of people.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    cursors = Cursors(
+        "conversation search",
+        wanted=wanted,
+        terms=[term.patterns for term in terms],
+        with_names=with_names,
+        sort=sort,
+    )
+    part, after = _read_cursor(cursors, cursor)
+
+    async def read(
+        ids: set[UUID], *, begin: Position | None, most: int
+    ) -> list[tuple[str, InboxRow]]:
+        mark = _EXACT if ids is exact else _SIMILAR
+        rows = await read_conversations(
+            uow,
+            replace(wanted, ids=tuple(sorted(ids))),
+            sort=sort,
+            caller_id=caller_id,
+            after=begin,
+            limit=most,
+            now=now,
+        )
+        return [(mark, row) for row in rows]
+
+    search = await ConversationSearch.begin(uow.session, terms, with_names=with_names)
+    exact = await search.with_all_terms()
+    rows: list[tuple[str, InboxRow]] = []
+    if part == _EXACT:
+        rows = await read(exact, begin=after, most=limit + 1)
+        after = None
+    if len(rows) <= limit:
+        similar = await search.with_similar_words() - exact
+        if similar:
+            rows += await read(similar, begin=after, most=limit + 1 - len(rows))
+    shown = rows[:limit]
+    if len(rows) <= limit:
+        return Page([row for _, row in shown], None)
+    mark, last = shown[-1]
+    at, row_id = PLACES[sort](last)
+    return Page([row for _, row in shown], cursors.write(f"{mark}{at.isoformat()}", row_id))
+
+
+def _read_cursor(cursors: Cursors, cursor: str | None) -> tuple[str, Position | None]:
+    found = cursors.read_text(cursor)
+    if found is None:
+        return _EXACT, None
+    key, row_id = found
+    try:
+        at = datetime.fromisoformat(key[1:]).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidCursorError(
+            "This cursor does not belong to this list. Leave it out to begin with the first page."
+        ) from error
+    return key[:1], (at, row_id)

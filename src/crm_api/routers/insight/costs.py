@@ -1,0 +1,55 @@
+"""Routes of costs."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.insight.costs import service
+from crm_api.domain.insight.costs.schemas import CostCreate, CostRead
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/costs", tags=["insight"])
+Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
+Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=fails_with("campaign_not_found", "list_not_found", "other_currency"),
+)
+async def enter_cost(body: CostCreate, uow: Uow, caller: Writer) -> CostRead:
+    """Enter what a list, hours of work or something else cost. The cost of messages is known."""
+    async with uow:
+        made = await service.enter_cost(
+            uow, body, created_by=caller.name, now=await uow.database_now()
+        )
+    return CostRead.model_validate(made)
+
+
+@router.get("")
+async def list_costs(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CostRead]:
+    """List costs, the latest first."""
+    async with uow:
+        found = await service.list_costs(uow, cursor=page.cursor, limit=page.limit)
+    return PageRead(
+        data=[CostRead.model_validate(one) for one in found.data], next_cursor=found.next_cursor
+    )
+
+
+@router.get("/{cost_id}")
+async def get_cost(cost_id: UUID, uow: Uow, _caller: Reader) -> CostRead:
+    """Return one cost."""
+    async with uow:
+        return CostRead.model_validate(await service.read_cost(uow, cost_id=cost_id))
+
+
+@router.delete("/{cost_id}", status_code=204)
+async def delete_cost(cost_id: UUID, uow: Uow, _caller: Writer) -> None:
+    """Delete a cost that was entered by mistake."""
+    async with uow:
+        await service.delete_cost(uow, cost_id=cost_id)

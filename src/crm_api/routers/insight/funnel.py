@@ -1,0 +1,100 @@
+"""Routes of the funnel and of cohorts."""
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.insight.funnel.cohorts import count_cohorts
+from crm_api.domain.insight.funnel.funnel import count_funnel
+from crm_api.domain.insight.funnel.people import MessagedPeople, Stage
+from crm_api.domain.insight.funnel.schemas import CohortsRead, FunnelRead
+from crm_api.domain.insight.measures.compiling import BEGINNING, END
+from crm_api.domain.insight.measures.dimensions import Bucket
+from crm_api.routers.http.deps import Caller, ListUow, require
+from crm_api.routers.http.query_parameters import QueryZone, start_of
+from crm_api.routers.http.route_notes import fails_with
+from crm_api.routers.insight.insight import From, To
+
+router = APIRouter(prefix="/v1/insight", tags=["insight"])
+Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
+
+
+async def people_of(
+    zone: QueryZone,
+    *,
+    since: From = None,
+    to: To = None,
+    campaign_id: Annotated[
+        UUID | None, Query(description="Count only people of this campaign.")
+    ] = None,
+    line_id: Annotated[UUID | None, Query(description="Count only people of this line.")] = None,
+    list_id: Annotated[
+        UUID | None, Query(description="Count only people of campaigns to this list.")
+    ] = None,
+) -> MessagedPeople:
+    """Read from the query parameters which people are followed."""
+    return MessagedPeople(
+        since=start_of(since, zone) or BEGINNING,
+        until=start_of(to, zone) or END,
+        campaign_id=campaign_id,
+        line_id=line_id,
+        list_id=list_id,
+    )
+
+
+People = Annotated[MessagedPeople, Depends(people_of)]
+
+
+@router.get("/funnel", openapi_extra=fails_with("invalid_period"))
+async def get_funnel(
+    uow: ListUow,
+    people: People,
+    _caller: Reader,
+    *,
+    window_days: Annotated[
+        int, Query(ge=1, le=365, description="How many days each person is followed.")
+    ] = 30,
+) -> FunnelRead:
+    """Return how many people reach each stage after their first message.
+
+    Everybody is followed for the same time. People whose time is not over are left out.
+    """
+    async with uow:
+        now = await uow.database_now()
+        found = await count_funnel(uow.session, people, window=timedelta(days=window_days), now=now)
+    return FunnelRead.of(found, window_days=window_days, as_of=now)
+
+
+@router.get("/cohorts", openapi_extra=fails_with("invalid_period"))
+async def get_cohorts(
+    uow: ListUow,
+    people: People,
+    zone: QueryZone,
+    _caller: Reader,
+    *,
+    stage: Annotated[Stage, Query(description="The stage that is counted.")] = Stage.REPLIED,
+    bucket: Annotated[
+        Bucket, Query(description="The length of a cohort, in `timezone`.")
+    ] = Bucket.WEEK,
+    step_days: Annotated[
+        int, Query(ge=1, le=90, description="The days from one column to the next.")
+    ] = 7,
+    steps: Annotated[int, Query(ge=1, le=52, description="The number of columns.")] = 8,
+) -> CohortsRead:
+    """Follow the people of each day, week or month. Cells that are not ripe have no figure."""
+    async with uow:
+        now = await uow.database_now()
+        cells = await count_cohorts(
+            uow.session,
+            people,
+            stage=stage,
+            bucket=bucket,
+            zone=zone.key,
+            step_days=step_days,
+            steps=steps,
+            now=now,
+        )
+    return CohortsRead.of(cells, stage=stage, as_of=now)

@@ -1,0 +1,55 @@
+"""Routes of holdouts."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.insight.holdouts import service
+from crm_api.domain.insight.holdouts.schemas import HoldoutCreate, HoldoutRead
+from crm_api.domain.kit.schemas import PageRead
+from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.routers.http.route_notes import fails_with
+
+router = APIRouter(prefix="/v1/holdouts", tags=["insight"])
+Reader = Annotated[Caller, require(Scope.INSIGHT_READ)]
+Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
+
+
+@router.post("", status_code=201, openapi_extra=fails_with("holdout_overlaps", "holdout_period"))
+async def plan_holdout(body: HoldoutCreate, uow: Uow, caller: Writer) -> HoldoutRead:
+    """Plan a holdout: a part of the people gets no campaign message, to learn what messages bring.
+
+    The answer says how many messages it costs and when it will know.
+    """
+    async with uow:
+        made = await service.plan_new_holdout(
+            uow,
+            name=body.name,
+            percent=body.percent,
+            since=body.since,
+            until=body.until,
+            scope=body.scope,
+            created_by=caller.name,
+            now=await uow.database_now(),
+        )
+    return HoldoutRead.of(made)
+
+
+@router.get("")
+async def list_holdouts(uow: Uow, page: Paging, _caller: Reader) -> PageRead[HoldoutRead]:
+    """List holdouts with what they show so far, the newest first."""
+    async with uow:
+        found = await service.list_holdouts(
+            uow, cursor=page.cursor, limit=page.limit, now=await uow.database_now()
+        )
+    return PageRead(data=[HoldoutRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+
+
+@router.get("/{holdout_id}")
+async def get_holdout(holdout_id: UUID, uow: Uow, _caller: Reader) -> HoldoutRead:
+    """Return one holdout, and what it shows so far."""
+    async with uow:
+        found = await service.read_holdout(uow, holdout_id=holdout_id, now=await uow.database_now())
+    return HoldoutRead.of(found)

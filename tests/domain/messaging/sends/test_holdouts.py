@@ -1,0 +1,101 @@
+"""Holdouts in the claim: who is held back, who is not, and what is stored."""
+
+from datetime import timedelta
+
+from sqlalchemy import insert, text
+from tests.conftest import NOW
+from tests.domain.messaging.sends.ledger import Ledger, after
+from tests.factories import number
+
+from crm_api.domain.messaging.models.holdouts import Holdout
+from crm_api.domain.messaging.sends.holdouts import is_held_out
+from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
+
+KEY = b"7" * 32
+PEOPLE = 40
+
+
+async def plan(new_uow: UnitOfWorkFactory, *, percent: int = 50, scope: str = "cold") -> None:
+    values = {
+        "id": new_id(),
+        "name": "Plan",
+        "percent": percent,
+        "scope": scope,
+        "starts_at": NOW - timedelta(days=1),
+        "ends_at": NOW + timedelta(days=30),
+        "hash_key": KEY,
+        "created_by": "key",
+        "created_at": NOW,
+    }
+    async with new_uow() as uow:
+        await uow.session.execute(insert(Holdout).values(values))
+
+
+def held_numbers(percent: int = 50) -> set[str]:
+    phones = map(number, range(PEOPLE))
+    return {phone for phone in phones if is_held_out(phone, hash_key=KEY, percent=percent)}
+
+
+async def test_a_held_out_person_gets_no_message_and_is_explained(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=PEOPLE)
+    await plan(new_uow)
+
+    claimed = await ledger.claim()
+
+    held = held_numbers()
+    assert 0 < len(held) < PEOPLE
+    assert {one.phone for one in claimed} == {*map(number, range(PEOPLE))} - held
+    skipped = {one.phone for one in await ledger.members() if one.status == "skipped"}
+    assert skipped == held
+    assert {one.skip_reason for one in await ledger.members()} == {None, "holdout"}
+    groups = await ledger.rows("SELECT is_held, count(*) AS people FROM holdout_person GROUP BY 1")
+    assert {row.is_held: row.people for row in groups} == {
+        True: len(held),
+        False: PEOPLE - len(held),
+    }
+
+
+async def test_a_person_who_was_contacted_is_not_cold(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=PEOPLE)
+    for one in await ledger.called():
+        await ledger.accept(one, f"AC{one.phone}")
+    second = await Ledger.open(new_uow, people=PEOPLE, line=ledger.line, now=after(7200))
+    await plan(new_uow)
+
+    assert await second.claim(now=after(7200)) != []
+    assert {one.skip_reason for one in await second.members()} == {None}
+    assert await second.rows("SELECT 1 FROM holdout_person") == []
+
+
+async def test_scope_all_holds_contacted_people_back_too(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=PEOPLE)
+    for one in await ledger.called():
+        await ledger.accept(one, f"AC{one.phone}")
+    second = await Ledger.open(new_uow, people=PEOPLE, line=ledger.line, now=after(7200))
+    await plan(new_uow, scope="all")
+
+    await second.claim(now=after(7200))
+
+    assert {one.phone for one in await second.members() if one.status == "skipped"} == (
+        held_numbers()
+    )
+
+
+async def test_no_holdout_runs_after_its_end(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=PEOPLE)
+    await plan(new_uow)
+    async with new_uow() as uow:
+        await uow.session.execute(text("UPDATE holdout SET ends_at = :now"), {"now": NOW})
+
+    assert len(await ledger.claim()) == PEOPLE
+
+
+def test_share_of_held_numbers_is_the_percentage() -> None:
+    held = sum(is_held_out(number(place), hash_key=KEY, percent=10) for place in range(20_000))
+
+    assert 1_850 < held < 2_150
+    assert not is_held_out(number(1), hash_key=KEY, percent=0)
+    assert is_held_out(number(1), hash_key=KEY, percent=100)

@@ -1,0 +1,76 @@
+"""A blocked sender's messages are stored, but nobody has to answer them."""
+
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW, SECRET
+from tests.domain.inbound.webhook_events.support import (
+    OWN_NUMBER,
+    PERSON,
+    PROVIDER_LINE,
+    flags,
+    hear,
+    rows,
+)
+from tests.factories import make_contact, make_line
+
+from crm_api.domain.consent.models import ConsentSource, FlagType
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.platform.database import UnitOfWorkFactory
+
+BLOCKED = FlagType.BLOCKED_SENDER
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def line(session: AsyncSession) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await make_contact(session, phone=PERSON)
+    await session.commit()
+
+
+async def block(new_uow: UnitOfWorkFactory) -> None:
+    async with new_uow() as uow:
+        await consent.add_flag(uow, flag=BLOCKED, expires_at=None, **_act())
+
+
+def _act() -> consent.DecisionDetails:
+    return {
+        "phone": PERSON,
+        "contact_id": None,
+        "source": ConsentSource.USER,
+        "actor": "key",
+        "reason": None,
+        "now": NOW,
+        "secret": SECRET.encode(),
+    }
+
+
+async def state(session: AsyncSession) -> str:
+    (talk,) = await rows(session, "SELECT state, waiting_since FROM conversation")
+    assert (talk["waiting_since"] is not None) == (talk["state"] == "waiting")
+    return str(talk["state"])
+
+
+async def test_message_of_a_blocked_sender_does_not_wait_but_its_stop_counts(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await block(new_uow)
+
+    await hear(session, new_uow, "Cheap gutters today only", message_id="AC1")
+    assert await state(session) == "done"
+
+    await hear(session, new_uow, "STOP", message_id="AC2")
+    assert await flags(session) == ["blocked_sender", "opted_out"]
+
+
+async def test_conversation_stops_waiting_when_its_sender_is_blocked(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await hear(session, new_uow, "Cheap gutters today only")
+    assert await state(session) == "waiting"
+
+    await block(new_uow)
+    assert await state(session) == "open"
+
+    async with new_uow() as uow:
+        await consent.remove_flag(uow, flag=BLOCKED, **_act())
+    assert await state(session) == "waiting"

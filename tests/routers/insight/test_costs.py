@@ -1,0 +1,91 @@
+"""Costs: entered, listed, deleted, and divided by what they brought."""
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.domain.insight.history import ATTEMPTS
+from tests.factories import make_list
+from tests.routers.insight.story import Story, bought
+from tests.routers.insight.test_insight import asked, opened
+
+MISSING = "00000000-0000-7000-8000-000000000000"
+
+
+async def paid(client: httpx.AsyncClient, *, status: int = 201, **values: Any) -> Any:
+    body = {"kind": "list_price", "amount_cents": 48_000, **values}
+    response = await client.post("/v1/costs", json=body)
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+async def test_cost_is_entered_listed_and_deleted(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    bought_list = await make_list(session, contacts=[])
+    await session.commit()
+
+    made = await paid(client, list_id=str(bought_list.id), note=" 2,400 rows ")
+
+    assert (made["note"], made["currency"]) == ("2,400 rows", "USD")
+    assert (await client.get("/v1/costs")).json()["data"] == [made]
+    assert (await client.get(f"/v1/costs/{made['id']}")).json() == made
+    assert (await asked(client, "cost", by="list"))["rows"][0]["key"] == str(bought_list.id)
+    assert (await client.delete(f"/v1/costs/{made['id']}")).status_code == 204
+    again = await client.delete(f"/v1/costs/{made['id']}")
+    assert (again.status_code, again.json()["code"]) == (404, "cost_not_found")
+    assert (await asked(client, "cost"))["total"]["value"] == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "code"),
+    [
+        ({"amount_cents": 0}, 422, "validation_failed"),
+        ({"amount_cents": 1.5}, 422, "validation_failed"),
+        ({"kind": "advertising"}, 422, "validation_failed"),
+        ({"currency": "EUR"}, 422, "other_currency"),
+        ({"campaign_id": MISSING}, 404, "campaign_not_found"),
+        ({"list_id": MISSING}, 404, "list_not_found"),
+    ],
+)
+async def test_invalid_cost_is_refused(
+    client: httpx.AsyncClient, values: dict[str, Any], status: int, code: str
+) -> None:
+    assert (await paid(client, status=status, **values))["code"] == code
+
+
+async def test_costs_are_divided_by_what_they_brought(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    people = [await story.person() for _ in range(4)]
+    for place, person in enumerate(people):
+        await story.sent(autumn, person, days=5, replied=4 if place < 2 else None)
+    await session.execute(ATTEMPTS)
+    await session.commit()
+    await paid(client, amount_cents=996, campaign_id=str(autumn.id))
+    await paid(client, amount_cents=500, kind="labour")
+    await bought(client, people[0], kind="job_done", cents=None)
+    await bought(client, people[0], kind="invoice_paid", cents=30_000)
+    await bought(client, people[3], kind="invoice_paid", cents=7_000)
+
+    segments = (await asked(client, "cost", campaign_id=str(autumn.id)))["total"]["value"] - 996
+    per_reply = await asked(client, "cost_per_reply", by="campaign")
+    per_job = await asked(client, "cost_per_job", campaign_id=str(autumn.id))
+    earned = (await asked(client, "return", campaign_id=str(autumn.id)))["total"]
+
+    assert segments >= 4
+    rows = {one["label"]: one for one in per_reply["rows"]}
+    own = 996 + segments
+    assert (rows["Autumn"]["numerator"], rows["Autumn"]["denominator"]) == (own, 2)
+    assert rows["Autumn"]["value"] == round(own / 2)
+    assert (rows[None]["numerator"], rows[None]["value"]) == (500, None)
+    assert per_reply["total"]["enough"] is False
+    assert per_job["total"]["value"] == own
+    assert (earned["numerator"], earned["denominator"]) == (30_000, own)
+    assert earned["value"] == f"{30_000 / own:.4f}"
+    parts = [one["part"] for one in await opened(client, earned)]
+    assert sorted(set(parts)) == ["denominator", "numerator"]
+    assert (await asked(client, "cost_per_job"))["total"]["denominator"] == 1

@@ -1,0 +1,63 @@
+"""The engagement of a contact: its score and the reason for each point."""
+
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.routers.insight.story import DAY, Story, bought
+
+from crm_api.domain.insight.engagement.score import (
+    EngagementFacts,
+    score_engagement,
+)
+from crm_api.platform import clock
+
+AT = datetime(2026, 11, 25, tzinfo=UTC)
+NOTHING = EngagementFacts(
+    last_heard_at=None, replies=0, appointments=0, bought=0, ignored=0, is_opted_out=False
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "score", "grade"),
+    [
+        ({}, 0, "E"),
+        ({"last_heard_at": AT}, 40, "C"),
+        ({"last_heard_at": AT - timedelta(days=30)}, 20, "D"),
+        ({"last_heard_at": AT, "replies": 9, "appointments": 2, "bought": 1}, 100, "A"),
+        ({"last_heard_at": AT, "replies": 1, "ignored": 2}, 39, "D"),
+        ({"ignored": 99}, 0, "E"),
+        ({"last_heard_at": AT, "is_opted_out": True}, 0, "E"),
+    ],
+)
+def test_score(facts: dict[str, object], score: int, grade: str) -> None:
+    found = score_engagement(EngagementFacts(**{**vars(NOTHING), **facts}), now=AT)
+
+    assert (found.score, found.grade) == (score, grade)
+    assert all(one.points and one.because.endswith(".") for one in found.reasons)
+
+
+async def test_engagement_says_why(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    age = (clock.now() - NOW) / DAY
+    story = Story(session)
+    ada = await story.person()
+    await story.called(ada, days=5 - age)
+    await story.sent(await story.campaign(), ada, days=2 - age)
+    await session.commit()
+    await bought(client, ada, kind="job_done")
+    gone = await bought(client, ada, kind="appointment_booked")
+    await client.post(f"/v1/outcomes/{gone['id']}/reverse")
+
+    found = (await client.get(f"/v1/contacts/{ada.id}/engagement")).json()
+
+    points = {one["factor"]: one["points"] for one in found["reasons"]}
+    assert points == {"recent": 36, "bought": 25, "ignored": -3}
+    assert (found["score"], found["grade"]) == (58, "C")
+    assert found["reasons"][0]["because"] == "The last reply or call was 5 days ago."
+    await client.post(f"/v1/contacts/{ada.id}/opt-out", json={"reason": "asked"})
+    left = (await client.get(f"/v1/contacts/{ada.id}/engagement")).json()
+    assert (left["score"], left["reasons"][-1]["factor"]) == (0, "opted_out")
+    none = await client.get("/v1/contacts/00000000-0000-7000-8000-000000000000/engagement")
+    assert (none.status_code, none.json()["code"]) == (404, "contact_not_found")

@@ -1,0 +1,94 @@
+"""Funnel and cohorts: equal windows, and what is not ripe is left out or marked."""
+
+from typing import Any
+
+import httpx
+from sqlalchemy.ext.asyncio import AsyncSession
+from tests.conftest import NOW
+from tests.routers.insight.story import DAY, Story, bought
+
+from crm_api.platform import clock
+
+
+async def follow(client: httpx.AsyncClient, session: AsyncSession) -> None:
+    """Five people: three whose 30 days are over, one who is too young, one messaged twice."""
+    age = (clock.now() - NOW) / DAY
+    story = Story(session)
+    autumn, winter = await story.campaign(), await story.campaign("Winter")
+    ada, bob, cem, dot = [await story.person() for _ in range(4)]
+    await story.sent(autumn, ada, days=60 - age, replied=59 - age)
+    await story.sent(winter, ada, days=40 - age, replied=39 - age)
+    await story.sent(autumn, bob, days=60 - age, status="sent")
+    await story.sent(autumn, cem, days=50 - age)
+    await story.sent(autumn, dot, days=3 - age, replied=2 - age)
+    await session.commit()
+    await bought(client, ada, days=51 - age, kind="appointment_booked")
+    await bought(client, bob, days=21 - age, kind="appointment_booked")
+    await bought(client, cem, days=70 - age, kind="job_done")
+    gone = await bought(client, cem, days=49 - age, kind="job_done")
+    await client.post(f"/v1/outcomes/{gone['id']}/reverse")
+
+
+async def test_funnel_counts_people_in_equal_windows(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await follow(client, session)
+
+    found = (await client.get("/v1/insight/funnel")).json()
+    wide = (await client.get("/v1/insight/funnel", params={"window_days": 45})).json()
+
+    people = {one["stage"]: one["people"] for one in found["stages"]}
+    assert people == {
+        "messaged": 3,
+        "delivered": 2,
+        "replied": 1,
+        "appointment_booked": 1,
+        "quote_sent": 0,
+        "job_done": 0,
+        "invoice_paid": 0,
+    }
+    assert found["unripe"] == 1
+    assert found["stages"][2]["rate"] == "0.3333"
+    assert {one["stage"]: one["people"] for one in wide["stages"]}["appointment_booked"] == 2
+
+
+async def test_cohorts_mark_cells_that_are_not_ripe(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await follow(client, session)
+    wanted: dict[str, Any] = {"bucket": "day", "step_days": 10, "steps": 4}
+
+    found = (await client.get("/v1/insight/cohorts", params=wanted)).json()["cohorts"]
+    booked = await client.get(
+        "/v1/insight/cohorts", params={**wanted, "stage": "appointment_booked"}
+    )
+
+    assert [one["people"] for one in found] == [2, 1, 1]
+    assert [cell["reached"] for cell in found[0]["cells"]] == [1, 1, 1, 1]
+    assert [cell["ripe"] for cell in found[2]["cells"]] == [False] * 4
+    assert {cell["reached"] for cell in found[2]["cells"]} == {None}
+    reached = [cell["reached"] for cell in booked.json()["cohorts"][0]["cells"]]
+    assert reached == [1, 1, 1, 2]
+
+
+async def test_funnel_of_a_campaign_and_an_empty_period(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    await follow(client, session)
+    campaigns = (await client.get("/v1/campaigns", params={"q": "Winter"})).json()["data"]
+
+    winter = await client.get("/v1/insight/funnel", params={"campaign_id": campaigns[0]["id"]})
+    none = await client.get("/v1/insight/funnel", params={"to": "2001-01-01"})
+    wrong = await client.get(
+        "/v1/insight/cohorts", params={"from": "2026-01-02", "to": "2026-01-02"}
+    )
+
+    assert winter.json()["stages"][0]["people"] == 1
+    assert none.json()["stages"][0] == {
+        "stage": "messaged",
+        "people": 0,
+        "rate": None,
+        "low": None,
+        "high": None,
+    }
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_period")
