@@ -1,5 +1,5 @@
 /** Numbers, money, phone numbers and times, in the reader's language and time zone. */
-import { language } from "./i18n";
+import { language, t } from "./i18n";
 
 let zone: string | undefined;
 
@@ -62,6 +62,7 @@ export function when(text: string, timeZone = currentZone()): string {
 export function ago(text: string): string {
   const minutes = Math.round((Date.now() - new Date(text).getTime()) / 60_000);
   const style = { numeric: "always", style: "narrow" } as const;
+  if (minutes === 0) return t("now");
   const relative = new Intl.RelativeTimeFormat(language(), style);
   if (Math.abs(minutes) < 60) return relative.format(-minutes, "minute");
   if (Math.abs(minutes) < 24 * 60) return relative.format(-Math.round(minutes / 60), "hour");

@@ -8,9 +8,8 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { currentSession } from "./session";
-import { PLACES } from "./shell/nav";
 import { Shell } from "./shell/shell";
-import { AcceptInvitation, NotFound, ResetPassword, SignIn, Welcome } from "./screens/gate";
+import { AcceptInvitation, Broken, NotFound, ResetPassword, SignIn, Welcome } from "./screens/gate";
 
 type Text = string | undefined;
 const text = (value: unknown): Text => (typeof value === "string" && value ? value : typeof value === "number" ? String(value) : undefined);
@@ -21,7 +20,7 @@ const home = createRoute({
   getParentRoute: () => root,
   path: "/",
   beforeLoad: () => {
-    throw redirect({ to: currentSession().state === "in" ? PLACES[0]!.to : "/sign-in", replace: true });
+    throw redirect({ to: currentSession().state === "in" ? "/today" : "/sign-in", replace: true });
   },
 });
 
@@ -129,13 +128,57 @@ const campaign = createRoute({
   component: lazyRouteComponent(() => import("./screens/campaign"), "Campaign"),
 });
 
+const today = createRoute({
+  getParentRoute: () => shell,
+  path: "/today",
+  component: lazyRouteComponent(() => import("./screens/today"), "Today"),
+});
+const calendar = createRoute({
+  getParentRoute: () => shell,
+  path: "/calendar",
+  validateSearch: (search): { month?: string } => {
+    const month = text(search.month);
+    return month && /^\d{4}-(0[1-9]|1[0-2])$/.test(month) ? { month } : {};
+  },
+  component: lazyRouteComponent(() => import("./screens/calendar"), "Calendar"),
+});
+export type InsightSearch = { measure?: string; by?: string; days?: string };
+const insight = createRoute({
+  getParentRoute: () => shell,
+  path: "/insight",
+  validateSearch: (search): InsightSearch => ({ measure: text(search.measure), by: text(search.by), days: text(search.days) }),
+  component: lazyRouteComponent(() => import("./screens/insight"), "Insight"),
+});
+const templates = createRoute({
+  getParentRoute: () => shell,
+  path: "/templates",
+  component: lazyRouteComponent(() => import("./screens/templates"), "Templates"),
+});
+const part = (search: Record<string, unknown>): { part?: string } => {
+  const name = text(search.part);
+  return name ? { part: name } : {};
+};
+const operations = createRoute({
+  getParentRoute: () => shell,
+  path: "/operations",
+  validateSearch: part,
+  component: lazyRouteComponent(() => import("./screens/operations"), "Operations"),
+});
+const settings = createRoute({
+  getParentRoute: () => shell,
+  path: "/settings",
+  validateSearch: part,
+  component: lazyRouteComponent(() => import("./screens/settings"), "Settings"),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     home, signIn, welcome, accept, reset,
-    shell.addChildren([inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign]),
+    shell.addChildren([today, calendar, insight, inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
   ]),
   defaultPreload: "intent",
   defaultNotFoundComponent: NotFound,
+  defaultErrorComponent: Broken,
   scrollRestoration: true,
 });
 

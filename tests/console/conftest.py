@@ -149,9 +149,11 @@ def visit(service: Service, browser: Browser) -> Visit:
         async with watched(browser, state=service.state, **options) as page:
             await page.goto(service.run.url + path)
             await page.get_by_role("navigation", name="Main").wait_for()
-            yield page
-            # The refresh token was used up: the next window needs the new one.
-            service.state = await page.context.storage_state()
+            try:
+                yield page
+            finally:
+                # The refresh token was used up: the next window needs the new one.
+                service.state = await page.context.storage_state()
 
     return opened
 

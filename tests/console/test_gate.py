@@ -83,6 +83,8 @@ async def test_invited_user_chooses_a_secret_and_signs_out_of_all_tabs(
         await page.goto(f"{service.run.url}/accept-invitation?token={token}")
         await page.get_by_label("New password").fill("another good one")
         await page.get_by_role("button", name="Accept").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Today")
+        await page.get_by_role("link", name="Contacts").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")
         await expect(page.get_by_role("button", name="New contact")).to_have_count(0)
         second = await page.context.new_page()

@@ -16,7 +16,7 @@ import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { Intervals } from "../ui/interval";
 import { useKeyset } from "../ui/keyset";
-import { Badge, Button, Failed, Loading, Meter, PageHead, Time } from "../ui/parts";
+import { Badge, Button, Failed, Loading, Meter, PageHead, Time, scrolls } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
 import { Truth } from "../ui/truth";
 import { CAMPAIGN_TONE, campaignStatus, plain, recipientStatus, RECIPIENT_TONE } from "../ui/words";
@@ -276,7 +276,7 @@ function Variants({ campaign, stats }: { campaign: CampaignRead; stats: Campaign
   return (
     <section className="card" aria-labelledby="variants-title">
       <h2 id="variants-title">{campaign.variants.length > 1 ? t("Variants") : t("Message")}</h2>
-      <div className="scroll-x">
+      <div className="scroll-x" ref={scrolls}>
         <table className="table variants">
           <thead>
             <tr>
@@ -368,7 +368,7 @@ function Recipients({ id, variants }: { id: string; variants: string[] }) {
       ) : rows.length === 0 ? (
         <p className="card-body faint">{t("Nobody is in this part.")}</p>
       ) : (
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table">
             <thead>
               <tr>

@@ -9,7 +9,7 @@ import type { CampaignSearch } from "../routes";
 import { may } from "../session";
 import { Icon } from "../ui/icons";
 import { useKeyset } from "../ui/keyset";
-import { Badge, Button, Empty, Failed, Loading, PageHead, Time } from "../ui/parts";
+import { Badge, Button, Empty, Failed, Loading, PageHead, Time, scrolls } from "../ui/parts";
 import { Search } from "../ui/search";
 import { TruthBar } from "../ui/truth";
 import { CAMPAIGN_TONE, campaignStatus } from "../ui/words";
@@ -95,7 +95,7 @@ export function Campaigns() {
           {isFiltered ? t("Change the search or a filter.") : t("A campaign sends one message to many people, at hours that are allowed.")}
         </Empty>
       ) : (
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table campaigns">
             <thead>
               <tr>

@@ -88,7 +88,9 @@ export function NewCampaign() {
   const [draft, setDraft] = useState(kept);
   const [asks, setAsks] = useState(false);
   const set = (change: Partial<Draft>) => setDraft((was) => ({ ...was, ...change }));
-  useEffect(() => localStorage.setItem(KEPT, JSON.stringify(draft)), [draft]);
+  useEffect(() => {
+    localStorage.setItem(KEPT, JSON.stringify(draft));
+  }, [draft]);
   const request = useMemo(() => requestOf(draft), [draft]);
   const asked = useLate(request, 500);
   const preview = useQuery({

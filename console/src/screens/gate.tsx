@@ -219,3 +219,16 @@ export function NotFound() {
     </Gate>
   );
 }
+
+/** A defect of the console itself, or a new version whose files the old page cannot load. */
+export function Broken() {
+  return (
+    <div className="empty" role="alert">
+      <h1>{t("This screen has failed")}</h1>
+      <p>{t("Load the page again. If it fails again, report what you did to the operator of the service.")}</p>
+      <Button kind="main" onClick={() => location.reload()}>
+        {t("Load again")}
+      </Button>
+    </div>
+  );
+}

@@ -14,7 +14,7 @@ import { t } from "../i18n";
 import { may } from "../session";
 import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
-import { Badge, Button, Failed, Field, Loading, Meter, PageHead } from "../ui/parts";
+import { Badge, Button, Failed, Field, Loading, Meter, PageHead, scrolls } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
 import { IMPORT_TONE, importStatus, plain } from "../ui/words";
 import "./imports.css";
@@ -235,7 +235,7 @@ function Check({ one }: { one: ImportDetail }) {
       {correct.error && <p className="notice notice-bad" role="alert">{sentenceOf(correct.error)}</p>}
       <section className="card" aria-labelledby="columns-title">
         <h2 id="columns-title">{t("Columns")}</h2>
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table columns">
             <thead>
               <tr>
@@ -319,7 +319,7 @@ function Errors({ one }: { one: ImportDetail }) {
         <h2 id="errors-title">{t("{n, plural, one {# value} other {# values}} could not be read", { n: lines.length })}</h2>
         <Button icon="imports" onClick={save}>{t("Save as CSV")}</Button>
       </div>
-      <div className="scroll-x">
+      <div className="scroll-x" ref={scrolls}>
         <table className="table">
           <thead>
             <tr>
@@ -354,7 +354,7 @@ function Examples({ one }: { one: ImportDetail }) {
   return (
     <section className="card" aria-labelledby="examples-title">
       <h2 id="examples-title">{t("Examples of what changes")}</h2>
-      <div className="scroll-x">
+      <div className="scroll-x" ref={scrolls}>
         <table className="table">
           <thead>
             <tr>

@@ -6,7 +6,7 @@ import { count } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
 import { useKeyset } from "../ui/keyset";
-import { Badge, Button, Empty, Failed, Loading, PageHead, Time } from "../ui/parts";
+import { Badge, Button, Empty, Failed, Loading, PageHead, Time, scrolls } from "../ui/parts";
 import { IMPORT_TONE, importStatus } from "../ui/words";
 import "./imports.css";
 
@@ -32,7 +32,7 @@ export function Imports() {
           {t("Import a CSV or Excel file. Nothing is written before you have seen what would change, and an import can be undone.")}
         </Empty>
       ) : (
-        <div className="scroll-x">
+        <div className="scroll-x" ref={scrolls}>
           <table className="table imports">
             <thead>
               <tr>

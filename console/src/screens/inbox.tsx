@@ -80,7 +80,7 @@ export function Inbox() {
         <PageHead title={t("Inbox")} actions={<Button kind="quiet" onClick={() => setHelps(true)}>{t("Keys")}</Button>} />
         <div className="views" role="group" aria-label={t("Views")}>
           {viewNames().map(([name, text, figure]) => (
-            <Link key={name} to="/inbox" search={name === "waiting" ? {} : { view: name }} aria-current={view === name ? "true" : undefined} activeProps={{}}>
+            <Link key={name} to="/inbox" search={name === "waiting" ? {} : { view: name }} aria-current={view === name ? "true" : undefined} activeOptions={{ exact: true }}>
               {text}
               {figure && counts.data && counts.data[figure] > 0 && <span className="number">{count(counts.data[figure])}</span>}
             </Link>

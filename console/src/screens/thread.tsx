@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "react";
 import { data } from "../api/client";
 import {
   addConversationNote, getContact, getDraft, listConversationNotes, listMessages, listPropertiesOfContact, listUsers, sendMessage, withdrawMessage, writeDraft,
-  deleteDraft, type ConversationNoteRead, type MessageRead,
+  deleteDraft, listSavedReplies, previewSavedReplyForContact, type ConversationNoteRead, type MessageRead,
 } from "../api/generated";
 import { changeConversation, markRead, readConversation, type Change, type Conversation } from "../api/inbox";
 import { ApiProblem, sentenceOf } from "../api/problem";
@@ -168,7 +168,9 @@ function Messages({ conversation }: { conversation: Conversation }) {
     queryFn: () => data(listConversationNotes({ path: { conversation_id: id }, query: { limit: 100 }, throwOnError: true })),
   });
   const newest = messages.data?.data[0]?.id;
-  useLayoutEffect(() => end.current?.scrollIntoView({ block: "end" }), [newest]);
+  useLayoutEffect(() => {
+    end.current?.scrollIntoView({ block: "end" });
+  }, [newest]);
   useEffect(() => {
     if (!newest || !conversation.unread_count) return;
     void markRead(id, newest).then(() => {
@@ -270,6 +272,7 @@ function Answer({ conversation, area, onDone }: AnswerProps) {
     if (body === saved.current) return;
     saved.current = body;
     await (body.trim() ? writeDraft({ path, body: { body }, throwOnError: true }) : deleteDraft({ path, throwOnError: true }));
+    void cache.invalidateQueries({ queryKey: ["conversations", "list"] });
   };
   useEffect(() => {
     if (!isLoaded || kind !== "message") return;
@@ -341,6 +344,7 @@ function Answer({ conversation, area, onDone }: AnswerProps) {
         }}
       />
       <div className="answer-foot">
+        {kind === "message" && conversation.contact && <SavedReplies conversation={conversation} onChoose={(body) => (setText(body), area.current?.focus())} />}
         <span className="faint">{kind === "message" ? t("Ctrl+Enter sends. You can take it back for {n} seconds.", { n: UNDO_SECONDS }) : ""}</span>
         {kind === "message" && <Button disabled={cannot} busy={send.isPending} onClick={() => send.mutate({ ends: true })}>{t("Send and done")}</Button>}
         <Button type="submit" kind="main" icon={kind === "note" ? "note" : "send"} disabled={cannot} busy={send.isPending}>
@@ -348,6 +352,23 @@ function Answer({ conversation, area, onDone }: AnswerProps) {
         </Button>
       </div>
     </form>
+  );
+}
+
+function SavedReplies({ conversation, onChoose }: { conversation: Conversation; onChoose: (body: string) => void }) {
+  const found = useQuery({ queryKey: ["saved-replies"], queryFn: () => data(listSavedReplies({ query: { limit: 100 }, throwOnError: true })), staleTime: 300_000 });
+  const fill = useMutation({
+    mutationFn: (id: string) =>
+      data(previewSavedReplyForContact({ path: { saved_reply_id: id }, query: { contact_id: conversation.contact!.id, line_id: conversation.line_id }, throwOnError: true })),
+    onSuccess: (filled) => onChoose(filled.body),
+    onError: fail,
+  });
+  if (!found.data?.data.length) return null;
+  return (
+    <select aria-label={t("Saved replies")} className="assign" value="" disabled={fill.isPending} onChange={(event) => fill.mutate(event.target.value)}>
+      <option value="">{t("Saved replies")}</option>
+      {found.data.data.map((one) => <option key={one.id} value={one.id}>{one.name}</option>)}
+    </select>
   );
 }
 

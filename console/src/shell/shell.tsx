@@ -90,7 +90,7 @@ function useWaiting(): number {
 }
 
 export function Shell() {
-  useLanguage();
+  const spoken = useLanguage();
   const cache = useQueryClient();
   const path = useRouterState({ select: (state) => state.location.pathname });
   const main = useRef<HTMLElement>(null);
@@ -129,7 +129,7 @@ export function Shell() {
       </div>
       <div className="stage">
         <SandboxBar />
-        <main id="main" ref={main} tabIndex={-1}>
+        <main key={spoken} id="main" ref={main} tabIndex={-1}>
           <Outlet />
         </main>
       </div>

@@ -132,3 +132,16 @@ export function Meter({ value, of, label, tone = "info" }: { value: number; of: 
     </div>
   );
 }
+
+/** Let the keyboard scroll a box, but only while its content is wider than it. */
+export function scrolls(box: HTMLElement | null): (() => void) | undefined {
+  if (!box) return undefined;
+  const look = () => {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  };
+  const watcher = new ResizeObserver(look);
+  watcher.observe(box);
+  if (box.firstElementChild) watcher.observe(box.firstElementChild);
+  return () => watcher.disconnect();
+}

@@ -1,0 +1,83 @@
+"""Today, calendar, insight, operations, settings and templates."""
+
+import pytest
+from playwright.async_api import expect
+from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
+
+PARTS = [
+    "/today",
+    "/calendar",
+    "/insight?by=campaign",
+    "/operations",
+    "/operations?part=health",
+    "/operations?part=jobs",
+    "/operations?part=audit",
+    "/settings",
+    "/settings?part=lines",
+    "/settings?part=people",
+    "/settings?part=keys",
+    "/settings?part=webhooks",
+    "/templates",
+]
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
+async def test_parts_are_accessible_and_fit(
+    visit: Visit, service: Service, theme: str, width: int
+) -> None:
+    async with visit("/operations", theme=theme, width=width) as page:
+        for path in PARTS:
+            await page.goto(service.run.url + path)
+            await page.get_by_role("heading", level=1).wait_for()
+            await expect(page.locator(".loading-line")).to_have_count(0)
+            await assert_accessible(page)
+            await assert_fits(page)
+
+
+async def test_person_is_invited_with_a_link(visit: Visit, service: Service) -> None:
+    async with visit("/settings?part=people") as page:
+        await page.get_by_role("button", name="Invite", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Name").fill("Ben")
+        await dialog.get_by_label("E-mail").fill("ben@granite.example.com")
+        await dialog.get_by_role("button", name="Invite", exact=True).click()
+
+        await expect(page.locator(".secret")).to_contain_text(
+            f"{service.run.url}/accept-invitation?token="
+        )
+
+
+async def test_company_is_named_and_the_api_says_so(visit: Visit, service: Service) -> None:
+    async with visit("/settings") as page:
+        await page.get_by_label("Name of the company").fill("Granite Foundations")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("Saved.")).to_be_visible()
+
+    assert service.api("GET", "/settings")["business_name"] == "Granite Foundations"
+
+
+async def test_template_is_written_and_faulty_liquid_is_refused_at_its_field(
+    visit: Visit,
+) -> None:
+    async with visit("/templates", refused=(422,)) as page:
+        await page.get_by_role("button", name="New template").first.click()
+        await page.get_by_label("Name", exact=True).fill("Autumn")
+        await page.get_by_label("Message", exact=True).fill("Hi {{ first_name")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator(".field-error")).to_be_visible()
+        await page.get_by_label("Message", exact=True).fill("Hi {{ first_name }}")
+        await page.get_by_role("button", name="Save").click()
+
+        await expect(page.get_by_role("button", name="Autumn")).to_be_visible()
+
+
+async def test_texts_are_spanish_after_the_choice(visit: Visit, service: Service) -> None:
+    async with visit("/settings?part=you") as page:
+        await page.get_by_label("Language", exact=True).select_option("es")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Ajustes")
+        await page.goto(f"{service.run.url}/contacts")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contactos")
+        await assert_accessible(page)
+        await page.goto(f"{service.run.url}/settings?part=you")
+        await page.get_by_label("Idioma", exact=True).select_option("en")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Settings")
