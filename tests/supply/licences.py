@@ -25,12 +25,14 @@ FREE = {
     "Zlib",
 }
 """Commercial use, closed or open, asks for no more than the notice."""
-OF_FILES = {"MPL-2.0"}
-"""Changes of those files must be given away; what only uses them need not be."""
+OF_FILES = {"MPL-2.0", "LGPL-3.0-or-later"}
+"""Changes of those files must be given away; what only uses them need not be. The LGPL also wants
+that a person can replace the library, which every installation of Python packages allows."""
 SPOKEN = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
+    "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
