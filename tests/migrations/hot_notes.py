@@ -73,7 +73,7 @@ WATCHING = {
 NOTICES = [
     Hot(
         "conversations that wait unread for a user",
-        {"idx_conversation_waiting", "pk_conversation_read"},
+        {"idx_conversation_waiting", "pk_conversation_read|idx_conversation_read_conversation"},
         sql(collecting.COLLECT_REPLIES, **WATCHING),
     ),
     Hot(

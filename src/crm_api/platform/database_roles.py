@@ -22,6 +22,8 @@ READ_ONLY = frozenset({"alembic_version"})
 HIDDEN = {
     "api_key": {"key_hash"},
     "app_user": {"password_hash"},
+    "calendar_account": {"sealed", "sync_token", "url"},
+    "calendar_feed": {"token_hash"},
     "contact_import": {"fetch_token"},
     "erasure": {"sealed"},
     "holdout": {"hash_key"},

@@ -96,7 +96,7 @@ async def test_answer_in_the_providers_app_ends_the_waiting_of_what_was_before(
     assert (await office.talk())["state"] == state
 
 
-@pytest.mark.parametrize(("sent_ago", "state"), [(60, "waiting"), (10, "done")])
+@pytest.mark.parametrize(("sent_ago", "state"), [(60, "waiting"), (10, "open")])
 async def test_answer_in_the_providers_app_counts_if_it_arrives_first(
     office: Office, sent_ago: float, state: str
 ) -> None:

@@ -241,11 +241,15 @@ async def _note_waiting(
             )
         elif call.asked_at is None and was.asked_at is not None:
             changed.add(conversation_id)
-        is_answered = call_documents.was_answered(call.call)
+        is_answered, was_answered = map(call_documents.was_answered, (call.call, was.call))
+        # A later event says when the call really began.
+        is_moved = call.occurred_at != was.occurred_at
+        if is_moved and (was.asked_at is not None or was_answered):
+            changed.add(conversation_id)
         if is_answered and conversation_id in waiting:
             changed.add(conversation_id)
         # An answer that turns out to be a voicemail was none.
-        if not is_answered and call_documents.was_answered(was.call):
+        if not is_answered and was_answered:
             changed.add(conversation_id)
     await note_asked(uow.session, asked, now=now)
     await derive_waiting(uow.session, changed, now=now)

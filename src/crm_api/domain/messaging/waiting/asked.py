@@ -47,9 +47,10 @@ _LINKED = """linked AS (
     )"""
 
 # What happened before an answer outside of this service does not wait. An answer that was given
-# here cannot be an answer to something that was not stored yet.
+# here cannot be an answer to something that was not stored yet. In order, the message would have
+# opened the conversation before that answer, so it opens it now.
 _WAIT = f"""news AS (
-        SELECT c.id,
+        SELECT c.id, bool_or(h.asks) AND NOT {is_blocked_sender(phone="c.phone")} AS asks,
                min(h.at) FILTER (
                    WHERE h.asks AND (c.answered_at >= h.at) IS NOT TRUE
                      AND NOT {is_blocked_sender(phone="c.phone")}) AS since,
@@ -57,16 +58,18 @@ _WAIT = f"""news AS (
                    WHERE h.campaign_id IS NOT NULL AND h.at >= c.last_incoming_at
                ))[1] AS campaign_id
         FROM heard h JOIN conversation c ON c.id = h.conversation_id
-        GROUP BY c.id
+        GROUP BY c.id, c.phone
     )
     UPDATE conversation k
-    SET state = CASE WHEN n.since IS NULL THEN k.state ELSE 'waiting' END,
+    SET state = CASE WHEN n.since IS NOT NULL THEN 'waiting'
+                     WHEN n.asks AND k.state = 'done' THEN 'open' ELSE k.state END,
         waiting_since = least(k.waiting_since, n.since),
         snoozed_until = CASE WHEN n.since IS NULL THEN k.snoozed_until END,
         campaign_id = coalesce(n.campaign_id, k.campaign_id), updated_at = :now
     FROM news n
     WHERE k.id = n.id
       AND (k.state <> 'waiting' AND n.since IS NOT NULL OR n.since < k.waiting_since
+           OR n.asks AND k.state = 'done'
            OR n.campaign_id IS NOT NULL AND n.campaign_id IS DISTINCT FROM k.campaign_id)"""
 
 NOTE_ASKED = text(f"WITH {_HEARD}, {_WAIT}")
