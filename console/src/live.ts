@@ -145,11 +145,11 @@ function keysOf(event: LiveEvent): (string | null)[][] {
   switch (event.type.split(".")[0]) {
     case "message":
     case "call":
-      return [["conversations"], ["conversation", conversation], ["messages", conversation], ["timeline", contact], ...(campaign ? [["campaign", campaign]] : [])];
+      return [["conversations"], ["conversation", conversation], ["messages", conversation], ["timeline", contact], ["today"], ...(campaign ? [["campaign", campaign]] : [])];
     case "conversation":
-      return [["conversations"], ["conversation", (data.conversation_id as string | undefined) ?? id]];
+      return [["conversations"], ["today"], ["conversation", (data.conversation_id as string | undefined) ?? id]];
     case "campaign":
-      return [["campaign", campaign ?? id], ["campaigns"]];
+      return [["campaign", campaign ?? id], ["campaigns"], ["today"]];
     case "import":
       return [["import", id], ["imports"]];
     case "contact":

@@ -59,7 +59,15 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight
+from crm_api.routers.insight import (
+    attribution,
+    costs,
+    engagement,
+    funnel,
+    holdouts,
+    insight,
+    today,
+)
 from crm_api.routers.messaging import (
     company_settings,
     conversations,
@@ -185,6 +193,7 @@ ROUTERS = (
     funnel,
     holdouts,
     insight,
+    today,
     reconciliation,
     webhook_health,
     legal_rules,

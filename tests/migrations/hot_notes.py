@@ -13,7 +13,12 @@ from crm_api.domain.outbound.web_push.models import PushSubscription
 from crm_api.domain.outbound.web_push.service import subscriptions_statement
 from crm_api.domain.people.models.tasks import TaskStatus
 from crm_api.domain.people.notes import service
-from crm_api.domain.people.tasks.service import TaskFilter, tasks_statement
+from crm_api.domain.people.tasks.service import (
+    TaskFilter,
+    count_due_statement,
+    due_for,
+    tasks_statement,
+)
 
 NOTES = [
     Hot(
@@ -30,7 +35,13 @@ def _tasks(name: str, index: str, wanted: TaskFilter) -> Hot:
     return Hot(name, {index}, lambda s: s.execute(statement))
 
 
+DUE = TaskFilter(status=TaskStatus.OPEN, due_before=NOON - timedelta(days=13))
 OF_USERS = [
+    Hot(
+        "count of the due tasks of a user and of nobody",
+        {"idx_task_open"},
+        lambda s: s.execute(count_due_statement(DUE, due_for(None), now=NOON)),
+    ),
     Hot(
         "notes of a conversation",
         {"idx_conversation_note_conversation"},

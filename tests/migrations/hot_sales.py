@@ -13,6 +13,7 @@ from crm_api.domain.sales.appointments.listing import AppointmentFilter, appoint
 from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, bills_statement
 from crm_api.domain.sales.billing.models import InvoiceStatus
 from crm_api.domain.sales.billing.schemas import BillFilter
+from crm_api.domain.sales.billing.waiting_money import FIRST_INVOICES, FIRST_QUOTES, SUMS
 from crm_api.domain.sales.calendar_accounts.models import (
     CalendarAccount,
     CalendarBusyTime,
@@ -25,6 +26,7 @@ from crm_api.domain.sales.reminders.rules import rules_statement
 from crm_api.domain.sales.reminders.sending import DUE_REMINDERS, WITHDRAW_LATE
 
 DAY = timedelta(days=1)
+YEAR = {"before": NOON, "since": NOON - 365 * DAY}
 
 
 def _appointments(name: str, index: str, wanted: AppointmentFilter) -> Hot:
@@ -105,6 +107,21 @@ BILLS = [
             WAITING_QUOTES,
             {"before": NOON - 2 * DAY, "since": NOON - 365 * DAY, "most": 50},
         ),
+    ),
+    Hot(
+        "sums of the money that waits",
+        {"idx_quote_approved", "idx_invoice_open"},
+        lambda s: s.execute(SUMS, YEAR),
+    ),
+    Hot(
+        "first quotes without an appointment",
+        {"idx_quote_approved"},
+        lambda s: s.execute(FIRST_QUOTES, {**YEAR, "most": 5}),
+    ),
+    Hot(
+        "oldest open invoices",
+        {"idx_invoice_open"},
+        lambda s: s.execute(FIRST_INVOICES, {"most": 5}),
     ),
     Hot(
         "invoices",

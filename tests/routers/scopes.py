@@ -265,6 +265,7 @@ ASKED: dict[str, Scope | str] = {
     "DELETE /v1/tasks/{task_id}": Scope.CONTACTS_WRITE,
     "GET /v1/tasks/{task_id}": Scope.CONTACTS_READ,
     "PATCH /v1/tasks/{task_id}": Scope.CONTACTS_WRITE,
+    "GET /v1/today": KNOWN,
     "DELETE /v1/tags/{tag}": Scope.CONTACTS_WRITE,
     "PATCH /v1/tags/{tag}": Scope.CONTACTS_WRITE,
     "GET /v1/templates": Scope.CAMPAIGNS_READ,

@@ -3,8 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { data } from "../api/client";
-import { listAlerts, listAppointments, listCampaigns, listInvoices, listLines, listQuotes, listTasks, updateTask } from "../api/generated";
-import { listConversations } from "../api/inbox";
+import { getToday, updateTask } from "../api/generated";
 import { ago, count, currentZone, dollars, personName, phone } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
@@ -14,14 +13,9 @@ import { TruthBar } from "../ui/truth";
 import { CAMPAIGN_TONE, campaignStatus, plain } from "../ui/words";
 import "./today.css";
 
-const MINUTE = 60_000;
-
-/** Midnight of a day, by the clock of this browser, as the API wants it. */
-function midnight(days: number): string {
-  const at = new Date();
-  at.setDate(at.getDate() + days);
-  return new Intl.DateTimeFormat("en-CA", { timeZone: currentZone() }).format(at);
-}
+/** All parts in one call; a part without its scope is null. */
+const useToday = () =>
+  useQuery({ queryKey: ["today"], queryFn: () => data(getToday({ query: { timezone: currentZone() }, throwOnError: true })), refetchInterval: 60_000 });
 
 type PartProps = {
   title: string;
@@ -71,14 +65,16 @@ export function Today() {
 }
 
 function Money() {
-  const quotes = useQuery({ queryKey: ["quotes", "approved"], queryFn: () => data(listQuotes({ query: { status: "approved", limit: 10 }, throwOnError: true })), staleTime: MINUTE });
-  const invoices = useQuery({ queryKey: ["invoices", "open"], queryFn: () => data(listInvoices({ query: { status: "open", limit: 10 }, throwOnError: true })), staleTime: MINUTE });
+  const query = useToday();
+  const money = query.data?.money;
   const rows = [
-    ...(quotes.data?.data ?? []).map((one) => ({ ...one, word: t("Quote approved") })),
-    ...(invoices.data?.data ?? []).map((one) => ({ ...one, word: t("Invoice unpaid") })),
+    ...(money?.approved_quotes.first ?? []).map((one) => ({ ...one, word: t("Quote approved") })),
+    ...(money?.unpaid_invoices.first ?? []).map((one) => ({ ...one, word: t("Invoice unpaid") })),
   ];
+  const sums = [...(money?.approved_quotes.sums ?? []), ...(money?.unpaid_invoices.sums ?? [])];
+  const cents = sums.filter((one) => one.currency === "USD").reduce((all, one) => all + one.amount_cents, 0);
   return (
-    <Part title={t("Money waiting")} query={quotes} isEmpty={rows.length === 0} empty={t("No approved quote and no unpaid invoice waits.")}>
+    <Part title={t("Money waiting")} figure={cents ? dollars(cents / 100) : undefined} query={query} isEmpty={rows.length === 0} empty={t("No approved quote and no unpaid invoice waits.")}>
       <ul className="rows">
         {rows.map((one) => (
           <li key={one.id}>
@@ -92,11 +88,13 @@ function Money() {
 }
 
 function People() {
-  const query = useQuery({ queryKey: ["conversations", "today"], queryFn: () => listConversations({ state: "waiting", sort: "waiting_longest", limit: 8 }) });
-  const rows = query.data?.data ?? [];
+  const query = useToday();
+  const people = query.data?.people;
+  const rows = people?.waiting_longest ?? [];
   return (
     <Part
       title={t("People waiting")}
+      figure={people?.counts.waiting ? count(people.counts.waiting) : undefined}
       query={query}
       isEmpty={rows.length === 0}
       empty={t("Everybody has an answer.")}
@@ -119,18 +117,18 @@ function People() {
 
 function Tasks() {
   const cache = useQueryClient();
-  const query = useQuery({
-    queryKey: ["tasks", "today"],
-    queryFn: () => data(listTasks({ query: { status: "open", due_before: midnight(1), timezone: currentZone(), limit: 20 }, throwOnError: true })),
-  });
+  const query = useToday();
   const done = useMutation({
     mutationFn: (id: string) => data(updateTask({ path: { task_id: id }, body: { done_at: new Date().toISOString() }, throwOnError: true })),
-    onSettled: () => void cache.invalidateQueries({ queryKey: ["tasks"] }),
+    onSettled: () => {
+      for (const key of ["tasks", "today"]) void cache.invalidateQueries({ queryKey: [key] });
+    },
     onError: fail,
   });
-  const rows = query.data?.data ?? [];
+  const tasks = query.data?.tasks;
+  const rows = tasks?.first ?? [];
   return (
-    <Part title={t("Tasks due")} query={query} isEmpty={rows.length === 0} empty={t("No task is due today.")}>
+    <Part title={t("Tasks due")} figure={tasks?.due ? count(tasks.due) : undefined} query={query} isEmpty={rows.length === 0} empty={t("No task is due today.")}>
       <ul className="rows">
         {rows.map((one) => (
           <li key={one.id}>
@@ -148,12 +146,8 @@ function Tasks() {
 }
 
 function Appointments() {
-  const query = useQuery({
-    queryKey: ["appointments", "today"],
-    queryFn: () => data(listAppointments({ query: { from: midnight(0), to: midnight(1), timezone: currentZone(), status: ["booked"], limit: 50 }, throwOnError: true })),
-    staleTime: MINUTE,
-  });
-  const rows = query.data?.data ?? [];
+  const query = useToday();
+  const rows = query.data?.appointments ?? [];
   return (
     <Part title={t("Appointments today")} query={query} isEmpty={rows.length === 0} empty={t("No appointment today.")}>
       <ul className="rows">
@@ -170,14 +164,8 @@ function Appointments() {
 }
 
 function Running() {
-  const query = useQuery({
-    queryKey: ["campaigns", "today"],
-    queryFn: async () => {
-      const found = await Promise.all((["running", "paused", "blocked", "scheduled"] as const).map((status) => data(listCampaigns({ query: { status, limit: 5 }, throwOnError: true }))));
-      return found.flatMap((one) => one.data);
-    },
-  });
-  const rows = query.data ?? [];
+  const query = useToday();
+  const rows = query.data?.campaigns ?? [];
   return (
     <Part title={t("Campaigns")} query={query} isEmpty={rows.length === 0} empty={t("No campaign is running.")} more={<Link to="/campaigns" search={{}} className="link">{t("All")}</Link>}>
       <ul className="rows">
@@ -200,8 +188,8 @@ function Running() {
 }
 
 function Lines() {
-  const query = useQuery({ queryKey: ["lines"], queryFn: () => data(listLines({ query: { limit: 100 }, throwOnError: true })) });
-  const rows = query.data?.data ?? [];
+  const query = useToday();
+  const rows = query.data?.lines ?? [];
   return (
     <Part title={t("Lines today")} query={query} isEmpty={rows.length === 0} empty={t("No line yet. Read them from the provider in the settings.")}>
       <ul className="rows">
@@ -218,8 +206,8 @@ function Lines() {
 }
 
 function Alerts() {
-  const query = useQuery({ queryKey: ["alerts", "open"], queryFn: () => data(listAlerts({ query: { status: "open", limit: 5 }, throwOnError: true })) });
-  const rows = query.data?.data ?? [];
+  const query = useToday();
+  const rows = query.data?.alerts ?? [];
   return (
     <Part title={t("Alerts")} query={query} isEmpty={rows.length === 0} empty={t("Nothing needs you.")} more={<Link to="/operations" search={{}} className="link">{t("All")}</Link>}>
       <ul className="rows">

@@ -1,10 +1,11 @@
 """Response models of the campaign API."""
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, PlainSerializer
 
+from crm_api.domain.campaigns.campaign_list import ListedCampaign
 from crm_api.domain.campaigns.models import (
     Campaign,
     CampaignKind,
@@ -377,6 +378,16 @@ class CampaignItem(CampaignRead):
     model_config = example(CampaignRead)
 
     counts: CampaignCounts
+
+    @classmethod
+    def of_listed(cls, listed: ListedCampaign) -> Self:
+        """Build the response from a campaign of a list."""
+        detail = listed.detail
+        read = CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
+        return cls(
+            **{name: getattr(read, name) for name in CampaignRead.model_fields},
+            counts=CampaignCounts.model_validate(listed.counts),
+        )
 
 
 def format_rate(part: int, whole: int) -> str | None:

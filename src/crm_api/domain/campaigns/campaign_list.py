@@ -96,15 +96,45 @@ async def list_campaigns(
         limit=limit,
         position=lambda row: (row.name if is_by_name else row.created_at, row.id),
     )
-    details = await load_details(uow, page.data)
-    counts = await _count_recipients(uow, [row.id for row in page.data])
-    return Page(
-        [
-            ListedCampaign(detail=one, counts=counts.get(one.campaign.id, RecipientSums()))
-            for one in details
-        ],
-        page.next_cursor,
+    return Page(await _with_counts(uow, page.data), page.next_cursor)
+
+
+CURRENT = (
+    CampaignStatus.RUNNING,
+    CampaignStatus.SCHEDULED,
+    CampaignStatus.PAUSED,
+    CampaignStatus.BLOCKED,
+)
+"""The states of a campaign that was started and is not over."""
+
+
+async def list_current_campaigns(uow: UnitOfWork, *, most: int) -> list[ListedCampaign]:
+    """Return the campaigns that were started and are not over, those that run first.
+
+    Among those that run and among the others, the newest is first. Archived ones are left out.
+    """
+    rows = (await uow.session.scalars(current_campaigns_statement(most))).all()
+    return await _with_counts(uow, rows)
+
+
+def current_campaigns_statement(most: int) -> Select[Campaign]:
+    """Return the statement that reads the campaigns that were started and are not over."""
+    runs = Campaign.status == CampaignStatus.RUNNING
+    return (
+        select(Campaign)
+        .where(Campaign.status.in_(CURRENT), *_conditions(CampaignFilter(is_archived=False)))
+        .order_by(runs.desc(), Campaign.created_at.desc(), Campaign.id.desc())
+        .limit(most)
     )
+
+
+async def _with_counts(uow: UnitOfWork, campaigns: Sequence[Campaign]) -> list[ListedCampaign]:
+    details = await load_details(uow, campaigns)
+    counts = await _count_recipients(uow, [row.id for row in campaigns])
+    return [
+        ListedCampaign(detail=one, counts=counts.get(one.campaign.id, RecipientSums()))
+        for one in details
+    ]
 
 
 def campaigns_statement(

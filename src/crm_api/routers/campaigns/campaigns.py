@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query
 
 from crm_api.domain.campaigns import campaign_detail, campaign_list
 from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.campaigns.answers import CampaignCounts, CampaignItem, CampaignRead
+from crm_api.domain.campaigns.answers import CampaignItem, CampaignRead
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
-from crm_api.domain.campaigns.campaign_list import CampaignFilter, CampaignSort, ListedCampaign
+from crm_api.domain.campaigns.campaign_list import CampaignFilter, CampaignSort
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
 from crm_api.domain.campaigns.figures.schemas import CampaignStats
@@ -57,14 +57,6 @@ Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 
 def _to_read(detail: CampaignDetail) -> CampaignRead:
     return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
-
-
-def _to_item(listed: ListedCampaign) -> CampaignItem:
-    read = _to_read(listed.detail)
-    return CampaignItem(
-        **{name: getattr(read, name) for name in CampaignRead.model_fields},
-        counts=CampaignCounts.model_validate(listed.counts),
-    )
 
 
 DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "started_at": None}
@@ -128,7 +120,9 @@ async def list_campaigns(
         found = await campaign_list.list_campaigns(
             uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(data=[_to_item(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead(
+        data=[CampaignItem.of_listed(one) for one in found.data], next_cursor=found.next_cursor
+    )
 
 
 @router.post("/preview", openapi_extra=fails_with("invalid_campaign"))

@@ -8,6 +8,7 @@ from sqlalchemy import select, text
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
+from crm_api.domain.sales.billing.waiting_money import NOT_OLDER, UNSCHEDULED
 from crm_api.domain.sales.calendar_accounts.models import CalendarAccount
 from crm_api.platform.database import UnitOfWork, typed_rows
 
@@ -15,8 +16,6 @@ SCHEDULED_WITHIN = timedelta(days=2)
 """How long an approved quote may wait until an appointment is booked."""
 MOST_ALERTS = 50
 """The largest number of quotes that have an alert at the same time: those that wait the longest."""
-NOT_OLDER = timedelta(days=365)
-"""Older approvals have no alert, so that imported books do not raise alerts about the past."""
 
 
 async def check_quotes(uow: UnitOfWork, *, now: datetime) -> None:
@@ -53,15 +52,10 @@ class WaitingQuote:
     status_at: datetime
 
 
-WAITING_QUOTES = text("""
+WAITING_QUOTES = text(f"""
     SELECT q.id, q.number, q.contact_id, q.status_at
     FROM quote q
-    WHERE q.status = 'approved' AND q.status_at <= :before AND q.status_at > :since
-      AND q.contact_id IS NOT NULL
-      AND NOT EXISTS (
-          SELECT 1 FROM appointment a
-          WHERE a.contact_id = q.contact_id AND a.status IN ('booked', 'held')
-            AND a.ends_at > q.status_at)
+    WHERE {UNSCHEDULED}
     ORDER BY q.status_at, q.id LIMIT :most
 """)
 

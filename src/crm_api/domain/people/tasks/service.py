@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.identity.users.models import User, UserStatus
@@ -113,6 +113,61 @@ def tasks_statement(
     if after is not None:
         statement = statement.where(tuple_(Task.due_at, Task.id) > after)
     return statement.order_by(Task.due_at, Task.id).limit(limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueTasks:
+    """The tasks of a user and of nobody that are due.
+
+    Attributes:
+        due: How many there are; overdue ones are among them.
+        overdue: How many of them were due before now.
+        first: The earliest due.
+    """
+
+    due: int
+    overdue: int
+    first: list[FoundTask]
+
+
+async def read_due_tasks(
+    uow: UnitOfWork, *, user_id: UUID | None, until: datetime, most: int, now: datetime
+) -> DueTasks:
+    """Return the open tasks of a user and of nobody that are due before an instant.
+
+    Args:
+        uow: The unit of work.
+        user_id: The user; None: only the tasks of nobody.
+        until: The instant.
+        most: The largest number of tasks to return; all are counted.
+        now: The present instant.
+    """
+    wanted = TaskFilter(status=TaskStatus.OPEN, due_before=until)
+    whose = due_for(user_id)
+    rows = (await uow.session.execute(count_due_statement(wanted, whose, now=now))).one()
+    first = tasks_statement(wanted, after=None, limit=most, now=now).where(whose)
+    found = (await uow.session.execute(first)).all()
+    return DueTasks(
+        due=rows.due,
+        overdue=rows.overdue,
+        first=[_found(row.Task, row.name, now=now) for row in found],
+    )
+
+
+def due_for(user_id: UUID | None) -> ColumnElement[bool]:
+    """Return the condition that a task is of this user or of nobody."""
+    of_nobody = Task.assignee_id.is_(None)
+    return of_nobody if user_id is None else or_(of_nobody, Task.assignee_id == user_id)
+
+
+def count_due_statement(
+    wanted: TaskFilter, whose: ColumnElement[bool], *, now: datetime
+) -> Select[int, int]:
+    """Return the statement that counts tasks, and those of them that are overdue."""
+    is_overdue = and_(*_conditions(TaskFilter(is_overdue=True), now=now))
+    return select(
+        func.count().label("due"), func.count().filter(is_overdue).label("overdue")
+    ).where(*_conditions(wanted, now=now), whose)
 
 
 async def update_task(

@@ -1,0 +1,191 @@
+"""Read the parts of the first screen with the use cases of their areas.
+
+Each figure is defined where its list is. A caller gets the parts whose scopes it has; the others
+are not read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.alerts import service as alerts
+from crm_api.domain.alerts.models import AlertStatus
+from crm_api.domain.alerts.schemas import AlertRead
+from crm_api.domain.campaigns import campaign_list
+from crm_api.domain.campaigns.answers import CampaignItem
+from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.identity.preferences import service as preferences
+from crm_api.domain.insight.today.schemas import (
+    MoneySum,
+    TodayMoney,
+    TodayPeople,
+    TodayRead,
+    TodayTasks,
+    WaitingInvoices,
+    WaitingQuotes,
+)
+from crm_api.domain.messaging.lines import service as lines
+from crm_api.domain.messaging.lines.schemas import LineRead
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.domain.office.inbox import listing as inbox
+from crm_api.domain.office.inbox.schemas import ConversationCounts, ConversationRead
+from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
+from crm_api.domain.people.tasks import service as tasks
+from crm_api.domain.people.tasks.schemas import TaskRead
+from crm_api.domain.sales.appointments import listing as appointments
+from crm_api.domain.sales.appointments.models import BUSY
+from crm_api.domain.sales.appointments.schemas import AppointmentRead
+from crm_api.domain.sales.billing.schemas import InvoiceRead, QuoteRead
+from crm_api.domain.sales.billing.waiting_money import WaitingSum, read_waiting_money
+from crm_api.platform.database import UnitOfWork
+
+MOST_BILLS = 5
+MOST_PEOPLE = 8
+MOST_TASKS = 20
+MOST_APPOINTMENTS = 100
+MOST_CAMPAIGNS = 20
+MOST_LINES = 100
+MOST_ALERTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewer:
+    """The caller for whom the screen is.
+
+    Attributes:
+        id: The id of the user or the API key.
+        user_id: The id of the user; None if the caller is an API key.
+        may: Returns whether the caller has a scope.
+    """
+
+    id: UUID
+    user_id: UUID | None
+    may: Callable[[Scope], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """A day in a time zone; it begins at ``start`` and is over at ``end``."""
+
+    start: datetime
+    end: datetime
+
+
+async def zone_of(uow: UnitOfWork, viewer: Viewer) -> str:
+    """Return the time zone of the caller's preferences; UTC if there is none."""
+    if viewer.user_id is None:
+        return "UTC"
+    found = await preferences.read_preferences(uow, user_id=viewer.user_id)
+    return (found and found.timezone) or "UTC"
+
+
+async def read_today(
+    uow: UnitOfWork, viewer: Viewer, *, timezone: str | None, times: SendTimes, now: datetime
+) -> TodayRead:
+    """Return the first screen. At most 16 statements read it, however many rows there are.
+
+    Args:
+        uow: The unit of work.
+        viewer: The caller.
+        timezone: The IANA time zone of the day; None: that of the caller's preferences.
+        times: When lines may send.
+        now: The present instant.
+    """
+    timezone = timezone or await zone_of(uow, viewer)
+    zone = ZoneInfo(timezone)
+    day = _day_of(now, zone)
+    sells, plans = viewer.may(Scope.SALES_READ), viewer.may(Scope.CAMPAIGNS_READ)
+    return TodayRead(
+        as_of=now,
+        timezone=timezone,
+        day=now.astimezone(zone).date(),
+        money=await _money(uow, now=now) if sells else None,
+        people=await _people(uow, viewer, now=now) if viewer.may(Scope.MESSAGES_READ) else None,
+        tasks=await _tasks(uow, viewer, day, now=now) if viewer.may(Scope.CONTACTS_READ) else None,
+        appointments=await _appointments(uow, day) if sells else None,
+        campaigns=await _campaigns(uow) if plans else None,
+        lines=await _lines(uow, times=times, now=now) if plans else None,
+        alerts=await _alerts(uow) if viewer.may(Scope.OPERATIONS) else None,
+    )
+
+
+def _day_of(now: datetime, zone: ZoneInfo) -> Day:
+    """Return the day of an instant in a time zone; it has 23 or 25 hours if clocks change."""
+    today = now.astimezone(zone).date()
+    start, end = (
+        datetime.combine(date, time.min, zone).astimezone(UTC)
+        for date in (today, today + timedelta(days=1))
+    )
+    return Day(start=start, end=end)
+
+
+async def _money(uow: UnitOfWork, *, now: datetime) -> TodayMoney:
+    found = await read_waiting_money(uow, most=MOST_BILLS, now=now)
+    quotes = [one for one in found.sums if one.kind == "quote"]
+    invoices = [one for one in found.sums if one.kind == "invoice"]
+    return TodayMoney(
+        approved_quotes=WaitingQuotes(
+            count=sum(one.count for one in quotes),
+            sums=_sums(quotes),
+            first=[QuoteRead.model_validate(one) for one in found.quotes],
+        ),
+        unpaid_invoices=WaitingInvoices(
+            count=sum(one.count for one in invoices),
+            sums=_sums(invoices),
+            first=[InvoiceRead.model_validate(one) for one in found.invoices],
+        ),
+    )
+
+
+def _sums(found: Sequence[WaitingSum]) -> list[MoneySum]:
+    return [MoneySum.model_validate(one) for one in found]
+
+
+async def _people(uow: UnitOfWork, viewer: Viewer, *, now: datetime) -> TodayPeople:
+    counts = await inbox.count_conversations(uow, caller_id=viewer.id)
+    longest = await inbox.list_conversations(
+        uow,
+        InboxFilter(states=(ConversationState.WAITING,)),
+        sort=InboxSort.WAITING_LONGEST,
+        caller_id=viewer.id,
+        cursor=None,
+        limit=MOST_PEOPLE,
+        now=now,
+    )
+    return TodayPeople(
+        counts=ConversationCounts.model_validate(counts),
+        waiting_longest=[ConversationRead.of(row) for row in longest.data],
+    )
+
+
+async def _tasks(uow: UnitOfWork, viewer: Viewer, day: Day, *, now: datetime) -> TodayTasks:
+    found = await tasks.read_due_tasks(
+        uow, user_id=viewer.user_id, until=day.end, most=MOST_TASKS, now=now
+    )
+    return TodayTasks(
+        due=found.due, overdue=found.overdue, first=[TaskRead.of(one) for one in found.first]
+    )
+
+
+async def _appointments(uow: UnitOfWork, day: Day) -> list[AppointmentRead]:
+    wanted = appointments.AppointmentFilter(starting=day.start, ending=day.end, statuses=BUSY)
+    found = await appointments.list_appointments(uow, wanted, cursor=None, limit=MOST_APPOINTMENTS)
+    return [AppointmentRead.of(one) for one in found.data]
+
+
+async def _campaigns(uow: UnitOfWork) -> list[CampaignItem]:
+    found = await campaign_list.list_current_campaigns(uow, most=MOST_CAMPAIGNS)
+    return [CampaignItem.of_listed(one) for one in found]
+
+
+async def _lines(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> list[LineRead]:
+    found = await lines.list_lines(uow, cursor=None, limit=MOST_LINES, times=times, now=now)
+    return [LineRead.of(line) for line in found.data]
+
+
+async def _alerts(uow: UnitOfWork) -> list[AlertRead]:
+    found = await alerts.list_alerts(uow, status=AlertStatus.OPEN, cursor=None, limit=MOST_ALERTS)
+    return [AlertRead.model_validate(alert) for alert in found.data]

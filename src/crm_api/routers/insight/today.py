@@ -1,0 +1,49 @@
+"""Route of the first screen."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from crm_api.domain.insight.today.schemas import TodayRead
+from crm_api.domain.insight.today.service import Viewer, read_today
+from crm_api.domain.kit.fields import TimeZoneName
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform import clock
+from crm_api.routers.http.deps import AnyCaller, State, Uow
+
+router = APIRouter(prefix="/v1", tags=["insight"])
+
+
+@router.get("/today")
+async def get_today(
+    uow: Uow,
+    state: State,
+    caller: AnyCaller,
+    timezone: Annotated[
+        TimeZoneName | None,
+        Query(
+            description="The IANA time zone of the day. If it is left out: that of your "
+            "preferences, else UTC.",
+            examples=["America/New_York"],
+        ),
+    ] = None,
+) -> TodayRead:
+    """Return what waits, what is due and what runs today, in one call.
+
+    Each part equals the list or the counts of its own operation. A part whose scope you do not have
+    is null.
+    """
+    viewer = Viewer(
+        id=UUID(caller.id),
+        user_id=None if caller.user is None else caller.user.id,
+        may=caller.may,
+    )
+    async with uow:
+        return await read_today(
+            uow,
+            viewer,
+            timezone=timezone,
+            times=SendTimes.from_settings(state.settings),
+            now=clock.now(),
+        )
