@@ -1,4 +1,4 @@
-"""Jobs that run contact imports, their undos, and do-not-contact uploads, chunk by chunk."""
+"""Jobs that run imports, their undos, and do-not-contact uploads, chunk by chunk."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from crm_api.domain.imports.contacts import fetch, settling, undo, write
 from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts.chunk_reader import open_chunk_reader
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport
+from crm_api.domain.imports.contacts.models import ContactImport, ImportContent
 from crm_api.domain.imports.contacts.source import ContactChunk, sha256_of
 from crm_api.domain.imports.do_not_contact import service as do_not_contact
 from crm_api.domain.imports.do_not_contact.models import DoNotContactUpload
@@ -37,6 +37,10 @@ from crm_api.domain.inbound.reconciliation.pace import RequestPace
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.people.lists import service as lists
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
+from crm_api.domain.sales.outcome_imports import undo as outcome_undo
+from crm_api.domain.sales.outcome_imports import write as outcome_write
+from crm_api.domain.sales.outcome_imports.source import CHUNK_ROWS as OUTCOME_ROWS
+from crm_api.domain.sales.outcome_imports.source import OutcomeChunk, OutcomeSourceFile
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName
@@ -67,7 +71,8 @@ async def run_imports(ctx: dict[str, Any]) -> None:
         async with deps.new_uow() as uow:
             undone = await undo.claim_undo(uow.session, now=await uow.database_now())
         if undone is not None:
-            await undo_import(deps.new_uow, undone.id, is_over=is_over)
+            undo_one = undo_outcomes if undone.kind == ImportContent.OUTCOMES else undo_import
+            await undo_one(deps.new_uow, undone.id, is_over=is_over)
             continue
         async with deps.new_uow() as uow:
             row = await runs.claim_import(
@@ -79,6 +84,10 @@ async def run_imports(ctx: dict[str, Any]) -> None:
                 await lists.merge_list_tallies(uow)
             return
         path = contact_imports.rows_path(deps.settings.data_dir, row)
+        if row.kind == ImportContent.OUTCOMES:
+            outcomes = outcome_work(deps.new_uow, secret=deps.secret)
+            await write_import(deps.new_uow, outcomes, row, path=path, is_over=is_over)
+            continue
         if fetch.needs_fetch(row) and not await _fetch(deps, row, path=path, is_over=is_over):
             continue
         await write_import(deps.new_uow, work, row, path=path, is_over=is_over, readings=readings)
@@ -138,6 +147,26 @@ def contact_work(
         stays="The rows that are counted as processed are not undone.",
         clean_after=clean_after,
         settle=partial(_settle_contacts, new_uow),
+    )
+
+
+def outcome_work(
+    new_uow: UnitOfWorkFactory, *, secret: bytes
+) -> ImportWork[ContactImport, OutcomeChunk]:
+    """Return the functions that run imports of outcomes."""
+
+    async def apply_chunk(uow: UnitOfWork, import_id: UUID, chunk: OutcomeChunk) -> bool:
+        now = await uow.database_now()
+        return await outcome_write.apply_chunk(
+            uow, import_id=import_id, chunk=chunk, now=now, secret=secret
+        )
+
+    return ImportWork(
+        kind=CONTACT_IMPORTS,
+        open_rows=partial(_open_outcomes, new_uow),
+        apply_chunk=apply_chunk,
+        needs_rows=lambda uow, import_id: contact_imports.needs_rows(uow, import_id=import_id),
+        stays="The outcomes that are counted as created are not reversed. Undo the import.",
     )
 
 
@@ -255,6 +284,22 @@ async def undo_import(
             return
 
 
+async def undo_outcomes(
+    new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]
+) -> None:
+    """Undo an import of outcomes by chunks, until all is undone or ``is_over`` returns True."""
+    while True:
+        async with new_uow() as uow:
+            now = await uow.database_now()
+            is_open = await outcome_undo.undo_chunk(uow, import_id=import_id, now=now)
+        if not is_open:
+            return
+        if is_over():
+            async with new_uow() as uow:
+                await undo.release_undo(uow, import_id=import_id, now=await uow.database_now())
+            return
+
+
 async def _write(
     new_uow: UnitOfWorkFactory,
     work: ImportWork[ImportRow, ChunkT],
@@ -318,13 +363,36 @@ async def _open_contacts(
         UploadChangedError: The import applies the result of a dry run, but the file differs from
             the file that the dry run has read.
     """
+    await _check_file(row, path)
+    source = await open_chunk_reader(path, row.mapping, start=row.rows_processed)
+    return await _counted(new_uow, row, source)
+
+
+async def _open_outcomes(
+    new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
+) -> ChunkReader[OutcomeChunk]:
+    """Open a file of outcomes as ``_open_contacts`` opens one of contacts."""
+    await _check_file(row, path)
+    source = await asyncio.to_thread(OutcomeSourceFile, path, row.mapping)
+    rows_total = None if row.rows_total is not None else await asyncio.to_thread(source.count_rows)
+    await asyncio.to_thread(source.skip_to, row.rows_processed)
+    reader = ThreadChunkReader(source, chunk_rows=OUTCOME_ROWS, rows_total=rows_total)
+    return await _counted(new_uow, row, reader)
+
+
+async def _check_file(row: ContactImport, path: Path) -> None:
     if row.dry_run_id is not None:
         digest = await asyncio.to_thread(sha256_of, path)
         if digest != row.rows_sha256:
             raise UploadChangedError(
                 "The stored file differs from the file of the dry run. Upload the file again."
             )
-    source = await open_chunk_reader(path, row.mapping, start=row.rows_processed)
+
+
+async def _counted(
+    new_uow: UnitOfWorkFactory, row: ContactImport, source: ChunkReader[ChunkT]
+) -> ChunkReader[ChunkT]:
+    """Store the number of rows of an import that has none yet; close the reader on a fault."""
     if row.rows_total is None:
         try:
             async with new_uow() as uow:

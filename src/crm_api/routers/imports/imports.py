@@ -1,4 +1,4 @@
-"""Routes of contact imports: upload, progress, errors, cancel, commit, undo."""
+"""Routes of imports of contacts and outcomes: upload, progress, errors, cancel, commit, undo."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.imports.contacts import commit, undo_request
 from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ImportSourceKind
+from crm_api.domain.imports.contacts.models import ContactImport, ImportContent, ImportSourceKind
 from crm_api.domain.imports.contacts.schemas import (
     ImportCorrection,
     ImportDetail,
@@ -24,13 +24,17 @@ from crm_api.domain.imports.contacts.schemas import (
 )
 from crm_api.domain.imports.contacts.source import examine_file, examine_stored_file, sha256_of
 from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.errors import FileTooLargeError
 from crm_api.domain.imports.files.workbook import convert, is_workbook
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.schemas import PageRead
+from crm_api.domain.sales.outcome_imports import undo as outcome_undo
+from crm_api.domain.sales.outcome_imports.source import MAX_FILE_BYTES as MAX_OUTCOME_BYTES
+from crm_api.domain.sales.outcome_imports.source import examine_outcomes
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
-from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.routers.http.deps import Caller, Needs, Paging, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
 from crm_api.routers.http.route_notes import fails_with, shows
 from crm_api.routers.http.uploads import check_file, read_json_object, receive
@@ -41,6 +45,8 @@ Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 MAX_FILE_BYTES = 512 * 2**20
+
+RECORDS_OUTCOMES = Needs(Scope.INSIGHT_WRITE)
 
 _OPTIONS: dict[str, Any] = {
     "list_name": {
@@ -81,6 +87,16 @@ _FORM: dict[str, Any] = {
                             "description": "A CSV file with phone numbers (UTF-8, UTF-16 or "
                             "Windows-1252), or a workbook (XLSX). Only the first "
                             "sheet of a workbook that has rows is imported.",
+                        },
+                        "kind": {
+                            "type": "string",
+                            "enum": ["contacts", "outcomes"],
+                            "default": "contacts",
+                            "description": "What the rows are: contacts, or outcomes, quotes and "
+                            "invoices. Outcomes need the scope `insight:write` too, and take "
+                            "neither a list nor `on_duplicate`. Their fields are `phone`, `kind`, "
+                            "`status`, `amount`, `amount_cents`, `currency`, `date`, "
+                            "`external_id` and `name`.",
                         },
                         "source": {
                             "type": "string",
@@ -159,8 +175,8 @@ _FORM: dict[str, Any] = {
         sample=[],
     ),
 )
-async def create_import(request: Request, state: State, uow: Uow, _caller: Writer) -> ImportDetail:
-    """Upload a CSV file or a workbook. A background job imports its contacts.
+async def create_import(request: Request, state: State, uow: Uow, caller: Writer) -> ImportDetail:
+    """Upload a CSV file or a workbook. A background job imports its contacts or outcomes.
 
     A JSON body ``{"source": "openphone"}`` imports the contacts from OpenPhone instead. It can have
     the same options.
@@ -178,8 +194,16 @@ async def create_import(request: Request, state: State, uow: Uow, _caller: Write
         options = read_options(upload.fields)
         if options.source != ImportSourceKind.FILE:
             return await _from_provider(uow, options)
+        is_outcomes = options.kind is ImportContent.OUTCOMES
+        if is_outcomes:
+            await _check_outcomes(caller, upload.byte_size)
+            uploaded = path
+            path = contact_imports.upload_path(state.settings.data_dir, import_id, options.kind)
+            await asyncio.to_thread(uploaded.rename, path)
+            cleanup.callback(path.unlink, missing_ok=True)
         notes = await convert(path) if await asyncio.to_thread(is_workbook, path) else []
-        detected = await asyncio.to_thread(examine_file, path, options.mapping)
+        examine = examine_outcomes if is_outcomes else examine_file
+        detected = await asyncio.to_thread(examine, path, options.mapping)
         detected.notes[:0] = notes
         rows_sha256 = await asyncio.to_thread(sha256_of, path)
         async with uow:
@@ -192,9 +216,25 @@ async def create_import(request: Request, state: State, uow: Uow, _caller: Write
                 detected=detected,
                 options=options,
                 now=await uow.database_now(),
+                actor=caller.name if is_outcomes else None,
             )
         cleanup.pop_all()
     return ImportDetail.model_validate(row)
+
+
+async def _check_outcomes(caller: Caller, byte_size: int) -> None:
+    """Check the scope of the caller and the size of a file of outcomes."""
+    await RECORDS_OUTCOMES(caller)
+    if byte_size > MAX_OUTCOME_BYTES:
+        raise FileTooLargeError(
+            f"A file of outcomes has at most {MAX_OUTCOME_BYTES >> 20} MiB. Split it and upload "
+            "the parts."
+        )
+
+
+async def _check_scope(caller: Caller, row: ContactImport) -> None:
+    if row.kind == ImportContent.OUTCOMES:
+        await RECORDS_OUTCOMES(caller)
 
 
 async def _from_provider(uow: UnitOfWork, options: ImportOptions) -> ImportDetail:
@@ -207,7 +247,7 @@ async def _from_provider(uow: UnitOfWork, options: ImportOptions) -> ImportDetai
 
 @router.get("")
 async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ImportRead]:
-    """List contact imports, newest first."""
+    """List imports, newest first."""
     async with uow:
         found = await runs.list_imports(uow, CONTACT_IMPORTS, cursor=page.cursor, limit=page.limit)
     return PageRead(
@@ -243,7 +283,7 @@ async def get_import_errors(
     "/{import_id}/cancel", openapi_extra=fails_with("import_finished") | shows(status="cancelled")
 )
 async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer) -> ImportRead:
-    """Cancel an import. Contacts that it has already created or changed stay."""
+    """Cancel an import. What it has already created or changed stays, until an undo."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, CONTACT_IMPORTS, import_id=import_id, now=now)
@@ -259,6 +299,7 @@ async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer
     openapi_extra=fails_with(
         "dry_run_committed",
         "dry_run_not_ready",
+        "invalid_file",
         "invalid_import_option",
         "invalid_mapping",
         "no_phone_column",
@@ -267,17 +308,20 @@ async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer
     ),
 )
 async def correct_import(
-    import_id: UUID, body: ImportCorrection, state: State, uow: Uow, _caller: Writer
+    import_id: UUID, body: ImportCorrection, state: State, uow: Uow, caller: Writer
 ) -> ImportDetail:
     """Repeat a dry run with another mapping or other options, without a new upload.
 
     Options that you leave out do not change. A new ``mapping`` replaces the earlier ``mapping``, so
     name every column for which the service would choose the wrong field.
     """
-    path = contact_imports.upload_path(state.settings.data_dir, import_id)
     async with uow:
         row = await commit.get_correctable_dry_run(uow, import_id=import_id)
-    detected = await asyncio.to_thread(examine_stored_file, path, body.mapping or row.mapping)
+    await _check_scope(caller, row)
+    path = contact_imports.rows_path(state.settings.data_dir, row)
+    is_outcomes = row.kind == ImportContent.OUTCOMES
+    examine = examine_outcomes if is_outcomes else examine_stored_file
+    detected = await asyncio.to_thread(examine, path, body.mapping or row.mapping)
     async with uow:
         row = await commit.correct_dry_run(
             uow, import_id=import_id, body=body, detected=detected, now=await uow.database_now()
@@ -290,14 +334,17 @@ async def correct_import(
     status_code=202,
     openapi_extra=fails_with("dry_run_not_ready", "invalid_import_option", "not_a_dry_run"),
 )
-async def commit_import(import_id: UUID, uow: Uow, _caller: Writer) -> ImportRead:
+async def commit_import(import_id: UUID, uow: Uow, caller: Writer) -> ImportRead:
     """Import exactly the rows that a dry run has read. The response is the new import.
 
     If the dry run was already committed, the response is the earlier import, unless that import
     failed, was cancelled or was undone.
     """
     async with uow:
-        row = await commit.commit_dry_run(uow, import_id=import_id, now=await uow.database_now())
+        await _check_scope(caller, await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id))
+        row = await commit.commit_dry_run(
+            uow, import_id=import_id, now=await uow.database_now(), actor=caller.name
+        )
     return ImportRead.model_validate(row)
 
 
@@ -317,7 +364,7 @@ async def undo_import(
     """Undo an import. Contacts that were edited after the import do not change.
 
     A contact that the import created is not removed if it then got a message, a phone call, a flag
-    or a note.
+    or a note. Outcomes are reversed, each by a second row.
     """
     wanted = body or UndoRequest()
 
@@ -325,8 +372,11 @@ async def undo_import(
         row = await undo_request.request_undo(
             uow, import_id=import_id, now=await uow.database_now()
         )
+        await _check_scope(caller, row)
         is_counted = wanted.dry_run or wanted.token is not None
-        counts = await undo_request.count_undo(uow, row) if is_counted else {}
+        is_outcomes = row.kind == ImportContent.OUTCOMES
+        count = outcome_undo.count_undo if is_outcomes else undo_request.count_undo
+        counts = await count(uow, row) if is_counted else {}
         return UndoneImportRead.model_validate(row).model_copy(update={"counts": counts})
 
     async with uow:

@@ -19,8 +19,14 @@ from crm_api.domain.imports.contacts.models import (
     ContactImport,
     ContactImportChunk,
     ContactImportError,
+    ImportContent,
 )
-from crm_api.domain.imports.contacts.schemas import ImportCorrection, check_list, unknown_list
+from crm_api.domain.imports.contacts.schemas import (
+    ImportCorrection,
+    check_list,
+    check_outcome_options,
+    unknown_list,
+)
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.models import OPEN, ImportStatus
 from crm_api.platform.database import UnitOfWork
@@ -36,6 +42,7 @@ _COUNTS = (
     "invalid",
 )
 _COPIED = (
+    "kind",
     "source",
     "file_name",
     "byte_size",
@@ -53,7 +60,9 @@ _ROWS_DELETED = (
 )
 
 
-async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> ContactImport:
+async def commit_dry_run(
+    uow: UnitOfWork, *, import_id: UUID, now: datetime, actor: str | None = None
+) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
     If an earlier commit of the dry run created an import, return this import, unless it failed, was
@@ -93,6 +102,7 @@ async def commit_dry_run(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> 
         "id": new_id(),
         "dry_run": False,
         "dry_run_id": dry_run.id,
+        "actor": None if dry_run.kind == ImportContent.CONTACTS else actor,
         "list_id": list_id,
     }
     return await runs.accept(uow, CONTACT_IMPORTS, values=values, now=now)
@@ -145,6 +155,8 @@ async def correct_dry_run(
     """
     check_list(body.list_name, body.list_id)
     row = await get_correctable_dry_run(uow, import_id=import_id)
+    if row.kind == ImportContent.OUTCOMES:
+        check_outcome_options(body)
     if body.list_id is not None and not await target_list.lock_list(
         uow.session, list_id=body.list_id
     ):

@@ -21,6 +21,13 @@ class ImportSourceKind(StrEnum):
     OPENPHONE = "openphone"
 
 
+class ImportContent(StrEnum):
+    """What the rows of an import are."""
+
+    CONTACTS = "contacts"
+    OUTCOMES = "outcomes"
+
+
 class UndoState(StrEnum):
     """The status of the undo of an import."""
 
@@ -48,6 +55,7 @@ class ContactImport(FileImport):
         CheckConstraint(one_of("status", ImportStatus), name="status"),
         CheckConstraint(one_of("on_duplicate", OnDuplicate), name="on_duplicate"),
         CheckConstraint(one_of("source", ImportSourceKind), name="source"),
+        CheckConstraint(one_of("kind", ImportContent), name="kind"),
         CheckConstraint(one_of("undo_state", UndoState), name="undo_state"),
         CheckConstraint("NOT dry_run OR undo_state IS NULL", name="dry_run_undo_state"),
         Index("idx_contact_import_created", "created_at", "id"),
@@ -73,6 +81,10 @@ class ContactImport(FileImport):
         ),
     )
 
+    kind: Mapped[str] = mapped_column(server_default=text("'contacts'"))
+    """What the rows are. Outcomes are recorded by ``domain/sales/outcome_imports``."""
+    actor: Mapped[str | None]
+    """Who requested an import of outcomes; None for contacts, which do not store it."""
     source: Mapped[str] = mapped_column(server_default=text("'file'"))
     rows_sha256: Mapped[str | None]
     """SHA-256 of the CSV that is imported: the upload, or CSV made from a workbook or provider."""
@@ -137,6 +149,7 @@ class ContactImportChunk(Base):
     outcomes: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
     """A digest of the planned result for each person, in order. Empty unless it is a dry run."""
     created_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
+    """The contacts that the chunk created; in an import of outcomes, the outcomes it recorded."""
     changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changes: Mapped[list[Any]] = mapped_column(ARRAY(JSONB()))
     """For each of ``changed_ids``: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""

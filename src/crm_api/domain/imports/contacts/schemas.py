@@ -10,7 +10,12 @@ from pydantic_core import PydanticCustomError
 
 from crm_api.domain.imports.contacts.column_values import ColumnBasis
 from crm_api.domain.imports.contacts.errors import ImportOptionError
-from crm_api.domain.imports.contacts.models import ImportSourceKind, OnDuplicate, UndoState
+from crm_api.domain.imports.contacts.models import (
+    ImportContent,
+    ImportSourceKind,
+    OnDuplicate,
+    UndoState,
+)
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.kit.dry_runs import DryRunRead, DryRunRequest
 from crm_api.domain.kit.errors import FieldProblem
@@ -39,8 +44,10 @@ def _refuse_number(value: Any) -> Any:  # noqa: ANN401 - a form's text, or any J
 
 
 class ImportOptions(RequestModel):
-    """The options of a contact import, read from form fields or from a JSON body."""
+    """The options of an import, read from form fields or from a JSON body."""
 
+    kind: ImportContent = ImportContent.CONTACTS
+    """What the rows are: contacts, or outcomes, quotes and invoices."""
     source: ImportSourceKind = ImportSourceKind.FILE
     """``file`` imports the uploaded file, ``openphone`` imports the contacts in OpenPhone."""
     list_name: Annotated[str, Text(shortest=1, longest=200)] | None = None
@@ -151,11 +158,12 @@ class ImportUndoRead(ReadModel):
     """The progress of the undo of an import.
 
     Attributes:
-        removed: The number of contacts that the import created and the undo removed.
+        removed: The number of contacts that the import created and the undo removed; in an import
+            of outcomes, of outcomes that the undo reversed.
         restored: The number of contacts that got back the values that they had before the import.
         memberships_removed: The number of contacts that the undo removed from the import's list.
         left_edited: The number of contacts that the undo did not change, because they were edited
-            after the import.
+            after the import; in an import of outcomes, of outcomes that were reversed before.
         left_in_use: The number of created contacts that the undo did not remove, because they got a
             message, a phone call, a flag or a note after the import.
     """
@@ -169,9 +177,13 @@ class ImportUndoRead(ReadModel):
 
 
 class ImportRead(ReadModel):
-    """A contact import and its progress.
+    """An import of contacts or outcomes, and its progress.
+
+    In an import of outcomes, `created` counts the outcomes that were recorded, and `unchanged`
+    those that were recorded before. `updated` is 0: an outcome never changes.
 
     Attributes:
+        kind: What the rows are: `contacts` or `outcomes`.
         file_name: The name of the uploaded file; null for an import from the provider.
         rows_sha256: The SHA-256 digest of the imported rows as CSV, in hexadecimal; null while
             contacts are still fetched from the provider.
@@ -200,6 +212,7 @@ class ImportRead(ReadModel):
     """
 
     model_config = example(
+        kind="contacts",
         status="completed",
         file_name="quincy-owners.csv",
         rows_sha256="4be81d7a2f0c95637fa0d5b64c1e2938d7f6a5b49c8031e2f7a6d5c4b3a29180",
@@ -221,6 +234,7 @@ class ImportRead(ReadModel):
 
     id: Id
     status: Annotated[str, Vocabulary(ImportStatus)]
+    kind: Annotated[str, Vocabulary(ImportContent)]
     source: Annotated[str, Vocabulary(ImportSourceKind)]
     file_name: str | None
     rows_sha256: str | None
@@ -299,7 +313,24 @@ def read_options(fields: Mapping[str, Any]) -> ImportOptions:
     """
     options = read_form(ImportOptions, fields, error=ImportOptionError)
     check_list(options.list_name, options.list_id)
+    if options.kind is ImportContent.OUTCOMES:
+        check_outcome_options(options)
+        if options.source is not ImportSourceKind.FILE:
+            raise _wrong("/source", "Outcomes are imported from a file alone. Leave out `source`.")
     return options
+
+
+def check_outcome_options(options: ImportOptions | ImportCorrection) -> None:
+    """Check that the options of an import of outcomes have no list and no rule for duplicates.
+
+    Raises:
+        ImportOptionError: One of them is given.
+    """
+    if options.list_name is not None or options.list_id is not None:
+        pointer = "/list_name" if options.list_name is not None else "/list_id"
+        raise _wrong(pointer, "An import of outcomes has no list. Leave out this option.")
+    if options.on_duplicate not in {None, OnDuplicate.FILL}:
+        raise _wrong("/on_duplicate", "An outcome never changes. Leave out this option.")
 
 
 def check_list(list_name: str | None, list_id: UUID | None) -> None:

@@ -11,7 +11,11 @@ from sqlalchemy import text
 from crm_api.domain.imports.contacts import target_list
 from crm_api.domain.imports.contacts.formats import Detected
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport, ImportSourceKind
+from crm_api.domain.imports.contacts.models import (
+    ContactImport,
+    ImportContent,
+    ImportSourceKind,
+)
 from crm_api.domain.imports.contacts.schemas import ImportOptions, unknown_list
 from crm_api.domain.imports.contacts.undo_request import KEPT_FOR
 from crm_api.domain.imports.files import runs
@@ -28,17 +32,22 @@ def uploads_folder(data_dir: Path) -> Path:
     return data_dir / "imports"
 
 
-def upload_path(data_dir: Path, import_id: UUID) -> Path:
+def upload_path(
+    data_dir: Path, import_id: UUID, kind: ImportContent = ImportContent.CONTACTS
+) -> Path:
     """Return the path of an import's own file.
 
-    An import that commits a dry run has no file of its own. It reads the file of the dry run.
+    An import that commits a dry run has no file of its own. It reads the file of the dry run. A
+    file of outcomes has another name, because a worker of a release without outcomes must not read
+    it as contacts: it finds no file, and the import fails with a sentence.
     """
-    return uploads_folder(data_dir) / f"{import_id}.csv"
+    ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
+    return uploads_folder(data_dir) / f"{import_id}{ending}"
 
 
 def rows_path(data_dir: Path, row: ContactImport) -> Path:
     """Return the path of the file from which this import reads its rows."""
-    return upload_path(data_dir, row.dry_run_id or row.id)
+    return upload_path(data_dir, row.dry_run_id or row.id, ImportContent(row.kind))
 
 
 def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
@@ -66,8 +75,12 @@ async def create_import(
     detected: Detected,
     options: ImportOptions,
     now: datetime,
+    actor: str | None = None,
 ) -> ContactImport:
     """Store an import of an uploaded file as pending, and request the job ``run_imports``.
+
+    Args:
+        actor: Who records the outcomes; None for an import of contacts.
 
     Raises:
         ImportOptionError: No list has the id ``options.list_id``.
@@ -77,6 +90,8 @@ async def create_import(
         "file_name": file_name,
         "byte_size": byte_size,
         "rows_sha256": rows_sha256,
+        "kind": options.kind,
+        "actor": actor,
         **as_columns(detected),
     }
     return await _accept(uow, rows, options, now=now)

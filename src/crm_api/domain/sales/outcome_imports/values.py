@@ -1,0 +1,199 @@
+"""Read the cells of a file of outcomes: kind, amount, currency and date."""
+
+import re
+from datetime import UTC, datetime, time
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.sales.outcomes.models import OutcomeKind
+from crm_api.domain.sales.outcomes.schemas import MOST_CENTS
+
+EASTERN = ZoneInfo("America/New_York")
+"""The zone of times without an offset. Fixed, so that the same file always has the same values."""
+NOON = time(12)
+"""The hour of a date without an hour: it is the same date in every state."""
+_FIRST_YEAR, _LAST_YEAR = 1990, 2099
+
+_WORDS = {
+    **{kind.value.replace("_", " "): kind for kind in OutcomeKind},
+    **dict.fromkeys(
+        ("booked", "scheduled", "appointment", "appointment scheduled", "appointment set"),
+        OutcomeKind.APPOINTMENT_BOOKED,
+    ),
+    **dict.fromkeys(("held", "attended", "appointment completed"), OutcomeKind.APPOINTMENT_HELD),
+    **dict.fromkeys(
+        ("quote", "estimate", "sent", "quoted", "estimate sent"), OutcomeKind.QUOTE_SENT
+    ),
+    **dict.fromkeys(
+        (
+            *("approved", "accepted", "signed", "won"),
+            *("quote accepted", "estimate approved", "estimate accepted"),
+        ),
+        OutcomeKind.QUOTE_APPROVED,
+    ),
+    **dict.fromkeys(
+        ("job", "done", "complete", "completed", "job complete", "job completed"),
+        OutcomeKind.JOB_DONE,
+    ),
+    **dict.fromkeys(
+        ("invoice", "paid", "payment", "paid in full", "paid invoice"), OutcomeKind.INVOICE_PAID
+    ),
+}
+_QUOTE = {
+    **dict.fromkeys(("sent", "open", "pending", "awaiting response"), OutcomeKind.QUOTE_SENT),
+    **dict.fromkeys(
+        ("approved", "accepted", "signed", "won", "converted"), OutcomeKind.QUOTE_APPROVED
+    ),
+}
+_BY_STATUS = {
+    "invoice": dict.fromkeys(("paid", "paid in full"), OutcomeKind.INVOICE_PAID),
+    "quote": _QUOTE,
+    "estimate": _QUOTE,
+    "appointment": {
+        **dict.fromkeys(("booked", "scheduled", "confirmed"), OutcomeKind.APPOINTMENT_BOOKED),
+        **dict.fromkeys(("held", "attended", "completed", "done"), OutcomeKind.APPOINTMENT_HELD),
+    },
+    "job": dict.fromkeys(("done", "complete", "completed"), OutcomeKind.JOB_DONE),
+}
+"""The kind of a thing by its status. An open invoice is not an outcome."""
+_ENDED = frozenset(
+    (
+        *("void", "voided", "cancelled", "canceled", "refunded", "declined", "rejected"),
+        *("draft", "unpaid", "overdue", "expired"),
+    )
+)
+_AMOUNT = re.compile(
+    r"(?:USD|US\$)?\s*\$?\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9]{0,15})(?:\.([0-9]{0,10}))?\s*(?:USD)?",
+    re.IGNORECASE,
+)
+_MOST_CHARACTERS = 60
+_DATE_FORMATS = ("%m/%d/%Y", "%m/%d/%y", "%m-%d-%Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y")
+_HOUR_FORMATS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+
+
+class CellError(Exception):
+    """A cell has no usable value; ``reason`` is a sentence for the user."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
+    """Return the kind of an outcome by the cells with its kind and status.
+
+    Args:
+        noun: What the rows of the file are, if the file has no kinds.
+
+    Raises:
+        CellError: The cells name no outcome.
+    """
+    word, state = _tidy(kind) or (noun or ""), _tidy(status)
+    if state in _ENDED:
+        raise CellError(f"Rows with the status “{status.strip()[:60]}” are not outcomes.")
+    if state and word in _BY_STATUS:
+        found = _BY_STATUS[word].get(state)
+        if found is None:
+            raise CellError(
+                f"The status “{status.strip()[:60]}” of this {word} is not an outcome. Known are: "
+                + ", ".join(_BY_STATUS[word])
+                + "."
+            )
+        return found
+    found = _WORDS.get(word or state)
+    if found is None:
+        raise CellError(
+            "The row does not say what happened. Use one of: " + ", ".join(OutcomeKind) + "."
+        )
+    return found
+
+
+def read_cents(cell: str) -> int | None:
+    """Return an amount of dollars such as ``$1,234.50`` in cents; None for an empty cell.
+
+    Raises:
+        CellError: The cell is not an amount from 0 to ten thousand million dollars in whole cents.
+    """
+    written = cell.strip()
+    if not written:
+        return None
+    if written.startswith(("-", "(", "\N{MINUS SIGN}", "$-")):
+        raise CellError(
+            "The amount is negative. To correct an outcome, reverse it: POST "
+            "/v1/outcomes/{id}/reverse."
+        )
+    found = _AMOUNT.fullmatch(written) if len(written) <= _MOST_CHARACTERS else None
+    dollars, fraction = found.groups() if found else ("", "")
+    part = (fraction or "").rstrip("0")
+    if not (dollars or fraction) or len(part) > 2:  # noqa: PLR2004 - cents have two digits
+        raise CellError("This is not an amount in dollars and cents, such as 1,234.50.")
+    return _bounded(int(dollars.replace(",", "") or "0") * 100 + int(part.ljust(2, "0")))
+
+
+def read_whole_cents(cell: str) -> int | None:
+    """Return an amount that is written in cents; None for an empty cell.
+
+    Raises:
+        CellError: The cell is not a whole number from 0 to 10^12.
+    """
+    written = cell.strip()
+    if not written:
+        return None
+    if not re.fullmatch(r"[0-9]{1,15}", written):
+        raise CellError("This is not a whole number of cents, such as 123450.")
+    return _bounded(int(written))
+
+
+def _bounded(cents: int) -> int:
+    if cents > MOST_CENTS:
+        raise CellError("The amount is above 10,000,000,000 dollars. Correct it.")
+    return cents
+
+
+def check_currency(cell: str) -> None:
+    """Check that a cell with a currency is empty or names the US dollar.
+
+    Raises:
+        CellError: It names something else.
+    """
+    if cell.strip().upper() not in {"", "USD", "US$", "$"}:
+        raise CellError("Amounts are in USD. Convert the amount before you import it.")
+
+
+def read_instant(cell: str) -> datetime:
+    """Return the instant of a date, with or without an hour, in UTC.
+
+    A date without an hour means noon in New York; an hour without an offset is Eastern time.
+
+    Raises:
+        CellError: The cell is not a date from 1990 to 2099.
+    """
+    written = " ".join(cell.split())
+    found = _parse(written) if len(written) <= _MOST_CHARACTERS else None
+    if found is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise CellError(
+            "This is not a date from 1990 to 2099. Write 2026-11-30, 11/30/2026 or "
+            "2026-11-30T14:00:00Z."
+        )
+    return (found if found.tzinfo else found.replace(tzinfo=EASTERN)).astimezone(UTC)
+
+
+def _parse(written: str) -> datetime | None:
+    if re.match(r"[0-9]{4}-", written):
+        try:
+            read = datetime.fromisoformat(written)
+        except ValueError:
+            return None
+        has_hour = ":" in written or "T" in written
+        return read if has_hour else datetime.combine(read.date(), NOON)
+    for day in _DATE_FORMATS:
+        for hour in _HOUR_FORMATS:
+            try:
+                read = datetime.strptime(written, day + hour)  # noqa: DTZ007 - the zone follows
+            except ValueError:
+                continue
+            return read if hour else datetime.combine(read.date(), NOON)
+    return None
+
+
+def _tidy(cell: str) -> str:
+    return " ".join(cell.casefold().replace("_", " ").replace("-", " ").split())

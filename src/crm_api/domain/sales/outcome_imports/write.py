@@ -1,0 +1,182 @@
+"""Record one chunk of an import of outcomes in one transaction. A dry run records nothing."""
+
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
+from crm_api.domain.imports.contacts.models import ContactImport, ContactImportChunk
+from crm_api.domain.imports.contacts.rows import RowProblem
+from crm_api.domain.imports.files import runs
+from crm_api.domain.imports.files.runs import LEASE
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.sales.outcome_imports.source import OutcomeChunk, OutcomeRow
+from crm_api.domain.sales.outcomes.errors import OutcomeExistsError
+from crm_api.domain.sales.outcomes.models import Outcome
+from crm_api.domain.sales.outcomes.queries import FoundOutcome, read_outcome
+from crm_api.domain.sales.outcomes.record import NewOutcome, RecordedOutcome, record_outcome
+from crm_api.platform import failpoints
+from crm_api.platform.database import UnitOfWork
+
+UNDO_OF = "undo of import "
+"""``recorded_by`` of a reversal by an undo begins so; the id of the import follows."""
+_SAMPLE = 24
+
+
+@dataclass
+class _Result:
+    made: list[UUID] = field(default_factory=list)
+    known: int = 0
+    sample: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
+
+
+async def apply_chunk(
+    uow: UnitOfWork, *, import_id: UUID, chunk: OutcomeChunk, now: datetime, secret: bytes
+) -> bool:
+    """Record the outcomes of a chunk, and store errors, counts and checkpoint.
+
+    A dry run records them too and rolls them back, so that its counts are those of the commit.
+
+    Returns:
+        False if the import has ended or another worker has continued it. The caller then stops.
+    """
+    held = await runs.lock_running(
+        uow.session, CONTACT_IMPORTS, import_id=import_id, rows_processed=chunk.start
+    )
+    if held is None:
+        return False
+    result = _Result()
+    if held.dry_run:
+        savepoint = await uow.session.begin_nested()
+        try:
+            await _record_rows(uow, held, chunk, result, now=now, secret=secret)
+        finally:
+            await savepoint.rollback()
+    else:
+        await _record_rows(uow, held, chunk, result, now=now, secret=secret)
+        uow.session.add(_kept_for_undo(import_id, chunk.start, result.made, now=now))
+    problems = sorted([*chunk.problems, *result.problems], key=lambda problem: problem.line)
+    if problems:
+        errors = [asdict(problem) for problem in problems]
+        await runs.add_errors(uow.session, CONTACT_IMPORTS, import_id=import_id, errors=errors)
+    held.rows_processed = chunk.end
+    held.created += len(result.made)
+    held.unchanged += result.known
+    held.duplicates_in_file += chunk.duplicates
+    held.invalid += len(problems)
+    held.sample = [*held.sample, *result.sample][:_SAMPLE]
+    held.lease_until = now + LEASE
+    held.updated_at = now
+    await uow.session.flush()
+    await emit_progress(uow, held)
+    await failpoints.reach("import.open")
+    return True
+
+
+async def _record_rows(
+    uow: UnitOfWork,
+    held: ContactImport,
+    chunk: OutcomeChunk,
+    result: _Result,
+    *,
+    now: datetime,
+    secret: bytes,
+) -> None:
+    by = held.actor or f"import {held.id}"
+    # Two imports lock contacts and hashes in the same order.
+    for row in sorted(chunk.outcomes, key=lambda row: (row.new.phone, row.new.external_id)):
+        try:
+            done = await _record(uow, row.new, recorded_by=by, secret=secret, now=now)
+        except CrmError as error:
+            result.problems.append(_problem(row, error))
+            continue
+        if done.is_new:
+            result.made.append(done.outcome.id)
+            result.sample.append(_example(row, done.outcome))
+        else:
+            result.known += 1
+    result.sample.sort(key=lambda one: int(one["line"]))
+
+
+async def _record(
+    uow: UnitOfWork, new: NewOutcome, *, recorded_by: str, secret: bytes, now: datetime
+) -> RecordedOutcome:
+    """Record an outcome under its id, unless the ledger knows it.
+
+    A quote and an invoice may have the same number, so another kind under a known id gets the kind
+    behind its id. An outcome that an undo reversed is recorded again, with a number behind its id.
+    Both are found again in the same way, so that the same file adds nothing.
+
+    Raises:
+        OutcomeExistsError: The ledger has other values under this id.
+    """
+    base, attempt, has_kind = new.external_id, 1, False
+    while True:
+        external_id = base if attempt == 1 else f"{base} ({attempt})"
+        asked = replace(new, external_id=external_id)
+        conflict: OutcomeExistsError | None = None
+        try:
+            done = await record_outcome(uow, asked, recorded_by=recorded_by, secret=secret, now=now)
+            found = done.outcome
+        except OutcomeExistsError as error:
+            conflict = error
+            found = await read_outcome(uow, outcome_id=UUID(error.extras["outcome_id"]))
+        if conflict is not None and found.kind != new.kind and not has_kind:
+            base, attempt, has_kind = f"{base} ({new.kind})", 1, True
+        elif await _is_undone(uow, found):
+            attempt += 1
+        elif conflict is not None:
+            raise conflict
+        else:
+            return done
+
+
+async def _is_undone(uow: UnitOfWork, found: FoundOutcome) -> bool:
+    if found.reversed_by_id is None:
+        return False
+    reversal = await uow.session.get(Outcome, found.reversed_by_id)
+    return reversal is not None and reversal.recorded_by.startswith(UNDO_OF)
+
+
+def _problem(row: OutcomeRow, error: CrmError) -> RowProblem:
+    known = error.extras.get("outcome_id")
+    first = f" The first is {known}." if known else ""
+    return RowProblem(
+        line=row.line,
+        column=None,
+        value=row.new.external_id,
+        code=error.code,
+        reason=f"{error.detail}{first} The row was not imported.",
+        refuses=True,
+    )
+
+
+def _example(row: OutcomeRow, found: FoundOutcome) -> dict[str, Any]:
+    shown = {
+        "kind": found.kind,
+        "amount_cents": found.amount_cents,
+        "occurred_at": found.occurred_at.isoformat(),
+    }
+    return {
+        "line": row.line,
+        "phone": row.new.phone,
+        "contact_id": None if found.contact_id is None else str(found.contact_id),
+        "outcome": "created",
+        "changes": {name: {"before": None, "after": value} for name, value in shown.items()},
+    }
+
+
+def _kept_for_undo(
+    import_id: UUID, start: int, made: list[UUID], *, now: datetime
+) -> ContactImportChunk:
+    return ContactImportChunk(
+        import_id=import_id,
+        start=start,
+        applied_at=now,
+        outcomes=[],
+        created_ids=made,
+        changed_ids=[],
+        changes=[],
+    )
