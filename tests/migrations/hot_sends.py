@@ -341,7 +341,7 @@ SENDS = [
     ),
     Hot(
         "the next message for later",
-        {"idx_activity_queued"},
+        {"idx_activity_queued|idx_activity_queue"},
         sql(scheduled.NEXT_SCHEDULED, until=NOW + timedelta(minutes=1), now=NOW),
         is_generic=True,
     ),

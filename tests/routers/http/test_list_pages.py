@@ -285,7 +285,7 @@ async def test_pages_of_every_list_hold_each_row_once_and_in_order(
 FURTHER_STATEMENTS = {"/v1/messages": 1, "/v1/holdouts": 6}
 """The newest messages are read first; a page that they do not fill needs a second statement. The
 result of each holdout is computed by three statements; only one holdout runs at a time."""
-MOST_STATEMENTS = 5
+MOST_STATEMENTS = 6
 """Of one page of any list, with the statement that signs the caller in."""
 
 
