@@ -229,8 +229,8 @@ class CampaignRead(ReadModel):
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
         recurrence: How the campaign is repeated; null if it is not.
-        series_id: The id of the repeated campaign of which this one is an occurrence; null if it is
-            not one.
+        series_id: The id of the repeated campaign that created this occurrence; null for other
+            campaigns.
         occurrence_at: The instant of the occurrence; null if the campaign is not one.
         approved_at: When another person approved the draft; null if no one did since its last
             change.

@@ -180,7 +180,7 @@ class Campaign(Base):
     next_occurrence_at: Mapped[datetime | None]
     """The occurrence of the series that is drafted next; None if there is none."""
     series_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaign.id", ondelete="SET NULL"))
-    """The repeated campaign of which this campaign is an occurrence; None if it is not one."""
+    """The repeated campaign that created this occurrence; None for other campaigns."""
     occurrence_at: Mapped[datetime | None]
     """The instant of the occurrence. It stays when ``start_at`` changes."""
     started_at: Mapped[datetime | None]

@@ -19,7 +19,7 @@ class CalendarCampaign(ReadModel):
             that is later.
         ends_at: When the campaign was completed or cancelled; before that, its ``end_at``; null if
             neither is known.
-        series_id: The repeated campaign of which this one is an occurrence; null if it is not one.
+        series_id: The repeated campaign that created this occurrence; null for other campaigns.
     """
 
     model_config = example(

@@ -68,7 +68,7 @@ class LaunchPerson(ReadModel):
 
 
 class LaunchReason(ReadModel):
-    """A rule because of which contacts of the audience get no message at the start.
+    """A rule that keeps contacts of the audience from getting a message at the start.
 
     Attributes:
         rule: The rule; for a skipped contact, it is also the later ``skip_reason``.
@@ -120,7 +120,7 @@ class LaunchCheck(ReadModel):
         can_start: Whether a start would succeed.
         problems: Why a start would be refused; empty if it would succeed.
         recipients: How many contacts get a message, and how many do not.
-        reasons: The rules because of which contacts get no message, most contacts first.
+        reasons: The rules that keep contacts from getting a message, most contacts first.
         samples: The messages that some of the contacts would get.
         first_send_at: When the first message is expected; null if none is.
         last_send_at: When the last message is sent with a probability of 50 %; null if never, or

@@ -164,7 +164,7 @@ class RecipientSearch:
         wanted: The filter.
         campaign_id: The campaign.
         variant: The position of the variant; None for all variants.
-        patterns: For each term of ``wanted.q``, its patterns, of which one must match.
+        patterns: The patterns of each term of ``wanted.q``. One pattern of each term must match.
     """
 
     wanted: RecipientFilter

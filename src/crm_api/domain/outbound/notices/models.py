@@ -24,7 +24,7 @@ class NoticeOutcome(StrEnum):
 
 
 class Notice(Base):
-    """One thing of which one user is notified by one channel; it is also the outbox.
+    """A notice about one thing to one user by one channel; it is also the outbox.
 
     The unique key makes a notice come once. A row is deleted days after its end, when its subject
     is too old to be found again.

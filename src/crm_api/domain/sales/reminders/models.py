@@ -108,7 +108,7 @@ class AppointmentReminder(Base):
     rule_id: Mapped[UUID] = mapped_column(ForeignKey("reminder_rule.id", ondelete="CASCADE"))
     appointment_id: Mapped[UUID] = mapped_column(ForeignKey("appointment.id", ondelete="CASCADE"))
     starts_at: Mapped[datetime]
-    """The start of the appointment of which it reminds. A moved appointment gets another one."""
+    """The start of the appointment. A moved appointment gets another one."""
     status: Mapped[str]
     reason: Mapped[str | None]
     try_at: Mapped[datetime]

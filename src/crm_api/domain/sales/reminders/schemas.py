@@ -106,7 +106,7 @@ class ReminderRead(ReadModel):
 
     Attributes:
         rule_id: The rule that made it.
-        starts_at: The start of the appointment of which it reminds.
+        starts_at: The start of the appointment.
         status: What happened to it.
         reason: Why it waits, or is not sent; null if it was handed over to sending.
         message_id: Its message; null without one.

@@ -49,7 +49,7 @@ TRIED_AGAIN = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class DueReminder:
-    """A reminder that a rule makes now, and the start of which it reminds."""
+    """A reminder that a rule makes now, and the start of its appointment."""
 
     appointment_id: UUID
     rule_id: UUID
