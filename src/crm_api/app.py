@@ -52,7 +52,7 @@ from crm_api.routers.http.preconditions import PreconditionMiddleware
 from crm_api.routers.http.query_parameters import refuse_unknown_parameters
 from crm_api.routers.http.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.routers.identity import api_keys as access_router
-from crm_api.routers.identity import audit_log, auth, preferences, users
+from crm_api.routers.identity import audit_log, auth, passwords, preferences, users
 from crm_api.routers.imports import do_not_contact, imports
 from crm_api.routers.inbound import reconciliation, webhook_health, webhooks
 from crm_api.routers.inbound.event_intake import EventIntake
@@ -201,6 +201,7 @@ ROUTERS = (
     access_router,
     audit_log,
     auth,
+    passwords,
     preferences,
     push_subscriptions,
     users,
@@ -305,11 +306,9 @@ async def _open(app: FastAPI, settings: Settings, rules: RuleBook, life: Lifetim
 
 
 async def _accept_bootstrap_key(state: AppState) -> None:
-    key = state.settings.bootstrap_api_key
-    if key is None:
-        return
-    async with state.new_uow() as uow:
-        await access.ensure_admin_key(uow, text=key.get_secret_value(), now=clock.now())
+    if (key := state.settings.bootstrap_api_key) is not None:
+        async with state.new_uow() as uow:
+            await access.ensure_admin_key(uow, text=key.get_secret_value(), now=clock.now())
 
 
 def build_app(
