@@ -342,7 +342,7 @@ def build_app(
     app.add_middleware(PreconditionMiddleware)
     app.add_middleware(RateLimitMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED, compresslevel=4)
-    app.add_middleware(MethodsMiddleware, is_secure=is_secure)
+    app.add_middleware(MethodsMiddleware)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -361,7 +361,7 @@ def build_app(
                 "Link",
             ],
         )
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, is_secure=is_secure)
     if settings.trusted_proxies:
         # Added last, so it runs first: all other code sees the client's address, not the proxy's.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
