@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from crm_api.domain.campaigns.figures.experiment import wilson_interval
 from crm_api.domain.insight.measures import intervals
+from crm_api.domain.kit.intervals import wilson_interval
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 PARTS = st.integers(1, 3000).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole)))

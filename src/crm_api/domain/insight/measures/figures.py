@@ -8,7 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.answers import format_rate
-from crm_api.domain.campaigns.figures.experiment import wilson_interval
 from crm_api.domain.insight.measures import intervals
 from crm_api.domain.insight.measures.compiling import (
     InsightQuestion,
@@ -16,6 +15,7 @@ from crm_api.domain.insight.measures.compiling import (
 )
 from crm_api.domain.insight.measures.errors import TooManyFiguresError
 from crm_api.domain.insight.measures.registry import Unit
+from crm_api.domain.kit.intervals import wilson_interval
 from crm_api.platform.database import typed_rows
 
 MOST_FIGURES = 2_000

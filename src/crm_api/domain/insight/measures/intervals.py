@@ -3,13 +3,12 @@
 import math
 from datetime import datetime, timedelta
 
-from crm_api.domain.campaigns.figures.experiment import wilson_interval
+from crm_api.domain.kit.intervals import NORMAL_95, wilson_interval
 
 FEWEST = 30
 """A rate or a median of fewer records is not enough, however narrow its interval is."""
 WIDEST = 0.04
 """The widest 95 % interval of a rate that is enough: 4 points, such as 2 % to 6 %."""
-_NORMAL_95 = 1.959963984540054
 LONGEST_WAIT = timedelta(days=3650)
 
 
@@ -47,7 +46,7 @@ def needed_records(part: int, whole: int) -> int:
     Two of four more records are assumed to count, so that a rate of 0 is not trusted too early.
     """
     rate = (part + 2) / (whole + 4)
-    return max(FEWEST, math.ceil(4 * _NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))
+    return max(FEWEST, math.ceil(4 * NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))
 
 
 def enough_at(
