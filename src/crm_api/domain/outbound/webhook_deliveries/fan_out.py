@@ -18,9 +18,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.domain.outbound.live_events.endpoint_events import WebhookEventType, facts_of
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
-from crm_api.domain.outbound.live_events.payloads import WebhookEventType, facts_of
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 from crm_api.platform.ids import new_id
 
