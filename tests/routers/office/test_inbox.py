@@ -455,6 +455,35 @@ async def test_colleagues_see_who_is_in_a_conversation(
     assert await office.events("conversation.presence") == []
 
 
+async def test_other_screens_of_a_user_follow_what_is_read_and_the_draft(office: Office) -> None:
+    await office.hear(office.said())
+    talk = await office.talk()
+    path = f"/v1/conversations/{talk['id']}"
+    messages = (await office.client.get(f"{path}/messages")).json()["data"]
+    user = await active(office.client)
+    as_user = bearer(await signed_in(office.client))
+
+    async def emitted(method: str, end: str, **body: Any) -> list[dict[str, Any]]:
+        before = len(await office.events())
+        answer = await office.client.request(method, path + end, headers=as_user, json=body)
+        assert answer.is_success, answer.text
+        return [one["data"] for one in (await office.events())[before:]]
+
+    (first,) = [one["data"] for one in await office.events()]
+    (read,) = await emitted("POST", "/read", message_id=messages[0]["id"])
+    again = await emitted("POST", "/read")
+    (drafted,) = await emitted("PUT", "/draft", body="On Tuesday")
+    same = await emitted("PUT", "/draft", body="On Tuesday")
+    (changed,) = await emitted("PUT", "/draft", body="On Wednesday")
+    (deleted,) = await emitted("DELETE", "/draft")
+    nothing = await emitted("DELETE", "/draft")
+
+    assert first["conversation_id"] == talk["id"]
+    expected = {**first, "user_id": user["id"]}
+    assert [read, drafted, changed, deleted] == [expected] * 4
+    assert (again, same, nothing) == ([], [], [])
+
+
 async def bulk(office: Office, **body: Any) -> httpx.Response:
     return await office.client.post("/v1/conversations/bulk", json=body)
 

@@ -32,6 +32,14 @@ class WebhookEventType(StrEnum):
     APPOINTMENT_CHANGED = EventType.APPOINTMENT_CHANGED.value
 
 
+_KNOWN = frozenset(one.value for one in WebhookEventType)
+
+
+def is_for_endpoints(event: LoggedEvent) -> bool:
+    """Return whether endpoints can get an event: a known one that is not for one user alone."""
+    return event.type in _KNOWN and "user_id" not in event.data
+
+
 def facts_of(event: LoggedEvent) -> dict[str, Any]:
     """Return the ``data`` of an event as endpoints get it; a value that is missing becomes null.
 
