@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.office.inbox import changes, listing, presence, reading
+from crm_api.domain.office.inbox import changes, listing, presence, reading, tallies
 from crm_api.domain.office.inbox.rows import read_row
 from crm_api.domain.office.inbox.schemas import (
     ConversationCounts,
@@ -135,7 +135,7 @@ async def count_conversations(uow: ListUow, caller: Reader) -> ConversationCount
     is the length of the list with this filter.
     """
     async with uow:
-        counts = await listing.count_conversations(uow, caller_id=UUID(caller.id))
+        counts = await tallies.count_conversations(uow, caller_id=UUID(caller.id))
     return ConversationCounts.model_validate(counts)
 
 
