@@ -98,11 +98,12 @@ class MessageSelection:
     def similarity(self) -> float:
         """The smallest word similarity of words with a typing error, from 0 to 1.
 
-        ``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67. In a word of
-        four letters, one wrong letter leaves 0.4.
+        ``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67,
+        ``insepction`` and ``inspection`` 0.47. In a word of four letters, one wrong letter leaves
+        0.4.
         """
         words = [term.word for term in self.terms if term.word is not None]
-        return 0.4 if any(len(word) <= _SHORT for word in words) else 0.5
+        return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
 
     def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
         """Select the matches among the next ``size`` messages in order."""
@@ -111,6 +112,17 @@ class MessageSelection:
         found = select(message).where(*self._conditions(message))
         if self.terms:
             found = found.where(self._contains_all(message))
+        return found.order_by(*_newest_first(message))
+
+    def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
+        """Select the next ``size`` messages with words similar to the terms, but not all terms."""
+        window = self._window(after, size=size).subquery("near")
+        message = aliased(Activity, window)
+        found = select(message).where(
+            *self._conditions(message),
+            *(_resembles(_text_of(message), term) for term in self.terms),
+            ~self._contains_all(message),
+        )
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
