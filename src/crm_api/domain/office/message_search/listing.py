@@ -23,8 +23,9 @@ from crm_api.platform.database import UnitOfWork
 
 WINDOWS = (2_000, 100_000)
 """The numbers of messages that a list without words reads in order, one try after the other."""
-WORD_WINDOW, LARGEST_WORD_WINDOW = 1_000, 16_000
-"""The numbers of written messages that a search reads in order: at first, and at most."""
+WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
+"""The numbers of written messages that a search reads in order: at first, at most if it looks at
+the name of each person, and at most."""
 Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
 """The part of the results in which a page ended: messages with all words, or with similar words."""
@@ -157,7 +158,7 @@ async def newest_with_all_words(
     near = await read(selection.in_order(after, size=size).limit(limit))
     if near and len(near) < limit:
         size = size * limit * 3 // (2 * len(near))
-        if size <= LARGEST_WORD_WINDOW:
+        if size <= (NAME_WINDOW if selection.has_many_people else LARGEST_WORD_WINDOW):
             near = await read(selection.in_order(after, size=size).limit(limit))
     return near if len(near) >= limit else await read(selection.by_words(after, limit=limit))
 

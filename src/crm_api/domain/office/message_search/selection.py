@@ -50,6 +50,9 @@ _SHORT = 4
 # Constants in the SQL text let the planner use the partial indexes.
 IS_MESSAGE = "activity.kind = 'message'"
 IS_WRITTEN = f"{IS_MESSAGE} AND activity.origin IN ('manual', 'provider')"
+# The same without the partial indexes. Beside an index of people, PostgreSQL would read all entries
+# of an index of written messages.
+IS_WRITTEN_TOO = f"{IS_MESSAGE} AND coalesce(activity.origin, '') IN ('manual', 'provider')"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,11 @@ class MessageSelection:
     terms: Sequence[Term] = ()
     people: Sequence[TermPeople] = ()
     people_of_all: Sequence[UUID] = ()
+
+    @property
+    def has_many_people(self) -> bool:
+        """True if a term is in the names of so many people that they were not all looked up."""
+        return not all(one.is_complete for one in self.people)
 
     @property
     def has_typos(self) -> bool:
@@ -132,16 +140,21 @@ class MessageSelection:
 
     def by_words(self, after: Position | None, *, limit: int) -> Select[Activity]:
         """Look up all messages with all terms, and select the first ``limit`` of them in order."""
-        span = [literal_column(IS_WRITTEN), *self._span(after), *self._conditions(Activity)]
+        span = [*self._span(after), *self._conditions(Activity)]
         texts = select(Activity.id, Activity.occurred_at).where(
-            *span, *(_contains(_text_of(Activity), term) for term in self.terms)
+            literal_column(IS_WRITTEN),
+            *span,
+            *(_contains(_text_of(Activity), term) for term in self.terms),
         )
         named = [one.ids for one in self.people[:MOST_NAMED]]
         people = {*self.people_of_all, *(one for ids in named for one in ids)}
         if not people:
             return _first(texts, limit=limit)
         of_people = select(Activity.id, Activity.occurred_at).where(
-            *span, _is_of(Activity, sorted(people)), self._contains_all(Activity)
+            literal_column(IS_WRITTEN_TOO),
+            *span,
+            _is_of(Activity, sorted(people)),
+            self._contains_all(Activity),
         )
         return _first(union(texts, of_people), limit=limit)
 
