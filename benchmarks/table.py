@@ -68,6 +68,10 @@ BENCHMARKS = {
         tiny={"people": 2_000, "rounds": 1, "calls": 3},
         small={"people": 30_000, "rounds": 3, "calls": 40},
     ),
+    "inbox": Benchmark(
+        tiny={"people": 2_000, "rounds": 1, "calls": 3},
+        small={"people": 30_000, "rounds": 3, "calls": 40},
+    ),
     "importing": Benchmark(
         is_daily=True,
         tiny={"rows": 500, "rounds": 1},
