@@ -75,7 +75,13 @@ OUTCOMES = [
         "messages to the people of outcomes",
         {"idx_campaign_membership_phone", "idx_contact_merged_into", "idx_conversation_contact"},
         lambda s: s.execute(
-            touches.SENT, {"ids": [made_id("outcome", i) for i in range(1, 40)], "as_of": NOON}
+            touches.SENT,
+            {
+                "ids": [made_id("outcome", i) for i in range(1, 40)],
+                "as_of": NOON,
+                "is_delivered": False,
+                "called": [],
+            },
         ),
     ),
 ]

@@ -112,6 +112,10 @@ def _settings(data_dir: DataDir) -> Settings:
     return settings
 
 
+def _show_progress(outcomes: int) -> None:
+    typer.echo(f"{outcomes:,} outcomes", err=True)
+
+
 async def _figures(settings: Settings, question: InsightQuestion) -> Figures:
     async with open_engine(settings.require_database_url(), pool_size=1) as engine:
         uow = UnitOfWork(session_factory(engine), NO_QUEUE)
@@ -134,7 +138,9 @@ async def _compute(settings: Settings, version: int | None) -> AttributionRun:
         async with uow:
             try:
                 now = await uow.database_now()
-                return await runs.run_attribution(uow, version=version, now=now)
+                return await runs.run_attribution(
+                    uow, version=version, now=now, progress=_show_progress
+                )
             except RulesNotFoundError as error:
                 raise typer.BadParameter(error.detail) from error
 
@@ -144,6 +150,6 @@ async def _verify(settings: Settings, version: int | None) -> Verification | Non
         uow = UnitOfWork(session_factory(engine), NO_QUEUE)
         async with uow:
             try:
-                return await runs.verify_run(uow, version=version)
+                return await runs.verify_run(uow, version=version, progress=_show_progress)
             except RulesNotFoundError as error:
                 raise typer.BadParameter(error.detail) from error

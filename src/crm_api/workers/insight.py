@@ -2,8 +2,14 @@
 
 from typing import Any
 
+import structlog
+
 from crm_api.domain.insight.attribution import runs
 from crm_api.workers.deps import deps_of
+
+log = structlog.get_logger()
+LINE_EVERY = 20_000
+"""After this many outcomes, a run writes a line about its progress to the log."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
@@ -12,5 +18,10 @@ async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
         now = await uow.database_now()
         if not await runs.is_run_due(uow, now=now):
             return None
-        run = await runs.run_attribution(uow, version=None, now=now)
+        run = await runs.run_attribution(uow, version=None, now=now, progress=_log_progress)
     return {"outcomes": run.outcomes}
+
+
+def _log_progress(outcomes: int) -> None:
+    if outcomes % LINE_EVERY == 0:
+        log.info("outcomes are being credited", outcomes=outcomes)
