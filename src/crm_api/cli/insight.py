@@ -39,6 +39,8 @@ class _Measures(typer.core.TyperGroup):
         return command
 
 
+LONGEST_SECONDS = 600.0
+"""How long a figure of the command line may read records."""
 cli = typer.Typer(cls=_Measures, no_args_is_help=True, add_completion=False)
 Version = Annotated[
     int | None, typer.Option("--rules", help="The version of the attribution rules.")
@@ -127,7 +129,9 @@ async def _figures(settings: Settings, question: InsightQuestion) -> Figures:
                 question.check()
                 if question.needs_credits:
                     await runs.fill_credits(uow, rules, now=now)
-                return await compute_figures(uow.session, question, now=now)
+                return await compute_figures(
+                    uow.session, question, now=now, seconds=LONGEST_SECONDS
+                )
             except CrmError as error:
                 raise typer.BadParameter(error.detail) from error
 
