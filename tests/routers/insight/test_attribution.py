@@ -226,7 +226,9 @@ async def test_stored_credits_are_proved_by_computing_them_again(
         assert await runs.verify_run(uow, version=None) is None
         now = await uow.database_now()
         assert await runs.is_run_due(uow, now=now)
-        run = await runs.run_attribution(uow, version=None, now=now)
+        seen: list[int] = []
+        run = await runs.run_attribution(uow, version=None, now=now, progress=seen.append)
+        assert seen == [5]
         assert not await runs.is_run_due(uow, now=now)
         assert await runs.is_run_due(uow, now=now + runs.EVERY)
     assert run.outcomes == 5

@@ -1,6 +1,8 @@
 """The breakdowns of measures: the SQL of each key, and the labels of the keys."""
 
-from dataclasses import dataclass
+import calendar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -103,11 +105,13 @@ class Breakdown:
         key: The key, a text or NULL; ``b`` is the record.
         joins: What the key needs.
         label: The label of the key, if it is not the key.
+        labels: The labels of the keys, if they are always the same.
     """
 
     key: str
     joins: str = ""
     label: str = "NULL"
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 BREAKDOWNS = {
@@ -153,7 +157,7 @@ BREAKDOWNS = {
     Dimension.HOUR: Breakdown(key=f"CAST(CAST(extract(hour FROM {_LOCAL}) AS integer) AS text)"),
     Dimension.WEEKDAY: Breakdown(
         key=f"CAST(CAST(extract(isodow FROM {_LOCAL}) AS integer) AS text)",
-        label=f"to_char({_LOCAL}, 'FMDay')",
+        labels=dict(zip("1234567", calendar.day_name, strict=True)),
     ),
     # The messages of a merged duplicate belong to the contact that it was merged into.
     Dimension.REPLY_CLASS: Breakdown(

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.insight.measures.compiling import InsightQuestion, compile_question
 from crm_api.domain.insight.measures.figures import Number, number_of
 from crm_api.domain.insight.measures.registry import Unit
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
 from crm_api.domain.kit.csv_export import PAGE, csv_safe, write_csv
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import format_instant
@@ -84,6 +85,7 @@ async def list_records(
         BreakdownError: The measure does not allow the breakdown or the filter.
         InvalidCursorError: The cursor does not belong to this list.
         PeriodError: The period ends before it begins.
+        TooManyRecordsError: The time is over. The transaction cannot be used any more.
     """
     wanted.question.check()
     cursors = Cursors(
@@ -93,7 +95,8 @@ async def list_records(
         key=wanted.key if wanted.key != "" else "no key",
         bucket_start=wanted.bucket_start,
     )
-    rows = await _fetch(session, wanted, after=cursors.read(cursor), limit=limit + 1)
+    async with limited(session, seconds=LONGEST_SECONDS):
+        rows = await _fetch(session, wanted, after=cursors.read(cursor), limit=limit + 1)
     return cursors.page(rows, limit=limit, position=lambda one: (one.at, one.id))
 
 

@@ -86,7 +86,10 @@ async def zone_of(uow: UnitOfWork, viewer: Viewer) -> str:
 async def read_today(
     uow: UnitOfWork, viewer: Viewer, *, timezone: str | None, times: SendTimes, now: datetime
 ) -> TodayRead:
-    """Return the first screen. At most 16 statements read it, however many rows there are.
+    """Return the first screen; the number of statements does not depend on the number of rows.
+
+    At most 16 statements read it for an API key. A user who gives no ``timezone`` needs one more,
+    for the preferences.
 
     Args:
         uow: The unit of work.
