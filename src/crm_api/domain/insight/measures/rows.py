@@ -103,6 +103,15 @@ async def list_records(
 async def _fetch(
     session: AsyncSession, wanted: FigureRows, *, after: Place | None, limit: int
 ) -> list[Record]:
+    statement, values = records_statement(wanted, after=after, limit=limit)
+    rows = typed_rows(_Row, await session.execute(text(statement), values))
+    return [_record(row, wanted.question) for row in rows]
+
+
+def records_statement(
+    wanted: FigureRows, *, after: Place | None, limit: int | None
+) -> tuple[str, dict[str, Any]]:
+    """Return the SQL of the records behind a figure, and its values; without limit all of them."""
     compiled = compile_question(wanted.question)
     values: dict[str, Any] = {**compiled.values, "limit": limit}
     conditions = []
@@ -116,14 +125,13 @@ async def _fetch(
         conditions.append("(x.at, x.id) > (:after_at, :after_id)")
         values |= {"after_at": after[0], "after_id": after[1]}
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    statement = text(f"""
+    statement = f"""
         SELECT x.id, x.kind, x.at, x.counted, x.amount, x.key, x.contact_id, x.campaign_id, x.step,
                x.outcome_id, x.part
         FROM ({compiled.relation}) x {where}
         ORDER BY x.at, x.id LIMIT :limit
-    """)
-    rows = typed_rows(_Row, await session.execute(statement, values))
-    return [_record(row, wanted.question) for row in rows]
+    """
+    return statement, values
 
 
 def _record(row: _Row, question: InsightQuestion) -> Record:
