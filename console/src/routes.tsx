@@ -77,14 +77,14 @@ const thread = createRoute({
 });
 
 export type ContactSearch = {
-  q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string;
+  q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string; segment?: string;
 };
 const contacts = createRoute({
   getParentRoute: () => shell,
   path: "/contacts",
   validateSearch: (search): ContactSearch => ({
     q: text(search.q), tag: text(search.tag), list: text(search.list), opted_out: text(search.opted_out),
-    flag: text(search.flag), state: text(search.state), sort: text(search.sort),
+    flag: text(search.flag), state: text(search.state), sort: text(search.sort), segment: text(search.segment),
   }),
   component: lazyRouteComponent(() => import("./screens/contacts"), "Contacts"),
 });
@@ -92,6 +92,15 @@ const contact = createRoute({
   getParentRoute: () => shell,
   path: "/contacts/$id",
   component: lazyRouteComponent(() => import("./screens/contact"), "Contact"),
+});
+const segments = createRoute({
+  getParentRoute: () => shell,
+  path: "/segments",
+  validateSearch: (search): { id?: string } => {
+    const id = text(search.id);
+    return id ? { id } : {};
+  },
+  component: lazyRouteComponent(() => import("./screens/segments"), "Segments"),
 });
 const imports = createRoute({
   getParentRoute: () => shell,
@@ -174,7 +183,7 @@ const settings = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     home, signIn, welcome, accept, reset,
-    shell.addChildren([today, calendar, insight, inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
+    shell.addChildren([today, calendar, insight, inbox.addChildren([noThread, thread]), contacts, contact, segments, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
   ]),
   defaultPreload: "intent",
   defaultNotFoundComponent: NotFound,
