@@ -77,7 +77,7 @@ const thread = createRoute({
 });
 
 export type ContactSearch = {
-  q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string; segment?: string;
+  q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string; segment?: string; pick?: string;
 };
 const contacts = createRoute({
   getParentRoute: () => shell,
@@ -85,12 +85,17 @@ const contacts = createRoute({
   validateSearch: (search): ContactSearch => ({
     q: text(search.q), tag: text(search.tag), list: text(search.list), opted_out: text(search.opted_out),
     flag: text(search.flag), state: text(search.state), sort: text(search.sort), segment: text(search.segment),
+    pick: text(search.pick),
   }),
   component: lazyRouteComponent(() => import("./screens/contacts"), "Contacts"),
 });
 const contact = createRoute({
   getParentRoute: () => shell,
   path: "/contacts/$id",
+  validateSearch: (search): { merge?: string } => {
+    const merge = text(search.merge);
+    return merge ? { merge } : {};
+  },
   component: lazyRouteComponent(() => import("./screens/contact"), "Contact"),
 });
 const segments = createRoute({
@@ -142,12 +147,23 @@ const today = createRoute({
   path: "/today",
   component: lazyRouteComponent(() => import("./screens/today"), "Today"),
 });
+const CALENDAR_VIEWS = ["month", "week", "day", "list"] as const;
+export type CalendarSearch = {
+  month?: string; show?: (typeof CALENDAR_VIEWS)[number]; date?: string; who?: string; appointment?: string; book?: string; part?: string;
+};
 const calendar = createRoute({
   getParentRoute: () => shell,
   path: "/calendar",
-  validateSearch: (search): { month?: string } => {
+  validateSearch: (search): CalendarSearch => {
+    const show = CALENDAR_VIEWS.find((one) => one === search.show);
     const month = text(search.month);
-    return month && /^\d{4}-(0[1-9]|1[0-2])$/.test(month) ? { month } : {};
+    const date = text(search.date) ?? (month && `${month}-01`);
+    return {
+      ...(month ? { month } : {}),
+      ...(show ? { show } : {}),
+      ...(date && /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/.test(date) ? { date } : {}),
+      who: text(search.who), appointment: text(search.appointment), book: text(search.book), part: text(search.part),
+    };
   },
   component: lazyRouteComponent(() => import("./screens/calendar"), "Calendar"),
 });
