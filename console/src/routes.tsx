@@ -107,19 +107,22 @@ const segments = createRoute({
   },
   component: lazyRouteComponent(() => import("./screens/segments"), "Segments"),
 });
+const importKind = (search: Record<string, unknown>): { kind?: "do_not_contact" } => (search.kind === "do_not_contact" ? { kind: "do_not_contact" } : {});
 const imports = createRoute({
   getParentRoute: () => shell,
   path: "/imports",
+  validateSearch: importKind,
   component: lazyRouteComponent(() => import("./screens/imports"), "Imports"),
 });
 const newImport = createRoute({
   getParentRoute: () => shell,
   path: "/imports/new",
-  component: lazyRouteComponent(() => import("./screens/import-wizard"), "NewImport"),
+  component: lazyRouteComponent(() => import("./screens/import-new"), "NewImport"),
 });
 const oneImport = createRoute({
   getParentRoute: () => shell,
   path: "/imports/$id",
+  validateSearch: importKind,
   component: lazyRouteComponent(() => import("./screens/import-wizard"), "ImportPage"),
 });
 export type CampaignSearch = { q?: string; status?: string; archived?: string };
