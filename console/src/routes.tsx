@@ -152,7 +152,7 @@ const today = createRoute({
 });
 const CALENDAR_VIEWS = ["month", "week", "day", "list"] as const;
 export type CalendarSearch = {
-  month?: string; show?: (typeof CALENDAR_VIEWS)[number]; date?: string; who?: string; appointment?: string; book?: string; part?: string;
+  show?: (typeof CALENDAR_VIEWS)[number]; date?: string; who?: string; appointment?: string; book?: string; part?: string;
 };
 const calendar = createRoute({
   getParentRoute: () => shell,
@@ -162,7 +162,6 @@ const calendar = createRoute({
     const month = text(search.month);
     const date = text(search.date) ?? (month && `${month}-01`);
     return {
-      ...(month ? { month } : {}),
       ...(show ? { show } : {}),
       ...(date && /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/.test(date) ? { date } : {}),
       who: text(search.who), appointment: text(search.appointment), book: text(search.book), part: text(search.part),

@@ -271,7 +271,18 @@ async def test_contact_by_hand_shows_faults_at_their_fields(visit: Visit, servic
     assert (made["email"], made["address"]["city"]) == ("kit@example.com", "Quincy")
 
 
-SCREENS = ["/segments", "/segments?id=new", "/contacts?q=a&pick=all"]
+SCREENS = [
+    "/segments",
+    "/segments?id=new",
+    "/contacts?q=a&pick=all",
+    "/imports",
+    "/imports?kind=do_not_contact",
+    "/imports/new",
+    "/calendar",
+    "/calendar?show=week",
+    "/calendar?show=list",
+    "/calendar?part=sharing",
+]
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
