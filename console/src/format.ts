@@ -45,8 +45,14 @@ export function personName(one: {
 const ZONED: Intl.DateTimeFormatOptions = { hour: "numeric", minute: "2-digit", timeZoneName: "short" };
 const DATED: Intl.DateTimeFormatOptions = { month: "short", day: "numeric" };
 
+const styles = new Map<string, Intl.DateTimeFormat>();
+
+/** Making a formatter costs more than using it, and long tables show many times. */
 function formatted(at: Date, style: Intl.DateTimeFormatOptions, timeZone = currentZone()): string {
-  return new Intl.DateTimeFormat(language(), { ...style, timeZone }).format(at);
+  const key = `${language()} ${timeZone} ${Object.entries(style).join()}`;
+  let found = styles.get(key);
+  if (!found) styles.set(key, (found = new Intl.DateTimeFormat(language(), { ...style, timeZone })));
+  return found.format(at);
 }
 
 /** A time with its zone; the date too when it is not today. */

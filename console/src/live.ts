@@ -157,6 +157,8 @@ function keysOf(event: LiveEvent): (string | null)[][] {
     case "opt_out":
     case "opt_in":
       return [["contact", contact ?? id], ["timeline", contact ?? id], ["conversations"]];
+    case "appointment":
+      return [["appointments"], ["today"]];
     case "alert":
       return [["alerts"], ["today"]];
     case "task":

@@ -77,35 +77,52 @@ const thread = createRoute({
 });
 
 export type ContactSearch = {
-  q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string;
+  q?: string; tag?: string; list?: string; opted_out?: string; flag?: string; state?: string; sort?: string; segment?: string; pick?: string;
 };
 const contacts = createRoute({
   getParentRoute: () => shell,
   path: "/contacts",
   validateSearch: (search): ContactSearch => ({
     q: text(search.q), tag: text(search.tag), list: text(search.list), opted_out: text(search.opted_out),
-    flag: text(search.flag), state: text(search.state), sort: text(search.sort),
+    flag: text(search.flag), state: text(search.state), sort: text(search.sort), segment: text(search.segment),
+    pick: text(search.pick),
   }),
   component: lazyRouteComponent(() => import("./screens/contacts"), "Contacts"),
 });
 const contact = createRoute({
   getParentRoute: () => shell,
   path: "/contacts/$id",
+  validateSearch: (search): { merge?: string } => {
+    const merge = text(search.merge);
+    return merge ? { merge } : {};
+  },
   component: lazyRouteComponent(() => import("./screens/contact"), "Contact"),
 });
+const segments = createRoute({
+  getParentRoute: () => shell,
+  path: "/segments",
+  validateSearch: (search): { id?: string } => {
+    const id = text(search.id);
+    return id ? { id } : {};
+  },
+  component: lazyRouteComponent(() => import("./screens/segments"), "Segments"),
+});
+const importKind = (search: Record<string, unknown>): { kind?: "do_not_contact" } => (search.kind === "do_not_contact" ? { kind: "do_not_contact" } : {});
 const imports = createRoute({
   getParentRoute: () => shell,
   path: "/imports",
+  validateSearch: importKind,
   component: lazyRouteComponent(() => import("./screens/imports"), "Imports"),
 });
 const newImport = createRoute({
   getParentRoute: () => shell,
   path: "/imports/new",
-  component: lazyRouteComponent(() => import("./screens/import-wizard"), "NewImport"),
+  component: lazyRouteComponent(() => import("./screens/import-new"), "NewImport"),
 });
 const oneImport = createRoute({
   getParentRoute: () => shell,
   path: "/imports/$id",
+  validateSearch: importKind,
   component: lazyRouteComponent(() => import("./screens/import-wizard"), "ImportPage"),
 });
 export type CampaignSearch = { q?: string; status?: string; archived?: string };
@@ -133,12 +150,22 @@ const today = createRoute({
   path: "/today",
   component: lazyRouteComponent(() => import("./screens/today"), "Today"),
 });
+const CALENDAR_VIEWS = ["month", "week", "day", "list"] as const;
+export type CalendarSearch = {
+  show?: (typeof CALENDAR_VIEWS)[number]; date?: string; who?: string; appointment?: string; book?: string; part?: string;
+};
 const calendar = createRoute({
   getParentRoute: () => shell,
   path: "/calendar",
-  validateSearch: (search): { month?: string } => {
+  validateSearch: (search): CalendarSearch => {
+    const show = CALENDAR_VIEWS.find((one) => one === search.show);
     const month = text(search.month);
-    return month && /^\d{4}-(0[1-9]|1[0-2])$/.test(month) ? { month } : {};
+    const date = text(search.date) ?? (month && `${month}-01`);
+    return {
+      ...(show ? { show } : {}),
+      ...(date && /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/.test(date) ? { date } : {}),
+      who: text(search.who), appointment: text(search.appointment), book: text(search.book), part: text(search.part),
+    };
   },
   component: lazyRouteComponent(() => import("./screens/calendar"), "Calendar"),
 });
@@ -174,7 +201,7 @@ const settings = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     home, signIn, welcome, accept, reset,
-    shell.addChildren([today, calendar, insight, inbox.addChildren([noThread, thread]), contacts, contact, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
+    shell.addChildren([today, calendar, insight, inbox.addChildren([noThread, thread]), contacts, contact, segments, imports, newImport, oneImport, campaigns, newCampaign, campaign, templates, operations, settings]),
   ]),
   defaultPreload: "intent",
   defaultNotFoundComponent: NotFound,
