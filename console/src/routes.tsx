@@ -56,12 +56,15 @@ const shell = createRoute({
 });
 
 const VIEWS = ["unread", "mine", "open", "snoozed", "done"] as const;
+export type InboxSearch = { view?: (typeof VIEWS)[number]; q?: string; message?: string };
 const inbox = createRoute({
   getParentRoute: () => shell,
   path: "/inbox",
-  validateSearch: (search): { view?: (typeof VIEWS)[number] } => {
+  validateSearch: (search): InboxSearch => {
     const view = VIEWS.find((one) => one === search.view);
-    return view ? { view } : {};
+    const q = text(search.q);
+    const message = text(search.message);
+    return { ...(view ? { view } : {}), ...(q ? { q } : {}), ...(message ? { message } : {}) };
   },
   component: lazyRouteComponent(() => import("./screens/inbox"), "Inbox"),
 });

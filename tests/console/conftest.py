@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from tests.clients import node
 from tests.dev.test_up import Run, free_port, up
 
@@ -81,6 +81,8 @@ def running() -> Iterator[Service]:
 
 @pytest_asyncio.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    # A busy machine may paint late; that is not what these tests are about.
+    expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -111,6 +113,7 @@ async def watched(
     theme: Literal["light", "dark"] = "light",
     width: int = 1280,
     refused: tuple[int, ...] = (),
+    lost: bool = False,
 ) -> AsyncIterator[Page]:
     """Open a browser window; fail if its console has an error or its policy refuses something.
 
@@ -120,6 +123,7 @@ async def watched(
         theme: The colours that the system asks for.
         width: Width of the window in pixels.
         refused: Statuses of answers that the journey provokes; each is an error in the console.
+        lost: Whether the journey cuts the network or stops the service.
     """
     context: BrowserContext = await browser.new_context(
         storage_state=state,
@@ -137,6 +141,8 @@ async def watched(
     finally:
         await context.close()
     provoked = tuple(f"status of {status}" for status in refused)
+    if lost:
+        provoked += ("net::ERR_", "status of 502", "status of 503")
     assert [one for one in errors if not any(part in one for part in provoked)] == []
 
 
