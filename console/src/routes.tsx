@@ -128,23 +128,31 @@ const oneImport = createRoute({
   validateSearch: importKind,
   component: lazyRouteComponent(() => import("./screens/import-wizard"), "ImportPage"),
 });
-export type CampaignSearch = { q?: string; status?: string; archived?: string };
+export type CampaignSearch = { q?: string; status?: string; archived?: string; line?: string; since?: string; sort?: string };
 const campaigns = createRoute({
   getParentRoute: () => shell,
   path: "/campaigns",
-  validateSearch: (search): CampaignSearch => ({ q: text(search.q), status: text(search.status), archived: text(search.archived) }),
+  validateSearch: (search): CampaignSearch => ({
+    q: text(search.q), status: text(search.status), archived: text(search.archived), line: text(search.line), since: text(search.since), sort: text(search.sort),
+  }),
   component: lazyRouteComponent(() => import("./screens/campaigns"), "Campaigns"),
 });
 const newCampaign = createRoute({
   getParentRoute: () => shell,
   path: "/campaigns/new",
+  validateSearch: (search): { draft?: string; list?: string; segment?: string } => ({ draft: text(search.draft), list: text(search.list), segment: text(search.segment) }),
   component: lazyRouteComponent(() => import("./screens/composer"), "NewCampaign"),
 });
-export type RecipientSearch = { status?: string; variant?: string; person?: string };
+export type RecipientSearch = {
+  status?: string; variant?: string; step?: string; q?: string; replied?: string; opted_out?: string; parked?: string; skip_reason?: string; person?: string;
+};
 const campaign = createRoute({
   getParentRoute: () => shell,
   path: "/campaigns/$id",
-  validateSearch: (search): RecipientSearch => ({ status: text(search.status), variant: text(search.variant), person: text(search.person) }),
+  validateSearch: (search): RecipientSearch => ({
+    status: text(search.status), variant: text(search.variant), step: text(search.step), q: text(search.q), replied: text(search.replied),
+    opted_out: text(search.opted_out), parked: text(search.parked), skip_reason: text(search.skip_reason), person: text(search.person),
+  }),
   component: lazyRouteComponent(() => import("./screens/campaign"), "Campaign"),
 });
 
@@ -182,8 +190,10 @@ const insight = createRoute({
 const templates = createRoute({
   getParentRoute: () => shell,
   path: "/templates",
+  validateSearch: (search): { id?: string; status?: string; category?: string } => ({ id: text(search.id), status: text(search.status), category: text(search.category) }),
   component: lazyRouteComponent(() => import("./screens/templates"), "Templates"),
 });
+export type OperationsSearch = { part?: string; status?: string; actor?: string; action?: string; since?: string };
 const part = (search: Record<string, unknown>): { part?: string } => {
   const name = text(search.part);
   return name ? { part: name } : {};
@@ -191,7 +201,9 @@ const part = (search: Record<string, unknown>): { part?: string } => {
 const operations = createRoute({
   getParentRoute: () => shell,
   path: "/operations",
-  validateSearch: part,
+  validateSearch: (search): OperationsSearch => ({
+    part: text(search.part), status: text(search.status), actor: text(search.actor), action: text(search.action), since: text(search.since),
+  }),
   component: lazyRouteComponent(() => import("./screens/operations"), "Operations"),
 });
 const settings = createRoute({

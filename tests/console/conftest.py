@@ -92,6 +92,11 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="session")
 async def service(running: Service, browser: Browser) -> Service:
     """The service after its first owner has followed the link that the start printed."""
+    return await signed_up(running, browser)
+
+
+async def signed_up(running: Service, browser: Browser) -> Service:
+    """Follow the link of the start as the first owner, and keep what the browser has then."""
     link = re.search(r"http://\S+/welcome#\S+", running.run.output)
     assert link is not None, running.run.output
     async with watched(browser) as page:

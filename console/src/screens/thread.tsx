@@ -16,7 +16,7 @@ import { Icon } from "../ui/icons";
 import { Button, Failed, Loading, Time } from "../ui/parts";
 import { Popover } from "../ui/popover";
 import { fail, say } from "../ui/toasts";
-import { morningAfter } from "../zone-time";
+import { morningAfter } from "../ui/zoned";
 import { Answer } from "./inbox/answer";
 import { useWay } from "./inbox/context";
 import { Messages } from "./inbox/messages";

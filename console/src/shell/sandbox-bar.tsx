@@ -10,7 +10,7 @@ import { may } from "../session";
 import { Button } from "../ui/parts";
 import { Popover } from "../ui/popover";
 import { fail, say } from "../ui/toasts";
-import { instantOf } from "../zone-time";
+import { instantOf } from "../ui/zoned";
 
 const People = lazy(() => import("./sandbox-people").then((one) => ({ default: one.SandboxPeople })));
 const Faults = lazy(() => import("./sandbox-faults").then((one) => ({ default: one.SandboxFaults })));

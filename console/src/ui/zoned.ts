@@ -59,3 +59,8 @@ export function plusDays(date: string, days: number): string {
 export function weekdayOf(date: string): number {
   return (new Date(`${date}T00:00:00Z`).getUTCDay() + 6) % 7;
 }
+
+/** Nine in the morning on the wall of the zone, so many days after the day of `at`. */
+export function morningAfter(at: Date, zone: string, days: number): Date {
+  return instantOf(`${plusDays(dateOf(at, zone), days)}T09:00`, zone);
+}

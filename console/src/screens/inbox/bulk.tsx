@@ -7,7 +7,7 @@ import { useColleagues } from "../../colleagues";
 import { currentZone, when } from "../../format";
 import { now } from "../../clock";
 import { t } from "../../i18n";
-import { morningAfter } from "../../zone-time";
+import { morningAfter } from "../../ui/zoned";
 import { Dialog } from "../../ui/dialog";
 import { Button } from "../../ui/parts";
 import { Popover } from "../../ui/popover";

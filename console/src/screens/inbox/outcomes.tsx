@@ -8,7 +8,7 @@ import { currentZone } from "../../format";
 import { t } from "../../i18n";
 import { useKeys } from "../../keys";
 import { fail, say } from "../../ui/toasts";
-import { morningAfter } from "../../zone-time";
+import { morningAfter } from "../../ui/zoned";
 import { className } from "./words";
 
 const LATER_DAYS = 7;

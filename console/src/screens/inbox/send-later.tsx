@@ -5,15 +5,15 @@ import { currentZone, when } from "../../format";
 import { t } from "../../i18n";
 import { Dialog } from "../../ui/dialog";
 import { Button, Field } from "../../ui/parts";
-import { instantOf, morningAfter, wallClock } from "../../zone-time";
+import { instantOf, localOf, morningAfter } from "../../ui/zoned";
 
 type Props = { zone: string; refused: { text: string; next: string | null } | null; isBusy: boolean; onSend: (at: string, move: boolean) => void; onClose: () => void };
 
 export function SendLater({ zone, refused, isBusy, onSend, onClose }: Props) {
-  const [text, setText] = useState(() => wallClock(morningAfter(new Date(now()), zone, 1), zone));
+  const [text, setText] = useState(() => localOf(morningAfter(new Date(now()), zone, 1), zone));
   const at = text ? instantOf(text, zone) : null;
   const isValid = at !== null && !Number.isNaN(at.getTime());
-  const choose = (to: Date) => setText(wallClock(to, zone));
+  const choose = (to: Date) => setText(localOf(to, zone));
   return (
     <Dialog
       title={t("Send later")}
@@ -31,7 +31,7 @@ export function SendLater({ zone, refused, isBusy, onSend, onClose }: Props) {
         <Button onClick={() => choose(morningAfter(new Date(now()), zone, 7))}>{t("In a week, 9:00")}</Button>
       </div>
       <Field label={t("On the person's clock ({zone})", { zone })} hint={isValid && zone !== currentZone() ? t("Your clock shows {time} then.", { time: when(at.toISOString()) }) : t("Legal hours and consent are checked again when it leaves.")}>
-        {(attributes) => <input type="datetime-local" {...attributes} value={text} min={wallClock(new Date(now()), zone)} onChange={(event) => setText(event.target.value)} />}
+        {(attributes) => <input type="datetime-local" {...attributes} value={text} min={localOf(new Date(now()), zone)} onChange={(event) => setText(event.target.value)} />}
       </Field>
       {refused && (
         <div className="notice notice-warn" role="alert">

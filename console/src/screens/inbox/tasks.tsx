@@ -13,14 +13,14 @@ import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { Button, Field, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
-import { instantOf, morningAfter, wallClock } from "../../zone-time";
+import { instantOf, localOf, morningAfter } from "../../ui/zoned";
 
 export function NewTask({ conversation, onClose }: { conversation: Conversation; onClose: () => void }) {
   const cache = useQueryClient();
   const { me, others } = useColleagues();
   const zone = currentZone();
   const [title, setTitle] = useState("");
-  const [due, setDue] = useState(() => wallClock(morningAfter(new Date(now()), zone, 1), zone));
+  const [due, setDue] = useState(() => localOf(morningAfter(new Date(now()), zone, 1), zone));
   const [assignee, setAssignee] = useState(me?.id ?? "");
   const make = useMutation({
     mutationFn: () =>

@@ -13,7 +13,7 @@ import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { Button, Field } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
-import { instantOf, morningAfter, wallClock } from "../../zone-time";
+import { instantOf, localOf, morningAfter } from "../../ui/zoned";
 import { Part, useAct, useToday } from "./part";
 
 type Row = { id: string; number: string; contact_id: string | null; amount_cents: number; word: string; kind: "quote" | "invoice" };
@@ -81,7 +81,7 @@ function WriteTo({ contact, name }: { contact: string; name: string }) {
 function Book({ row, onClose }: { row: Row; onClose: () => void }) {
   const cache = useQueryClient();
   const zone = currentZone();
-  const [starts, setStarts] = useState(() => wallClock(morningAfter(new Date(now()), zone, 1), zone));
+  const [starts, setStarts] = useState(() => localOf(morningAfter(new Date(now()), zone, 1), zone));
   const [hours, setHours] = useState("4");
   const [kind, setKind] = useState<AppointmentKind>("repair");
   const book = useMutation({

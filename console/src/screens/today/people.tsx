@@ -7,7 +7,7 @@ import { ago, count, currentZone, personName, phone } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
 import { Button, Time } from "../../ui/parts";
-import { morningAfter } from "../../zone-time";
+import { morningAfter } from "../../ui/zoned";
 import { Part, useAct, useToday } from "./part";
 
 const tomorrow = () => morningAfter(new Date(now()), currentZone(), 1).toISOString();
