@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from crm_api.domain.campaigns.figures.experiment import wilson_interval
 from crm_api.domain.insight.holdouts.plan import (
     LOOKED_AT_OFTEN,
     RATE_WITH,
@@ -15,6 +14,7 @@ from crm_api.domain.insight.holdouts.plan import (
 from crm_api.domain.insight.holdouts.schemas import FEWEST_WITH, HoldoutLiftRead
 from crm_api.domain.insight.holdouts.service import Comparison
 from crm_api.domain.insight.measures import intervals
+from crm_api.domain.kit.intervals import wilson_interval
 
 PER_DAY = 125
 """The people of a day: the usual limit of a line."""
