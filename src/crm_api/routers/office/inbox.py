@@ -42,7 +42,7 @@ async def list_conversations(
             description="Words to find in messages that people wrote, and in the names and phone "
             "numbers of people if you have the scope contacts:read. Every word must occur, a "
             "phrase in quotes as it is. If the conversations with all words do not fill the page, "
-            "conversations with similar words follow. Up to 500 conversations are found by a name, "
+            "conversations with similar words follow. Up to 200 conversations are found by a name, "
             "those of the 200 newest messages by their words, and those of the 100 newest by "
             "similar words.",
             examples=["chimney rossi"],

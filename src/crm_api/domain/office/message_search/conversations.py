@@ -22,7 +22,7 @@ from crm_api.domain.people.models.contacts import Contact
 MOST_MESSAGES, MOST_SIMILAR = 200, 100
 """The number of messages, newest first, whose conversations are found by words, and by similar
 words."""
-MOST_NAMED = 500
+MOST_NAMED = 200
 """The number of conversations that are found by a name or a number."""
 
 
