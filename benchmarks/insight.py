@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -76,6 +77,14 @@ def questions() -> Iterator[Asked]:
         values = {"measure": name, "timezone": ZONE}
         yield Asked(
             name=f"rows of {name}", path="/v1/insight/rows", values=values, wanted=FIGURE_MS
+        )
+    since = (datetime.now(UTC) - timedelta(days=30)).date().isoformat()
+    for name in ("funnel", "cohorts"):
+        yield Asked(
+            name=f"{name} of a month",
+            path=f"/v1/insight/{name}",
+            values={"from": since},
+            wanted=FIGURE_MS,
         )
     yield Asked(name="holdouts", path="/v1/holdouts", values={}, wanted=FIGURE_MS)
     yield Asked(name="today", path="/v1/today", values={}, wanted=TODAY_MS)
