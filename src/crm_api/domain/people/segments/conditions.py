@@ -169,9 +169,9 @@ def _grade(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _reply_class(builder: ConditionBuilder, rule: Rule) -> str:
-    last = last_class_sql()
+    last = last_class_sql(builder)
     if rule.op == "is_empty":
-        return f"{last} IS NULL"
+        return f"({last}) IS NULL"
     classes = builder.bind(_listed(rule), "text[]")
     return f"{has_class_sql(builder, classes)} AND coalesce({last}, '') = ANY({classes})"
 

@@ -46,9 +46,9 @@ _SCORE = """(
           AND m.sent_at > coalesce(h.last_at, '-infinity') OFFSET 0
     ) i
 )"""
+_REPLY = f"{_HEARD} AND a.kind = 'message'"
 _LAST_CLASS = f"""(
-    SELECT a.reply_class FROM {_HEARD} AND a.kind = 'message'
-    ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1
+    SELECT a.reply_class FROM {_REPLY} ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1
 )"""
 
 
@@ -64,7 +64,7 @@ def score_sql(builder: ConditionBuilder) -> str:
         for rows in (
             _HEARD,
             "outcome_subject s WHERE s.contact_id = c.id",
-            "contact d WHERE d.merged_into = c.id",
+            "contact d WHERE d.merged_into = c.id AND d.merged_into IS NOT NULL",
         )
     )
     return (
@@ -80,9 +80,9 @@ def grade_sql(builder: ConditionBuilder) -> str:
     return f"(SELECT CASE {edges} ELSE 'E' END FROM (SELECT {score} AS score OFFSET 0) x)"
 
 
-def last_class_sql() -> str:
+def last_class_sql(builder: ConditionBuilder) -> str:
     """Return the SQL of the class of the last reply of ``contact c``; NULL without a class."""
-    return _LAST_CLASS
+    return f"CASE WHEN {builder.exists(_REPLY)} THEN {_LAST_CLASS} END"
 
 
 def has_class_sql(builder: ConditionBuilder, classes: str) -> str:
@@ -92,4 +92,4 @@ def has_class_sql(builder: ConditionBuilder, classes: str) -> str:
         builder: Writes the sub-select.
         classes: The SQL of an array of classes.
     """
-    return builder.exists(f"{_HEARD} AND a.kind = 'message' AND a.reply_class = ANY({classes})")
+    return builder.exists(f"{_REPLY} AND a.reply_class = ANY({classes})")

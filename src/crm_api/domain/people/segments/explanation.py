@@ -118,7 +118,7 @@ def _actual(builder: ConditionBuilder, rule: Rule) -> str:
     elif kind is SegmentFieldKind.GRADE:
         actual = grade_sql(builder)
     elif kind is SegmentFieldKind.REPLY_CLASS:
-        actual = last_class_sql()
+        actual = last_class_sql(builder)
     elif isinstance(rule.value, Membership):
         actual = _MEMBERSHIP.format(condition=membership_condition(builder, rule.value))
     return actual
