@@ -124,7 +124,9 @@ def test_class_without_a_window_earns_nothing() -> None:
     """Not even at the instant of the outcome."""
     used = rules(AttributionModel.LAST, dict.fromkeys(TouchClass, 0))
 
-    assert attribute(AT, [touch(1, hours=0)], used) == ([], 1)
+    earned, rest = attribute(AT, [touch(1, hours=0)], used)
+
+    assert (earned, rest) == ([], Fraction(1))
 
 
 def test_a_message_is_credited_once_by_its_strongest_class() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.factories import number
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
-SALES = {
+SALES: dict[str, dict[str, Any]] = {
     "appointment": {
         "kind": "repair",
         "starts_at": "2036-01-07T15:00:00Z",

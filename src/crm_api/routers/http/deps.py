@@ -312,8 +312,14 @@ class Needs:
             MissingScopeError: The caller has neither the scope nor ``admin``, or searches in fields
                 that its role does not show.
         """
-        if not caller.sees_all:
-            return self._marketer(caller, request)
+        return self.check(caller) if caller.sees_all else self._marketer(caller, request)
+
+    def check(self, caller: Caller) -> Caller:
+        """Return the caller if it has the scope.
+
+        Raises:
+            MissingScopeError: The caller has neither the scope nor ``admin``.
+        """
         if not caller.may(self.scope):
             raise MissingScopeError(
                 f"This operation needs the scope {self.scope}, which the caller does not have. Use "

@@ -41,7 +41,9 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(value, dict):
         return value
     hidden = hidden_of(value)
-    masked = {name: None if name in hidden else mask(one) for name, one in value.items()}
+    masked: dict[str, Any] = {
+        name: None if name in hidden else mask(one) for name, one in value.items()
+    }
     if "first_name" in value and isinstance(value.get("address"), dict):
         masked["address"] = {
             name: one if name == "city" else None for name, one in value["address"].items()

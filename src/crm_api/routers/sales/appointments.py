@@ -236,7 +236,7 @@ async def find_free_times(
     first: datetime = start_of(begin, zone) or clock.now()
     async with uow:
         hours: free_times.Hours | None = None
-        if day_start is day_end is day is None:
+        if day_start is None and day_end is None and day is None:
             hours = await free_times.read_office_times(uow)
         hours = hours or WorkingHours(
             days=frozenset(map(days.index, day or days[:5])),
