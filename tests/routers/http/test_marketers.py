@@ -51,7 +51,7 @@ async def marketer(app: FastAPI, new_uow: UnitOfWorkFactory) -> httpx.AsyncClien
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app),
         base_url="http://crm.test",
-        headers={"Authorization": f"Bearer {tokens.access}"},
+        headers={"Authorization": f"Bearer {tokens.access}", "Accept-Encoding": "identity"},
     )
 
 

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from tests.factories import number
 
+from crm_api.domain.identity.api_keys.models import Scope
+
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 SALES: dict[str, dict[str, Any]] = {
     "appointment": {
@@ -48,12 +50,12 @@ async def test_sales_and_outcomes_are_in_the_timeline(client: httpx.AsyncClient)
 
     assert [one["type"] for one in items] == [
         "appointment",
-        "outcome",
         "invoice",
         "quote",
         "outcome",
+        "outcome",
     ]
-    visit, booked, invoice, quote, job = items
+    visit, invoice, quote, booked, job = items
     assert (visit["at"], visit["kind"], visit["status"]) == (
         "2036-01-07T15:00:00.000Z",
         "repair",
@@ -89,13 +91,13 @@ async def test_pages_of_the_timeline_join(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("scopes", "types"),
     [
-        (("contacts:read",), set()),
-        (("contacts:read", "sales:read"), {"appointment", "quote", "invoice"}),
-        (("contacts:read", "insight:read"), {"outcome"}),
+        ((Scope.CONTACTS_READ,), set()),
+        ((Scope.CONTACTS_READ, Scope.SALES_READ), {"appointment", "quote", "invoice"}),
+        ((Scope.CONTACTS_READ, Scope.INSIGHT_READ), {"outcome"}),
     ],
 )
 async def test_entries_need_their_scope(
-    client: httpx.AsyncClient, key_with: KeyWith, scopes: tuple[str, ...], types: set[str]
+    client: httpx.AsyncClient, key_with: KeyWith, scopes: tuple[Scope, ...], types: set[str]
 ) -> None:
     contact_id = await person_with_sales(client)
 

@@ -247,7 +247,7 @@ async def test_list_is_also_a_table(client: httpx.AsyncClient, key_with: KeyWith
         when = {"occurred_at": f"2026-11-2{place}T15:00:00Z"}
         assert (await client.post("/v1/outcomes", json={**body, **when})).status_code == 201
     as_csv = {"Accept": "text/csv"}
-    own = await key_with("insight:read")
+    own = await key_with(Scope.INSIGHT_READ)
 
     table = await client.get("/v1/outcomes", headers=as_csv)
     some = await client.get("/v1/outcomes", params={"source": "person"}, headers=as_csv)
