@@ -44,6 +44,7 @@ from crm_api.routers.consent import consent, legal_rules
 from crm_api.routers.http import console_pages, deprecation, problems, reference_page
 from crm_api.routers.http.bodies import BodyMiddleware
 from crm_api.routers.http.deps import AppState
+from crm_api.routers.http.masking import MaskingMiddleware
 from crm_api.routers.http.middleware import MethodsMiddleware, RequestMiddleware
 from crm_api.routers.http.openapi.document import enrich
 from crm_api.routers.http.openapi.serving import DocumentRoute
@@ -338,6 +339,7 @@ def build_app(
     app.state.paths = _paths()
     problems.install(app)
     deprecation.install(app, own_routes())
+    app.add_middleware(MaskingMiddleware)
     app.add_middleware(BodyMiddleware)
     app.add_middleware(PreconditionMiddleware)
     app.add_middleware(RateLimitMiddleware)

@@ -8,7 +8,7 @@ import {
   type ContactRead, type TimelineItem,
 } from "../api/generated";
 import { fieldError } from "../api/problem";
-import { personName, phone } from "../format";
+import { dollars, personName, phone } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
 import { Icon, type IconName } from "../ui/icons";
@@ -188,6 +188,15 @@ function Moment({ item }: { item: TimelineItem }) {
           {item.skip_reason && <span>{plain(item.skip_reason)}</span>}
         </Line>
       );
+    case "appointment":
+      return <Line icon="calendar" at={item.at} text={`${plain(item.kind)} · ${plain(item.status)}`} />;
+    case "quote":
+    case "invoice":
+      return <Line icon="insight" at={item.at} text={`${item.number} · ${dollars(item.amount_cents / 100)} · ${plain(item.status)}`} />;
+    case "outcome": {
+      const amount = item.amount_cents === null ? "" : ` · ${dollars(item.amount_cents / 100)}`;
+      return <Line icon="check" at={item.at} text={`${item.name ?? plain(item.kind)}${amount}`} />;
+    }
     default:
       return (
         <Line

@@ -30,7 +30,8 @@ ATTEMPTS = text("""
     INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
         segments, status, called_at, accepted_at, created_at, updated_at)
     SELECT uuid_v7(), m.id, m.campaign_id, c.line_id, uuid_v7(), m.phone, 'Hi',
-           1 + length(m.phone) % 3, m.status, m.sent_at, m.sent_at, m.sent_at, m.sent_at
+           1 + CAST(right(m.phone, 2) AS integer) % 3, m.status, m.sent_at, m.sent_at, m.sent_at,
+           m.sent_at
     FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
     WHERE m.status IN ('sent', 'delivered')
 """)

@@ -44,7 +44,10 @@ def test_no_interval_without_records() -> None:
         (1, 29, False),
         (3, 100, False),
         (15, 500, True),
-        (0, 95, True),
+        (0, 92, False),
+        (0, 93, True),
+        (25, 480, False),
+        (50, 700, True),
     ],
 )
 def test_enough(part: int, whole: int, *, is_enough: bool) -> None:

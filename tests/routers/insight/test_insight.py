@@ -226,6 +226,25 @@ async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: As
     assert (await asked(client, "revenue"))["total"]["enough"] is True
 
 
+async def test_median_is_enough_from_thirty_records_on(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    for _ in range(29):
+        await story.sent(autumn, await story.person(), days=9, replied=8.5)
+    await session.commit()
+
+    few = (await asked(client, "time_to_reply"))["total"]
+    await story.sent(autumn, await story.person(), days=9, replied=8.5)
+    await session.commit()
+    enough = (await asked(client, "time_to_reply"))["total"]
+
+    assert (few["denominator"], few["enough"]) == (29, False)
+    assert (enough["denominator"], enough["enough"]) == (30, True)
+    assert enough["value"] == DAY.total_seconds() / 2
+
+
 @pytest.mark.parametrize(
     ("wanted", "status", "code"),
     [

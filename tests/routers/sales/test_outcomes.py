@@ -1,6 +1,8 @@
 """The ledger of outcomes: recorded once, reversed by a row, kept through merge and erasure."""
 
 import asyncio
+import csv
+import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -237,6 +239,30 @@ async def test_filters(client: httpx.AsyncClient) -> None:
     zone = {"timezone": "America/New_York"}
     assert await kinds(occurred_after="2026-10-01", **zone) == ["custom", "job_done"]
     assert await kinds(occurred_after="2026-10-02", **zone) == ["custom"]
+
+
+async def test_list_is_also_a_table(client: httpx.AsyncClient, key_with: KeyWith) -> None:
+    for place, name in enumerate(("Referred", "=1+1")):
+        body = {"kind": "custom", "name": name, "phone": number(place), "amount_cents": 100 + place}
+        when = {"occurred_at": f"2026-11-2{place}T15:00:00Z"}
+        assert (await client.post("/v1/outcomes", json={**body, **when})).status_code == 201
+    as_csv = {"Accept": "text/csv"}
+    own = await key_with(Scope.INSIGHT_READ)
+
+    table = await client.get("/v1/outcomes", headers=as_csv)
+    some = await client.get("/v1/outcomes", params={"source": "person"}, headers=as_csv)
+    hidden = await client.get("/v1/outcomes", headers={**as_csv, **own})
+
+    found = list(csv.DictReader(io.StringIO(table.text)))
+    assert [(one["name"], one["phone"], one["amount_cents"]) for one in found] == [
+        ("'=1+1", number(1), "101"),
+        ("Referred", number(0), "100"),
+    ]
+    assert found[0]["occurred_at"] == "2026-11-21T15:00:00.000Z"
+    assert (found[0]["contact_id"], found[0]["reverses_id"]) == ("", "")
+    assert some.text.count("\n") == 1
+    assert number(1) not in hidden.text
+    assert hidden.text.count("\n") == 3
 
 
 async def test_caller_without_contacts_sees_no_person(

@@ -319,6 +319,14 @@ class Activity(Base):
         Index("idx_activity_conversation", "conversation_id", "occurred_at", "id"),
         Index("idx_activity_contact", "contact_id", "occurred_at", "id"),
         Index(
+            "idx_activity_heard",
+            "contact_id",
+            "occurred_at",
+            "id",
+            postgresql_include=["kind", "reply_class"],
+            postgresql_where=text("direction = 'incoming'"),
+        ),
+        Index(
             "idx_activity_call",
             "occurred_at",
             "id",
