@@ -1,13 +1,13 @@
 """Scrolling through many contacts stays smooth on a slow computer."""
 
-import asyncio
+import json
 import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.async_api import CDPSession, expect
+from playwright.async_api import Browser, expect
 from sqlalchemy import text
 from tests.console.conftest import Service, Visit, long_journey
 
@@ -45,17 +45,6 @@ async def fill(service: Service) -> None:
         await connection.execute(text("ANALYZE contact"))
 
 
-async def traced(session: CDPSession) -> list[dict[str, Any]]:
-    """End the trace and return its events."""
-    events: list[dict[str, Any]] = []
-    done = asyncio.Event()
-    session.on("Tracing.dataCollected", lambda part: events.extend(part["value"]))
-    session.on("Tracing.tracingComplete", lambda _: done.set())
-    await session.send("Tracing.end")
-    await done.wait()
-    return events
-
-
 def longest_task(events: list[dict[str, Any]]) -> float:
     """Return the longest task of a page's main thread, in milliseconds of processor time.
 
@@ -79,7 +68,7 @@ def longest_task(events: list[dict[str, Any]]) -> float:
 @long_journey
 @pytest.mark.timeout(600)
 async def test_scrolling_through_many_contacts_has_no_long_task(
-    visit: Visit, service: Service
+    visit: Visit, service: Service, browser: Browser
 ) -> None:
     await fill(service)
     async with visit("/contacts") as page:
@@ -88,13 +77,12 @@ async def test_scrolling_through_many_contacts_has_no_long_task(
         await session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
         await page.evaluate(OBSERVE)
         categories = ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"]
-        config = {"includedCategories": categories}
-        await session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": config})
+        await browser.start_tracing(page=page, categories=categories)
         await page.locator(".vtable-body").hover()
         for n in range(SCROLLS):
             await page.mouse.wheel(0, 900 if n % 8 else -600)
             await page.wait_for_timeout(60)
-        events = await traced(session)
+        events = json.loads(await browser.stop_tracing())["traceEvents"]
         last = await page.locator("[data-row]").last.get_attribute("data-row")
         seen: list[float] = await page.evaluate("window.longTasks")
 

@@ -148,9 +148,9 @@ function Many({ rule, choices, onChange }: Value) {
   const field = fieldOf(choices.fields, rule.field);
   const options = optionsOf(choices, rule.field);
   const mayBeNumbers = isUntyped(field) || isNumeric(field);
-  const add = (value: string) => {
+  const add = (values: string[]) => {
     const known = new Set(chosen.map(String));
-    const more = value.split(",").map((one) => one.trim()).filter((one) => one && !known.has(one));
+    const more = values.map((one) => one.trim()).filter((one) => one && !known.has(one));
     const next = [...chosen.map(String), ...more];
     if (more.length) onChange(mayBeNumbers && next.every((one) => NUMBER.test(one)) ? next.map(Number) : next);
     setText("");
@@ -166,7 +166,7 @@ function Many({ rule, choices, onChange }: Value) {
         </span>
       ))}
       {options.length ? (
-        <select aria-label={t("Add a value")} value="" onChange={(event) => add(event.target.value)}>
+        <select aria-label={t("Add a value")} value="" onChange={(event) => add([event.target.value])}>
           <option value="" disabled>{t("Add…")}</option>
           {options.filter(([value]) => !chosen.includes(value)).map(([value, name]) => <option key={value} value={value}>{name}</option>)}
         </select>
@@ -176,8 +176,8 @@ function Many({ rule, choices, onChange }: Value) {
           placeholder={t("Value, then Enter")}
           value={text}
           onChange={(event) => setText(event.target.value)}
-          onBlur={() => add(text)}
-          onKeyDown={(event) => event.key === "Enter" && (event.preventDefault(), add(text))}
+          onBlur={() => add(text.split(","))}
+          onKeyDown={(event) => event.key === "Enter" && (event.preventDefault(), add(text.split(",")))}
         />
       )}
     </div>
