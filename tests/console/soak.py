@@ -41,8 +41,11 @@ EVENTS = """
                         ORDER BY waiting_since OFFSET n % 40 LIMIT 1) t
 """
 WATCH = """
-window.soak = {events: 0};
-new BroadcastChannel("crm-live").onmessage = ({data}) => { if (data.event) window.soak.events++; };
+() => {
+  window.soak = {events: 0};
+  const channel = new BroadcastChannel("crm-live");
+  channel.onmessage = ({data}) => { if (data.event) window.soak.events++; };
+}
 """
 
 
@@ -94,7 +97,6 @@ async def flow(
 
 async def soak(page: Page, run: Any, *, seconds: float, rate: int) -> Soaked:
     """Open the inbox with a thread, let events flow, and read the memory before and after."""
-    await page.add_init_script(WATCH)
     await page.goto(f"{run.url}/inbox")
     await page.locator("[data-row]").first.click()
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()
