@@ -30,6 +30,16 @@ check: $(DEVELOPS) $(TYPESCRIPT) $(CONSOLE)
 console: $(DEVELOPS)
 	@$(BIN)/python -m tests.console.build
 
+# An hour of ten events a second into an open inbox: the page's memory must stay as it is;
+# `make console-soak MINUTES=3 RATE=40`.
+.PHONY: console-soak console-speed
+console-soak: $(DEVELOPS)
+	@$(BIN)/python -m tests.console.soak $(if $(filter command line,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
+
+# The inbox with 100,000 conversations on a CPU that is slowed four times, beside what is wanted.
+console-speed: $(DEVELOPS)
+	@$(BIN)/python -m tests.console.speed
+
 # The long journeys of the console in Chromium, too.
 browser: $(DEVELOPS)
 	@CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console

@@ -9,7 +9,7 @@ export type Key = {
   key: string;
   name: string;
   /** Without it the key is only listed: its field handles it. */
-  run?: (() => void) | undefined;
+  run?: (() => unknown) | undefined;
 };
 type Group = { title: string; keys: Key[] };
 

@@ -21,6 +21,8 @@ const cache = new QueryClient({
       staleTime: 15_000,
       retry: (failures, error) => !(error instanceof ApiProblem && error.status < 500) && failures < 2,
     },
+    // Offline a change fails at once with a sentence. Kept for later, a message would leave by itself.
+    mutations: { networkMode: "always" },
   },
 });
 

@@ -3,6 +3,7 @@ import { useEffect, useSyncExternalStore } from "react";
 import { reportPresence } from "./api/generated";
 import { onEvent, type LiveEvent } from "./live";
 import { currentSession } from "./session";
+import { afterPaint } from "./ui/after-paint";
 
 export type Visitor = { id: string; name: string; activity: "viewing" | "typing" };
 type Seen = Visitor & { until: number };
@@ -59,10 +60,11 @@ export function useReport(conversation: string, isTyping: boolean, isOn: boolean
       // A lost report does no harm: the next one comes in ten seconds.
       reportPresence({ path: { conversation_id: conversation }, body, throwOnError: true }).catch(() => undefined);
     };
-    report();
+    const cancel = afterPaint(report);
     const timer = setInterval(report, REPORT_MS);
     document.addEventListener("visibilitychange", report);
     return () => {
+      cancel();
       clearInterval(timer);
       document.removeEventListener("visibilitychange", report);
     };

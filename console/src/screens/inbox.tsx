@@ -2,6 +2,7 @@
 import { Link, Outlet, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { countConversations, listConversations, type Conversation } from "../api/inbox";
 import { count } from "../format";
 import { t, useLanguage } from "../i18n";
@@ -9,6 +10,7 @@ import { useKeys } from "../keys";
 import { may } from "../session";
 import { useKeyset } from "../ui/keyset";
 import { Button, Empty, Failed, Loading, PageHead } from "../ui/parts";
+import { afterPaint } from "../ui/after-paint";
 import { Search } from "../ui/search";
 import { Bulk } from "./inbox/bulk";
 import { Way } from "./inbox/context";
@@ -47,11 +49,16 @@ export function Inbox() {
   });
   const latest = useRef({ rows, current });
   latest.current = { rows, current };
+  const turns = useRef(0);
   const open = useCallback((to: string) => {
-    setCurrent(to);
-    void navigate({ to: "/inbox/$id", params: { id: to }, search: ({ message: _gone, ...was }) => was });
+    flushSync(() => setCurrent(to));
+    const turn = ++turns.current;
+    // The thread is built after the mark is painted; of several quick presses only the last counts.
+    afterPaint(() => {
+      if (turn === turns.current) void navigate({ to: "/inbox/$id", params: { id: to }, search: ({ message: _gone, ...was }) => was });
+    });
   }, [navigate]);
-  const near = useCallback((to: string) => prefetchThread(cache, to), [cache]);
+  const near = useCallback((row: Conversation) => prefetchThread(cache, row), [cache]);
   const step = useCallback((by: number) => {
     const { rows: all, current: at } = latest.current;
     const place = all.findIndex((one) => one.id === at);
@@ -62,10 +69,11 @@ export function Inbox() {
   }, [open]);
   useEffect(() => {
     const place = rows.findIndex((one) => one.id === current);
-    const timer = setTimeout(() => [rows[place + 1], rows[place - 1]].forEach((one) => one && near(one.id)), NEAR_MS);
+    const timer = setTimeout(() => [rows[place + 1], rows[place - 1]].forEach((one) => one && near(one)), NEAR_MS);
     return () => clearTimeout(timer);
   }, [rows, current, near]);
   const way = useMemo(() => ({
+    isHere: (one: string) => latest.current.current === one,
     next: (from: string) => {
       const { rows: all } = latest.current;
       const place = all.findIndex((one) => one.id === from);

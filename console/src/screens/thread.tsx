@@ -1,7 +1,7 @@
 /** One conversation: its messages and notes, the answer, and the person beside it. */
 import { Link, useParams, useSearch } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useRef, useState } from "react";
+import { startTransition, useEffect, useRef, useState } from "react";
 import { changeConversation, type Change, type Conversation } from "../api/inbox";
 import { ApiProblem } from "../api/problem";
 import { now } from "../clock";
@@ -11,6 +11,7 @@ import { t } from "../i18n";
 import { useKeys } from "../keys";
 import { useReport, useVisitors } from "../presence";
 import { may } from "../session";
+import { afterPaint } from "../ui/after-paint";
 import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { Button, Failed, Loading, Time } from "../ui/parts";
@@ -66,6 +67,9 @@ function Open({ conversation, message }: { conversation: Conversation; message: 
   const [isTask, setTask] = useState(false);
   const [isPerson, setPerson] = useState(false);
   const [kind, setKind] = useState<"message" | "note">("message");
+  // The messages are painted first; the person beside them follows.
+  const [isPainted, setPainted] = useState(false);
+  useEffect(() => afterPaint(() => startTransition(() => setPainted(true))), []);
   const answer = useRef<HTMLTextAreaElement>(null);
   const change = useChange(conversation, (sentence, again) => setTaken({ sentence, again }));
   const { me } = useColleagues();
@@ -78,15 +82,16 @@ function Open({ conversation, message }: { conversation: Conversation; message: 
     setKind(to);
     requestAnimationFrame(() => answer.current?.focus());
   };
+  const here = (run: () => void) => () => way.isHere(conversation.id) && run();
   useKeys(t("Conversation"), maySend ? [
-    { key: "r", name: t("Write an answer"), run: () => write("message") },
-    { key: "n", name: t("Write an internal note"), run: () => write("note") },
+    { key: "r", name: t("Write an answer"), run: here(() => write("message")) },
+    { key: "n", name: t("Write an internal note"), run: here(() => write("note")) },
     { key: "Ctrl+Enter", name: t("Send; with Shift, send and finish") },
-    { key: "e", name: t("Done"), run: done },
-    { key: "s", name: t("Snooze until tomorrow"), run: () => snooze(inDays(1)) },
-    { key: "a", name: t("Assign to me"), run: me ? () => change.mutate({ assignee_id: me.id }) : undefined },
-    { key: "t", name: t("New task"), run: may("contacts:write") ? () => setTask(true) : undefined },
-    { key: "o", name: t("Open the next conversation"), run: () => way.next(conversation.id) },
+    { key: "e", name: t("Done"), run: here(done) },
+    { key: "s", name: t("Snooze until tomorrow"), run: here(() => snooze(inDays(1))) },
+    { key: "a", name: t("Assign to me"), run: me ? here(() => change.mutate({ assignee_id: me.id })) : undefined },
+    { key: "t", name: t("New task"), run: may("contacts:write") ? here(() => setTask(true)) : undefined },
+    { key: "o", name: t("Open the next conversation"), run: here(() => way.next(conversation.id)) },
   ] : []);
   const name = nameOf(conversation);
   return (
@@ -140,7 +145,7 @@ function Open({ conversation, message }: { conversation: Conversation; message: 
         {maySend && <Answer conversation={conversation} area={answer} kind={kind} onKind={write} />}
       </section>
       <aside className="thread-person" aria-label={t("Person")}>
-        <Person conversation={conversation} />
+        {isPainted && <Person conversation={conversation} />}
       </aside>
       {isPerson && <Dialog title={name} onClose={() => setPerson(false)}><Person conversation={conversation} /></Dialog>}
       {isTask && <NewTask conversation={conversation} onClose={() => setTask(false)} />}

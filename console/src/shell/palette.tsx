@@ -14,7 +14,7 @@ import { campaignStatus } from "../ui/words";
 import { Keys } from "./keys-help";
 import { deepPlaces, PLACES } from "./nav";
 
-type Found = { id: string; text: string; note?: string | undefined; key?: string; run: () => void };
+type Found = { id: string; text: string; note?: string | undefined; key?: string; run: () => unknown };
 type Part = { title: string; all: Found[] };
 
 const WAIT_MS = 180;

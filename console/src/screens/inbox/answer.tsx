@@ -11,6 +11,7 @@ import { t } from "../../i18n";
 import { onEvent } from "../../live";
 import { useReport } from "../../presence";
 import { may } from "../../session";
+import { afterPaint } from "../../ui/after-paint";
 import { Icon } from "../../ui/icons";
 import { Button } from "../../ui/parts";
 import { say } from "../../ui/toasts";
@@ -63,7 +64,7 @@ function MessageBox({ conversation, area }: Props) {
   const [isLater, setLater] = useState(false);
   const [isTyping, setTyping] = useState(false);
   useReport(id, isTyping, true);
-  useEffect(() => void loadDraft(id), [id]);
+  useEffect(() => afterPaint(() => void loadDraft(id)), [id]);
   const isDraft = text.trim() !== "";
   useEffect(() => {
     if (draft.state !== "kept" || conversation.has_draft === isDraft) return;

@@ -1,9 +1,8 @@
 /** Messages, calls, decisions about consent and notes of one conversation, in their order. */
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Fragment, memo, useEffect, useLayoutEffect, useMemo, useRef } from "react";
-import { data } from "../../api/client";
 import {
-  getTimeline, listConversationNotes, withdrawMessage,
+  withdrawMessage,
   type ConversationNoteRead, type MessageRead, type TimelineCall, type TimelineConsent,
 } from "../../api/generated";
 import { markRead, type Conversation } from "../../api/inbox";
@@ -17,7 +16,7 @@ import { Badge, Button, Failed, Loading, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { messageStatus, plain } from "../../ui/words";
 import { MediaItem, type Media } from "./pictures";
-import { messagesOf } from "./prefetch";
+import { messagesOf, notesOf, timelineOf } from "./prefetch";
 import { className } from "./words";
 
 const MOST_PAGES = 30;
@@ -31,8 +30,7 @@ type Item =
 /** What else has happened with the person: calls, decisions, campaigns. */
 export function useTimeline(contact: string | undefined) {
   return useQuery({
-    queryKey: ["timeline", contact, "thread"],
-    queryFn: () => data(getTimeline({ path: { contact_id: contact! }, query: { limit: 100 }, throwOnError: true })),
+    ...timelineOf(contact ?? ""),
     enabled: !!contact && may("contacts:read"),
   });
 }
@@ -40,10 +38,7 @@ export function useTimeline(contact: string | undefined) {
 function useItems(conversation: Conversation) {
   const { id } = conversation;
   const messages = useInfiniteQuery(messagesOf(id));
-  const notes = useQuery({
-    queryKey: ["conversation", id, "notes"],
-    queryFn: () => data(listConversationNotes({ path: { conversation_id: id }, query: { limit: 100 }, throwOnError: true })),
-  });
+  const notes = useQuery(notesOf(id));
   const timeline = useTimeline(conversation.contact?.id);
   const items = useMemo(() => {
     const all = messages.data?.pages.flatMap((page) => page.data) ?? [];
@@ -154,22 +149,10 @@ function Line({ item, conversation }: { item: Item; conversation: string }) {
 }
 
 const Message = memo(function Message({ message, conversation }: { message: MessageRead; conversation: string }) {
-  const cache = useQueryClient();
   const isIn = message.direction === "incoming";
   const isTaken = message.error_code === "withdrawn";
   const isBad = !isTaken && (message.status === "failed" || message.status === "undelivered");
   const isLater = message.status === "queued" && message.send_at !== null && new Date(message.send_at).getTime() > now() + 60_000;
-  const withdraw = useMutation({
-    mutationFn: () => withdrawMessage({ path: { message_id: message.id }, throwOnError: true }),
-    onSuccess: () => {
-      if (message.body) writeHere(conversation, message.body);
-      say(t("The message was taken back."));
-    },
-    onError: fail,
-    onSettled: () => {
-      for (const key of [["messages", conversation], ["conversations"], ["conversation", conversation]]) void cache.invalidateQueries({ queryKey: key });
-    },
-  });
   return (
     <div className={`bubble-line ${isIn ? "bubble-in" : "bubble-out"}`}>
       {message.media.length > 0 && (
@@ -186,13 +169,27 @@ const Message = memo(function Message({ message, conversation }: { message: Mess
         )}
         {!isIn && (message.sent_by?.name ? <span>{message.sent_by.name}</span> : message.origin !== "manual" && <span>{plain(message.origin)}</span>)}
         {isIn && message.reply_class && <Badge>{className(message.reply_class.value)}</Badge>}
-        {message.status === "queued" && message.origin === "manual" && may("messages:send") && (
-          <button type="button" className="link" disabled={withdraw.isPending} onClick={() => withdraw.mutate()}>{t("Undo")}</button>
-        )}
+        {message.status === "queued" && message.origin === "manual" && may("messages:send") && <TakeBack message={message} conversation={conversation} />}
       </p>
     </div>
   );
 });
+
+function TakeBack({ message, conversation }: { message: MessageRead; conversation: string }) {
+  const cache = useQueryClient();
+  const withdraw = useMutation({
+    mutationFn: () => withdrawMessage({ path: { message_id: message.id }, throwOnError: true }),
+    onSuccess: () => {
+      if (message.body) writeHere(conversation, message.body);
+      say(t("The message was taken back."));
+    },
+    onError: fail,
+    onSettled: () => {
+      for (const key of [["messages", conversation], ["conversations"], ["conversation", conversation]]) void cache.invalidateQueries({ queryKey: key });
+    },
+  });
+  return <button type="button" className="link" disabled={withdraw.isPending} onClick={() => withdraw.mutate()}>{t("Undo")}</button>;
+}
 
 function Call({ call }: { call: TimelineCall }) {
   const facts = call.call as { is_missed?: boolean; duration_seconds?: number | null; voicemail?: Media | null; recordings?: Media[] };

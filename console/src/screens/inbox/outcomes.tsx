@@ -9,6 +9,7 @@ import { t } from "../../i18n";
 import { useKeys } from "../../keys";
 import { fail, say } from "../../ui/toasts";
 import { morningAfter } from "../../ui/zoned";
+import { useWay } from "./context";
 import { className } from "./words";
 
 const LATER_DAYS = 7;
@@ -29,6 +30,7 @@ type Was = { conversation: Conversation; message: MessageRead };
 
 export function Outcomes({ conversation }: { conversation: Conversation }) {
   const cache = useQueryClient();
+  const way = useWay();
   const { id } = conversation;
   const key = ["conversation", id];
   // The thread shows the messages already; this follows them.
@@ -76,7 +78,7 @@ export function Outcomes({ conversation }: { conversation: Conversation }) {
   });
   const all = outcomes();
   const run = (one: Outcome) => !choose.isPending && choose.mutate(one);
-  useKeys(t("Outcome of the reply"), all.map((one) => ({ key: one.key, name: one.name, run: () => run(one) })));
+  useKeys(t("Outcome of the reply"), all.map((one) => ({ key: one.key, name: one.name, run: () => way.isHere(id) && run(one) })));
   return (
     <div className="outcomes" role="group" aria-label={t("Outcome of the reply")}>
       {all.map((one) => (

@@ -1,10 +1,11 @@
 /** What a thread shows first; read before it is opened, where that can be foreseen. */
 import type { InfiniteData, QueryClient } from "@tanstack/react-query";
 import { data } from "../../api/client";
-import { listMessages, type MessagePage } from "../../api/generated";
-import { readConversation } from "../../api/inbox";
+import { getTimeline, listConversationNotes, listMessages, type MessagePage } from "../../api/generated";
+import { readConversation, type Conversation } from "../../api/inbox";
+import { may } from "../../session";
 
-const FIRST = 30;
+const FIRST = 20;
 const EARLIER = 100;
 
 export type MessagePages = InfiniteData<MessagePage, string | undefined>;
@@ -20,8 +21,21 @@ export const messagesOf = (id: string) => ({
 
 export const conversationOf = (id: string) => ({ queryKey: ["conversation", id], queryFn: () => readConversation(id) });
 
-/** Read a thread ahead, unless it was read a moment ago. */
-export function prefetchThread(cache: QueryClient, id: string): void {
-  void cache.prefetchQuery(conversationOf(id));
-  void cache.prefetchInfiniteQuery(messagesOf(id));
+export const notesOf = (id: string) => ({
+  queryKey: ["conversation", id, "notes"],
+  queryFn: () => data(listConversationNotes({ path: { conversation_id: id }, query: { limit: 100 }, throwOnError: true })),
+});
+
+export const timelineOf = (contact: string) => ({
+  queryKey: ["timeline", contact, "thread"],
+  queryFn: () => data(getTimeline({ path: { contact_id: contact }, query: { limit: 100 }, throwOnError: true })),
+});
+
+/** Read a thread ahead, unless it was read a moment ago. The row of the list has the conversation itself. */
+export function prefetchThread(cache: QueryClient, row: Conversation): void {
+  const key = conversationOf(row.id).queryKey;
+  if (!cache.getQueryState(key)?.data) cache.setQueryData(key, row);
+  void cache.prefetchInfiniteQuery(messagesOf(row.id));
+  void cache.prefetchQuery(notesOf(row.id));
+  if (row.contact && may("contacts:read")) void cache.prefetchQuery(timelineOf(row.contact.id));
 }

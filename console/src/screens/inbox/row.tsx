@@ -16,7 +16,7 @@ type Props = {
   search: string;
   onOpen: (id: string) => void;
   onChoose: (id: string) => void;
-  onNear: (id: string) => void;
+  onNear: (row: Conversation) => void;
   spoken: string;
 };
 
@@ -37,7 +37,7 @@ export const Row = memo(function Row({ row, view, isCurrent, isChosen, search, o
         data-row={row.id}
         className={isUnread ? "conversation conversation-unread" : "conversation"}
         aria-current={isCurrent ? "true" : undefined}
-        onMouseEnter={() => onNear(row.id)}
+        onMouseEnter={() => onNear(row)}
         onClick={(event) => {
           if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
           event.preventDefault();
