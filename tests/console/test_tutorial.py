@@ -166,7 +166,7 @@ async def answer(page: Page) -> None:
     await expect(page.locator(".bubble-out").last).to_contain_text("At three?")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_tutorial_leads_to_its_end(first_day: tuple[Page, Service], tmp_path: Path) -> None:
     page, service = first_day
     await begin(page, service)
