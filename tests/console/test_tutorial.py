@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -132,7 +131,7 @@ async def write(page: Page) -> None:
     await take(page, "composer")
 
 
-async def start(page: Page, service: Service) -> Any:
+async def start(page: Page, service: Service) -> None:
     await page.get_by_role("button", name="Review and start").click()
     check = page.get_by_role("region", name="Before it starts")
     would = check.locator("[data-part=would_be_texted]")
