@@ -44,6 +44,11 @@ console-speed: $(DEVELOPS)
 browser: $(DEVELOPS)
 	@CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console
 
+# Take the pictures of docs/tutorial/console.md again, in Chromium.
+.PHONY: pictures
+pictures: $(DEVELOPS)
+	@CRM_TESTS_RETAKE_PICTURES=1 $(BIN)/pytest -n 0 tests/console/test_tutorial.py
+
 # Figures beside the wanted ones; `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
 bench: $(DEVELOPS)
 	@$(BIN)/python -m benchmarks $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY)) \

@@ -67,11 +67,18 @@ Visit = Callable[..., AbstractAsyncContextManager[Page]]
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[Service]:
+def chromium() -> str:
+    """Return the path of Chromium; skip the journeys, or fail in the CI run, if there is none."""
     if shutil.which(CHROMIUM) is None:
         if "CRM_TESTS_NEED_CHROMIUM" in os.environ:
             pytest.fail("Chromium is not installed: apt-get install chromium")
         pytest.skip("Chromium is not installed (apt-get install chromium)")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def running(chromium: str) -> Iterator[Service]:
+    del chromium
     with (
         tempfile.TemporaryDirectory(prefix="crm-console-", ignore_cleanup_errors=True) as folder,
         up(Path(folder) / "data", free_port()) as run,
@@ -80,11 +87,11 @@ def running() -> Iterator[Service]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
+async def browser(chromium: str) -> AsyncIterator[Browser]:
     # A busy machine may paint late; that is not what these tests are about.
     expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         await browser.close()
 

@@ -21,9 +21,8 @@ WAIT_SECONDS = 30
 
 
 @pytest_asyncio.fixture
-async def alone(running: Service, browser: Browser) -> AsyncIterator[Service]:
-    """A service whose clock and people this journey may move; skipped without Chromium."""
-    del running
+async def alone(browser: Browser) -> AsyncIterator[Service]:
+    """A service whose clock and people this journey may move."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-watched-", ignore_cleanup_errors=True) as folder,
         up(Path(folder) / "data", free_port()) as run,

@@ -124,7 +124,7 @@ async def test_hours_holidays_and_registration_are_saved(visit: Visit, service: 
     assert saved["carrier_budgets"]["t_mobile"]["daily_segments"] == 2000
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("same_settings")
 async def test_provider_is_connected_step_by_step(visit: Visit) -> None:
     async with visit("/settings?part=provider", refused=(422,)) as page:

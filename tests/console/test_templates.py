@@ -59,7 +59,7 @@ async def test_template_is_rejected_with_a_reason(
     assert service.api("GET", f"/templates/{template['id']}")["status"] == "rejected"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_campaign_keeps_the_approved_version(
     visit: Visit, service: Service, template: Any
 ) -> None:

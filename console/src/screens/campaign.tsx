@@ -11,6 +11,7 @@ import { Actions, ENDED } from "./campaign/head";
 import { Launch } from "./campaign/launch";
 import { Breakers, Forecast, Halted, Progress } from "./campaign/progress";
 import { Recipients } from "./campaign/recipients";
+import { ReportHead } from "./campaign/report-head";
 import { Parked, Review } from "./campaign/review";
 import { Series } from "./campaign/series";
 import { Variants } from "./campaign/variants";
@@ -57,6 +58,7 @@ export function Campaign() {
         <Badge tone={CAMPAIGN_TONE[one.status]}>{campaignStatus(one.status)}</Badge>
         {one.archived && <Badge>{t("Archived")}</Badge>}
       </PageHead>
+      <ReportHead campaign={one} />
       <div className="campaign">
         <Halted campaign={one} />
         {isDraft && <p className="notice">{t("This campaign is a draft. Nothing is sent before it is started.")}</p>}

@@ -8,6 +8,7 @@ import { t } from "../../i18n";
 import { useKeyset } from "../../ui/keyset";
 import { Badge, Button, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
+import { stateName } from "../../ui/states";
 import { plain } from "../../ui/words";
 import { helpOf, placeOf } from "./help";
 import { Command, Raw, Shown, TONE } from "./shown";
@@ -63,7 +64,7 @@ function Alert({ alert: one }: { alert: AlertRead }) {
     <li className="alert-row">
       <div className="alert-text">
         <p>
-          <Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge> <strong>{plain(one.kind)}</strong> {one.count > 1 && <span className="faint">{t("{n} times", { n: one.count })}</span>}
+          <Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge> <strong>{plain(one.kind)}</strong> {one.count > 1 && <span className="faint">{t("{n} times", { n: one.count })}</span>}
         </p>
         <p>{one.detail}</p>
         {!isOver && help.todo && <p className="alert-todo"><strong>{t("What to do:")}</strong> {help.todo}</p>}

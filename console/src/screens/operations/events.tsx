@@ -11,6 +11,7 @@ import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
 import { Badge, Button, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
+import { stateName } from "../../ui/states";
 import { plain } from "../../ui/words";
 import { Raw, Shown, TONE } from "./shown";
 
@@ -109,7 +110,7 @@ function AllEvents() {
         <h2 id="events-title">{t("Events of the provider")}</h2>
         <select className="auto" aria-label={t("Status")} value={status ?? ""} onChange={(event) => void navigate({ search: (was) => ({ ...was, status: event.target.value || undefined }), replace: true })}>
           <option value="">{t("Any status")}</option>
-          {STATUSES.map((one) => <option key={one} value={one}>{plain(one)}</option>)}
+          {STATUSES.map((one) => <option key={one} value={one}>{stateName(one)}</option>)}
         </select>
       </div>
       <Shown query={query}>
@@ -122,7 +123,7 @@ function AllEvents() {
               {rows.map((one) => (
                 <tr key={one.id}>
                   <td><code>{one.type}</code></td>
-                  <td><Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></td>
+                  <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
                   <td className="faint"><Time at={one.received_at} /></td>
                   <td className="end">{count(one.attempts)}</td>
                   <td>{one.last_error ?? ""}</td>
@@ -143,7 +144,7 @@ function AllEvents() {
           footer={may("webhooks:write") && <Button kind="main" busy={replay.isPending} onClick={() => replay.mutate(shown.id)}>{t("Apply again")}</Button>}
         >
           <dl className="facts">
-            <div><dt>{t("Status")}</dt><dd><Badge tone={TONE[shown.status] ?? "neutral"}>{plain(shown.status)}</Badge></dd></div>
+            <div><dt>{t("Status")}</dt><dd><Badge tone={TONE[shown.status] ?? "neutral"}>{stateName(shown.status)}</Badge></dd></div>
             <div><dt>{t("Id")}</dt><dd><code>{shown.provider_event_id}</code></dd></div>
             <div><dt>{t("Received")}</dt><dd><Time at={shown.received_at} /></dd></div>
             <div><dt>{t("Applied")}</dt><dd><Time at={shown.processed_at} /></dd></div>

@@ -7,6 +7,7 @@ import { t } from "../../i18n";
 import { may } from "../../session";
 import { Badge, Button, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
+import { stateName } from "../../ui/states";
 import { plain } from "../../ui/words";
 import { Raw, Shown, TONE } from "./shown";
 
@@ -29,14 +30,14 @@ export function Health() {
       <section className="card" aria-labelledby="service-title">
         <div className="card-head">
           <h2 id="service-title">{t("The service")}</h2>
-          {state.data && <Badge tone={TONE[state.data.status] ?? "neutral"}>{plain(state.data.status)}</Badge>}
+          {state.data && <Badge tone={TONE[state.data.status] ?? "neutral"}>{stateName(state.data.status)}</Badge>}
         </div>
         <Shown query={state}>
           <div className="sides">
             {Object.entries((state.data?.checks ?? {}) as Record<string, string>).map(([name, value]) => (
               <div key={name} className="side-box">
                 <strong>{plain(name)}</strong>
-                {TONE[value] ? <Badge tone={TONE[value]}>{plain(value)}</Badge> : <><Badge tone="bad">{t("Not well")}</Badge><span className="faint">{value}</span></>}
+                {TONE[value] ? <Badge tone={TONE[value]}>{stateName(value)}</Badge> : <><Badge tone="bad">{t("Not well")}</Badge><span className="faint">{value}</span></>}
               </div>
             ))}
           </div>
@@ -65,7 +66,7 @@ export function Arrival() {
           {checks.data?.health.sides.map((one) => (
             <div key={one.side} className="side-box">
               <strong>{sideName(one.side)}</strong>
-              <Badge tone={one.is_on ? (TONE[one.status ?? ""] ?? "neutral") : "neutral"}>{one.is_on ? (one.status ? plain(one.status) : t("Not checked yet")) : t("Off")}</Badge>
+              <Badge tone={one.is_on ? (TONE[one.status ?? ""] ?? "neutral") : "neutral"}>{one.is_on ? (one.status ? stateName(one.status) : t("Not checked yet")) : t("Off")}</Badge>
               <span className="faint">{one.failure ?? one.off_because ?? sideHint(one.side)}</span>
               {one.concluded_at && <span className="faint"><Time at={one.concluded_at} /></span>}
               {one.is_on && may("operations") && <p><Button kind="quiet" aria-label={t("Check now: {side}", { side: sideName(one.side) })} busy={order.isPending} onClick={() => order.mutate(one.side)}>{t("Check now")}</Button></p>}
@@ -80,7 +81,7 @@ export function Arrival() {
                 {rows.map((one) => (
                   <tr key={one.id}>
                     <td>{sideName(one.side)}</td>
-                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></td>
+                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
                     <td className="faint"><Time at={one.created_at} /> · {one.asked_by}</td>
                     <td className="end">{one.latency_ms === null ? "–" : t("{n} ms", { n: count(one.latency_ms) })}</td>
                     <td>{one.leg ? plain(one.leg) : ""} {one.failure && <span className="faint">{one.failure}</span>}</td>

@@ -5,7 +5,7 @@ import { listScheduledJobs, listWorkers } from "../../api/generated";
 import { count } from "../../format";
 import { t } from "../../i18n";
 import { Badge, Time, scrolls } from "../../ui/parts";
-import { plain } from "../../ui/words";
+import { stateName } from "../../ui/states";
 import { Command, Shown, TONE } from "./shown";
 
 export function Jobs() {
@@ -29,7 +29,7 @@ export function Jobs() {
             {workers.data?.data.map((one) => (
               <div key={one.id} className="side-box">
                 <strong>{one.host ?? t("Worker")}</strong>
-                <Badge tone={TONE[one.state] ?? "neutral"}>{plain(one.state)}</Badge>
+                <Badge tone={TONE[one.state] ?? "neutral"}>{stateName(one.state)}</Badge>
                 <span className="faint">{t("seen")} <Time at={one.last_seen_at} /></span>
                 <span className="faint">{t("started")} <Time at={one.started_at} /></span>
                 <span className="faint">{one.version && t("version {version}", { version: one.version })} {one.process_id !== null && t("process {id}", { id: one.process_id })}</span>
@@ -53,7 +53,7 @@ export function Jobs() {
                 {all.map((one) => (
                   <tr key={one.name}>
                     <td><code>{one.name}</code> <span className="faint">{one.schedule}</span></td>
-                    <td><Badge tone={TONE[one.state] ?? "neutral"}>{plain(one.state)}</Badge></td>
+                    <td><Badge tone={TONE[one.state] ?? "neutral"}>{stateName(one.state)}</Badge></td>
                     <td className="faint"><Time at={one.last_started_at} relative /></td>
                     <td className="faint"><Time at={one.next_run_at} relative /></td>
                     <td className="end">{one.duration_ms === null ? "–" : t("{n} ms", { n: count(one.duration_ms) })}</td>

@@ -11,7 +11,7 @@ import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
-import { plain } from "../../ui/words";
+import { stateName } from "../../ui/states";
 import { instantOf } from "../../ui/zoned";
 import { Raw, Shown, TONE } from "./shown";
 
@@ -46,8 +46,8 @@ export function Reconciliation() {
                 {rows.map((one) => (
                   <tr key={one.id}>
                     <td className="faint"><Time at={one.created_at} /></td>
-                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></td>
-                    <td>{plain(one.trigger)} {one.last_error && <span className="field-error">{one.last_error}</span>}</td>
+                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
+                    <td>{stateName(one.trigger)} {one.last_error && <span className="field-error">{one.last_error}</span>}</td>
                     <td className="faint"><Time at={one.since} /> – <Time at={one.until} /></td>
                     <td className="end">{count(one.items_seen)}</td>
                     <td className="end">{count(one.created)}</td>
@@ -99,7 +99,7 @@ function Stops() {
                 {rows.map((one) => (
                   <tr key={one.id}>
                     <td className="number">{phone(one.phone)}</td>
-                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></td>
+                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
                     <td>{one.error_code}</td>
                     <td className="end">{count(one.failures)}</td>
                     <td className="faint"><Time at={one.last_failed_at} /></td>

@@ -10,7 +10,7 @@ import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { say } from "../../ui/toasts";
-import { plain } from "../../ui/words";
+import { stateName } from "../../ui/states";
 import { instantOf } from "../../ui/zoned";
 import { Shown, TONE } from "../operations/shown";
 import { Secret } from "./secret";
@@ -61,7 +61,7 @@ export function Keys() {
                   <td><strong>{one.name}</strong> {one.created_by && <span className="faint">{t("by {name}", { name: one.created_by })}</span>}</td>
                   <td><code>{one.prefix}</code></td>
                   <td>{one.scopes.join(", ")}</td>
-                  <td><Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></td>
+                  <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
                   <td className="faint"><Time at={one.expires_at} /></td>
                   <td className="faint"><Time at={one.last_used_at} relative /></td>
                   <td className="end">

@@ -10,7 +10,7 @@ import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { Badge, Button, Field, Meter, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
-import { plain } from "../../ui/words";
+import { stateName } from "../../ui/states";
 import { Shown, TONE } from "../operations/shown";
 
 export function Lines() {
@@ -42,7 +42,7 @@ export function Lines() {
                   <td><strong>{one.name}</strong></td>
                   <td className="number">{phone(one.number)}</td>
                   <td>
-                    <Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge>
+                    <Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge>
                     {one.blocked_reason && <p>{one.blocked_reason}</p>}
                     {one.probe_at && <p className="faint">{t("One message tries it at")} <Time at={one.probe_at} /></p>}
                   </td>

@@ -10,7 +10,7 @@ import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
-import { plain } from "../../ui/words";
+import { stateName } from "../../ui/states";
 import { Shown, TONE } from "../operations/shown";
 import { Secret } from "./secret";
 
@@ -38,7 +38,7 @@ export function People() {
     onSuccess: (_, { user, role, status, isOut }) => {
       refresh();
       if (isOut) say(t("{name} is signed out everywhere.", { name: user.name }));
-      if (role) say(t("{name} is now {role}.", { name: user.name, role: plain(role).toLowerCase() }));
+      if (role) say(t("{name} is now {role}.", { name: user.name, role: stateName(role).toLowerCase() }));
       if (status) say(status === "disabled" ? t("{name} can no longer sign in.", { name: user.name }) : t("{name} can sign in again.", { name: user.name }));
     },
     onError: (error) => (refresh(), fail(error)),
@@ -62,10 +62,10 @@ export function People() {
                   <td>{one.email}</td>
                   <td>
                     <select className="auto" aria-label={t("Role of {name}", { name: one.name })} value={one.role} disabled={act.isPending || one.id === me} onChange={(event) => act.mutate({ user: one, role: event.target.value as UserRole })}>
-                      {[...new Set([...ROLES, one.role])].map((role) => <option key={role} value={role}>{plain(role)}</option>)}
+                      {[...new Set([...ROLES, one.role])].map((role) => <option key={role} value={role}>{stateName(role)}</option>)}
                     </select>
                   </td>
-                  <td><Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></td>
+                  <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
                   <td className="faint"><Time at={one.last_login_at} relative /></td>
                   <td className="end">
                     {one.status === "invited" && <Button kind="quiet" onClick={() => act.mutate({ user: one, isAgain: true })}>{t("Invite again")}</Button>}
@@ -116,7 +116,7 @@ function Invite({ onClose, onDone }: { onClose: () => void; onDone: (token: stri
         <Field label={t("Name")} error={fieldError(invite.error, "/name")}>{(attributes) => <input {...attributes} name="name" required autoFocus />}</Field>
         <Field label={t("E-mail")} error={fieldError(invite.error, "/email")}>{(attributes) => <input {...attributes} name="email" type="email" required />}</Field>
         <Field label={t("Role")} hint={t("Viewers read, agents answer, managers send, owners do everything.")}>
-          {(attributes) => <select {...attributes} name="role" defaultValue="agent">{ROLES.map((role) => <option key={role} value={role}>{plain(role)}</option>)}</select>}
+          {(attributes) => <select {...attributes} name="role" defaultValue="agent">{ROLES.map((role) => <option key={role} value={role}>{stateName(role)}</option>)}</select>}
         </Field>
       </form>
     </Dialog>

@@ -10,6 +10,7 @@ import { phone } from "../../format";
 import { t } from "../../i18n";
 import { Badge, Button, Field, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
+import { stateName } from "../../ui/states";
 import { messageStatus, plain } from "../../ui/words";
 import { Command, Shown, TONE } from "../operations/shown";
 import "../operations/operations.css";
@@ -48,7 +49,7 @@ export function Provider() {
         </Step>
         <Step n={2} title={t("Check of the key")} state={isSandbox ? "todo" : answers === undefined ? "unknown" : answers === "ok" ? "done" : "failed"}>
           <p>
-            {t("The provider, as this service sees it now:")} {answers !== undefined && <Badge tone={TONE[answers] ?? "bad"}>{TONE[answers] ? plain(answers) : t("Not well")}</Badge>} {answers !== undefined && !TONE[answers] && answers}{" "}
+            {t("The provider, as this service sees it now:")} {answers !== undefined && <Badge tone={TONE[answers] ?? "bad"}>{TONE[answers] ? stateName(answers) : t("Not well")}</Badge>} {answers !== undefined && !TONE[answers] && answers}{" "}
             <Button kind="quiet" busy={state.isFetching} onClick={() => void state.refetch()}>{t("Check again")}</Button>
           </p>
           <p>{t("This command on the server checks key, rights, webhook and mail, and says what to correct:")}</p>
@@ -73,7 +74,7 @@ function LinesStep({ lines, query }: { lines: LineRead[]; query: Parameters<type
     <Step n={3} title={t("Lines")} state={lines.length > 0 ? "done" : "todo"}>
       <p>{t("Read your numbers from the provider. Each may send 125 campaign messages a day until you change it under Lines.")}</p>
       <Shown query={query}>
-        {lines.length > 0 && <ul>{lines.map((one) => <li key={one.id}><strong>{one.name}</strong> <span className="number faint">{phone(one.number)}</span> <Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></li>)}</ul>}
+        {lines.length > 0 && <ul>{lines.map((one) => <li key={one.id}><strong>{one.name}</strong> <span className="number faint">{phone(one.number)}</span> <Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></li>)}</ul>}
       </Shown>
       <p><Button busy={sync.isPending} onClick={() => sync.mutate()}>{t("Read them from the provider")}</Button></p>
     </Step>

@@ -14,6 +14,7 @@ import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
+import { stateName } from "../../ui/states";
 import { plain } from "../../ui/words";
 import { Raw, Shown, TONE } from "../operations/shown";
 import "../operations/operations.css";
@@ -46,7 +47,7 @@ export function Webhooks() {
                 <tr key={one.id}>
                   <td><strong>{one.url}</strong> {one.description && <p className="faint">{one.description}</p>}</td>
                   <td>
-                    <Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge>
+                    <Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge>
                     {one.disabled_reason && <p className="faint">{plain(one.disabled_reason)}</p>}
                     {one.failing_since && <p className="field-error">{t("failing since")} <Time at={one.failing_since} /></p>}
                   </td>
@@ -143,7 +144,7 @@ function Opened({ endpoint, onClose, onEdit, onSecret, onChange }: OpenedProps) 
                 {rows.map((one) => (
                   <tr key={one.id}>
                     <td><code>{one.type}</code> <Raw value={one.data} /></td>
-                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{plain(one.status)}</Badge></td>
+                    <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
                     <td className="faint"><Time at={one.created_at} /></td>
                     <td className="end">{count(one.attempts)}</td>
                     <td>{one.response_status ?? ""} <span className="faint">{one.last_error ?? ""}</span></td>
