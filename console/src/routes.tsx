@@ -180,11 +180,18 @@ const calendar = createRoute({
   },
   component: lazyRouteComponent(() => import("./screens/calendar"), "Calendar"),
 });
-export type InsightSearch = { measure?: string; by?: string; days?: string };
+/** What the address of Insight holds: which part, which figure, of which people and time. */
+const INSIGHT = [
+  "part", "measure", "by", "bucket", "period", "from", "last", "zone", "campaign", "line", "list", "compare", "open", "stage", "days", "width", "kind", "source", "step",
+] as const;
+export type InsightSearch = { [name in (typeof INSIGHT)[number]]?: Text } & { rules?: number | undefined };
 const insight = createRoute({
   getParentRoute: () => shell,
   path: "/insight",
-  validateSearch: (search): InsightSearch => ({ measure: text(search.measure), by: text(search.by), days: text(search.days) }),
+  validateSearch: (search): InsightSearch => ({
+    ...Object.fromEntries(INSIGHT.map((name) => [name, text(search[name])])),
+    ...(Number.isInteger(search.rules) ? { rules: search.rules as number } : {}),
+  }),
   component: lazyRouteComponent(() => import("./screens/insight"), "Insight"),
 });
 const templates = createRoute({

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from tests.clients import node
+from tests.console.story import write_story
 from tests.dev.test_up import Run, free_port, up
 
 CHROMIUM = "/usr/bin/chromium"
@@ -156,6 +157,13 @@ async def watched(
     if lost:
         provoked += ("net::ERR_", "status of 502", "status of 503")
     assert [one for one in errors if not any(part in one for part in provoked)] == []
+
+
+@pytest_asyncio.fixture(scope="session")
+async def story(service: Service) -> None:
+    """A fixed history for the screens of Insight."""
+    service.api("POST", "/lines/sync")
+    await write_story(service.run.folder)
 
 
 @pytest.fixture

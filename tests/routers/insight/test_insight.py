@@ -210,6 +210,26 @@ async def test_buckets_are_days_of_the_zone_and_young_records_are_marked(
     assert len(await opened(client, rows[0])) == 1
 
 
+async def test_hours_of_the_week_are_those_of_the_zone(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    person = await story.person()
+    for place, sent in enumerate(("2026-11-02T14:30:00Z", "2026-11-02T02:30:00Z")):
+        days = (NOW - _instant(sent)) / DAY
+        await story.sent(autumn, person, days=days, step=place)
+    await session.commit()
+
+    rows = (await asked(client, "messages", by="hour_of_week", timezone="America/New_York"))["rows"]
+
+    assert [(one["key"], one["label"]) for one in rows] == [
+        ("1/09", "Monday 09:00"),
+        ("7/21", "Sunday 21:00"),
+    ]
+    assert len(await opened(client, rows[0])) == 1
+
+
 async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: AsyncSession) -> None:
     story = Story(session)
     autumn = await story.campaign()

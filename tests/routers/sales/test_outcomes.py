@@ -275,3 +275,36 @@ async def test_caller_without_contacts_sees_no_person(
 
     assert (seen["phone"], seen["contact_id"], seen["external_id"]) == (None, None, None)
     assert seen["amount_cents"] == 185_000
+
+
+async def test_ledger_is_a_csv_file_with_the_filters_of_the_list(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    contact = await make_contact(session)
+    made = await recorded(client, contact_id=str(contact.id), external_id="=1+1")
+    await recorded(client, phone=number(2), kind="quote_sent", amount_cents=None)
+    await client.post(f"/v1/outcomes/{made['id']}/reverse")
+
+    answer = await client.get(
+        "/v1/outcomes", params={"kind": "job_done"}, headers={"Accept": "text/csv"}
+    )
+
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["amount_cents"] for row in rows] == ["-185000", "185000"]
+    assert {row["kind"] for row in rows} == {"job_done"}
+    assert rows[1]["reversed_by_id"] == rows[0]["id"]
+    assert (rows[1]["phone"], rows[1]["external_id"]) == (contact.phone, "'=1+1")
+
+
+async def test_csv_without_contacts_read_leaves_out_who_the_person_is(
+    client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
+) -> None:
+    contact = await make_contact(session)
+    await recorded(client, contact_id=str(contact.id), external_id="INV-1")
+
+    headers = {**await key_with(Scope.INSIGHT_READ), "Accept": "text/csv"}
+    answer = await client.get("/v1/outcomes", headers=headers)
+
+    [row] = csv.DictReader(io.StringIO(answer.text))
+    assert (row["contact_id"], row["phone"], row["external_id"]) == ("", "", "")

@@ -22,6 +22,7 @@ class Dimension(StrEnum):
         OWNER_OCCUPIED: Whether the owner lives in the property: `yes` or `no`.
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
+        HOUR_OF_WEEK: The hour of each day of the week in `timezone`: `1/09` is Monday, 9 to 10.
         REPLY_CLASS: The class of the person's first reply to the campaign; no key without a reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
@@ -38,6 +39,7 @@ class Dimension(StrEnum):
     OWNER_OCCUPIED = "owner_occupied"
     HOUR = "hour"
     WEEKDAY = "weekday"
+    HOUR_OF_WEEK = "hour_of_week"
     REPLY_CLASS = "reply_class"
     SOURCE = "source"
 
@@ -56,7 +58,7 @@ OF_PERSON = frozenset(
     }
 )
 OF_REPLY = frozenset({Dimension.REPLY_CLASS})
-OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY})
+OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 
 
 class Bucket(StrEnum):
@@ -158,6 +160,9 @@ BREAKDOWNS = {
     Dimension.WEEKDAY: Breakdown(
         key=f"CAST(CAST(extract(isodow FROM {_LOCAL}) AS integer) AS text)",
         labels=dict(zip("1234567", calendar.day_name, strict=True)),
+    ),
+    Dimension.HOUR_OF_WEEK: Breakdown(
+        key=f"to_char({_LOCAL}, 'ID/HH24')", label=f"to_char({_LOCAL}, 'FMDay HH24:00')"
     ),
     # The messages of a merged duplicate belong to the contact that it was merged into.
     Dimension.REPLY_CLASS: Breakdown(
