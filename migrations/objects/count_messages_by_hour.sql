@@ -45,7 +45,7 @@ BEGIN
                    (status <> 'failed' AND replied_at IS NOT NULL)::integer AS replied,
                    (status <> 'failed' AND opted_out_at IS NOT NULL)::integer AS opted_out
             FROM added WHERE status IN ('sent', 'delivered', 'failed')
-            UNION ALL
+                UNION ALL
             SELECT campaign_id, step, variant, date_bin('1 hour', coalesce(sent_at, due_at), '2000-01-01Z') AS hour, date_bin('1 day', coalesce(sent_at, due_at), '2000-01-01Z') AS day,
                    -(status <> 'failed')::integer AS sent, -(status = 'delivered')::integer AS delivered,
                    -(status = 'failed')::integer AS failed,

@@ -39,9 +39,8 @@ def _messages(rows: str, sign: str = "") -> str:
 
 
 def _attempts(rows: str, sign: str = "") -> str:
-    return f"""            SELECT campaign_id, {_bin("hour", "accepted_at")} AS hour, {_bin("day", "accepted_at")} AS day,
-                   {sign}1 AS accepted, {sign}coalesce(segments, 1) AS segments
-            FROM {rows} WHERE accepted_at IS NOT NULL"""
+    return f"""                SELECT campaign_id, membership_id, accepted_at, {sign}1 AS accepted, {sign}coalesce(segments, 1) AS segments
+                FROM {rows} WHERE accepted_at IS NOT NULL"""
 
 
 def _add_messages(rows: str) -> str:
@@ -57,20 +56,72 @@ def _add_messages(rows: str) -> str:
         HAVING {" OR ".join(f"sum({one}) <> 0" for one in COUNTS)};"""
 
 
-def _add_attempts(rows: str) -> str:
+# `OFFSET 0` forces one look-up in the index for each attempt, whatever the statistics say.
+_RECIPIENT = """LEFT JOIN LATERAL (
+                SELECT r.step, r.variant FROM campaign_membership r WHERE r.id = c.membership_id OFFSET 0) m ON true"""
+_ALL_RECIPIENTS = "LEFT JOIN campaign_membership m ON m.id = c.membership_id"
+_COSTS = "INSERT INTO insight_tally (grain, campaign_id, step, variant, at, accepted, segments)"
+
+
+def _changed(rows: str) -> str:
+    """Return the attempts whose cost has changed, so that others cost no look-up."""
     return f"""
-        INSERT INTO insight_tally (grain, campaign_id, at, accepted, segments)
-        SELECT {GRAIN},
-               coalesce(campaign_id, {NOBODY}), coalesce(hour, day), sum(accepted), sum(segments)
-        FROM (
+                SELECT campaign_id, membership_id, accepted_at, sum(accepted) AS accepted, sum(segments) AS segments
+                FROM (
 {rows}
+                ) each
+                GROUP BY 1, 2, 3 HAVING sum(accepted) <> 0 OR sum(segments) <> 0"""
+
+
+def _add_costs(rows: str, recipient: str) -> str:
+    return f"""
+        {_COSTS}
+        SELECT {GRAIN},
+               coalesce(campaign_id, {NOBODY}), step, coalesce(variant, 0), coalesce(hour, day), sum(accepted), sum(segments)
+        FROM (
+            SELECT c.campaign_id, coalesce(m.step, -1) AS step, coalesce(m.variant, -1) AS variant,
+                   {_bin("hour", "c.accepted_at")} AS hour, {_bin("day", "c.accepted_at")} AS day, c.accepted, c.segments
+            FROM ({rows}
+            ) c
+            {recipient}
         ) change
-        GROUP BY GROUPING SETS ((campaign_id, hour), (campaign_id, day), (hour))
+        GROUP BY GROUPING SETS ((campaign_id, step, variant, hour), (campaign_id, step, variant, day), (step, hour))
         HAVING sum(accepted) <> 0 OR sum(segments) <> 0;"""
 
 
-Rows = Callable[..., str]
-STATEMENTS: dict[str, tuple[Callable[[str], str], Rows]] = {
+def _add_attempts(rows: str) -> str:
+    return _add_costs(_changed(rows), _RECIPIENT)
+
+
+MOVE = f"""CREATE OR REPLACE FUNCTION move_costs_of_recipient()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    {_COSTS}
+    SELECT {GRAIN},
+           coalesce(campaign_id, {NOBODY}), step, coalesce(variant, 0), coalesce(hour, day), sum(sign), sum(sign * segments)
+    FROM (
+        SELECT a.campaign_id, v.step, v.variant, {_bin("hour", "a.accepted_at")} AS hour, {_bin("day", "a.accepted_at")} AS day,
+               v.sign, coalesce(a.segments, 1) AS segments
+        FROM send_attempt a CROSS JOIN (VALUES (OLD.step, OLD.variant, -1), (NEW.step, NEW.variant, 1)) AS v (step, variant, sign)
+        WHERE a.membership_id = NEW.id AND a.accepted_at IS NOT NULL
+    ) change
+    GROUP BY GROUPING SETS ((campaign_id, step, variant, hour), (campaign_id, step, variant, day), (step, hour))
+    HAVING sum(sign) <> 0 OR sum(sign * segments) <> 0;
+    RETURN NULL;
+END
+$function$"""
+MOVES = (
+    "CREATE OR REPLACE TRIGGER move_costs_of_recipient AFTER UPDATE OF step, variant "
+    "ON campaign_membership FOR EACH ROW WHEN ((((old.step <> new.step) OR (old.variant <> new.variant)) AND "
+    "((new.status <> 'pending'::text) OR (new.attempts > 0)))) "
+    "EXECUTE FUNCTION move_costs_of_recipient()"
+)
+
+
+Text = Callable[..., str]
+STATEMENTS: dict[str, tuple[Text, Text]] = {
     "count_messages_by_hour": (_add_messages, _messages),
     "count_costs_by_hour": (_add_attempts, _attempts),
 }
@@ -79,7 +130,7 @@ STATEMENTS: dict[str, tuple[Callable[[str], str], Rows]] = {
 def function(name: str) -> str:
     """Return the text of a trigger's function."""
     add, rows = STATEMENTS[name]
-    both = f"{rows('added')}\n            UNION ALL\n{rows('removed', '-')}"
+    both = f"{rows('added')}\n                UNION ALL\n{rows('removed', '-')}"
     return f"""CREATE OR REPLACE FUNCTION {name}()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -129,8 +180,10 @@ def upgrade() -> None:
         op.execute(function(name))
         for trigger in triggers(name):
             op.execute(trigger)
-    for name, (add, rows) in STATEMENTS.items():
-        op.execute(add(rows(TABLES[name])))
+    op.execute(MOVE)
+    op.execute(MOVES)
+    op.execute(_add_messages(_messages("campaign_membership")))
+    op.execute(_add_costs(_attempts("send_attempt"), _ALL_RECIPIENTS))
     op.execute("UPDATE insight_tally SET is_merged = true")
     op.create_index("idx_insight_tally_grain", "insight_tally", ["grain", "at"])
     op.create_index("idx_insight_tally_campaign", "insight_tally", ["campaign_id", "grain", "at"])
@@ -143,6 +196,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP TRIGGER move_costs_of_recipient ON campaign_membership")
+    op.execute("DROP FUNCTION move_costs_of_recipient()")
     for name, table in TABLES.items():
         for event in ("delete", "insert", "update"):
             op.execute(f"DROP TRIGGER {name}_on_{event} ON {table}")

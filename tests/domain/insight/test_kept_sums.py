@@ -46,9 +46,11 @@ DIFFERENCES = text("""
         FROM campaign_membership m WHERE m.status IN ('sent', 'delivered', 'failed')
         UNION ALL
         SELECT date_trunc('hour', a.accepted_at, 'UTC'),
-               coalesce(a.campaign_id, '00000000-0000-0000-0000-000000000000'), 0, 0, 0, 0, 0, 0, 0,
+               coalesce(a.campaign_id, '00000000-0000-0000-0000-000000000000'),
+               coalesce(r.step, -1), coalesce(r.variant, -1), 0, 0, 0, 0, 0,
                -1, -coalesce(a.segments, 1)
-        FROM send_attempt a WHERE a.accepted_at IS NOT NULL
+        FROM send_attempt a LEFT JOIN campaign_membership r ON r.id = a.membership_id
+        WHERE a.accepted_at IS NOT NULL
     ) x
     GROUP BY x.at, x.campaign_id, x.step, x.variant
     HAVING sum(sent) <> 0 OR sum(delivered) <> 0 OR sum(failed) <> 0 OR sum(replied) <> 0
@@ -68,10 +70,11 @@ CHANGES = (
     "UPDATE campaign_membership SET sent_at = sent_at - interval '90 minutes' WHERE variant = 1",
     "UPDATE campaign_membership SET replied_at = now() WHERE status = 'delivered' AND step = 0",
     "UPDATE campaign_membership SET opted_out_at = NULL",
-    "UPDATE campaign_membership SET variant = 1 - variant",
-    "DELETE FROM campaign_membership WHERE status = 'sent'",
+    "UPDATE campaign_membership SET variant = 1 - variant, step = step + 2",
+    "DELETE FROM campaign_membership WHERE status = 'failed'",
     "UPDATE send_attempt SET accepted_at = accepted_at + interval '1 day', segments = 5",
     "UPDATE send_attempt SET campaign_id = NULL, accepted_at = NULL WHERE segments % 2 = 1",
+    "UPDATE send_attempt SET membership_id = NULL WHERE segments = 2",
     "DELETE FROM send_attempt",
 )
 

@@ -50,7 +50,6 @@ class KeptSums:
         records: The SQL of the number of records.
         counted: The SQL of the number of those in the numerator.
         amount: The SQL of the sum of the amounts.
-        has_steps: Whether the sums are kept by step and variant.
         is_first_step: Count only the first step, unless steps are asked for.
         ripe: How long after a record the numerator may still grow; None if it never does.
         rows: Selects the records that the sums count, with the columns of a base.
@@ -61,7 +60,6 @@ class KeptSums:
     records: str
     counted: str
     amount: str = "CAST(NULL AS integer)"
-    has_steps: bool = True
     is_first_step: bool = False
     ripe: timedelta | None = None
     rows: str
@@ -285,7 +283,6 @@ COSTS = Base(
         records="t.accepted",
         counted="t.accepted",
         amount=f"t.segments * {CENTS_PER_SEGMENT}",
-        has_steps=False,
         rows=_ATTEMPTS,
         beside=_ENTRIES,
     ),

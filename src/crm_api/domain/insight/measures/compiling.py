@@ -143,12 +143,10 @@ class CompiledQuestion:
 
     Attributes:
         relation: Of records, or of sums and records.
-        reads_all: Whether all records of the period are read, because no sums are kept of them.
     """
 
     relation: str
     values: dict[str, Any]
-    reads_all: bool = True
 
 
 PARTS = (RecordPart.DENOMINATOR, RecordPart.NUMERATOR)
@@ -176,7 +174,6 @@ def join_relations(
     relations: list[str],
     *,
     values: dict[str, Any] | None = None,
-    reads_all: bool = True,
 ) -> CompiledQuestion:
     """Join relations to one, with the values of all parameters that it names."""
     relation = " UNION ALL ".join(relations)
@@ -192,7 +189,6 @@ def join_relations(
     return CompiledQuestion(
         relation=relation,
         values={name: one for name, one in known.items() if f":{name}" in relation},
-        reads_all=reads_all,
     )
 
 

@@ -1,6 +1,5 @@
 """Compute the figures of a measure, with intervals, and say when they are enough."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -121,7 +120,7 @@ async def compute_figures(
         session: The session.
         question: The question.
         now: The present instant.
-        seconds: How long records may be read, if the figures need more than the kept sums.
+        seconds: How long records may be read.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
@@ -141,7 +140,7 @@ async def compute_figures(
         median=_MEDIAN if is_median else "CAST(NULL AS numeric)",
         limit=MOST_FIGURES + 2,
     )
-    async with limited(session, seconds=seconds) if compiled.reads_all else nullcontext():
+    async with limited(session, seconds=seconds):
         result = await session.execute(text(statement), compiled.values)
     total, *rest = typed_rows(Sums, result)
     if len(rest) > MOST_FIGURES:

@@ -87,7 +87,7 @@ def pieces_of(question: InsightQuestion, part: str, *, now: datetime) -> Pieces 
         now: The present instant.
     """
     kept = question.base.kept
-    if kept is None or not _is_kept(question, kept):
+    if kept is None or not _is_kept(question):
         return None
     whole = Period(since=question.since or BEGINNING, until=question.until or END)
     hours = Period(since=_ceil(whole.since, HOUR), until=_floor(whole.until, HOUR))
@@ -120,11 +120,8 @@ def _ceil(at: datetime, unit: timedelta) -> datetime:
     return at + (_EPOCH - at) % unit
 
 
-def _is_kept(question: InsightQuestion, kept: KeptSums) -> bool:
+def _is_kept(question: InsightQuestion) -> bool:
     if question.by in OF_PERSON | OF_REPLY:
-        return False
-    asks_steps = question.step is not None or question.by in {Dimension.STEP, Dimension.VARIANT}
-    if asks_steps and not kept.has_steps:
         return False
     return not _is_timed(question) or has_whole_hours(question.zone)
 
@@ -176,44 +173,34 @@ def _sums(
         )
         if is_asked
     ]
-    joined = ""
     if is_timed:
-        keys = _time_keys(question)
-        groups += [f"h.key{place}" for place in range(len(keys))]
-        selected = ", ".join(f"{one} AS key{place}" for place, one in enumerate(keys))
-        since, until = values.name(hours.since), values.name(hours.until)
-        joined = f"""JOIN (SELECT b.at, {selected} FROM (
-            SELECT DISTINCT t.at FROM insight_tally t
-            WHERE t.grain = '{TallyGrain.ALL}' AND t.at >= {since} AND t.at < {until}) b
-        ) h ON h.at = t.at"""
+        groups += _time_keys(question)
     unripe = "0"
     if kept.ripe is not None:
         ripe = values.name(now - kept.ripe)
         unripe = f"sum(CASE WHEN t.at >= {ripe} THEN {kept.records} ELSE 0 END)"
     campaign = f"nullif(t.campaign_id, '{NOBODY}')" if is_of_campaign else "CAST(NULL AS uuid)"
     step = "CAST(:step AS smallint)" if question.step is not None else "CAST(NULL AS smallint)"
+    variant = "nullif(t.variant, -1)" if "t.variant" in groups else "CAST(NULL AS smallint)"
     if "t.step" in groups:
-        step = "t.step"
+        step = "nullif(t.step, -1)"
     grouped = f"GROUP BY {', '.join(groups)}" if groups else ""
     return f"""
         SELECT sum({kept.records}) AS records, sum({kept.counted}) AS counted,
                CAST(sum({kept.amount}) AS numeric) AS amount, {unripe} AS unripe,
                min(t.at) FILTER (WHERE {kept.records} <> 0) AS at,
                {campaign} AS campaign_id,
-               {"t.variant" if "t.variant" in groups else "CAST(NULL AS smallint)"} AS variant,
+               {variant} AS variant,
                {step} AS step,
                CAST(NULL AS uuid) AS list_id
-        FROM ({sources}) t {joined}
+        FROM ({sources}) t CROSS JOIN LATERAL (SELECT t.at) b
         {grouped}
         HAVING sum({kept.records}) <> 0
     """
 
 
 def _time_keys(question: InsightQuestion) -> list[str]:
-    """Return the SQL of the bucket, and of the hour or weekday, of an hour ``b.at``.
-
-    They are computed once for each hour, not for each campaign in it.
-    """
+    """Return the SQL of the bucket, and of the hour or weekday, of an hour ``b.at``."""
     keys = []
     if question.bucket is not None:
         keys.append(bucket_of(question.bucket))

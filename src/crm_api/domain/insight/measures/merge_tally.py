@@ -8,18 +8,22 @@ LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('merge_insight_ta
 _KEY = "t.grain, t.campaign_id, t.step, t.variant, t.at"
 _COUNTS = ("sent", "delivered", "failed", "replied", "opted_out", "accepted", "segments")
 _SUMS = ", ".join(f"sum(t.{one})" for one in _COUNTS)
+# `OFFSET 0` forces one look-up in the index for each key, whatever the statistics say.
 MERGE = text(f"""
     WITH fresh AS MATERIALIZED (
         SELECT t.id, {_KEY} FROM insight_tally t
         WHERE NOT t.is_merged ORDER BY t.id LIMIT :limit
     ), wanted AS (
         SELECT f.id FROM fresh f
-        UNION
-        SELECT t.id FROM (SELECT DISTINCT {_KEY} FROM fresh t) k
-        JOIN insight_tally t ON t.campaign_id = k.campaign_id AND t.grain = k.grain AND t.at = k.at
-             AND t.step = k.step AND t.variant = k.variant AND t.is_merged
+        UNION ALL
+        SELECT m.id FROM (SELECT DISTINCT {_KEY} FROM fresh t) k
+        CROSS JOIN LATERAL (
+            SELECT t.id FROM insight_tally t
+            WHERE t.campaign_id = k.campaign_id AND t.grain = k.grain AND t.at = k.at
+              AND t.step = k.step AND t.variant = k.variant AND t.is_merged OFFSET 0) m
     ), gone AS (
-        DELETE FROM insight_tally t USING wanted w WHERE t.id = w.id RETURNING t.*
+        DELETE FROM insight_tally t WHERE t.id = ANY(ARRAY(SELECT w.id FROM wanted w))
+        RETURNING t.*
     ), merged AS (
         INSERT INTO insight_tally (grain, campaign_id, step, variant, at, {", ".join(_COUNTS)},
             is_merged)

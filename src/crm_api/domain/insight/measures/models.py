@@ -37,8 +37,8 @@ class InsightTally(Base):
     Triggers (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``) append
     the changes of each statement to all three grains, with negative numbers for decreases. So the
     sums equal the rows in every snapshot. Messages count at the instant when they were sent, or due
-    if they failed; accepted attempts, which have a price, when they were accepted. A job merges the
-    rows.
+    if they failed; accepted attempts, which have a price, when they were accepted, in the step and
+    variant of their recipient (``move_costs_of_recipient.sql``). A job merges the rows.
     """
 
     __tablename__ = "insight_tally"
@@ -54,9 +54,9 @@ class InsightTally(Base):
     campaign_id: Mapped[UUID]
     """``NOBODY`` in the grain ``all``, and for attempts without a campaign."""
     step: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
-    """0 for accepted attempts."""
+    """-1 for accepted attempts that are not of a recipient."""
     variant: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
-    """0 for accepted attempts, and in the grain ``all``."""
+    """0 in the grain ``all``; -1 for accepted attempts that are not of a recipient."""
     at: Mapped[datetime]
     """The beginning of the hour or the day."""
     sent: Mapped[int] = mapped_column(Integer, server_default=_ZERO)

@@ -23,7 +23,6 @@ def compile_sums(question: InsightQuestion, *, now: datetime) -> CompiledQuestio
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
-    reads_all = False
     for part_of, part in zip(PARTS, question.parts, strict=False):
         amount = amount_of(part)
         of_part = f"'{part_of}' AS part"
@@ -32,7 +31,6 @@ def compile_sums(question: InsightQuestion, *, now: datetime) -> CompiledQuestio
             CAST(b.ripe_at > :as_of AND b.ripe_at < 'infinity' AS integer) AS unripe, b.at"""
         found = pieces_of(part, part_of, now=now)
         if found is None:
-            reads_all = True
             relations.append(select_from(part, of_rows, part.in_period(part.base.sql)))
             continue
         of_sums = f"{of_part}, b.records, b.counted, {amount} AS amount, b.unripe, b.at"
@@ -41,4 +39,4 @@ def compile_sums(question: InsightQuestion, *, now: datetime) -> CompiledQuestio
         relations.append(select_from(part, of_sums, found.sums))
         relations += [select_from(part, of_rows, one) for one in found.rows]
         relations += [select_from(part, of_numerator, one) for one in found.numerator]
-    return join_relations(question, relations, values=values, reads_all=reads_all)
+    return join_relations(question, relations, values=values)
