@@ -33,6 +33,7 @@ class TimelineQuote(ReadModel):
         at: When the quote got its status.
         number: Its number in your books.
         amount_cents: The amount in cents.
+        currency: The currency of the amount.
         status: `draft`, `sent`, `approved` or `declined`.
     """
 
@@ -54,6 +55,7 @@ class TimelineInvoice(ReadModel):
         at: When the invoice got its status.
         number: Its number in your books.
         amount_cents: The amount in cents.
+        currency: The currency of the amount.
         status: `open`, `paid` or `void`.
     """
 
@@ -76,6 +78,7 @@ class TimelineOutcome(ReadModel):
         kind: What happened, such as `job_done`.
         name: The name of an outcome of the kind `custom`.
         amount_cents: The amount in cents; null if it has none.
+        currency: The currency of the amount.
         source: Where the knowledge comes from.
         reversed: Whether it was reversed, so that it does not count.
     """
