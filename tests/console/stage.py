@@ -19,6 +19,7 @@ PEOPLE = """
            'Ada' || i, 'Rossi' || i % 900, 'MA/America/New_York', '{}',
            now() - i * interval '1 minute', now()
     FROM generate_series(1, $1::int) i
+    ON CONFLICT DO NOTHING
 """
 CONVERSATIONS = """
     INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, last_outgoing_at,
@@ -30,6 +31,7 @@ CONVERSATIONS = """
            CASE WHEN i % 20 = 1 THEN 'waiting' WHEN i % 20 = 2 THEN 'open' ELSE 'done' END,
            CASE WHEN i % 20 = 1 THEN now() - i * interval '1 minute' END
     FROM generate_series(1, $1::int) i
+    ON CONFLICT DO NOTHING
 """
 MESSAGES = """
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
@@ -41,7 +43,8 @@ MESSAGES = """
            CASE WHEN n % 2 = 1 THEN 'received' ELSE 'delivered' END, 4, s.at, s.at, s.at
     FROM conversation t CROSS JOIN generate_series(1, $1::int) n
     CROSS JOIN LATERAL (SELECT t.last_activity_at - (n - 1) * interval '30 minutes') s (at)
-    WHERE t.state <> 'done' OR n = 1
+    WHERE (t.state <> 'done' OR n = 1) AND t.phone LIKE '+1617______0'
+      AND NOT EXISTS (SELECT FROM activity a WHERE a.conversation_id = t.id)
 """
 
 

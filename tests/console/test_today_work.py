@@ -46,11 +46,15 @@ async def test_each_row_is_acted_on_with_two_clicks(
         await page.get_by_role("dialog").get_by_role("button", name="It is paid").click()
         await expect(part(page, "Money waiting").get_by_text("I-231")).to_have_count(0)
 
-        await part(page, "Tasks due").get_by_label("Order cement").click()
+        await part(page, "Tasks due").get_by_role("checkbox", name="Order cement").click()
         await page.locator(".toast").get_by_role("button", name="Undo").last.click()
-        await expect(part(page, "Tasks due").get_by_label("Order cement")).to_be_visible()
+        await expect(
+            part(page, "Tasks due").get_by_role("checkbox", name="Order cement")
+        ).to_be_visible()
         await page.get_by_role("button", name="Move Order cement to tomorrow").click()
-        await expect(part(page, "Tasks due").get_by_label("Order cement")).to_have_count(0)
+        await expect(
+            part(page, "Tasks due").get_by_role("checkbox", name="Order cement")
+        ).to_have_count(0)
 
         await page.get_by_role("button", name="Snooze Tova until tomorrow").click()
         await expect(part(page, "People waiting").get_by_text("Tova")).to_have_count(0)

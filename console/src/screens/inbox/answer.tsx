@@ -179,7 +179,7 @@ function MessageBox({ conversation, area }: Props) {
         }}
       />
       <Attached uploads={uploads} onChange={setUploads} />
-      <p className="faint answer-hint" role="status">
+      <p className={draft.state === "here" ? "answer-hint answer-here" : "answer-hint faint"} role="status">
         {draft.state === "here" && isDraft ? t("Kept in this browser; the service cannot be reached.") : t("Ctrl+Enter sends. You can take it back for {n} seconds.", { n: UNDO_SECONDS })}
       </p>
       <div className="answer-foot">
