@@ -34,6 +34,11 @@ console: $(DEVELOPS)
 browser: $(DEVELOPS)
 	@CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console
 
+# Takes the reference pictures of the screens again; CRM_TESTS_PICTURES="insight inbox" takes these.
+.PHONY: pictures
+pictures: $(DEVELOPS)
+	@CRM_TESTS_TAKE_PICTURES=1 $(BIN)/pytest -n 0 tests/console/test_pictures.py
+
 # Figures beside the wanted ones; `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
 bench: $(DEVELOPS)
 	@$(BIN)/python -m benchmarks $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY)) \
