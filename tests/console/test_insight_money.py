@@ -98,7 +98,7 @@ async def test_money_is_conserved_and_a_cost_is_added_and_removed(
         await expect(dialog.locator(".field-error")).to_contain_text("above zero")
         await dialog.get_by_label("Amount in dollars").fill("1,480.50")
         await dialog.get_by_label("Paid on").fill("2026-10-02")
-        await dialog.get_by_label("For").select_option(label="Story Autumn")
+        await dialog.get_by_label("For", exact=True).select_option(label="Story Autumn")
         await dialog.get_by_role("button", name="Add", exact=True).click()
         cost = page.locator("[data-total=cost]")
         await expect(cost).to_have_attribute("data-value", str(before + 148_050))

@@ -17,7 +17,7 @@ from tests.dev.test_up import free_port, up
 
 PAGE = node.ROOT / "docs" / "tutorial" / "console.md"
 PICTURES = PAGE.parent / "pictures"
-RETAKE = "CRM_TESTS_RETAKE_PICTURES" in os.environ
+RETAKE = "CRM_TESTS_TAKE_PICTURES" in os.environ
 SIZE = (1200, 750)
 MOST_BYTES = 120_000
 BEGIN = "2030-03-04T14:05:00Z"

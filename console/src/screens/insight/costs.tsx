@@ -10,6 +10,7 @@ import { Dialog } from "../../ui/dialog";
 import { Button, Failed, Field, Loading, scrolls, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { useNames } from "./filters";
+import { Refused } from "./refused";
 import { cents, costName } from "./words";
 
 const KINDS: CostKind[] = ["list_price", "labour", "other"];
@@ -133,7 +134,7 @@ function AddCost({ onClose }: { onClose: () => void }) {
         <Field label={t("Note")} error={fieldError(error, "/note")}>
           {(own) => <input {...own} value={note} maxLength={200} onChange={(event) => setNote(event.target.value)} />}
         </Field>
-        {error !== null && <Failed error={error} />}
+        <Refused error={error} />
       </form>
     </Dialog>
   );

@@ -96,7 +96,7 @@ function Found({ found, search, set, isOld }: FoundProps) {
   const open = (id: string) => set({ open: id });
   return (
     <div className="sections" aria-busy={isOld}>
-      <Total found={found} period={periodName(search.period ?? "90d")} onOpen={() => open("total")} />
+      <Total found={found} period={search.period === "custom" ? `${search.from ?? "…"} – ${search.last ?? "…"}` : periodName(search.period ?? "90d")} onOpen={() => open("total")} />
       {first && second && <Comparison one={first} other={second} name={name} onClose={() => set({ compare: undefined })} />}
       {(by || bucket) && rows.length === 0 && <Empty title={t("Nothing in this period")}>{t("Choose a longer period, or remove a filter.")}</Empty>}
       {rows.length > 0 && (

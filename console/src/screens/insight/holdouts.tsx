@@ -11,6 +11,7 @@ import { GroupChart, type Mark } from "../../ui/charts";
 import { Dialog } from "../../ui/dialog";
 import { Badge, Button, Empty, Failed, Field, Loading, scrolls } from "../../ui/parts";
 import { dayIn, plusDays, useNow } from "./address";
+import { Refused } from "./refused";
 import { people, points } from "./words";
 
 const scopeName = (scope: HoldoutScope): string => (scope === "cold" ? t("people who were not contacted before") : t("everybody"));
@@ -165,7 +166,7 @@ function Plan({ now, onClose }: { now: number; onClose: () => void }) {
             </select>
           )}
         </Field>
-        {error !== null && <Failed error={error} />}
+        <Refused error={error} />
         <p className="faint">{t("One holdout runs at a time. A planned one cannot be changed.")}</p>
       </form>
     </Dialog>

@@ -35,7 +35,7 @@ export function between(one: FigureRead, unit: InsightUnit): string {
 export function doubts(one: FigureRead): string[] {
   const found = [];
   if (!one.enough) found.push(one.enough_at ? t("Not enough data yet; probably from {date}.", { date: day(one.enough_at) }) : t("Not enough data yet."));
-  if (one.unripe > 0) found.push(t("{n, plural, one {# record is} other {# records are}} so young that it may still change.", { n: one.unripe }));
+  if (one.unripe > 0) found.push(t("{n, plural, one {# record is} other {# records are}} so young that the figure may still change.", { n: one.unripe }));
   return found;
 }
 

@@ -3,7 +3,6 @@ import { useQueries } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getInsight, type FigureRead, type InsightDimension, type InsightRead } from "../../api/generated";
 import { t } from "../../i18n";
-import { may } from "../../session";
 import { PartsBar } from "../../ui/charts";
 import { Empty, Failed, Loading, scrolls } from "../../ui/parts";
 import { filtersOf, periodOf, useAddress, useNow, zoneOf } from "./address";
@@ -81,7 +80,7 @@ export function Money() {
 
 function Totals({ totals, onOpen }: { totals: InsightRead[]; onOpen: (measure: string) => void }) {
   const isHidden = totals.every((one) => one.total.value === null && one.total.numerator === null);
-  if (isHidden && !may("insight:write")) return <p className="notice">{t("Your role does not show amounts.")}</p>;
+  if (isHidden) return <p className="notice">{t("Your role does not show amounts.")}</p>;
   return (
     <ul className="money-totals" aria-label={t("Totals")}>
       {totals.map(({ measure, unit, total, definition }) => (

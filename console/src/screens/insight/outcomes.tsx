@@ -13,6 +13,7 @@ import { fail, say } from "../../ui/toasts";
 import { periodOf, useAddress, useNow, zoneOf } from "./address";
 import { Choice, PeriodChoice, useNames } from "./filters";
 import { saveCsv } from "./records";
+import { Refused } from "./refused";
 import { cents, outcomeName, sourceName, touchName } from "./words";
 
 const KINDS: OutcomeKind[] = ["appointment_booked", "appointment_held", "quote_sent", "quote_approved", "job_done", "invoice_paid", "custom"];
@@ -163,7 +164,7 @@ function Reverse({ outcome, onClose }: { outcome: OutcomeRead; onClose: () => vo
     <Dialog title={t("Reverse this result?")} onClose={onClose} footer={<><Button onClick={onClose}>{t("Cancel")}</Button><Button kind="danger" busy={isBusy} onClick={() => void reverse()}>{t("Reverse")}</Button></>}>
       <p>{outcomeName(outcome.kind, outcome.name)}, {when(outcome.occurred_at)}{outcome.amount_cents === null ? "" : `, ${cents(outcome.amount_cents)}`}</p>
       <p>{t("A second row with the negative amount is written. Figures then leave out both. This cannot be undone; record the result again if it was right.")}</p>
-      {error !== null && <Failed error={error} />}
+      <Refused error={error} />
     </Dialog>
   );
 }

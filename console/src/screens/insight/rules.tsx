@@ -13,6 +13,7 @@ import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { Badge, Button, Failed, Field, Loading, scrolls, Time } from "../../ui/parts";
 import { say } from "../../ui/toasts";
+import { Refused } from "./refused";
 import { cents, modelName, people, touchName } from "./words";
 
 const TOUCHES = ["replied", "called", "delivered"] as const;
@@ -120,7 +121,7 @@ function NewRules({ current, onClose }: { current: AttributionRulesRead; onClose
             {(own) => <input {...own} inputMode="numeric" value={windows[one]} onChange={(event) => change(setWindows)({ ...windows, [one]: event.target.value })} />}
           </Field>
         ))}
-        {error !== null && <Failed error={error} />}
+        <Refused error={error} />
       </form>
       {preview && <Preview found={preview} />}
     </Dialog>
