@@ -194,7 +194,7 @@ async def test_message_for_later_knows_the_quiet_hours_of_the_person(
 
     async def refuse(route: Route) -> None:
         # `make up` has no legal rules, so the refusal is the one of a service that has.
-        wanted = route.request.post_data_json
+        wanted = route.request.post_data_json or {}
         if "send_at" not in wanted or wanted.get("move"):
             await route.continue_()
             return
