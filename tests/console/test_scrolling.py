@@ -17,7 +17,7 @@ PEOPLE = 120_000
 SLOWER = 4
 """How many times slower the processor of the page is made."""
 MOST_MS = 50.0
-SCROLLS = 160
+SCROLLS = 80
 _FILL = text("""
     INSERT INTO contact (id, phone, first_name, last_name, city, state, zone_key, tags, source,
         created_at, updated_at)
@@ -66,7 +66,7 @@ def longest_task(events: list[dict[str, Any]]) -> float:
 
 
 @long_journey
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_scrolling_through_many_contacts_has_no_long_task(
     visit: Visit, service: Service, browser: Browser
 ) -> None:
@@ -91,5 +91,5 @@ async def test_scrolling_through_many_contacts_has_no_long_task(
         f"\n{last} rows down: longest task {longest:.0f} ms of processor time; "
         f"{len(seen)} long tasks by the clock, the longest {max(seen, default=0):.0f} ms\n"
     )
-    assert int(last or 0) > 2_000
+    assert int(last or 0) > 1_000
     assert longest <= MOST_MS

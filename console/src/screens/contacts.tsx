@@ -1,7 +1,7 @@
 /** All contacts, a million if need be; the filters are in the address. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
-import { useCallback, useMemo, useState } from "react";
+import { useCallback, useMemo, useState, type MouseEvent } from "react";
 import { data } from "../api/client";
 import { listContacts, listLists, listSegmentContacts, listSegments, listTags, type ContactRead } from "../api/generated";
 import { filterQuery } from "../api/people-export";
@@ -28,11 +28,7 @@ function columns(picks: Picks | null): Column<ContactRead>[] {
     ...(picks ? [pickColumn(picks)] : []),
     {
       key: "name", name: t("Name"), width: "minmax(150px, 1.6fr)",
-      cell: (row) => (
-        <Link to="/contacts/$id" params={{ id: row.id }} className="row-link">
-          {personName(row)}
-        </Link>
-      ),
+      cell: (row) => <RowLink row={row} />,
     },
     { key: "phone", name: t("Phone"), width: "132px", className: "number", cell: (row) => phone(row.phone) },
     {
@@ -49,6 +45,17 @@ function columns(picks: Picks | null): Column<ContactRead>[] {
     },
     { key: "created", name: t("Added"), width: "84px", className: "hide-narrow faint", cell: (row) => <Time at={row.created_at} relative /> },
   ];
+}
+
+/** A plain link: the router's own watches the address in each row, which is felt while scrolling. */
+function RowLink({ row }: { row: ContactRead }) {
+  const navigate = useNavigate();
+  const open = (event: MouseEvent) => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    void navigate({ to: "/contacts/$id", params: { id: row.id } });
+  };
+  return <a href={`/contacts/${row.id}`} className="row-link" onClick={open}>{personName(row)}</a>;
 }
 
 type Picks = { ids: Set<string>; isAll: boolean; toggle: (id: string) => void };

@@ -44,7 +44,7 @@ const Line = memo(function Line({ row, index, start, columns, template, height }
 
 export function VirtualTable<Row>({ label, columns, count, isComplete, rowAt, keyOf, onSight, height = 40 }: Props<Row>) {
   const box = useRef<HTMLDivElement>(null);
-  const rows = useVirtualizer({ count, getScrollElement: () => box.current, estimateSize: () => height, overscan: 12 });
+  const rows = useVirtualizer({ count, getScrollElement: () => box.current, estimateSize: () => height, overscan: 8 });
   const items = rows.getVirtualItems();
   const first = items[0]?.index ?? 0;
   const last = items.at(-1)?.index ?? 0;
