@@ -59,9 +59,9 @@ async def count_cohorts(
     wanted.check()
     statement = text(f"""
         WITH {events_sql(wanted)}, cohort AS (
-            SELECT date_trunc('{bucket.value}', f.sent_at, CAST(:zone AS text)) AS cohort_start,
-                   f.person, f.sent_at, e.at
-            FROM first f LEFT JOIN event e ON e.person = f.person AND e.stage = :stage
+            SELECT date_trunc('{bucket.value}', e.sent_at, CAST(:zone AS text)) AS cohort_start,
+                   e.person, e.sent_at, min(e.at) FILTER (WHERE e.stage = :stage) AS at
+            FROM event e GROUP BY e.person, e.sent_at
         ), latest AS (
             SELECT DISTINCT c.cohort_start FROM cohort c ORDER BY 1 DESC LIMIT {MOST_COHORTS}
         )

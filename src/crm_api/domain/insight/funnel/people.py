@@ -103,6 +103,11 @@ def events_sql(wanted: MessagedPeople) -> str:
         LEFT JOIN contact d ON d.id = s.contact_id
         WHERE o.reverses_id IS NULL AND o.occurred_at >= :since
           AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
+    ), beside AS (
+        -- By a window, and not by a join: without statistics a join would be a nested loop.
+        SELECT u.person, u.kind, u.at, min(u.sent_at) OVER (PARTITION BY u.person) AS sent_at
+        FROM (SELECT f.person, NULL AS kind, NULL AS at, f.sent_at FROM first f
+              UNION ALL SELECT h.person, h.kind, h.at, NULL FROM happened h) u
     ), event AS (
         SELECT f.person, f.sent_at, 'messaged' AS stage, f.sent_at AS at FROM first f
         UNION ALL
@@ -112,7 +117,6 @@ def events_sql(wanted: MessagedPeople) -> str:
         SELECT f.person, f.sent_at, 'replied', f.replied_at FROM first f
         WHERE f.replied_at IS NOT NULL
         UNION ALL
-        SELECT f.person, f.sent_at, h.kind, min(h.at) FROM first f
-        JOIN happened h ON h.person = f.person AND h.at >= f.sent_at
-        GROUP BY f.person, f.sent_at, h.kind
+        SELECT b.person, b.sent_at, b.kind, min(b.at) FROM beside b
+        WHERE b.at >= b.sent_at GROUP BY b.person, b.sent_at, b.kind
     )"""
