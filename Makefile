@@ -30,9 +30,25 @@ check: $(DEVELOPS) $(TYPESCRIPT) $(CONSOLE)
 console: $(DEVELOPS)
 	@$(BIN)/python -m tests.console.build
 
+# An hour of ten events a second into an open inbox: the page's memory must stay as it is;
+# `make console-soak MINUTES=3 RATE=40`.
+.PHONY: console-soak console-speed
+console-soak: $(DEVELOPS)
+	@$(BIN)/python -m tests.console.soak $(if $(filter command line,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
+
+# The inbox with 100,000 conversations on a CPU that is slowed four times, beside what is wanted.
+console-speed: $(DEVELOPS)
+	@$(BIN)/python -m tests.console.speed
+
 # The long journeys of the console in Chromium, too.
 browser: $(DEVELOPS)
 	@CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console
+
+# Takes the pictures of docs/tutorial/console.md and the reference pictures of the screens again, in
+# Chromium; CRM_TESTS_PICTURES="insight inbox" takes these screens.
+.PHONY: pictures
+pictures: $(DEVELOPS)
+	@CRM_TESTS_TAKE_PICTURES=1 $(BIN)/pytest -n 0 tests/console/test_tutorial.py tests/console/test_pictures.py
 
 # Figures beside the wanted ones; `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
 bench: $(DEVELOPS)

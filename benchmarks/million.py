@@ -9,7 +9,7 @@ import asyncio
 import os
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
@@ -72,18 +72,25 @@ _TOWN_PARTS = (
 
 
 @contextmanager
-def million(people: int = PEOPLE) -> Iterator[str]:
+def million(
+    people: int = PEOPLE, *, fill_more: Callable[[str], Awaitable[None]] | None = None
+) -> Iterator[str]:
     """Run a database server until the block ends; yield the URL of a database with the rows.
 
     The database is a copy that the block may change. With the variable ``BENCHMARKS_FOLDER`` the
     rows are filled once into that folder, for all benchmarks of one run.
+
+    Args:
+        people: The number of contacts.
+        fill_more: Adds rows to the database with this URL, before it is copied.
     """
     with ExitStack() as stack:
         kept = os.environ.get(FOLDER)
         if kept is None:
             temporary = tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)
             kept = stack.enter_context(temporary)
-        folder = Path(kept) / f"{people}"
+        name = "" if fill_more is None else f"{fill_more.__module__}-"
+        folder = Path(kept) / f"{name}{people}"
         folder.mkdir(exist_ok=True)
         note = folder / "filled"
         if not note.exists():
@@ -91,9 +98,15 @@ def million(people: int = PEOPLE) -> Iterator[str]:
             with servers(folder, redis=False, fsync=False) as urls:
                 asyncio.run(upgrade(str(urls.database_url)))
                 asyncio.run(fill(str(urls.database_url), people=people))
+                if fill_more is not None:
+                    asyncio.run(_run(fill_more, str(urls.database_url)))
             note.touch()
         url = str(stack.enter_context(servers(folder, redis=False)).database_url)
         yield asyncio.run(population.copy_database(url, "copy"))
+
+
+async def _run(fill_more: Callable[[str], Awaitable[None]], database_url: str) -> None:
+    await fill_more(database_url)
 
 
 async def fill(database_url: str, *, people: int) -> None:

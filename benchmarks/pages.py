@@ -13,13 +13,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
-import psutil
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
@@ -28,8 +25,9 @@ from benchmarks import import_people, questions, subject
 from benchmarks.figures import Figure, medians, show
 from benchmarks.million import PEOPLE, million
 from benchmarks.questions import PLACES, Question
-from benchmarks.stage import Stage, postgres_cpu, say, stage
-from benchmarks.web import ADMIN_KEY, Child, cpu_seconds, free_port, listening, running
+from benchmarks.serving import Server, client_of, environment_of_web, serve
+from benchmarks.stage import Stage, say, stage
+from benchmarks.web import Child, cpu_seconds, free_port, listening, running
 
 FEW = 10_000
 CALLS, ROUNDS = 100, 5
@@ -44,36 +42,6 @@ MEGABYTE = 1024 * 1024
 IMPORT_SECONDS = 1_800
 
 
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """A web process, a client of it, and its database."""
-
-    web: psutil.Process
-    client: httpx.Client
-    database_url: str
-
-    def time(self, question: Question, calls: int) -> tuple[list[float], float, float]:
-        """Send a request repeatedly; the first response is not counted.
-
-        Returns:
-            The milliseconds of each response, and the CPU milliseconds of a request in the web
-            process and in PostgreSQL.
-        """
-        taken: list[float] = []
-        count = max(3, round(calls * question.share))
-        cpu = database = 0.0
-        for call in range(count + 1):
-            if call == 1:
-                cpu, database = cpu_seconds(self.web), postgres_cpu(self.database_url)
-            begun = time.perf_counter()
-            answer = question.ask(self.client, call)
-            taken.append((time.perf_counter() - begun) * 1000)
-            if answer.is_error:
-                raise SystemExit(f"{answer.url} answered {answer.status_code}: {answer.text}")
-        cpu, database = cpu_seconds(self.web) - cpu, postgres_cpu(self.database_url) - database
-        return taken[1:], cpu / count * 1000, database / count * 1000
-
-
 def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iterator[Figure]:
     """Run the benchmark; yield the p95 of each kind of request."""
     with ExitStack() as stack:
@@ -81,9 +49,9 @@ def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iter
         few_people = min(FEW, people // 2)
         url, small_url = (stack.enter_context(million(count)) for count in (people, few_people))
         about = asyncio.run(subject.fill(url))
-        small = _serve(stack, on, small_url)
-        big = _serve(stack, on, url)
-        environment = _environment(on, url, free_port())
+        small = serve(stack, on, small_url)
+        big = serve(stack, on, url)
+        environment = environment_of_web(on, url, free_port())
         worker = stack.enter_context(running(["-m", "crm_api.cli", "worker"], environment))
         floor = _serve_floor(stack, on, url)
         of_contacts = asyncio.run(questions.of_contacts(url))
@@ -225,34 +193,11 @@ async def _connect(database_url: str) -> asyncpg.Connection:
 # The servers
 
 
-def _environment(on: Stage, database_url: str, port: int) -> dict[str, str]:
-    return on.environment() | {
-        "CRM_DATABASE_URL": database_url,
-        "CRM_PORT": str(port),
-        "CRM_RATE_LIMIT_PER_SECOND": "100000",
-        "CRM_OPENPHONE_RATE_PER_SECOND": "8",
-        "CRM_COMPLIANCE_RULES": "us",
-    }
-
-
-def _serve(stack: ExitStack, on: Stage, database_url: str) -> Server:
-    port = free_port()
-    environment = _environment(on, database_url, port)
-    web = stack.enter_context(listening(["-m", "crm_api.cli", "serve"], environment, port=port))
-    return Server(web=web, client=_client(stack, port), database_url=database_url)
-
-
 def _serve_floor(stack: ExitStack, on: Stage, database_url: str) -> Server:
     port = free_port()
     bare = ["-m", "benchmarks.pages", "floor", str(port), database_url]
     web = stack.enter_context(listening(bare, on.environment(), port=port))
-    return Server(web=web, client=_client(stack, port), database_url=database_url)
-
-
-def _client(stack: ExitStack, port: int) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120)
-    return stack.enter_context(client)
+    return Server(web=web, client=client_of(stack, port), database_url=database_url)
 
 
 def floor(port: int, database_url: str) -> None:

@@ -58,8 +58,8 @@ MIDDLEWARE = {
     "PreconditionMiddleware": "+ ETag, idempotency, audit log",
     "RateLimitMiddleware": "+ rate limit",
     "GZipMiddleware": "+ compression of large answers",
-    "MethodsMiddleware": "+ HEAD, OPTIONS, security headers",
-    "RequestMiddleware": "+ request id, log context: the whole",
+    "MethodsMiddleware": "+ HEAD, OPTIONS",
+    "RequestMiddleware": "+ request id, security headers, log context: the whole",
 }
 """The task of each middleware, the innermost first."""
 

@@ -68,6 +68,10 @@ BENCHMARKS = {
         tiny={"people": 2_000, "rounds": 1, "calls": 3},
         small={"people": 30_000, "rounds": 3, "calls": 40},
     ),
+    "inbox": Benchmark(
+        tiny={"people": 2_000, "rounds": 1, "calls": 3},
+        small={"people": 30_000, "rounds": 3, "calls": 40},
+    ),
     "importing": Benchmark(
         is_daily=True,
         tiny={"rows": 500, "rounds": 1},
@@ -83,6 +87,11 @@ BENCHMARKS = {
         is_daily=True,
         tiny={"campaigns": 1, "people": 20, "screens": 1, "rounds": 1},
         small={"campaigns": 2, "people": 300, "screens": 8, "rounds": 3},
+    ),
+    "insight": Benchmark(
+        is_daily=True,
+        tiny={"messages": 2_000, "outcomes": 100, "rounds": 1, "calls": 2},
+        small={"messages": 100_000, "outcomes": 4_000, "rounds": 2, "calls": 10},
     ),
     "reading": Benchmark(tiny={"rounds": 1, "requests": 20}, small={"rounds": 3, "requests": 200}),
     "reconciliation": Benchmark(

@@ -50,6 +50,14 @@ WANTED = {
         "peak memory, serve",
         "peak memory, worker",
     },
+    "insight": {
+        "peak memory of the credits",
+        "reply_rate by campaign, p95",
+        "interested_rate by week, p95",
+        "revenue by list, p95",
+        "return by line, p95",
+        "today, p95",
+    },
 }
 """Figures of every day: each has a wanted value."""
 

@@ -1,15 +1,24 @@
-/** What a frontend needs beside the generated types: signing in, failures, paging, live events. */
-import createClient, { type Client } from "openapi-fetch";
-import type { components, paths } from "./schema.d.ts";
+/** What a frontend needs beside the generated client: sign-in, failures, pages, files, live events. */
+import { type Client, createClient, formDataBodySerializer } from "./generated/client/index.ts";
+import { refresh, signIn as requestTokens } from "./generated/sdk.gen.ts";
+import type {
+  CreateImportErrors,
+  CreateImportResponses,
+  EventRead,
+  FollowEventsErrors,
+  FollowEventsResponses,
+  ImportOfFile,
+  Problem,
+  TokenRead,
+} from "./generated/types.gen.ts";
 
-type Schemas = components["schemas"];
-export type Problem = Schemas["Problem"];
-export type LiveEvent = Schemas["EventRead"];
-/** Answers are JSON; the types leave CSV and event streams, which some calls also give, aside. */
-type Media = "application/json" | "application/problem+json";
-export type Crm = Client<paths, Media>;
+export type { Problem };
+export type Crm = Client;
+export type LiveEvent = EventRead;
 
-/** A failure as the service tells it: `problem.code` is for programs, `message` for people. */
+const SIGNED_IN = [{ scheme: "bearer", type: "http" }] as const;
+
+/** A failure that the service reports: `problem.code` is for programs, `message` for people. */
 export class ProblemError extends Error {
   readonly problem: Problem;
 
@@ -19,47 +28,49 @@ export class ProblemError extends Error {
   }
 }
 
-/** Sign in with e-mail address and password; every call of the client then carries the token. */
+/** Sign in with e-mail address and password; every call with this client then carries the token. */
 export async function signIn(baseUrl: string, username: string, password: string): Promise<Crm> {
-  const crm = createClient<paths, Media>({ baseUrl });
-  let tokens = unwrap(
-    await crm.POST("/v1/auth/token", {
-      body: { grant_type: "password", username, password },
-      headers: { "Content-Type": "application/x-www-form-urlencoded" },
-    }),
-  );
+  const client = createClient({ baseUrl });
+  const body = { grant_type: "password", username, password } as const;
+  let tokens = unwrap(await requestTokens({ client, body }));
   let renewAt = expiry(tokens);
   let renewing: Promise<void> | undefined;
 
   // A refresh token works once, so calls that find the access token old share one renewal.
   async function renew(): Promise<void> {
-    const body = { refresh_token: tokens.refresh_token };
-    tokens = unwrap(await crm.POST("/v1/auth/refresh", { body }));
+    tokens = unwrap(await refresh({ client, body: { refresh_token: tokens.refresh_token } }));
     renewAt = expiry(tokens);
   }
 
-  crm.use({
-    async onRequest({ request, schemaPath }) {
-      if (schemaPath === "/v1/auth/refresh") return;
-      if (Date.now() >= renewAt) await (renewing ??= renew().finally(() => (renewing = undefined)));
-      request.headers.set("Authorization", `Bearer ${tokens.access_token}`);
-    },
+  async function accessToken(): Promise<string> {
+    if (Date.now() >= renewAt) await (renewing ??= renew().finally(() => (renewing = undefined)));
+    return tokens.access_token;
+  }
+
+  return createClient({
+    baseUrl,
+    auth: (wanted) => (wanted.scheme === "bearer" ? accessToken() : undefined),
   });
-  return crm;
 }
 
 /** When to renew: half a minute before the end, for calls that are on their way. */
-function expiry(tokens: Schemas["TokenRead"]): number {
+function expiry(tokens: TokenRead): number {
   return Date.now() + (tokens.expires_in - 30) * 1000;
 }
 
-/** Return what a call answered; a failure is thrown as a ProblemError. */
-export function unwrap<Data>(answer: { data?: Data; error?: Problem; response: Response }): Data {
-  if (answer.error !== undefined) throw new ProblemError(answer.error);
-  return answer.data as Data;
+/** Return what a call answered; a failure is thrown, as a ProblemError if the service reports it. */
+export function unwrap<Data>(answer: { data?: Data | undefined; error?: unknown }): Data {
+  const { data, error } = answer;
+  if (error === undefined) return data as Data;
+  if (isProblem(error)) throw new ProblemError(error);
+  throw error instanceof Error ? error : new Error(String(error));
 }
 
-/** Go through a list, page after page, as long as somebody asks for more. */
+function isProblem(error: unknown): error is Problem {
+  return typeof error === "object" && error !== null && "code" in error && "detail" in error;
+}
+
+/** Go through a list, page after page, as long as the caller asks for more. */
 export async function* each<Item>(
   read: (cursor: string | undefined) => Promise<{ data: Item[]; next_cursor?: string | null }>,
 ): AsyncGenerator<Item> {
@@ -72,9 +83,25 @@ export async function* each<Item>(
 }
 
 /**
+ * Upload a file to import.
+ *
+ * The same path also takes JSON, to import from the provider, and `createImport` sends that.
+ */
+export function importFile(crm: Crm, body: ImportOfFile & { file: Blob }) {
+  return crm.post<CreateImportResponses, CreateImportErrors>({
+    ...formDataBodySerializer,
+    url: "/v1/imports",
+    security: SIGNED_IN,
+    headers: { "Content-Type": null },
+    body,
+  });
+}
+
+/**
  * Follow what happens, until the signal; after a lost connection from where it was, without a gap.
  *
- * An `EventSource` cannot send a token, so this reads the stream of an ordinary call.
+ * The generated `followEvents` neither renews the token when it connects again nor ends if it is
+ * refused, so this reads the stream of an ordinary call.
  */
 export async function* follow(
   crm: Crm,
@@ -84,13 +111,15 @@ export async function* follow(
   let lastEventId: string | undefined;
   while (!signal.aborted) {
     try {
-      const answer = await crm.GET("/v1/events", {
-        params: { header: lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId } },
+      const answer = await crm.get<FollowEventsResponses, FollowEventsErrors>({
+        url: "/v1/events",
         parseAs: "stream",
+        security: SIGNED_IN,
+        headers: { "Last-Event-ID": lastEventId },
         signal,
       });
-      if (answer.error !== undefined) throw new ProblemError(answer.error);
-      for await (const frame of frames(answer.response)) {
+      unwrap(answer);
+      for await (const frame of frames(answer.response?.body)) {
         lastEventId = frame.get("id") ?? lastEventId;
         const data = frame.get("data");
         if (data !== undefined) yield JSON.parse(data) as LiveEvent;
@@ -104,10 +133,11 @@ export async function* follow(
 }
 
 /** Cut a stream of server-sent events into its events, each as its fields. */
-async function* frames(response: Response): AsyncGenerator<Map<string, string>> {
+async function* frames(
+  body: ReadableStream<Uint8Array<ArrayBuffer>> | null | undefined,
+): AsyncGenerator<Map<string, string>> {
   let text = "";
-  const decoded = response.body?.pipeThrough(new TextDecoderStream());
-  for await (const chunk of decoded ?? []) {
+  for await (const chunk of body?.pipeThrough(new TextDecoderStream()) ?? []) {
     const blocks = (text + chunk).split("\n\n");
     text = blocks.pop() ?? "";
     for (const block of blocks) {

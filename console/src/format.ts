@@ -1,6 +1,8 @@
 /** Numbers, money, phone numbers and times, in the reader's language and time zone. */
+import { now } from "./clock";
 import { language, t } from "./i18n";
 
+const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 let zone: string | undefined;
 
 export function setZone(name: string | null): void {
@@ -8,21 +10,35 @@ export function setZone(name: string | null): void {
 }
 
 export function currentZone(): string {
-  return zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return zone ?? browserZone;
 }
 
-export const count = (value: number): string => new Intl.NumberFormat(language()).format(value);
+/** Formatters are slow to make and are used for each row, so each is made once. */
+const made = new Map<string, unknown>();
+function once<T>(name: string, make: () => T): T {
+  const known = made.get(name) as T | undefined;
+  if (known) return known;
+  const fresh = make();
+  made.set(name, fresh);
+  return fresh;
+}
+
+function numbers(style: Intl.NumberFormatOptions = {}): Intl.NumberFormat {
+  return once(`number ${language()} ${JSON.stringify(style)}`, () => new Intl.NumberFormat(language(), style));
+}
+
+export const count = (value: number): string => numbers().format(value);
 
 /** A rate such as "0.0312" as "3.1 %"; a dash while nothing is known. */
 export function rate(value: string | number | null | undefined, digits = 1): string {
   if (value === null || value === undefined) return "–";
   const style: Intl.NumberFormatOptions = { style: "percent", maximumFractionDigits: digits };
-  return new Intl.NumberFormat(language(), style).format(Number(value));
+  return numbers(style).format(Number(value));
 }
 
 export function dollars(value: string | number): string {
   const style: Intl.NumberFormatOptions = { style: "currency", currency: "USD", maximumFractionDigits: 3 };
-  return new Intl.NumberFormat(language(), { ...style, minimumFractionDigits: 2 }).format(Number(value));
+  return numbers({ ...style, minimumFractionDigits: 2 }).format(Number(value));
 }
 
 /** +16175550142 as (617) 555-0142; others as they are. */
@@ -46,24 +62,25 @@ const ZONED: Intl.DateTimeFormatOptions = { hour: "numeric", minute: "2-digit", 
 const DATED: Intl.DateTimeFormatOptions = { month: "short", day: "numeric" };
 
 function formatted(at: Date, style: Intl.DateTimeFormatOptions, timeZone = currentZone()): string {
-  return new Intl.DateTimeFormat(language(), { ...style, timeZone }).format(at);
+  const format = once(`date ${language()} ${timeZone} ${JSON.stringify(style)}`, () => new Intl.DateTimeFormat(language(), { ...style, timeZone }));
+  return format.format(at);
 }
 
 /** A time with its zone; the date too when it is not today. */
 export function when(text: string, timeZone = currentZone()): string {
   const at = new Date(text);
   const day = formatted(at, { dateStyle: "short" }, timeZone);
-  if (day === formatted(new Date(), { dateStyle: "short" }, timeZone)) return formatted(at, ZONED, timeZone);
-  const year = at.getFullYear() === new Date().getFullYear() ? {} : ({ year: "numeric" } as const);
+  if (day === formatted(new Date(now()), { dateStyle: "short" }, timeZone)) return formatted(at, ZONED, timeZone);
+  const year = at.getFullYear() === new Date(now()).getFullYear() ? {} : ({ year: "numeric" } as const);
   return formatted(at, { ...DATED, ...year, ...ZONED }, timeZone);
 }
 
 /** Short form for dense rows: "3 min", "2 h", "4 d", then the date. The full time is in the title. */
 export function ago(text: string): string {
-  const minutes = Math.round((Date.now() - new Date(text).getTime()) / 60_000);
+  const minutes = Math.round((now() - new Date(text).getTime()) / 60_000);
   const style = { numeric: "always", style: "narrow" } as const;
   if (minutes === 0) return t("now");
-  const relative = new Intl.RelativeTimeFormat(language(), style);
+  const relative = once(`relative ${language()}`, () => new Intl.RelativeTimeFormat(language(), style));
   if (Math.abs(minutes) < 60) return relative.format(-minutes, "minute");
   if (Math.abs(minutes) < 24 * 60) return relative.format(-Math.round(minutes / 60), "hour");
   if (Math.abs(minutes) < 7 * 24 * 60) return relative.format(-Math.round(minutes / 1440), "day");

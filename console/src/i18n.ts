@@ -5,7 +5,15 @@ import { useSyncExternalStore } from "react";
 
 export type Language = "en" | "es";
 
-i18n.setMessagesCompiler(compileMessage);
+// lingui compiles a text each time when it is shown; a screen shows some hundred.
+const compiled = new Map<string, ReturnType<typeof compileMessage>>();
+i18n.setMessagesCompiler((text) => {
+  const known = compiled.get(text);
+  if (known) return known;
+  const made = compileMessage(text);
+  compiled.set(text, made);
+  return made;
+});
 i18n.loadAndActivate({ locale: "en", messages: {} });
 
 const listeners = new Set<() => void>();

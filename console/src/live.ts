@@ -4,6 +4,7 @@
  */
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
+import { noticeServiceTime } from "./clock";
 import { authorize, currentSession, onSession } from "./session";
 
 export type LiveState = "off" | "connecting" | "live" | "behind";
@@ -11,20 +12,26 @@ export type LiveEvent = {
   type: string;
   subject_id: string | null;
   campaign_id: string | null;
+  timestamp?: string;
   data: Record<string, unknown>;
 };
-type Note = { event: LiveEvent } | { state: LiveState; since: number } | { last: string } | { ask: true };
+type Note = { event: LiveEvent } | { state: LiveState; since: number } | { last: string } | { ask: true } | { hurry: true };
 
 const AGAIN_MS = 2_000;
 const GATHER_MS = 400;
 const SILENT_MS = 40_000;
+/** With a steady flow of events, what is shown is read again this often. */
+const CALM_MS = 2_000;
 
 let state: LiveState = "off";
 let since = Date.now();
 let last: string | null = null;
 let leads = false;
+let hurry: () => void = () => undefined;
+let cut: () => void = () => undefined;
 const listeners = new Set<() => void>();
 const followers = new Set<(event: LiveEvent) => void>();
+const returns = new Set<() => void>();
 const channel = new BroadcastChannel("crm-live");
 
 function become(next: LiveState, tell = leads): void {
@@ -32,6 +39,7 @@ function become(next: LiveState, tell = leads): void {
     state = next;
     since = Date.now();
     for (const one of listeners) one();
+    if (next === "live") for (const one of returns) one();
   }
   if (tell) channel.postMessage({ state, since } satisfies Note);
 }
@@ -45,12 +53,25 @@ export function useLive(): LiveState {
 
 export const liveSince = (): number => since;
 
+/** Do this each time when the stream is live again. */
+export function onLive(back: () => void): () => void {
+  returns.add(back);
+  return () => returns.delete(back);
+}
+
 export function onEvent(follower: (event: LiveEvent) => void): () => void {
   followers.add(follower);
   return () => followers.delete(follower);
 }
 
+/** Connect now instead of after the usual pause; in whichever tab reads the stream. */
+export function connectNow(): void {
+  if (leads) hurry();
+  else channel.postMessage({ hurry: true } satisfies Note);
+}
+
 function hand(event: LiveEvent): void {
+  noticeServiceTime(event.timestamp);
   for (const one of followers) one(event);
 }
 
@@ -58,6 +79,7 @@ channel.onmessage = ({ data: note }: MessageEvent<Note>) => {
   if ("event" in note) hand(note.event);
   else if ("last" in note) last = note.last;
   else if ("ask" in note) leads && channel.postMessage({ state, since } satisfies Note);
+  else if ("hurry" in note) leads && hurry();
   else if (!leads) {
     since = note.since;
     become(note.state, false);
@@ -67,7 +89,7 @@ channel.onmessage = ({ data: note }: MessageEvent<Note>) => {
 /** Read one stream until it ends. */
 async function read(signal: AbortSignal): Promise<void> {
   const token = await authorize();
-  if (!token) return;
+  if (!token) throw new Error("no token: the network is away");
   const headers: Record<string, string> = { Authorization: `Bearer ${token}`, Accept: "text/event-stream" };
   if (last) headers["Last-Event-ID"] = last;
   const answer = await fetch("/v1/events", { headers, signal });
@@ -75,9 +97,10 @@ async function read(signal: AbortSignal): Promise<void> {
   if (!answer.ok || !answer.body) throw new Error(String(answer.status));
   become("live");
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  cut = () => void reader.cancel().catch(() => undefined);
   let waiting = "";
   for (;;) {
-    const silence = setTimeout(() => void reader.cancel(), SILENT_MS);
+    const silence = setTimeout(cut, SILENT_MS);
     const { done, value } = await reader.read();
     clearTimeout(silence);
     if (done) return;
@@ -87,12 +110,15 @@ async function read(signal: AbortSignal): Promise<void> {
   }
 }
 
+const ID = /^id: ?(.*)$/m;
+const DATA = /^data: ?(.*)$/m;
+const RESET = /^event: ?reset$/m;
+
 function take(frame: string): void {
-  const field = (name: string) => frame.match(new RegExp(`^${name}: ?(.*)$`, "m"))?.[1];
-  const id = field("id");
+  const id = ID.exec(frame)?.[1];
   if (id) channel.postMessage({ last: (last = id) } satisfies Note);
-  const text = field("data");
-  const isReset = field("event") === "reset";
+  const text = DATA.exec(frame)?.[1];
+  const isReset = RESET.test(frame);
   if (!text && !isReset) return;
   const event = isReset ? { type: "reset", subject_id: null, campaign_id: null, data: {} } : JSON.parse(text!);
   channel.postMessage({ event } satisfies Note);
@@ -106,11 +132,15 @@ async function lead(signal: AbortSignal): Promise<void> {
       become(state === "off" ? "connecting" : state);
       try {
         await read(signal);
+        if (!navigator.onLine) become("behind");
       } catch {
         if (!signal.aborted) become("behind");
       }
     }
-    await new Promise((done) => setTimeout(done, AGAIN_MS));
+    await new Promise<void>((done) => {
+      hurry = done;
+      setTimeout(done, AGAIN_MS);
+    });
   }
 }
 
@@ -134,6 +164,11 @@ export function startLive(): void {
       become("off", false);
     }
   };
+  // A lost network does not end a stream by itself; the browser knows at once.
+  window.addEventListener("offline", () => leads && (cut(), become("behind")));
+  window.addEventListener("online", connectNow);
+  // Timers of a tab in the background run late: a tab that comes to the front asks for haste.
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && state === "behind" && connectNow());
   onSession(follow);
   follow();
 }
@@ -147,38 +182,47 @@ function keysOf(event: LiveEvent): (string | null)[][] {
     case "call":
       return [["conversations"], ["conversation", conversation], ["messages", conversation], ["timeline", contact], ["today"], ...(campaign ? [["campaign", campaign]] : [])];
     case "conversation":
-      return [["conversations"], ["today"], ["conversation", (data.conversation_id as string | undefined) ?? id]];
+      // Presence changes nothing that is stored; `presence.ts` follows it.
+      if (event.type === "conversation.presence") return [];
+      return [["conversations"], ["today"], ["conversation", conversation ?? id]];
     case "campaign":
       return [["campaign", campaign ?? id], ["campaigns"], ["today"]];
     case "import":
       return [["import", id], ["imports"]];
     case "contact":
-      return [["contacts"]];
+      return [["contacts"], ["contact", contact ?? id]];
     case "opt_out":
     case "opt_in":
       return [["contact", contact ?? id], ["timeline", contact ?? id], ["conversations"]];
+    case "appointment":
+      return [["appointments"], ["today"]];
     case "alert":
       return [["alerts"], ["today"]];
     case "task":
       return [["tasks"], ["today"]];
+    case "appointment":
+      return [["appointments"], ["today"]];
     default:
       return [];
   }
 }
 
-/** Read again what an event has changed, at most every 400 ms. */
+/** Read again what an event has changed: 400 ms after the first one, in a steady flow every two seconds. */
 export function refreshByEvents(cache: QueryClient): () => void {
   let keys = new Map<string, (string | null)[]>();
   let timer = 0;
+  let flushed = 0;
   const flush = () => {
     timer = 0;
+    flushed = Date.now();
     const now = [...keys.values()];
     keys = new Map();
+    // A read that is under way may be older than the event, so it begins again.
     for (const queryKey of now) void cache.invalidateQueries({ queryKey });
   };
   return onEvent((event) => {
     if (event.type === "reset") return void cache.invalidateQueries();
     for (const key of keysOf(event)) keys.set(key.join("/"), key);
-    timer ||= window.setTimeout(flush, GATHER_MS);
+    if (keys.size) timer ||= window.setTimeout(flush, Math.max(GATHER_MS, flushed + CALM_MS - Date.now()));
   });
 }

@@ -4,11 +4,13 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { setUpClient } from "./api/client";
 import { ApiProblem } from "./api/problem";
+import { flushDrafts, forgetAllDrafts } from "./drafts";
 import { guessLanguage, speak } from "./i18n";
-import { startLive } from "./live";
+import { onLive, startLive } from "./live";
 import { startTheme } from "./preferences";
+import { startPresence } from "./presence";
 import { router } from "./routes";
-import { currentSession, onSession, startSession } from "./session";
+import { beforeSignOut, currentSession, onSession, startSession } from "./session";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
@@ -19,6 +21,8 @@ const cache = new QueryClient({
       staleTime: 15_000,
       retry: (failures, error) => !(error instanceof ApiProblem && error.status < 500) && failures < 2,
     },
+    // Offline a change fails at once with a sentence. Kept for later, a message would leave by itself.
+    mutations: { networkMode: "always" },
   },
 });
 
@@ -30,6 +34,7 @@ let was = currentSession().state;
 onSession(() => {
   const { state } = currentSession();
   if (was === "in" && state === "out") {
+    forgetAllDrafts();
     void router.invalidate().then(() => cache.clear());
   }
   was = state;
@@ -38,6 +43,9 @@ onSession(() => {
 // The first screen waits for the answer whether somebody is signed in, and for the language.
 void Promise.all([session, speak(guessLanguage())]).then(() => {
   startLive();
+  startPresence();
+  onLive(() => void flushDrafts());
+  beforeSignOut(flushDrafts);
   createRoot(document.getElementById("root")!).render(
     <StrictMode>
       <QueryClientProvider client={cache}>

@@ -16,10 +16,12 @@ type Note = { kind: "ask" } | { kind: "token"; token: Token } | { kind: "out"; w
 
 const PEERS_ANSWER_MS = 120;
 const RENEW_BEFORE_MS = 120_000;
+const LEAVE_MS = 2_000;
 
 let session: Session = { state: "starting" };
 let token: Token | null = null;
 let timer = 0;
+const leavers = new Set<() => Promise<void>>();
 const listeners = new Set<() => void>();
 const channel = new BroadcastChannel("crm-session");
 
@@ -42,6 +44,11 @@ export function currentSession(): Session {
 export function onSession(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
+}
+
+/** Do this while there is still a session, before it ends because the user wants it. */
+export function beforeSignOut(leaver: () => Promise<void>): void {
+  leavers.add(leaver);
 }
 
 export function may(scope: string): boolean {
@@ -155,6 +162,7 @@ export async function signIn(email: string, password: string): Promise<void> {
 }
 
 export async function signOut(everywhere: boolean): Promise<void> {
+  await Promise.race([Promise.allSettled([...leavers].map((one) => one())), new Promise((done) => setTimeout(done, LEAVE_MS))]);
   const proof = csrf();
   const headers: Record<string, string> = proof ? { "X-CSRF-Token": decodeURIComponent(proof) } : {};
   if (everywhere && token) {

@@ -5,7 +5,7 @@ AS $function$
 BEGIN
     INSERT INTO event (type, subject_id, data)
     VALUES ('conversation.changed', NEW.id, jsonb_build_object(
-        'line_id', NEW.line_id, 'contact_id', NEW.contact_id, 'state', NEW.state,
+        'conversation_id', NEW.id, 'line_id', NEW.line_id, 'contact_id', NEW.contact_id, 'state', NEW.state,
         'waiting_since', NEW.waiting_since, 'assignee_id', NEW.assignee_id,
         'snoozed_until', NEW.snoozed_until));
     RETURN NULL;

@@ -44,6 +44,7 @@ from crm_api.routers.consent import consent, legal_rules
 from crm_api.routers.http import console_pages, deprecation, problems, reference_page
 from crm_api.routers.http.bodies import BodyMiddleware
 from crm_api.routers.http.deps import AppState
+from crm_api.routers.http.masking import MaskingMiddleware
 from crm_api.routers.http.middleware import MethodsMiddleware, RequestMiddleware
 from crm_api.routers.http.openapi.document import enrich
 from crm_api.routers.http.openapi.serving import DocumentRoute
@@ -52,7 +53,7 @@ from crm_api.routers.http.preconditions import PreconditionMiddleware
 from crm_api.routers.http.query_parameters import refuse_unknown_parameters
 from crm_api.routers.http.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.routers.identity import api_keys as access_router
-from crm_api.routers.identity import audit_log, auth, preferences, users
+from crm_api.routers.identity import audit_log, auth, passwords, preferences, users
 from crm_api.routers.imports import do_not_contact, imports
 from crm_api.routers.inbound import reconciliation, webhook_health, webhooks
 from crm_api.routers.inbound.event_intake import EventIntake
@@ -201,6 +202,7 @@ ROUTERS = (
     access_router,
     audit_log,
     auth,
+    passwords,
     preferences,
     push_subscriptions,
     users,
@@ -305,11 +307,9 @@ async def _open(app: FastAPI, settings: Settings, rules: RuleBook, life: Lifetim
 
 
 async def _accept_bootstrap_key(state: AppState) -> None:
-    key = state.settings.bootstrap_api_key
-    if key is None:
-        return
-    async with state.new_uow() as uow:
-        await access.ensure_admin_key(uow, text=key.get_secret_value(), now=clock.now())
+    if (key := state.settings.bootstrap_api_key) is not None:
+        async with state.new_uow() as uow:
+            await access.ensure_admin_key(uow, text=key.get_secret_value(), now=clock.now())
 
 
 def build_app(
@@ -339,11 +339,12 @@ def build_app(
     app.state.paths = _paths()
     problems.install(app)
     deprecation.install(app, own_routes())
+    app.add_middleware(MaskingMiddleware)
     app.add_middleware(BodyMiddleware)
     app.add_middleware(PreconditionMiddleware)
     app.add_middleware(RateLimitMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED, compresslevel=4)
-    app.add_middleware(MethodsMiddleware, is_secure=is_secure)
+    app.add_middleware(MethodsMiddleware)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -362,7 +363,7 @@ def build_app(
                 "Link",
             ],
         )
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, is_secure=is_secure)
     if settings.trusted_proxies:
         # Added last, so it runs first: all other code sees the client's address, not the proxy's.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))

@@ -3,6 +3,7 @@ import { deepEqual, equal, rejects } from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { each, follow, ProblemError, signIn, unwrap } from "./crm.ts";
+import { listAlerts, listContacts } from "./generated/index.ts";
 
 const asked: string[] = [];
 let renewals = 0;
@@ -46,26 +47,26 @@ function reply(request: IncomingMessage, answer: ServerResponse) {
 const server = createServer(reply).listen(0, "127.0.0.1");
 await new Promise((resolve) => server.once("listening", resolve));
 const { port } = server.address() as AddressInfo;
-const crm = await signIn(`http://127.0.0.1:${port}`, "olga@example.com", "a password");
+const client = await signIn(`http://127.0.0.1:${port}`, "olga@example.com", "a password");
 
 // Calls that find the access token old share one renewal, and carry what it brought.
-const calls = [crm.GET("/v1/contacts"), crm.GET("/v1/contacts"), crm.GET("/v1/contacts")];
+const calls = [listContacts({ client }), listContacts({ client }), listContacts({ client })];
 await Promise.all(calls);
 equal(renewals, 1);
 equal(asked.filter((one) => one === "GET /v1/contacts Bearer token-1").length, 3);
-await crm.GET("/v1/contacts");
+await listContacts({ client });
 equal(renewals, 1);
 
 // A failure is thrown with its code.
 await rejects(
-  async () => unwrap(await crm.GET("/v1/alerts")),
+  async () => unwrap(await listAlerts({ client })),
   (error) => error instanceof ProblemError && error.problem.code === "missing_scope",
 );
 
 // Pages come one after the other, and no more of them than are asked for.
 const read = async (cursor: string | undefined) => {
   const query = cursor === undefined ? {} : { cursor };
-  return unwrap(await crm.GET("/v1/contacts", { params: { query } }));
+  return unwrap(await listContacts({ client, query }));
 };
 const all: unknown[] = [];
 for await (const one of each(read)) all.push(one);
@@ -77,7 +78,7 @@ equal(asked.length, 1);
 // A stream that is cut goes on after the last event; a refusal ends it.
 const numbers: unknown[] = [];
 await rejects(async () => {
-  for await (const { data } of follow(crm, new AbortController().signal, 0)) {
+  for await (const { data } of follow(client, new AbortController().signal, 0)) {
     numbers.push(data["number"]);
   }
 }, ProblemError);

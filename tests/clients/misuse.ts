@@ -1,23 +1,26 @@
 /** What the types must refuse; a directive that refuses nothing is itself an error. */
 import { signIn } from "./crm.ts";
+import * as api from "./generated/index.ts";
 
-const crm = await signIn("http://127.0.0.1", "", "");
+const client = await signIn("http://127.0.0.1", "", "");
 const path = { contact_id: "01980000-0000-7000-8000-000000000000" };
 
 // @ts-expect-error a path that is not there
-await crm.GET("/v1/people");
+await api.listPeople({ client });
 // @ts-expect-error a method that the path has not
-await crm.PUT("/v1/contacts", { body: {} });
+await api.replaceContacts({ client, body: {} });
+// @ts-expect-error another path than that of the operation
+await api.listContacts({ client, url: "/v1/people" });
 // @ts-expect-error a path's parameter left out
-await crm.GET("/v1/contacts/{contact_id}");
+await api.getContact({ client });
 // @ts-expect-error a required field left out
-await crm.POST("/v1/contacts", { body: { first_name: "Ada" } });
+await api.createContact({ client, body: { first_name: "Ada" } });
 // @ts-expect-error a field of another type
-await crm.PATCH("/v1/contacts/{contact_id}", { params: { path }, body: { tags: "vip" } });
+await api.updateContact({ client, path, body: { tags: "vip" } });
 // @ts-expect-error a word that is none of the set
-await crm.GET("/v1/contacts", { params: { query: { sort: "shoe size" } } });
+await api.listContacts({ client, query: { sort: "shoe size" } });
 
-const { data, error } = await crm.GET("/v1/contacts/{contact_id}", { params: { path } });
+const { data, error } = await api.getContact({ client, path });
 // @ts-expect-error an answer that may have failed
 data.phone;
 // @ts-expect-error a field that no answer has

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from tests.clients import node
+from tests.console.story import write_story
 from tests.dev.test_up import Run, free_port, up
 
 CHROMIUM = "/usr/bin/chromium"
@@ -67,11 +68,18 @@ Visit = Callable[..., AbstractAsyncContextManager[Page]]
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[Service]:
+def chromium() -> str:
+    """Return the path of Chromium; skip the journeys, or fail in the CI run, if there is none."""
     if shutil.which(CHROMIUM) is None:
         if "CRM_TESTS_NEED_CHROMIUM" in os.environ:
             pytest.fail("Chromium is not installed: apt-get install chromium")
         pytest.skip("Chromium is not installed (apt-get install chromium)")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def running(chromium: str) -> Iterator[Service]:
+    del chromium
     with (
         tempfile.TemporaryDirectory(prefix="crm-console-", ignore_cleanup_errors=True) as folder,
         up(Path(folder) / "data", free_port()) as run,
@@ -80,9 +88,11 @@ def running() -> Iterator[Service]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    # A busy machine may paint late; that is not what these tests are about.
+    expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         await browser.close()
 
@@ -90,6 +100,11 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="session")
 async def service(running: Service, browser: Browser) -> Service:
     """The service after its first owner has followed the link that the start printed."""
+    return await signed_up(running, browser)
+
+
+async def signed_up(running: Service, browser: Browser) -> Service:
+    """Follow the link of the start as the first owner, and keep what the browser has then."""
     link = re.search(r"http://\S+/welcome#\S+", running.run.output)
     assert link is not None, running.run.output
     async with watched(browser) as page:
@@ -111,6 +126,7 @@ async def watched(
     theme: Literal["light", "dark"] = "light",
     width: int = 1280,
     refused: tuple[int, ...] = (),
+    lost: bool = False,
 ) -> AsyncIterator[Page]:
     """Open a browser window; fail if its console has an error or its policy refuses something.
 
@@ -120,6 +136,7 @@ async def watched(
         theme: The colours that the system asks for.
         width: Width of the window in pixels.
         refused: Statuses of answers that the journey provokes; each is an error in the console.
+        lost: Whether the journey cuts the network or stops the service.
     """
     context: BrowserContext = await browser.new_context(
         storage_state=state,
@@ -137,7 +154,16 @@ async def watched(
     finally:
         await context.close()
     provoked = tuple(f"status of {status}" for status in refused)
+    if lost:
+        provoked += ("net::ERR_", "status of 502", "status of 503")
     assert [one for one in errors if not any(part in one for part in provoked)] == []
+
+
+@pytest_asyncio.fixture(scope="session")
+async def story(service: Service) -> None:
+    """A fixed history for the screens of Insight."""
+    service.api("POST", "/lines/sync")
+    await write_story(service.run.folder)
 
 
 @pytest.fixture

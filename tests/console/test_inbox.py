@@ -26,8 +26,9 @@ def asked(service: Service) -> Any:
     return "+16175550151"
 
 
-@pytest.mark.usefixtures("asked")
-async def test_answer_is_written_kept_sent_and_taken_back(visit: Visit) -> None:
+async def test_answer_is_written_kept_sent_and_taken_back(
+    asked: str, visit: Visit, service: Service
+) -> None:
     async with visit("/inbox") as page:
         await page.get_by_role("link", name="Zoe").click()
         await expect(page.get_by_role("log")).to_contain_text("Are you open on Saturday?")
@@ -45,6 +46,8 @@ async def test_answer_is_written_kept_sent_and_taken_back(visit: Visit) -> None:
         await answer.press("Control+Enter")
         await page.get_by_role("log").get_by_role("button", name="Undo").click()
         await expect(page.get_by_text("The message was taken back.")).to_be_visible()
+    (talk,) = service.api("GET", f"/conversations?phone=%2B{asked[1:]}")["data"]
+    assert talk["state"] == "waiting"
 
 
 @pytest.mark.usefixtures("asked")

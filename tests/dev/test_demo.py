@@ -5,6 +5,7 @@ import io
 import socket
 import threading
 from datetime import UTC, datetime
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.dev.test_up import command, free_port
 from crm_api.dev.demo import figures
 from crm_api.dev.demo.api import JSON, Api, Sandbox
 from crm_api.dev.demo.campaign_run import Upload, run
-from crm_api.dev.demo.figures import Check, Snapshot, compare
+from crm_api.dev.demo.figures import Check, FigureCheck, Snapshot, compare
 from crm_api.dev.demo.sample_file import COLUMNS, make_csv
 from crm_api.dev.demo.screen import Screen
 from crm_api.dev.demo.service import DemoError, Service, service
@@ -132,6 +133,18 @@ def test_a_reply_that_was_not_stored_disagrees() -> None:
 
 def test_skipped_people_are_counted_by_reason() -> None:
     assert figures.skip_reasons(witnesses().recipients) == {"opted_out": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "recorded", "agrees"),
+    [(22, 22, True), (22, None, True), (21, None, False), (22, 23, False)],
+)
+def test_a_figure_agrees_with_its_records_and_with_what_was_recorded(
+    rows: int, recorded: int | None, *, agrees: bool
+) -> None:
+    check = FigureCheck("jobs", "22", Decimal(22), Decimal(rows), recorded)
+
+    assert check.agrees is agrees
 
 
 def plain_screen() -> tuple[Screen, io.StringIO]:
@@ -251,6 +264,8 @@ def test_demo_alone_starts_its_service_and_stops_it(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "in the format propertyradar" in result.stdout
     assert "skipped: opted_out" in result.stdout
+    assert "people were interested; recorded" in result.stdout
+    assert "cost_per_appointment" in result.stdout
     assert "NO" not in result.stdout
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0

@@ -204,6 +204,15 @@ _STATEMENTS = (
            CASE WHEN i % 1000 = 3 THEN CAST(:now AS timestamptz) - interval '1 minute' END,
            CAST(:now AS timestamptz) - i * interval '1 minute', :now, :now
     FROM generate_series(1, 40000) i""",
+    """UPDATE activity SET reply_class = 'interested', campaign_id = md5('campaign1')::uuid
+    WHERE kind = 'message' AND direction = 'incoming' AND length(openphone_id) = 4""",
+    """INSERT INTO insight_tally (grain, campaign_id, at, sent, is_merged)
+    SELECT (ARRAY['hour', 'hour', 'hour', 'all', 'day'])[1 + i % 5],
+           CASE WHEN i % 5 = 3 THEN '00000000-0000-0000-0000-000000000000'
+                ELSE md5('campaign' || 1 + i % 2000)::uuid END,
+           date_trunc('day', CAST(:now AS timestamptz), 'UTC') - i * interval '1 day' / 20,
+           0, i > 200
+    FROM generate_series(1, 40000) i""",
     f"""INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
         error_code, received_at, payload)
     SELECT {_in_months("'event' || i")}, 'EV' || i, 'legacy', 'message.received',

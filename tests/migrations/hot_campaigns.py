@@ -22,6 +22,7 @@ from crm_api.domain.campaigns.campaign_list import (
     CampaignFilter,
     CampaignSort,
     campaigns_statement,
+    current_campaigns_statement,
 )
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.drafts.occurrences import due_series_statement
@@ -80,6 +81,11 @@ CAMPAIGNS = [
         lambda s: s.execute(
             campaigns_statement(CampaignFilter(), sort=CampaignSort.NEWEST, after=PLACE, limit=51)
         ),
+    ),
+    Hot(
+        "campaigns of the first screen",
+        {"idx_campaign_current"},
+        lambda s: s.execute(current_campaigns_statement(20)),
     ),
     Hot(
         "saved texts, newest first",

@@ -9,7 +9,7 @@ from tests.migrations.hot import PLACE, Hot, sql, use_case
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.messaging.waiting import asked, derive
-from crm_api.domain.office.inbox import listing, presence, snoozes
+from crm_api.domain.office.inbox import listing, presence, snoozes, tallies
 from crm_api.domain.office.inbox.selection import NOBODY, InboxFilter, InboxSort
 from crm_api.domain.people.erasure.removal import FORGET_READING
 
@@ -51,8 +51,8 @@ INBOX = [
     ),
     Hot(
         "conversations to count",
-        {"idx_conversation_work|idx_conversation_unassigned", "pk_conversation_read"},
-        use_case(lambda uow: listing.count_conversations(uow, caller_id=USER)),
+        {"idx_conversation_heard", "idx_conversation_read_all", "idx_conversation_assignee"},
+        use_case(lambda uow: tallies.count_conversations(uow, caller_id=USER)),
     ),
     Hot(
         "snoozed conversations that are due",

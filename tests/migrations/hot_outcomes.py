@@ -1,6 +1,7 @@
 """Queries on the ledger of outcomes."""
 
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import text
 from tests.migrations.filling import NOON, made_id, phone_of
@@ -9,6 +10,12 @@ from tests.migrations.hot import CONTACT, PLACE, Hot
 from crm_api.domain.insight.attribution import runs, touches
 from crm_api.domain.insight.costs.service import costs_statement
 from crm_api.domain.insight.holdouts.service import holdouts_statement
+from crm_api.domain.insight.measures import merge_tally
+from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.dimensions import Bucket
+from crm_api.domain.insight.measures.figures import compute_figures
+from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.rows import FigureRows, list_records
 from crm_api.domain.people.erasure.removal import ERASE_OUTCOMES
 from crm_api.domain.sales.outcomes.queries import ONE_OUTCOME, OutcomeFilter, outcomes_statement
 
@@ -18,7 +25,42 @@ def _page(name: str, indexes: set[str], wanted: OutcomeFilter) -> Hot:
     return Hot(name, indexes, lambda s: s.execute(statement, values))
 
 
+def _figure(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
+    question = InsightQuestion(measure=MEASURES[measure], **wanted)
+    return Hot(name, indexes, lambda s: compute_figures(s, question, now=NOON))
+
+
+def _rows(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
+    question = InsightQuestion(measure=MEASURES[measure], **wanted)
+    return Hot(
+        name,
+        indexes,
+        lambda s: list_records(s, FigureRows(question=question), cursor=None, limit=50),
+    )
+
+
 OUTCOMES = [
+    _figure(
+        "a figure by days",
+        {"idx_insight_tally_grain", "idx_campaign_membership_at"},
+        "reply_rate",
+        bucket=Bucket.DAY,
+        since=NOON - timedelta(days=20),
+    ),
+    _figure(
+        "a figure of a campaign",
+        {"idx_insight_tally_campaign"},
+        "messages",
+        campaign_id=made_id("campaign", 7),
+    ),
+    _figure("people with interest", {"idx_activity_interested"}, "interested_rate"),
+    _figure("the time to a reply", {"idx_campaign_membership_replied"}, "time_to_reply"),
+    _rows("the messages behind a figure", {"idx_campaign_membership_at"}, "messages"),
+    Hot(
+        "sums that wait to be merged",
+        {"idx_insight_tally_fresh", "idx_insight_tally_campaign|idx_insight_tally_grain"},
+        lambda s: s.execute(merge_tally.MERGE, {"limit": 50}),
+    ),
     _page(
         "all outcomes, the latest first",
         {"idx_outcome_occurred", "uq_outcome_reverses_id"},
@@ -75,7 +117,13 @@ OUTCOMES = [
         "messages to the people of outcomes",
         {"idx_campaign_membership_phone", "idx_contact_merged_into", "idx_conversation_contact"},
         lambda s: s.execute(
-            touches.SENT, {"ids": [made_id("outcome", i) for i in range(1, 40)], "as_of": NOON}
+            touches.SENT,
+            {
+                "ids": [made_id("outcome", i) for i in range(1, 40)],
+                "as_of": NOON,
+                "is_delivered": False,
+                "called": [],
+            },
         ),
     ),
 ]

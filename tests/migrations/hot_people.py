@@ -129,6 +129,8 @@ CONTACTS = [
             "idx_consent_entry_phone_hash",
             "idx_campaign_membership_phone",
             "idx_contact_note_contact",
+            *("idx_appointment_contact", "idx_quote_contact", "idx_invoice_contact"),
+            "idx_outcome_subject_contact",
         },
         lambda s: timeline.fetch_timeline(
             s,

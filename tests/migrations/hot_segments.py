@@ -16,6 +16,12 @@ from crm_api.domain.people.segments.compiler import compile_filter
 from crm_api.domain.people.segments.parser import read_filter
 
 LATELY = {"field": "last_contacted_at", "op": "not_within_last", "value": {"days": 30}}
+ENGAGED = {
+    "all": [
+        {"field": "engagement_score", "op": "gte", "value": 40},
+        {"field": "reply_class", "op": "eq", "value": "interested"},
+    ]
+}
 ADOPT = """
     UPDATE conversation SET contact_id = :contact_id WHERE phone = :phone AND contact_id IS NULL
 """
@@ -98,6 +104,15 @@ SEGMENTS = [
         "a person's last contact",
         {"idx_conversation_contact"},
         one_person(LATELY),
+        is_generic=True,
+    ),
+    Hot(
+        "a person's engagement and the class of the last reply",
+        {
+            *("idx_activity_heard", "idx_outcome_subject_contact", "idx_contact_merged_into"),
+            *("idx_campaign_membership_phone", "pk_outcome"),
+        },
+        one_person(ENGAGED),
         is_generic=True,
     ),
     Hot(

@@ -16,7 +16,8 @@ async function send(request: Request): Promise<Response> {
   const attempt = request.clone();
   if (token) attempt.headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(attempt);
-  if (answer.status !== 401 || !token) return answer;
+  // A 401 of these calls is about what was entered, not about the session.
+  if (answer.status !== 401 || !token || OPEN.test(new URL(request.url).pathname)) return answer;
   const renewed = await renewAfter(token);
   if (!renewed) return answer;
   request.headers.set("Authorization", `Bearer ${renewed}`);

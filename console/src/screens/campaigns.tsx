@@ -1,9 +1,10 @@
 /** All campaigns with their progress. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { useQuery } from "@tanstack/react-query";
 import { useCallback } from "react";
 import { data } from "../api/client";
-import { listCampaigns, type CampaignItem, type CampaignStatus } from "../api/generated";
-import { count } from "../format";
+import { listCampaigns, listLines, type CampaignItem, type CampaignSort, type CampaignStatus } from "../api/generated";
+import { count, currentZone, phone } from "../format";
 import { t } from "../i18n";
 import type { CampaignSearch } from "../routes";
 import { may } from "../session";
@@ -52,14 +53,19 @@ export function Campaigns() {
           ...(cursor ? { cursor } : {}),
           ...(filter.q ? { q: filter.q } : {}),
           ...(filter.status ? { status: filter.status as CampaignStatus } : {}),
+          ...(filter.line ? { line_id: filter.line } : {}),
+          ...(filter.since ? { created_after: filter.since, timezone: currentZone() } : {}),
+          ...(filter.sort ? { sort: filter.sort as CampaignSort } : {}),
           archived: filter.archived === "yes",
         },
       }),
     ),
   );
+  const lines = useQuery({ queryKey: ["lines"], queryFn: () => data(listLines({ query: { limit: 100 }, throwOnError: true })) });
   const { query } = list;
   const rows = query.data?.pages.flatMap((page) => page.data) ?? [];
-  const isFiltered = Object.values(filter).some(Boolean);
+  const { sort: _sort, ...narrowing } = filter;
+  const isFiltered = Object.values(narrowing).some(Boolean);
   return (
     <>
       <PageHead
@@ -80,6 +86,22 @@ export function Campaigns() {
           {STATUSES.map((one) => (
             <option key={one} value={one}>{campaignStatus(one)}</option>
           ))}
+        </select>
+        {(lines.data?.data.length ?? 0) > 1 && (
+          <select aria-label={t("Line")} value={filter.line ?? ""} onChange={(event) => set({ line: event.target.value || undefined })}>
+            <option value="">{t("Any line")}</option>
+            {lines.data?.data.map((one) => <option key={one.id} value={one.id}>{one.name || phone(one.number)}</option>)}
+          </select>
+        )}
+        <label className="check">
+          {t("Made since")}
+          <input type="date" value={filter.since ?? ""} onChange={(event) => set({ since: event.target.value || undefined })} />
+        </label>
+        <select aria-label={t("Sort")} value={filter.sort ?? ""} onChange={(event) => set({ sort: event.target.value || undefined })}>
+          <option value="">{t("Newest first")}</option>
+          <option value="created_at">{t("Oldest first")}</option>
+          <option value="name">{t("Name A to Z")}</option>
+          <option value="-name">{t("Name Z to A")}</option>
         </select>
         <label className="check">
           <input type="checkbox" checked={filter.archived === "yes"} onChange={(event) => set({ archived: event.target.checked ? "yes" : undefined })} />

@@ -1,25 +1,27 @@
 /** One contact: what happened, what we know, what the person allows, what is to do. */
-import { Link, useParams } from "@tanstack/react-router";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../api/client";
 import {
-  addFlag, addNote, createTask, getConsentHistory, getContact, getTimeline, listFlags, listPropertiesOfContact, listTasks,
-  optIn, optOut, removeFlag, updateContact, updateTask,
+  addFlag, addNote, createTask, getContact, getTimeline, listFlags, listPropertiesOfContact, listTasks, removeFlag, updateTask,
   type ContactRead, type TimelineItem,
 } from "../api/generated";
-import { fieldError, sentenceOf } from "../api/problem";
-import { personName, phone } from "../format";
+import { fieldError } from "../api/problem";
+import { dollars, personName, phone } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
-import { Dialog } from "../ui/dialog";
 import { Icon, type IconName } from "../ui/icons";
 import { useKeyset } from "../ui/keyset";
 import { Badge, Button, Failed, Field, Loading, PageHead, Time } from "../ui/parts";
-import { fail, say } from "../ui/toasts";
+import { fail } from "../ui/toasts";
 import { messageStatus, plain, recipientStatus, RECIPIENT_TONE } from "../ui/words";
+import { Consent, ConsentDialog } from "./contact-consent";
+import { EditDialog } from "./contact-edit";
+import { MergeDialog, Merges } from "./contact-merge";
+import { useRefresh } from "./contact-refresh";
+import { Engagement, Sales } from "./contact-sales";
 import "./contact.css";
-
 
 export function Contact() {
   const { id } = useParams({ from: "/shell/contacts/$id" });
@@ -53,6 +55,9 @@ export function Contact() {
 
 function Person({ contact, back }: { contact: ContactRead; back: React.ReactNode }) {
   const [dialog, setDialog] = useState<"consent" | "edit" | null>(null);
+  const { merge } = useSearch({ from: "/shell/contacts/$id" });
+  const navigate = useNavigate({ from: "/contacts/$id" });
+  const openMerge = (other: string | undefined) => void navigate({ search: other ? { merge: other } : {}, replace: true });
   return (
     <>
       <PageHead
@@ -62,6 +67,7 @@ function Person({ contact, back }: { contact: ContactRead; back: React.ReactNode
           may("contacts:write") && (
             <>
               <Button onClick={() => setDialog("edit")}>{t("Edit")}</Button>
+              <Button onClick={() => openMerge("choose")}>{t("Merge")}</Button>
               <Button kind={contact.opted_out ? "plain" : "danger"} onClick={() => setDialog("consent")}>
                 {contact.opted_out || contact.flags.includes("opt_out_hold") ? t("Change consent") : t("Opt out")}
               </Button>
@@ -85,22 +91,18 @@ function Person({ contact, back }: { contact: ContactRead; back: React.ReactNode
           <Facts contact={contact} />
           <Tasks id={contact.id} />
           <FlagsOf id={contact.id} />
+          <Sales id={contact.id} />
+          <Engagement id={contact.id} />
           <Properties id={contact.id} />
           <Consent id={contact.id} />
+          <Merges id={contact.id} />
         </div>
       </div>
       {dialog === "consent" && <ConsentDialog contact={contact} onClose={() => setDialog(null)} />}
+      {merge && may("contacts:write") && <MergeDialog key={merge} contact={contact} otherId={merge === "choose" ? null : merge} onClose={() => openMerge(undefined)} />}
       {dialog === "edit" && <EditDialog contact={contact} onClose={() => setDialog(null)} />}
     </>
   );
-}
-
-function useRefresh(id: string): (...more: string[]) => void {
-  const cache = useQueryClient();
-  return (...more) => {
-    for (const key of ["contact", "timeline", ...more]) void cache.invalidateQueries({ queryKey: [key, id] });
-    void cache.invalidateQueries({ queryKey: ["contacts"] });
-  };
 }
 
 function NoteForm({ id }: { id: string }) {
@@ -186,6 +188,15 @@ function Moment({ item }: { item: TimelineItem }) {
           {item.skip_reason && <span>{plain(item.skip_reason)}</span>}
         </Line>
       );
+    case "appointment":
+      return <Line icon="calendar" at={item.at} text={`${plain(item.kind)} · ${plain(item.status)}`} />;
+    case "quote":
+    case "invoice":
+      return <Line icon="insight" at={item.at} text={`${item.number} · ${dollars(item.amount_cents / 100)} · ${plain(item.status)}`} />;
+    case "outcome": {
+      const amount = item.amount_cents === null ? "" : ` · ${dollars(item.amount_cents / 100)}`;
+      return <Line icon="check" at={item.at} text={`${item.name ?? plain(item.kind)}${amount}`} />;
+    }
     default:
       return (
         <Line
@@ -369,132 +380,5 @@ function Properties({ id }: { id: string }) {
         </p>
       ))}
     </section>
-  );
-}
-
-function Consent({ id }: { id: string }) {
-  const history = useQuery({
-    queryKey: ["consent", id],
-    queryFn: () => data(getConsentHistory({ path: { contact_id: id }, query: { limit: 20 }, throwOnError: true })),
-  });
-  return (
-    <section className="side-part" aria-labelledby="consent-title">
-      <h2 id="consent-title">{t("Consent history")}</h2>
-      {history.data?.data.length === 0 && <p className="faint">{t("No decision is recorded.")}</p>}
-      <ol className="consent">
-        {history.data?.data.map((one) => (
-          <li key={one.id}>
-            <Badge tone={one.action === "opt_out" ? "bad" : one.action === "hold" ? "hold" : "good"}>{plain(one.action)}</Badge>
-            <span>
-              {plain(one.source)}
-              {one.reason ? `: ${one.reason}` : ""}
-            </span>
-            <span className="faint">
-              <Time at={one.occurred_at} /> · {one.actor}
-            </span>
-          </li>
-        ))}
-      </ol>
-    </section>
-  );
-}
-
-function ConsentDialog({ contact, onClose }: { contact: ContactRead; onClose: () => void }) {
-  const isHeld = contact.flags.includes("opt_out_hold");
-  const [action, setAction] = useState<"out" | "in">(contact.opted_out ? "in" : "out");
-  const refresh = useRefresh(contact.id);
-  const decide = useMutation({
-    mutationFn: async ({ reason, note }: { reason: string; note: string }) => {
-      const options = { path: { contact_id: contact.id }, body: { reason, ...(note ? { note } : {}) }, throwOnError: true } as const;
-      await (action === "out" ? optOut(options) : optIn(options));
-    },
-    onSuccess: () => {
-      say(action === "out" ? t("The number gets no more messages.") : t("The number may get messages again."));
-      refresh("consent", "flags");
-      onClose();
-    },
-  });
-  const submit = (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    decide.mutate({ reason: String(form.get("reason")), note: String(form.get("note")) });
-  };
-  return (
-    <Dialog
-      title={t("Consent of {name}", { name: personName(contact) })}
-      onClose={onClose}
-      footer={
-        <>
-          <Button onClick={onClose}>{t("Cancel")}</Button>
-          <Button kind="main" type="submit" form="consent-form" busy={decide.isPending}>
-            {action === "out" ? t("Opt out") : t("Opt in")}
-          </Button>
-        </>
-      }
-    >
-      <form id="consent-form" className="form" onSubmit={submit}>
-        {decide.error && <p className="notice notice-bad" role="alert">{sentenceOf(decide.error)}</p>}
-        {isHeld && <p className="notice notice-warn">{t("A doubtful reply put this number on hold. Read it, then decide.")}</p>}
-        <div className="choice" role="radiogroup" aria-label={t("Decision")}>
-          <label>
-            <input type="radio" name="action" checked={action === "out"} onChange={() => setAction("out")} /> {t("Opt out: no more messages")}
-          </label>
-          <label>
-            <input type="radio" name="action" checked={action === "in"} onChange={() => setAction("in")} /> {t("Opt in: messages are allowed")}
-          </label>
-        </div>
-        <Field label={t("Reason")} error={fieldError(decide.error, "/reason")} hint={t("In the person's words. It is kept as proof.")}>
-          {(attributes) => <input {...attributes} name="reason" required autoFocus />}
-        </Field>
-        <Field label={t("Note")}>{(attributes) => <input {...attributes} name="note" />}</Field>
-      </form>
-    </Dialog>
-  );
-}
-
-function EditDialog({ contact, onClose }: { contact: ContactRead; onClose: () => void }) {
-  const refresh = useRefresh(contact.id);
-  const save = useMutation({
-    mutationFn: (body: Record<string, unknown>) => data(updateContact({ path: { contact_id: contact.id }, body, throwOnError: true })),
-    onSuccess: () => (say(t("Saved.")), refresh(), onClose()),
-  });
-  const submit = (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    const text = (name: string) => String(form.get(name)).trim() || null;
-    save.mutate({
-      first_name: text("first_name"), last_name: text("last_name"), email: text("email"), company: text("company"),
-      tags: String(form.get("tags")).split(",").map((one) => one.trim()).filter(Boolean),
-    });
-  };
-  const field = (name: "first_name" | "last_name" | "email" | "company", label: string) => (
-    <Field label={label} error={fieldError(save.error, `/${name}`)}>
-      {(attributes) => <input {...attributes} name={name} defaultValue={contact[name] ?? ""} />}
-    </Field>
-  );
-  return (
-    <Dialog
-      title={t("Edit the contact")}
-      onClose={onClose}
-      footer={
-        <>
-          <Button onClick={onClose}>{t("Cancel")}</Button>
-          <Button kind="main" type="submit" form="edit-contact" busy={save.isPending}>{t("Save")}</Button>
-        </>
-      }
-    >
-      <form id="edit-contact" className="form" onSubmit={submit}>
-        {save.error && <p className="notice notice-bad" role="alert">{sentenceOf(save.error)}</p>}
-        <div className="form-pair">
-          {field("first_name", t("First name"))}
-          {field("last_name", t("Last name"))}
-        </div>
-        {field("email", t("E-mail"))}
-        {field("company", t("Company"))}
-        <Field label={t("Tags")} hint={t("Separate them with commas.")} error={fieldError(save.error, "/tags")}>
-          {(attributes) => <input {...attributes} name="tags" defaultValue={contact.tags.join(", ")} />}
-        </Field>
-      </form>
-    </Dialog>
   );
 }

@@ -1,25 +1,31 @@
 /** All contacts, a million if need be; the filters are in the address. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useCallback, useState, type FormEvent } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { useCallback, useMemo, useState } from "react";
 import { data } from "../api/client";
-import { createContact, listContacts, listLists, listTags, type ContactRead } from "../api/generated";
-import { ApiProblem, fieldError, sentenceOf } from "../api/problem";
+import { listContacts, listLists, listSegmentContacts, listSegments, listTags, type ContactRead } from "../api/generated";
+import { filterQuery } from "../api/people-export";
 import { count, personName, phone } from "../format";
 import { t } from "../i18n";
 import type { ContactSearch } from "../routes";
 import { may } from "../session";
-import { Dialog } from "../ui/dialog";
 import { PAGE, useKeyset } from "../ui/keyset";
-import { Badge, Button, Empty, Failed, Field, Loading, PageHead, Time } from "../ui/parts";
+import { Badge, Button, Empty, Failed, Loading, PageHead, Time } from "../ui/parts";
+import { PeopleNav } from "../ui/people-nav";
 import { Search } from "../ui/search";
-import { say } from "../ui/toasts";
 import { VirtualTable, type Column } from "../ui/virtual-table";
 import { plain } from "../ui/words";
+import { BulkDialog } from "./bulk";
+import { NewContact } from "./new-contact";
 import "./contacts.css";
 
-function columns(): Column<ContactRead>[] {
+const ALL = "all";
+/** More than these are not picked one by one: their ids are in the address. */
+const MOST_PICKED = 100;
+
+function columns(picks: Picks | null): Column<ContactRead>[] {
   return [
+    ...(picks ? [pickColumn(picks)] : []),
     {
       key: "name", name: t("Name"), width: "minmax(150px, 1.6fr)",
       cell: (row) => (
@@ -45,6 +51,23 @@ function columns(): Column<ContactRead>[] {
   ];
 }
 
+type Picks = { ids: Set<string>; isAll: boolean; toggle: (id: string) => void };
+
+function pickColumn({ ids, isAll, toggle }: Picks): Column<ContactRead> {
+  return {
+    key: "pick", name: t("Select"), width: "20px", className: "pick",
+    cell: (row) => (
+      <input
+        type="checkbox"
+        aria-label={t("Select {name}", { name: personName(row) })}
+        checked={isAll || ids.has(row.id)}
+        disabled={isAll || (ids.size >= MOST_PICKED && !ids.has(row.id))}
+        onChange={() => toggle(row.id)}
+      />
+    ),
+  };
+}
+
 function Flags({ row }: { row: ContactRead }) {
   if (row.opted_out) return <Badge tone="bad">{t("Opted out")}</Badge>;
   const flag = row.flags[0];
@@ -61,26 +84,24 @@ export function Contacts() {
       void navigate({ search: (was) => ({ ...was, ...change }), replace: true }),
     [navigate],
   );
-  const list = useKeyset<ContactRead>(["contacts", filter], (cursor, signal) =>
-    data(
-      listContacts({
-        signal,
-        throwOnError: true,
-        query: {
-          limit: PAGE,
-          ...(cursor ? { cursor } : {}),
-          ...(filter.q ? { q: filter.q } : {}),
-          ...(filter.tag ? { tag: filter.tag } : {}),
-          ...(filter.list ? { list_id: filter.list } : {}),
-          ...(filter.opted_out ? { opted_out: filter.opted_out === "yes" } : {}),
-          ...(filter.flag ? { flag: filter.flag } : {}),
-          ...(filter.state ? { state: filter.state } : {}),
-          sort: (filter.sort as "name" | undefined) ?? "-created_at",
-        },
-      }),
-    ),
-  );
-  const isFiltered = Object.values(filter).some(Boolean);
+  const { pick, ...wanted } = filter;
+  const list = useKeyset<ContactRead>(["contacts", wanted], (cursor, signal) => {
+    const page = { limit: PAGE, ...(cursor ? { cursor } : {}) };
+    if (wanted.segment) return data(listSegmentContacts({ signal, throwOnError: true, path: { segment_id: wanted.segment }, query: page }));
+    const sort = (wanted.sort as "name" | undefined) ?? "-created_at";
+    return data(listContacts({ signal, throwOnError: true, query: { ...page, ...filterQuery(wanted), sort } }));
+  });
+  const picks = useMemo<Picks>(() => {
+    const ids = new Set(pick && pick !== ALL ? pick.split(",") : []);
+    const toggle = (id: string) => {
+      const next = new Set(ids);
+      if (!next.delete(id)) next.add(id);
+      set({ pick: [...next].join(",") || undefined });
+    };
+    return { ids, isAll: pick === ALL, toggle };
+  }, [pick, set]);
+  const shown = useMemo(() => columns(may("contacts:write") ? picks : null), [picks]);
+  const isFiltered = Object.values(wanted).some(Boolean);
   const number = list.isComplete ? count(list.count) : `${count(list.count)}+`;
   return (
     <div className="screen-full">
@@ -99,7 +120,8 @@ export function Contacts() {
       >
         {list.query.data && <span className="faint number" data-part="contacts">{number}</span>}
       </PageHead>
-      <Filters filter={filter} set={set} isFiltered={isFiltered} />
+      <PeopleNav />
+      <Filters filter={wanted} set={set} isFiltered={isFiltered} />
       {list.query.isPending ? (
         <Loading lines={12} />
       ) : list.query.isError ? (
@@ -107,17 +129,52 @@ export function Contacts() {
       ) : list.count === 0 ? (
         <NoContacts isFiltered={isFiltered} />
       ) : (
+        <>
+        {may("contacts:write") && <Selection picks={picks} filter={wanted} set={set} number={number} isFiltered={isFiltered} />}
+        <div className={may("contacts:write") ? "pickable" : "unpickable"}>
         <VirtualTable
           label={t("Contacts")}
-          columns={columns()}
+          columns={shown}
           count={list.count}
           isComplete={list.isComplete}
           rowAt={list.rowAt}
           keyOf={(row) => row.id}
           onSight={list.onSight}
         />
+        </div>
+        </>
       )}
       {isAdding && <NewContact onClose={() => setAdding(false)} />}
+    </div>
+  );
+}
+
+type SelectionProps = { picks: Picks; filter: ContactSearch; set: (change: Partial<ContactSearch>) => void; number: string; isFiltered: boolean };
+
+/** What is selected, and what can be done with it. */
+function Selection({ picks, filter, set, number, isFiltered }: SelectionProps) {
+  const [isOpen, setOpen] = useState(false);
+  const { ids, isAll } = picks;
+  const [first, second] = [...ids];
+  const all = isFiltered ? t("All contacts that match") : t("All contacts");
+  const chosen = isAll ? all : t("{n, plural, one {# contact} other {# contacts}} selected", { n: ids.size });
+  return (
+    <div className="selection" role="group" aria-label={t("Selection")}>
+      {!isAll && ids.size === 0 ? (
+        <>
+          <span className="faint number">{t("{n} shown", { n: number })}</span>
+          <button type="button" className="link" onClick={() => set({ pick: ALL })}>{isFiltered ? t("Select all that match") : t("Select all contacts")}</button>
+        </>
+      ) : (
+        <>
+          <strong role="status">{chosen}</strong>
+          <Button onClick={() => setOpen(true)}>{t("Change them")}</Button>
+          {!isAll && ids.size === 2 && <Link to="/contacts/$id" params={{ id: first! }} search={{ merge: second! }} className="button">{t("Merge them")}</Link>}
+          {!isAll && <button type="button" className="link" onClick={() => set({ pick: ALL })}>{isFiltered ? t("Select all that match") : t("Select all contacts")}</button>}
+          <button type="button" className="link" onClick={() => set({ pick: undefined })}>{t("Select none")}</button>
+        </>
+      )}
+      {isOpen && <BulkDialog title={chosen} target={isAll ? { filter } : { ids: [...ids] }} onClose={() => setOpen(false)} />}
     </div>
   );
 }
@@ -148,23 +205,42 @@ function NoContacts({ isFiltered }: { isFiltered: boolean }) {
   );
 }
 
+const NOTHING: ContactSearch = { q: undefined, tag: undefined, list: undefined, opted_out: undefined, flag: undefined, state: undefined, pick: undefined };
+
 type FilterProps = { filter: ContactSearch; set: (change: Partial<ContactSearch>) => void; isFiltered: boolean };
 
 function Filters({ filter, set, isFiltered }: FilterProps) {
   const tags = useQuery({ queryKey: ["tags"], queryFn: () => data(listTags({ query: { limit: 200 }, throwOnError: true })) });
   const lists = useQuery({ queryKey: ["lists"], queryFn: () => data(listLists({ query: { limit: 200 }, throwOnError: true })) });
-  const onSearch = useCallback((q: string) => set({ q: q || undefined }), [set]);
+  const segments = useQuery({ queryKey: ["segments", "names"], queryFn: () => data(listSegments({ query: { limit: 200 }, throwOnError: true })) });
+  const onSearch = useCallback((q: string) => set({ q: q || undefined, pick: undefined }), [set]);
+  const clear = <Link to="/contacts" search={{}} className="link">{t("Clear")}</Link>;
+  const bySegment = segments.data?.data.length || filter.segment ? (
+    <select aria-label={t("Segment")} value={filter.segment ?? ""} onChange={(event) => set({ ...NOTHING, segment: event.target.value || undefined })}>
+      <option value="">{t("No segment")}</option>
+      {segments.data?.data.map((one) => <option key={one.id} value={one.id}>{one.name}</option>)}
+    </select>
+  ) : null;
+  if (filter.segment) {
+    return (
+      <div className="filters" role="search">
+        {bySegment}
+        <Link to="/segments" search={{ id: filter.segment }} className="link">{t("Show the rules")}</Link>
+        {clear}
+      </div>
+    );
+  }
   return (
     <div className="filters" role="search">
       <Search label={t("Name, number, e-mail or company")} value={filter.q ?? ""} onChange={onSearch} />
-      <select aria-label={t("List")} value={filter.list ?? ""} onChange={(event) => set({ list: event.target.value || undefined })}>
+      <select aria-label={t("List")} value={filter.list ?? ""} onChange={(event) => set({ list: event.target.value || undefined, pick: undefined })}>
         <option value="">{t("All lists")}</option>
         {lists.data?.data.map((one) => (
           <option key={one.id} value={one.id}>{one.name}</option>
         ))}
       </select>
       {tags.data?.data.length ? (
-        <select aria-label={t("Tag")} value={filter.tag ?? ""} onChange={(event) => set({ tag: event.target.value || undefined })}>
+        <select aria-label={t("Tag")} value={filter.tag ?? ""} onChange={(event) => set({ tag: event.target.value || undefined, pick: undefined })}>
           <option value="">{t("All tags")}</option>
           {tags.data.data.map((one) => (
             <option key={one.tag} value={one.tag}>{one.tag}</option>
@@ -176,7 +252,7 @@ function Filters({ filter, set, isFiltered }: FilterProps) {
         value={filter.opted_out ? `opted:${filter.opted_out}` : filter.flag ? `flag:${filter.flag}` : ""}
         onChange={(event) => {
           const [kind, value] = event.target.value.split(":");
-          set({ opted_out: kind === "opted" ? value : undefined, flag: kind === "flag" ? value : undefined });
+          set({ opted_out: kind === "opted" ? value : undefined, flag: kind === "flag" ? value : undefined, pick: undefined });
         }}
       >
         <option value="">{t("Any consent")}</option>
@@ -191,69 +267,8 @@ function Filters({ filter, set, isFiltered }: FilterProps) {
         <option value="name">{t("By name")}</option>
         <option value="-updated_at">{t("Last changed first")}</option>
       </select>
-      {isFiltered && (
-        <Link to="/contacts" search={{}} className="link">
-          {t("Clear")}
-        </Link>
-      )}
+      {bySegment}
+      {isFiltered && clear}
     </div>
-  );
-}
-
-function NewContact({ onClose }: { onClose: () => void }) {
-  const navigate = useNavigate();
-  const cache = useQueryClient();
-  const create = useMutation({
-    mutationFn: (body: { phone: string; first_name?: string; last_name?: string; email?: string }) =>
-      data(createContact({ body, throwOnError: true })),
-    onSuccess: async (made) => {
-      say(t("The contact was added."));
-      void cache.invalidateQueries({ queryKey: ["contacts"] });
-      await navigate({ to: "/contacts/$id", params: { id: made.id } });
-    },
-  });
-  const submit = (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const values = Object.fromEntries([...new FormData(event.currentTarget)].filter(([, value]) => value)) as never;
-    create.mutate(values);
-  };
-  const known = create.error instanceof ApiProblem && create.error.code === "contact_exists" ? String(create.error.extras.contact_id) : null;
-  const field = (name: string, label: string, type = "text") => (
-    <Field label={label} error={fieldError(create.error, `/${name}`)}>
-      {(attributes) => <input {...attributes} name={name} type={type} required={name === "phone"} autoFocus={name === "phone"} />}
-    </Field>
-  );
-  return (
-    <Dialog
-      title={t("New contact")}
-      onClose={onClose}
-      footer={
-        <>
-          <Button onClick={onClose}>{t("Cancel")}</Button>
-          <Button kind="main" type="submit" form="new-contact" busy={create.isPending}>
-            {t("Add")}
-          </Button>
-        </>
-      }
-    >
-      <form id="new-contact" className="form" onSubmit={submit}>
-        {create.error && !Object.keys((create.error as ApiProblem).fields ?? {}).length && (
-          <p className="notice notice-bad" role="alert">
-            {sentenceOf(create.error)}{" "}
-            {known && (
-              <Link to="/contacts/$id" params={{ id: known }}>
-                {t("Open this contact")}
-              </Link>
-            )}
-          </p>
-        )}
-        {field("phone", t("Phone"), "tel")}
-        <div className="form-pair">
-          {field("first_name", t("First name"))}
-          {field("last_name", t("Last name"))}
-        </div>
-        {field("email", t("E-mail"), "email")}
-      </form>
-    </Dialog>
   );
 }

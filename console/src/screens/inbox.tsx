@@ -1,170 +1,151 @@
-/** The inbox: who waits, longest first; the thread; the person beside it. Only Ctrl+Enter or the button sends. */
+/** The inbox: who waits, longest first; search; the thread; the person beside it. Only Ctrl+Enter or the button sends. */
 import { Link, Outlet, useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { useQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
-import { countConversations, listConversations, type Conversation, type Counts } from "../api/inbox";
-import { ago, count, personName, phone } from "../format";
-import { t } from "../i18n";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
+import { countConversations, listConversations, type Conversation } from "../api/inbox";
+import { count } from "../format";
+import { t, useLanguage } from "../i18n";
+import { useKeys } from "../keys";
+import { may } from "../session";
 import { useKeyset } from "../ui/keyset";
-import { Dialog } from "../ui/dialog";
-import { Badge, Button, Empty, Failed, Loading, PageHead } from "../ui/parts";
+import { Button, Empty, Failed, Loading, PageHead } from "../ui/parts";
+import { afterPaint } from "../ui/after-paint";
+import { Search } from "../ui/search";
+import { Bulk } from "./inbox/bulk";
+import { Way } from "./inbox/context";
+import { Found } from "./inbox/found";
+import { prefetchThread } from "./inbox/prefetch";
+import { Row } from "./inbox/row";
+import { FILTERS, viewNames } from "./inbox/views";
 import "./inbox.css";
 
-export type View = "waiting" | "unread" | "mine" | "open" | "snoozed" | "done";
-
-/** What each view asks the API for. */
-const FILTERS: Record<View, Record<string, string | boolean>> = {
-  waiting: { state: "waiting", sort: "waiting_longest" },
-  unread: { state: "waiting,open", unread: true },
-  mine: { state: "waiting,open", assignee: "me", sort: "waiting_longest" },
-  open: { state: "waiting,open" },
-  snoozed: { state: "snoozed" },
-  done: { state: "done" },
-};
-
-function viewNames(): [View, string, keyof Counts | null][] {
-  return [
-    ["waiting", t("Waiting"), "waiting"],
-    ["unread", t("Unread"), "unread"],
-    ["mine", t("Mine"), "mine"],
-    ["open", t("All open"), null],
-    ["snoozed", t("Snoozed"), "snoozed"],
-    ["done", t("Done"), null],
-  ];
-}
+const NEAR_MS = 250;
 
 export function useCounts(isOn = true) {
   return useQuery({ queryKey: ["conversations", "counts"], queryFn: countConversations, enabled: isOn, refetchInterval: 60_000 });
 }
 
-/** True while a letter typed is text, not a command. */
-function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
-}
-
 export function Inbox() {
+  const spoken = useLanguage();
+  const cache = useQueryClient();
   const search = useSearch({ from: "/shell/inbox" });
   const view = search.view ?? "waiting";
   const { id } = useParams({ strict: false }) as { id?: string };
   const navigate = useNavigate();
-  const [helps, setHelps] = useState(false);
+  // The mark in the list moves at once; the thread follows.
+  const [current, setCurrent] = useState(id);
+  useEffect(() => setCurrent(id), [id]);
+  const [chosen, setChosen] = useState<Set<string> | null>(null);
+  const [isAll, setAll] = useState(false);
   const counts = useCounts();
   const list = useKeyset<Conversation>(["conversations", "list", view], (cursor, signal) =>
     listConversations({ limit: 50, ...FILTERS[view], ...(cursor ? { cursor } : {}) }, signal),
   );
-  const rows = list.query.data?.pages.flatMap((page) => page.data) ?? [];
+  const rows = useMemo(() => list.query.data?.pages.flatMap((page) => page.data) ?? [], [list.query.data]);
   const waiting = counts.data?.waiting ?? 0;
   useEffect(() => {
     if (waiting) document.title = `(${waiting > 99 ? "99+" : waiting}) ${t("Inbox")} · crm-api`;
   });
+  const latest = useRef({ rows, current });
+  latest.current = { rows, current };
+  const turns = useRef(0);
+  const open = useCallback((to: string) => {
+    flushSync(() => setCurrent(to));
+    const turn = ++turns.current;
+    // The thread is built after the mark is painted; of several quick presses only the last counts.
+    afterPaint(() => {
+      if (turn === turns.current) void navigate({ to: "/inbox/$id", params: { id: to }, search: ({ message: _gone, ...was }) => was });
+    });
+  }, [navigate]);
+  const near = useCallback((row: Conversation) => prefetchThread(cache, row), [cache]);
+  const step = useCallback((by: number) => {
+    const { rows: all, current: at } = latest.current;
+    const place = all.findIndex((one) => one.id === at);
+    const to = all[Math.max(0, Math.min(all.length - 1, place < 0 ? 0 : place + by))];
+    if (!to) return;
+    document.querySelector(`[data-row="${to.id}"]`)?.scrollIntoView({ block: "nearest" });
+    open(to.id);
+  }, [open]);
   useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-      const at = rows.findIndex((one) => one.id === id);
-      const go = (to: number) => {
-        const next = rows[Math.max(0, Math.min(rows.length - 1, to))];
-        if (next) void navigate({ to: "/inbox/$id", params: { id: next.id }, search: (was) => was });
-      };
-      if (event.key === "j") go(at + 1);
-      else if (event.key === "k") go(at < 0 ? 0 : at - 1);
-      else if (event.key === "?") setHelps(true);
-      else return;
-      event.preventDefault();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  });
+    const place = rows.findIndex((one) => one.id === current);
+    const timer = setTimeout(() => [rows[place + 1], rows[place - 1]].forEach((one) => one && near(one)), NEAR_MS);
+    return () => clearTimeout(timer);
+  }, [rows, current, near]);
+  const way = useMemo(() => ({
+    isHere: (one: string) => latest.current.current === one,
+    next: (from: string) => {
+      const { rows: all } = latest.current;
+      const place = all.findIndex((one) => one.id === from);
+      const to = all[place + 1] ?? all[place - 1];
+      if (to) open(to.id);
+      else void navigate({ to: "/inbox", search: (was) => was });
+    },
+  }), [open, navigate]);
+  const choose = useCallback((one: string) => setChosen((was) => {
+    const all = new Set(was ?? []);
+    if (!all.delete(one)) all.add(one);
+    return all;
+  }), []);
+  const field = useRef<HTMLDivElement>(null);
+  const setQ = useCallback((q: string) => void navigate({ to: "/inbox", search: ({ q: _q, message: _m, ...was }) => (q ? { ...was, q } : was), replace: true }), [navigate]);
+  useKeys(t("Inbox"), [
+    { key: "j", name: t("Next conversation"), run: () => step(1) },
+    { key: "k", name: t("Conversation before"), run: () => step(-1) },
+    { key: "/", name: t("Search conversations and messages"), run: () => field.current?.querySelector("input")?.focus() },
+    { key: "x", name: t("Choose this conversation, to change many"), run: may("messages:send") ? () => current && choose(current) : undefined },
+  ]);
+  const address = new URLSearchParams(Object.entries(search).filter(([name, one]) => one && name !== "message") as [string, string][]).toString();
+  const tail = address ? `?${address}` : "";
+  const endBulk = () => (setChosen(null), setAll(false));
   return (
-    <div className={id ? "inbox inbox-open" : "inbox"}>
-      <div className="inbox-list">
-        <PageHead title={t("Inbox")} actions={<Button kind="quiet" onClick={() => setHelps(true)}>{t("Keys")}</Button>} />
-        <div className="views" role="group" aria-label={t("Views")}>
-          {viewNames().map(([name, text, figure]) => (
-            <Link key={name} to="/inbox" search={name === "waiting" ? {} : { view: name }} aria-current={view === name ? "true" : undefined} activeOptions={{ exact: true }}>
-              {text}
-              {figure && counts.data && counts.data[figure] > 0 && <span className="number">{count(counts.data[figure])}</span>}
-            </Link>
-          ))}
-        </div>
-        {list.query.isPending ? (
-          <Loading lines={8} />
-        ) : list.query.isError ? (
-          <Failed error={list.query.error} again={() => void list.query.refetch()} />
-        ) : rows.length === 0 ? (
-          <Empty title={view === "waiting" ? t("Nobody waits") : t("Nothing here")}>
-            {view === "waiting" ? t("Everybody has an answer. New replies appear here by themselves.") : t("Conversations of this kind appear here.")}
-          </Empty>
-        ) : (
-          <ul className="conversations">
-            {rows.map((row) => <Row key={row.id} row={row} isCurrent={row.id === id} view={view} />)}
-            {list.query.hasNextPage && (
-              <li className="more">
-                <Button busy={list.query.isFetchingNextPage} onClick={() => void list.query.fetchNextPage()}>{t("Show more")}</Button>
-              </li>
-            )}
-          </ul>
-        )}
-      </div>
-      <Outlet />
-      {helps && <Keys onClose={() => setHelps(false)} />}
-    </div>
-  );
-}
-
-function Row({ row, isCurrent, view }: { row: Conversation; isCurrent: boolean; view: View }) {
-  const since = view === "waiting" || view === "mine" ? (row.waiting_since ?? row.last_message?.at) : row.last_message?.at;
-  const isUnread = row.unread_count > 0;
-  return (
-    <li>
-      <Link
-        to="/inbox/$id"
-        params={{ id: row.id }}
-        search={(was) => was}
-        className={isUnread ? "conversation conversation-unread" : "conversation"}
-        aria-current={isCurrent ? "true" : undefined}
-        activeProps={{}}
-      >
-        <span className="conversation-name">{row.contact ? personName({ ...row.contact, phone: row.phone }) : phone(row.phone)}</span>
-        <time dateTime={since ?? ""}>{since ? ago(since) : ""}</time>
-        <span className="conversation-text">
-          {row.has_draft && <em>{t("Draft")} </em>}
-          {row.last_message?.direction === "outgoing" && <span className="faint">{t("You:")} </span>}
-          {row.last_message?.body_preview ?? t("No message yet")}
-        </span>
-        <span className="conversation-marks">
-          {isUnread && <b className="number" aria-label={t("{n} unread", { n: row.unread_count })}>{row.unread_count}</b>}
-          {row.flags.includes("opted_out") && <Badge tone="bad">{t("Opted out")}</Badge>}
-          {row.flags.includes("opt_out_hold") && <Badge tone="hold">{t("On hold")}</Badge>}
-          {row.assignee && <i title={row.assignee.name}>{row.assignee.name.slice(0, 2)}</i>}
-        </span>
-      </Link>
-    </li>
-  );
-}
-
-function Keys({ onClose }: { onClose: () => void }) {
-  const keys: [string, string][] = [
-    ["J", t("Next conversation")],
-    ["K", t("Conversation before")],
-    ["R", t("Write an answer")],
-    ["Ctrl+Enter", t("Send")],
-    ["E", t("Done")],
-    ["S", t("Snooze until tomorrow")],
-    ["A", t("Assign to me")],
-    ["?", t("This list")],
-  ];
-  return (
-    <Dialog title={t("Keys")} onClose={onClose}>
-      <dl className="keys">
-        {keys.map(([key, text]) => (
-          <div key={key}>
-            <dt><kbd>{key}</kbd></dt>
-            <dd>{text}</dd>
+    <Way.Provider value={way}>
+      <div className={id ? "inbox inbox-open" : "inbox"}>
+        <div className="inbox-list">
+          <PageHead
+            title={t("Inbox")}
+            actions={may("messages:send") && !search.q && <Button kind="quiet" aria-pressed={chosen !== null} onClick={() => (chosen ? endBulk() : setChosen(new Set()))}>{t("Choose")}</Button>}
+          />
+          <div className="inbox-search" ref={field}>
+            <Search label={t("Search conversations and messages")} value={search.q ?? ""} onChange={setQ} />
           </div>
-        ))}
-      </dl>
-      <p className="faint">{t("No single key sends a message.")}</p>
-    </Dialog>
+          {!search.q && (
+            <div className="views" role="group" aria-label={t("Views")}>
+              {viewNames().map(([name, text, figure]) => (
+                <Link key={name} to="/inbox" search={name === "waiting" ? {} : { view: name }} aria-current={view === name ? "true" : undefined} activeOptions={{ exact: true }}>
+                  {text}
+                  {figure && counts.data && counts.data[figure] > 0 && <span className="number">{count(counts.data[figure])}</span>}
+                </Link>
+              ))}
+            </div>
+          )}
+          {chosen && !search.q && <Bulk ids={[...chosen]} filter={FILTERS[view]} isAll={isAll} onAll={setAll} onEnd={endBulk} />}
+          {search.q ? (
+            <Found q={search.q} current={current} message={search.message} search={tail} onOpen={open} spoken={spoken} />
+          ) : list.query.isPending ? (
+            <Loading lines={8} />
+          ) : list.query.isError ? (
+            <Failed error={list.query.error} again={() => void list.query.refetch()} />
+          ) : rows.length === 0 ? (
+            <Empty title={view === "waiting" ? t("Nobody waits") : t("Nothing here")}>
+              {view === "waiting" ? t("Everybody has an answer. New replies appear here by themselves.") : t("Conversations of this kind appear here.")}
+            </Empty>
+          ) : (
+            <ul className="conversations">
+              {rows.map((row) => (
+                <Row key={row.id} row={row} view={view} isCurrent={row.id === current} isChosen={chosen ? isAll || chosen.has(row.id) : undefined} search={tail} onOpen={open} onChoose={choose} onNear={near} spoken={spoken} />
+              ))}
+              {list.query.hasNextPage && (
+                <li className="more">
+                  <Button busy={list.query.isFetchingNextPage} onClick={() => void list.query.fetchNextPage()}>{t("Show more")}</Button>
+                </li>
+              )}
+            </ul>
+          )}
+        </div>
+        <Outlet />
+      </div>
+    </Way.Provider>
   );
 }
 

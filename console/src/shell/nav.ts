@@ -1,17 +1,33 @@
+import { t } from "../i18n";
 import type { IconName } from "../ui/icons";
 
-type Place = { to: string; name: string; icon: IconName; scope?: string };
+type Place = { to: string; name: string; icon: IconName; scope?: string; key: string };
 
-/** The links of the navigation, in their order; only screens that exist. */
+/** The links of the navigation, in their order; only screens that exist. `key` follows G. */
 export const PLACES: Place[] = [
-  { to: "/today", name: "Today", icon: "today" },
-  { to: "/inbox", name: "Inbox", icon: "inbox", scope: "messages:read" },
-  { to: "/contacts", name: "Contacts", icon: "contacts", scope: "contacts:read" },
-  { to: "/campaigns", name: "Campaigns", icon: "campaigns", scope: "campaigns:read" },
-  { to: "/calendar", name: "Calendar", icon: "calendar", scope: "campaigns:read" },
-  { to: "/insight", name: "Insight", icon: "insight", scope: "insight:read" },
-  { to: "/imports", name: "Imports", icon: "imports", scope: "contacts:read" },
-  { to: "/templates", name: "Templates", icon: "templates", scope: "campaigns:read" },
-  { to: "/operations", name: "Operations", icon: "operations", scope: "operations" },
-  { to: "/settings", name: "Settings", icon: "settings" },
+  { to: "/today", name: "Today", icon: "today", key: "t" },
+  { to: "/inbox", name: "Inbox", icon: "inbox", scope: "messages:read", key: "i" },
+  { to: "/contacts", name: "Contacts", icon: "contacts", scope: "contacts:read", key: "c" },
+  { to: "/campaigns", name: "Campaigns", icon: "campaigns", scope: "campaigns:read", key: "a" },
+  { to: "/calendar", name: "Calendar", icon: "calendar", scope: "campaigns:read", key: "d" },
+  { to: "/insight", name: "Insight", icon: "insight", scope: "insight:read", key: "n" },
+  { to: "/imports", name: "Imports", icon: "imports", scope: "contacts:read", key: "m" },
+  { to: "/templates", name: "Templates", icon: "templates", scope: "campaigns:read", key: "e" },
+  { to: "/operations", name: "Operations", icon: "operations", scope: "operations", key: "o" },
+  { to: "/settings", name: "Settings", icon: "settings", key: "s" },
 ];
+
+/** Places that are a part of a screen or a form; the palette leads to them. */
+export function deepPlaces(): { to: string; name: string; scope?: string }[] {
+  return [
+    { to: "/campaigns/new", name: t("New campaign"), scope: "campaigns:write" },
+    { to: "/imports/new", name: t("Import a file"), scope: "contacts:write" },
+    { to: "/inbox?view=mine", name: t("Inbox: mine"), scope: "messages:read" },
+    { to: "/inbox?view=snoozed", name: t("Inbox: snoozed"), scope: "messages:read" },
+    { to: "/settings?part=lines", name: t("Settings: lines"), scope: "admin" },
+    { to: "/settings?part=people", name: t("Settings: users"), scope: "admin" },
+    { to: "/settings?part=keys", name: t("Settings: API keys"), scope: "admin" },
+    { to: "/settings?part=webhooks", name: t("Settings: webhooks"), scope: "admin" },
+    { to: "/settings?part=you", name: t("Settings: your preferences") },
+  ];
+}

@@ -1,36 +1,24 @@
 /** The frame of every screen: navigation, state of the connection, the user's menu, messages. */
-import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef } from "react";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { countConversations } from "../api/inbox";
-import { when } from "../format";
 import { t, useLanguage } from "../i18n";
-import { liveSince, refreshByEvents, useLive } from "../live";
+import { startKeys, useKeys } from "../keys";
+import { refreshByEvents } from "../live";
 import { usePreferences } from "../preferences";
 import { may, signOut, useSession } from "../session";
 import { Icon } from "../ui/icons";
 import { Popover } from "../ui/popover";
 import { fail, Toasts } from "../ui/toasts";
+import { BehindNotice, LiveState } from "./live-state";
 import { SandboxBar } from "./sandbox-bar";
 import { PLACES } from "./nav";
 
-function LiveState() {
-  const state = useLive();
-  const names = {
-    off: t("Not live"),
-    connecting: t("Connecting"),
-    live: t("Live"),
-    behind: t("Reconnecting, not current since {time}", { time: when(new Date(liveSince()).toISOString()) }),
-  };
-  return (
-    <p className={`live live-${state}`} role="status">
-      <span aria-hidden="true" />
-      {names[state]}
-    </p>
-  );
-}
+const Palette = lazy(() => import("./palette").then((one) => ({ default: one.Palette })));
+const KeysHelp = lazy(() => import("./keys-help").then((one) => ({ default: one.KeysHelp })));
 
-function UserMenu() {
+function UserMenu({ onKeys }: { onKeys: () => void }) {
   const session = useSession();
   const { preferences, change } = usePreferences();
   if (session.state !== "in") return null;
@@ -49,7 +37,7 @@ function UserMenu() {
         </>
       }
     >
-      {() => (
+      {(close) => (
         <div className="menu">
           <p className="menu-head">
             {session.me.email}
@@ -71,6 +59,9 @@ function UserMenu() {
             </select>
           </label>
           <hr />
+          <button type="button" onClick={() => (close(), onKeys())}>
+            <Icon name="keyboard" /> {t("The keys of this screen")}
+          </button>
           <button type="button" onClick={() => leave(false)}>
             <Icon name="out" /> {t("Sign out")}
           </button>
@@ -101,8 +92,16 @@ export function Shell() {
     if (!isFirst.current) main.current?.focus({ preventScroll: true });
     isFirst.current = false;
   }, [path.split("/")[1]]);
+  useEffect(startKeys, []);
   const waiting = useWaiting();
+  const navigate = useNavigate();
+  const [open, setOpen] = useState<"palette" | "keys" | null>(null);
   const shown = PLACES.filter((one) => !one.scope || may(one.scope));
+  useKeys(t("Everywhere"), [
+    { key: "mod+k", name: t("Find a screen, a person, a conversation, a campaign or an action"), run: () => setOpen((was) => (was ? null : "palette")) },
+    { key: "?", name: t("The keys of this screen"), run: () => setOpen("keys") },
+    ...shown.map((one) => ({ key: `g ${one.key}`, name: t("Go to {screen}", { screen: t(one.name) }), run: () => void navigate({ to: one.to }) })),
+  ]);
   return (
     <div className="shell">
       <a className="skip" href="#main">{t("Skip to the content")}</a>
@@ -111,6 +110,9 @@ export function Shell() {
           <span className="brand-mark" />
           crm-api
         </div>
+        <button type="button" className="find-button" onClick={() => setOpen("palette")}>
+          <Icon name="search" /> <span>{t("Find")}</span> <kbd aria-hidden="true">{/Mac|iPhone|iPad/.test(navigator.platform) ? "⌘K" : "Ctrl K"}</kbd>
+        </button>
         <nav aria-label="Main" className="nav">
           {shown.map((one) => (
             <Link key={one.to} to={one.to} activeProps={{ "aria-current": "page" }}>
@@ -124,16 +126,21 @@ export function Shell() {
         </nav>
         <div className="side-foot">
           <LiveState />
-          <UserMenu />
+          <UserMenu onKeys={() => setOpen("keys")} />
         </div>
       </div>
       <div className="stage">
         <SandboxBar />
+        <BehindNotice />
         <main key={spoken} id="main" ref={main} tabIndex={-1}>
           <Outlet />
         </main>
       </div>
       <Toasts />
+      <Suspense>
+        {open === "palette" && <Palette onClose={() => setOpen(null)} />}
+        {open === "keys" && <KeysHelp onClose={() => setOpen(null)} />}
+      </Suspense>
     </div>
   );
 }

@@ -7,6 +7,7 @@ import { Icon } from "./icons";
 type Toast = { id: number; text: string; kind: "done" | "failed"; undo?: () => void };
 
 const SHOWN_MS = 6_000;
+const UNDO_MS = 12_000;
 let toasts: Toast[] = [];
 let next = 1;
 const listeners = new Set<() => void>();
@@ -23,7 +24,7 @@ export function dismiss(id: number): void {
 export function say(text: string, options: { undo?: () => void } = {}): void {
   const id = next++;
   set([...toasts.slice(-2), { id, text, kind: "done", ...options }]);
-  setTimeout(() => dismiss(id), SHOWN_MS);
+  setTimeout(() => dismiss(id), options.undo ? UNDO_MS : SHOWN_MS);
 }
 
 /** Failures stay until they are closed. */

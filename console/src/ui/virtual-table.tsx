@@ -3,7 +3,7 @@
  * were read is kept. There is no row number in keyset paging, so the scrollbar covers what is known.
  */
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, type KeyboardEvent, type ReactNode } from "react";
+import { memo, useEffect, useRef, type KeyboardEvent, type ReactNode } from "react";
 import { t } from "../i18n";
 
 export type Column<Row> = {
@@ -26,6 +26,21 @@ type Props<Row> = {
   onSight: (first: number, last: number) => void;
   height?: number;
 };
+
+type LineProps = { row: unknown; index: number; start: number; columns: Column<unknown>[]; template: string; height: number };
+
+/** One row; while the table scrolls, only the rows that come into sight are rendered. */
+const Line = memo(function Line({ row, index, start, columns, template, height }: LineProps) {
+  return (
+    <div role="row" data-row={index} aria-rowindex={index + 2} className="vtable-row" style={{ gridTemplateColumns: template, blockSize: height, transform: `translateY(${start}px)` }}>
+      {columns.map((one) => (
+        <div key={one.key} role="cell" className={one.className}>
+          {row ? one.cell(row) : <span className="loading-line" />}
+        </div>
+      ))}
+    </div>
+  );
+});
 
 export function VirtualTable<Row>({ label, columns, count, isComplete, rowAt, keyOf, onSight, height = 40 }: Props<Row>) {
   const box = useRef<HTMLDivElement>(null);
@@ -59,22 +74,7 @@ export function VirtualTable<Row>({ label, columns, count, isComplete, rowAt, ke
         <div role="presentation" style={{ blockSize: rows.getTotalSize() }} className="vtable-all">
           {items.map((item) => {
             const row = rowAt(item.index);
-            return (
-              <div
-                key={row ? keyOf(row) : item.index}
-                role="row"
-                data-row={item.index}
-                aria-rowindex={item.index + 2}
-                className="vtable-row"
-                style={{ gridTemplateColumns: template, blockSize: height, transform: `translateY(${item.start}px)` }}
-              >
-                {columns.map((one) => (
-                  <div key={one.key} role="cell" className={one.className}>
-                    {row ? one.cell(row) : <span className="loading-line" />}
-                  </div>
-                ))}
-              </div>
-            );
+            return <Line key={row ? keyOf(row) : item.index} row={row} index={item.index} start={item.start} columns={columns as Column<unknown>[]} template={template} height={height} />;
           })}
         </div>
       </div>

@@ -39,6 +39,8 @@ class _Measures(typer.core.TyperGroup):
         return command
 
 
+LONGEST_SECONDS = 600.0
+"""How long a figure of the command line may read records."""
 cli = typer.Typer(cls=_Measures, no_args_is_help=True, add_completion=False)
 Version = Annotated[
     int | None, typer.Option("--rules", help="The version of the attribution rules.")
@@ -112,6 +114,10 @@ def _settings(data_dir: DataDir) -> Settings:
     return settings
 
 
+def _show_progress(outcomes: int) -> None:
+    typer.echo(f"{outcomes:,} outcomes", err=True)
+
+
 async def _figures(settings: Settings, question: InsightQuestion) -> Figures:
     async with open_engine(settings.require_database_url(), pool_size=1) as engine:
         uow = UnitOfWork(session_factory(engine), NO_QUEUE)
@@ -123,7 +129,9 @@ async def _figures(settings: Settings, question: InsightQuestion) -> Figures:
                 question.check()
                 if question.needs_credits:
                     await runs.fill_credits(uow, rules, now=now)
-                return await compute_figures(uow.session, question, now=now)
+                return await compute_figures(
+                    uow.session, question, now=now, seconds=LONGEST_SECONDS
+                )
             except CrmError as error:
                 raise typer.BadParameter(error.detail) from error
 
@@ -134,7 +142,9 @@ async def _compute(settings: Settings, version: int | None) -> AttributionRun:
         async with uow:
             try:
                 now = await uow.database_now()
-                return await runs.run_attribution(uow, version=version, now=now)
+                return await runs.run_attribution(
+                    uow, version=version, now=now, progress=_show_progress
+                )
             except RulesNotFoundError as error:
                 raise typer.BadParameter(error.detail) from error
 
@@ -144,6 +154,6 @@ async def _verify(settings: Settings, version: int | None) -> Verification | Non
         uow = UnitOfWork(session_factory(engine), NO_QUEUE)
         async with uow:
             try:
-                return await runs.verify_run(uow, version=version)
+                return await runs.verify_run(uow, version=version, progress=_show_progress)
             except RulesNotFoundError as error:
                 raise typer.BadParameter(error.detail) from error

@@ -282,7 +282,10 @@ def _banner(settings: Settings, admin_key: str) -> str:
     api = _address(settings)
     provider, step = settings.provider_url, "call POST /v1/lines/sync to read your phone numbers"
     if settings.uses_sandbox:
-        provider, step = f"{provider}  (sandbox: no real messages are sent)", "run `make demo`"
+        provider, step = (
+            f"{provider}  (sandbox: no real messages are sent)",
+            "run `make demo` for a campaign and what it earns",
+        )
     else:
         provider = f"{provider}  (real messages ARE sent)"
     lines = [("Console", f"{api}/"), ("API", api), ("Docs", f"{api}/docs")]

@@ -59,7 +59,9 @@ def typed_rows(kind: type[TypedRow], rows: Iterable[Row[Any]]) -> list[TypedRow]
         kind: The dataclass; each of its fields has the name of a column.
         rows: The result of ``session.execute``.
     """
-    return [typed_row(kind, row) for row in rows]
+    found = list(rows)
+    names = found[0]._fields if found else ()
+    return [kind(**dict(zip(names, row, strict=True))) for row in found]
 
 
 @overload

@@ -249,11 +249,13 @@ class _ClaimSource:
             The claimed attempts. Empty if nothing more may be sent now, the time limit is reached,
             or the host's clock is wrong.
         """
-        while not self._limit.is_over() and await guards.clock_agrees(self._deps):
+        while not self._limit.is_over():
+            if not self._orders and not self._claimed_since_plan:
+                self.is_done = True
+                return []
+            if not await guards.clock_agrees(self._deps):
+                return []
             if not self._orders:
-                if not self._claimed_since_plan:
-                    self.is_done = True
-                    return []
                 self._claimed_since_plan = False
                 async with self._deps.new_uow() as uow:
                     plan = await planning.plan_sends(

@@ -1,16 +1,37 @@
-"""Jobs of insight: compute the credits of outcomes."""
+"""Jobs of insight: compute the credits of outcomes, and merge the kept sums."""
 
 from typing import Any
 
+import structlog
+
 from crm_api.domain.insight.attribution import runs
-from crm_api.workers.deps import deps_of
+from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
+from crm_api.workers.deps import Deps, TimeLimit, deps_of
+
+log = structlog.get_logger()
+LINE_EVERY = 20_000
+"""After this many outcomes, a run writes a line about its progress to the log."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Compute all credits of the current rules again, if a day has passed or many are missing."""
-    async with deps_of(ctx).new_uow() as uow:
+    """Merge the kept sums; compute all credits again if a day has passed or many are missing."""
+    deps = deps_of(ctx)
+    await _merge_sums(deps)
+    async with deps.new_uow() as uow:
         now = await uow.database_now()
         if not await runs.is_run_due(uow, now=now):
             return None
-        run = await runs.run_attribution(uow, version=None, now=now)
+        run = await runs.run_attribution(uow, version=None, now=now, progress=_log_progress)
     return {"outcomes": run.outcomes}
+
+
+async def _merge_sums(deps: Deps) -> None:
+    limit, merged = TimeLimit(deps), MOST
+    while merged == MOST and not limit.is_over():
+        async with deps.new_uow() as uow:
+            merged = await merge_tally(uow)
+
+
+def _log_progress(outcomes: int) -> None:
+    if outcomes % LINE_EVERY == 0:
+        log.info("outcomes are being credited", outcomes=outcomes)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crm_api.domain.office.inbox import presence, snoozes
+from crm_api.domain.office.inbox import presence, snoozes, tallies
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.deps import TimeLimit, deps_of
 
@@ -11,7 +11,9 @@ AT_ONCE = 500
 
 
 async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Wake the snoozed conversations whose time has come, and delete old events of presence.
+    """Wake the snoozed conversations whose time has come, and clean up after the inbox.
+
+    Old events of presence are deleted, and the sums of the counts are merged.
 
     A second run finds nothing to do.
     """
@@ -20,6 +22,8 @@ async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
     woken = 0
     async with deps.new_uow() as uow:
         await presence.forget_presence(uow, now=await uow.database_now())
+    async with deps.new_uow() as uow:
+        await tallies.compact_conversation_tally(uow)
     while not limit.is_over():
         async with deps.new_uow() as uow:
             now = await uow.database_now()

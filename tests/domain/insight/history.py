@@ -1,11 +1,14 @@
 """A random history of messages, replies, calls and outcomes, with merges and erasures."""
 
+import json
+from collections.abc import Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
 
 import httpx
-from sqlalchemy import insert, text
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_line, make_list, number
@@ -16,6 +19,7 @@ from crm_api.domain.messaging.models.conversations import Activity, Conversation
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.properties import Property, PropertyContact
 from crm_api.domain.sales.outcomes.models import Outcome, OutcomeSubject
+from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
 CITIES = (("Quincy", "02169"), ("Milton", "02186-1234"), (None, None))
@@ -26,7 +30,8 @@ ATTEMPTS = text("""
     INSERT INTO send_attempt (id, membership_id, campaign_id, line_id, activity_id, phone, body,
         segments, status, called_at, accepted_at, created_at, updated_at)
     SELECT uuid_v7(), m.id, m.campaign_id, c.line_id, uuid_v7(), m.phone, 'Hi',
-           1 + length(m.phone) % 3, m.status, m.sent_at, m.sent_at, m.sent_at, m.sent_at
+           1 + CAST(right(m.phone, 2) AS integer) % 3, m.status, m.sent_at, m.sent_at, m.sent_at,
+           m.sent_at
     FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
     WHERE m.status IN ('sent', 'delivered')
 """)
@@ -48,6 +53,28 @@ class History:
         await self._talks(people)
         await self._outcomes(outcomes)
         await self.session.commit()
+
+    async def _copy(self, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+        """Store rows with the same keys by COPY; columns without a value get their default."""
+        columns = model.__table__.columns
+        defaults = {
+            column.name: column.default.arg
+            for column in columns
+            if column.default is not None and column.name not in rows[0]
+        }
+        names = [*rows[0], *defaults]
+
+        def stored(row: dict[str, Any], name: str) -> Any:
+            if name in row:
+                is_json = isinstance(columns[name].type, JSONB) and row[name] is not None
+                return json.dumps(row[name]) if is_json else row[name]
+            default = defaults[name]
+            return default(None) if callable(default) else default
+
+        records = [tuple(stored(row, name) for name in names) for row in rows]
+        raw = await (await self.session.connection()).get_raw_connection()
+        driver: Any = raw.driver_connection
+        await driver.copy_records_to_table(model.__tablename__, records=records, columns=names)
 
     async def _campaigns(self) -> None:
         session = self.session
@@ -91,7 +118,7 @@ class History:
                     "updated_at": NOW,
                 }
             )
-        await self.session.execute(insert(Contact), self.contacts)
+        await self._copy(Contact, self.contacts)
         houses = [
             {
                 "id": new_id(),
@@ -104,7 +131,7 @@ class History:
             }
             for place in range(count // 2)
         ]
-        await self.session.execute(insert(Property), houses)
+        await self._copy(Property, houses)
         owners = [
             {
                 "property_id": house["id"],
@@ -114,7 +141,7 @@ class History:
             }
             for place, house in enumerate(houses)
         ]
-        await self.session.execute(insert(PropertyContact), owners)
+        await self._copy(PropertyContact, owners)
 
     async def _messages(self, count: int) -> None:
         rows = []
@@ -123,7 +150,7 @@ class History:
                 rows.append(self._message(campaign, contact, step=0))
                 if self.chance.random() < 0.25:
                     rows.append(self._message(campaign, contact, step=1))
-        await self.session.execute(insert(CampaignMembership), rows[:count])
+        await self._copy(CampaignMembership, rows[:count])
 
     def _message(self, campaign: Campaign, contact: Any, *, step: int) -> dict[str, Any]:
         chance = self.chance
@@ -193,8 +220,8 @@ class History:
                         "updated_at": at,
                     }
                 )
-        await self.session.execute(insert(Conversation), talks)
-        await self.session.execute(insert(Activity), activities)
+        await self._copy(Conversation, talks)
+        await self._copy(Activity, activities)
 
     async def _outcomes(self, count: int) -> None:
         rows: list[dict[str, Any]] = []
@@ -228,8 +255,8 @@ class History:
             for amount in [row["amount_cents"]]
             if amount is not None
         ]
-        await self.session.execute(insert(Outcome), [*rows, *reversals])
-        await self.session.execute(insert(OutcomeSubject), subjects)
+        await self._copy(Outcome, [*rows, *reversals])
+        await self._copy(OutcomeSubject, subjects)
 
     async def pay(self, count: int) -> None:
         """Add the attempts of messages, which have a price, and costs that were entered."""
@@ -250,7 +277,7 @@ class History:
                     "created_at": at,
                 }
             )
-        await self.session.execute(insert(CostEntry), costs)
+        await self._copy(CostEntry, costs)
         await self.session.commit()
 
     async def merge_and_erase(self, client: httpx.AsyncClient, *, count: int) -> None:

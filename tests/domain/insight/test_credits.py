@@ -120,6 +120,15 @@ def test_window_begins_with_the_touch_and_ends_after_its_hours(
     assert bool(earned) is is_credited
 
 
+def test_class_without_a_window_earns_nothing() -> None:
+    """Not even at the instant of the outcome."""
+    used = rules(AttributionModel.LAST, dict.fromkeys(TouchClass, 0))
+
+    earned, rest = attribute(AT, [touch(1, hours=0)], used)
+
+    assert (earned, rest) == ([], Fraction(1))
+
+
 def test_a_message_is_credited_once_by_its_strongest_class() -> None:
     touches = [
         touch(1, hours=1, touch_class=TouchClass.DELIVERED),

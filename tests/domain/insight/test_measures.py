@@ -1,26 +1,31 @@
 """Every figure is its rows: for each measure and breakdown, on a random history."""
 
 import os
+from collections import defaultdict
+from dataclasses import dataclass
 from decimal import Decimal
 from random import randrange
+from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.insight.history import History
 
-from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
+from crm_api.domain.insight.attribution.rules import add_rules, find_rules
 from crm_api.domain.insight.attribution.runs import fill_credits
 from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import Figure, Figures, Number, compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES, Measure, Unit
-from crm_api.domain.insight.measures.rows import FigureRows, Record, list_records
-from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.domain.insight.measures.rows import FigureRows, Record, list_records, records_statement
+from crm_api.platform.database import UnitOfWorkFactory, typed_rows
 
 SEED = int(os.environ.get("INSIGHT_SEED", randrange(10**6)))  # noqa: S311 - a test's
-MESSAGES = int(os.environ.get("INSIGHT_EXAMPLES", "2000"))
+MESSAGES = int(os.environ.get("INSIGHT_EXAMPLES", "20000"))
 EVERYTHING = 10**6
 ZONE = "America/New_York"
 
@@ -64,53 +69,161 @@ def decimal(value: Number | None) -> Decimal:
     return Decimal(value or 0)
 
 
-@pytest.mark.timeout(600)
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What the database counts in the records of a figure: those of a part, or of a key."""
+
+    key: str | None
+    part: str
+    is_total: bool
+    records: int
+    counted: int
+    amounts: int
+    amount: Decimal | None
+    median: Decimal | None
+
+
+NO_RECORDS = Tally(
+    key=None, part="", is_total=True, records=0, counted=0, amounts=0, amount=None, median=None
+)
+# The statement inside is the one whose rows the API returns.
+TALLIES = """
+    SELECT grouping(r.key) = 1 AS is_total, r.key, r.part, count(*) AS records,
+           count(*) FILTER (WHERE r.counted) AS counted, count(r.amount) AS amounts,
+           sum(r.amount) AS amount,
+           percentile_disc(0.5) WITHIN GROUP (ORDER BY r.amount) AS median
+    FROM ({records}) r GROUP BY GROUPING SETS ((r.key, r.part), (r.part))
+"""
+
+
+async def tallies_of(session: AsyncSession, wanted: FigureRows) -> list[Tally]:
+    statement, values = records_statement(wanted, after=None, limit=None)
+    return typed_rows(Tally, await session.execute(text(TALLIES.format(records=statement)), values))
+
+
+def check_tallies(figure: Figure, found: list[Tally], measure: Measure) -> None:
+    """Assert that a figure is the count or the sum of its records, as the database counts them."""
+    parts = {one.part: one for one in found}
+    below = parts.get("denominator", NO_RECORDS)
+    if measure.divided is not None:
+        above = parts.get("numerator", NO_RECORDS)
+        assert figure.numerator == (above.amount or 0)
+        is_amount = measure.divided[1].is_sum or below.amounts
+        counted = (below.amount or 0) if is_amount else below.records
+        assert abs(decimal(figure.denominator) - counted) < Decimal("0.001")
+    elif measure.unit is Unit.RATE:
+        assert (figure.numerator, figure.denominator) == (below.counted, below.records)
+    elif measure.unit is Unit.SECONDS:
+        assert figure.denominator == below.records
+        assert figure.value == (None if below.median is None else round(below.median))
+    elif measure.unit is Unit.CENTS:
+        assert figure.value == (below.amount or 0)
+    elif below.amounts:
+        assert abs(decimal(figure.value) - (below.amount or 0)) < Decimal("0.001")
+    else:
+        assert figure.value == below.records
+
+
+@pytest.mark.timeout(300)
 async def test_every_figure_is_its_rows(
     session: AsyncSession, client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
 ) -> None:
+    print(f"INSIGHT_SEED={SEED} INSIGHT_EXAMPLES={MESSAGES}")  # noqa: T201 - repeats the run
+    history = History(session, seed=SEED)
+    await history.write(people=MESSAGES // 4, messages=MESSAGES, outcomes=MESSAGES // 40)
+    await history.pay(MESSAGES // 100)
+    await history.merge_and_erase(client, count=10)
+    await session.execute(text("ANALYZE"))
+    async with new_uow() as uow:
+        windows = {TouchClass.REPLIED: 2160, TouchClass.CALLED: 720, TouchClass.DELIVERED: 72}
+        model = history.chance.choice(list(AttributionModel))
+        rules = (
+            await add_rules(uow, model=model, windows=windows, created_by="test", now=NOW)
+        ).rules
+        await fill_credits(uow, rules, now=NOW)
+
+    sums: dict[tuple[str, Dimension | None], dict[str | None, Decimal]] = {}
+    for measure in MEASURES.values():
+        assert measure.by
+        for by in [None, *sorted(measure.by)]:
+            print(f"{measure.name} by {by}, {model}")  # noqa: T201 - what failed
+            question = InsightQuestion(
+                measure=measure, by=by, zone=ZONE, rules_version=rules.version
+            )
+            found = await compute_figures(session, question, now=NOW)
+            sums[measure.name, by] = {one.key: decimal(one.value) for one in found.rows} | {
+                "total": decimal(found.total.value)
+            }
+            tallies = await tallies_of(session, FigureRows(question=question))
+            check_tallies(found.total, [one for one in tallies if one.is_total], measure)
+            _check_rows(found, tallies, question)
+    _check_money(sums)
+
+
+def _check_money(sums: dict[tuple[str, Dimension | None], dict[str | None, Decimal]]) -> None:
+    """Assert that attributed and unattributed money are all of it, for each breakdown and key."""
+    for by in [None, *MEASURES["revenue"].by]:
+        revenue = sums["revenue", by]
+        assert revenue["total"] == sums["revenue", None]["total"] > 0
+        own = sums["revenue_attributed", by]
+        # By campaign, what no message earned has no key.
+        unattributed = sums["revenue_unattributed", None]["total"]
+        rest = sums.get(("revenue_unattributed", by), dict.fromkeys((None, "total"), unattributed))
+        assert rest["total"] == unattributed
+        for key, cents in revenue.items():
+            assert cents == own.get(key, 0) + rest.get(key, 0), (by, key)
+
+
+@pytest.mark.timeout(300)
+async def test_every_figure_is_the_list_of_its_rows(
+    session: AsyncSession, client: httpx.AsyncClient, new_uow: UnitOfWorkFactory
+) -> None:
+    """The same with the records that the API returns, for all of them, a key and each month."""
     print(f"INSIGHT_SEED={SEED}")  # noqa: T201 - repeats the run
     history = History(session, seed=SEED)
-    await history.write(people=MESSAGES // 4, messages=MESSAGES, outcomes=MESSAGES // 20)
-    await history.pay(MESSAGES // 100)
+    await history.write(people=250, messages=1_000, outcomes=100)
+    await history.pay(10)
     await history.merge_and_erase(client, count=5)
     async with new_uow() as uow:
         await fill_credits(uow, await find_rules(uow, version=None), now=NOW)
 
+    async def rows_of(question: InsightQuestion, **of_figure: Any) -> list[Record]:
+        wanted = FigureRows(question=question, **of_figure)
+        page = await list_records(session, wanted, cursor=None, limit=EVERYTHING)
+        return page.data
+
     for measure in MEASURES.values():
-        assert measure.by
-        for by in [None, *sorted(measure.by)]:
-            for bucket in (None, Bucket.MONTH):
-                question = InsightQuestion(measure=measure, by=by, bucket=bucket, zone=ZONE)
-                found = await compute_figures(session, question, now=NOW)
-                page = await list_records(
-                    session, FigureRows(question=question), cursor=None, limit=EVERYTHING
-                )
-                check(found.total, page.data, measure)
-                _check_rows(found, page.data, question)
-        for figure in (await figures_of(session, measure.name, by=min(measure.by))).rows[:2]:
-            question = InsightQuestion(measure=measure, by=min(measure.by), zone=ZONE)
-            wanted = FigureRows(question=question, key=figure.key or "")
-            own = await list_records(session, wanted, cursor=None, limit=EVERYTHING)
-            check(figure, own.data, measure)
+        by = min(measure.by)
+        print(f"{measure.name} by {by}")  # noqa: T201 - what failed
+        question = InsightQuestion(measure=measure, by=by, zone=ZONE)
+        found = await compute_figures(session, question, now=NOW)
+        check(found.total, await rows_of(question), measure)
+        for figure in found.rows[:2]:
+            check(figure, await rows_of(question, key=figure.key or ""), measure)
+        monthly = InsightQuestion(measure=measure, bucket=Bucket.MONTH, zone=ZONE)
+        months = (await compute_figures(session, monthly, now=NOW)).rows
+        for figure in months:
+            rows = await rows_of(monthly, bucket_start=figure.bucket_start)
+            check(figure, rows, measure)
+        assert len(months) > 1
 
 
-def _check_rows(found: Figures, records: list[Record], question: InsightQuestion) -> None:
-    """Assert that the rows of a breakdown add up to its total, each with its own records."""
+def _check_rows(found: Figures, tallies: list[Tally], question: InsightQuestion) -> None:
+    """Assert that each row of a breakdown is its records, and that the rows sum to the total."""
     measure = question.measure
-    if question.by is None and question.bucket is None:
+    if question.by is None:
         assert found.rows == []
         return
-    assert len({(one.key, one.bucket_start) for one in found.rows}) == len(found.rows)
-    if question.bucket is None:
-        for figure in found.rows:
-            check(figure, [one for one in records if one.key == figure.key], measure)
-    if measure.unit is Unit.SECONDS:
-        assert sum(decimal(one.denominator) for one in found.rows) == decimal(
-            found.total.denominator
-        )
-        return
-    total = sum(decimal(one.numerator) for one in found.rows)
-    assert abs(total - decimal(found.total.numerator)) < Decimal("0.01")
+    own: dict[str | None, list[Tally]] = defaultdict(list)
+    for one in tallies:
+        if not one.is_total:
+            own[one.key].append(one)
+    assert len(found.rows) == len(own)
+    for figure in found.rows:
+        check_tallies(figure, own[figure.key], measure)
+    summed = "denominator" if measure.unit is Unit.SECONDS else "numerator"
+    total = sum(decimal(getattr(one, summed)) for one in found.rows)
+    assert abs(total - decimal(getattr(found.total, summed))) < Decimal("0.01")
 
 
 @pytest.mark.parametrize("by", [None, Dimension.CITY, Dimension.WEEKDAY])

@@ -62,6 +62,23 @@ async def test_every_answer_has_security_headers(client: httpx.AsyncClient, path
     assert "strict-transport-security" not in answer.headers
 
 
+async def test_answers_before_and_after_all_routes_have_security_headers(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError
+
+    bug = await client.get("/broken")
+    key_in_url = await client.get("/v1/contacts?api_key=x")
+    too_large = await client.post("/v1/contacts", content=b"1" * 1_100_000)
+
+    answers = [bug, key_in_url, too_large]
+    assert [one.status_code for one in answers] == [500, 401, 413]
+    assert [one.headers.get_list("x-content-type-options") for one in answers] == [["nosniff"]] * 3
+    assert [one.headers.get_list("x-frame-options") for one in answers] == [["DENY"]] * 3
+
+
 async def test_a_large_answer_is_compressed(client: httpx.AsyncClient) -> None:
     async with client.stream("GET", "/openapi.json") as answer:
         raw = b"".join([part async for part in answer.aiter_raw()])

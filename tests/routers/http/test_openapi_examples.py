@@ -16,6 +16,7 @@ from crm_api.domain.kit.examples import read_example
 from crm_api.domain.messaging.consent_decisions.proof import CSV_COLUMNS
 from crm_api.domain.messaging.conversations import exporting
 from crm_api.domain.people.contacts import export as contacts_exporting
+from crm_api.domain.sales.outcomes import export as outcome_export
 from crm_api.routers.http.document_walk import operations
 from crm_api.routers.http.openapi.examples import NOTHING_KNOWN
 
@@ -154,6 +155,7 @@ def test_the_same_thing_has_the_same_id(document: dict[str, Any]) -> None:
         ("/v1/imports/{import_id}/errors", ERROR_COLUMNS),
         ("/v1/do-not-contact-uploads/{upload_id}/errors", ERROR_COLUMNS),
         ("/v1/consent-proof", CSV_COLUMNS),
+        ("/v1/outcomes", outcome_export.HEADER),
     ],
 )
 def test_tables_have_the_columns_of_the_files(

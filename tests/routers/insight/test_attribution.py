@@ -101,6 +101,21 @@ async def test_reply_call_and_delivery_are_credited_by_their_class(
     assert [one["class"] for one in by_second["credits"]] == ["delivered"]
 
 
+async def test_outcome_before_the_first_message_is_earned_by_none(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    ada = await story.person()
+    await story.sent(await story.campaign(), ada, days=10, replied=9)
+    await session.commit()
+    outcome = await bought(client, ada, days=11)
+
+    found = await credits_of(client, outcome, rules=1)
+
+    assert (found["credits"], found["unattributed"]) == ([], "1")
+    assert found["unattributed_cents"] == 100_000
+
+
 async def test_shares_are_exact_and_cents_sum_up(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:
@@ -226,7 +241,9 @@ async def test_stored_credits_are_proved_by_computing_them_again(
         assert await runs.verify_run(uow, version=None) is None
         now = await uow.database_now()
         assert await runs.is_run_due(uow, now=now)
-        run = await runs.run_attribution(uow, version=None, now=now)
+        seen: list[int] = []
+        run = await runs.run_attribution(uow, version=None, now=now, progress=seen.append)
+        assert seen == [5]
         assert not await runs.is_run_due(uow, now=now)
         assert await runs.is_run_due(uow, now=now + runs.EVERY)
     assert run.outcomes == 5

@@ -30,6 +30,13 @@ NOTHING = EngagementFacts(
         ({"last_heard_at": AT, "replies": 1, "ignored": 2}, 39, "D"),
         ({"ignored": 99}, 0, "E"),
         ({"last_heard_at": AT, "is_opted_out": True}, 0, "E"),
+        ({"last_heard_at": AT - timedelta(days=120), "bought": 1}, 27, "D"),
+        ({"last_heard_at": AT - timedelta(days=32)}, 19, "E"),
+        ({"bought": 1, "appointments": 1, "replies": 9, "ignored": 9}, 39, "D"),
+        ({"last_heard_at": AT, "replies": 9, "bought": 1, "ignored": 2}, 79, "B"),
+        ({"last_heard_at": AT, "appointments": 1, "bought": 1}, 80, "A"),
+        ({"last_heard_at": AT, "replies": 4}, 60, "B"),
+        ({"last_heard_at": AT, "replies": 3, "ignored": 5}, 40, "C"),
     ],
 )
 def test_score(facts: dict[str, object], score: int, grade: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.routers.insight.story import Story
+from tests.routers.insight.test_today import counted
 
 from crm_api.domain.insight.holdouts.plan import needed_in_held_group, plan_holdout
 from crm_api.domain.messaging.models.holdouts import HoldoutPerson
@@ -113,7 +114,29 @@ async def test_everybody_who_was_assigned_counts(
     assert found["held"]["with_outcome"] == 2
     assert found["difference"] == f"{10 / 12 - 2 / 8:.4f}"
     assert float(found["low"]) < float(found["difference"]) < float(found["high"])
-    assert found["enough"] is True
+    assert found["enough"] is False  # twenty people show nothing
+
+
+async def test_list_reads_all_holdouts_by_as_many_statements_as_one(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    counts, numbers = [], []
+    for place in range(3):
+        years: dict[str, Any] = {"from": day(1 + 400 * place), "until": day(400 + 400 * place)}
+        made = await planned(client, **years)
+        for _ in range(place + 1):
+            row = {"holdout_id": made["id"], "contact_id": (await story.person()).id}
+            values = {**row, "is_held": False, "assigned_at": clock.now()}
+            await session.execute(insert(HoldoutPerson), values)
+        await session.commit()
+        with counted() as seen:
+            found = (await client.get("/v1/holdouts")).json()["data"]
+        numbers.append(len(seen))
+        counts = [one["jobs"]["messaged"]["people"] for one in found]
+
+    assert counts == [3, 2, 1]
+    assert len(set(numbers)) == 1
 
 
 def test_plan_needs_more_people_for_a_smaller_share() -> None:

@@ -210,6 +210,26 @@ async def test_buckets_are_days_of_the_zone_and_young_records_are_marked(
     assert len(await opened(client, rows[0])) == 1
 
 
+async def test_hours_of_the_week_are_those_of_the_zone(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    person = await story.person()
+    for place, sent in enumerate(("2026-11-02T14:30:00Z", "2026-11-02T02:30:00Z")):
+        days = (NOW - _instant(sent)) / DAY
+        await story.sent(autumn, person, days=days, step=place)
+    await session.commit()
+
+    rows = (await asked(client, "messages", by="hour_of_week", timezone="America/New_York"))["rows"]
+
+    assert [(one["key"], one["label"]) for one in rows] == [
+        ("1/09", "Monday 09:00"),
+        ("7/21", "Sunday 21:00"),
+    ]
+    assert len(await opened(client, rows[0])) == 1
+
+
 async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: AsyncSession) -> None:
     story = Story(session)
     autumn = await story.campaign()
@@ -224,6 +244,25 @@ async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: As
     assert total["enough"] is False
     assert total["enough_at"] > at(NOW)
     assert (await asked(client, "revenue"))["total"]["enough"] is True
+
+
+async def test_median_is_enough_from_thirty_records_on(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    for _ in range(29):
+        await story.sent(autumn, await story.person(), days=9, replied=8.5)
+    await session.commit()
+
+    few = (await asked(client, "time_to_reply"))["total"]
+    await story.sent(autumn, await story.person(), days=9, replied=8.5)
+    await session.commit()
+    enough = (await asked(client, "time_to_reply"))["total"]
+
+    assert (few["denominator"], few["enough"]) == (29, False)
+    assert (enough["denominator"], enough["enough"]) == (30, True)
+    assert enough["value"] == DAY.total_seconds() / 2
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, UNKNOWN_ID
 from tests.factories import make_contact, make_line
@@ -15,6 +15,9 @@ from crm_api.domain.messaging.models.conversations import Conversation, Conversa
 from crm_api.platform.ids import new_id
 
 PERSON = "+16175550123"
+OWN_CHANGES = text("""
+    SELECT data ->> 'user_id' FROM event WHERE data ? 'user_id' ORDER BY transaction_id, id
+""")
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
@@ -70,7 +73,9 @@ async def test_sent_message_ends_the_draft_of_its_sender_alone(
     refused = await client.post("/v1/messages", json={**message, "body": ""})
     kept = (await client.get(path)).json()["body"]
     sent = await client.post("/v1/messages", json={**message, "body": "Thank you"})
+    emitted = list(await session.scalars(OWN_CHANGES))
 
+    assert emitted == [emitted[0], emitted[1], emitted[0]] != [emitted[0]] * 3
     assert (refused.status_code, kept, sent.status_code) == (422, "Thank you", 202)
     assert (await client.get(path)).json()["body"] is None
     assert (await client.get(path, headers=colleague)).json()["body"] == "Hello"

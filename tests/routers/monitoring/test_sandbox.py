@@ -31,6 +31,8 @@ PATHS = (
     ("GET", "/v1/sandbox/faults"),
     ("POST", "/v1/sandbox/faults"),
     ("DELETE", "/v1/sandbox/faults"),
+    ("POST", "/v1/sandbox/messages"),
+    ("POST", "/v1/sandbox/calls"),
 )
 
 
@@ -137,6 +139,32 @@ async def test_script_can_make_a_person_call(
                 break
             await asyncio.sleep(0.005)
     assert calls.json()["data"][0]["direction"] == "incoming"
+
+
+async def test_person_writes_and_calls(
+    client: httpx.AsyncClient, provider_http: httpx.AsyncClient
+) -> None:
+    written = await client.post(
+        "/v1/sandbox/messages", json={"phone": "617-555-0123", "text": "STOP", "pictures": 1}
+    )
+    called = await client.post("/v1/sandbox/calls", json={"phone": PERSON, "voicemail": True})
+
+    assert (written.status_code, called.status_code) == (204, 204)
+    assert await _received(provider_http, 1) == [(PERSON, "STOP")]
+    wanted = {"phoneNumberId": "PNsandbox1", "participants": PERSON, "maxResults": "10"}
+    calls = (await provider_http.get("/v1/calls", params=wanted)).json()["data"]
+    assert [one["direction"] for one in calls] == ["incoming"]
+
+
+@pytest.mark.usefixtures("provider_http")
+@pytest.mark.parametrize("path", ["/v1/sandbox/messages", "/v1/sandbox/calls"])
+async def test_line_that_the_sandbox_lacks_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    extra = {"text": "Hello"} if path.endswith("messages") else {}
+    body = {"phone": PERSON, "line": "+12125550100", **extra}
+
+    answer = await client.post(path, json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_sandbox_line")
 
 
 @pytest.mark.usefixtures("provider_http")
@@ -247,6 +275,8 @@ async def test_the_routes_do_not_exist_with_a_real_key(
     bodies = {
         "/v1/sandbox/people": {"phone": "*", "behaviour": "stops"},
         "/v1/sandbox/clock": {"advance": "P1D"},
+        "/v1/sandbox/messages": {"phone": PERSON, "text": "STOP"},
+        "/v1/sandbox/calls": {"phone": PERSON},
     }
     answers = [
         await client.request(

@@ -24,11 +24,15 @@ from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.office.inbox import changes
 from crm_api.domain.office.inbox.errors import ConversationTakenError
 from crm_api.domain.office.inbox.presence import forget_presence
+from crm_api.domain.office.inbox.reading import mark_read
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.office.inbox.snoozes import wake_conversations
+from crm_api.domain.office.inbox.tallies import count_conversations
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
 
+HEAR = text("UPDATE conversation SET last_incoming_at = now() WHERE id = :id")
 LONG = "When can you come and look at the basement? " * 6
 
 
@@ -103,6 +107,14 @@ async def test_longest_waiting_come_first_and_the_others_last(
     assert await walked(office, state="waiting", sort="waiting_longest") == longest
     assert await walked(office, sort="waiting_longest") == longest + others
     assert await walked(office, state="open,waiting", sort="waiting_longest") == [
+        *longest,
+        number(2),
+        number(5),
+    ]
+    assert await walked(office, state="open,done", sort="waiting_longest") == [
+        number(n) for n in (0, 2, 5, 6)
+    ]
+    assert await walked(office, assignee="none", sort="waiting_longest") == [
         *longest,
         number(2),
         number(5),
@@ -423,6 +435,47 @@ async def test_message_that_arrives_while_a_user_says_done_waits(
         assert (found.state, found.waiting_since is not None) == ("waiting", True)
 
 
+@pytest.mark.parametrize("is_read_first", [False, True])
+async def test_message_that_arrives_while_a_user_reads_counts_as_unread(
+    committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory, *, is_read_first: bool
+) -> None:
+    reader = new_id()
+    async with committed_uow() as uow:
+        line = await make_line(uow.session)
+        talk_id = (
+            await talk_of(
+                uow.session,
+                line,
+                1,
+                state="open",
+                last_incoming_at=clock.now() - timedelta(hours=1),
+            )
+        ).id
+
+    async def read() -> None:
+        async with committed_uow() as uow:
+            await mark_read(uow, conversation_id=talk_id, caller_id=reader, message_id=None)
+
+    async def hear() -> None:
+        async with committed_uow() as uow:
+            await uow.session.execute(HEAR, {"id": talk_id})
+
+    async with committed_uow() as first:
+        if is_read_first:
+            await mark_read(first, conversation_id=talk_id, caller_id=reader, message_id=None)
+        else:
+            await first.session.execute(HEAR, {"id": talk_id})
+        second = await blocked(committed_db, hear() if is_read_first else read())
+    await second
+
+    async with committed_uow() as uow:
+        counts = await count_conversations(uow, caller_id=reader)
+        assert (counts.open, counts.unread) == (1, 1)
+    await read()
+    async with committed_uow() as uow:
+        assert (await count_conversations(uow, caller_id=reader)).unread == 0
+
+
 async def test_unknown_conversation_is_not_found(client: httpx.AsyncClient) -> None:
     path = f"/v1/conversations/{UNKNOWN_ID}"
     answers = [
@@ -453,6 +506,35 @@ async def test_colleagues_see_who_is_in_a_conversation(
     ahead = instant(data["until"]) - clock.now()
     assert timedelta(seconds=5) < ahead <= timedelta(seconds=15)
     assert await office.events("conversation.presence") == []
+
+
+async def test_other_screens_of_a_user_follow_what_is_read_and_the_draft(office: Office) -> None:
+    await office.hear(office.said())
+    talk = await office.talk()
+    path = f"/v1/conversations/{talk['id']}"
+    messages = (await office.client.get(f"{path}/messages")).json()["data"]
+    user = await active(office.client)
+    as_user = bearer(await signed_in(office.client))
+
+    async def emitted(method: str, end: str, **body: Any) -> list[dict[str, Any]]:
+        before = len(await office.events())
+        answer = await office.client.request(method, path + end, headers=as_user, json=body)
+        assert answer.is_success, answer.text
+        return [one["data"] for one in (await office.events())[before:]]
+
+    (first,) = [one["data"] for one in await office.events()]
+    (read,) = await emitted("POST", "/read", message_id=messages[0]["id"])
+    again = await emitted("POST", "/read")
+    (drafted,) = await emitted("PUT", "/draft", body="On Tuesday")
+    same = await emitted("PUT", "/draft", body="On Tuesday")
+    (changed,) = await emitted("PUT", "/draft", body="On Wednesday")
+    (deleted,) = await emitted("DELETE", "/draft")
+    nothing = await emitted("DELETE", "/draft")
+
+    assert first["conversation_id"] == talk["id"]
+    expected = {**first, "user_id": user["id"]}
+    assert [read, drafted, changed, deleted] == [expected] * 4
+    assert (again, same, nothing) == ([], [], [])
 
 
 async def bulk(office: Office, **body: Any) -> httpx.Response:

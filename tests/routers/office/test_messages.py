@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, number
@@ -17,7 +18,8 @@ from tests.factories import make_campaign, make_contact, make_line, number
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line
-from crm_api.domain.office.message_search import listing
+from crm_api.domain.office.message_search import listing, similar_words
+from crm_api.domain.office.message_search.selection import MessageSelection
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform import clock
 from crm_api.platform.ids import smallest_id_at
@@ -162,6 +164,7 @@ async def test_names_are_found_beyond_the_first_window(
     client: httpx.AsyncClient, talk: Talk, ada: Contact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "WORD_WINDOW", 1)
+    monkeypatch.setattr(listing, "LARGEST_WORD_WINDOW", 1)
     first = await talk.say("Chimney, too")
     second = await talk.say("Do you fix chimneys?", contact_id=ada.id, phone=ada.phone)
     third = await talk.say("Rossi told me of you")
@@ -240,9 +243,14 @@ async def test_pages_of_a_search_hold_each_message_once(
     assert ids == exact + similar
 
 
+@pytest.mark.parametrize("seconds", [60, 0])
 async def test_similar_words_come_newest_first_however_late_they_were_stored(
-    client: httpx.AsyncClient, talk: Talk
+    client: httpx.AsyncClient, talk: Talk, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
+    """Also if the index cannot find all of them at once."""
+    monkeypatch.setattr(similar_words, "FIRST_SECONDS", seconds)
+    monkeypatch.setattr(similar_words, "SECONDS", 60)
+    monkeypatch.setattr(similar_words, "WINDOW", 1)
     now = clock.wall_now()
     ages = {days: now - timedelta(days=days) for days in (10, 100, 300, 700, 800)}
     imported = await talk.say("basment", occurred_at=ages[800])
@@ -256,6 +264,26 @@ async def test_similar_words_come_newest_first_however_late_they_were_stored(
 
     assert first == [stored[10], stored[100]]
     assert every == [stored[10], stored[100], stored[300], stored[700], imported]
+
+
+async def test_search_for_similar_words_ends_in_time(
+    client: httpx.AsyncClient, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then older messages are left out, and the request still succeeds."""
+    monkeypatch.setattr(similar_words, "FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(similar_words, "SECONDS", 0.001)
+    monkeypatch.setattr(similar_words, "WINDOW", 2)
+    sleeping = select(Activity).where(func.pg_sleep(1).is_not(None))
+    monkeypatch.setattr(MessageSelection, "by_similar_words", lambda *_, **__: sleeping)
+    messages = [await talk.say("basment") for _ in range(3)]
+
+    assert await found(client, q="basement") == messages[:2]
+
+
+async def test_exchanged_letters_are_forgiven(client: httpx.AsyncClient, talk: Talk) -> None:
+    message = await talk.say("Is the inspection free?")
+
+    assert await found(client, q="insepction") == [message]
 
 
 async def test_wrong_letter_in_a_short_word_is_forgiven(

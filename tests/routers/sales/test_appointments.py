@@ -257,6 +257,34 @@ async def test_free_times_are_inside_the_working_hours_and_between_appointments(
     ]
 
 
+async def test_free_times_are_those_of_the_office_and_not_on_holidays(
+    client: httpx.AsyncClient,
+) -> None:
+    mornings = {"start": "08:00", "end": "12:00"}
+    days = {"mon": [mornings, {"start": "13:00", "end": "17:30"}], "wed": [mornings], "sat": []}
+    settings = {
+        "office_hours": {"timezone": "America/New_York", "days": days},
+        "holidays": [{"date": "2026-12-02", "name": "Founders"}],
+    }
+    assert (await client.patch("/v1/settings", json=settings)).status_code == 200
+    period = {"from": "2026-11-29", "to": "2026-12-10", "timezone": "America/Chicago"}
+
+    async def spans(**more: Any) -> list[tuple[str, str]]:
+        answer = await client.get("/v1/appointments/free", params={**period, **more})
+        assert answer.status_code == 200, answer.text
+        return [(one["starts_at"][5:16], one["ends_at"][5:16]) for one in answer.json()["data"]]
+
+    assert await spans() == [
+        ("11-30T13:00", "11-30T17:00"),
+        ("11-30T18:00", "11-30T22:30"),
+        ("12-07T13:00", "12-07T17:00"),
+        ("12-07T18:00", "12-07T22:30"),
+        ("12-09T13:00", "12-09T17:00"),
+    ]
+    # Given hours replace those of the office; its holidays stay.
+    assert await spans(day="wed") == [("12-09T15:00", "12-10T00:00")]
+
+
 async def test_working_hours_follow_the_clock_on_the_wall(client: httpx.AsyncClient) -> None:
     """In New York the clocks change on Sunday, 14 March 2027, at 02:00."""
     period = {"from": "2027-03-13", "to": "2027-03-15", "timezone": "America/New_York"}

@@ -1,6 +1,8 @@
 """The ledger of outcomes: recorded once, reversed by a row, kept through merge and erasure."""
 
 import asyncio
+import csv
+import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -239,6 +241,30 @@ async def test_filters(client: httpx.AsyncClient) -> None:
     assert await kinds(occurred_after="2026-10-02", **zone) == ["custom"]
 
 
+async def test_list_is_also_a_table(client: httpx.AsyncClient, key_with: KeyWith) -> None:
+    for place, name in enumerate(("Referred", "=1+1")):
+        body = {"kind": "custom", "name": name, "phone": number(place), "amount_cents": 100 + place}
+        when = {"occurred_at": f"2026-11-2{place}T15:00:00Z"}
+        assert (await client.post("/v1/outcomes", json={**body, **when})).status_code == 201
+    as_csv = {"Accept": "text/csv"}
+    own = await key_with(Scope.INSIGHT_READ)
+
+    table = await client.get("/v1/outcomes", headers=as_csv)
+    some = await client.get("/v1/outcomes", params={"source": "person"}, headers=as_csv)
+    hidden = await client.get("/v1/outcomes", headers={**as_csv, **own})
+
+    found = list(csv.DictReader(io.StringIO(table.text)))
+    assert [(one["name"], one["phone"], one["amount_cents"]) for one in found] == [
+        ("'=1+1", number(1), "101"),
+        ("Referred", number(0), "100"),
+    ]
+    assert found[0]["occurred_at"] == "2026-11-21T15:00:00.000Z"
+    assert (found[0]["contact_id"], found[0]["reverses_id"]) == ("", "")
+    assert some.text.count("\n") == 1
+    assert number(1) not in hidden.text
+    assert hidden.text.count("\n") == 3
+
+
 async def test_caller_without_contacts_sees_no_person(
     client: httpx.AsyncClient, key_with: KeyWith
 ) -> None:
@@ -249,3 +275,36 @@ async def test_caller_without_contacts_sees_no_person(
 
     assert (seen["phone"], seen["contact_id"], seen["external_id"]) == (None, None, None)
     assert seen["amount_cents"] == 185_000
+
+
+async def test_ledger_is_a_csv_file_with_the_filters_of_the_list(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    contact = await make_contact(session)
+    made = await recorded(client, contact_id=str(contact.id), external_id="=1+1")
+    await recorded(client, phone=number(2), kind="quote_sent", amount_cents=None)
+    await client.post(f"/v1/outcomes/{made['id']}/reverse")
+
+    answer = await client.get(
+        "/v1/outcomes", params={"kind": "job_done"}, headers={"Accept": "text/csv"}
+    )
+
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["amount_cents"] for row in rows] == ["-185000", "185000"]
+    assert {row["kind"] for row in rows} == {"job_done"}
+    assert rows[1]["reversed_by_id"] == rows[0]["id"]
+    assert (rows[1]["phone"], rows[1]["external_id"]) == (contact.phone, "'=1+1")
+
+
+async def test_csv_without_contacts_read_leaves_out_who_the_person_is(
+    client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
+) -> None:
+    contact = await make_contact(session)
+    await recorded(client, contact_id=str(contact.id), external_id="INV-1")
+
+    headers = {**await key_with(Scope.INSIGHT_READ), "Accept": "text/csv"}
+    answer = await client.get("/v1/outcomes", headers=headers)
+
+    [row] = csv.DictReader(io.StringIO(answer.text))
+    assert (row["contact_id"], row["phone"], row["external_id"]) == ("", "", "")

@@ -15,7 +15,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.workers.campaigns import process_campaign_queue
 
 FEW, MANY = 5, 50
-MOST_OF_A_TICK = 23
+MOST_OF_A_TICK = 18
 MOST_OF_A_TEXT = 0.2
 
 TOMORROW = "UPDATE campaign_membership SET due_at = now() + interval '1 day'"
@@ -97,7 +97,7 @@ async def test_tick_with_nothing_to_send_costs_the_same_for_any_number_of_campai
     many = await _tick(ctx, statements)
 
     assert many == few
-    assert many.total() < MOST_OF_A_TICK
+    assert many.total() <= MOST_OF_A_TICK
 
 
 async def test_drain_needs_statements_for_batches_and_none_per_message(

@@ -38,6 +38,7 @@ NOT_COMPARED = {
     # Sums, which are compared as sums.
     "campaign_tally",
     "send_tally",
+    "insight_tally",
 }
 WHEN_WE_LEARNED = {
     "asked_at",
@@ -58,6 +59,12 @@ SUMS = {
     "send_tally": """
         SELECT line_id, campaign_id, quarter, sum(texts) AS texts
         FROM send_tally GROUP BY 1, 2, 3 HAVING sum(texts) <> 0""",
+    "insight_tally": """
+        SELECT grain, campaign_id, step, variant, at, sum(sent) AS sent,
+               sum(delivered) AS delivered, sum(failed) AS failed, sum(replied) AS replied,
+               sum(opted_out) AS opted_out, sum(accepted) AS accepted, sum(segments) AS segments
+        FROM insight_tally GROUP BY 1, 2, 3, 4, 5
+        HAVING sum(sent) <> 0 OR sum(failed) <> 0 OR sum(accepted) <> 0""",
 }
 NAMES = """
     SELECT id, 'contact ' || phone AS name FROM contact

@@ -43,7 +43,7 @@ class Api:
         Raises:
             DemoError: The API responded with an error.
         """
-        return _answer(self._http.get(path, params=query))
+        return _answer(self._http.get(path, params=query or None))
 
     def post(self, path: str, body: JSON | None = None) -> JSON:
         """Send a POST request; return the JSON in the response, or an empty object without a body.
@@ -71,13 +71,11 @@ class Api:
         return _answer(self._http.post(path, files=files, data=fields))
 
     def pages(self, path: str) -> Iterator[JSON]:
-        """Yield all items of a list; request further pages as needed."""
+        """Yield all items of a list; ``path`` may have a query. Request further pages as needed."""
         cursor: str | None = None
         while True:
-            query: dict[str, str | int] = {"limit": PAGE}
-            if cursor is not None:
-                query["cursor"] = cursor
-            page = self.get(path, **query)
+            query = f"limit={PAGE}" if cursor is None else f"limit={PAGE}&cursor={cursor}"
+            page = self.get(f"{path}{'&' if '?' in path else '?'}{query}")
             yield from page["data"]
             cursor = page["next_cursor"]
             if cursor is None:

@@ -9,9 +9,10 @@ from itertools import islice
 
 from crm_api.dev.demo import figures
 from crm_api.dev.demo.api import JSON, Api, Sandbox
-from crm_api.dev.demo.figures import Check, Snapshot
+from crm_api.dev.demo.figures import Check, FigureCheck, Snapshot
 from crm_api.dev.demo.screen import Screen
 from crm_api.dev.demo.service import DemoError
+from crm_api.dev.demo.story import compare_figures, play_story
 
 OPT_OUTS = 5
 """Number of contacts that the demo opts out before the start, to show that they get no message."""
@@ -41,7 +42,7 @@ class Upload:
 
 
 def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: datetime) -> bool:
-    """Run the whole demo; return True if API, stored recipients and sandbox agree on all figures.
+    """Run the whole demo; return True if all sources agree on all figures.
 
     Raises:
         DemoError: The API refuses a request, or there is no progress for ``STALL_SECONDS``.
@@ -78,8 +79,11 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
             api.post(f"/v1/campaigns/{campaign_id}/cancel")
             screen.step("interrupted; the campaign was cancelled")
         raise
+    earned = _earn(api, campaign_id, snapshot, screen)
     screen.result(_rows(snapshot, sent_seconds, screen.seconds), checks)
-    return all(check.agrees for check in checks) and not figures.waiting(snapshot.stats)
+    screen.figures(earned)
+    agree = all(check.agrees for check in checks) and all(one.agrees for one in earned)
+    return agree and not figures.waiting(snapshot.stats)
 
 
 def _line(api: Api, sandbox: Sandbox) -> JSON:
@@ -249,6 +253,19 @@ def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops:
         answers=[message for message in messages if message["direction"] == "incoming"],
         stops=stops,
     )
+
+
+def _earn(api: Api, campaign_id: str, snapshot: Snapshot, screen: Screen) -> list[FigureCheck]:
+    """Record what comes of the campaign; return its figures."""
+    rows = int(snapshot.stats["recipients_total"])
+    story = play_story(api, campaign_id=campaign_id, rows=rows)
+    counts = story.counts
+    screen.step(
+        f"{story.people} people were interested; recorded {counts['appointments']} appointments, "
+        f"{counts['quotes']} quotes and {counts['jobs']} paid jobs"
+    )
+    replied = int(snapshot.stats["replied"])
+    return compare_figures(api, story, campaign_id=campaign_id, replied=replied)
 
 
 def _rows(snapshot: Snapshot, sent_seconds: float, whole_seconds: float) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ The sources are the API's ``stats``, the list of recipients, and the sandbox's m
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from crm_api.dev.demo.api import JSON
 
@@ -41,6 +42,30 @@ class Check:
             if value is not None
         }
         return len(known) <= 1
+
+
+@dataclass(frozen=True)
+class FigureCheck:
+    """One figure of the API's insight, with its records.
+
+    Attributes:
+        name: Name of the measure.
+        figure: The figure, for people.
+        counted: The numerator of the figure.
+        rows: The same, counted in the records behind the figure.
+        recorded: The same, as the demo recorded it; None if the demo does not know it.
+    """
+
+    name: str
+    figure: str
+    counted: Decimal
+    rows: Decimal
+    recorded: int | None
+
+    @property
+    def agrees(self) -> bool:
+        """True if all values are equal."""
+        return self.counted == self.rows and self.recorded in {None, int(self.counted)}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from crm_api.dev.demo.figures import Check
+from crm_api.dev.demo.figures import Check, FigureCheck
 
 PLAIN_GAP_SECONDS = 5.0
 """Shortest time between two progress lines if the output is not a terminal."""
@@ -104,3 +104,21 @@ class Screen:
         self._console.print()
         self._console.print(outcome)
         self._console.print(proof)
+
+    def figures(self, checks: Sequence[FigureCheck]) -> None:
+        """Print a table of figures, each with what its records and the demo itself counted."""
+        table = Table(title="What the campaign earned", title_justify="left")
+        table.add_column("", no_wrap=True)
+        for heading in ("figure", "counted", "its rows", "recorded"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("agree")
+        for check in checks:
+            table.add_row(
+                check.name,
+                check.figure,
+                f"{check.counted:f}",
+                f"{check.rows:f}",
+                "" if check.recorded is None else str(check.recorded),
+                "[green]yes[/]" if check.agrees else "[bold red]NO[/]",
+            )
+        self._console.print(table)

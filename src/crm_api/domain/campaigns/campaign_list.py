@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
 
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail, load_details
 from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.kit.checks import one_of
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork, typed_rows
@@ -122,7 +123,11 @@ def current_campaigns_statement(most: int) -> Select[Campaign]:
     runs = Campaign.status == CampaignStatus.RUNNING
     return (
         select(Campaign)
-        .where(Campaign.status.in_(CURRENT), *_conditions(CampaignFilter(is_archived=False)))
+        # Literals, so that every plan can use the partial index.
+        .where(
+            text(one_of("campaign.status", CURRENT)),
+            *_conditions(CampaignFilter(is_archived=False)),
+        )
         .order_by(runs.desc(), Campaign.created_at.desc(), Campaign.id.desc())
         .limit(most)
     )

@@ -94,6 +94,12 @@ class Campaign(Base):
         ),
         Index("idx_campaign_created", "created_at", "id"),
         Index(
+            "idx_campaign_current",
+            "created_at",
+            "id",
+            postgresql_where=text("status IN ('running', 'scheduled', 'paused', 'blocked')"),
+        ),
+        Index(
             "uq_campaign_series_id_occurrence_at",
             "series_id",
             "occurrence_at",
@@ -279,6 +285,21 @@ class CampaignMembership(Base):
             "error_code",
             "contact_id",
             postgresql_where=text("error_code IS NOT NULL"),
+        ),
+        Index(
+            "idx_campaign_membership_at",
+            text("coalesce(sent_at, due_at)"),
+            "id",
+            postgresql_where=text("status IN ('sent', 'delivered', 'failed')"),
+        ),
+        Index(
+            "idx_campaign_membership_replied",
+            "campaign_id",
+            "contact_id",
+            postgresql_include=[
+                *("step", "variant", "status", "sent_at", "due_at", "replied_at", "id")
+            ],
+            postgresql_where=text("replied_at IS NOT NULL"),
         ),
     )
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import sqrt
 from typing import Any
 
 from sqlalchemy import text
@@ -13,8 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crm_api.domain.consent.models import ExampleLabel
 from crm_api.domain.consent.reply_reader.analysis import Context
 from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_replies
-
-Z_95 = 1.959963984540054
+from crm_api.domain.kit.intervals import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,7 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """The lower and upper end of the confidence interval; 0.0 and 1.0 if the total is 0."""
-        if not self.total:
-            return 0.0, 1.0
-        square = Z_95 * Z_95
-        centre = self.value + square / (2 * self.total)
-        half = Z_95 * sqrt(
-            self.value * (1 - self.value) / self.total + square / (4 * self.total**2)
-        )
-        scale = 1 + square / self.total
-        return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+        return wilson_interval(self.hits, self.total) or (0.0, 1.0)
 
     def __str__(self) -> str:
         """Format the share, its interval and its counts, as in ``0.950 (0.900-0.975; 95/100)``."""

@@ -7,6 +7,7 @@ histories store URLs.
 import re
 from urllib.parse import parse_qsl
 
+from starlette.requests import Request
 from starlette.types import Scope
 
 from crm_api.domain.kit.errors import UnauthenticatedError
@@ -59,3 +60,8 @@ def refuse_in_address(scope: Scope) -> None:
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name.lower() in _NAMES or _TOKEN.fullmatch(value.removeprefix("Bearer ")):
             raise CredentialsInAddressError
+
+
+def client_address(request: Request) -> str:
+    """Return the IP address of the client; empty if the server does not know it."""
+    return request.client.host if request.client else ""

@@ -26,7 +26,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.identity.users import sessions
 from crm_api.domain.identity.users.credentials import ACCESS_PREFIX, PasswordHasher
 from crm_api.domain.identity.users.mailed_links import UserMailSender
-from crm_api.domain.identity.users.models import SCOPES_OF
+from crm_api.domain.identity.users.models import MASKED, SCOPES_OF, UserRole
 from crm_api.domain.identity.users.sessions import AuthenticatedUser
 from crm_api.domain.kit.errors import UnauthenticatedError
 from crm_api.domain.messaging.company import service as company
@@ -93,6 +93,11 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         """Return True if the caller has the scope or ``admin``."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def sees_all(self) -> bool:
+        """False for a marketer, who sees no money, and of people first name and city only."""
+        return self.user is None or self.user.role != UserRole.MARKETER
 
     @property
     def user_id(self) -> UUID:
@@ -289,13 +294,27 @@ async def signed_in(caller: AnyCaller) -> Caller:
 SignedIn = Annotated[Caller, Depends(signed_in)]
 
 
+LISTS_OF_PEOPLE = frozenset({"contacts", "recipients"})
+HIDDEN_FILTERS = frozenset({"q", "phone", "state", "timezone", "has_email"})
+"""Query parameters of lists of people that search by what a marketer does not see."""
+
+
 class Needs:
     """FastAPI dependency that returns the caller and requires that it has a scope."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    async def __call__(self, caller: AnyCaller) -> Caller:
+    async def __call__(self, caller: AnyCaller, request: Request) -> Caller:
+        """Return the caller if it has the scope.
+
+        Raises:
+            MissingScopeError: The caller has neither the scope nor ``admin``, or searches in fields
+                that its role does not show.
+        """
+        return self.check(caller) if caller.sees_all else self._marketer(caller, request)
+
+    def check(self, caller: Caller) -> Caller:
         """Return the caller if it has the scope.
 
         Raises:
@@ -308,6 +327,21 @@ class Needs:
                 required_scope=self.scope.value,
             )
         return caller
+
+    def _marketer(self, caller: Caller, request: Request) -> Caller:
+        """Return a marketer who may call the operation."""
+        route: str = request.scope["route"].path
+        may = caller.may(self.scope) or f"{request.method} {route}" in MASKED
+        searched = HIDDEN_FILTERS & set(request.query_params)
+        if may and not (searched and route.rpartition("/")[2] in LISTS_OF_PEOPLE):
+            return caller
+        why = (
+            f"Your role does not show the fields in which `{min(searched)}` searches. Leave it out."
+            if may
+            else f"This operation needs the scope {self.scope}, which your role does not have. Ask "
+            "an owner for another role."
+        )
+        raise MissingScopeError(why, required_scope=self.scope.value)
 
 
 def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so

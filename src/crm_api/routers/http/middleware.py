@@ -1,7 +1,7 @@
 """The two outermost middlewares.
 
-``RequestMiddleware`` gives each request an id and a log line. ``MethodsMiddleware`` answers HEAD
-and OPTIONS and adds security headers.
+``RequestMiddleware`` gives each request an id and a log line, and each response security headers.
+``MethodsMiddleware`` answers HEAD and OPTIONS.
 """
 
 import asyncio
@@ -32,14 +32,32 @@ Source: uvicorn 0.54.0, ``Server.shutdown`` in ``uvicorn/server.py``, read 2026-
 """
 
 
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+"""Headers of every response. Browsers must not guess the type of a response, show it in a frame, or
+send its URL to another site."""
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+"""Header that makes browsers use only TLS for one year; sent only if the service has TLS."""
+
+
+def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
+    """Return the headers of every response; ``is_secure`` if clients reach the service with TLS."""
+    return [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
+
+
 class RequestMiddleware:
     """ASGI middleware that gives each request an id, one log line and one trace span.
 
-    It uses plain ASGI, because it must add almost no time to the receipt of webhooks.
+    Each response gets the id and the security headers, also those that this middleware sends. It
+    uses plain ASGI, because it must add almost no time to the receipt of webhooks.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
         self.app = app
+        self._extra = security_headers(is_secure=is_secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with an id; turn an exception into an error response with this id."""
@@ -58,7 +76,8 @@ class RequestMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
+                own = (*self._extra, (HEADER, request_id.encode()))
+                message["headers"] = [*message.get("headers", ()), *own]
             handled.note(message)
             await send(message)
 
@@ -102,56 +121,36 @@ def request_id_of(given: bytes) -> tuple[str, str]:
     return request_id, request_id
 
 
-SECURITY = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-)
-"""Headers of every response. Browsers must not guess the type of a response, show it in a frame, or
-send its URL to another site."""
-STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
-"""Header that makes browsers use only TLS for one year; sent only if the service has TLS."""
-
-
-def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
-    """Return the headers of every response; ``is_secure`` if clients reach the service with TLS."""
-    return [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
-
-
 class MethodsMiddleware:
-    """ASGI middleware that answers HEAD and OPTIONS requests and adds security headers.
+    """ASGI middleware that answers HEAD and OPTIONS requests.
 
     It must run before each middleware that reads the method, because it replaces HEAD with GET.
     """
 
-    def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._extra = security_headers(is_secure=is_secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer HEAD like GET but without a body, and OPTIONS with the methods of the path."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        is_head = scope["method"] == "HEAD"
 
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self._extra]
-            elif is_head:
+        async def send_head(message: Message) -> None:
+            if message["type"] != "http.response.start":
                 message = {**message, "body": b""}
             await send(message)
 
         if scope["method"] == "OPTIONS":
-            await _send_allowed_methods(scope, receive, send_safely)
-        elif is_head:
+            await _send_allowed_methods(scope, receive, send)
+        elif scope["method"] == "HEAD":
             reading = {**scope, "method": "GET"}
             try:
-                await self.app(reading, receive, send_safely)
+                await self.app(reading, receive, send_head)
             finally:
                 route_of(reading)
         else:
-            await self.app(scope, receive, send_safely)
+            await self.app(scope, receive, send)
 
 
 async def _send_allowed_methods(scope: Scope, receive: Receive, send: Send) -> None:

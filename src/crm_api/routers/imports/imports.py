@@ -224,7 +224,7 @@ async def create_import(request: Request, state: State, uow: Uow, caller: Writer
 
 async def _check_outcomes(caller: Caller, byte_size: int) -> None:
     """Check the scope of the caller and the size of a file of outcomes."""
-    await RECORDS_OUTCOMES(caller)
+    RECORDS_OUTCOMES.check(caller)
     if byte_size > MAX_OUTCOME_BYTES:
         raise FileTooLargeError(
             f"A file of outcomes has at most {MAX_OUTCOME_BYTES >> 20} MiB. Split it and upload "
@@ -234,7 +234,7 @@ async def _check_outcomes(caller: Caller, byte_size: int) -> None:
 
 async def _check_scope(caller: Caller, row: ContactImport) -> None:
     if row.kind == ImportContent.OUTCOMES:
-        await RECORDS_OUTCOMES(caller)
+        RECORDS_OUTCOMES.check(caller)
 
 
 async def _from_provider(uow: UnitOfWork, options: ImportOptions) -> ImportDetail:

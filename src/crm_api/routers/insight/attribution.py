@@ -92,6 +92,6 @@ async def get_outcome_credits(
         now = await uow.database_now()
         used = await rules.find_rules(uow, version=version)
         wanted = found.reverses_id or found.id
-        [outcome] = await read_outcomes(uow.session, ids=[wanted], as_of=now)
+        [outcome] = await read_outcomes(uow.session, ids=[wanted], as_of=now, rules=[used])
     rows = credit_rows(outcome, used)
     return OutcomeCreditsRead.of(rows, outcome_id=outcome_id, version=used.version, now=now)

@@ -48,7 +48,7 @@ async def people_of(
 People = Annotated[MessagedPeople, Depends(people_of)]
 
 
-@router.get("/funnel", openapi_extra=fails_with("invalid_period"))
+@router.get("/funnel", openapi_extra=fails_with("invalid_period", "too_many_records"))
 async def get_funnel(
     uow: ListUow,
     people: People,
@@ -68,7 +68,7 @@ async def get_funnel(
     return FunnelRead.of(found, window_days=window_days, as_of=now)
 
 
-@router.get("/cohorts", openapi_extra=fails_with("invalid_period"))
+@router.get("/cohorts", openapi_extra=fails_with("invalid_period", "too_many_records"))
 async def get_cohorts(
     uow: ListUow,
     people: People,

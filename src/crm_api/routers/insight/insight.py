@@ -43,6 +43,7 @@ REFUSALS = fails_with(
     "invalid_period",
     "measure_not_found",
     "too_many_figures",
+    "too_many_records",
 )
 _ZONED = "A date means midnight in `timezone`."
 From = Annotated[

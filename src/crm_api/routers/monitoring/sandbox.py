@@ -27,6 +27,8 @@ from crm_api.domain.monitoring.sandbox_control.schemas import (
     ClockStatus,
     FaultCreate,
     FaultRead,
+    PersonCall,
+    PersonMessage,
     PersonScript,
     PersonScriptRead,
     Phones,
@@ -156,6 +158,29 @@ async def forget_sandbox_people(
 ) -> None:
     """Remove the script of one phone number, or all scripts."""
     await controls.clear_scripts(phone)
+
+
+@router.post(
+    "/messages",
+    status_code=204,
+    openapi_extra=fails_with("sandbox_away", "sandbox_only", "unknown_sandbox_line"),
+)
+async def write_as_sandbox_person(body: PersonMessage, controls: Controls, _caller: Admin) -> None:
+    """Let a simulated person write to the company. It arrives by webhook, within a second.
+
+    The number needs no script and no contact. `STOP` opts the number out, as a real one would.
+    """
+    await controls.send_as_person(body)
+
+
+@router.post(
+    "/calls",
+    status_code=204,
+    openapi_extra=fails_with("sandbox_away", "sandbox_only", "unknown_sandbox_line"),
+)
+async def call_as_sandbox_person(body: PersonCall, controls: Controls, _caller: Admin) -> None:
+    """Let a simulated person call the company. A call that nobody takes is a missed call."""
+    await controls.call_as_person(body)
 
 
 @router.post("/faults", status_code=201, openapi_extra=fails_with("sandbox_away", "sandbox_only"))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.office.inbox import changes, listing, presence, reading
+from crm_api.domain.office.inbox import changes, listing, presence, reading, tallies
 from crm_api.domain.office.inbox.rows import read_row
 from crm_api.domain.office.inbox.schemas import (
     ConversationCounts,
@@ -42,8 +42,9 @@ async def list_conversations(
             description="Words to find in messages that people wrote, and in the names and phone "
             "numbers of people if you have the scope contacts:read. Every word must occur, a "
             "phrase in quotes as it is. If the conversations with all words do not fill the page, "
-            "conversations with similar words follow. Up to 500 conversations are found by a name "
-            "and those of the 500 newest messages by their words.",
+            "conversations with similar words follow. Up to 200 conversations are found by a name, "
+            "those of the 200 newest messages by their words, and those of the 100 newest by "
+            "similar words.",
             examples=["chimney rossi"],
         ),
     ] = "",
@@ -135,7 +136,7 @@ async def count_conversations(uow: ListUow, caller: Reader) -> ConversationCount
     is the length of the list with this filter.
     """
     async with uow:
-        counts = await listing.count_conversations(uow, caller_id=UUID(caller.id))
+        counts = await tallies.count_conversations(uow, caller_id=UUID(caller.id))
     return ConversationCounts.model_validate(counts)
 
 

@@ -11,7 +11,8 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LogPosition, parse_position
-from crm_api.domain.outbound.live_events.payloads import SCOPE_OF, EventRead
+from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
+from crm_api.domain.outbound.live_events.streamed_events import EventRead
 from crm_api.routers.http.deps import Caller, Uow, authenticate, require
 from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.outbound.event_following import stream_events

@@ -25,7 +25,7 @@ from crm_api.domain.people.contacts.schemas import (
     FlagCreate,
     FlagName,
 )
-from crm_api.domain.people.contacts.timeline import TimelineItem, list_timeline
+from crm_api.domain.people.contacts.timeline import TimelineItem, TimelineParts, list_timeline
 from crm_api.platform import clock
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
@@ -227,9 +227,16 @@ async def delete_contact(contact_id: UUID, uow: Uow, _caller: Writer) -> None:
 
 @router.get("/{contact_id}/timeline")
 async def get_timeline(
-    contact_id: UUID, uow: Uow, state: State, page: Paging, _caller: Reader
+    contact_id: UUID, uow: Uow, state: State, page: Paging, caller: Reader
 ) -> PageRead[TimelineItem]:
-    """List messages, calls, opt-outs, campaign steps and notes of a contact, newest first."""
+    """List messages, calls, opt-outs, campaign steps and notes of a contact, newest first.
+
+    With the scope `sales:read` also appointments, at their start, quotes and invoices; with
+    `insight:read` also outcomes.
+    """
+    shows = TimelineParts(
+        sales=caller.may(Scope.SALES_READ), outcomes=caller.may(Scope.INSIGHT_READ)
+    )
     async with uow:
         await uow.commit_each()
         found = await list_timeline(
@@ -239,6 +246,7 @@ async def get_timeline(
             cursor=page.cursor,
             limit=page.limit,
             now=clock.now(),
+            shows=shows,
         )
     return PageRead(data=found.data, next_cursor=found.next_cursor)
 

@@ -210,26 +210,41 @@ async def find_free_times(
         int, Query(ge=5, le=1440, description="Leave out periods shorter than this.")
     ] = 60,
     day_start: Annotated[
-        ClockTime, Query(description="When a working day begins in `timezone`.")
-    ] = time(9),
-    day_end: Annotated[ClockTime, Query(description="When a working day ends in `timezone`.")] = (
-        time(18)
-    ),
+        ClockTime | None,
+        Query(
+            description="When a working day begins in `timezone`; 09:00 if only others are given."
+        ),
+    ] = None,
+    day_end: Annotated[
+        ClockTime | None,
+        Query(description="When a working day ends in `timezone`; 18:00 if only others are given."),
+    ] = None,
     day: Annotated[
         list[Weekday] | None,
-        Query(description="The working days of the week. Left out: Monday to Friday."),
+        Query(
+            description="The working days of the week; Monday to Friday if only hours are given."
+        ),
     ] = None,
 ) -> FreeTimesRead:
-    """Find the periods without an appointment, inside the working hours.
+    """Find the periods without an appointment, inside the working hours and not on holidays.
 
-    Without `from` the period begins now. Without `to` it has 14 days.
+    Without `day_start`, `day_end` and `day`, the working hours are the office hours of the
+    settings; if these are unknown, Monday to Friday from 09:00 to 18:00. Without `from` the period
+    begins now. Without `to` it has 14 days.
     """
     days = list(Weekday)
-    hours = WorkingHours(
-        days=frozenset(map(days.index, day or days[:5])), start=day_start, end=day_end, zone=zone
-    )
     first: datetime = start_of(begin, zone) or clock.now()
     async with uow:
+        hours: free_times.Hours | None = None
+        if day_start is None and day_end is None and day is None:
+            hours = await free_times.read_office_times(uow)
+        hours = hours or WorkingHours(
+            days=frozenset(map(days.index, day or days[:5])),
+            start=day_start or time(9),
+            end=day_end or time(18),
+            zone=zone,
+            holidays=await free_times.read_holidays(uow),
+        )
         spans = await free_times.find_free_times(
             uow,
             hours,

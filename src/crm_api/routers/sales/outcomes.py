@@ -6,12 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit.examples import CONTACT, example_id
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.outcomes import queries, record
+from crm_api.domain.sales.outcomes.export import export_outcomes
 from crm_api.domain.sales.outcomes.models import OutcomeKind, OutcomeSource
 from crm_api.domain.sales.outcomes.queries import OutcomeFilter
 from crm_api.domain.sales.outcomes.record import NewOutcome
 from crm_api.domain.sales.outcomes.schemas import OutcomeCreate, OutcomeRead
+from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.route_notes import fails_with
@@ -35,6 +38,27 @@ OccurredBefore = Annotated[
         examples=["2026-12-01T00:00:00Z"],
     ),
 ]
+
+
+OUTCOMES_AS_CSV = csv_list(
+    {
+        "id": example_id("outcome"),
+        "kind": "invoice_paid",
+        "name": "",
+        "contact_id": CONTACT,
+        "phone": "+16175550142",
+        "property_id": "",
+        "amount_cents": "185000",
+        "currency": "USD",
+        "occurred_at": "2026-11-30T14:00:00.000Z",
+        "source": "api",
+        "external_id": "INV-1042",
+        "reverses_id": "",
+        "reversed_by_id": "",
+        "recorded_by": "shop",
+        "created_at": "2026-11-30T15:04:05.000Z",
+    }
+)
 
 
 def _read(found: queries.FoundOutcome, caller: Caller) -> OutcomeRead:
@@ -77,10 +101,12 @@ async def record_outcome(
     return _read(done.outcome, caller)
 
 
-@router.get("")
+@router.get("", response_model=PageRead[OutcomeRead], responses=OUTCOMES_AS_CSV)
 async def list_outcomes(
     uow: ListUow,
+    state: State,
     page: Paging,
+    as_csv: WantsCsv,
     caller: Reader,
     *,
     kind: Annotated[
@@ -103,8 +129,8 @@ async def list_outcomes(
     occurred_after: OccurredAfter = None,
     occurred_before: OccurredBefore = None,
     zone: QueryZone,
-) -> PageRead[OutcomeRead]:
-    """List outcomes and reversals, the latest first."""
+) -> PageRead[OutcomeRead] | Response:
+    """List outcomes and reversals, the latest first. A CSV response contains all of them."""
     wanted = OutcomeFilter(
         kind=kind,
         source=source,
@@ -113,6 +139,10 @@ async def list_outcomes(
         occurred_after=start_of(occurred_after, zone),
         occurred_before=start_of(occurred_before, zone),
     )
+    if as_csv:
+        shows_people = caller.may(Scope.CONTACTS_READ)
+        rows = export_outcomes(state.new_list_uow, wanted, shows_people=shows_people)
+        return csv_answer(rows, name="outcomes")
     async with uow:
         found = await queries.list_outcomes(
             uow.session, wanted, cursor=page.cursor, limit=page.limit

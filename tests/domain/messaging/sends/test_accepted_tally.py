@@ -67,6 +67,28 @@ async def test_summed_up_count_is_the_same(new_uow: UnitOfWorkFactory) -> None:
     assert await ledger.rows(DIFFERENCES) == []
 
 
+async def test_only_one_transaction_sums_up_at_a_time(committed_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(committed_uow, people=1)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed, "AC0")
+    await ledger.run(
+        "INSERT INTO send_tally (line_id, campaign_id, quarter, texts) "
+        "SELECT line_id, campaign_id, quarter, n % 2 * 2 - 1 "
+        "FROM send_tally, generate_series(1, 300) AS n"
+    )
+    count = "SELECT count(*) AS rows, sum(texts) AS texts FROM send_tally"
+
+    async with committed_uow() as first, committed_uow() as second:
+        await usage.compact_tally(first, now=NOW)
+        await second.session.execute(text("SET LOCAL lock_timeout = '1s'"))
+        await usage.compact_tally(second, now=NOW)
+        (meanwhile,) = (await second.session.execute(text(count))).all()
+
+    (after,) = await ledger.rows(count)
+    assert (meanwhile.rows, meanwhile.texts) == (301, 1)
+    assert (after.rows, after.texts) == (1, 1)
+
+
 async def test_gate_rewrites_no_index(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=40)
     # Few enough that their new row versions fit into the free space of each page.

@@ -29,7 +29,7 @@ from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform import failpoints
-from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 
 async def _opt_out(new_uow: UnitOfWorkFactory) -> None:
@@ -247,6 +247,11 @@ async def _queue_reply(new_uow: UnitOfWorkFactory, ledger: Ledger) -> None:
         )
 
 
+async def _set_busy(uow: UnitOfWork) -> None:
+    """Lock the conversation with the person, as a received message does."""
+    await uow.session.execute(text("SELECT id FROM conversation FOR NO KEY UPDATE"))
+
+
 async def _claim_reply(new_uow: UnitOfWorkFactory) -> list[claim_order.ClaimedAttempt]:
     async with new_uow() as uow:
         return await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
@@ -262,6 +267,65 @@ async def test_opt_out_waits_for_an_open_claim_of_a_reply(
         await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
         waiting = await blocked(committed_db, _opt_out(committed_uow))
     await waiting
+
+    assert (await ledger.attempt()).status == "released"
+    assert (await ledger.text()).error_code == "recipient_opted_out"
+
+
+@pytest.mark.parametrize("media", ["[]", '[{"media_id": "019acb00-0000-7000-8000-000000000001"}]'])
+async def test_claim_of_a_message_that_must_fail_and_an_opt_out_do_not_deadlock(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine, media: str
+) -> None:
+    """A STOP locks the conversation, then its messages; the claim has locked the messages."""
+    ledger = await Ledger.open(committed_uow, people=0)
+    await _queue_reply(committed_uow, ledger)
+    await ledger.run("UPDATE activity SET media = CAST(:media AS jsonb)", media=media)
+    async with committed_uow() as uow:
+        if media == "[]":
+            uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
+
+    async def stop() -> None:
+        async with committed_uow() as uow:
+            await _set_busy(uow)
+            stopping.set()
+            await claimed.wait()
+            if media != "[]":
+                uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
+                await uow.session.flush()
+            await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
+
+    stopping, claimed = asyncio.Event(), asyncio.Event()
+    opt_out = asyncio.ensure_future(stop())
+    await stopping.wait()
+    async with asyncio.timeout(10), committed_uow() as uow:
+        batch = await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
+        claimed.set()
+        await blocked(committed_db, opt_out)
+    await opt_out
+
+    assert batch == []
+    assert (await ledger.text()).error_code == "recipient_opted_out"
+
+
+async def test_release_of_a_claim_and_an_opt_out_do_not_deadlock(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    """Both lock the conversation first, so the release waits before it locks the attempt."""
+    ledger = await Ledger.open(committed_uow, people=0)
+    await _queue_reply(committed_uow, ledger)
+    batch = await _claim_reply(committed_uow)
+    async with committed_uow() as uow:
+        uow.session.add(ContactFlag(phone=number(0), flag_type="opted_out", created_at=NOW))
+
+    async def release() -> None:
+        async with committed_uow() as uow:
+            await gate.release_claims(uow, batch, reason="gate", now=after(1))
+
+    async with committed_uow() as uow:
+        await _set_busy(uow)
+        releasing = await blocked(committed_db, release())
+        await sends.withdraw_numbers(uow, phones=[number(0)], now=after(1))
+    await releasing
 
     assert (await ledger.attempt()).status == "released"
     assert (await ledger.text()).error_code == "recipient_opted_out"

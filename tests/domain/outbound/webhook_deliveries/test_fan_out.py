@@ -72,6 +72,16 @@ async def test_endpoint_gets_what_its_maker_may_see(house: House) -> None:
     assert await types_of(house, campaigns) == ["message.status"]
 
 
+async def test_what_changes_for_one_user_alone_is_not_sent(house: House) -> None:
+    endpoint_id, _ = await house.endpoint()
+    await house.happens(EventType.CONVERSATION_CHANGED, state="open", user_id=str(new_id()))
+    await house.happens(EventType.CONVERSATION_CHANGED, state="open")
+
+    await house.hand_out()
+
+    assert await types_of(house, endpoint_id) == ["conversation.changed"]
+
+
 async def test_endpoint_gets_what_happens_after_it_was_made(house: House) -> None:
     first, _ = await house.endpoint()
     await house.happens(EventType.OPT_OUT)

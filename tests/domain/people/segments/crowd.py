@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.domain.people.segments.drawn import (
     CAMPAIGNS,
+    CLASSES,
     DAYS,
     DISTANCES,
     FLAGS,
@@ -12,13 +13,15 @@ from tests.domain.people.segments.drawn import (
     MOMENTS,
     NUMBERS,
     OPERATORS,
+    OUTCOMES,
     PHONES,
+    SCORES,
     STATUSES,
     STORED,
     TAGS,
     WORDS,
 )
-from tests.domain.people.segments.plain import Part, Person, PlainConversation
+from tests.domain.people.segments.plain import Heard, Part, Person, PlainConversation
 
 _POOLS: dict[str, list[Any]] = {
     **dict.fromkeys(("created_at", "updated_at", "last_contacted_at", "last_replied_at"), MOMENTS),
@@ -27,6 +30,9 @@ _POOLS: dict[str, list[Any]] = {
     "flags": FLAGS,
     "phone": PHONES,
     "first_name": WORDS,
+    "engagement_score": SCORES,
+    "engagement_grade": list("ABCDE"),
+    "reply_class": CLASSES,
 }
 _FIXED: dict[str, list[Any]] = {
     **{op: [None] for op in ("is_empty", "is_not_empty")},
@@ -69,6 +75,15 @@ CROWD = [
             )
             for step in range(place % 3)
         ],
+        heard=[
+            Heard(
+                at=MOMENTS[(place + turn) % len(MOMENTS)],
+                reply_class=None if turn == 2 else [*CLASSES, None][(place + turn) % 4],
+                is_call=turn == 2,
+            )
+            for turn in range(place % 5)
+        ],
+        outcomes=[OUTCOMES[(place + turn) % len(OUTCOMES)] for turn in range(place % 4)],
     )
     for place, stored in enumerate(STORED * 2)
 ]
@@ -82,7 +97,9 @@ def _values_of(field: str, op: str) -> list[Any]:
         return _values_of_attributes(op)
     if field == "campaigns":
         return [{"campaign_id": one} | more for one in CAMPAIGNS for more in _FURTHER]
-    pool = [str(one) for one in _POOLS[field]] if field != "opted_out" else [True, False]
+    if field == "opted_out":
+        return [True, False]
+    pool = [one if isinstance(one, (int, float)) else str(one) for one in _POOLS[field]]
     values: list[Any] = pool
     if (field, op) == ("phone", "starts_with"):
         values = ["+1617", "+1", "617", *pool]

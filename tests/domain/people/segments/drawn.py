@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tests.conftest import NOW
-from tests.domain.people.segments.plain import TEXTS, Part, Person, PlainConversation
+from tests.domain.people.segments.plain import TEXTS, Heard, Part, Person, PlainConversation
 from tests.factories import number
 
 LISTS = [f"11111111-1111-4111-8111-11111111111{n}" for n in range(2)]
@@ -41,6 +41,16 @@ _conversation = st.builds(
     is_unassigned=st.booleans(),
 )
 
+CLASSES = ["interested", "later", "stop"]
+OUTCOMES = ["appointment_booked", "quote_sent", "job_done", "invoice_paid", "custom"]
+SCORES = [0, 5, 15, 20, 20.5, 39, 40, 60, 75, 80, 100]
+_heard = st.builds(
+    Heard,
+    at=_moment,
+    reply_class=st.none() | st.sampled_from(CLASSES),
+    is_call=st.just(value=False),
+) | st.builds(Heard, at=_moment, reply_class=st.none(), is_call=st.just(value=True))
+
 
 def _parts(draws: dict[tuple[str, int], tuple[str, bool]]) -> list[Part]:
     return [
@@ -67,6 +77,8 @@ _person = st.builds(
         st.tuples(st.sampled_from(CAMPAIGNS), st.integers(0, 1)),
         st.tuples(st.sampled_from(STATUSES), st.booleans()),
     ).map(_parts),
+    heard=st.lists(_heard, max_size=5, unique_by=lambda one: one.at),
+    outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=2),
 )
 people = st.lists(_person, min_size=1, max_size=8)
 
@@ -148,6 +160,20 @@ OPERATORS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     **dict.fromkeys(("created_at", "updated_at"), _TIMES),
     **{name: {**_TIMES, **_EMPTINESS} for name in ("last_contacted_at", "last_replied_at")},
     "campaigns": dict.fromkeys(("contains", "not_contains"), _MEMBERSHIP),
+    "engagement_score": {
+        **dict.fromkeys(("eq", "ne", "gt", "gte", "lt", "lte"), st.sampled_from(SCORES)),
+        **dict.fromkeys(("in", "not_in"), _some(SCORES)),
+        "between": _pair(SCORES),
+    },
+    "engagement_grade": {
+        **dict.fromkeys(("eq", "ne"), st.sampled_from("ABCDE")),
+        **dict.fromkeys(("in", "not_in"), _some(list("ABCDE"))),
+    },
+    "reply_class": {
+        **dict.fromkeys(("eq", "ne"), st.sampled_from(CLASSES)),
+        **dict.fromkeys(("in", "not_in"), _some(CLASSES)),
+        **_EMPTINESS,
+    },
     **{f"attributes.{name}": _ATTRIBUTE for name in NAMES},
 }
 
@@ -155,6 +181,7 @@ _FAMILIES = [
     *(["first_name"], ["city", "state", "source", "timezone"], ["phone"], ["tags"], ["lists"]),
     *(["flags"], ["opted_out"], ["created_at", "updated_at"], ["last_contacted_at"]),
     *(["last_replied_at"], ["campaigns"], [f"attributes.{name}" for name in NAMES]),
+    *(["engagement_score", "engagement_grade"], ["reply_class"]),
 ]
 """Groups of fields; each group is drawn equally often."""
 

@@ -44,6 +44,15 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A message or a call from the person; only a message has a class."""
+
+    at: datetime
+    reply_class: str | None
+    is_call: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Person:
     """The data that rules use."""
 
@@ -58,6 +67,9 @@ class Person:
     """Flags with their expiry; None never expires."""
     conversations: list[PlainConversation] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
+    """The kinds of the outcomes."""
 
 
 def fits(node: dict[str, Any], person: Person, now: datetime) -> bool:
@@ -95,11 +107,44 @@ def _holds(name: str, op: str, value: Any, person: Person, now: datetime) -> boo
         holds = _of_set(op, sets[name], value)
     elif name == "opted_out":
         holds = ("opted_out" in active) is value
+    elif name == "engagement_score":
+        holds = _of_number(op, Decimal(score(person, now)), value)
+    elif name == "engagement_grade":
+        holds = grade(score(person, now)) in (value if isinstance(value, list) else [value])
+    elif name == "reply_class":
+        last = last_class(person)
+        wanted = value if isinstance(value, list) else [value]
+        holds = last is None if op == "is_empty" else last is not None and last in wanted
     elif name == "campaigns":
         holds = any(_is_meant(part, value) for part in person.parts)
     else:
         holds = _of_instant(op, _instant(name, person), value, now)
     return holds
+
+
+def score(person: Person, now: datetime) -> int:
+    """Return the engagement of a person to whom no message of a campaign was sent."""
+    ends = [end for flag, end in person.flags.items() if flag == "opted_out"]
+    if any(end is None or end > now for end in ends):
+        return 0
+    points = 5 * min(4, sum(not one.is_call for one in person.heard))
+    if person.heard:
+        age = max(now - max(one.at for one in person.heard), timedelta())
+        points += round(40 * 0.5 ** (age / timedelta(days=30)))
+    if {"appointment_booked", "quote_sent"} & {*person.outcomes}:
+        points += 15
+    if {"job_done", "invoice_paid"} & {*person.outcomes}:
+        points += 25
+    return min(points, 100)
+
+
+def grade(points: int) -> str:
+    return "EDCBA"[min(points // 20, 4)]
+
+
+def last_class(person: Person) -> str | None:
+    replies = [one for one in person.heard if not one.is_call]
+    return max(replies, key=lambda one: one.at).reply_class if replies else None
 
 
 def _of_text(op: str, text: str | None, value: Any) -> bool:

@@ -14,13 +14,15 @@ from tests.factories import make_campaign, make_line, number
 
 from crm_api.domain.campaigns.models import CampaignMembership
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.messaging.models.conversations import Conversation
+from crm_api.domain.messaging.models.conversations import Activity, Conversation
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList, ContactListMember
 from crm_api.domain.people.segments.compiler import compile_filter
 from crm_api.domain.people.segments.parser import read_filter
+from crm_api.domain.sales.outcomes.models import Outcome, OutcomeSubject
 from crm_api.platform.database import Base
+from crm_api.platform.ids import new_id
 
 _SPACE = UUID(int=0)
 Rows = dict[type[Base], list[dict[str, Any]]]
@@ -46,7 +48,10 @@ async def put(session: AsyncSession, people: Sequence[Person], lines: Sequence[L
     """Insert persons; the n-th gets the n-th number."""
     rows: Rows = {
         model: []
-        for model in (Conversation, Contact, ContactListMember, ContactFlag, CampaignMembership)
+        for model in (
+            *(Conversation, Contact, ContactListMember, ContactFlag, CampaignMembership),
+            *(Activity, Outcome, OutcomeSubject),
+        )
     }
     for place, person in enumerate(people):
         _add(rows, place, person, lines)
@@ -105,6 +110,40 @@ def _add(rows: Rows, place: int, person: Person, lines: Sequence[Line]) -> None:
         }
         for part in person.parts
     ]
+    _add_history(rows, person, contact_id=contact_id, phone=phone)
+
+
+def _add_history(rows: Rows, person: Person, *, contact_id: UUID, phone: str) -> None:
+    rows[Activity] += [
+        {
+            "kind": "call" if one.is_call else "message",
+            "direction": "incoming",
+            "origin": "provider",
+            "contact_id": contact_id,
+            "phone": phone,
+            "status": "completed" if one.is_call else "received",
+            "reply_class": one.reply_class,
+            "occurred_at": one.at,
+            "created_at": NOW,
+            "updated_at": NOW,
+        }
+        for one in person.heard
+    ]
+    for kind in person.outcomes:
+        outcome_id = new_id()
+        rows[Outcome].append(
+            {
+                "id": outcome_id,
+                "kind": kind,
+                "name": "Referred" if kind == "custom" else None,
+                "currency": "USD",
+                "occurred_at": NOW,
+                "source": "api",
+                "recorded_by": "key",
+                "created_at": NOW,
+            }
+        )
+        rows[OutcomeSubject].append({"outcome_id": outcome_id, "contact_id": contact_id})
 
 
 def id_of(place: int) -> UUID:

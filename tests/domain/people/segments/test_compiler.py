@@ -77,6 +77,7 @@ async def test_trees_match_the_same_contacts_as_plain_python(
 NAMES = [
     *("first_name", "phone", "tags", "lists", "flags", "opted_out", "created_at"),
     *("last_contacted_at", "last_replied_at", "campaigns", "attributes.year_built"),
+    *("engagement_score", "engagement_grade", "reply_class"),
 ]
 """One field of each kind, and both fields that are read from conversations."""
 

@@ -12,11 +12,11 @@ from crm_api.domain.campaigns.figures.experiment import (
     ExperimentResult,
     VariantTestStatus,
     evaluate_experiment,
-    wilson_interval,
 )
 from crm_api.domain.campaigns.figures.schemas import ABTestRead, RateInterval, VariantComparisonRead
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
 from crm_api.domain.campaigns.schemas import ABTest
+from crm_api.domain.kit.intervals import wilson_interval
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 
 REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)

@@ -57,13 +57,14 @@ async def count_campaigns(
     return counted
 
 
-# Only one worker merges at a time. A second one would wait for the first and then find nothing.
-COMPACT_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('compact_tallies', 0))")
-
+# Only one worker merges at a time. A second one would wait for the first and then find nothing. The
+# lock is taken in the same statement: a row that another worker has merged since the statement
+# began is not deleted again, so the sums are right.
 COMPACT = text("""
     WITH gone AS (
         DELETE FROM campaign_tally t
-        WHERE t.campaign_id IN (
+        WHERE (SELECT pg_try_advisory_xact_lock(hashtextextended('compact_tallies', 0)))
+          AND t.campaign_id IN (
             SELECT l.campaign_id FROM campaign_tally l
             GROUP BY l.campaign_id HAVING count(*) > :rows)
         RETURNING t.campaign_id, t.step, t.variant, t.status, t.people, t.replied, t.opted_out
@@ -74,7 +75,6 @@ COMPACT = text("""
     HAVING sum(people) <> 0 OR sum(replied) <> 0 OR sum(opted_out) <> 0
 """)
 
-
 COMPACT_ABOVE = 200
 """A campaign with more count rows than this gets them merged, into a few dozen rows."""
 
@@ -84,5 +84,4 @@ async def compact_tallies(uow: UnitOfWork) -> None:
 
     The sums do not change.
     """
-    if await uow.session.scalar(COMPACT_LOCK):
-        await uow.session.execute(COMPACT, {"rows": COMPACT_ABOVE})
+    await uow.session.execute(COMPACT, {"rows": COMPACT_ABOVE})

@@ -33,7 +33,8 @@ WORDS_SHOWN = 3
 """The largest number of words that a reading names as those with the highest weight."""
 
 CLASS_AT = 0.5
-"""A class other than ``other`` is proposed if its probability is at least this."""
+"""A class other than ``other`` is proposed if its probability is at least this; chosen on the replies
+of authors left out."""
 
 _REACTION = re.compile(
     r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"

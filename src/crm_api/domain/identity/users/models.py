@@ -17,13 +17,15 @@ class UserRole(StrEnum):
     """The role of a user, which determines the user's scopes.
 
     Owners may do everything. Managers may do everything except manage API keys and users. Agents
-    reply to people and book appointments. Viewers only read.
+    reply to people and book appointments. Viewers only read. Marketers run campaigns and read
+    figures; they see no money, and of people first name and city only.
     """
 
     OWNER = "owner"
     MANAGER = "manager"
     AGENT = "agent"
     VIEWER = "viewer"
+    MARKETER = "marketer"
 
 
 _READ = (Scope.CONTACTS_READ, Scope.CAMPAIGNS_READ, Scope.MESSAGES_READ, Scope.SALES_READ)
@@ -32,8 +34,29 @@ SCOPES_OF: dict[UserRole, tuple[Scope, ...]] = {
     UserRole.MANAGER: tuple(scope for scope in Scope if scope is not Scope.ADMIN),
     UserRole.AGENT: (*_READ, Scope.CONTACTS_WRITE, Scope.MESSAGES_SEND, Scope.SALES_WRITE),
     UserRole.VIEWER: _READ,
+    UserRole.MARKETER: (
+        *(Scope.CAMPAIGNS_READ, Scope.CAMPAIGNS_WRITE, Scope.CAMPAIGNS_SEND, Scope.INSIGHT_READ),
+    ),
 }
 """The scopes of each role."""
+MASKED = frozenset(
+    {
+        *("GET /v1/contacts", "GET /v1/contacts/{contact_id}"),
+        *("GET /v1/contacts/{contact_id}/timeline", "GET /v1/contacts/{contact_id}/engagement"),
+        *(
+            "GET /v1/lists",
+            "POST /v1/lists",
+            "GET /v1/lists/{list_id}",
+            "PATCH /v1/lists/{list_id}",
+        ),
+        *("DELETE /v1/lists/{list_id}", "GET /v1/lists/{list_id}/contacts"),
+        *("POST /v1/lists/{list_id}/contacts", "DELETE /v1/lists/{list_id}/contacts/{contact_id}"),
+        *("GET /v1/segments", "GET /v1/segments/{segment_id}", "GET /v1/segments/fields"),
+        *("GET /v1/segments/{segment_id}/count", "GET /v1/segments/{segment_id}/contacts"),
+        *("GET /v1/tags", "GET /v1/custom-fields"),
+    }
+)
+"""What a marketer may call beside the operations of the scopes, with hidden fields."""
 
 
 class UserStatus(StrEnum):

@@ -6,37 +6,23 @@ reconciliation of the same message changes nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.alerts import service as alerts
-from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.consent.models import ConsentSource
-from crm_api.domain.consent.reply_reader.reader import (
-    DecidedBy,
-    Reading,
-    ReplyKind,
-    read_replies,
-)
-from crm_api.domain.inbound.webhook_events import erased, unknown_line
-from crm_api.domain.inbound.webhook_events.erased import DECISIONS
+from crm_api.domain.consent.reply_reader.reader import ReplyKind, read_replies
+from crm_api.domain.inbound.webhook_events import erased
 from crm_api.domain.inbound.webhook_events.lines import LineFinder
 from crm_api.domain.inbound.webhook_events.reception import Reception
-from crm_api.domain.messaging.company import service as company
+from crm_api.domain.inbound.webhook_events.reply_effects import (
+    NewReply,
+    act_on_replies,
+    without_effect,
+)
 from crm_api.domain.messaging.company.office_hours import AwaySettings
-from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.messaging.consent_decisions.flags import flags_of
-from crm_api.domain.messaging.consent_decisions.together import NumberDecision, decide_together
 from crm_api.domain.messaging.conversations import reply_context
-from crm_api.domain.messaging.conversations.away_replies import (
-    UnattendedMessage,
-    queue_away_replies,
-)
-from crm_api.domain.messaging.conversations.call_events import (
-    CallEvent,
-    apply_call_events,
-)
+from crm_api.domain.messaging.conversations.away_replies import queue_away_replies
+from crm_api.domain.messaging.conversations.call_events import CallEvent, apply_call_events
 from crm_api.domain.messaging.conversations.participants import as_phone, find_or_add_contacts
 from crm_api.domain.messaging.conversations.received_messages import (
     ReceivedMessage,
@@ -44,16 +30,9 @@ from crm_api.domain.messaging.conversations.received_messages import (
     sender_of,
     store_received_messages,
 )
-from crm_api.domain.messaging.conversations.reply_context import was_sent_lately
-from crm_api.domain.messaging.models.conversations import Direction, Origin
+from crm_api.domain.messaging.models.conversations import Direction
 from crm_api.domain.messaging.models.lines import Line
-from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.follow_ups import end_all_follow_ups
-from crm_api.domain.messaging.sends.queue import (
-    NewMessage,
-    find_stopping_rules,
-    queue_messages,
-)
 from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
 from crm_api.domain.messaging.sends.report import (
     OutgoingReport,
@@ -65,21 +44,6 @@ from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent
 from crm_api.platform.database import UnitOfWork
 
-DOUBTFUL_TEXT = AlertKind.DOUBTFUL_OPT_OUT
-BY_THE_PERSON = "person"
-CONFIRMATION = "{name}: you have opted out and will get no more texts from us."
-"""Text that confirms an opt-out. The law allows one message, without marketing and with the
-sender's name (47 CFR 64.1200(a)(12), read 2026-11-24)."""
-HELP = "{name}: for help, reach us at {contact}. Reply STOP to get no more texts."
-ANSWERED_WITHIN = timedelta(days=1)
-"""Maximum age of a message that gets an automatic reply. Older messages come from an import of the
-history or from a long outage. A confirmation is due within five minutes, and a later one needs a
-recorded reason (47 CFR 64.1200(a)(12)). After an outage, the stored event is that record; for an
-old imported message, there is none."""
-HELP_AGAIN_AFTER = timedelta(minutes=10)
-"""Minimum time between two automatic replies to HELP in a conversation. Without it, two machines
-that reply to each other would never stop."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class _ReceivedFacts:
@@ -87,17 +51,6 @@ class _ReceivedFacts:
 
     facts: MessageFacts
     line: Line
-
-
-@dataclass(frozen=True, kw_only=True)
-class _NewReply:
-    """A received message that was not stored before, from a phone number, and its reading."""
-
-    facts: MessageFacts
-    line: Line
-    stored: StoredMessage
-    phone: str
-    reading: Reading
 
 
 async def apply_facts(
@@ -231,7 +184,7 @@ async def _apply_texts(
     messages, away = await _read_texts(uow, texts)
     stored = await store_received_messages(uow, messages, contacts=contacts, now=now)
     replies = [
-        _NewReply(
+        NewReply(
             facts=one.facts,
             line=one.line,
             stored=received,
@@ -241,8 +194,8 @@ async def _apply_texts(
         for one, received in zip(messages, stored, strict=True)
         if received.is_new and received.phone is not None
     ]
-    await _act_on(uow, replies, now=now, reception=reception)
-    await queue_away_replies(uow, _without_effect(replies), away=away, now=now)
+    await act_on_replies(uow, replies, now=now, reception=reception)
+    await queue_away_replies(uow, without_effect(replies), away=away, now=now)
     heard: dict[str, datetime] = {}
     for reply in replies:
         at = reply.facts.created_at
@@ -274,7 +227,7 @@ async def _apply_texts(
 def _asked(
     text: ReceivedMessage,
     stored: StoredMessage,
-    reply: _NewReply | None,
+    reply: NewReply | None,
     campaign_id: UUID | None,
     *,
     now: datetime,
@@ -293,141 +246,3 @@ def _asked(
         needs_answer=not (is_opt_out or is_own) and now - at <= WAITS_FOR,
         campaign_id=campaign_id,
     )
-
-
-def _without_effect(replies: Sequence[_NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that got no other automatic answer and are not only a reaction."""
-    return [
-        UnattendedMessage(
-            line_id=one.line.id,
-            conversation_id=one.stored.conversation_id,
-            contact_id=one.stored.contact_id,
-            phone=one.phone,
-            at=one.facts.created_at,
-        )
-        for one in replies
-        if one.reading.kind is ReplyKind.NONE and one.reading.decided_by is not DecidedBy.REACTION
-    ]
-
-
-async def _act_on(
-    uow: UnitOfWork, replies: Sequence[_NewReply], *, now: datetime, reception: Reception
-) -> None:
-    """Apply the opt-outs, opt-ins and holds that new messages cause.
-
-    Then queue automatic replies and raise alerts, for the messages that need one.
-    """
-    deciding = [one for one in replies if one.reading.kind in DECISIONS]
-    changed = await _decide(uow, deciding, now=now, reception=reception)
-    confirmed: list[_NewReply] = []
-    for one, is_changed in zip(deciding, changed, strict=True):
-        if not is_changed:
-            continue
-        if one.reading.kind is ReplyKind.DOUBTFUL:
-            await _ask_a_person(uow, one.stored, now=now)
-        elif one.reading.kind is ReplyKind.OPT_OUT and not one.reading.provider_confirms:
-            confirmed.append(one)
-    helped: dict[UUID, _NewReply] = {}
-    for one in replies:
-        if one.reading.kind is ReplyKind.HELP and _is_fresh(one, now=now):
-            helped.setdefault(one.stored.conversation_id, one)
-    for conversation_id in list(helped):
-        if await was_sent_lately(
-            uow.session,
-            conversation_id=conversation_id,
-            origin=Origin.HELP,
-            within=HELP_AGAIN_AFTER,
-            now=now,
-        ):
-            del helped[conversation_id]
-    confirmed = [one for one in confirmed if _is_fresh(one, now=now)]
-    await _answer(uow, SendKind.CONFIRMATION, confirmed, now=now, reception=reception)
-    await _answer(uow, SendKind.HELP, list(helped.values()), now=now, reception=reception)
-
-
-def _is_fresh(reply: _NewReply, *, now: datetime) -> bool:
-    return now - reply.facts.created_at <= ANSWERED_WITHIN
-
-
-async def _decide(
-    uow: UnitOfWork, replies: Sequence[_NewReply], *, now: datetime, reception: Reception
-) -> list[bool]:
-    """Apply the decisions of messages; return for each message whether consent changed."""
-    if not replies:
-        return []
-    earlier = await unknown_line.decided_before(
-        uow, {one.facts.provider_message_id: one.phone for one in replies}, reception=reception
-    )
-    new = [one for one in replies if one.facts.provider_message_id not in earlier]
-    decisions = [
-        NumberDecision(
-            phone=one.phone,
-            contact_id=one.stored.contact_id,
-            action=DECISIONS[one.reading.kind],
-            source=ConsentSource.MESSAGE,
-            actor=BY_THE_PERSON,
-            reason=one.reading.wording,
-            evidence={"text": one.facts.text, "reading": one.reading.evidence()},
-            activity_id=one.stored.activity_id,
-            at=one.facts.created_at,
-            claimed_at=one.facts.claimed_at,
-        )
-        for one in new
-    ]
-    changed = await decide_together(uow, decisions, now=now, secret=reception.secret)
-    is_changed = {one.stored.activity_id: change for one, change in zip(new, changed, strict=True)}
-    # These decisions were applied while the line was unknown. Reply only if a flag still exists.
-    known = [one for one in replies if one.stored.activity_id not in is_changed]
-    if known:
-        flags = await flags_of(uow.session, [one.phone for one in known], now=now)
-        for one in known:
-            was_first = earlier[one.facts.provider_message_id]
-            is_changed[one.stored.activity_id] = was_first and bool(flags[one.phone])
-    return [is_changed[one.stored.activity_id] for one in replies]
-
-
-async def _ask_a_person(uow: UnitOfWork, received: StoredMessage, *, now: datetime) -> None:
-    await alerts.raise_alert(
-        uow,
-        kind=DOUBTFUL_TEXT,
-        subject=str(received.contact_id),
-        detail="A received message may be an opt-out, but this is not certain. The number gets no "
-        "campaign messages until a person confirms the opt-out or records an opt-in.",
-        context={
-            "activity_id": str(received.activity_id),
-            "conversation_id": str(received.conversation_id),
-        },
-        now=now,
-    )
-
-
-async def _answer(
-    uow: UnitOfWork,
-    kind: SendKind,
-    replies: Sequence[_NewReply],
-    *,
-    now: datetime,
-    reception: Reception,
-) -> None:
-    """Queue the automatic reply to each of these messages, unless a rule stops it."""
-    if not replies:
-        return
-    phones = [one.phone for one in replies]
-    stopped = await find_stopping_rules(uow, kind=kind, phones=phones, now=now)
-    configured = Business(name=reception.business_name, contact=reception.business_contact)
-    business = await company.read_business(uow, configured=configured)
-    body = CONFIRMATION if kind is SendKind.CONFIRMATION else HELP
-    messages = [
-        NewMessage(
-            line_id=one.line.id,
-            phone=one.phone,
-            body=body.format(
-                name=business.name or one.line.name, contact=business.contact or one.line.number
-            ),
-            kind=kind,
-            contact_id=one.stored.contact_id,
-        )
-        for one in replies
-        if one.phone not in stopped
-    ]
-    await queue_messages(uow, messages, now=now)

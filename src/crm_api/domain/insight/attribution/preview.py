@@ -71,7 +71,7 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
     check_windows(dict(proposed.windows))
     current = await find_rules(uow, version=None)
     ids = list(await uow.session.scalars(LATEST, {"limit": MOST_PREVIEWED}))
-    outcomes = await read_outcomes(uow.session, ids=ids, as_of=now)
+    outcomes = await read_outcomes(uow.session, ids=ids, as_of=now, rules=(current, proposed))
     before = [credit_rows(one, current) for one in outcomes]
     after = [credit_rows(one, proposed) for one in outcomes]
     moved: set[str] = set()

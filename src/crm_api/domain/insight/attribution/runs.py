@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -17,11 +17,11 @@ from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
 from crm_api.domain.insight.attribution.models import AttributionRun
 from crm_api.domain.insight.attribution.rules import find_rules
 from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_outcomes
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
-CHUNK = 1_000
+CHUNK = 2_000
 """Outcomes whose touches are read by one statement."""
 AT_ONCE = 2_000
 """Outcomes that a request credits itself; if more wait, the job must credit them."""
@@ -154,8 +154,21 @@ async def _keep_nothing(rows: Sequence[CreditRow], /) -> None:
     """Compute without storing."""
 
 
+Progress = Callable[[int], None]
+"""Receives the number of outcomes that are credited so far, after each chunk."""
+
+
+def show_nothing(_outcomes: int, /) -> None:
+    """Compute without showing the progress."""
+
+
 async def compute(
-    session: AsyncSession, rules: RuleSet, *, as_of: datetime, record: Recorder = _keep_nothing
+    session: AsyncSession,
+    rules: RuleSet,
+    *,
+    as_of: datetime,
+    record: Recorder = _keep_nothing,
+    progress: Progress = show_nothing,
 ) -> Digests:
     """Compute the credits of all outcomes chunk by chunk, with little memory; return the digests.
 
@@ -164,18 +177,20 @@ async def compute(
         rules: The version of the rules.
         as_of: Later outcomes, messages, replies and calls are left out.
         record: Called with the credits of each chunk.
+        progress: Called after each chunk.
     """
     inputs, result = hashlib.sha256(), hashlib.sha256()
     inputs.update(_written([rules.model, sorted(rules.windows.items())]))
     count, after = 0, NO_ID
     while ids := await _next_ids(session, after=after, as_of=as_of):
-        outcomes = await read_outcomes(session, ids=ids, as_of=as_of)
+        outcomes = await read_outcomes(session, ids=ids, as_of=as_of, rules=[rules])
         rows = [row for one in outcomes for row in credit_rows(one, rules)]
         for one in outcomes:
             inputs.update(_written(list(_input_of(one))))
         result.update(digest_lines(sorted(rows, key=_place)))
         await record(rows)
         count, after = count + len(ids), ids[-1]
+        progress(count)
     return Digests(outcomes=count, inputs=inputs.digest(), result=result.digest())
 
 
@@ -192,7 +207,7 @@ def _input_of(outcome: CreditedOutcome) -> Iterator[object]:
         ]
         for touch in outcome.touches
     )
-    yield sorted(touches, key=str)
+    yield sorted(touches, key=lambda one: (one[0], one[4], one[5]))
 
 
 def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
@@ -228,7 +243,9 @@ def _written(parts: object) -> bytes:
     return json.dumps(parts, default=str, separators=(",", ":")).encode() + b"\n"
 
 
-async def run_attribution(uow: UnitOfWork, *, version: int | None, now: datetime) -> AttributionRun:
+async def run_attribution(
+    uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress = show_nothing
+) -> AttributionRun:
     """Compute all credits of a version again and replace the stored ones, in one transaction.
 
     Raises:
@@ -244,7 +261,7 @@ async def run_attribution(uow: UnitOfWork, *, version: int | None, now: datetime
     async def record(rows: Sequence[CreditRow], /) -> None:
         await insert_credits(session, rows, version=rules.version, run_id=run_id)
 
-    digests = await compute(session, rules, as_of=now, record=record)
+    digests = await compute(session, rules, as_of=now, record=record, progress=progress)
     run = AttributionRun(
         id=run_id,
         rules_version=rules.version,
@@ -296,7 +313,7 @@ async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> Non
         raise CreditsNotComputedError
     await uow.session.execute(LOCK, {"version": rules.version})
     ids = list(await uow.session.scalars(MISSING, wanted))  # another request may have been first
-    outcomes = await read_outcomes(uow.session, ids=ids, as_of=now)
+    outcomes = await read_outcomes(uow.session, ids=ids, as_of=now, rules=[rules])
     rows = [row for one in outcomes for row in credit_rows(one, rules)]
     await insert_credits(uow.session, rows, version=rules.version, run_id=None)
 
@@ -342,7 +359,9 @@ STORED = text("""
 """)
 
 
-async def verify_run(uow: UnitOfWork, *, version: int | None) -> Verification | None:
+async def verify_run(
+    uow: UnitOfWork, *, version: int | None, progress: Progress = show_nothing
+) -> Verification | None:
     """Compute the last run of a version again and compare; None if there was no run.
 
     Raises:
@@ -352,10 +371,11 @@ async def verify_run(uow: UnitOfWork, *, version: int | None) -> Verification | 
     run = await last_run(uow.session, version=rules.version)
     if run is None:
         return None
-    digests = await compute(uow.session, rules, as_of=run.as_of)
+    digests = await compute(uow.session, rules, as_of=run.as_of, progress=progress)
     stored = hashlib.sha256()
-    result = await uow.session.execute(STORED, {"run_id": run.id})
-    stored.update(digest_lines(CreditRow(**row._mapping) for row in result))  # noqa: SLF001 - SQLAlchemy's public name
+    result = await uow.session.stream(STORED, {"run_id": run.id})
+    async for rows in result.partitions(CHUNK):
+        stored.update(digest_lines(typed_rows(CreditRow, rows)))
     return Verification(
         run=run,
         is_input_same=digests.inputs == run.inputs_hash,

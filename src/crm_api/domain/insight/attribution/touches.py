@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.insight.attribution.credits import Touch
+from crm_api.domain.insight.attribution.credits import RuleSet, Touch
 from crm_api.domain.insight.attribution.models import TouchClass
 from crm_api.platform.database import typed_rows
 
@@ -87,7 +87,9 @@ _PEOPLE = """
         FROM asked a CROSS JOIN LATERAL unnest(a.person_ids) AS one (id)
     )
 """
-# `OFFSET 0` forces one look-up in an index for each number, whatever the statistics say.
+# `OFFSET 0` forces one look-up in an index for each number, whatever the statistics say. A person
+# gets many messages and replies to few. Messages without a reply are read only if deliveries count,
+# or if the person called.
 SENT = text(f"""
     {_PEOPLE}, number AS MATERIALIZED (
         SELECT p.outcome_id, p.occurred_at, c.phone FROM person p
@@ -103,7 +105,9 @@ SENT = text(f"""
     FROM number n
     CROSS JOIN LATERAL (
         SELECT * FROM campaign_membership r
-        WHERE r.phone = n.phone AND r.sent_at <= n.occurred_at OFFSET 0) m
+        WHERE r.phone = n.phone AND r.sent_at <= n.occurred_at
+          AND (r.replied_at IS NOT NULL OR CAST(:is_delivered AS boolean)
+               OR n.outcome_id = ANY(CAST(:called AS uuid[]))) OFFSET 0) m
     JOIN person p ON p.outcome_id = n.outcome_id AND p.contact_id = m.contact_id
     LEFT JOIN campaign_variant v ON v.campaign_id = m.campaign_id AND v.position = m.variant
     WHERE m.status IN ('sent', 'delivered') AND m.sent_at <= :as_of
@@ -119,9 +123,16 @@ CALLS = text(f"""
 
 
 async def read_outcomes(
-    session: AsyncSession, *, ids: Sequence[UUID], as_of: datetime
+    session: AsyncSession, *, ids: Sequence[UUID], as_of: datetime, rules: Sequence[RuleSet]
 ) -> list[CreditedOutcome]:
-    """Return outcomes with all touches of their people up to ``as_of``, in the order of ids."""
+    """Return outcomes with the touches of their people up to ``as_of``, in the order of ids.
+
+    Args:
+        session: The session.
+        ids: The outcomes.
+        as_of: Later messages, replies and calls are left out.
+        rules: The rules for which touches are wanted; deliveries are left out if none counts them.
+    """
     wanted = {"ids": list(ids)}
     outcomes = {
         row.id: CreditedOutcome(
@@ -133,12 +144,19 @@ async def read_outcomes(
         )
         for row in typed_rows(_Outcome, await session.execute(OUTCOMES, wanted))
     }
-    sent = typed_rows(_Sent, await session.execute(SENT, {**wanted, "as_of": as_of}))
+    is_delivered = any(one.windows[TouchClass.DELIVERED] for one in rules)
     calls = typed_rows(_Call, await session.execute(CALLS, {**wanted, "as_of": as_of}))
+    values = {
+        **wanted,
+        "as_of": as_of,
+        "is_delivered": is_delivered,
+        "called": list({one.outcome_id for one in calls}),
+    }
     messages: dict[UUID, list[_Sent]] = defaultdict(list)
-    for one in sorted(sent, key=lambda row: (row.sent_at, row.membership_id)):
+    for one in typed_rows(_Sent, await session.execute(SENT, values)):
         messages[one.outcome_id].append(one)
-        outcomes[one.outcome_id].touches.extend(_touches(one, as_of=as_of))
+        touches = _touches(one, as_of=as_of, is_delivered=is_delivered)
+        outcomes[one.outcome_id].touches.extend(touches)
     for call in calls:
         answered = _answered(call, messages[call.outcome_id])
         if answered is not None:
@@ -147,8 +165,10 @@ async def read_outcomes(
     return [outcomes[one] for one in sorted(outcomes)]
 
 
-def _touches(sent: _Sent, *, as_of: datetime) -> list[Touch]:
-    found = [_touch(sent, TouchClass.DELIVERED, sent.delivered_at or sent.sent_at)]
+def _touches(sent: _Sent, *, as_of: datetime, is_delivered: bool) -> list[Touch]:
+    found = []
+    if is_delivered:
+        found.append(_touch(sent, TouchClass.DELIVERED, sent.delivered_at or sent.sent_at))
     if sent.replied_at is not None and sent.replied_at <= as_of and sent.opted_out_at is None:
         found.append(_touch(sent, TouchClass.REPLIED, sent.replied_at))
     return found
@@ -157,7 +177,7 @@ def _touches(sent: _Sent, *, as_of: datetime) -> list[Touch]:
 def _answered(call: _Call, messages: Sequence[_Sent]) -> _Sent | None:
     """Return the last message in the 72 hours before a call; None if there is none."""
     before = [one for one in messages if call.at - CALL_WITHIN < one.sent_at <= call.at]
-    return before[-1] if before else None
+    return max(before, key=lambda one: (one.sent_at, one.membership_id), default=None)
 
 
 def _touch(sent: _Sent, touch_class: TouchClass, at: datetime) -> Touch:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.insight.funnel.people import MessagedPeople, Stage, events_sql
 from crm_api.domain.insight.measures.dimensions import Bucket
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
 from crm_api.platform.database import typed_rows
 
 MOST_COHORTS = 200
@@ -53,14 +54,14 @@ async def count_cohorts(
 
     Raises:
         PeriodError: The period ends before it begins.
+        TooManyRecordsError: The time is over. The transaction cannot be used any more.
     """
     wanted.check()
     statement = text(f"""
         WITH {events_sql(wanted)}, cohort AS (
             SELECT date_trunc('{bucket.value}', f.sent_at, CAST(:zone AS text)) AS cohort_start,
-                   f.person, f.sent_at,
-                   (SELECT e.at FROM event e WHERE e.person = f.person AND e.stage = :stage) AS at
-            FROM first f
+                   f.person, f.sent_at, e.at
+            FROM first f LEFT JOIN event e ON e.person = f.person AND e.stage = :stage
         ), latest AS (
             SELECT DISTINCT c.cohort_start FROM cohort c ORDER BY 1 DESC LIMIT {MOST_COHORTS}
         )
@@ -81,4 +82,5 @@ async def count_cohorts(
         "steps": steps,
         "now": now,
     }
-    return typed_rows(CohortCell, await session.execute(statement, values))
+    async with limited(session, seconds=LONGEST_SECONDS):
+        return typed_rows(CohortCell, await session.execute(statement, values))

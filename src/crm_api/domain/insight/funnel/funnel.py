@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.insight.funnel.people import MessagedPeople, Stage, events_sql
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
 from crm_api.platform.database import typed_rows
 
 
@@ -36,6 +37,7 @@ async def count_funnel(
 
     Raises:
         PeriodError: The period ends before it begins.
+        TooManyRecordsError: The time is over. The transaction cannot be used any more.
     """
     wanted.check()
     statement = text(f"""
@@ -47,9 +49,9 @@ async def count_funnel(
         FROM event e GROUP BY e.stage
     """)
     values = {**wanted.values(), "window": window, "now": now}
-    counts = {
-        one.stage: one for one in typed_rows(_Count, await session.execute(statement, values))
-    }
+    async with limited(session, seconds=LONGEST_SECONDS):
+        found = typed_rows(_Count, await session.execute(statement, values))
+    counts = {one.stage: one for one in found}
     messaged = counts.get(Stage.MESSAGED)
     return Funnel(
         people={stage: counts[stage].ripe if stage in counts else 0 for stage in Stage},

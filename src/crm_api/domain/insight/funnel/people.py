@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from crm_api.domain.insight.measures.compiling import BEGINNING, END
 from crm_api.domain.insight.measures.errors import PeriodError
 
 
@@ -80,6 +81,11 @@ def events_sql(wanted: MessagedPeople) -> str:
         for name, condition in _FILTERS.items()
         if getattr(wanted, name) is not None
     ]
+    # The same period by the expression of an index. Without a bound it would be taken for strong.
+    if wanted.since > BEGINNING:
+        filters.append("AND coalesce(m.sent_at, m.due_at) >= :since")
+    if wanted.until < END:
+        filters.append("AND coalesce(m.sent_at, m.due_at) < :until")
     return f"""
     first AS MATERIALIZED (
         SELECT DISTINCT ON (1) coalesce(d.merged_into, m.contact_id) AS person, m.sent_at,

@@ -5,12 +5,12 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from crm_api.domain.campaigns.answers import format_rate
-from crm_api.domain.campaigns.figures.experiment import wilson_interval
 from crm_api.domain.insight.holdouts.plan import HoldoutPlan
 from crm_api.domain.insight.holdouts.service import Comparison, KnownHoldout
-from crm_api.domain.insight.measures.intervals import newcombe_interval
+from crm_api.domain.insight.measures.intervals import is_difference_shown, newcombe_interval
 from crm_api.domain.kit.examples import NOW, example
 from crm_api.domain.kit.fields import Name200, RequestDay
+from crm_api.domain.kit.intervals import wilson_interval
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.holdouts import HoldoutScope
@@ -108,7 +108,8 @@ class HoldoutLiftRead(ReadModel):
         difference: The difference of the rates, with four decimals; null without people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the interval.
-        enough: Whether the interval excludes 0 and at least 10 people had an outcome.
+        enough: Whether the rates differ, by a test that may be looked at every day: of 100 holdouts
+            without an effect, at most 5 ever say so. At least 10 people must have an outcome.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)
@@ -129,14 +130,14 @@ class HoldoutLiftRead(ReadModel):
         if interval is not None:
             apart = found.messaged_with / found.messaged - found.held_with / found.held
             difference = f"{apart:.4f}"
-        excludes_zero = interval is not None and (interval[0] > 0 or interval[1] < 0)
         return cls(
             messaged=HoldoutGroupRead.of(found.messaged, found.messaged_with),
             held=HoldoutGroupRead.of(found.held, found.held_with),
             difference=difference,
             low=None if interval is None else f"{interval[0]:.4f}",
             high=None if interval is None else f"{interval[1]:.4f}",
-            enough=excludes_zero and found.messaged_with + found.held_with >= FEWEST_WITH,
+            enough=found.messaged_with + found.held_with >= FEWEST_WITH
+            and is_difference_shown(*counts),
         )
 
 

@@ -1,6 +1,7 @@
 """Plan holdouts, list them, and compare their groups by intention to treat."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
@@ -32,7 +33,7 @@ PACE = text("""
               AND c.started_at > :since)
 """)
 OUTCOMES = text("""
-    SELECT o.kind, p.is_held, count(DISTINCT p.contact_id) AS people
+    SELECT p.holdout_id, o.kind, p.is_held, count(DISTINCT p.contact_id) AS people
     FROM holdout_person p
     JOIN contact d ON d.id = p.contact_id
     JOIN contact c ON c.id = p.contact_id OR c.id = d.merged_into
@@ -41,23 +42,25 @@ OUTCOMES = text("""
     JOIN outcome o ON o.id = s.outcome_id AND o.occurred_at >= p.assigned_at
          AND o.reverses_id IS NULL AND o.kind IN ('appointment_booked', 'job_done')
          AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
-    WHERE p.holdout_id = :holdout_id
-    GROUP BY o.kind, p.is_held
+    WHERE p.holdout_id = ANY(CAST(:holdout_ids AS uuid[]))
+    GROUP BY p.holdout_id, o.kind, p.is_held
 """)
 PEOPLE = text("""
-    SELECT p.is_held, count(*) AS people FROM holdout_person p
-    WHERE p.holdout_id = :holdout_id GROUP BY p.is_held
+    SELECT p.holdout_id, p.is_held, count(*) AS people FROM holdout_person p
+    WHERE p.holdout_id = ANY(CAST(:holdout_ids AS uuid[])) GROUP BY p.holdout_id, p.is_held
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
+    holdout_id: UUID
     is_held: bool
     people: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcomes:
+    holdout_id: UUID
     kind: str
     is_held: bool
     people: int
@@ -125,7 +128,8 @@ async def plan_new_holdout(
     )
     uow.session.add(holdout)
     await uow.session.flush()
-    return await _known(uow, holdout, now=now)
+    [known] = await _known(uow, [holdout], now=now)
+    return known
 
 
 async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> KnownHoldout:
@@ -137,7 +141,8 @@ async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> K
     holdout = await uow.session.get(Holdout, holdout_id)
     if holdout is None:
         raise HoldoutNotFoundError
-    return await _known(uow, holdout, now=now)
+    [known] = await _known(uow, [holdout], now=now)
+    return known
 
 
 async def list_holdouts(
@@ -155,7 +160,7 @@ async def list_holdouts(
         limit=limit,
         position=lambda one: (one.created_at, one.id),
     )
-    return Page([await _known(uow, one, now=now) for one in page.data], page.next_cursor)
+    return Page(await _known(uow, page.data, now=now), page.next_cursor)
 
 
 def holdouts_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[Holdout]:
@@ -166,31 +171,39 @@ def holdouts_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Se
     return statement.order_by(Holdout.created_at.desc(), Holdout.id.desc()).limit(limit)
 
 
-async def _known(uow: UnitOfWork, holdout: Holdout, *, now: datetime) -> KnownHoldout:
+async def _known(
+    uow: UnitOfWork, holdouts: Sequence[Holdout], *, now: datetime
+) -> list[KnownHoldout]:
+    """Return holdouts with their plans and comparisons; three statements read all of them."""
+    if not holdouts:
+        return []
     sent = await uow.session.scalar(PACE, {"since": now - timedelta(days=_PACE_DAYS)})
     pace = int(sent or 0) / _PACE_DAYS or USUAL_PER_DAY
-    wanted = {"holdout_id": holdout.id}
+    wanted = {"holdout_ids": [one.id for one in holdouts]}
     groups = typed_rows(_Group, await uow.session.execute(PEOPLE, wanted))
-    people = {one.is_held: one.people for one in groups}
+    people = {(one.holdout_id, one.is_held): one.people for one in groups}
     found = typed_rows(_Outcomes, await uow.session.execute(OUTCOMES, wanted))
-    with_outcome = {(one.kind, one.is_held): one.people for one in found}
+    with_outcome = {(one.holdout_id, one.kind, one.is_held): one.people for one in found}
 
-    def compared(kind: str) -> Comparison:
+    def compared(holdout_id: UUID, kind: str) -> Comparison:
         return Comparison(
-            messaged=people.get(False, 0),
-            messaged_with=with_outcome.get((kind, False), 0),
-            held=people.get(True, 0),
-            held_with=with_outcome.get((kind, True), 0),
+            messaged=people.get((holdout_id, False), 0),
+            messaged_with=with_outcome.get((holdout_id, kind, False), 0),
+            held=people.get((holdout_id, True), 0),
+            held_with=with_outcome.get((holdout_id, kind, True), 0),
         )
 
-    return KnownHoldout(
-        holdout=holdout,
-        plan=plan_holdout(
-            percent=holdout.percent,
-            starts_at=holdout.starts_at,
-            ends_at=holdout.ends_at,
-            people_per_day=pace,
-        ),
-        appointments=compared("appointment_booked"),
-        jobs=compared("job_done"),
-    )
+    return [
+        KnownHoldout(
+            holdout=one,
+            plan=plan_holdout(
+                percent=one.percent,
+                starts_at=one.starts_at,
+                ends_at=one.ends_at,
+                people_per_day=pace,
+            ),
+            appointments=compared(one.id, "appointment_booked"),
+            jobs=compared(one.id, "job_done"),
+        )
+        for one in holdouts
+    ]

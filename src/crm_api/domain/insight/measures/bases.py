@@ -6,7 +6,9 @@ Each statement has the same columns, so that every measure and breakdown is comp
 inside, where an index serves them.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 
 from crm_api.domain.campaigns.preview.message_sums import SEGMENT_PRICE
@@ -41,22 +43,73 @@ class RecordPart(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptSums:
+    """How the rows ``t`` of ``insight_tally`` give the same figures as the records.
+
+    Attributes:
+        records: The SQL of the number of records.
+        counted: The SQL of the number of those in the numerator.
+        amount: The SQL of the sum of the amounts.
+        is_first_step: Count only the first step, unless steps are asked for.
+        ripe: How long after a record the numerator may still grow; None if it never does.
+        rows: Selects the records that the sums count, with the columns of a base.
+        beside: Selects further records, which have no kept sums.
+        numerator: Selects the records of the numerator, if ``counted`` does not count them.
+    """
+
+    records: str
+    counted: str
+    amount: str = "CAST(NULL AS integer)"
+    is_first_step: bool = False
+    ripe: timedelta | None = None
+    rows: str
+    beside: str | None = None
+    numerator: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Base:
     """A kind of record to count.
 
     Attributes:
-        sql: Selects the columns above; ``:since`` and ``:until`` limit ``at``.
+        sql: Selects the columns above. ``$period(…)$`` is the condition that limits ``at``; see
+            ``in_period``.
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
+        kept: The sums that are kept of the records; None if there are none.
     """
 
     sql: str
     has_campaign: bool = True
     has_person: bool = True
+    kept: KeptSums | None = None
+
+
+_FIRST_STEP = "(m.step = 0 OR CAST(:all_steps AS boolean))"
+
+
+_PERIOD = re.compile(r"\$period\((.*?)\)\$")
+_IN_PERIOD = "$period(coalesce(m.sent_at, m.due_at))$"
+
+
+def in_period(sql: str, *, since: str | None, until: str | None) -> str:
+    """Put the period into the SQL of a base.
+
+    A missing bound makes no condition, because the planner would take it for a strong one.
+
+    Args:
+        sql: The SQL of a base.
+        since: The SQL of the beginning; None if there is none.
+        until: The SQL of the end, exclusive; None if there is none.
+    """
+    bounds = [(sign, one) for sign, one in ((">=", since), ("<", until)) if one is not None]
+    return _PERIOD.sub(
+        lambda found: " ".join(f"AND {found[1]} {sign} {one}" for sign, one in bounds), sql
+    )
 
 
 def messages(
-    *, counted: str, among: str, first_step: bool, ripe: str, amount: str = "NULL"
+    *, counted: str, among: str, first_step: bool, ripe: timedelta, amount: str = "NULL"
 ) -> Base:
     """Return the base of messages to recipients.
 
@@ -64,28 +117,76 @@ def messages(
         counted: The SQL condition of the numerator.
         among: The SQL condition of the denominator.
         first_step: Count people: only the first message of a campaign, unless steps are asked for.
-        ripe: How long after a message the numerator may still grow, as an SQL interval.
+        ripe: How long after a message the numerator may still grow.
         amount: The SQL of a number of each message.
     """
-    steps = "AND (m.step = 0 OR CAST(:all_steps AS boolean))" if first_step else ""
-    return Base(
-        sql=f"""
+    steps = f"AND {_FIRST_STEP}" if first_step else ""
+    return Base(sql=_messages(counted, f"{among} {steps} {_IN_PERIOD}", ripe, amount=amount))
+
+
+def _messages(
+    counted: str,
+    among: str,
+    ripe: timedelta,
+    *,
+    amount: str = "NULL",
+    source: str = "campaign_membership m",
+) -> str:
+    return f"""
         SELECT m.id, 'message' AS kind, coalesce(m.sent_at, m.due_at) AS at,
                ({counted}) AS counted, CAST({amount} AS numeric) AS amount,
-               coalesce(m.sent_at, m.due_at) + interval '{ripe}' AS ripe_at,
+               coalesce(m.sent_at, m.due_at) + interval '{ripe // timedelta(hours=1)} hours'
+                   AS ripe_at,
                m.campaign_id, m.variant, m.step, m.contact_id, CAST(NULL AS text) AS source,
                CAST(NULL AS uuid) AS outcome_id, CAST(NULL AS uuid) AS list_id
-        FROM campaign_membership m
-        WHERE {among} {steps}
-          AND coalesce(m.sent_at, m.due_at) >= :since AND coalesce(m.sent_at, m.due_at) < :until
+        FROM {source}
+        WHERE {among}
         """
+
+
+def kept_messages(
+    *,
+    counted: str,
+    among: str,
+    first_step: bool,
+    ripe: timedelta,
+    kept_records: str,
+    kept_counted: str,
+    numerator: str | None = None,
+) -> Base:
+    """Return the base of messages whose sums are kept.
+
+    Args:
+        counted: The SQL condition of the numerator.
+        among: The SQL condition of the denominator.
+        first_step: Count people: only the first message of a campaign, unless steps are asked for.
+        ripe: How long after a message the numerator may still grow.
+        kept_records: The SQL of the number of records in a row of the kept sums.
+        kept_counted: The SQL of the number of those in the numerator.
+        numerator: The SQL that finds the recipients of the numerator quickly, if their sums are not
+            kept; then ``kept_counted`` is 0.
+    """
+    base = messages(counted=counted, among=among, first_step=first_step, ripe=ripe)
+    rows, counted_rows = base.sql, None
+    if numerator is not None:
+        rows = messages(counted="false", among=among, first_step=first_step, ripe=ripe).sql
+        steps = f"AND {_FIRST_STEP}" if first_step else ""
+        counted_rows = _messages("true", f"{among} {steps} {_IN_PERIOD}", ripe, source=numerator)
+    kept = KeptSums(
+        records=kept_records,
+        counted=kept_counted,
+        is_first_step=first_step,
+        ripe=ripe,
+        rows=rows,
+        numerator=counted_rows,
     )
+    return replace(base, kept=kept)
 
 
 # Reversed outcomes and reversals are left out.
 _COUNTED = """o.reverses_id IS NULL
           AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
-          AND o.occurred_at >= :since AND o.occurred_at < :until"""
+          $period(o.occurred_at)$"""
 
 
 def outcomes(kind: str) -> Base:
@@ -150,28 +251,39 @@ ANSWERS = Base(
                   '-infinity')) w
         WHERE a.kind = 'message' AND a.direction = 'outgoing' AND a.origin IN ('manual', 'provider')
           AND a.status IN ('sent', 'delivered') AND w.at IS NOT NULL
-          AND a.occurred_at >= :since AND a.occurred_at < :until
+          $period(a.occurred_at)$
     """,
     has_campaign=False,
 )
 
 CENTS_PER_SEGMENT = int(SEGMENT_PRICE * 100)
 
-# Each message that the provider accepted, at its price, and each cost that was entered.
-COSTS = Base(
-    sql=f"""
+_ATTEMPTS = f"""
         SELECT a.id, 'message' AS kind, a.accepted_at AS at, true AS counted,
                CAST(coalesce(a.segments, 1) * {CENTS_PER_SEGMENT} AS numeric) AS amount,
-               a.accepted_at AS ripe_at, a.campaign_id, m.variant, m.step, m.contact_id,
+               {FOREVER} AS ripe_at, a.campaign_id, m.variant, m.step, m.contact_id,
                CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,
                CAST(NULL AS uuid) AS list_id
         FROM send_attempt a LEFT JOIN campaign_membership m ON m.id = a.membership_id
-        WHERE a.accepted_at >= :since AND a.accepted_at < :until
-        UNION ALL
-        SELECT c.id, 'cost', c.incurred_at, true, CAST(c.amount_cents AS numeric), c.incurred_at,
-               c.campaign_id, CAST(NULL AS smallint), CAST(NULL AS smallint), CAST(NULL AS uuid),
-               CAST(NULL AS text), CAST(NULL AS uuid), c.list_id
-        FROM cost_entry c
-        WHERE c.incurred_at >= :since AND c.incurred_at < :until
+        WHERE a.accepted_at IS NOT NULL $period(a.accepted_at)$
     """
+_ENTRIES = """
+        SELECT c.id, 'cost' AS kind, c.incurred_at AS at, true AS counted,
+               CAST(c.amount_cents AS numeric) AS amount, c.incurred_at AS ripe_at,
+               c.campaign_id, CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step,
+               CAST(NULL AS uuid) AS contact_id, CAST(NULL AS text) AS source,
+               CAST(NULL AS uuid) AS outcome_id, c.list_id
+        FROM cost_entry c
+        WHERE true $period(c.incurred_at)$
+    """
+# Each message that the provider accepted, at its price, and each cost that was entered.
+COSTS = Base(
+    sql=f"{_ATTEMPTS} UNION ALL {_ENTRIES}",
+    kept=KeptSums(
+        records="t.accepted",
+        counted="t.accepted",
+        amount=f"t.segments * {CENTS_PER_SEGMENT}",
+        rows=_ATTEMPTS,
+        beside=_ENTRIES,
+    ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from crm_api.domain.insight.measures.bases import Base, RecordPart
+from crm_api.domain.insight.measures.bases import Base, RecordPart, in_period
 from crm_api.domain.insight.measures.dimensions import (
     BREAKDOWNS,
     LIST_KEY,
@@ -85,6 +85,14 @@ class InsightQuestion:
         """Whether a part counts the credits of outcomes."""
         return any(":rules_version" in one.base.sql for one in self.parts)
 
+    def in_period(self, sql: str) -> str:
+        """Put the period of the question into the SQL of a base."""
+        return in_period(
+            sql,
+            since=None if self.since is None else ":since",
+            until=None if self.until is None else ":until",
+        )
+
     def check(self) -> None:
         """Refuse a question that the measure cannot answer.
 
@@ -131,10 +139,17 @@ class InsightQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledQuestion:
-    """A question as SQL: a relation of the records, with their key, label and bucket."""
+    """A question as SQL: a relation with key, label and bucket, and the values of its parameters.
+
+    Attributes:
+        relation: Of records, or of sums and records.
+    """
 
     relation: str
     values: dict[str, Any]
+
+
+PARTS = (RecordPart.DENOMINATOR, RecordPart.NUMERATOR)
 
 
 def compile_question(question: InsightQuestion) -> CompiledQuestion:
@@ -143,27 +158,49 @@ def compile_question(question: InsightQuestion) -> CompiledQuestion:
     The column ``part`` says which part of a figure a record belongs to.
     """
     relations = [
-        _relation(part_of, part)
-        for part_of, part in zip(
-            question.parts, (RecordPart.DENOMINATOR, RecordPart.NUMERATOR), strict=False
+        select_from(
+            part,
+            f"""'{part_of}' AS part, b.id, b.kind, b.at, b.counted, {amount_of(part)} AS amount,
+            b.ripe_at, b.campaign_id, b.step, b.contact_id, b.outcome_id""",
+            part.in_period(part.base.sql),
         )
+        for part_of, part in zip(PARTS, question.parts, strict=False)
     ]
+    return join_relations(question, relations)
+
+
+def join_relations(
+    question: InsightQuestion,
+    relations: list[str],
+    *,
+    values: dict[str, Any] | None = None,
+) -> CompiledQuestion:
+    """Join relations to one, with the values of all parameters that it names."""
     relation = " UNION ALL ".join(relations)
-    values: dict[str, Any] = {
-        "since": question.since or BEGINNING,
-        "until": question.until or END,
+    known: dict[str, Any] = {
+        "since": question.since,
+        "until": question.until,
         "zone": question.zone,
         "all_steps": question.by is Dimension.STEP or question.step is not None,
         "rules_version": question.rules_version,
         **{name: getattr(question, name) for name in _FILTERS},
+        **(values or {}),
     }
     return CompiledQuestion(
         relation=relation,
-        values={name: one for name, one in values.items() if f":{name}" in relation},
+        values={name: one for name, one in known.items() if f":{name}" in relation},
     )
 
 
-def _relation(question: InsightQuestion, part: str) -> str:
+def amount_of(question: InsightQuestion) -> str:
+    """Return the SQL of the amount of a record, or of a sum; NULL if no amounts are counted."""
+    measure = question.measure
+    has_amount = measure.is_sum or measure.unit is Unit.SECONDS or question.is_by_share
+    return "b.amount" if has_amount else "CAST(NULL AS numeric)"
+
+
+def select_from(question: InsightQuestion, columns: str, source: str) -> str:
+    """Return the SQL that selects columns of records or sums, with key, label and bucket."""
     breakdown = Breakdown(key="CAST(NULL AS text)")
     if question.by is not None:
         breakdown = BREAKDOWNS[question.by]
@@ -175,17 +212,18 @@ def _relation(question: InsightQuestion, part: str) -> str:
         joins = f"{_CAMPAIGN_JOIN} {joins}"
     bucket = "CAST(NULL AS timestamptz)"
     if question.bucket is not None:
-        bucket = f"date_trunc('{question.bucket.value}', b.at, CAST(:zone AS text))"
+        bucket = bucket_of(question.bucket)
     where = f"WHERE {' AND '.join(filters)}" if filters else ""
-    measure = question.measure
-    has_amount = measure.is_sum or measure.unit is Unit.SECONDS or question.is_by_share
-    amount = "b.amount" if has_amount else "CAST(NULL AS numeric)"
     return f"""
-        (SELECT '{part}' AS part, b.id, b.kind, b.at, b.counted, {amount} AS amount, b.ripe_at,
-               b.campaign_id, b.step, b.contact_id, b.outcome_id,
+        (SELECT {columns},
                nullif({breakdown.key}, '') AS key, CAST({breakdown.label} AS text) AS label,
                {bucket} AS bucket_start
-        FROM ({question.base.sql}) b
+        FROM ({source}) b
         {joins}
         {where})
     """
+
+
+def bucket_of(bucket: Bucket) -> str:
+    """Return the SQL of the beginning of the bucket of a record ``b``."""
+    return f"date_trunc('{bucket.value}', b.at, CAST(:zone AS text))"

@@ -1,6 +1,8 @@
 """The breakdowns of measures: the SQL of each key, and the labels of the keys."""
 
-from dataclasses import dataclass
+import calendar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -20,6 +22,7 @@ class Dimension(StrEnum):
         OWNER_OCCUPIED: Whether the owner lives in the property: `yes` or `no`.
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
+        HOUR_OF_WEEK: The hour of each day of the week in `timezone`: `1/09` is Monday, 9 to 10.
         REPLY_CLASS: The class of the person's first reply to the campaign; no key without a reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
@@ -36,6 +39,7 @@ class Dimension(StrEnum):
     OWNER_OCCUPIED = "owner_occupied"
     HOUR = "hour"
     WEEKDAY = "weekday"
+    HOUR_OF_WEEK = "hour_of_week"
     REPLY_CLASS = "reply_class"
     SOURCE = "source"
 
@@ -54,7 +58,7 @@ OF_PERSON = frozenset(
     }
 )
 OF_REPLY = frozenset({Dimension.REPLY_CLASS})
-OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY})
+OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 
 
 class Bucket(StrEnum):
@@ -103,11 +107,13 @@ class Breakdown:
         key: The key, a text or NULL; ``b`` is the record.
         joins: What the key needs.
         label: The label of the key, if it is not the key.
+        labels: The labels of the keys, if they are always the same.
     """
 
     key: str
     joins: str = ""
     label: str = "NULL"
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 BREAKDOWNS = {
@@ -153,7 +159,10 @@ BREAKDOWNS = {
     Dimension.HOUR: Breakdown(key=f"CAST(CAST(extract(hour FROM {_LOCAL}) AS integer) AS text)"),
     Dimension.WEEKDAY: Breakdown(
         key=f"CAST(CAST(extract(isodow FROM {_LOCAL}) AS integer) AS text)",
-        label=f"to_char({_LOCAL}, 'FMDay')",
+        labels=dict(zip("1234567", calendar.day_name, strict=True)),
+    ),
+    Dimension.HOUR_OF_WEEK: Breakdown(
+        key=f"to_char({_LOCAL}, 'ID/HH24')", label=f"to_char({_LOCAL}, 'FMDay HH24:00')"
     ),
     # The messages of a merged duplicate belong to the contact that it was merged into.
     Dimension.REPLY_CLASS: Breakdown(

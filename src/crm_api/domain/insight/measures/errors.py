@@ -47,3 +47,17 @@ class TooManyFiguresError(InvalidError):
             "The breakdown has more than 2,000 rows. Use a shorter period, a longer bucket, or a "
             "filter."
         )
+
+
+class TooManyRecordsError(InvalidError):
+    """The figure reads more records than there is time for."""
+
+    code = "too_many_records"
+    title = "Too many records"
+    pointer = "/from"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The figure must read too many records, because no sums are kept for this measure and "
+            "breakdown. Use a shorter period (`from`, `to`), or a filter such as `campaign_id`."
+        )

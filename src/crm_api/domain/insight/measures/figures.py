@@ -8,14 +8,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.answers import format_rate
-from crm_api.domain.campaigns.figures.experiment import wilson_interval
 from crm_api.domain.insight.measures import intervals
-from crm_api.domain.insight.measures.compiling import (
-    InsightQuestion,
-    compile_question,
-)
+from crm_api.domain.insight.measures.bases import RecordPart
+from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.dimensions import BREAKDOWNS
 from crm_api.domain.insight.measures.errors import TooManyFiguresError
 from crm_api.domain.insight.measures.registry import Unit
+from crm_api.domain.insight.measures.sums import compile_sums
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
+from crm_api.domain.kit.intervals import wilson_interval
 from crm_api.platform.database import typed_rows
 
 MOST_FIGURES = 2_000
@@ -80,44 +81,67 @@ class Figures:
     rows: list[Figure]
 
 
-# The empty grouping set is the total. It exists even if there are no records.
+# The empty grouping set is the total. It exists even if there are no records. Sums that cancel each
+# other make no row.
 _GROUPED = """
     SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key, min(x.label) AS label,
-           x.bucket_start, count(*) FILTER (WHERE x.part = 'denominator') AS records,
-           count(*) FILTER (WHERE x.part = 'denominator' AND x.counted) AS counted,
+           x.bucket_start, {records} AS records, {counted} AS counted,
            sum(x.amount) FILTER (WHERE x.part = 'denominator') AS amount,
            sum(x.amount) FILTER (WHERE x.part = 'numerator') AS divided,
-           count(*) FILTER (WHERE x.part = 'numerator') AS divided_records,
-           {median} AS median,
-           count(*) FILTER (WHERE x.ripe_at > :as_of AND x.ripe_at < 'infinity') AS unripe,
+           {divided_records} AS divided_records,
+           {median} AS median, {unripe} AS unripe,
            min(x.at) AS first_at
     FROM ({relation}) x
     GROUP BY GROUPING SETS ((x.key, x.bucket_start), ())
+    HAVING grouping(x.key, x.bucket_start) = 3 OR sum(x.records) <> 0
     ORDER BY 1 DESC, x.bucket_start, x.key NULLS LAST
     LIMIT {limit}
 """
+
+
+def _sum(column: str, part: RecordPart | None = None) -> str:
+    of_part = "" if part is None else f" FILTER (WHERE x.part = '{part}')"
+    return f"CAST(coalesce(sum(x.{column}){of_part}, 0) AS bigint)"
+
+
 _MEDIAN = "CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.amount) AS numeric)"
 
 
 async def compute_figures(
-    session: AsyncSession, question: InsightQuestion, *, now: datetime
+    session: AsyncSession,
+    question: InsightQuestion,
+    *,
+    now: datetime,
+    seconds: float = LONGEST_SECONDS,
 ) -> Figures:
     """Return the figures of a question, in the order of buckets, then of keys.
+
+    Args:
+        session: The session.
+        question: The question.
+        now: The present instant.
+        seconds: How long records may be read.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         PeriodError: The period ends before it begins.
         TooManyFiguresError: The breakdown has too many rows.
+        TooManyRecordsError: The time is over. The transaction cannot be used any more.
     """
     question.check()
-    compiled = compile_question(question)
+    compiled = compile_sums(question, now=now)
     is_median = question.measure.unit is Unit.SECONDS
     statement = _GROUPED.format(
         relation=compiled.relation,
+        records=_sum("records", RecordPart.DENOMINATOR),
+        counted=_sum("counted", RecordPart.DENOMINATOR),
+        divided_records=_sum("records", RecordPart.NUMERATOR),
+        unripe=_sum("unripe"),
         median=_MEDIAN if is_median else "CAST(NULL AS numeric)",
         limit=MOST_FIGURES + 2,
     )
-    result = await session.execute(text(statement), {**compiled.values, "as_of": now})
+    async with limited(session, seconds=seconds):
+        result = await session.execute(text(statement), compiled.values)
     total, *rest = typed_rows(Sums, result)
     if len(rest) > MOST_FIGURES:
         raise TooManyFiguresError
@@ -131,6 +155,7 @@ async def compute_figures(
 def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
     numerator, denominator, value = _numbers(sums, question)
     unit = question.measure.unit
+    labels = {} if question.by is None else BREAKDOWNS[question.by].labels
     interval = None
     if unit is Unit.RATE:
         interval = wilson_interval(sums.counted, sums.records)
@@ -140,7 +165,7 @@ def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
         at = intervals.enough_at(have=sums.records, needed=needed, since=sums.first_at, as_of=now)
     return Figure(
         key=sums.key,
-        label=sums.label or sums.key,
+        label=labels.get(sums.key or "") or sums.label or sums.key,
         bucket_start=sums.bucket_start,
         numerator=numerator,
         denominator=denominator,

@@ -1,6 +1,7 @@
 """The list of all measures: name, sentence, unit, and the records that each counts."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from crm_api.domain.insight.measures import bases
@@ -75,35 +76,72 @@ _TRIED = "m.status IN ('sent', 'delivered', 'failed')"
 _ALL = OF_CAMPAIGN | OF_PERSON | OF_TIME
 _OF_OUTCOME = _ALL
 _OF_MESSAGE = _ALL | OF_REPLY
-_72_HOURS = "72 hours"
+_72_HOURS = timedelta(hours=72)
+_24_HOURS = timedelta(hours=24)
 _INTERESTED = """m.replied_at IS NOT NULL AND EXISTS (
             SELECT FROM activity a
             WHERE a.contact_id IN (
                 m.contact_id, (SELECT d.merged_into FROM contact d WHERE d.id = m.contact_id))
               AND a.campaign_id = m.campaign_id AND a.kind = 'message'
               AND a.direction = 'incoming' AND a.reply_class = 'interested')"""
+# The same recipients, found from the few replies with interest.
+_INTEREST = """activity a
+            WHERE a.kind = 'message' AND a.direction = 'incoming'
+              AND a.reply_class = 'interested'"""
+_ARE_INTERESTED = f"""(
+            SELECT a.campaign_id, a.contact_id FROM {_INTEREST}
+            UNION
+            SELECT a.campaign_id, d.id FROM contact d CROSS JOIN LATERAL (
+                SELECT a.campaign_id FROM {_INTEREST} AND a.contact_id = d.merged_into) a
+            WHERE d.merged_into IS NOT NULL
+        ) i JOIN campaign_membership m
+          ON m.campaign_id = i.campaign_id AND m.contact_id = i.contact_id
+             AND m.replied_at IS NOT NULL"""
 
 
-def _people(name: str, definition: str, numerator: str, counted: str) -> Measure:
+def _people(
+    name: str,
+    definition: str,
+    numerator: str,
+    counted: str,
+    *,
+    kept: str,
+    found: str | None = None,
+) -> Measure:
     return Measure(
         name=name,
         definition=definition,
         numerator=numerator,
         denominator="people who got a message of the campaign",
         unit=Unit.RATE,
-        base=bases.messages(counted=counted, among=_REACHED, first_step=True, ripe=_72_HOURS),
+        base=bases.kept_messages(
+            counted=counted,
+            among=_REACHED,
+            first_step=True,
+            ripe=_72_HOURS,
+            kept_records="t.sent",
+            kept_counted=kept,
+            numerator=found,
+        ),
         by=_OF_MESSAGE,
     )
 
 
-def _of_tried(name: str, definition: str, numerator: str, counted: str) -> Measure:
+def _of_tried(name: str, definition: str, numerator: str, counted: str, *, kept: str) -> Measure:
     return Measure(
         name=name,
         definition=definition,
         numerator=numerator,
         denominator="messages that were sent or failed",
         unit=Unit.RATE,
-        base=bases.messages(counted=counted, among=_TRIED, first_step=False, ripe="24 hours"),
+        base=bases.kept_messages(
+            counted=counted,
+            among=_TRIED,
+            first_step=False,
+            ripe=_24_HOURS,
+            kept_records="t.sent + t.failed",
+            kept_counted=kept,
+        ),
         by=_OF_MESSAGE,
     )
 
@@ -132,7 +170,14 @@ _PLAIN: dict[str, Measure] = {
             numerator="messages that were sent or delivered",
             denominator=None,
             unit=Unit.COUNT,
-            base=bases.messages(counted="true", among=_REACHED, first_step=False, ripe="0 hours"),
+            base=bases.kept_messages(
+                counted="true",
+                among=_REACHED,
+                first_step=False,
+                ripe=timedelta(),
+                kept_records="t.sent",
+                kept_counted="t.sent",
+            ),
             by=_OF_MESSAGE,
         ),
         _of_tried(
@@ -140,12 +185,14 @@ _PLAIN: dict[str, Measure] = {
             "Messages of campaigns that were delivered, of those that were sent or failed.",
             "messages that were delivered",
             "m.status = 'delivered'",
+            kept="t.delivered",
         ),
         _of_tried(
             "failure_rate",
             "Messages of campaigns that failed, of those that were sent or failed.",
             "messages that failed",
             "m.status = 'failed'",
+            kept="t.failed",
         ),
         _people(
             "reply_rate",
@@ -154,6 +201,7 @@ _PLAIN: dict[str, Measure] = {
             "step.",
             "people who replied",
             "m.replied_at IS NOT NULL",
+            kept="t.replied",
         ),
         _people(
             "interested_rate",
@@ -161,6 +209,8 @@ _PLAIN: dict[str, Measure] = {
             "reply, of the people who got its first message.",
             "people with a reply of the class interested",
             _INTERESTED,
+            kept="0",
+            found=_ARE_INTERESTED,
         ),
         _people(
             "opt_out_rate",
@@ -168,6 +218,7 @@ _PLAIN: dict[str, Measure] = {
             "message.",
             "people who opted out",
             "m.opted_out_at IS NOT NULL",
+            kept="t.opted_out",
         ),
         Measure(
             name="replies",
@@ -175,11 +226,13 @@ _PLAIN: dict[str, Measure] = {
             numerator="people who replied",
             denominator=None,
             unit=Unit.COUNT,
-            base=bases.messages(
+            base=bases.kept_messages(
                 counted="true",
                 among=f"{_REACHED} AND m.replied_at IS NOT NULL",
                 first_step=True,
                 ripe=_72_HOURS,
+                kept_records="t.replied",
+                kept_counted="t.replied",
             ),
             by=_OF_MESSAGE,
         ),

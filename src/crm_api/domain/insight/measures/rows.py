@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.insight.measures.compiling import InsightQuestion, compile_question
 from crm_api.domain.insight.measures.figures import Number, number_of
 from crm_api.domain.insight.measures.registry import Unit
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
 from crm_api.domain.kit.csv_export import PAGE, csv_safe, write_csv
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import format_instant
@@ -84,6 +85,7 @@ async def list_records(
         BreakdownError: The measure does not allow the breakdown or the filter.
         InvalidCursorError: The cursor does not belong to this list.
         PeriodError: The period ends before it begins.
+        TooManyRecordsError: The time is over. The transaction cannot be used any more.
     """
     wanted.question.check()
     cursors = Cursors(
@@ -93,13 +95,23 @@ async def list_records(
         key=wanted.key if wanted.key != "" else "no key",
         bucket_start=wanted.bucket_start,
     )
-    rows = await _fetch(session, wanted, after=cursors.read(cursor), limit=limit + 1)
+    async with limited(session, seconds=LONGEST_SECONDS):
+        rows = await _fetch(session, wanted, after=cursors.read(cursor), limit=limit + 1)
     return cursors.page(rows, limit=limit, position=lambda one: (one.at, one.id))
 
 
 async def _fetch(
     session: AsyncSession, wanted: FigureRows, *, after: Place | None, limit: int
 ) -> list[Record]:
+    statement, values = records_statement(wanted, after=after, limit=limit)
+    rows = typed_rows(_Row, await session.execute(text(statement), values))
+    return [_record(row, wanted.question) for row in rows]
+
+
+def records_statement(
+    wanted: FigureRows, *, after: Place | None, limit: int | None
+) -> tuple[str, dict[str, Any]]:
+    """Return the SQL of the records behind a figure, and its values; without limit all of them."""
     compiled = compile_question(wanted.question)
     values: dict[str, Any] = {**compiled.values, "limit": limit}
     conditions = []
@@ -113,14 +125,13 @@ async def _fetch(
         conditions.append("(x.at, x.id) > (:after_at, :after_id)")
         values |= {"after_at": after[0], "after_id": after[1]}
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    statement = text(f"""
+    statement = f"""
         SELECT x.id, x.kind, x.at, x.counted, x.amount, x.key, x.contact_id, x.campaign_id, x.step,
                x.outcome_id, x.part
         FROM ({compiled.relation}) x {where}
         ORDER BY x.at, x.id LIMIT :limit
-    """)
-    rows = typed_rows(_Row, await session.execute(statement, values))
-    return [_record(row, wanted.question) for row in rows]
+    """
+    return statement, values
 
 
 def _record(row: _Row, question: InsightQuestion) -> Record:

@@ -31,6 +31,7 @@ from crm_api.domain.messaging.lines.schemas import LineRead
 from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.office.inbox import listing as inbox
+from crm_api.domain.office.inbox import tallies
 from crm_api.domain.office.inbox.schemas import ConversationCounts, ConversationRead
 from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
 from crm_api.domain.people.tasks import service as tasks
@@ -85,7 +86,10 @@ async def zone_of(uow: UnitOfWork, viewer: Viewer) -> str:
 async def read_today(
     uow: UnitOfWork, viewer: Viewer, *, timezone: str | None, times: SendTimes, now: datetime
 ) -> TodayRead:
-    """Return the first screen. At most 16 statements read it, however many rows there are.
+    """Return the first screen; the number of statements does not depend on the number of rows.
+
+    At most 16 statements read it for an API key. A user who gives no ``timezone`` needs one more,
+    for the preferences.
 
     Args:
         uow: The unit of work.
@@ -145,7 +149,7 @@ def _sums(found: Sequence[WaitingSum]) -> list[MoneySum]:
 
 
 async def _people(uow: UnitOfWork, viewer: Viewer, *, now: datetime) -> TodayPeople:
-    counts = await inbox.count_conversations(uow, caller_id=viewer.id)
+    counts = await tallies.count_conversations(uow, caller_id=viewer.id)
     longest = await inbox.list_conversations(
         uow,
         InboxFilter(states=(ConversationState.WAITING,)),

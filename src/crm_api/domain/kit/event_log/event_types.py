@@ -25,7 +25,8 @@ class EventType(StrEnum):
     TASK_CHANGED = "task.changed"
     """A task was created, changed or deleted."""
     CONVERSATION_CHANGED = "conversation.changed"
-    """The state, waiting time, snooze, assignee or contact of a conversation changed."""
+    """The state, waiting time, snooze, assignee or contact of a conversation changed; or, for one
+    user, what is read or the draft. Then code emits it, with ``user_id``."""
     CONVERSATION_PRESENCE = "conversation.presence"
     """A user looks at a conversation, or writes in it; stored for a minute."""
     APPOINTMENT_CHANGED = "appointment.changed"

@@ -169,7 +169,7 @@ def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> 
         if day in holidays:
             continue
         ended: datetime | None = None
-        for opens, closes in _spans(hours, day):
+        for opens, closes in open_spans(hours, day):
             if opens <= at < closes:
                 return None
             if closes <= at:
@@ -179,7 +179,7 @@ def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> 
     return at - LOOK_BACK
 
 
-def _spans(hours: OfficeHours, day: date) -> list[tuple[datetime, datetime]]:
+def open_spans(hours: OfficeHours, day: date) -> list[tuple[datetime, datetime]]:
     """Return the opening and closing instants of a local day, in order."""
     name = DAYS[day.weekday()]
     spans: list[OfficeSpan] = getattr(hours.days, name)

@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
+from crm_api.domain.messaging.conversations.own_changes import emit_own_change
 from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationDraft
 from crm_api.platform.database import UnitOfWork
@@ -38,7 +39,8 @@ async def write_draft(
     Raises:
         ConversationNotFoundError: No conversation has this id.
     """
-    await get_conversation(uow, conversation_id=conversation_id)
+    before = await read_draft(uow, conversation_id=conversation_id, caller_id=caller_id)
+    is_changed = before is None or before.body != body
     values = {"body": body, "updated_at": now}
     statement = (
         insert(ConversationDraft)
@@ -47,7 +49,10 @@ async def write_draft(
         .returning(ConversationDraft)
     )
     stored = await uow.session.scalars(statement, execution_options={"populate_existing": True})
-    return stored.one()
+    draft = stored.one()
+    if is_changed:
+        await emit_own_change(uow, conversation_ids=[conversation_id], caller_id=caller_id)
+    return draft
 
 
 async def delete_draft(uow: UnitOfWork, *, conversation_id: UUID, caller_id: str) -> None:
@@ -57,12 +62,7 @@ async def delete_draft(uow: UnitOfWork, *, conversation_id: UUID, caller_id: str
         ConversationNotFoundError: No conversation has this id.
     """
     await get_conversation(uow, conversation_id=conversation_id)
-    await uow.session.execute(
-        delete(ConversationDraft).where(
-            ConversationDraft.conversation_id == conversation_id,
-            ConversationDraft.caller_id == caller_id,
-        )
-    )
+    await _delete(uow, ConversationDraft.conversation_id == conversation_id, caller_id=caller_id)
 
 
 async def delete_sent_draft(uow: UnitOfWork, *, line_id: UUID, phone: str, caller_id: str) -> None:
@@ -70,8 +70,14 @@ async def delete_sent_draft(uow: UnitOfWork, *, line_id: UUID, phone: str, calle
     talk = select(Conversation.id).where(
         Conversation.line_id == line_id, Conversation.phone == phone
     )
-    await uow.session.execute(
-        delete(ConversationDraft).where(
-            ConversationDraft.conversation_id.in_(talk), ConversationDraft.caller_id == caller_id
-        )
+    await _delete(uow, ConversationDraft.conversation_id.in_(talk), caller_id=caller_id)
+
+
+async def _delete(uow: UnitOfWork, where: ColumnElement[bool], *, caller_id: str) -> None:
+    statement = (
+        delete(ConversationDraft)
+        .where(where, ConversationDraft.caller_id == caller_id)
+        .returning(ConversationDraft.conversation_id)
     )
+    gone = list(await uow.session.scalars(statement))
+    await emit_own_change(uow, conversation_ids=gone, caller_id=caller_id)

@@ -1,14 +1,16 @@
 """The tables of conversations and of their messages and calls (the timeline)."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
+    Identity,
     Index,
     SmallInteger,
     UniqueConstraint,
@@ -170,6 +172,12 @@ class Conversation(Base):
             "id",
             postgresql_where=text("snoozed_until IS NOT NULL"),
         ),
+        # For the count of unread conversations: the day on which the caller was created.
+        Index(
+            "idx_conversation_heard",
+            "last_incoming_at",
+            postgresql_where=text("state IN ('waiting', 'open')"),
+        ),
         Index("idx_conversation_line", "line_id", text("last_activity_at DESC"), text("id DESC")),
         Index("idx_conversation_contact", "contact_id", "last_activity_at"),
         Index("idx_conversation_nobody", "phone", postgresql_where=text("contact_id IS NULL")),
@@ -225,7 +233,15 @@ class ConversationRead(Base):
     """Up to where a caller has read a conversation."""
 
     __tablename__ = "conversation_read"
-    __table_args__ = (Index("idx_conversation_read_conversation", "conversation_id"),)
+    __table_args__ = (
+        Index("idx_conversation_read_conversation", "conversation_id"),
+        Index(
+            "idx_conversation_read_all",
+            "caller_id",
+            "read_all_of",
+            postgresql_where=text("read_all_of IS NOT NULL"),
+        ),
+    )
 
     caller_id: Mapped[str] = mapped_column(primary_key=True)
     """The id of the user or of the API key."""
@@ -234,6 +250,27 @@ class ConversationRead(Base):
     )
     read_until: Mapped[datetime]
     """The instant of the last message that was read, by the provider's clock."""
+    read_all_of: Mapped[datetime | None]
+    """``last_incoming_at`` of the conversation if it waits or is open and nothing in it is unread;
+    else None. Triggers keep it."""
+
+
+class ConversationTally(Base):
+    """A change in the number of conversations that are not done.
+
+    Triggers append the rows, so transactions that change different conversations never wait for
+    each other. ``office.inbox.tallies`` merges them. The sums are the counts of the inbox.
+    """
+
+    __tablename__ = "conversation_tally"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    state: Mapped[str]
+    is_assigned: Mapped[bool]
+    heard_on: Mapped[date | None]
+    """The day, in UTC, on which the person last sent a message; None if never."""
+    conversations: Mapped[int] = mapped_column(BigInteger)
+    """The number of conversations to add; negative to subtract."""
 
 
 class ConversationNote(Base):
@@ -282,6 +319,14 @@ class Activity(Base):
         Index("idx_activity_conversation", "conversation_id", "occurred_at", "id"),
         Index("idx_activity_contact", "contact_id", "occurred_at", "id"),
         Index(
+            "idx_activity_heard",
+            "contact_id",
+            "occurred_at",
+            "id",
+            postgresql_include=["kind", "reply_class"],
+            postgresql_where=text("direction = 'incoming'"),
+        ),
+        Index(
             "idx_activity_call",
             "occurred_at",
             "id",
@@ -317,6 +362,14 @@ class Activity(Base):
             "send_after",
             "id",
             postgresql_where=text("status = 'queued' AND send_after IS NOT NULL"),
+        ),
+        Index(
+            "idx_activity_interested",
+            "campaign_id",
+            "contact_id",
+            postgresql_where=text(
+                "kind = 'message' AND direction = 'incoming' AND reply_class = 'interested'"
+            ),
         ),
         Index(
             "idx_activity_unmatched",

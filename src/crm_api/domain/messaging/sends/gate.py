@@ -53,6 +53,15 @@ async def pass_gate(
     return [item for item in batch if item.attempt_id in passed]
 
 
+# As `derive.LOCK`, for the messages of users among the claims. Every transaction that locks both
+# locks the conversation before its messages and their attempts.
+LOCK_CONVERSATIONS = text("""
+    SELECT k.id FROM send_attempt a JOIN activity t ON t.id = a.activity_id
+    JOIN conversation k ON k.id = t.conversation_id
+    WHERE a.id = ANY(CAST(:ids AS uuid[])) AND a.kind = 'manual'
+    ORDER BY k.line_id, k.phone FOR NO KEY UPDATE OF k
+""")
+
 # A message of a campaign has no `send_after`, because the recipient's `due_at` decides when it is
 # sent.
 RELEASE = text(f"""
@@ -85,6 +94,9 @@ async def release_claims(
     Such a claim needs no look-up at the provider and does not count as an attempt. A message
     outside campaigns fails if a rule about its number stops it now.
     """
+    alone = [item.attempt_id for item in batch if item.membership_id is None]
+    if alone:
+        await uow.session.execute(LOCK_CONVERSATIONS, {"ids": alone})
     result = await uow.session.execute(
         RELEASE,
         {

@@ -5,7 +5,7 @@ confirmations of opt-outs, and away replies (``queue.py``). To claim is to reser
 worker, which then sends them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -15,7 +15,7 @@ from sqlalchemy import text
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.messaging.company.carriers import carrier_of
 from crm_api.domain.messaging.models.sends import SendKind
-from crm_api.domain.messaging.sends import blocking, derive
+from crm_api.domain.messaging.sends import blocking
 from crm_api.domain.messaging.sends.carrier_budgets import segments_of
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.number_rules import (
@@ -195,11 +195,46 @@ async def _fail(uow: UnitOfWork, ids: Sequence[UUID], *, code: str, now: datetim
         await uow.session.execute(FAIL, values)
 
 
+BUSY_FOR = timedelta(seconds=2)
+"""When a message is looked at again that must fail while its conversation is changed."""
+
+# Every transaction that locks both locks the conversation before its messages. Here the messages
+# are locked already, so this statement does not wait: a transaction with the lock, an opt-out for
+# example, may wait for the message.
+LOCK_FREE = text("""
+    WITH free AS (
+        SELECT k.id FROM activity t JOIN conversation k ON k.id = t.conversation_id
+        WHERE t.id = ANY(CAST(:activity_ids AS uuid[])) AND t.origin = 'manual'
+        ORDER BY k.line_id, k.phone FOR NO KEY UPDATE OF k SKIP LOCKED
+    )
+    SELECT t.id FROM activity t
+    WHERE t.id = ANY(CAST(:activity_ids AS uuid[]))
+      AND (t.origin <> 'manual' OR t.conversation_id IS NULL
+           OR t.conversation_id IN (SELECT id FROM free))
+""")
+
+
+async def _lock_free(
+    uow: UnitOfWork, failing: Sequence[QueuedMessage], *, now: datetime
+) -> list[QueuedMessage]:
+    """Lock the conversations of messages that must fail, and return these messages.
+
+    A message whose conversation another transaction has locked stays in the queue a little longer.
+    """
+    if not failing:
+        return []
+    ids = {"activity_ids": [one.id for one in failing]}
+    free = set(await uow.session.scalars(LOCK_FREE, ids))
+    await _postpone(uow, {one.id: now + BUSY_FOR for one in failing if one.id not in free}, now=now)
+    return [one for one in failing if one.id in free]
+
+
 async def _fail_stopped(
     uow: UnitOfWork, locked: Sequence[QueuedMessage], *, now: datetime
 ) -> list[QueuedMessage]:
     """Mark messages as failed if a rule about their number stops them; return the others."""
-    stopped = [message for message in locked if message.rule is not None]
+    with_rule = [message for message in locked if message.rule is not None]
+    stopped = await _lock_free(uow, with_rule, now=now)
     if stopped:
         values = {
             "activity_ids": [message.id for message in stopped],
@@ -218,7 +253,8 @@ async def _fail_with_media(
 
     They were queued while it could. Without its files, a message would say something else.
     """
-    with_files = [message.id for message in allowed if message.media_ids]
+    unsendable = [message for message in allowed if message.media_ids]
+    with_files = [message.id for message in await _lock_free(uow, unsendable, now=now)]
     await _fail(uow, with_files, code=MEDIA_NOT_SUPPORTED, now=now)
     await derive_waiting_of_messages(uow.session, with_files, now=now)
     return [message for message in allowed if not message.media_ids]
@@ -230,6 +266,18 @@ POSTPONE_QUEUED = text("""
         AS w (activity_id, send_after)
     WHERE t.id = w.activity_id
 """)
+
+
+async def _postpone(
+    uow: UnitOfWork, send_afters: Mapping[UUID, datetime], *, now: datetime
+) -> None:
+    if send_afters:
+        values = {
+            "activity_ids": list(send_afters),
+            "send_afters": list(send_afters.values()),
+            "now": now,
+        }
+        await uow.session.execute(POSTPONE_QUEUED, values)
 
 
 async def _postpone_closed(
@@ -271,13 +319,7 @@ async def _postpone_closed(
         else:
             send_afters[message.id] = leaves_at
     await _fail(uow, late, code=TOO_LATE, now=now)
-    if send_afters:
-        values = {
-            "activity_ids": list(send_afters),
-            "send_afters": list(send_afters.values()),
-            "now": now,
-        }
-        await uow.session.execute(POSTPONE_QUEUED, values)
+    await _postpone(uow, send_afters, now=now)
     return open_now
 
 
@@ -372,36 +414,3 @@ async def _insert(
         for attempt_id, message in attempts.items()
         if attempt_id in taken
     ]
-
-
-# The back-off is the same as for recipients (`derive.DERIVE`): a random delay ("full jitter") whose
-# upper bound grows with every postponed call.
-BACK_OFF_QUEUED = text(f"""
-    UPDATE activity t
-    SET send_after = greatest(CAST(:asked AS timestamptz),
-            CAST(:now AS timestamptz) + random() * {derive.WAITS.sql("w.waits")}),
-        updated_at = :now
-    FROM (
-        SELECT a.activity_id, count(*) AS waits
-        FROM send_attempt x JOIN send_attempt a ON a.phone = x.phone
-        WHERE x.id = ANY(CAST(:attempt_ids AS uuid[])) AND a.activity_id = x.activity_id
-          AND a.status = 'released' AND a.called_at IS NOT NULL
-          AND a.error_code IS DISTINCT FROM 'account_refused'
-        GROUP BY a.activity_id
-    ) w
-    WHERE t.id = w.activity_id AND t.status = 'queued'
-""")
-
-
-async def back_off_messages(
-    uow: UnitOfWork, attempt_ids: Sequence[UUID], *, asked: datetime, now: datetime
-) -> None:
-    """Postpone the queued messages of these attempts, each by its own random delay.
-
-    Args:
-        asked: No message is sent before this instant, which comes from ``Retry-After``.
-    """
-    if not attempt_ids:
-        return
-    values = {"attempt_ids": list(attempt_ids), "asked": asked, "now": now}
-    await uow.session.execute(BACK_OFF_QUEUED, values)

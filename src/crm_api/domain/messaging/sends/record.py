@@ -16,7 +16,7 @@ from crm_api.domain.messaging.sends import (
     held_message_ids,
     ledger,
     number_failures,
-    queued_claim,
+    queue_backoff,
 )
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.held_message_ids import StrayMessage, UnboundAttempt
@@ -189,7 +189,7 @@ async def write_outcomes(
     )
     if back_off:
         waiting = [attempt.id for attempt in postponed if attempt.membership_id is None]
-        await queued_claim.back_off_messages(uow, waiting, asked=retry_at or now, now=now)
+        await queue_backoff.back_off_messages(uow, waiting, asked=retry_at or now, now=now)
     return changed
 
 

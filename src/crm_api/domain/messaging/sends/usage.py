@@ -149,33 +149,32 @@ async def count_campaign_sent_today(
 
 
 # Only one transaction compacts at a time. A second one would only wait for the first and then find
-# no rows to merge.
-COMPACT_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('compact_send_tally', 0))")
-
-COMPACT_SEND_TALLY = text("""
-    WITH gone AS (
+# no rows to merge. The lock is taken in the same statement: a row that another transaction has
+# merged since the statement began is not deleted again, so the sums are right.
+COMPACT_TALLIES = text("""
+    WITH alone AS MATERIALIZED (
+        SELECT pg_try_advisory_xact_lock(hashtextextended('compact_send_tally', 0)) AS is_locked
+    ), gone AS (
         DELETE FROM send_tally t
-        WHERE t.line_id IN (
+        WHERE (SELECT a.is_locked FROM alone a) AND t.line_id IN (
             SELECT l.line_id FROM send_tally l
             GROUP BY l.line_id
             HAVING count(*) > :rows + 2 * count(DISTINCT (l.campaign_id, l.quarter)))
         RETURNING t.line_id, t.campaign_id, t.quarter, t.texts
-    )
-    INSERT INTO send_tally (line_id, campaign_id, quarter, texts)
-    SELECT line_id, campaign_id, quarter, sum(texts) FROM gone
-    WHERE quarter > CAST(:now AS timestamptz) - interval '3 days'
-    GROUP BY line_id, campaign_id, quarter HAVING sum(texts) <> 0
-""")
-
-COMPACT_CARRIER_TALLY = text("""
-    WITH gone AS (
+    ), merged AS (
+        INSERT INTO send_tally (line_id, campaign_id, quarter, texts)
+        SELECT line_id, campaign_id, quarter, sum(texts) FROM gone
+        WHERE quarter > CAST(:now AS timestamptz) - interval '3 days'
+        GROUP BY line_id, campaign_id, quarter HAVING sum(texts) <> 0
+    ), gone_of_carriers AS (
         DELETE FROM carrier_tally t
-        WHERE (SELECT count(*) > :rows + 2 * count(DISTINCT (c.carrier, c.quarter))
-               FROM carrier_tally c)
+        WHERE (SELECT a.is_locked FROM alone a) AND (
+            SELECT count(*) > :rows + 2 * count(DISTINCT (c.carrier, c.quarter))
+            FROM carrier_tally c)
         RETURNING t.carrier, t.quarter, t.segments
     )
     INSERT INTO carrier_tally (carrier, quarter, segments)
-    SELECT carrier, quarter, sum(segments) FROM gone
+    SELECT carrier, quarter, sum(segments) FROM gone_of_carriers
     WHERE quarter > CAST(:now AS timestamptz) - interval '3 days'
     GROUP BY carrier, quarter HAVING sum(segments) <> 0
 """)
@@ -189,7 +188,4 @@ async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
 
     The sums of the last three days stay the same.
     """
-    if await uow.session.scalar(COMPACT_LOCK):
-        values = {"rows": COMPACT_ABOVE, "now": now}
-        await uow.session.execute(COMPACT_SEND_TALLY, values)
-        await uow.session.execute(COMPACT_CARRIER_TALLY, values)
+    await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from crm_api.domain.monitoring.daily_digest.last_week import WeekFigures, read_week
 from crm_api.domain.monitoring.system_metrics.figures import Figures, OpenAlerts, Unclear
 from crm_api.platform.database import UnitOfWork
 
@@ -63,6 +64,7 @@ class Digest:
         overdue: The number of tasks that are overdue.
         dead: The number of received events that could not be applied.
         alerts: The number of alerts of each kind that nobody has acknowledged.
+        week: The figures of the last seven days.
     """
 
     since: datetime
@@ -78,6 +80,7 @@ class Digest:
     overdue: int
     dead: int
     alerts: Sequence[OpenAlerts]
+    week: WeekFigures
 
 
 # Messages between own lines are left out, because they only check webhooks. An opt-out in the
@@ -202,4 +205,5 @@ async def read_digest(
         overdue=people.overdue,
         dead=figures.events["dead"],
         alerts=[one for one in figures.alerts if not one.is_acknowledged],
+        week=await read_week(uow, until=until, zone=zone, now=figures.at),
     )

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from crm_api.domain.insight.measures.figures import Figure
 from crm_api.domain.monitoring.daily_digest.digest import Digest, MessageFigures, StoppedSender
+from crm_api.domain.monitoring.daily_digest.last_week import WeekFigures
 
 DAY = timedelta(hours=25)
 """The longest possible day: the day on which clocks are set back by an hour."""
@@ -26,6 +28,7 @@ def write_digest_mail(digest: Digest, *, name: str, api_url: str) -> tuple[str, 
         f"What happened on {_span(digest)} (time zone {digest.zone}).",
         "",
         *_section("SENT AND ANSWERED", list(_happened(digest))),
+        *_section(f"THE LAST 7 DAYS: {_days(digest)}", list(_week(digest.week))),
         *_section("TO DO", waiting),
         "--",
         "This mail comes every morning, even if nothing happened. If it does not come, look at",
@@ -66,6 +69,44 @@ def _texts(one: MessageFigures) -> str:
     if one.opted_out:
         parts.append(f"{one.opted_out:,} of them opted out")
     return f"{one.name or 'Outside campaigns'}: {', '.join(parts)}"
+
+
+def _week(week: WeekFigures) -> Iterator[str]:
+    yield f"Sent and not failed: {_many(int(week.messages.value or 0), 'text')} of campaigns"
+    replied = week.reply_rate
+    if replied.denominator:
+        yield f"Replied: {_part(replied)}, {_interval(replied)}"
+        if replied.unripe:
+            people = _many(replied.unripe, "person", "people")
+            yield f"Replies may still come from {people} of the last 72 hours"
+        yield f"Opted out by a reply: {_part(week.opt_out_rate)}"
+    yield f"Appointments booked: {week.appointments.value}"
+    paid = f"Paid: {_dollars(week.revenue)}"
+    if week.revenue_attributed is not None:
+        paid += f", of which {_dollars(week.revenue_attributed)} came of texts"
+    yield paid
+    yield f"Cost: {_dollars(week.cost)}"
+
+
+def _part(figure: Figure) -> str:
+    people = _many(int(figure.denominator or 0), "person", "people")
+    return f"{int(figure.numerator or 0):,} of {people}"
+
+
+def _interval(figure: Figure) -> str:
+    low, value, high = (
+        f"{100 * float(one or 0):.1f} %" for one in (figure.low, figure.value, figure.high)
+    )
+    return f"{value} (95 % interval {low} to {high})"
+
+
+def _dollars(figure: Figure) -> str:
+    return f"${int(figure.value or 0) / 100:,.2f}"
+
+
+def _days(digest: Digest) -> str:
+    first = digest.week.since.astimezone(ZoneInfo(digest.zone))
+    return f"{first:%A %d %B} to {_last_day(digest):%A %d %B}"
 
 
 def _waiting(digest: Digest, api_url: str) -> Iterator[str]:
@@ -123,5 +164,5 @@ def _last_day(digest: Digest) -> datetime:
     return (digest.until - timedelta(seconds=1)).astimezone(ZoneInfo(digest.zone))
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+def _many(count: int, what: str, several: str | None = None) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {several or what + 's'}"

@@ -7,12 +7,17 @@ from typing import Any
 
 import aiohttp
 
-from crm_api.domain.monitoring.sandbox_control.errors import SandboxAwayError
+from crm_api.domain.monitoring.sandbox_control.errors import (
+    SandboxAwayError,
+    UnknownSandboxLineError,
+)
 from crm_api.domain.monitoring.sandbox_control.schemas import (
     Act,
     Behaviour,
     FaultCreate,
     FaultRead,
+    PersonCall,
+    PersonMessage,
     PersonScript,
     PersonScriptRead,
     PersonStep,
@@ -76,6 +81,32 @@ class SandboxControls:
     async def clear_scripts(self, phone: str | None = None) -> None:
         """Remove the script of one phone number; without a number, remove all scripts."""
         await self._ask("DELETE", "/people", params={} if phone is None else {"number": phone})
+
+    async def send_as_person(self, wanted: PersonMessage) -> None:
+        """Let a person send a message; the sandbox reports it by webhook.
+
+        Raises:
+            UnknownSandboxLineError: The sandbox has no line with this number.
+        """
+        body = {"from": wanted.phone, "text": wanted.text, "media": [{}] * wanted.pictures}
+        await self._act("/receive", body, line=wanted.line)
+
+    async def call_as_person(self, wanted: PersonCall) -> None:
+        """Let a person call; the sandbox reports the call by webhooks.
+
+        Raises:
+            UnknownSandboxLineError: The sandbox has no line with this number.
+        """
+        extras = ["voicemail"] if wanted.voicemail else []
+        body = {"person": wanted.phone, "answered": wanted.answered, "with": extras}
+        await self._act("/calls", body, line=wanted.line)
+
+    async def _act(self, path: str, body: dict[str, Any], *, line: str | None) -> None:
+        if line is not None:
+            lines = (await self._ask("GET", ""))["lines"]
+            if line not in {one["number"] for one in lines}:
+                raise UnknownSandboxLineError
+        await self._ask("POST", path, body | {"to": line, "line": line})
 
     async def list_faults(self) -> list[FaultRead]:
         """Return the faults that can still happen, the oldest first."""

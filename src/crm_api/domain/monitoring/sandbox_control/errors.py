@@ -38,6 +38,20 @@ class SandboxAwayError(TransientError):
         )
 
 
+class UnknownSandboxLineError(InvalidError):
+    """The sandbox has no line with the given number."""
+
+    code = "unknown_sandbox_line"
+    title = "Line not in the sandbox"
+    pointer = "/line"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The sandbox has no line with this number. GET /v1/lines lists the lines; without "
+            "`line`, the first line of the sandbox is used."
+        )
+
+
 class ClockMovesError(ConflictError):
     """The sandbox clock is already moving, so another move cannot begin."""
 

@@ -197,6 +197,40 @@ class PersonScriptRead(ReadModel):
     script: list[PersonStep]
 
 
+class PersonMessage(RequestModel):
+    """A message that a simulated person sends to a line of the company."""
+
+    model_config = example(phone="+16175550123", text=REPLY)
+
+    phone: PhoneNumber = Field(description="The number of the person who writes.")
+    text: Annotated[str, Text(shortest=1, longest=1600, has_lines=True)] = Field(
+        description="What the person writes. `STOP` opts out."
+    )
+    line: PhoneNumber | None = Field(
+        default=None, description="The number of the line. By default the sandbox's first line."
+    )
+    pictures: int = Field(
+        default=0, ge=0, le=3, description="The number of pictures that come with the message."
+    )
+
+
+class PersonCall(RequestModel):
+    """A call of a simulated person to a line of the company."""
+
+    model_config = example(phone="+16175550123", answered=False, voicemail=True)
+
+    phone: PhoneNumber = Field(description="The number of the person who calls.")
+    line: PhoneNumber | None = Field(
+        default=None, description="The number of the line. By default the sandbox's first line."
+    )
+    answered: bool = Field(
+        strict=True, default=False, description="Whether somebody takes the call."
+    )
+    voicemail: bool = Field(
+        strict=True, default=False, description="Whether the person leaves a voicemail."
+    )
+
+
 class FaultKind(StrEnum):
     """The kind of a simulated fault.
 

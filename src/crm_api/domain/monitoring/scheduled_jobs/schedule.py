@@ -14,7 +14,7 @@ SCHEDULE = {
     "apply_custom_fields": "every 60 s",
     "change_tags": "every 60 s, and on request",
     "check_webhook_health": "hourly for each check; every 60 s it looks if a check is due",
-    "compute_credits": "every 60 s; works daily, after many outcomes, and when rules change",
+    "compute_credits": "every 60 s; credits daily, after many outcomes, and when rules change",
     "deliver_webhooks": "always while there is an endpoint; every 60 s it is started if needed",
     "draft_occurrences": "every 60 s",
     "fetch_media": "every 60 s",

@@ -1,14 +1,10 @@
-"""List and count the conversations of the inbox."""
+"""List the conversations of the inbox."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import text
-
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.messaging.models.conversations import ConversationState
-from crm_api.domain.office.inbox.rows import ME, InboxRow, read_rows
+from crm_api.domain.office.inbox.rows import InboxRow, read_rows
 from crm_api.domain.office.inbox.selection import (
     NEWEST_FIRST,
     NOT_WAITING,
@@ -18,7 +14,7 @@ from crm_api.domain.office.inbox.selection import (
     Order,
     page_of,
 )
-from crm_api.platform.database import UnitOfWork, typed_row
+from crm_api.platform.database import UnitOfWork
 
 _EPOCH, _MIDDLE, _FAR = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 5000, 9000))
 
@@ -64,9 +60,10 @@ async def read_conversations(
         return await reading.page(NEWEST_FIRST, after=after, limit=limit)
     rows = []
     if after is None or after[0] < _MIDDLE:
-        rows = await reading.page(WAITING_FIRST, after=after, limit=limit)
+        if WAITING_FIRST.states_of(wanted):
+            rows = await reading.page(WAITING_FIRST, after=after, limit=limit)
         after = None
-    if len(rows) < limit and wanted.wanted_states != (ConversationState.WAITING,):
+    if len(rows) < limit and NOT_WAITING.states_of(wanted):
         back = None if after is None else (_mirrored(after[0]), after[1])
         rows += await reading.page(NOT_WAITING, after=back, limit=limit - len(rows))
     return rows
@@ -84,12 +81,12 @@ class _Reading:
         self._now = now
 
     async def page(self, order: Order, *, after: Position | None, limit: int) -> list[InboxRow]:
-        values = {**self._wanted.values, "limit": limit}
+        values = dict(self._wanted.values)
         if after is not None:
             values |= {"after": after[0], "after_id": after[1]}
         return await read_rows(
             self._uow,
-            page_of(self._wanted, order, is_first=after is None),
+            page_of(self._wanted, order, is_first=after is None, limit=limit),
             values,
             caller_id=self._caller_id,
             now=self._now,
@@ -118,38 +115,3 @@ def _last_activity(row: InboxRow) -> Position:
 
 PLACES = {InboxSort.NEWEST: _last_activity, InboxSort.WAITING_LONGEST: _place_among_waiting}
 """The position of a row in each order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboxCounts:
-    """The lengths of the lists of the inbox; the last three of waiting and open conversations."""
-
-    waiting: int
-    open: int
-    snoozed: int
-    unread: int
-    mine: int
-    unassigned: int
-
-
-COUNTS = text(f"""
-    WITH {ME}
-    SELECT count(*) FILTER (WHERE k.state = 'waiting') AS waiting,
-           count(*) FILTER (WHERE k.state = 'open') AS open,
-           count(*) FILTER (WHERE k.state = 'snoozed') AS snoozed,
-           count(*) FILTER (WHERE k.state <> 'snoozed' AND k.last_incoming_at
-               > coalesce(r.read_until, (SELECT since FROM me))) AS unread,
-           count(*) FILTER (WHERE k.state <> 'snoozed'
-               AND k.assignee_id = CAST(:caller_id AS uuid)) AS mine,
-           count(*) FILTER (WHERE k.state <> 'snoozed' AND k.assignee_id IS NULL) AS unassigned
-    FROM conversation k
-    LEFT JOIN conversation_read r
-      ON r.caller_id = CAST(:caller_id AS text) AND r.conversation_id = k.id
-    WHERE k.state <> 'done'
-""")
-
-
-async def count_conversations(uow: UnitOfWork, *, caller_id: UUID) -> InboxCounts:
-    """Count the conversations that are not done, as the caller sees them."""
-    found = await uow.session.execute(COUNTS, {"caller_id": str(caller_id)})
-    return typed_row(InboxCounts, found.one())

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from crm_api.domain.messaging.conversations.errors import MessageNotFoundError
+from crm_api.domain.messaging.conversations.own_changes import emit_own_change
 from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.domain.messaging.models.conversations import Activity, ActivityKind
 from crm_api.platform.database import UnitOfWork
@@ -15,6 +16,7 @@ MARK = text("""
     VALUES (:caller_id, :conversation_id, :read_until)
     ON CONFLICT (caller_id, conversation_id) DO UPDATE
     SET read_until = excluded.read_until WHERE known.read_until < excluded.read_until
+    RETURNING conversation_id
 """)
 
 
@@ -42,4 +44,5 @@ async def mark_read(
         until = message.occurred_at
     if until is not None:
         values = {"caller_id": str(caller_id), "conversation_id": conversation_id}
-        await uow.session.execute(MARK, {**values, "read_until": until})
+        marked = await uow.session.scalars(MARK, {**values, "read_until": until})
+        await emit_own_change(uow, conversation_ids=list(marked), caller_id=str(caller_id))

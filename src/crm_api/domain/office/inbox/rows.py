@@ -58,7 +58,7 @@ ME = """me AS MATERIALIZED (
     )"""
 """What happened before the caller was created counts as read."""
 
-READ_UNTIL = """coalesce((
+READ_UNTIL = """greatest((
     SELECT r.read_until FROM conversation_read r
     WHERE r.caller_id = CAST(:caller_id AS text) AND r.conversation_id = k.id),
     (SELECT since FROM me))"""

@@ -109,11 +109,19 @@ class Order:
         column: The column of conversations by which they are ordered, then by id.
         is_descending: Whether the largest value comes first.
         condition: Which conversations it orders.
+        states: The states that these conversations can have.
     """
 
     column: str
     is_descending: bool
     condition: str | None = None
+    states: tuple[ConversationState, ...] = tuple(ConversationState)
+
+    def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
+        """Return the states that both this order and the list have."""
+        return tuple(
+            one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
+        )
 
     @property
     def words(self) -> str:
@@ -130,10 +138,16 @@ class Order:
 
 NEWEST_FIRST = Order(column="last_activity_at", is_descending=True)
 WAITING_FIRST = Order(
-    column="waiting_since", is_descending=False, condition="k.waiting_since IS NOT NULL"
+    column="waiting_since",
+    is_descending=False,
+    condition="k.waiting_since IS NOT NULL",
+    states=(ConversationState.WAITING, ConversationState.SNOOZED),
 )
 NOT_WAITING = Order(
-    column="last_activity_at", is_descending=True, condition="k.waiting_since IS NULL"
+    column="last_activity_at",
+    is_descending=True,
+    condition="k.waiting_since IS NULL",
+    states=(ConversationState.OPEN, ConversationState.SNOOZED, ConversationState.DONE),
 )
 
 
@@ -153,9 +167,11 @@ def conditions_of(wanted: InboxFilter) -> list[str]:
     if wanted.phone is not None:
         found.append("k.phone = :phone")
     if wanted.flag is not None:
+        # IS TRUE keeps PostgreSQL from joining all conversations with all flags: it reads the
+        # numbers once, and conversations in order until the page is full.
         found.append(
-            "EXISTS (SELECT FROM contact_flag f WHERE f.phone = k.phone AND f.flag_type = :flag "
-            "AND (f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz)))"
+            "(k.phone IN (SELECT f.phone FROM contact_flag f WHERE f.flag_type = :flag AND "
+            "(f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz)))) IS TRUE"
         )
     if wanted.ids is not None:
         found.append("k.id = ANY(CAST(:ids AS uuid[]))")
@@ -170,8 +186,11 @@ def matching(wanted: InboxFilter) -> str:
     return " AND ".join(found) or "true"
 
 
-def page_of(wanted: InboxFilter, order: Order, *, is_first: bool) -> str:
+def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> str:
     """Return the query of one page: ``id`` and ``place`` of its conversations.
+
+    The limit is a constant too. After some executions, PostgreSQL would plan for any limit, and
+    sort all conversations instead of reading a few in the order of an index.
 
     It reads the first rows of each state from an index, and from those the first of all. A state is
     a constant in the statement, because a partial index needs it. Without a filter that finds a few
@@ -183,21 +202,31 @@ def page_of(wanted: InboxFilter, order: Order, *, is_first: bool) -> str:
     if not is_first:
         conditions.append(order.after)
     is_narrow = bool(wanted.contact_id or wanted.ids is not None)
+    is_of_few = wanted.campaign_id is not None or isinstance(wanted.assignee, UUID)
+    states = order.states_of(wanted)
+    if not (is_of_few or wanted.wanted_states or order is WAITING_FIRST):
+        states = ()  # one index has all states in this order
     # No index has the states in the order of the waiting time, and these filters find few.
     is_split = not is_narrow and order is not WAITING_FIRST
-    states = wanted.wanted_states
     parts: Sequence[Iterable[ConversationState]] = (
         [[one] for one in states] if is_split else [states]
     )
-    is_by_line = not (is_narrow or wanted.assignee is not None or wanted.campaign_id is not None)
+    is_of_nobody = wanted.assignee == NOBODY and order is not WAITING_FIRST
+    is_by_line = not (is_narrow or is_of_few or is_of_nobody)
     branches = [
-        _branch([*_in_states(part), *conditions], order, wanted=wanted, is_by_line=is_by_line)
+        _branch(
+            [*_in_states(part), *conditions],
+            order,
+            wanted=wanted,
+            is_by_line=is_by_line,
+            limit=limit,
+        )
         for part in parts or [()]
     ]
     rows = " UNION ALL ".join(f"({branch})" for branch in branches)
     return (
         f"SELECT id, row_number() OVER (ORDER BY {order.words}) AS place "
-        f"FROM ({rows}) b ORDER BY {order.words} LIMIT :limit"
+        f"FROM ({rows}) b ORDER BY {order.words} LIMIT {limit}"
     )
 
 
@@ -209,11 +238,11 @@ def _in_states(states: Iterable[ConversationState]) -> list[str]:
 
 
 def _branch(
-    conditions: Sequence[str], order: Order, *, wanted: InboxFilter, is_by_line: bool
+    conditions: Sequence[str], order: Order, *, wanted: InboxFilter, is_by_line: bool, limit: int
 ) -> str:
     way = "DESC" if order.is_descending else "ASC"
     rows = f"SELECT k.id, k.{order.column} AS key FROM conversation k"
-    end = f"ORDER BY k.{order.column} {way}, k.id {way} LIMIT :limit"
+    end = f"ORDER BY k.{order.column} {way}, k.id {way} LIMIT {limit}"
     if not is_by_line:
         of_line = [] if wanted.line_id is None else ["k.line_id = :line_id"]
         met = " AND ".join([*conditions, *of_line]) or "true"

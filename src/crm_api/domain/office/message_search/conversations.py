@@ -8,20 +8,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.messaging.models.conversations import Activity, Conversation
 from crm_api.domain.office.message_search.listing import (
-    WORD_WINDOW,
+    newest_with_all_words,
     select_messages,
-    with_similar_words,
 )
 from crm_api.domain.office.message_search.selection import (
     MessageFilter,
     MessageSelection,
 )
+from crm_api.domain.office.message_search.similar_words import with_similar_words
 from crm_api.domain.office.message_search.terms import Term
 from crm_api.domain.people.models.contacts import Contact
 
-MOST_MESSAGES = 500
-"""The number of messages, newest first, whose conversations are found by words."""
-MOST_NAMED = 500
+MOST_MESSAGES, MOST_SIMILAR = 200, 100
+"""The number of messages, newest first, whose conversations are found by words, and by similar
+words."""
+MOST_NAMED = 200
 """The number of conversations that are found by a name or a number."""
 
 
@@ -52,10 +53,9 @@ class ConversationSearch:
     async def with_all_terms(self) -> set[UUID]:
         """Return the conversations in which all terms occur."""
         selection = self._selection
-        near = selection.in_order(None, size=WORD_WINDOW).limit(MOST_MESSAGES)
-        found = await self._conversations_of(near)
-        if len(found) < MOST_MESSAGES:
-            found = await self._conversations_of(selection.by_words(None, limit=MOST_MESSAGES))
+        found = await newest_with_all_words(
+            self._conversations_of, selection, after=None, limit=MOST_MESSAGES
+        )
         if not selection.people:
             return set(found)
         return {*found, *await self._session.scalars(named_conversations(selection.terms))}
@@ -65,7 +65,7 @@ class ConversationSearch:
         if not self._selection.has_typos:
             return set()
         found = await with_similar_words(
-            self._session, self._selection, after=None, limit=MOST_MESSAGES
+            self._session, self._selection, after=None, limit=MOST_SIMILAR
         )
         return {one.conversation_id for one in found if one.conversation_id is not None}
 

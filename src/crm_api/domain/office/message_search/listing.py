@@ -1,11 +1,12 @@
 """List the messages of all conversations, newest first, and search for words in them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
-from sqlalchemy import Select, text
+from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.paging import Cursors, InvalidCursorError, Page
@@ -16,26 +17,18 @@ from crm_api.domain.office.message_search.selection import (
     MessageSelection,
     Position,
 )
+from crm_api.domain.office.message_search.similar_words import with_similar_words
 from crm_api.domain.office.message_search.terms import Term, parse_terms
-from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
-from crm_api.platform.ids import smallest_id_at
 
 WINDOWS = (2_000, 100_000)
 """The numbers of messages that a list without words reads in order, one try after the other."""
-WORD_WINDOW = 3_000
-"""The number of written messages that a search reads in order before it looks up all matches."""
+WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
+"""The numbers of written messages that a search reads in order: at first, at most if it looks at
+the name of each person, and at most."""
+Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
 """The part of the results in which a page ended: messages with all words, or with similar words."""
-
-SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
-"""The spans before now in which messages with similar words are looked for, one after the other."""
-
-# A plan without known values would read all ids of the span instead of the index of words.
-SET_SIMILARITY = text("""
-    SELECT set_config('pg_trgm.word_similarity_threshold', CAST(:least AS text), true),
-           set_config('plan_cache_mode', 'force_custom_plan', true)
-""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +100,9 @@ async def find_messages(
     is_similar = begin is not None and begin.is_similar
     rows: list[Activity] = []
     if not is_similar:
-        rows = await _with_all_words(session, selection, after=after, limit=limit + 1)
+        rows = await newest_with_all_words(
+            partial(read_messages, session), selection, after=after, limit=limit + 1
+        )
         if len(rows) > limit:
             return _page(rows, limit=limit, exact=limit)
         after = None
@@ -132,7 +127,7 @@ async def _next_in_order(
     rows: list[Activity] = []
     end: Position | None = None
     for size in WINDOWS:
-        rows = await _read(session, selection.in_order(after, size=size).limit(limit + 1))
+        rows = await read_messages(session, selection.in_order(after, size=size).limit(limit + 1))
         if len(rows) > limit:
             return _page(rows, limit=limit, exact=limit)
         last = (await session.execute(selection.end_of_window(after, size=size))).one_or_none()
@@ -143,45 +138,33 @@ async def _next_in_order(
     return FoundMessages(rows=rows, next=rest)
 
 
-async def _with_all_words(
-    session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
-) -> list[Activity]:
-    near = await _read(session, selection.in_order(after, size=WORD_WINDOW).limit(limit))
-    if len(near) == limit:
-        return near
-    return await _read(session, selection.by_words(after, limit=limit))
+async def newest_with_all_words(
+    read: Callable[[Select[Activity]], Awaitable[list[Row]]],
+    selection: MessageSelection,
+    *,
+    after: Position | None,
+    limit: int,
+) -> list[Row]:
+    """Return up to ``limit`` messages with all terms, newest first.
 
+    A few messages in order show how frequent the words are. If they are frequent, enough messages
+    in order are read to find ``limit``. Otherwise few match, and all matches are looked up: each
+    costs as much as three messages in order.
 
-async def with_similar_words(
-    session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
-) -> list[Activity]:
-    """Return messages with words similar to the terms, newest first.
-
-    A word may resemble many others, so the messages that were stored last are searched first. A
-    message is never newer than the time at which it was stored. So the page is complete as soon as
-    all its messages are newer than everything that was stored before the searched span.
+    Args:
+        read: Runs a statement of messages.
     """
-    await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})
-    found: list[Activity] = []
-    high: UUID | None = None
-    ahead = clock.ahead()
-    begin = clock.wall_now() if after is None else min(clock.wall_now(), after[0] - ahead)
-    for span in SPANS:
-        since = None if span is None else begin - span
-        low = None if since is None else smallest_id_at(since)
-        similar = selection.by_similar_words(after, limit=limit, ids=(low, high))
-        found = sorted([*found, *await _read(session, similar)], key=_place, reverse=True)[:limit]
-        if since is not None and len(found) == limit and found[-1].occurred_at >= since + ahead:
-            break
-        high = low
-    return found
+    size = WORD_WINDOW
+    near = await read(selection.in_order(after, size=size).limit(limit))
+    if near and len(near) < limit:
+        size = size * limit * 3 // (2 * len(near))
+        if size <= (NAME_WINDOW if selection.has_many_people else LARGEST_WORD_WINDOW):
+            near = await read(selection.in_order(after, size=size).limit(limit))
+    return near if len(near) >= limit else await read(selection.by_words(after, limit=limit))
 
 
-def _place(message: Activity) -> Position:
-    return message.occurred_at, message.id
-
-
-async def _read(session: AsyncSession, statement: Select[Activity]) -> list[Activity]:
+async def read_messages(session: AsyncSession, statement: Select[Activity]) -> list[Activity]:
+    """Return the messages of a statement."""
     return list(await session.scalars(statement))
 
 

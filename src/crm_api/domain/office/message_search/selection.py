@@ -50,6 +50,9 @@ _SHORT = 4
 # Constants in the SQL text let the planner use the partial indexes.
 IS_MESSAGE = "activity.kind = 'message'"
 IS_WRITTEN = f"{IS_MESSAGE} AND activity.origin IN ('manual', 'provider')"
+# The same without the partial indexes. Beside an index of people, PostgreSQL would read all entries
+# of an index of written messages.
+IS_WRITTEN_TOO = f"{IS_MESSAGE} AND coalesce(activity.origin, '') IN ('manual', 'provider')"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,11 @@ class MessageSelection:
     people_of_all: Sequence[UUID] = ()
 
     @property
+    def has_many_people(self) -> bool:
+        """True if a term is in the names of so many people that they were not all looked up."""
+        return not all(one.is_complete for one in self.people)
+
+    @property
     def has_typos(self) -> bool:
         """True if a word of the search may be found with a typing error."""
         return any(term.word is not None for term in self.terms)
@@ -98,11 +106,12 @@ class MessageSelection:
     def similarity(self) -> float:
         """The smallest word similarity of words with a typing error, from 0 to 1.
 
-        ``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67. In a word of
-        four letters, one wrong letter leaves 0.4.
+        ``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67,
+        ``insepction`` and ``inspection`` 0.47. In a word of four letters, one wrong letter leaves
+        0.4.
         """
         words = [term.word for term in self.terms if term.word is not None]
-        return 0.4 if any(len(word) <= _SHORT for word in words) else 0.5
+        return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
 
     def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
         """Select the matches among the next ``size`` messages in order."""
@@ -113,6 +122,17 @@ class MessageSelection:
             found = found.where(self._contains_all(message))
         return found.order_by(*_newest_first(message))
 
+    def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
+        """Select the next ``size`` messages with words similar to the terms, but not all terms."""
+        window = self._window(after, size=size).subquery("near")
+        message = aliased(Activity, window)
+        found = select(message).where(
+            *self._conditions(message),
+            *(_resembles(_text_of(message), term) for term in self.terms),
+            ~self._contains_all(message),
+        )
+        return found.order_by(*_newest_first(message))
+
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
         """Select the position of the last of the next ``size`` messages; none if fewer follow."""
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
@@ -120,16 +140,21 @@ class MessageSelection:
 
     def by_words(self, after: Position | None, *, limit: int) -> Select[Activity]:
         """Look up all messages with all terms, and select the first ``limit`` of them in order."""
-        span = [literal_column(IS_WRITTEN), *self._span(after), *self._conditions(Activity)]
+        span = [*self._span(after), *self._conditions(Activity)]
         texts = select(Activity.id, Activity.occurred_at).where(
-            *span, *(_contains(_text_of(Activity), term) for term in self.terms)
+            literal_column(IS_WRITTEN),
+            *span,
+            *(_contains(_text_of(Activity), term) for term in self.terms),
         )
         named = [one.ids for one in self.people[:MOST_NAMED]]
         people = {*self.people_of_all, *(one for ids in named for one in ids)}
         if not people:
             return _first(texts, limit=limit)
         of_people = select(Activity.id, Activity.occurred_at).where(
-            *span, _is_of(Activity, sorted(people)), self._contains_all(Activity)
+            literal_column(IS_WRITTEN_TOO),
+            *span,
+            _is_of(Activity, sorted(people)),
+            self._contains_all(Activity),
         )
         return _first(union(texts, of_people), limit=limit)
 

@@ -18,9 +18,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.outbound.live_events import event_log as events
+from crm_api.domain.outbound.live_events.endpoint_events import (
+    WebhookEventType,
+    facts_of,
+    is_for_endpoints,
+)
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
-from crm_api.domain.outbound.live_events.payloads import WebhookEventType, facts_of
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 from crm_api.platform.ids import new_id
 
@@ -107,7 +111,6 @@ log = structlog.get_logger()
 PAGE = 1_000
 """Maximum number of events per transaction."""
 _LAST_ID = 2**63 - 1
-_KNOWN = frozenset(one.value for one in WebhookEventType)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +217,7 @@ def _match(
     messages: list[EventContent] = []
     wanted: list[NewDelivery] = []
     for event in happened:
-        if event.type not in _KNOWN:
+        if not is_for_endpoints(event):
             continue
         takers = [one.endpoint_id for one in listeners if one.wants(event)]
         message = _content_of(event) if takers else None

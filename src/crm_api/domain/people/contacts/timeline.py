@@ -1,4 +1,4 @@
-"""The timeline of a contact: messages, calls, consent decisions, campaign steps and notes."""
+"""The timeline of a contact: messages, calls, consent, campaign steps, notes, sales, outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +22,13 @@ from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.models.conversations import Direction, MessageStatus, Origin
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, SkipReason
 from crm_api.domain.people.contacts.service import fetch_numbers, get_contact
+from crm_api.domain.people.contacts.timeline_sales import (
+    SALES_ENTRIES,
+    TimelineAppointment,
+    TimelineInvoice,
+    TimelineOutcome,
+    TimelineQuote,
+)
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 _END_OF_TIME = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
@@ -139,7 +146,15 @@ class TimelineNote(ReadModel):
 TimelineItem = TypeAliasType(
     "TimelineItem",
     Annotated[
-        TimelineMessage | TimelineCall | TimelineConsent | TimelineStep | TimelineNote,
+        TimelineMessage
+        | TimelineCall
+        | TimelineConsent
+        | TimelineStep
+        | TimelineNote
+        | TimelineAppointment
+        | TimelineQuote
+        | TimelineInvoice
+        | TimelineOutcome,
         Field(discriminator="type"),
     ],
 )
@@ -158,6 +173,22 @@ class TimelineRow:
     detail: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TimelineParts:
+    """Which entries the caller may see beside those of contacts.
+
+    Attributes:
+        sales: Appointments, quotes and invoices.
+        outcomes: Outcomes of the ledger.
+    """
+
+    sales: bool
+    outcomes: bool
+
+
+ALL_PARTS = TimelineParts(sales=True, outcomes=True)
+
+
 async def list_timeline(
     uow: UnitOfWork,
     *,
@@ -166,8 +197,11 @@ async def list_timeline(
     cursor: str | None,
     limit: int,
     now: datetime,
+    shows: TimelineParts = ALL_PARTS,
 ) -> Page[TimelineItem]:
     """List the timeline of a contact and of the duplicates merged into it, newest first.
+
+    Appointments are at their start, so those of the future come first.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -183,6 +217,7 @@ async def list_timeline(
         phone_hashes=[hash_phone(phone, secret) for phone in phones],
         after=cursors.read(cursor) or _END_OF_TIME,
         limit=limit + 1,
+        shows=shows,
     )
     page = cursors.page(rows, limit=limit, position=lambda row: (row.at, row.key))
     named = [
@@ -204,7 +239,7 @@ def _read_item(row: TimelineRow, files: Sequence[ShownFetch]) -> TimelineItem:
 
 
 # The integer id of a consent entry is converted to a UUID, so that all items have keys of one type.
-_TIMELINE = text("""
+_TIMELINE = text(f"""
     SELECT * FROM (
         (SELECT a.id AS key, a.id::text AS id, a.kind AS type, a.occurred_at AS at,
                 jsonb_build_object(
@@ -252,6 +287,7 @@ _TIMELINE = text("""
          FROM contact_note n
          WHERE n.contact_id = :contact_id AND (n.created_at, n.id) < (:at, :key)
          ORDER BY n.created_at DESC, n.id DESC LIMIT :limit)
+        UNION ALL {SALES_ENTRIES}
     ) item
     ORDER BY at DESC, key DESC LIMIT :limit
 """)
@@ -265,6 +301,7 @@ async def fetch_timeline(
     phone_hashes: Sequence[bytes],
     after: tuple[datetime, UUID],
     limit: int,
+    shows: TimelineParts = ALL_PARTS,
 ) -> list[TimelineRow]:
     """Fetch up to ``limit`` items older than the position ``after``, newest first."""
     at, key = after
@@ -275,5 +312,7 @@ async def fetch_timeline(
         "at": at,
         "key": key,
         "limit": limit,
+        "with_sales": shows.sales,
+        "with_outcomes": shows.outcomes,
     }
     return typed_rows(TimelineRow, await session.execute(_TIMELINE, values))

@@ -57,6 +57,11 @@ def _number(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> st
         f" WHEN 'string' THEN CASE WHEN {text} ~ {builder.bind(NUMBER, 'text')}"
         f" THEN CAST({text} AS numeric) END END"
     )
+    return number_condition(builder, rule, number)
+
+
+def number_condition(builder: ConditionBuilder, rule: Rule, number: str) -> str:
+    """Return the condition of a rule that compares the SQL of a number with its values."""
     values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
     if rule.op == "in":
         return f"{number} = ANY({builder.bind(list(values), 'numeric[]')})"

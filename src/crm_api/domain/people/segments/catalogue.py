@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 
 
@@ -20,6 +21,12 @@ class SegmentFieldKind(StrEnum):
     CONTACT_INSTANT = "contact_instant"
     """The instant of the last message; missing if there was no message."""
     CAMPAIGNS = "campaigns"
+    NUMBER = "number"
+    """A number that every contact has."""
+    GRADE = "grade"
+    """A grade that every contact has."""
+    REPLY_CLASS = "reply_class"
+    """The class of the last reply; missing if there was no reply."""
     ATTRIBUTE = "attribute"
 
 
@@ -37,7 +44,15 @@ FIELDS: dict[str, SegmentFieldKind] = {
     "last_contacted_at": SegmentFieldKind.CONTACT_INSTANT,
     "last_replied_at": SegmentFieldKind.CONTACT_INSTANT,
     "campaigns": SegmentFieldKind.CAMPAIGNS,
+    "engagement_score": SegmentFieldKind.NUMBER,
+    "engagement_grade": SegmentFieldKind.GRADE,
+    "reply_class": SegmentFieldKind.REPLY_CLASS,
 }
+CHOICES: dict[SegmentFieldKind, tuple[str, ...]] = {
+    SegmentFieldKind.GRADE: ("A", "B", "C", "D", "E"),
+    SegmentFieldKind.REPLY_CLASS: tuple(ReplyClass),
+}
+"""The values of the fields that have a closed set of values."""
 
 POSITIVES = {
     "ne": "eq",
@@ -66,6 +81,9 @@ OPERATORS: dict[SegmentFieldKind, tuple[str, ...]] = {
     SegmentFieldKind.INSTANT: _TIMES,
     SegmentFieldKind.CONTACT_INSTANT: (*_TIMES, *_EMPTINESS),
     SegmentFieldKind.CAMPAIGNS: ("contains", "not_contains"),
+    SegmentFieldKind.NUMBER: ("eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "between"),
+    SegmentFieldKind.GRADE: ("eq", "ne", "in", "not_in"),
+    SegmentFieldKind.REPLY_CLASS: ("eq", "ne", "in", "not_in", *_EMPTINESS),
     SegmentFieldKind.ATTRIBUTE: (
         *_WORDS,
         *("gt", "gte", "lt", "lte"),
@@ -81,7 +99,7 @@ class FieldEntry:
 
     Attributes:
         type: The type of a custom field; None for other fields.
-        choices: The choices of a custom field; empty for other fields.
+        choices: The values of a field that has a closed set of values; empty for other fields.
     """
 
     name: str
@@ -107,6 +125,7 @@ def built_in_fields() -> list[FieldEntry]:
             label=name.replace("_", " ").capitalize(),
             kind=kind,
             operators=OPERATORS[kind],
+            choices=CHOICES.get(kind, ()),
         )
         for name, kind in FIELDS.items()
     ]

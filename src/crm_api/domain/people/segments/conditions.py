@@ -5,9 +5,15 @@ from datetime import timedelta
 from typing import Any, cast
 
 from crm_api.domain.consent.models import FlagType
-from crm_api.domain.people.segments.attributes import attribute_condition
+from crm_api.domain.people.segments.attributes import attribute_condition, number_condition
 from crm_api.domain.people.segments.catalogue import SegmentFieldKind
 from crm_api.domain.people.segments.condition_builder import ConditionBuilder, word_condition
+from crm_api.domain.people.segments.engagement import (
+    grade_sql,
+    has_class_sql,
+    last_class_sql,
+    score_sql,
+)
 from crm_api.domain.people.segments.tree import Distance, Membership, Rule
 
 CONVERSATION_TIMES = {
@@ -154,6 +160,22 @@ def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
     )
 
 
+def _number(builder: ConditionBuilder, rule: Rule) -> str:
+    return number_condition(builder, rule, score_sql(builder))
+
+
+def _grade(builder: ConditionBuilder, rule: Rule) -> str:
+    return f"{grade_sql(builder)} = ANY({builder.bind(_listed(rule), 'text[]')})"
+
+
+def _reply_class(builder: ConditionBuilder, rule: Rule) -> str:
+    last = last_class_sql(builder)
+    if rule.op == "is_empty":
+        return f"({last}) IS NULL"
+    classes = builder.bind(_listed(rule), "text[]")
+    return f"{has_class_sql(builder, classes)} AND coalesce({last}, '') = ANY({classes})"
+
+
 def _listed(rule: Rule) -> list[Any]:
     return list(rule.value) if isinstance(rule.value, tuple) else [rule.value]
 
@@ -168,5 +190,8 @@ CONDITIONS: dict[SegmentFieldKind, Callable[[ConditionBuilder, Rule], str]] = {
     SegmentFieldKind.INSTANT: _instant,
     SegmentFieldKind.CONTACT_INSTANT: _contact_instant,
     SegmentFieldKind.CAMPAIGNS: _campaigns,
+    SegmentFieldKind.NUMBER: _number,
+    SegmentFieldKind.GRADE: _grade,
+    SegmentFieldKind.REPLY_CLASS: _reply_class,
     SegmentFieldKind.ATTRIBUTE: attribute_condition,
 }

@@ -23,6 +23,7 @@ from crm_api.domain.people.segments.conditions import (
     flag_exists,
     membership_condition,
 )
+from crm_api.domain.people.segments.engagement import grade_sql, last_class_sql, score_sql
 from crm_api.domain.people.segments.tree import Join, Membership, Node, Rule, rules_of
 
 
@@ -112,6 +113,12 @@ def _actual(builder: ConditionBuilder, rule: Rule) -> str:
         actual = _FLAGS.format(now=builder.bind(builder.now, "timestamptz"))
     elif kind is SegmentFieldKind.BOOLEAN:
         actual = flag_exists(builder, f" AND f.flag_type = '{FlagType.OPTED_OUT}'")
+    elif kind is SegmentFieldKind.NUMBER:
+        actual = score_sql(builder)
+    elif kind is SegmentFieldKind.GRADE:
+        actual = grade_sql(builder)
+    elif kind is SegmentFieldKind.REPLY_CLASS:
+        actual = last_class_sql(builder)
     elif isinstance(rule.value, Membership):
         actual = _MEMBERSHIP.format(condition=membership_condition(builder, rule.value))
     return actual

@@ -13,7 +13,7 @@ from crm_api.domain.kit.fields import RequestInstant, read_line, refuse_nul
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.domain.people.contacts.schemas import MAX_TAG_LENGTH, FlagName
-from crm_api.domain.people.segments.catalogue import SegmentFieldKind
+from crm_api.domain.people.segments.catalogue import CHOICES, SegmentFieldKind
 from crm_api.domain.people.segments.tree import Distance, Membership, Scalar, Value
 
 LONGEST_TEXT = 200
@@ -241,6 +241,23 @@ def _attribute(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
     return _number(value) if is_number else _raw_text(value)
 
 
+def _score(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
+    if op == "between":
+        return _pair(_number, value)
+    return _many(_number, value) if op == "in" else _number(value)
+
+
+def _choice(kind: SegmentFieldKind) -> Callable[[object], str]:
+    """Return a reader for the values of a field with a closed set of values."""
+
+    def read(value: object) -> str:
+        if value not in CHOICES[kind]:
+            raise BadValueError("wrong_type", f"Give one of these: {', '.join(CHOICES[kind])}.")
+        return str(value)
+
+    return read
+
+
 def _membership(_op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
     if not isinstance(value, Mapping):
         detail = 'Give {"campaign_id": …}, and optionally `status`, `replied` or `step`.'
@@ -300,5 +317,8 @@ _READERS: dict[SegmentFieldKind, Callable[[str, Any], Value]] = {
     SegmentFieldKind.INSTANT: _times,
     SegmentFieldKind.CONTACT_INSTANT: _times,
     SegmentFieldKind.CAMPAIGNS: _membership,
+    SegmentFieldKind.NUMBER: _score,
+    SegmentFieldKind.GRADE: _by(_choice(SegmentFieldKind.GRADE)),
+    SegmentFieldKind.REPLY_CLASS: _by(_choice(SegmentFieldKind.REPLY_CLASS)),
     SegmentFieldKind.ATTRIBUTE: _attribute,
 }

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, text
 
+from crm_api.domain.messaging.company.office_hours import OfficeHours, open_spans
+from crm_api.domain.messaging.models.company import CompanySettings
 from crm_api.domain.sales.appointments.booking import overlaps
 from crm_api.domain.sales.appointments.errors import FreeTimesRangeError, WorkingHoursError
 from crm_api.domain.sales.appointments.models import BUSY, Appointment
@@ -27,12 +30,14 @@ class WorkingHours:
     Attributes:
         days: The days of the week; 0 is Monday.
         zone: The time zone of ``start`` and ``end``.
+        holidays: Days without appointments.
     """
 
     days: frozenset[int]
     start: time
     end: time
     zone: ZoneInfo
+    holidays: frozenset[date] = frozenset()
 
     def __post_init__(self) -> None:
         """Check that the day ends after its begin.
@@ -51,7 +56,7 @@ class WorkingHours:
         """
         day, last = begin.astimezone(self.zone).date(), end.astimezone(self.zone).date()
         while day <= last:
-            if day.weekday() in self.days:
+            if day.weekday() in self.days and day not in self.holidays:
                 first = max(self._instant(day, self.start), begin)
                 over = min(self._instant(day, self.end), end)
                 if first < over:
@@ -62,6 +67,46 @@ class WorkingHours:
         if clock == time.max:  # 24:00
             day, clock = day + timedelta(days=1), time.min
         return datetime.combine(day, clock, self.zone).astimezone(UTC)
+
+
+class Hours(Protocol):
+    """When appointments may take place."""
+
+    def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
+        """Yield the hours between two instants, in UTC, the earliest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficeTimes:
+    """The office hours of the company, without its holidays."""
+
+    hours: OfficeHours
+    holidays: frozenset[date]
+
+    def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
+        """Yield the office hours between two instants, in UTC, the earliest first."""
+        zone = ZoneInfo(self.hours.timezone)
+        day, last = begin.astimezone(zone).date(), end.astimezone(zone).date()
+        while day <= last:
+            for opens, closes in open_spans(self.hours, day) if day not in self.holidays else ():
+                first, over = max(opens, begin), min(closes, end)
+                if first < over:
+                    yield first.astimezone(UTC), over.astimezone(UTC)
+            day += timedelta(days=1)
+
+
+async def read_holidays(uow: UnitOfWork) -> frozenset[date]:
+    """Return the days on which the office is closed."""
+    rows = await uow.session.scalar(select(CompanySettings.holidays))
+    return frozenset(date.fromisoformat(one["date"]) for one in rows or ())
+
+
+async def read_office_times(uow: UnitOfWork) -> OfficeTimes | None:
+    """Return the office hours and holidays of the company; None without office hours."""
+    stored = await uow.session.scalar(select(CompanySettings.office_hours))
+    if stored is None:
+        return None
+    return OfficeTimes(hours=OfficeHours.model_validate(stored), holidays=await read_holidays(uow))
 
 
 # The times in which somebody is busy by an event of a calendar that recurs.
@@ -78,7 +123,7 @@ BUSY_TIMES = text("""
 
 async def find_free_times(
     uow: UnitOfWork,
-    hours: WorkingHours,
+    hours: Hours,
     *,
     begin: datetime,
     end: datetime,

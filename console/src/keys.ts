@@ -1,0 +1,70 @@
+/**
+ * Keys of the screens. Each part registers its own; the newest part wins, `?` lists them, and the
+ * palette offers them as actions. No single key sends anything to a person.
+ */
+import { useEffect, useRef } from "react";
+
+export type Key = {
+  /** One character, two after each other ("g i"), or "mod+k" for Ctrl or ⌘. */
+  key: string;
+  name: string;
+  /** Without it the key is only listed: its field handles it. */
+  run?: (() => unknown) | undefined;
+};
+type Group = { title: string; keys: Key[] };
+
+const AGAIN_MS = 1_200;
+const groups = new Set<{ current: Group }>();
+
+/** Register keys while the part is on the screen. */
+export function useKeys(title: string, keys: Key[]): void {
+  const group = useRef<Group>({ title, keys });
+  group.current = { title, keys };
+  useEffect(() => {
+    groups.add(group);
+    return () => void groups.delete(group);
+  }, []);
+}
+
+/** The registered groups, the newest first; groups of one title are one. */
+export function keyGroups(): Group[] {
+  const found = new Map<string, Key[]>();
+  for (const { current } of [...groups].reverse()) found.set(current.title, [...(found.get(current.title) ?? []), ...current.keys]);
+  return [...found].map(([title, keys]) => ({ title, keys })).filter((one) => one.keys.length > 0);
+}
+
+/** True while a letter is text and not a command. */
+function isText(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && (target as HTMLInputElement).type !== "checkbox");
+}
+
+const isBusy = () => document.querySelector("dialog[open], [popover]:popover-open") !== null;
+
+/** Listen to the keyboard; call once. */
+export function startKeys(): () => void {
+  let before = "";
+  let at = 0;
+  const onKey = (event: KeyboardEvent) => {
+    const all = [...groups].reverse().flatMap((one) => one.current.keys);
+    const take = (wanted: string): boolean => {
+      const run = all.find((one) => one.key === wanted && one.run)?.run;
+      if (!run) return false;
+      event.preventDefault();
+      run();
+      return true;
+    };
+    if (event.isComposing || event.repeat && !/^[jk]$/.test(event.key)) return;
+    if (event.ctrlKey || event.metaKey) {
+      if (!event.altKey && !event.shiftKey) take(`mod+${event.key.toLowerCase()}`);
+      return;
+    }
+    if (event.altKey || isText(event.target) || isBusy()) return;
+    const pair = before && Date.now() - at < AGAIN_MS ? `${before} ${event.key}` : "";
+    before = "";
+    if (pair && take(pair)) return;
+    if (all.some((one) => one.key.startsWith(`${event.key} `))) [before, at] = [event.key, Date.now()];
+    else take(event.key);
+  };
+  window.addEventListener("keydown", onKey);
+  return () => window.removeEventListener("keydown", onKey);
+}

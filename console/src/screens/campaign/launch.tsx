@@ -1,0 +1,122 @@
+/** The check before the start: who gets the message, who does not and why, when, and what it costs. */
+import { Link } from "@tanstack/react-router";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { data } from "../../api/client";
+import { checkLaunch, startCampaign, type CampaignRead, type LaunchCheck, type LaunchReason } from "../../api/generated";
+import { count, dollars, phone } from "../../format";
+import { t } from "../../i18n";
+import { may } from "../../session";
+import { Badge, Button, Failed, Loading, Time } from "../../ui/parts";
+import { reason } from "../../ui/reasons";
+import { fail, say } from "../../ui/toasts";
+import { Phone } from "../compose/preview";
+import { Approval } from "./approval";
+import { useChanged } from "./head";
+import { TestSend } from "./test-send";
+import "../composer.css";
+import "./launch.css";
+
+export function Launch({ campaign }: { campaign: CampaignRead }) {
+  const { id } = campaign;
+  const changed = useChanged();
+  const check = useQuery({
+    queryKey: ["campaign", id, "launch-check"],
+    queryFn: ({ signal }) => data(checkLaunch({ path: { campaign_id: id }, signal, throwOnError: true })),
+    staleTime: 0,
+  });
+  const start = useMutation({
+    mutationFn: () => data(startCampaign({ path: { campaign_id: id }, throwOnError: true })),
+    onSuccess: (one) => (changed(one), say(t("Started."))),
+    onError: (error) => (fail(error), void check.refetch()),
+  });
+  const found = check.data;
+  return (
+    <section className="card launch" aria-labelledby="launch-title">
+      <div className="card-head">
+        <h2 id="launch-title">{t("Before it starts")}</h2>
+        <div className="page-actions">
+          {may("campaigns:write") && <Link to="/campaigns/new" search={{ draft: id }} className="button button-plain">{t("Change it")}</Link>}
+          {may("campaigns:send") && <TestSend campaign={campaign} />}
+          {may("campaigns:send") && (
+            <Button kind="main" icon="send" busy={start.isPending} disabled={!found?.can_start} onClick={() => start.mutate()}>{t("Start sending")}</Button>
+          )}
+        </div>
+      </div>
+      {check.isPending && <Loading lines={5} />}
+      {check.isError && <Failed error={check.error} again={() => void check.refetch()} />}
+      {found && <Found check={found} campaign={campaign} />}
+    </section>
+  );
+}
+
+function Found({ check, campaign }: { check: LaunchCheck; campaign: CampaignRead }) {
+  const [at, setAt] = useState(0);
+  const problems = check.problems.filter((one) => one.code !== "approval_needed");
+  return (
+    <div className="launch-body">
+      <div className="launch-main">
+        {problems.map((one) => (
+          <p key={one.code + (one.pointer ?? "")} className="notice notice-bad" role="alert">
+            <strong>{t("It cannot start yet.")}</strong> {one.detail}
+          </p>
+        ))}
+        <Approval campaign={campaign} isNeeded={check.problems.some((one) => one.code === "approval_needed")} />
+        <dl className="summary">
+          <div><dt>{t("Get the message")}</dt><dd data-part="would_be_texted" data-value={check.recipients.would_be_texted}>{count(check.recipients.would_be_texted)}</dd></div>
+          <div><dt>{t("Of the audience")}</dt><dd data-part="total">{count(check.recipients.total)}</dd></div>
+          <div><dt>{check.is_estimated ? t("Cost, estimated") : t("Cost")}</dt><dd>{dollars(check.cost)}</dd></div>
+          <div><dt>{t("Segments")}</dt><dd>{count(check.segments)}</dd></div>
+          <div><dt>{t("First message")}</dt><dd><Time at={check.first_send_at} /></dd></div>
+          <div><dt>{t("Last message, probably")}</dt><dd><Time at={check.last_send_at} /></dd></div>
+        </dl>
+        <p>{check.forecast_detail}</p>
+        {check.warnings.map((one) => <p key={one.code + (one.variant ?? "")} className="notice notice-warn">{one.detail}</p>)}
+        <h3>{t("Who gets nothing, and why")}</h3>
+        {check.reasons.length === 0 ? <p className="faint">{t("Everybody in the audience gets the message.")}</p> : <ul className="stops">{check.reasons.map((one) => <Reason key={one.rule + one.outcome} reason={one} />)}</ul>}
+        <details>
+          <summary>{t("{n, plural, one {# rule} other {# rules}} that it obeys while it sends", { n: check.rules.length })}</summary>
+          <ul className="stops">
+            {check.rules.map((one) => (
+              <li key={one.rule}>
+                <strong>{reason(one.rule)} {one.is_binding && <Badge tone="warn">{t("delays it most")}</Badge>}</strong>
+                <span>{one.detail}</span>
+              </li>
+            ))}
+          </ul>
+        </details>
+        <p className="faint">{t("Checked at")} <Time at={check.as_of} /></p>
+      </div>
+      <div className="launch-phone">
+        <Phone sample={check.samples[at]} hasVariants={campaign.variants.length > 1} />
+        {check.samples.length > 1 && (
+          <div className="phone-turn">
+            <Button kind="quiet" icon="left" aria-label={t("Person before")} disabled={at <= 0} onClick={() => setAt(at - 1)} />
+            <span className="number faint">{t("{n} of {all}", { n: at + 1, all: check.samples.length })}</span>
+            <Button kind="quiet" icon="right" aria-label={t("Next person")} disabled={at >= check.samples.length - 1} onClick={() => setAt(at + 1)} />
+          </div>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function Reason({ reason: one }: { reason: LaunchReason }) {
+  const outcome = { skipped: t("get nothing"), review: t("wait for your review"), held: t("are on hold") }[one.outcome] ?? one.outcome;
+  const rest = one.people - one.sample.length;
+  return (
+    <li>
+      <strong><Badge tone={one.outcome === "skipped" ? "neutral" : "hold"}>{count(one.people)}</Badge> {reason(one.rule)} <span className="faint">· {outcome}</span></strong>
+      <span>{one.detail}</span>
+      <small>
+        {one.sample.map((person, at) => (
+          <span key={person.contact_id}>
+            {at > 0 && ", "}
+            <Link to="/contacts/$id" params={{ id: person.contact_id }} className="link">{person.name ?? phone(person.phone)}</Link>
+          </span>
+        ))}
+        {rest > 0 && one.sample.length > 0 && ` ${t("and {n} more", { n: count(rest) })}`}
+      </small>
+    </li>
+  );
+}

@@ -1,0 +1,185 @@
+/** A campaign while it is written: kept in this browser, and turned into the request of the API. */
+import type {
+  Audience, CampaignCreate, CampaignKind, CampaignRead, Exclusion, FollowUp, PacingMode, PreviouslyContacted, Variant, Weekday,
+} from "../../api/generated";
+import { currentZone } from "../../format";
+import { t } from "../../i18n";
+import { instantOf, localOf } from "../../ui/zoned";
+
+export type Words = { body: string; template: { id: string; version: number } | null };
+export type DraftVariant = Words & { weight: string };
+export type DraftStep = Words & { hours: string };
+export type Draft = {
+  name: string;
+  line: string;
+  /** `list:ID`, `segment:ID` or `people`. */
+  audience: string;
+  people: string[];
+  exclude: Exclusion | null;
+  kind: CampaignKind;
+  variants: DraftVariant[];
+  known: Words;
+  steps: DraftStep[];
+  stopsHarmful: boolean;
+  shiftsToWinner: boolean;
+  days: Weekday[];
+  start: string;
+  end: string;
+  /** `recipient`, `line` or the name of a zone. */
+  zone: string;
+  begins: string;
+  ends: string;
+  limit: string;
+  mode: PacingMode;
+  batchSize: string;
+  batchMinutes: string;
+  previously: PreviouslyContacted;
+  landlines: boolean;
+  minDays: string;
+  optOutLimit: string;
+  failureLimit: string;
+  footer: string;
+  repeats: { rule: string; zone: string } | null;
+};
+
+export const NO_WORDS: Words = { body: "", template: null };
+export const DAYS: Weekday[] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+export const MOST_VARIANTS = 4;
+export const MOST_STEPS = 5;
+
+export const EMPTY: Draft = {
+  name: "", line: "", audience: "", people: [], exclude: null, kind: "cold", variants: [{ ...NO_WORDS, weight: "100" }], known: NO_WORDS, steps: [],
+  stopsHarmful: true, shiftsToWinner: false, days: ["mon", "tue", "wed", "thu", "fri"], start: "09:00", end: "18:00", zone: "recipient", begins: "", ends: "",
+  limit: "125", mode: "even", batchSize: "20", batchMinutes: "10", previously: "skip", landlines: true, minDays: "", optOutLimit: "5", failureLimit: "25", footer: "", repeats: null,
+};
+
+const keyOf = (id: string | undefined): string => (id ? `crm-campaign-${id}` : "crm-new-campaign-2");
+
+/** What was written before in this browser; null if nothing was. */
+export function kept(id: string | undefined): Draft | null {
+  try {
+    const text = localStorage.getItem(keyOf(id));
+    return text ? { ...EMPTY, ...(JSON.parse(text) as Partial<Draft>) } : null;
+  } catch {
+    return null;
+  }
+}
+
+export function keep(id: string | undefined, draft: Draft): void {
+  localStorage.setItem(keyOf(id), JSON.stringify(draft));
+}
+
+export function forget(id: string | undefined): void {
+  localStorage.removeItem(keyOf(id));
+}
+
+/** Weights that sum to 100, as equal as whole numbers allow. */
+export function evenly<One extends { weight: string }>(all: One[]): One[] {
+  const each = Math.floor(100 / all.length);
+  return all.map((one, at) => ({ ...one, weight: String(at === 0 ? 100 - each * (all.length - 1) : each) }));
+}
+
+function audienceOf(draft: Draft): Audience | null {
+  const [kind, id] = draft.audience.split(":");
+  const exclude = draft.exclude ? { exclude: draft.exclude } : {};
+  if (kind === "people" && draft.people.length > 0) return { contact_ids: draft.people, ...exclude };
+  if (!id) return null;
+  return { ...(kind === "list" ? { list_id: id } : { segment_id: id }), ...exclude };
+}
+
+const wordsOf = ({ body, template }: Words) => (template ? { template_id: template.id, template_version: template.version } : { body });
+const share = (percent: string): string | null => (percent.trim() ? String(Number(percent) / 100) : null);
+const isWritten = ({ body }: Words): boolean => body.trim() !== "";
+
+function variantsOf(draft: Draft): Variant[] {
+  const all = draft.variants.filter(isWritten);
+  const weighed = all.length === draft.variants.length ? all : evenly(all);
+  const known: Variant[] = draft.kind === "mixed" ? [{ name: "known", weight: 0, for_known: true, ...wordsOf(draft.known) }] : [];
+  return [...weighed.map((one, at) => ({ name: "ABCD"[at]!, weight: Number(one.weight) || 0, ...wordsOf(one) })), ...known];
+}
+
+/** The request for the API; null while something is missing without which nothing can be shown. */
+export function requestOf(draft: Draft): CampaignCreate | null {
+  const audience = audienceOf(draft);
+  const variants = variantsOf(draft);
+  const isMissing = !draft.line || !audience || !draft.variants.some(isWritten) || (draft.kind === "mixed" && !isWritten(draft.known));
+  if (isMissing) return null;
+  const follow_ups: FollowUp[] = draft.steps.filter(isWritten).map((one) => ({ after_hours: Number(one.hours) || 72, ...wordsOf(one) }));
+  const zone = currentZone();
+  return {
+    name: draft.name.trim() || t("Untitled"),
+    line_id: draft.line,
+    kind: draft.kind,
+    audience,
+    variants,
+    ab_test: variants.length > 1 && draft.kind !== "mixed" ? { stop_harmful: draft.stopsHarmful, shift_to_winner: draft.shiftsToWinner } : null,
+    follow_ups,
+    schedule: {
+      days: draft.days,
+      window: { start: draft.start, end: draft.end },
+      timezone: draft.zone === "line" ? null : draft.zone,
+      start_at: draft.begins ? instantOf(draft.begins, zone).toISOString() : null,
+      end_at: draft.ends ? instantOf(draft.ends, zone).toISOString() : null,
+    },
+    pacing: {
+      daily_limit: Number(draft.limit) || 125,
+      mode: draft.mode,
+      ...(draft.mode === "burst" ? { batch_size: Number(draft.batchSize) || 1, batch_interval_minutes: Number(draft.batchMinutes) || 1 } : {}),
+    },
+    rules: {
+      previously_contacted: draft.previously,
+      skip_landlines: draft.landlines,
+      min_days_between: draft.minDays ? Number(draft.minDays) : null,
+      max_opt_out_rate: share(draft.optOutLimit),
+      max_failure_rate: share(draft.failureLimit),
+      opt_out_footer: draft.footer.trim() || null,
+    },
+    recurrence: draft.repeats ? { rrule: draft.repeats.rule, timezone: draft.repeats.zone } : null,
+  };
+}
+
+const percent = (rate: string | null): string => (rate === null ? "" : String(Number((Number(rate) * 100).toFixed(4))));
+const kindOf = (one: { body: string; template_id: string | null; template_version: number | null }): Words => ({
+  body: one.body,
+  template: one.template_id && one.template_version ? { id: one.template_id, version: one.template_version } : null,
+});
+
+function audienceNamed(audience: Audience): Pick<Draft, "audience" | "people" | "exclude"> {
+  const { list_id, segment_id, contact_ids, exclude } = audience;
+  const named = list_id ? `list:${list_id}` : segment_id ? `segment:${segment_id}` : "people";
+  return { audience: named, people: contact_ids ?? [], exclude: exclude ?? null };
+}
+
+/** What is written in a campaign of the API. */
+export function draftOf(one: CampaignRead): Draft {
+  const zone = currentZone();
+  const known = one.variants.find((variant) => variant.for_known);
+  return {
+    name: one.name,
+    line: one.line_id,
+    ...audienceNamed(one.audience as Audience),
+    kind: one.kind,
+    variants: one.variants.filter((variant) => !variant.for_known).map((variant) => ({ ...kindOf(variant), weight: String(variant.weight) })),
+    known: known ? kindOf(known) : NO_WORDS,
+    steps: one.follow_ups.map((step) => ({ ...kindOf(step), hours: String(step.after_hours) })),
+    stopsHarmful: one.ab_test?.stop_harmful ?? true,
+    shiftsToWinner: one.ab_test?.shift_to_winner ?? false,
+    days: one.schedule.days as Weekday[],
+    start: one.schedule.window.start,
+    end: one.schedule.window.end,
+    zone: one.schedule.timezone,
+    begins: one.schedule.start_at ? localOf(one.schedule.start_at, zone) : "",
+    ends: one.schedule.end_at ? localOf(one.schedule.end_at, zone) : "",
+    limit: String(one.pacing.daily_limit),
+    mode: one.pacing.mode,
+    batchSize: String(one.pacing.batch_size ?? EMPTY.batchSize),
+    batchMinutes: String(one.pacing.batch_interval_minutes ?? EMPTY.batchMinutes),
+    previously: one.rules.previously_contacted,
+    landlines: one.rules.skip_landlines,
+    minDays: one.rules.min_days_between === null ? "" : String(one.rules.min_days_between),
+    optOutLimit: percent(one.rules.max_opt_out_rate),
+    failureLimit: percent(one.rules.max_failure_rate),
+    footer: one.rules.opt_out_footer ?? "",
+    repeats: one.recurrence ? { rule: one.recurrence.rrule, zone: one.recurrence.timezone } : null,
+  };
+}

@@ -1,0 +1,10 @@
+/** Read again what a change of one contact has changed. */
+import { useQueryClient } from "@tanstack/react-query";
+
+export function useRefresh(id: string): (...more: string[]) => void {
+  const cache = useQueryClient();
+  return (...more) => {
+    for (const key of ["contact", "timeline", ...more]) void cache.invalidateQueries({ queryKey: [key, id] });
+    void cache.invalidateQueries({ queryKey: ["contacts"] });
+  };
+}

@@ -1,0 +1,12 @@
+/** What the list gives to the thread beside it: the conversation after this one. */
+import { createContext, useContext } from "react";
+
+export type InboxWay = {
+  /** Open the conversation after this one; the list if there is none. */
+  next: (id: string) => void;
+  /** Whether the list marks this conversation: a key pressed before the next thread is built must not change the one before. */
+  isHere: (id: string) => boolean;
+};
+
+export const Way = createContext<InboxWay>({ next: () => undefined, isHere: () => true });
+export const useWay = (): InboxWay => useContext(Way);

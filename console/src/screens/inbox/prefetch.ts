@@ -1,0 +1,41 @@
+/** What a thread shows first; read before it is opened, where that can be foreseen. */
+import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import { data } from "../../api/client";
+import { getTimeline, listConversationNotes, listMessages, type MessagePage } from "../../api/generated";
+import { readConversation, type Conversation } from "../../api/inbox";
+import { may } from "../../session";
+
+const FIRST = 20;
+const EARLIER = 100;
+
+export type MessagePages = InfiniteData<MessagePage, string | undefined>;
+
+/** The messages of a conversation, the newest first; further pages are larger. */
+export const messagesOf = (id: string) => ({
+  queryKey: ["messages", id, "thread"],
+  initialPageParam: undefined as string | undefined,
+  queryFn: ({ pageParam: cursor }: { pageParam: string | undefined }) =>
+    data(listMessages({ path: { conversation_id: id }, query: cursor ? { limit: EARLIER, cursor } : { limit: FIRST }, throwOnError: true })),
+  getNextPageParam: (page: MessagePage) => page.next_cursor ?? undefined,
+});
+
+export const conversationOf = (id: string) => ({ queryKey: ["conversation", id], queryFn: () => readConversation(id) });
+
+export const notesOf = (id: string) => ({
+  queryKey: ["conversation", id, "notes"],
+  queryFn: () => data(listConversationNotes({ path: { conversation_id: id }, query: { limit: 100 }, throwOnError: true })),
+});
+
+export const timelineOf = (contact: string) => ({
+  queryKey: ["timeline", contact, "thread"],
+  queryFn: () => data(getTimeline({ path: { contact_id: contact }, query: { limit: 100 }, throwOnError: true })),
+});
+
+/** Read a thread ahead, unless it was read a moment ago. The row of the list has the conversation itself. */
+export function prefetchThread(cache: QueryClient, row: Conversation): void {
+  const key = conversationOf(row.id).queryKey;
+  if (!cache.getQueryState(key)?.data) cache.setQueryData(key, row);
+  void cache.prefetchInfiniteQuery(messagesOf(row.id));
+  void cache.prefetchQuery(notesOf(row.id));
+  if (row.contact && may("contacts:read")) void cache.prefetchQuery(timelineOf(row.contact.id));
+}

@@ -1,0 +1,7 @@
+/** The sentence of an answer that refused a form. */
+import { sentenceOf } from "../../api/problem";
+
+export function Refused({ error }: { error: unknown }) {
+  if (error === null) return null;
+  return <p className="notice notice-bad" role="alert">{sentenceOf(error)}</p>;
+}

@@ -1,0 +1,32 @@
+/** What the parts of operations and settings share: the states of a query, colours, raw details. */
+import type { ReactNode } from "react";
+import { t } from "../../i18n";
+import { Failed, Loading, type Tone } from "../../ui/parts";
+
+export const TONE: Record<string, Tone> = {
+  ok: "good", passed: "good", alive: "good", completed: "good", processed: "good", delivered: "good", active: "good", approved: "good", accepted: "good", agreed: "good", recovered: "good",
+  failed: "bad", failing: "bad", dead: "bad", silent: "bad", unavailable: "bad", blocked: "bad", disabled: "bad", rejected: "bad", open: "bad", revoked: "neutral", expired: "neutral",
+  degraded: "warn", overdue: "warn", waiting: "info", running: "info", pending: "info", invited: "info", submitted: "info", acknowledged: "warn", new: "info",
+};
+
+export function Shown({ query, children }: { query: { isPending: boolean; isError: boolean; error: unknown; refetch: () => unknown }; children: ReactNode }) {
+  if (query.isPending) return <Loading />;
+  if (query.isError) return <Failed error={query.error} again={() => void query.refetch()} />;
+  return children;
+}
+
+/** A document of the API as it is, for somebody who looks for the cause. */
+export function Raw({ label, value }: { label?: string; value: unknown }) {
+  if (value === null || value === undefined || (typeof value === "object" && Object.keys(value).length === 0)) return null;
+  return (
+    <details className="raw">
+      <summary>{label ?? t("Details")}</summary>
+      <pre>{JSON.stringify(value, null, 2)}</pre>
+    </details>
+  );
+}
+
+/** A command to run on the server; a click selects it. */
+export function Command({ children }: { children: string }) {
+  return <code className="command">{children}</code>;
+}

@@ -1,0 +1,14 @@
+/** The screens about people, as links below the head of each of them. */
+import { Link } from "@tanstack/react-router";
+import { t } from "../i18n";
+
+export function PeopleNav() {
+  const exact = { exact: true, includeSearch: false };
+  return (
+    <div className="parts-nav" role="group" aria-label={t("People")}>
+      <Link to="/contacts" search={{}} activeOptions={exact} activeProps={{ "aria-current": "true" }}>{t("Everybody")}</Link>
+      <Link to="/segments" search={{}} activeOptions={exact} activeProps={{ "aria-current": "true" }}>{t("Segments")}</Link>
+      <Link to="/imports" search={{}} activeOptions={exact} activeProps={{ "aria-current": "true" }}>{t("Imports")}</Link>
+    </div>
+  );
+}

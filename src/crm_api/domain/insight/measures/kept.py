@@ -1,0 +1,238 @@
+"""Answer a question from the kept sums of whole hours and days, and from the rows of the rest."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.insight.measures.bases import KeptSums, in_period
+from crm_api.domain.insight.measures.compiling import (
+    BEGINNING,
+    END,
+    InsightQuestion,
+    bucket_of,
+)
+from crm_api.domain.insight.measures.dimensions import (
+    BREAKDOWNS,
+    OF_CAMPAIGN,
+    OF_PERSON,
+    OF_REPLY,
+    OF_TIME,
+    Dimension,
+)
+from crm_api.domain.insight.measures.models import NOBODY, TallyGrain
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+YOUNG = timedelta(days=30)
+"""Sums of whole days are read only of days before this time, so that the first day of a figure is
+known to the hour while it decides when there will be enough."""
+_FIRST_YEAR = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """A period from ``since`` until ``until``, exclusive."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """The sources whose sums make the figures of a part.
+
+    Attributes:
+        sums: SQL that selects sums with the columns of ``_SUMS``.
+        rows: SQL that selects records with the columns of a base.
+        numerator: SQL that selects records of the numerator alone, with the columns of a base.
+        values: The parameters of all of them.
+    """
+
+    sums: str
+    rows: list[str]
+    numerator: list[str]
+    values: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class _Values:
+    """Names each instant of a part's SQL; the name begins with that of the part."""
+
+    part: str
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def name(self, value: datetime) -> str:
+        name = f"{self.part}_{len(self.found)}"
+        self.found[name] = value
+        return f"CAST(:{name} AS timestamptz)"
+
+
+@lru_cache(maxsize=512)
+def has_whole_hours(zone: str) -> bool:
+    """Return whether each hour of a time zone has been an hour of UTC since 2000."""
+    found = ZoneInfo(zone)
+    years = range(_FIRST_YEAR, datetime.now(UTC).year + 2)
+    instants = (datetime(year, month, 1, tzinfo=UTC) for year in years for month in (1, 7))
+    return all(not (one.astimezone(found).utcoffset() or HOUR) % HOUR for one in instants)
+
+
+def pieces_of(question: InsightQuestion, part: str, *, now: datetime) -> Pieces | None:
+    """Return the sources of the figures of a part; None if only the rows have them.
+
+    Args:
+        question: The question; it is not divided.
+        part: The part of the figure; it makes the names of parameters unique.
+        now: The present instant.
+    """
+    kept = question.base.kept
+    if kept is None or not _is_kept(question):
+        return None
+    whole = Period(since=question.since or BEGINNING, until=question.until or END)
+    hours = Period(since=_ceil(whole.since, HOUR), until=_floor(whole.until, HOUR))
+    if hours.since >= hours.until:
+        return None
+    values = _Values(part=part)
+    edges = [
+        Period(since=whole.since, until=hours.since),
+        Period(since=hours.until, until=whole.until),
+    ]
+    gap = _gap(hours, kept, now=now)
+    if gap is not None:
+        edges.append(gap)
+    rows = [_between(kept.rows, one, values) for one in edges if one.since < one.until]
+    if kept.beside is not None:
+        rows.append(question.in_period(kept.beside))
+    numerator = [] if kept.numerator is None else [question.in_period(kept.numerator)]
+    sums = _sums(question, kept, hours, gap, values, now=now)
+    return Pieces(sums=sums, rows=rows, numerator=numerator, values=values.found)
+
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _floor(at: datetime, unit: timedelta) -> datetime:
+    return at - (at - _EPOCH) % unit
+
+
+def _ceil(at: datetime, unit: timedelta) -> datetime:
+    return at + (_EPOCH - at) % unit
+
+
+def _is_kept(question: InsightQuestion) -> bool:
+    if question.by in OF_PERSON | OF_REPLY:
+        return False
+    return not _is_timed(question) or has_whole_hours(question.zone)
+
+
+def _is_timed(question: InsightQuestion) -> bool:
+    return question.bucket is not None or question.by in OF_TIME
+
+
+def _gap(hours: Period, kept: KeptSums, *, now: datetime) -> Period | None:
+    """Return the hour in which the records become ripe; it is counted from the rows."""
+    if kept.ripe is None:
+        return None
+    since = _floor(now - kept.ripe, HOUR)
+    is_inside = hours.since <= since < hours.until
+    return Period(since=since, until=since + HOUR) if is_inside else None
+
+
+def _between(rows: str, period: Period, values: _Values) -> str:
+    return in_period(rows, since=values.name(period.since), until=values.name(period.until))
+
+
+def _sums(
+    question: InsightQuestion,
+    kept: KeptSums,
+    hours: Period,
+    gap: Period | None,
+    values: _Values,
+    *,
+    now: datetime,
+) -> str:
+    """Return the SQL that selects sums of the hours and days, apart from the gap."""
+    by = question.by
+    is_of_campaign = question.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}
+    is_timed = _is_timed(question)
+    conditions = _conditions(question, kept, is_of_campaign=is_of_campaign)
+    if gap is not None:
+        conditions += f" AND (t.at < {values.name(gap.since)} OR t.at >= {values.name(gap.until)})"
+    sources = " UNION ALL ".join(
+        f"SELECT t.* FROM insight_tally t WHERE t.grain = '{grain}' "
+        f"AND t.at >= {values.name(one.since)} AND t.at < {values.name(one.until)} {conditions}"
+        for grain, one in _sources(hours, is_of_campaign=is_of_campaign, is_timed=is_timed, now=now)
+    )
+    groups = [
+        name
+        for name, is_asked in (
+            ("t.campaign_id", is_of_campaign),
+            ("t.variant", by is Dimension.VARIANT),
+            ("t.step", by is Dimension.STEP),
+        )
+        if is_asked
+    ]
+    if is_timed:
+        groups += _time_keys(question)
+    unripe = "0"
+    if kept.ripe is not None:
+        ripe = values.name(now - kept.ripe)
+        unripe = f"sum(CASE WHEN t.at >= {ripe} THEN {kept.records} ELSE 0 END)"
+    campaign = f"nullif(t.campaign_id, '{NOBODY}')" if is_of_campaign else "CAST(NULL AS uuid)"
+    step = "CAST(:step AS smallint)" if question.step is not None else "CAST(NULL AS smallint)"
+    variant = "nullif(t.variant, -1)" if "t.variant" in groups else "CAST(NULL AS smallint)"
+    if "t.step" in groups:
+        step = "nullif(t.step, -1)"
+    grouped = f"GROUP BY {', '.join(groups)}" if groups else ""
+    return f"""
+        SELECT sum({kept.records}) AS records, sum({kept.counted}) AS counted,
+               CAST(sum({kept.amount}) AS numeric) AS amount, {unripe} AS unripe,
+               min(t.at) FILTER (WHERE {kept.records} <> 0) AS at,
+               {campaign} AS campaign_id,
+               {variant} AS variant,
+               {step} AS step,
+               CAST(NULL AS uuid) AS list_id
+        FROM ({sources}) t CROSS JOIN LATERAL (SELECT t.at) b
+        {grouped}
+        HAVING sum({kept.records}) <> 0
+    """
+
+
+def _time_keys(question: InsightQuestion) -> list[str]:
+    """Return the SQL of the bucket, and of the hour or weekday, of an hour ``b.at``."""
+    keys = []
+    if question.bucket is not None:
+        keys.append(bucket_of(question.bucket))
+    if question.by in OF_TIME and question.by is not None:
+        keys.append(BREAKDOWNS[question.by].key)
+    return keys
+
+
+def _conditions(question: InsightQuestion, kept: KeptSums, *, is_of_campaign: bool) -> str:
+    found = []
+    if is_of_campaign and question.campaign_id is not None:
+        found.append("AND t.campaign_id = :campaign_id")
+    if question.step is not None:
+        found.append("AND t.step = :step")
+    elif kept.is_first_step and question.by is not Dimension.STEP:
+        found.append("AND t.step = 0")
+    return " ".join(found)
+
+
+def _sources(
+    hours: Period, *, is_of_campaign: bool, is_timed: bool, now: datetime
+) -> Iterator[tuple[TallyGrain, Period]]:
+    """Yield the grains to read, each with its period; together they are the hours."""
+    if not is_of_campaign:
+        yield TallyGrain.ALL, hours
+        return
+    first = _ceil(hours.since, DAY)
+    last = min(_floor(hours.until, DAY), _floor(now - YOUNG, DAY))
+    if is_timed or first >= last:
+        yield TallyGrain.HOUR, hours
+        return
+    if hours.since < first:
+        yield TallyGrain.HOUR, Period(since=hours.since, until=first)
+    yield TallyGrain.DAY, Period(since=first, until=last)
+    yield TallyGrain.HOUR, Period(since=last, until=hours.until)

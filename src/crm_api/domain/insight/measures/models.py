@@ -1,0 +1,75 @@
+"""The table of kept sums, from which figures over millions of messages are read."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Integer, SmallInteger, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.domain.kit.checks import one_of
+from crm_api.platform.database import Base
+
+NOBODY = UUID(int=0)
+"""The campaign of rows that belong to none, or to all."""
+
+
+class TallyGrain(StrEnum):
+    """What a row of ``insight_tally`` counts.
+
+    Attributes:
+        ALL: An hour of all campaigns together, and of messages without a campaign.
+        DAY: A day, in UTC, of one campaign.
+        HOUR: An hour of one campaign.
+    """
+
+    ALL = "all"
+    DAY = "day"
+    HOUR = "hour"
+
+
+_ZERO = text("0")
+
+
+class InsightTally(Base):
+    """A change to the number of messages, replies and accepted attempts of an hour or a day.
+
+    Triggers (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``) append
+    the changes of each statement to all three grains, with negative numbers for decreases. So the
+    sums equal the rows in every snapshot. Messages count at the instant when they were sent, or due
+    if they failed; accepted attempts, which have a price, when they were accepted, in the step and
+    variant of their recipient (``move_costs_of_recipient.sql``). A job merges the rows.
+    """
+
+    __tablename__ = "insight_tally"
+    __table_args__ = (
+        CheckConstraint(one_of("grain", TallyGrain), name="grain"),
+        Index("idx_insight_tally_grain", "grain", "at"),
+        Index("idx_insight_tally_campaign", "campaign_id", "grain", "at"),
+        Index("idx_insight_tally_fresh", "id", postgresql_where=text("NOT is_merged")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    grain: Mapped[str]
+    campaign_id: Mapped[UUID]
+    """``NOBODY`` in the grain ``all``, and for attempts without a campaign."""
+    step: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
+    """-1 for accepted attempts that are not of a recipient."""
+    variant: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
+    """0 in the grain ``all``; -1 for accepted attempts that are not of a recipient."""
+    at: Mapped[datetime]
+    """The beginning of the hour or the day."""
+    sent: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Messages that were sent or delivered."""
+    delivered: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    failed: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    replied: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Sent or delivered messages whose person replied."""
+    opted_out: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Sent or delivered messages whose person opted out."""
+    accepted: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Accepted attempts."""
+    segments: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Segments of accepted attempts."""
+    is_merged: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the row is the sum of others; False for a change that waits to be merged."""

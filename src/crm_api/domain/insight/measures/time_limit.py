@@ -1,0 +1,31 @@
+"""Bound the time of statements that read records, and say what to narrow when it is over."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.insight.measures.errors import TooManyRecordsError
+
+LONGEST_SECONDS = 10.0
+"""How long a request may read records. It is below the statement timeout of all requests."""
+_LIMIT = text("SELECT set_config('statement_timeout', :milliseconds, true)")
+_CANCELED = "57014"
+
+
+@asynccontextmanager
+async def limited(session: AsyncSession, *, seconds: float) -> AsyncIterator[None]:
+    """Limit each statement of the block; the limit lasts until the end of the transaction.
+
+    Raises:
+        TooManyRecordsError: A statement took longer. The transaction cannot be used any more.
+    """
+    await session.execute(_LIMIT, {"milliseconds": str(max(1, round(seconds * 1000)))})
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _CANCELED:
+            raise TooManyRecordsError from error
+        raise

@@ -1,0 +1,32 @@
+"""Emit that a conversation changed for one caller: messages are read, a draft changed."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.platform.database import UnitOfWork
+
+# The fields of `emit_conversation_event.sql`, and for whom the conversation changed.
+RECORD_OWN_CHANGE = text(f"""
+    INSERT INTO event (type, subject_id, data)
+    SELECT '{EventType.CONVERSATION_CHANGED.value}', k.id, jsonb_build_object(
+        'conversation_id', k.id, 'line_id', k.line_id, 'contact_id', k.contact_id,
+        'state', k.state, 'waiting_since', k.waiting_since, 'assignee_id', k.assignee_id,
+        'snoozed_until', k.snoozed_until, 'user_id', CAST(:caller_id AS text))
+    FROM conversation k WHERE k.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+async def emit_own_change(
+    uow: UnitOfWork, *, conversation_ids: Collection[UUID], caller_id: str
+) -> None:
+    """Emit ``conversation.changed`` for a caller's other screens.
+
+    Streams have no filter by user. So the event names the caller, and says neither what the caller
+    has read nor what the draft contains. Webhook endpoints do not get it.
+    """
+    if conversation_ids:
+        values = {"ids": list(conversation_ids), "caller_id": caller_id}
+        await uow.session.execute(RECORD_OWN_CHANGE, values)

@@ -1,0 +1,73 @@
+"""Read the figures of the last seven days for the digest mail, by the measures of insight."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
+from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.runs import fill_credits
+from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.figures import Figure, compute_figures
+from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.platform.database import UnitOfWork
+
+DAYS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeekFigures:
+    """Figures of the seven days before the mail, as ``GET /v1/insight`` returns them.
+
+    Attributes:
+        since: The midnight at which the first day begins.
+        until: The midnight at which the last day ends.
+        revenue_attributed: None while the credits are not computed.
+    """
+
+    since: datetime
+    until: datetime
+    messages: Figure
+    reply_rate: Figure
+    opt_out_rate: Figure
+    appointments: Figure
+    revenue: Figure
+    revenue_attributed: Figure | None
+    cost: Figure
+
+
+async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetime) -> WeekFigures:
+    """Read the figures of the seven days before ``until``, a midnight in the time zone."""
+    local = until.astimezone(ZoneInfo(zone))
+    # The clock on the wall decides: a week with a clock change has an hour more or less.
+    since = (local - timedelta(days=DAYS)).astimezone(UTC)
+    rules = await find_rules(uow, version=None)
+    asked = InsightQuestion(
+        measure=MEASURES["messages"],
+        since=since,
+        until=until,
+        zone=zone,
+        rules_version=rules.version,
+    )
+
+    async def figure_of(measure: str) -> Figure:
+        question = replace(asked, measure=MEASURES[measure])
+        return (await compute_figures(uow.session, question, now=now)).total
+
+    attributed = None
+    try:
+        await fill_credits(uow, rules, now=now)
+        attributed = await figure_of("revenue_attributed")
+    except CreditsNotComputedError:
+        pass
+    return WeekFigures(
+        since=since,
+        until=until,
+        messages=await figure_of("messages"),
+        reply_rate=await figure_of("reply_rate"),
+        opt_out_rate=await figure_of("opt_out_rate"),
+        appointments=await figure_of("appointments"),
+        revenue=await figure_of("revenue"),
+        revenue_attributed=attributed,
+        cost=await figure_of("cost"),
+    )

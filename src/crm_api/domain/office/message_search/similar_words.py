@@ -1,0 +1,111 @@
+"""Find the messages with words similar to those of a search, within a bounded time."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.office.message_search.selection import MessageSelection, Position
+from crm_api.platform import clock
+from crm_api.platform.ids import smallest_id_at
+
+WINDOW = 3_000
+"""The number of written messages that are compared in order, before the index is used."""
+SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
+"""The spans before now in which the index is used, one after the other."""
+FIRST_SECONDS, SECONDS = 0.04, 0.1
+"""How long the index may be used: for all messages, and for the newest first.
+
+The index is fast for a word that resembles rare words. A word that resembles a frequent one is
+compared with each of its messages.
+"""
+_CANCELLED = "57014"
+
+# A plan without known values would read all ids of the span instead of the index of words.
+SET_SIMILARITY = text("""
+    SELECT set_config('pg_trgm.word_similarity_threshold', CAST(:least AS text), true),
+           set_config('plan_cache_mode', 'force_custom_plan', true),
+           current_setting('statement_timeout') AS usual
+""")
+SET_TIME = text("""
+    SELECT set_config('statement_timeout', CAST(:milliseconds AS text), true)
+""")
+
+
+async def with_similar_words(
+    session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
+) -> list[Activity]:
+    """Return messages with words similar to the terms, newest first.
+
+    Few messages are found by the index at once. If there are too many, the newest messages are
+    compared in order. If these do not fill the page, the index finds those that were stored last,
+    then older ones. A message is never newer than the time at which it was stored. So the page is
+    complete as soon as all its messages are newer than everything that was stored before the
+    searched span. When ``SECONDS`` are over, older messages are left out.
+    """
+    usual = (
+        (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual
+    )
+    every = selection.by_similar_words(after, limit=limit, ids=(None, None))
+    few = await _read_for(session, every, seconds=FIRST_SECONDS, usual=usual)
+    if few is not None:
+        return few
+    near = await session.scalars(selection.similar_in_order(after, size=WINDOW).limit(limit))
+    found = list(near)
+    if len(found) == limit:
+        return found
+    until = time.monotonic() + SECONDS
+    high: UUID | None = None
+    ahead = clock.ahead()
+    begin = clock.wall_now() if after is None else min(clock.wall_now(), after[0] - ahead)
+    for span in SPANS:
+        since = None if span is None else begin - span
+        low = None if since is None else smallest_id_at(since)
+        similar = selection.by_similar_words(after, limit=limit, ids=(low, high))
+        left = until - time.monotonic()
+        more = await _read_for(session, similar, seconds=left, usual=usual)
+        if more is None:
+            break
+        found = _merged(found, more)[:limit]
+        if since is not None and _is_complete(found, limit=limit, since=since + ahead):
+            break
+        high = low
+    return found
+
+
+async def _read_for(
+    session: AsyncSession, statement: Select[Activity], *, seconds: float, usual: str
+) -> list[Activity] | None:
+    """Return the messages of a statement; None if it does not end in time.
+
+    Args:
+        usual: The time limit of the other statements, as PostgreSQL writes it.
+    """
+    milliseconds = round(seconds * 1000)
+    if milliseconds <= 0:
+        return None
+    try:
+        async with session.begin_nested():
+            await session.execute(SET_TIME, {"milliseconds": f"{milliseconds}"})
+            found = list(await session.scalars(statement))
+            await session.execute(SET_TIME, {"milliseconds": usual})
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _CANCELLED:
+            raise
+        return None
+    return found
+
+
+def _merged(some: Sequence[Activity], others: Sequence[Activity]) -> list[Activity]:
+    """Return all messages once, newest first."""
+    known = {one.id: one for one in (*some, *others)}
+    return sorted(known.values(), key=lambda one: (one.occurred_at, one.id), reverse=True)
+
+
+def _is_complete(found: Sequence[Activity], *, limit: int, since: datetime) -> bool:
+    return len(found) == limit and found[-1].occurred_at >= since

@@ -1,0 +1,142 @@
+"""The entries of a timeline about appointments, quotes, invoices and outcomes."""
+
+from typing import Literal
+
+from crm_api.domain.kit.examples import example, example_id
+from crm_api.domain.kit.schemas import Instant, ReadModel
+
+
+class TimelineAppointment(ReadModel):
+    """An appointment with the contact. It needs the scope `sales:read`.
+
+    Attributes:
+        at: When the appointment begins.
+        ends_at: When it ends.
+        kind: What it is for: `assessment`, `repair` or `other`.
+        status: `booked`, `held`, `cancelled` or `no_show`.
+    """
+
+    model_config = example(id=example_id("appointment"), kind="assessment", status="booked")
+
+    id: str
+    type: Literal["appointment"]
+    at: Instant
+    ends_at: Instant
+    kind: str
+    status: str
+
+
+class TimelineQuote(ReadModel):
+    """A quote for the contact. It needs the scope `sales:read`.
+
+    Attributes:
+        at: When the quote got its status.
+        number: Its number in your books.
+        amount_cents: The amount in cents.
+        currency: The currency of the amount.
+        status: `draft`, `sent`, `approved` or `declined`.
+    """
+
+    model_config = example(id=example_id("quote"), number="Q-2041", status="approved")
+
+    id: str
+    type: Literal["quote"]
+    at: Instant
+    number: str
+    amount_cents: int
+    currency: str
+    status: str
+
+
+class TimelineInvoice(ReadModel):
+    """An invoice for the contact. It needs the scope `sales:read`.
+
+    Attributes:
+        at: When the invoice got its status.
+        number: Its number in your books.
+        amount_cents: The amount in cents.
+        currency: The currency of the amount.
+        status: `open`, `paid` or `void`.
+    """
+
+    model_config = example(id=example_id("invoice"), number="INV-1042", status="paid")
+
+    id: str
+    type: Literal["invoice"]
+    at: Instant
+    number: str
+    amount_cents: int
+    currency: str
+    status: str
+
+
+class TimelineOutcome(ReadModel):
+    """An outcome of the ledger about the contact. It needs the scope `insight:read`.
+
+    Attributes:
+        at: When it happened.
+        kind: What happened, such as `job_done`.
+        name: The name of an outcome of the kind `custom`.
+        amount_cents: The amount in cents; null if it has none.
+        currency: The currency of the amount.
+        source: Where the knowledge comes from.
+        reversed: Whether it was reversed, so that it does not count.
+    """
+
+    model_config = example(
+        id=example_id("outcome"), kind="job_done", name=None, source="person", currency="USD"
+    )
+
+    id: str
+    type: Literal["outcome"]
+    at: Instant
+    kind: str
+    name: str | None
+    amount_cents: int | None
+    currency: str
+    source: str
+    reversed: bool
+
+
+# Appointments, quotes and invoices follow a merge; the subjects of outcomes do not.
+SALES_ENTRIES = """
+        (SELECT p.id, p.id::text, 'appointment', p.starts_at,
+                jsonb_build_object('ends_at', p.ends_at, 'kind', p.kind, 'status', p.status)
+         FROM appointment p
+         WHERE CAST(:with_sales AS boolean) AND p.contact_id = :contact_id
+           AND (p.starts_at, p.id) < (:at, :key)
+         ORDER BY p.starts_at DESC, p.id DESC LIMIT :limit)
+        UNION ALL
+        (SELECT q.id, q.id::text, 'quote', q.status_at,
+                jsonb_build_object(
+                    'number', q.number, 'amount_cents', q.amount_cents, 'currency', q.currency,
+                    'status', q.status)
+         FROM quote q
+         WHERE CAST(:with_sales AS boolean) AND q.contact_id = :contact_id
+           AND (q.status_at, q.id) < (:at, :key)
+         ORDER BY q.status_at DESC, q.id DESC LIMIT :limit)
+        UNION ALL
+        (SELECT i.id, i.id::text, 'invoice', i.status_at,
+                jsonb_build_object(
+                    'number', i.number, 'amount_cents', i.amount_cents, 'currency', i.currency,
+                    'status', i.status)
+         FROM invoice i
+         WHERE CAST(:with_sales AS boolean) AND i.contact_id = :contact_id
+           AND (i.status_at, i.id) < (:at, :key)
+         ORDER BY i.status_at DESC, i.id DESC LIMIT :limit)
+        UNION ALL
+        (SELECT o.id, o.id::text, 'outcome', o.occurred_at,
+                jsonb_build_object(
+                    'kind', o.kind, 'name', o.name, 'amount_cents', o.amount_cents,
+                    'currency', o.currency, 'source', o.source,
+                    'reversed', EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id))
+         FROM (
+             SELECT CAST(:contact_id AS uuid) AS id
+             UNION ALL SELECT d.id FROM contact d WHERE d.merged_into = :contact_id
+         ) person
+         JOIN outcome_subject s ON s.contact_id = person.id
+         JOIN outcome o ON o.id = s.outcome_id
+         WHERE CAST(:with_outcomes AS boolean) AND (o.occurred_at, o.id) < (:at, :key)
+         ORDER BY o.occurred_at DESC, o.id DESC LIMIT :limit)
+"""
+"""Four parts of the timeline's statement, with the columns of the others."""

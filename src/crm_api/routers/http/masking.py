@@ -1,0 +1,203 @@
+"""Hide from marketers what their role does not show: people but first name and city, and money.
+
+The answers of all operations pass here, so that a new operation hides the same fields. Which
+operations a marketer may call at all is decided by scopes, and by ``MASKED``.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crm_api.domain.insight.measures.registry import MEASURES, Unit
+from crm_api.routers.http.deps import CALLER, Identified
+
+SHOWN_OF_PERSON = frozenset(
+    {"id", "contact_id", "first_name", "city", "address", "tags", "opted_out", "flags"}
+    | {"created_at", "updated_at"}
+)
+"""The fields of a contact that a marketer sees. Of the address only the city."""
+HIDDEN = frozenset(
+    {"phone", "phones", "last_name", "company", "street", "postal_code", "attributes"}
+    | {"contact_name", "participants", "body_preview"}
+    | {"amount_cents", "unattributed_cents", "cents", "cost", "sums"}
+)
+"""Fields of every answer that a marketer does not see."""
+ABOUT_PERSON = frozenset({"name", "body", "text", "media", "call", "note", "reason", "detail"})
+"""Fields that are hidden beside the number of a person, and in the entries of a timeline."""
+_MONEY = frozenset({Unit.CENTS, Unit.RATIO})
+_AMOUNTS = ("numerator", "denominator", "value")
+
+
+def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON in which the hidden fields are null."""
+    if isinstance(value, list):
+        return [mask(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    hidden = hidden_of(value)
+    masked: dict[str, Any] = {
+        name: None if name in hidden else mask(one) for name, one in value.items()
+    }
+    if "first_name" in value and isinstance(value.get("address"), dict):
+        masked["address"] = {
+            name: one if name == "city" else None for name, one in value["address"].items()
+        }
+    if value.get("unit") in _MONEY and "total" in value:
+        for figure in (masked["total"], *masked["rows"]):
+            figure.update(dict.fromkeys(_AMOUNTS))
+    return masked
+
+
+def hidden_of(names: Collection[str]) -> set[str]:
+    """Return which of these fields of an object, or columns of a file, are hidden."""
+    if "first_name" in names:
+        return set(names) - SHOWN_OF_PERSON
+    hidden = set(HIDDEN)
+    if "phone" in names or ("type" in names and "at" in names):
+        hidden |= ABOUT_PERSON - ({"name"} if "kind" in names else set())
+    return hidden & set(names)
+
+
+class MaskingMiddleware:
+    """ASGI middleware that hides fields in the answers to marketers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; change the answer if the caller is a marketer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await self.app(scope, receive, _Answer(scope, send))
+
+
+class _Answer:
+    """Sends an answer, with hidden fields if the caller is a marketer."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._start: Message | None = None
+        self._change: Callable[[bytes, bool], bytes] | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._change = self._change_for(message)
+            if self._change is not None:
+                self._start = message
+                return
+        elif message["type"] == "http.response.body" and self._change is not None:
+            is_last = not message.get("more_body", False)
+            body = self._change(message.get("body", b""), is_last)
+            await self._begin(len(body) if is_last else None)
+            message = {**message, "body": body}
+        await self._send(message)
+
+    async def _begin(self, length: int | None) -> None:
+        """Send the start of the answer with the length of the changed body, once."""
+        if self._start is None:
+            return
+        headers = [one for one in self._start["headers"] if one[0].lower() != b"content-length"]
+        if length is not None:
+            headers.append((b"content-length", str(length).encode()))
+        await self._send({**self._start, "headers": headers})
+        self._start = None
+
+    def _change_for(self, start: Message) -> Callable[[bytes, bool], bytes] | None:
+        known: Identified | None = self._scope.get(CALLER)
+        if known is None or known.caller is None or known.caller.sees_all:
+            return None
+        kind = Headers(raw=start["headers"]).get("content-type", "").partition(";")[0]
+        hides_amount = self._asks_for_money()
+        if kind == "application/json":
+            return JsonMask(hides_amount=hides_amount)
+        if kind == "text/csv":
+            return CsvMask(hides_amount=hides_amount)
+        return EventMask() if kind == "text/event-stream" else None
+
+    def _asks_for_money(self) -> bool:
+        """Return whether the request lists the records of a measure of money."""
+        asked = parse_qs(self._scope["query_string"].decode("latin-1")).get("measure", [""])
+        measure = MEASURES.get(asked[0])
+        return measure is not None and measure.unit in _MONEY
+
+
+class JsonMask:
+    """Collects a JSON body, and returns all of it at its end."""
+
+    def __init__(self, *, hides_amount: bool) -> None:
+        self._parts: list[bytes] = []
+        self._hides_amount = hides_amount
+
+    def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
+        """Return nothing, and at the end the whole body."""
+        self._parts.append(part)
+        body = b"".join(self._parts)
+        if not is_last or not body:
+            return b""
+        masked = mask(json.loads(body))
+        if self._hides_amount and isinstance(masked, dict):
+            for row in masked.get("data", ()):
+                row["amount"] = None
+        return json.dumps(masked, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class CsvMask:
+    """Blanks columns of a CSV body, line by line."""
+
+    def __init__(self, *, hides_amount: bool) -> None:
+        self._rest = b""
+        self._hidden: set[int] | None = None
+        self._hides_amount = hides_amount
+
+    def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
+        """Return the lines that have ended."""
+        self._rest += part
+        whole = self._whole_lines(is_last=is_last)
+        written = io.StringIO()
+        writer = csv.writer(written, lineterminator="\n")
+        for row in csv.reader(io.StringIO(whole.decode(), newline="")):
+            if self._hidden is None:
+                hidden = hidden_of(row) | ({"amount"} if self._hides_amount else set())
+                self._hidden = {place for place, name in enumerate(row) if name in hidden}
+                writer.writerow(row)
+            else:
+                writer.writerow(
+                    ["" if place in self._hidden else cell for place, cell in enumerate(row)]
+                )
+        return written.getvalue().encode()
+
+    def _whole_lines(self, *, is_last: bool) -> bytes:
+        """Take the lines that have ended; a line break in quotes ends none."""
+        end = len(self._rest) if is_last else self._rest.rfind(b"\n") + 1
+        while not is_last and end > 0 and self._rest.count(b'"', 0, end) % 2:
+            end = self._rest.rfind(b"\n", 0, end - 1) + 1
+        whole, self._rest = self._rest[:end], self._rest[end:]
+        return whole
+
+
+class EventMask:
+    """Hides fields in the data of server-sent events."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
+        """Return the lines that have ended."""
+        self._rest += part
+        end = len(self._rest) if is_last else self._rest.rfind(b"\n") + 1
+        whole, self._rest = self._rest[:end], self._rest[end:]
+        return b"".join(map(self._line, whole.splitlines(keepends=True)))
+
+    def _line(self, line: bytes) -> bytes:
+        name, _, data = line.partition(b":")
+        if name != b"data" or not data.strip().startswith(b"{"):
+            return line
+        return b"data: " + json.dumps(mask(json.loads(data))).encode() + b"\n"

@@ -1,0 +1,54 @@
+"""Read the geometry of a chart back from its SVG, to compare it with the figures of the API."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from playwright.async_api import Locator
+
+_READ = """(box) => {
+  const numbers = (one, ...names) => names.map((name) => Number(one.getAttribute(name)));
+  const part = (mark, name) => mark.matches(name) ? mark : mark.querySelector(name);
+  return {
+    ticks: [...box.querySelectorAll("[data-tick]")].map((one) =>
+      [Number(one.dataset.tick), ...numbers(one, "x1", "y1")]),
+    marks: [...box.querySelectorAll("[data-mark]")].map((mark) => {
+      const [dot, whisker, bar] = ["[data-dot]", "[data-whisker]", "[data-bar]"].map((name) =>
+        part(mark, name));
+      const seen = dot ?? bar;
+      return [mark.dataset.mark, {
+        dot: dot && numbers(dot, "cx", "cy"),
+        whisker: whisker && numbers(whisker, "x1", "x2", "y1", "y2"),
+        bar: bar && numbers(bar, "x", "width", "y", "height"),
+        colours: seen && [getComputedStyle(seen).fill, getComputedStyle(seen).stroke],
+      }];
+    }),
+  };
+}"""
+NEAR = 0.6
+"""Pixels that a mark may be off: the coordinates are rounded to hundredths."""
+
+
+@dataclass
+class Chart:
+    """A chart as it was drawn.
+
+    Attributes:
+        ticks: Value, x and y of each line of the axis.
+        marks: By their names: the coordinates of dot, whisker and bar.
+    """
+
+    ticks: list[tuple[float, float, float]]
+    marks: dict[str, Any]
+
+    def at(self, value: float, axis: Literal["x", "y"]) -> float:
+        """Return the place of a value, from the first and the last line of the axis."""
+        place = 1 if axis == "x" else 2
+        first, last = self.ticks[0], self.ticks[-1]
+        part = (value - first[0]) / (last[0] - first[0])
+        return first[place] + part * (last[place] - first[place])
+
+
+async def chart_of(box: Locator) -> Chart:
+    """Read the first chart inside an element."""
+    read = await box.locator(".chart svg").first.evaluate(_READ)
+    return Chart(ticks=[tuple(one) for one in read["ticks"]], marks=dict(read["marks"]))

@@ -1,0 +1,72 @@
+"""People who write to the inbox, and colleagues who answer, for the journeys."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from playwright.async_api import Browser, Page
+from tests.console.conftest import Service, watched
+
+SECRET = "another good one"  # noqa: S105 - of a user in a test
+
+
+def sandbox(service: Service, path: str, **body: Any) -> None:
+    """Call the control API of the sandbox process."""
+    url = f"http://127.0.0.1:{service.run.port + 1}/sandbox{path}"
+    httpx.post(url, json=body, timeout=10).raise_for_status()
+
+
+def drawn_picture(service: Service) -> bytes:
+    """Return a picture that the sandbox draws."""
+    url = f"http://127.0.0.1:{service.run.port + 1}/media/roof.png"
+    return httpx.get(url, timeout=10).raise_for_status().content
+
+
+def wait_for(service: Service, path: str, *, seconds: float = 40.0) -> Any:
+    """Read a list of the API until it has a row; return the first."""
+    ends_at = time.monotonic() + seconds
+    while not (rows := service.api("GET", path)["data"]):
+        assert time.monotonic() < ends_at, f"{path} stays empty"
+        time.sleep(0.1)
+    return rows[0]
+
+
+def writes(service: Service, phone: str, *texts: str, name: str | None = None) -> Any:
+    """Let a person write to the company; return the conversation once it has the last text."""
+    if name is not None:
+        service.api("POST", "/contacts", json={"phone": phone, "first_name": name})
+    for text in texts:
+        sandbox(service, "/receive", **{"from": phone, "text": text})
+    number = phone.replace("+", "%2B")
+    conversation = wait_for(service, f"/conversations?phone={number}")
+    ends_at = time.monotonic() + 40
+    path = f"/conversations/{conversation['id']}/messages?limit=1"
+    while texts and service.api("GET", path)["data"][0]["body"] != texts[-1]:
+        assert time.monotonic() < ends_at
+        time.sleep(0.1)
+    return service.api("GET", f"/conversations/{conversation['id']}")
+
+
+def add_user(service: Service, name: str, role: str) -> str:
+    """Add a user who has accepted the invitation; return the e-mail address."""
+    email = f"{name.lower()}@granite.example.com"
+    made = service.api("POST", "/users", json={"email": email, "name": name, "role": role})
+    body = {"token": made["invitation_token"], "password": SECRET}
+    service.api("POST", "/auth/invitations/accept", json=body)
+    return email
+
+
+@asynccontextmanager
+async def signed_in(
+    service: Service, browser: Browser, email: str, path: str, **options: Any
+) -> AsyncIterator[Page]:
+    """Open a window of its own in which the user signs in and goes on to ``path``."""
+    async with watched(browser, **options) as page:
+        await page.goto(service.run.url + path)
+        await page.get_by_label("E-mail").fill(email)
+        await page.get_by_label("Password").fill(SECRET)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("navigation", name="Main").wait_for()
+        yield page

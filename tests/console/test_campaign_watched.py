@@ -1,0 +1,178 @@
+"""A campaign that is watched from its start to its end: page, API and provider say the same."""
+
+import asyncio
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+from tests.console.conftest import Service, long_journey, signed_up, watched
+from tests.dev.test_up import free_port, up
+
+AREAS = ("617", "508", "774", "781")
+TOP = ("recipients_total", "replied", "opted_out", "parked", "sent_today", "remaining_today")
+WAIT_SECONDS = 30
+
+
+@pytest_asyncio.fixture
+async def alone(browser: Browser) -> AsyncIterator[Service]:
+    """A service whose clock and people this journey may move."""
+    with (
+        tempfile.TemporaryDirectory(prefix="crm-watched-", ignore_cleanup_errors=True) as folder,
+        up(Path(folder) / "data", free_port()) as run,
+    ):
+        yield await signed_up(Service(run), browser)
+
+
+def numbers(people: int) -> list[str]:
+    return [f"+1{area}55501{n:02}" for area in AREAS for n in range(people // len(AREAS))]
+
+
+def bring_people(service: Service, people: int) -> str:
+    """Import the people, and say what each of them does; return the id of their list."""
+    rows = [f"Person{at},{number}" for at, number in enumerate(numbers(people))]
+    file = ("people.csv", "\n".join(["First name,Cell", *rows]), "text/csv")
+    made = service.api("POST", "/imports", files={"file": file}, data={"list_name": "Watched"})
+    for _ in range(200):
+        if service.api("GET", f"/imports/{made['id']}")["status"] == "completed":
+            break
+        time.sleep(0.1)
+
+    def act(phone: str, behaviour: str) -> None:
+        body = {"phone": phone, "behaviour": behaviour}
+        service.api("POST", "/sandbox/people", json=body)
+
+    act("*", "silent")
+    act("+1508555*", "replies")
+    for n in range(people // 40):
+        act(f"+178155501{n:02}", "stops")
+    for n in range(people // 20):
+        act(f"+177455501{n:02}", "landline")
+    return str(service.api("GET", "/lists?limit=1")["data"][0]["id"])
+
+
+async def advance(service: Service, by: str) -> None:
+    """Move the clock of the sandbox and wait until the time has passed."""
+    service.api("POST", "/sandbox/clock", json={"advance": by})
+    while (await asyncio.to_thread(service.api, "GET", "/sandbox/clock?wait=10"))[
+        "status"
+    ] != "still":
+        pass
+
+
+def provider_says(service: Service, people: int) -> dict[str, int]:
+    """What the sandbox knows about these people, by the names of the statistics."""
+    answer = httpx.get(f"http://127.0.0.1:{service.run.port + 1}/sandbox/messages")
+    ours = set(numbers(people))
+    sent, answered = list[str](), set[str]()
+    for one in answer.json()["data"]:
+        if one["direction"] == "outgoing" and set(one["to"]) & ours:
+            sent.append(one["status"])
+        elif one["direction"] == "incoming" and one["from"] in ours:
+            answered.add(one["from"])
+    counted = Counter(sent)
+    failed = sum(
+        number for status, number in counted.items() if status in {"undelivered", "failed"}
+    )
+    return {"delivered": counted["delivered"], "failed": failed, "answered": len(answered)}
+
+
+async def figures_of(page: Page) -> dict[str, str]:
+    found: list[list[str]] = await page.locator("[data-figure]").evaluate_all(
+        "(all) => all.map((one) => [one.dataset.figure, one.dataset.value])"
+    )
+    assert len({name for name, _ in found}) == len(found), "A figure is shown twice."
+    return {one[0]: one[1] for one in found}
+
+
+async def assert_same(page: Page, service: Service, campaign: Any, people: int) -> dict[str, Any]:
+    """Fail if the page does not show what API and provider say, within half a minute."""
+    for left in range(WAIT_SECONDS, -1, -1):
+        stats = service.api("GET", f"/campaigns/{campaign['id']}/stats")
+        leaves = {**{name: stats[name] for name in TOP}, **stats["by_status"]}
+        shown = await figures_of(page)
+        seen = {name: shown.get(name) for name in leaves}
+        says = provider_says(service, people)
+        api = {"delivered": leaves["delivered"], "failed": leaves["failed"]}
+        if seen == {name: str(value) for name, value in leaves.items()} and api == {
+            name: says[name] for name in api
+        }:
+            parts = sum(leaves[name] for name in stats["by_status"])
+            assert parts == leaves["recipients_total"]
+            return {**leaves, "answered": says["answered"]}
+        differs = {
+            name: (seen[name], leaves[name]) for name in leaves if seen[name] != str(leaves[name])
+        }
+        assert left, (differs, api, says)
+        await asyncio.sleep(1)
+    raise AssertionError
+
+
+async def start(page: Page, service: Service, people: int) -> Any:
+    """Write the campaign, look at its check, and start it on its page."""
+    line = service.api("POST", "/lines/sync")["data"][0]["id"]
+    service.api("PATCH", f"/lines/{line}", json={"daily_limit": 2 * people})
+    made = service.api(
+        "POST",
+        "/campaigns",
+        json={
+            "name": "Watched",
+            "line_id": line,
+            "audience": {"list_id": bring_people(service, people)},
+            "variants": [
+                {"name": "A", "body": "Hi {{ first_name }}, Granite here.", "weight": 50},
+                {"name": "B", "body": "{{ first_name }}, a free look?", "weight": 50},
+            ],
+            "schedule": {"window": {"start": "00:00", "end": "24:00"}},
+            "pacing": {
+                "daily_limit": people // 2,
+                "mode": "burst",
+                "batch_size": people,
+                "batch_interval_minutes": 1,
+            },
+        },
+    )
+    await page.goto(f"{service.run.url}/campaigns/{made['id']}")
+    would = page.locator("[data-part=would_be_texted]")
+    await expect(would).to_have_attribute("data-value", str(people))
+    await page.get_by_role("button", name="Start sending").click()
+    await page.locator("[data-figure=recipients_total]").wait_for()
+    return made
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("people", [40, pytest.param(400, marks=long_journey)])
+async def test_figures_of_page_api_and_provider_agree_at_every_stop(
+    alone: Service, browser: Browser, people: int
+) -> None:
+    async with watched(browser, state=alone.state) as page:
+        made = await start(page, alone, people)
+        await advance(alone, "PT2H")
+        half = await assert_same(page, alone, made, people)
+        assert half["delivered"] + half["failed"] == people // 2
+
+        await page.get_by_role("button", name="Pause").click()
+        await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        await advance(alone, "P1D")
+        paused = await assert_same(page, alone, made, people)
+        assert paused["pending"] == half["pending"]
+
+        await page.get_by_role("button", name="Resume").click()
+        await advance(alone, "P1D")
+        await expect(page.locator("header").get_by_text("Completed")).to_be_visible(timeout=30_000)
+        end = await assert_same(page, alone, made, people)
+
+        expected = {"failed": people // 20, "opted_out": people // 40, "pending": 0}
+        assert {name: end[name] for name in expected} == expected
+        assert end["delivered"] == people - people // 20
+        assert end["answered"] == people // 4 + people // 40
+        await page.locator("[data-figure=opted_out]").click()
+        rows = page.get_by_role("region", name="People").locator("tbody tr")
+        await expect(rows).to_have_count(people // 40)
+        assert "opted_out=yes" in page.url

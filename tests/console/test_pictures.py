@@ -1,0 +1,86 @@
+"""Ten screens look as their reference pictures; `make pictures` takes the pictures again."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page
+from tests.console import pictures
+from tests.console.conftest import Service, Visit
+from tests.console.pictures import SCREENS, Recording, Screen
+
+TAKES = "CRM_TESTS_TAKE_PICTURES" in os.environ
+ONLY = os.environ.get("CRM_TESTS_PICTURES", "").split()
+"""Names of the screens to take; empty takes all."""
+
+
+@pytest.mark.skipif(not TAKES, reason="`make pictures` takes the pictures")
+@pytest.mark.usefixtures("story")
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.name)
+async def test_take(screen: Screen, visit: Visit, service: Service, browser: Browser) -> None:
+    if ONLY and screen.name not in ONLY:
+        pytest.skip("not asked for")
+    pictures.FOLDER.mkdir(exist_ok=True)
+    recording = Recording(at=int(time.time() * 1000), chromium=pictures.chromium_of(browser))
+    if not screen.is_visitor:
+        async with visit("/settings", refused=(403,)) as page:
+            await _record(page, service.run.url + screen.path, recording)
+    async with pictures.played(browser, service.run.url, screen, recording) as (page, unknown):
+        assert unknown == []
+        screen.picture.write_bytes(await pictures.picture_of(page))
+    recording.save(screen.recording)
+
+
+async def _record(page: Page, address: str, recording: Recording) -> None:
+    await pictures.record_answers(page, recording)
+    await page.clock.set_fixed_time(recording.at)
+    await page.set_viewport_size({"width": pictures.WIDTH, "height": pictures.HEIGHT})
+    await page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    await page.goto(address)
+    await pictures.settle(page)
+    await page.unroute_all(behavior="wait")
+
+
+@pytest.mark.skipif(TAKES, reason="the pictures are being taken")
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.name)
+async def test_screen_looks_as_its_picture(
+    screen: Screen, service: Service, browser: Browser, tmp_path: Path
+) -> None:
+    if not screen.picture.exists():
+        pytest.skip(f"`make pictures` has not taken {screen.name} yet")
+    recording = Recording.read(screen.recording)
+    async with pictures.played(browser, service.run.url, screen, recording) as (page, unknown):
+        assert unknown == [], "The screen asks for what was not recorded: run `make pictures`."
+        taken = await pictures.picture_of(page)
+    apart = await pictures.difference(browser, screen.picture.read_bytes(), taken)
+    is_same_browser = recording.chromium == pictures.chromium_of(browser)
+    allowed = pictures.SHARE if is_same_browser else pictures.OTHER_SHARE
+    if apart > allowed:
+        (tmp_path / screen.picture.name).write_bytes(taken)
+    assert apart <= allowed, (
+        f"{apart:.2%} of the pixels of {screen.name} differ from its picture, more than "
+        f"{allowed:.1%}. Compare {tmp_path / screen.picture.name}; if the change is wanted, run "
+        "`make pictures`."
+    )
+
+
+async def test_another_picture_is_noticed(service: Service, browser: Browser) -> None:
+    screen = SCREENS[0]
+    if not screen.picture.exists():
+        pytest.skip("`make pictures` has not taken the sign-in yet")
+    recording = Recording.read(screen.recording)
+    async with pictures.played(browser, service.run.url, screen, recording) as (page, _):
+        await page.get_by_label("E-mail").fill("somebody@granite.example.com")
+        await page.get_by_role("button", name="Sign in").evaluate("(one) => one.remove()")
+        taken = await pictures.picture_of(page)
+    apart = await pictures.difference(browser, screen.picture.read_bytes(), taken)
+
+    assert apart > pictures.SHARE
+
+
+def test_pictures_are_small_and_belong_to_screens() -> None:
+    kept = list(pictures.FOLDER.glob("*"))
+
+    assert max((one.stat().st_size for one in kept), default=0) <= 400_000
+    assert {one.stem for one in kept} <= {one.name for one in SCREENS}

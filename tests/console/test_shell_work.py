@@ -1,0 +1,256 @@
+"""The frame: palette, keys, one stream for all tabs, lost network, restarts, old tokens."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+from tests.console.conftest import (
+    EMAIL,
+    PASSWORD,
+    Service,
+    Visit,
+    assert_accessible,
+    assert_fits,
+    watched,
+)
+from tests.console.inbox_people import SECRET, add_user, signed_in, writes
+
+SCREENS = (
+    "/today",
+    "/inbox",
+    "/inbox?view=done",
+    "/contacts",
+    "/campaigns",
+    "/campaigns/new",
+    "/calendar",
+    "/insight",
+    "/imports",
+    "/imports/new",
+    "/templates",
+    "/operations",
+    "/settings",
+)
+WRITER = "+16175550251"
+
+
+@pytest.fixture(scope="session")
+def talk(service: Service) -> Any:
+    service.api("POST", "/lines/sync")
+    return writes(service, WRITER, "May I ask something?", name="Willa")
+
+
+async def focused(page: Page) -> str:
+    """Return the name of the link, button or field that has the focus; "" if none has."""
+    return str(
+        await page.evaluate(
+            "((one) => one.matches('a, button, input, select, textarea') "
+            "? one.getAttribute('aria-label') || one.innerText : '')(document.activeElement)"
+        )
+    )
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until an element with this name has the focus."""
+    for _ in range(60):
+        if name in await focused(page):
+            return
+        await page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+@pytest.mark.usefixtures("talk")
+async def test_palette_finds_screens_people_and_actions(visit: Visit) -> None:
+    async with visit("/today") as page:
+        await page.keyboard.press("Control+k")
+        field = page.get_by_role("combobox", name="Find a screen")
+        await field.fill("sett lines")
+        await expect(page.get_by_role("option").first).to_have_text("Settings: lines")
+        await assert_accessible(page)
+        await field.press("Enter")
+        await expect(page).to_have_url(re.compile(r"/settings\?part=lines$"))
+
+        await page.keyboard.press("Control+k")
+        await field.fill("willa")
+        people = page.get_by_role("group", name="Conversations")
+        await people.get_by_role("option").first.click()
+        await expect(page.get_by_role("log")).to_contain_text("May I ask something?")
+
+        await page.keyboard.press("Control+k")
+        await field.fill("new task")
+        await field.press("Enter")
+        await expect(page.get_by_role("dialog", name="New task")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("Control+k")
+        await field.fill("zzzz no such thing")
+        await expect(page.get_by_text("Nothing found")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(field).to_have_count(0)
+
+
+@pytest.mark.usefixtures("talk")
+async def test_keys_are_listed_for_each_screen_and_lead_there(visit: Visit) -> None:
+    async with visit("/today") as page:
+        await page.keyboard.press("?")
+        dialog = page.get_by_role("dialog", name="Keys")
+        await expect(dialog).to_contain_text("Go to Inbox")
+        await expect(dialog.get_by_text("Next conversation")).to_have_count(0)
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("g")
+        await page.keyboard.press("i")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Inbox")
+        await page.keyboard.press("?")
+        await expect(dialog).to_contain_text("Next conversation")
+        await expect(dialog).to_contain_text("No single key sends a message.")
+
+
+async def test_sign_in_and_answer_with_the_keyboard_alone(
+    talk: Any, service: Service, browser: Browser
+) -> None:
+    async with watched(browser) as page:
+        await page.goto(f"{service.run.url}/inbox")
+        await page.get_by_label("E-mail").wait_for()
+        await page.get_by_label("E-mail").focus()
+        await page.keyboard.type(EMAIL)
+        await page.keyboard.press("Tab")
+        await page.keyboard.type(PASSWORD)
+        await page.keyboard.press("Enter")
+        await page.get_by_role("link", name="Willa").wait_for()
+
+        await page.keyboard.press("Tab")
+        assert "Skip to the content" in await focused(page)
+        await page.keyboard.press("Enter")
+        await tab_to(page, "Willa")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("log").get_by_text("May I ask something?").wait_for()
+        await page.keyboard.press("r")
+        await page.keyboard.type("Of course")
+        before = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
+        assert before["direction"] == "incoming"
+        await page.keyboard.press("Control+Enter")
+        await expect(page.get_by_role("log")).to_contain_text("Of course")
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("e")
+        await expect(page.locator(".toast").last).to_contain_text("Done.")
+
+
+async def test_tabs_of_a_browser_share_one_stream(
+    talk: Any, visit: Visit, service: Service
+) -> None:
+    streams: list[str] = []
+    async with visit("/today") as page:
+        page.context.on(
+            "request",
+            lambda one: streams.append(one.url) if one.url.endswith("/v1/events") else None,
+        )
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        second = await page.context.new_page()
+        await second.goto(f"{service.run.url}/inbox/{talk['id']}")
+        await expect(second.get_by_text("Live", exact=True)).to_be_visible()
+        writes(service, WRITER, "One more thing")
+        await expect(second.get_by_role("log")).to_contain_text("One more thing")
+        assert streams == []
+        await page.close()
+        await expect(second.get_by_text("Live", exact=True)).to_be_visible()
+        writes(service, WRITER, "And the last")
+        await expect(second.get_by_role("log")).to_contain_text("And the last")
+
+    assert len(streams) == 1
+
+
+@pytest.mark.timeout(180)
+async def test_lost_network_is_said_and_what_was_missed_appears(
+    talk: Any, visit: Visit, service: Service
+) -> None:
+    async with visit(f"/inbox/{talk['id']}", lost=True) as page:
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await page.context.set_offline(True)
+        await expect(page.get_by_text(re.compile("^Offline since"))).to_be_visible()
+        await expect(page.get_by_role("alert")).to_contain_text("This device has no network")
+        await page.get_by_role("textbox", name="Answer").fill("Written in a tunnel")
+        await page.get_by_role("button", name="Send", exact=True).click()
+        await expect(page.get_by_text("Your text is kept")).to_be_visible()
+        writes(service, WRITER, "While you were away")
+        await page.context.set_offline(False)
+
+        await expect(page.get_by_role("log")).to_contain_text("While you were away")
+        await expect(page.get_by_role("textbox", name="Answer")).to_have_value(
+            "Written in a tunnel"
+        )
+        await page.get_by_role("button", name="Send", exact=True).click()
+        await expect(page.get_by_role("log")).to_contain_text("Written in a tunnel")
+
+    sent = service.api("GET", f"/conversations/{talk['id']}/messages")["data"]
+    assert [one["body"] for one in sent].count("Written in a tunnel") == 1
+
+
+@pytest.mark.timeout(180)
+async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service: Service) -> None:
+    async with visit(f"/inbox/{talk['id']}", lost=True) as page:
+        answer = page.get_by_role("textbox", name="Answer")
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        for process in service.run.family():
+            if process.cmdline()[-1:] == ["serve"]:
+                process.kill()
+        await answer.fill("Typed while the service was away")
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=60_000)
+        await expect(page.get_by_text("Kept in this browser")).to_have_count(0, timeout=60_000)
+        writes(service, WRITER, "Are you back?")
+        await expect(page.get_by_role("log")).to_contain_text("Are you back?")
+        draft = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")
+        assert draft["data"][0]["direction"] == "incoming"
+        await page.reload()
+        await expect(answer).to_have_value("Typed while the service was away")
+        await answer.fill("")
+        async with page.expect_response(lambda one: one.request.method == "DELETE"):
+            pass
+
+
+@pytest.mark.timeout(180)
+async def test_old_token_is_renewed_and_an_ended_session_leads_back(
+    talk: Any, service: Service, browser: Browser
+) -> None:
+    email = add_user(service, "Olive", "agent")
+    path = f"/inbox/{talk['id']}"
+    async with signed_in(service, browser, email, "/today", refused=(401, 403)) as page:
+        await page.context.clock.install()
+        await page.goto(service.run.url + path)
+        await page.get_by_role("log").wait_for()
+        async with page.expect_response(lambda one: "/v1/auth/refresh" in one.url):
+            await page.context.clock.fast_forward("01:00:00")
+        await page.keyboard.press("n")
+        await page.get_by_role("textbox", name="Internal note").fill("Not saved yet")
+
+        users = service.api("GET", "/users?limit=100")["data"]
+        olive = next(one["id"] for one in users if one["email"] == email)
+        service.call("POST", f"/users/{olive}/sign-out")
+        await page.get_by_role("link", name="Contacts").click()
+        await page.get_by_label("E-mail").wait_for(timeout=40_000)
+        await page.get_by_label("E-mail").fill(email)
+        await page.get_by_label("Password").fill(SECRET)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.goto(service.run.url + path)
+        await page.keyboard.press("n")
+        await expect(page.get_by_role("textbox", name="Internal note")).to_have_value(
+            "Not saved yet"
+        )
+
+
+async def test_screens_load_without_a_failed_request_and_fit_at_twice_the_size(
+    talk: Any, visit: Visit, service: Service
+) -> None:
+    failed: list[str] = []
+    # A window of 1280 points at 200 % has the width of 640 points.
+    async with visit("/today", width=640) as page:
+        page.on(
+            "response",
+            lambda one: failed.append(f"{one.status} {one.url}") if one.status >= 400 else None,
+        )
+        for path in (*SCREENS, f"/inbox/{talk['id']}"):
+            await page.goto(service.run.url + path)
+            await page.get_by_role("heading", level=1).wait_for()
+            await expect(page.locator(".loading-line")).to_have_count(0)
+            await assert_fits(page)
+        await assert_accessible(page)
+
+    assert failed == []

@@ -1,0 +1,25 @@
+"""The CPU time of the inbox, as on a machine that is four times slower."""
+
+import pytest
+from playwright.async_api import Browser
+from tests.console import soak, speed, stage
+from tests.console.conftest import Service
+
+SPARE = 1.5
+"""This guards against a leap; `make console-speed` compares with the limits themselves."""
+
+
+@pytest.mark.timeout(300)
+async def test_inbox_needs_little_time_of_the_processor(service: Service, browser: Browser) -> None:
+    service.api("POST", "/lines/sync")
+    await stage.fill(service.run, soak.PEOPLE, 30)
+    context = await browser.new_context(storage_state=service.state)
+    try:
+        page = await context.new_page()
+        await page.add_init_script(speed.WATCH)
+        found = await speed.work(page, service.run.url, 8)
+        service.state = await context.storage_state()
+    finally:
+        await context.close()
+
+    assert [one for one in found if one.median > one.limit * SPARE] == []
