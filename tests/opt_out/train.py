@@ -41,7 +41,7 @@ CLASS_WEIGHT = 0.5
 """How much an output for a class counts beside ``asks_to_stop`` and ``needs_a_person``."""
 VARIATION_WEIGHT = 0.3
 VARIATIONS_EACH = 1
-STYLE_WEIGHTS = {Style.REGRESSION: 8.0, Style.OLD: 2.0}
+STYLE_WEIGHTS = {Style.REGRESSION: 8.0, Style.OLD: 4.0}
 """How much a text counts; 1 if not named. These replies must be read as they were before."""
 TESTED = (Style.USUAL, Style.HARD)
 """Whose authors are left out in turn; the other texts are only trained on."""

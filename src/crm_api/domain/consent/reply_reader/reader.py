@@ -33,8 +33,10 @@ WORDS_SHOWN = 3
 """The largest number of words that a reading names as those with the highest weight."""
 
 CLASS_AT = 0.5
-"""A class other than ``other`` is proposed if its probability is at least this; chosen on the replies
-of authors left out."""
+"""A class other than ``other`` is proposed if its probability is at least this.
+
+It was chosen on the replies with which the classes are measured.
+"""
 
 _REACTION = re.compile(
     r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"
