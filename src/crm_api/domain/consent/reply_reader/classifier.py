@@ -1,8 +1,9 @@
-"""The trained part of the reply reader: a linear model with hashed features.
+"""The trained part of the reply reader: a small network with hashed features.
 
-Each output of the model is a logistic regression. The score of an output is the sum of the weights
-of the reply's features. So the model can say how much each word adds to a score, and the service
-can show the words that add most.
+A hidden unit adds the weights of the reply's features, and is active if the sum is above 0. The
+score of an output is a weighted sum of the active units. So, for a given reply, each feature adds
+a known part to a score, and the service can show the words that add most. The hidden units read
+words together: "not", "stop" and "writing" mean something else than their sum.
 """
 
 import json
@@ -29,12 +30,14 @@ OUTPUTS = ("asks_to_stop", "needs_a_person", *CLASSES)
 ``asks_to_stop``: the person asks for no more messages. ``needs_a_person``: the person asks or may
 ask for that. Then one output for each class of reply.
 """
+HIDDEN = 12
+"""The number of hidden units."""
 FILE = "model.npz"
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint32]
-_COLUMNS = np.arange(len(OUTPUTS))
+_UNITS = np.arange(HIDDEN)
 _BUCKET_BITS = np.uint32(16)
 
 
@@ -44,10 +47,12 @@ class Model:
 
     Attributes:
         hashes: The hashes of the features that the model knows, ascending.
-        weights: One row per feature, one column per output, as 16-bit integers. The real weight is
-            this number times the scale of the output.
-        scales: One number per output, for ``weights``.
-        bias: One number per output, which is added to its score.
+        weights: One row per feature, one column per hidden unit, as 16-bit integers. The real
+            weight is this number times the scale of the unit.
+        scales: One number per hidden unit, for ``weights``.
+        bias: One number per hidden unit, which is added to its sum.
+        heads: One row per hidden unit, one column per output: what an active unit adds to a score.
+        head_bias: One number per output, which is added to its score.
         opt_out_at: A reply is an opt-out if its probability of ``asks_to_stop`` is at least this.
         hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is at
             least this.
@@ -58,6 +63,8 @@ class Model:
     weights: npt.NDArray[np.int16]
     scales: Array
     bias: Array
+    heads: Array
+    head_bias: Array
     opt_out_at: float
     hold_at: float
     facts: dict[str, Any]
@@ -71,6 +78,8 @@ class Model:
             weights=self.weights,
             scales=self.scales,
             bias=self.bias,
+            heads=self.heads,
+            head_bias=self.head_bias,
             facts=np.frombuffer(json.dumps(facts, sort_keys=True).encode(), np.uint8),
         )
 
@@ -84,6 +93,8 @@ class Model:
                 weights=stored["weights"],
                 scales=stored["scales"],
                 bias=stored["bias"],
+                heads=stored["heads"],
+                head_bias=stored["head_bias"],
                 opt_out_at=facts.pop("opt_out_at"),
                 hold_at=facts.pop("hold_at"),
                 facts=facts,
@@ -130,13 +141,22 @@ class Scores:
         analyses: The replies, in the order in which they were given.
         probabilities: One row per reply, one column per output, from 0 to 1.
         known: Where the replies contain features that the model knows: one item per occurrence.
-        parts: One row per occurrence: what it adds to the scores of the first two outputs.
+        values: One row per occurrence: what it adds to each hidden unit, in steps of its scale.
+        factors: For each reply, hidden unit and one of the first two outputs: what a step of the
+            unit adds to the score. 0 if the unit is not active.
     """
 
     analyses: Sequence[Analysis]
     probabilities: Array
     known: Features
-    parts: npt.NDArray[np.float64]
+    values: Array
+    factors: Array
+
+    @cached_property
+    def parts(self) -> npt.NDArray[np.float64]:
+        """One row per occurrence: what it adds to the scores of the first two outputs."""
+        factors = self.factors[self.known.owners]
+        return np.einsum("ou,ouk->ok", self.values, factors).astype(np.float64)
 
     @cached_property
     def starts(self) -> Sequence[int]:
@@ -178,13 +198,16 @@ def score_replies(
     owners = known.owners
     weights = (known.weights / features.row.norms[owners]).astype(np.float32)
     values = model.weights.take(rows, axis=0, mode="clip") * weights[:, None]
-    bins = owners[:, None] * len(OUTPUTS) + _COLUMNS
+    bins = owners[:, None] * HIDDEN + _UNITS
     sums = np.bincount(
-        bins.ravel(), weights=values.ravel(), minlength=len(analyses) * len(OUTPUTS)
-    ).reshape(len(analyses), len(OUTPUTS))
-    probabilities = 1 / (1 + np.exp(-(sums * model.scales + model.bias)))
-    parts = (values[:, :2] * model.scales[:2]).astype(np.float64)
-    return Scores(analyses, probabilities.astype(np.float32), known, parts)
+        bins.ravel(), weights=values.ravel(), minlength=len(analyses) * HIDDEN
+    ).reshape(len(analyses), HIDDEN)
+    hidden = sums * model.scales + model.bias
+    active = hidden > 0
+    scores = (hidden * active) @ model.heads + model.head_bias
+    probabilities = 1 / (1 + np.exp(-scores))
+    factors = (active * model.scales)[:, :, None] * model.heads[:, :2]
+    return Scores(analyses, probabilities.astype(np.float32), known, values, factors)
 
 
 def weighed_words(scores: Scores, place: int, *, output: str) -> list[tuple[str, float]]:

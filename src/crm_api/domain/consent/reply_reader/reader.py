@@ -32,10 +32,10 @@ NO_CONTEXT = Context()
 WORDS_SHOWN = 3
 """The largest number of words that a reading names as those with the highest weight."""
 
-CLASS_AT = 0.35
+CLASS_AT = 0.5
 """A class other than ``other`` is proposed if its probability is at least this.
 
-It was chosen on the replies of the authors ``p`` and ``q``, with which the classes are measured.
+It was chosen on the replies with which the classes are measured.
 """
 
 _REACTION = re.compile(
@@ -206,7 +206,7 @@ def _read_by_model(text: str, scores: "Scores", row: int) -> Reading:
     if kind is not ReplyKind.NONE:
         output = "asks_to_stop" if kind is ReplyKind.OPT_OUT else "needs_a_person"
         wording = _wording(analysis, weighed_words(scores, row, output=output))
-    reply_class, class_by = _propose_class(kind, analysis, classes)
+    reply_class, class_by = propose_class(kind, analysis, classes)
     return Reading(
         kind=kind,
         reply_class=reply_class,
@@ -219,7 +219,7 @@ def _read_by_model(text: str, scores: "Scores", row: int) -> Reading:
     )
 
 
-def _propose_class(
+def propose_class(
     kind: ReplyKind, analysis: Analysis, probabilities: Sequence[float]
 ) -> tuple[ReplyClass, ReplyClassSource]:
     """Return the class that a rule or the model proposes; ``other`` if no class is probable.
