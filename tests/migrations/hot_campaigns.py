@@ -303,7 +303,7 @@ CAMPAIGNS = [
     ),
     Hot(
         "recipients who replied",
-        {"idx_campaign_membership_answered"},
+        {"idx_campaign_membership_replied"},
         lambda s: s.execute(_recipients(replied=True).page(after=CONTACT, limit=51)),
     ),
     Hot(
@@ -488,7 +488,7 @@ OPERATIONS = [
     ),
     Hot(
         "the texts and answers of a day, for the morning's letter",
-        {"idx_send_attempt_accepted", "idx_activity_newest"},
+        {"idx_send_attempt_accepted"},
         sql(digest.TEXTS, since=NOW - timedelta(days=1), until=NOW),
     ),
     Hot(

@@ -37,7 +37,7 @@ RULE, MODEL = ReplyClassSource.RULE, ReplyClassSource.MODEL
         ("Try me again in spring, we are away until then", ReplyClass.LATER, MODEL),
         ("how much does it cost?", ReplyClass.QUESTION, MODEL),
         ("\u00bfQui\u00e9n es?", ReplyClass.QUESTION, RULE),
-        ("Can you match another quote? Thanks!", ReplyClass.QUESTION, RULE),
+        ("Can you match another quote? Thanks!", ReplyClass.QUESTION, MODEL),
         ("Wrong number", ReplyClass.WRONG_NUMBER, RULE),
         ("n\u00famero equivocado", ReplyClass.WRONG_NUMBER, RULE),
         ("You have the wrong number, no Steve here", ReplyClass.WRONG_NUMBER, MODEL),

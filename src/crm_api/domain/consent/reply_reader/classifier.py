@@ -38,6 +38,8 @@ Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint32]
 _UNITS = np.arange(HIDDEN)
+_SMALLEST = 0.0001
+"""No reading is certain: a probability is at least this, and at most 1 less this."""
 _BUCKET_BITS = np.uint32(16)
 
 
@@ -205,7 +207,7 @@ def score_replies(
     hidden = sums * model.scales + model.bias
     active = hidden > 0
     scores = (hidden * active) @ model.heads + model.head_bias
-    probabilities = 1 / (1 + np.exp(-scores))
+    probabilities = (1 / (1 + np.exp(-scores))).clip(_SMALLEST, 1 - _SMALLEST)
     factors = (active * model.scales)[:, :, None] * model.heads[:, :2]
     return Scores(analyses, probabilities.astype(np.float32), known, values, factors)
 

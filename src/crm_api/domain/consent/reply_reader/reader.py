@@ -32,7 +32,7 @@ NO_CONTEXT = Context()
 WORDS_SHOWN = 3
 """The largest number of words that a reading names as those with the highest weight."""
 
-CLASS_AT = 0.5
+CLASS_AT = 0.4
 """A class other than ``other`` is proposed if its probability is at least this.
 
 It was chosen on the replies with which the classes are measured.
