@@ -1,6 +1,7 @@
 """Insight: funnel, cohorts, money, results with their credits, holdouts and attribution rules."""
 
 import csv
+import io
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -160,8 +161,8 @@ async def test_result_shows_its_credits_and_is_reversed(
             await page.get_by_role("button", name="Save as CSV").click()
         file = tmp_path / "outcomes.csv"
         await (await saved.value).save_as(file)
-        rows = {one["id"]: one for one in csv.DictReader(file.open())}
-        assert set(rows) == {one["id"] for one in listed if one["occurred_at"] > "2026-09"}
+        rows = {one["id"]: one for one in csv.DictReader(io.StringIO(file.read_text()))}
+        assert set(rows) == {one["id"] for one in listed if FIRST < one["occurred_at"] < END}
         assert rows[made["id"]]["reversed_by_id"]
 
 

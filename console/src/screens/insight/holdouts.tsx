@@ -62,17 +62,17 @@ function Holdout({ one, now }: { one: HoldoutRead; now: number }) {
         </div>
       </dl>
       <div className="holdout-lifts">
-        <Lift name={t("Appointments")} measure="appointments" lift={one.appointments} knowsAt={one.knows_at} />
-        <Lift name={t("Jobs")} measure="jobs" lift={one.jobs} knowsAt={one.knows_at} />
+        <Lift name={t("Appointments")} measure="appointments" lift={one.appointments} knowsAt={one.knows_at} isOver={state === "over"} />
+        <Lift name={t("Jobs")} measure="jobs" lift={one.jobs} knowsAt={one.knows_at} isOver={state === "over"} />
       </div>
       <p className="insight-hint faint">{t("Everybody counts in the group that the number was put into, also if a message failed.")}</p>
     </section>
   );
 }
 
-type LiftProps = { name: string; measure: string; lift: HoldoutLiftRead; knowsAt: string | null };
+type LiftProps = { name: string; measure: string; lift: HoldoutLiftRead; knowsAt: string | null; isOver: boolean };
 
-function Lift({ name, measure, lift, knowsAt }: LiftProps) {
+function Lift({ name, measure, lift, knowsAt, isOver }: LiftProps) {
   const groups = [{ id: "messaged", name: t("With messages"), group: lift.messaged }, { id: "held", name: t("Without"), group: lift.held }];
   const real = (value: string | null) => (value === null ? null : Number(value));
   const marks: Mark[] = groups.map(({ id, name: title, group }) => ({
@@ -91,7 +91,7 @@ function Lift({ name, measure, lift, knowsAt }: LiftProps) {
             <span className="faint">{t("between {low} and {high}", { low: points(lift.low!), high: points(lift.high!) })}</span>
           </p>
           <p className={lift.enough ? "notice notice-good" : "faint"}>
-            {lift.enough ? t("Chance alone would rarely show this.") : knowsAt ? t("Not enough yet; probably on {date}.", { date: day(knowsAt) }) : t("Not enough yet.")}
+            {lift.enough ? t("Chance alone would rarely show this.") : isOver ? t("Not enough: it ended before it could know.") : knowsAt ? t("Not enough yet; probably on {date}.", { date: day(knowsAt) }) : t("Not enough yet.")}
           </p>
         </>
       )}
