@@ -1,1 +1,0 @@
-import{Xr as e}from"./format-BI9ImVSd.js";import{c as t}from"./icons-j5zBhk4n.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
