@@ -158,7 +158,8 @@ class Scores:
     def parts(self) -> npt.NDArray[np.float64]:
         """One row per occurrence: what it adds to the scores of the first two outputs."""
         factors = self.factors[self.known.owners]
-        return np.einsum("ou,ouk->ok", self.values, factors).astype(np.float64)
+        parts: npt.NDArray[np.float64] = np.einsum("ou,ouk->ok", self.values, factors)
+        return parts
 
     @cached_property
     def starts(self) -> Sequence[int]:
