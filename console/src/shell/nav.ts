@@ -1,21 +1,27 @@
 import { t } from "../i18n";
+import { may } from "../session";
 import type { IconName } from "../ui/icons";
 
-type Place = { to: string; name: string; icon: IconName; scope?: string; key: string };
+type Place = { to: string; name: string; icon: IconName; scope?: string; or?: string; key: string };
 
-/** The links of the navigation, in their order; only screens that exist. `key` follows G. */
-export const PLACES: Place[] = [
+/** The links of the navigation, in their order; only screens that exist. `key` follows G; one of both scopes is enough. */
+const PLACES: Place[] = [
   { to: "/today", name: "Today", icon: "today", key: "t" },
   { to: "/inbox", name: "Inbox", icon: "inbox", scope: "messages:read", key: "i" },
   { to: "/contacts", name: "Contacts", icon: "contacts", scope: "contacts:read", key: "c" },
   { to: "/campaigns", name: "Campaigns", icon: "campaigns", scope: "campaigns:read", key: "a" },
-  { to: "/calendar", name: "Calendar", icon: "calendar", scope: "campaigns:read", key: "d" },
+  { to: "/calendar", name: "Calendar", icon: "calendar", scope: "campaigns:read", or: "sales:read", key: "d" },
   { to: "/insight", name: "Insight", icon: "insight", scope: "insight:read", key: "n" },
   { to: "/imports", name: "Imports", icon: "imports", scope: "contacts:read", key: "m" },
   { to: "/templates", name: "Templates", icon: "templates", scope: "campaigns:read", key: "e" },
   { to: "/operations", name: "Operations", icon: "operations", scope: "operations", key: "o" },
   { to: "/settings", name: "Settings", icon: "settings", key: "s" },
 ];
+
+/** The links that the scopes of the user allow. */
+export function allowedPlaces(): Place[] {
+  return PLACES.filter((one) => !one.scope || may(one.scope) || (one.or !== undefined && may(one.or)));
+}
 
 /** Places that are a part of a screen or a form; the palette leads to them. */
 export function deepPlaces(): { to: string; name: string; scope?: string }[] {

@@ -12,7 +12,7 @@ import { may, signOut } from "../session";
 import { fail } from "../ui/toasts";
 import { campaignStatus } from "../ui/words";
 import { Keys } from "./keys-help";
-import { deepPlaces, PLACES } from "./nav";
+import { allowedPlaces, deepPlaces } from "./nav";
 
 type Found = { id: string; text: string; note?: string | undefined; key?: string; run: () => unknown };
 type Part = { title: string; all: Found[] };
@@ -69,7 +69,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const words = plainText(text).split(/\s+/).filter(Boolean);
   const fits = (one: Found) => words.every((word) => plainText(`${one.text} ${one.note ?? ""}`).includes(word));
   const places: Found[] = [
-    ...PLACES.filter((one) => !one.scope || may(one.scope)).map((one) => ({ id: one.to, text: t(one.name), key: `g ${one.key}`, run: () => go(one.to) })),
+    ...allowedPlaces().map((one) => ({ id: one.to, text: t(one.name), key: `g ${one.key}`, run: () => go(one.to) })),
     ...deepPlaces().filter((one) => text && (!one.scope || may(one.scope))).map((one) => ({ id: one.to, text: one.name, run: () => go(one.to) })),
   ];
   const own: Found[] = [

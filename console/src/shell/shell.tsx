@@ -13,7 +13,7 @@ import { Popover } from "../ui/popover";
 import { fail, Toasts } from "../ui/toasts";
 import { BehindNotice, LiveState } from "./live-state";
 import { SandboxBar } from "./sandbox-bar";
-import { PLACES } from "./nav";
+import { allowedPlaces } from "./nav";
 
 const Palette = lazy(() => import("./palette").then((one) => ({ default: one.Palette })));
 const KeysHelp = lazy(() => import("./keys-help").then((one) => ({ default: one.KeysHelp })));
@@ -96,7 +96,7 @@ export function Shell() {
   const waiting = useWaiting();
   const navigate = useNavigate();
   const [open, setOpen] = useState<"palette" | "keys" | null>(null);
-  const shown = PLACES.filter((one) => !one.scope || may(one.scope));
+  const shown = allowedPlaces();
   useKeys(t("Everywhere"), [
     { key: "mod+k", name: t("Find a screen, a person, a conversation, a campaign or an action"), run: () => setOpen((was) => (was ? null : "palette")) },
     { key: "?", name: t("The keys of this screen"), run: () => setOpen("keys") },

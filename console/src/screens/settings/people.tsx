@@ -14,7 +14,7 @@ import { stateName } from "../../ui/states";
 import { Shown, TONE } from "../operations/shown";
 import { Secret } from "./secret";
 
-const ROLES: UserRole[] = ["owner", "manager", "agent", "viewer"];
+const ROLES: UserRole[] = ["owner", "manager", "agent", "marketer", "viewer"];
 
 type Act = { user: UserRead; role?: UserRole; status?: "active" | "disabled"; isOut?: boolean; isAgain?: boolean };
 
@@ -115,7 +115,7 @@ function Invite({ onClose, onDone }: { onClose: () => void; onDone: (token: stri
         {invite.error && <p className="notice notice-bad" role="alert">{sentenceOf(invite.error)}</p>}
         <Field label={t("Name")} error={fieldError(invite.error, "/name")}>{(attributes) => <input {...attributes} name="name" required autoFocus />}</Field>
         <Field label={t("E-mail")} error={fieldError(invite.error, "/email")}>{(attributes) => <input {...attributes} name="email" type="email" required />}</Field>
-        <Field label={t("Role")} hint={t("Viewers read, agents answer, managers send, owners do everything.")}>
+        <Field label={t("Role")} hint={t("Viewers read, agents answer, marketers plan campaigns and see no amounts, managers send, owners do everything.")}>
           {(attributes) => <select {...attributes} name="role" defaultValue="agent">{ROLES.map((role) => <option key={role} value={role}>{stateName(role)}</option>)}</select>}
         </Field>
       </form>

@@ -84,7 +84,8 @@ class Figures:
 # The empty grouping set is the total. It exists even if there are no records. Sums that cancel each
 # other make no row.
 _GROUPED = """
-    SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key, min(x.label) AS label,
+    SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
+           CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN min(x.label) END AS label,
            x.bucket_start, {records} AS records, {counted} AS counted,
            sum(x.amount) FILTER (WHERE x.part = 'denominator') AS amount,
            sum(x.amount) FILTER (WHERE x.part = 'numerator') AS divided,
