@@ -105,7 +105,7 @@ def site_pages() -> list[Path]:
     """Return the pages of the site: all of `docs` but the decisions."""
     return [
         DOCS / "index.md",
-        *(page for kind in KINDS for page in sorted((DOCS / kind).iterdir())),
+        *(page for kind in KINDS for page in sorted((DOCS / kind).glob("*.md"))),
     ]
 
 

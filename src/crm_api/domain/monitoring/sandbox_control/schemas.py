@@ -210,7 +210,11 @@ class PersonMessage(RequestModel):
         default=None, description="The number of the line. By default the sandbox's first line."
     )
     pictures: int = Field(
-        default=0, ge=0, le=3, description="The number of pictures that come with the message."
+        strict=True,
+        default=0,
+        ge=0,
+        le=3,
+        description="The number of pictures that come with the message.",
     )
 
 
