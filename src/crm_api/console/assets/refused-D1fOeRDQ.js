@@ -1,1 +1,0 @@
-import{Xr as e}from"./format-BEH9vnKe.js";import{c as t}from"./icons-DCwlt47R.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
