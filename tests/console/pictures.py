@@ -20,6 +20,8 @@ from tests.console.story import PERIOD
 
 FOLDER = Path(__file__).parent / "pictures"
 WIDTH, HEIGHT = 1040, 720
+ZONE = "America/New_York"
+"""The time zone of the browser."""
 FAR = 48
 """A pixel differs if red, green or blue is farther apart than this, of 255."""
 SHARE = 0.002
@@ -159,14 +161,14 @@ async def played(
     context = await browser.new_context(
         viewport={"width": WIDTH, "height": HEIGHT},
         locale="en-US",
-        timezone_id="America/New_York",
+        timezone_id=ZONE,
         color_scheme="light",
         reduced_motion="reduce",
     )
     if not screen.is_visitor:
         await context.add_cookies([{"name": "crm_csrf", "value": "played", "url": url}])
     page = await context.new_page()
-    await page.clock.set_fixed_time(recording.at)
+    await page.clock.set_fixed_time(recording.at / 1000)
     unknown: list[str] = []
 
     async def answer(route: Route) -> None:

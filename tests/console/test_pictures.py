@@ -34,7 +34,9 @@ async def test_take(screen: Screen, visit: Visit, service: Service, browser: Bro
 
 async def _record(page: Page, address: str, recording: Recording) -> None:
     await pictures.record_answers(page, recording)
-    await page.clock.set_fixed_time(recording.at)
+    devtools = await page.context.new_cdp_session(page)
+    await devtools.send("Emulation.setTimezoneOverride", {"timezoneId": pictures.ZONE})
+    await page.clock.set_fixed_time(recording.at / 1000)
     await page.set_viewport_size({"width": pictures.WIDTH, "height": pictures.HEIGHT})
     await page.emulate_media(color_scheme="light", reduced_motion="reduce")
     await page.goto(address)
