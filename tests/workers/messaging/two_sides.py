@@ -37,6 +37,7 @@ NOT_COMPARED = {
     "event_horizon",
     # Sums, which are compared as sums.
     "campaign_tally",
+    "conversation_tally",
     "send_tally",
     "insight_tally",
 }
@@ -56,6 +57,9 @@ SUMS = {
         SELECT campaign_id, step, variant, status, sum(people) AS people, sum(replied) AS replied,
                sum(opted_out) AS opted_out
         FROM campaign_tally GROUP BY 1, 2, 3, 4""",
+    "conversation_tally": """
+        SELECT state, is_assigned, heard_on, sum(conversations) AS conversations
+        FROM conversation_tally GROUP BY 1, 2, 3 HAVING sum(conversations) <> 0""",
     "send_tally": """
         SELECT line_id, campaign_id, quarter, sum(texts) AS texts
         FROM send_tally GROUP BY 1, 2, 3 HAVING sum(texts) <> 0""",
