@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-from tests.domain.inbound.webhook_events.support import PERSON
+from tests.domain.inbound.webhook_events.support import PERSON, rows
 from tests.factories import make_contact, make_line, number
 from tests.routers.office.conftest import Office, instant
 
@@ -62,6 +62,30 @@ async def test_opt_out_does_not_wait(office: Office, words: str) -> None:
     await office.hear(office.said(words))
 
     assert ((await office.talk())["state"], await office.talks(state="waiting")) == ("done", [])
+
+
+async def test_opt_out_that_withdraws_an_answer_does_not_wait(office: Office) -> None:
+    await office.answer()
+
+    await office.hear(office.said("STOP"))
+
+    talk = await office.talk()
+    assert (talk["state"], talk["waiting_since"]) == ("open", None)
+    (answer,) = await rows(office.session, "SELECT status FROM activity WHERE origin = 'manual'")
+    assert answer["status"] == "failed"
+
+
+async def test_question_waits_since_it_was_asked_when_an_opt_out_withdraws_the_answer(
+    office: Office,
+) -> None:
+    await office.hear(office.said(ago=30))
+    since = (await office.talk())["waiting_since"]
+    await office.answer()
+
+    await office.hear(office.said("STOP", ago=60))
+
+    talk = await office.talk()
+    assert (talk["state"], talk["waiting_since"]) == ("waiting", since)
 
 
 async def test_opt_out_does_not_wait_when_the_waiting_is_derived_again(office: Office) -> None:

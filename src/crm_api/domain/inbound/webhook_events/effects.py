@@ -26,7 +26,6 @@ from crm_api.domain.messaging.conversations.call_events import CallEvent, apply_
 from crm_api.domain.messaging.conversations.participants import as_phone, find_or_add_contacts
 from crm_api.domain.messaging.conversations.received_messages import (
     ReceivedMessage,
-    StoredMessage,
     sender_of,
     store_received_messages,
 )
@@ -40,7 +39,7 @@ from crm_api.domain.messaging.sends.report import (
     apply_reports_to_ours,
 )
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
-from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
+from crm_api.domain.messaging.waiting.asked import Asked, note_asked
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent
 from crm_api.platform.database import UnitOfWork
 
@@ -212,37 +211,19 @@ async def _apply_texts(
     times = reception.times
     found = await note_replies(uow, said, times=times, now=now)
     await end_all_follow_ups(uow, heard, why=EndedBy.REPLY, times=times, now=now)
-    replied = {
-        reply.stored.activity_id: (reply, campaign_id)
+    campaigns = {
+        reply.stored.activity_id: campaign_id
         for reply, campaign_id in zip(replies, found, strict=True)
     }
     asked = [
-        _asked(one, received, *replied.get(received.activity_id, (None, None)), now=now)
+        Asked(
+            activity_id=received.activity_id,
+            conversation_id=received.conversation_id,
+            at=one.facts.created_at,
+            needs_answer=received.needs_answer,
+            campaign_id=campaigns.get(received.activity_id),
+        )
         for one, received in zip(messages, stored, strict=True)
         if received.is_new
     ]
     await note_asked(uow.session, asked, now=now)
-
-
-def _asked(
-    text: ReceivedMessage,
-    stored: StoredMessage,
-    reply: NewReply | None,
-    campaign_id: UUID | None,
-    *,
-    now: datetime,
-) -> Asked:
-    """Decide whether a new message waits for an answer.
-
-    An opt-out does not. Neither does a message of one of our own lines, which has no contact.
-    """
-    is_opt_out = reply is not None and reply.reading.kind is ReplyKind.OPT_OUT
-    is_own = stored.phone is not None and stored.contact_id is None
-    at = text.facts.created_at
-    return Asked(
-        activity_id=stored.activity_id,
-        conversation_id=stored.conversation_id,
-        at=at,
-        needs_answer=not (is_opt_out or is_own) and now - at <= WAITS_FOR,
-        campaign_id=campaign_id,
-    )

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.reply_reader.reader import Reading
+from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind
 from crm_api.domain.messaging.conversations.participants import (
     ConversationTouch,
     as_phone,
@@ -20,6 +20,7 @@ from crm_api.domain.messaging.media import fetching
 from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
+from crm_api.domain.messaging.waiting.asked import WAITS_FOR
 from crm_api.domain.provider.openphone.facts import MediaItem, MessageFacts
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
@@ -53,10 +54,12 @@ class StoredMessage:
             effects, for example an opt-out, were applied at that time too.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
+        needs_answer: Whether a new message waits for an answer.
     """
 
     activity_id: UUID
     is_new: bool
+    needs_answer: bool
     contact_id: UUID | None
     conversation_id: UUID
     phone: str | None
@@ -69,6 +72,8 @@ class IncomingRow:
     Attributes:
         phone: The sender's number in E.164, or another identifier.
         call: The participants of a group conversation; empty if only our line got the message.
+        asked_at: The present if the message needs an answer. It is known from the start, because
+            the effects of the message may derive who waits.
     """
 
     line_id: UUID
@@ -80,6 +85,7 @@ class IncomingRow:
     body: str
     media: list[dict[str, Any]]
     call: dict[str, Any]
+    asked_at: datetime | None
     occurred_at: datetime
     reply_class: str
     reply_class_by: str
@@ -126,6 +132,7 @@ async def store_received_messages(
             sender,
             contact_id=contacts.get(sender),
             conversation_id=conversations[one.line.id, sender].id,
+            now=now,
         )
         for one, sender in zip(messages, senders, strict=True)
     ]
@@ -137,6 +144,7 @@ async def store_received_messages(
         StoredMessage(
             activity_id=activity_id,
             is_new=is_new,
+            needs_answer=row.asked_at is not None,
             contact_id=row.contact_id,
             conversation_id=row.conversation_id,
             phone=phone,
@@ -145,8 +153,24 @@ async def store_received_messages(
     ]
 
 
+def _needs_answer(message: ReceivedMessage, *, contact_id: UUID | None, now: datetime) -> bool:
+    """Decide whether a new message waits for an answer.
+
+    An opt-out does not. Neither does a message of one of our own lines, which has no contact.
+    """
+    is_of_number = as_phone(message.facts.from_number or "") is not None
+    is_opt_out = is_of_number and message.reading.kind is ReplyKind.OPT_OUT
+    is_own = is_of_number and contact_id is None
+    return not (is_opt_out or is_own) and now - message.facts.created_at <= WAITS_FOR
+
+
 def _row(
-    message: ReceivedMessage, sender: str, *, contact_id: UUID | None, conversation_id: UUID
+    message: ReceivedMessage,
+    sender: str,
+    *,
+    contact_id: UUID | None,
+    conversation_id: UUID,
+    now: datetime,
 ) -> IncomingRow:
     facts = message.facts
     return IncomingRow(
@@ -159,6 +183,7 @@ def _row(
         body=facts.text,
         media=[asdict(item) for item in facts.media],
         call=_group_of(facts, line=message.line),
+        asked_at=now if _needs_answer(message, contact_id=contact_id, now=now) else None,
         occurred_at=facts.created_at,
         reply_class=message.reading.reply_class,
         reply_class_by=message.reading.class_by,
@@ -205,10 +230,10 @@ ADD_INCOMING = text("""
             CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:conversation_ids AS uuid[]),
             CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
             CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:medias AS text[]),
-            CAST(:calls AS text[]), CAST(:occurred AS timestamptz[]),
+            CAST(:calls AS text[]), CAST(:asked AS timestamptz[]), CAST(:occurred AS timestamptz[]),
             CAST(:reply_classes AS text[]), CAST(:reply_class_bys AS text[]))
             AS message (id, line_id, conversation_id, contact_id, phone, openphone_id, user_id,
-                        body, media, call, occurred_at, reply_class, reply_class_by)
+                        body, media, call, asked_at, occurred_at, reply_class, reply_class_by)
     ), named AS (
         INSERT INTO activity_key (openphone_id, activity_id)
         SELECT openphone_id, id FROM received ORDER BY openphone_id
@@ -219,7 +244,7 @@ ADD_INCOMING = text("""
         openphone_id, user_id, body, media, status, call, asked_at, occurred_at, created_at,
         updated_at, reply_class, reply_class_by)
     SELECT received.id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id,
-           phone, openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, :now,
+           phone, openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, asked_at,
            occurred_at, :now, :now, reply_class, reply_class_by
       FROM received JOIN named ON named.activity_id = received.id
     RETURNING openphone_id, id
@@ -281,6 +306,7 @@ def _incoming_values(rows: Sequence[IncomingRow], *, now: datetime) -> dict[str,
         "bodies": [row.body for row in rows],
         "medias": [json.dumps(row.media) for row in rows],
         "calls": [json.dumps(row.call) for row in rows],
+        "asked": [row.asked_at for row in rows],
         "occurred": [row.occurred_at for row in rows],
         "reply_classes": [row.reply_class for row in rows],
         "reply_class_bys": [row.reply_class_by for row in rows],

@@ -17,7 +17,7 @@ import of the history would fill the inbox with conversations that ended long ag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A message or call that this transaction has stored, with ``asked_at``.
+    """A message or call that this transaction has stored, with ``asked_at`` if it needs an answer.
 
     Attributes:
         at: When it happened, by the provider's clock.
@@ -41,9 +41,8 @@ _HEARD = """heard AS MATERIALIZED (
 
 _LINKED = """linked AS (
         UPDATE activity a
-        SET campaign_id = coalesce(h.campaign_id, a.campaign_id),
-            asked_at = CASE WHEN h.asks THEN a.asked_at END
-        FROM heard h WHERE a.id = h.id AND (h.campaign_id IS NOT NULL OR NOT h.asks)
+        SET campaign_id = h.campaign_id
+        FROM heard h WHERE a.id = h.id AND h.campaign_id IS NOT NULL
     )"""
 
 # What happened before an answer outside of this service does not wait. An answer that was given
@@ -95,5 +94,5 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
         "campaign_ids": [one.campaign_id for one in asked],
         "now": now,
     }
-    is_linking = any(one.campaign_id is not None or not one.needs_answer for one in asked)
+    is_linking = any(one.campaign_id is not None for one in asked)
     await session.execute(LINK_AND_NOTE_ASKED if is_linking else NOTE_ASKED, values)
