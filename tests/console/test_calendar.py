@@ -13,7 +13,9 @@ async def test_appointment_is_booked_moved_by_keyboard_and_held(
     visit: Visit, service: Service
 ) -> None:
     one = person(service, "617-555-0143", first_name="Bea", last_name="Visit")
-    async with visit(f"/calendar?show=day&date=2027-03-02&book={one['id']}") as page:
+    async with visit(
+        f"/calendar?show=day&date=2027-03-02&book={one['id']}", refused=(409,)
+    ) as page:
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_contain_text("Bea Visit")
         await dialog.get_by_label("Begins (").fill("2027-03-02T10:00")

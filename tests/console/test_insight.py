@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route, expect
-from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
+from tests.console.conftest import Service, Visit, assert_accessible, assert_fits, long_journey
 from tests.console.geometry import NEAR, Chart, chart_of
 from tests.console.story import FIRST, PERIOD, ZONE
 
@@ -119,6 +119,8 @@ def compare_times(chart: Chart, rows: list[Any]) -> None:
     assert len(set(across)) == len(across)
 
 
+# Six charts in two themes: on a busy service the split had no rows.
+@long_journey
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_charts_are_their_data(visit: Visit, service: Service, theme: str) -> None:
     async with visit("/insight", theme=theme) as page:

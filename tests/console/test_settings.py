@@ -146,8 +146,9 @@ async def test_provider_is_connected_step_by_step(visit: Visit) -> None:
 
 async def test_own_notices_are_chosen_and_a_wrong_secret_is_refused(visit: Visit) -> None:
     async with visit("/settings?part=you", refused=(401, 403, 422)) as page:
-        await page.get_by_label("A note mentions you: By mail").check()
+        await page.get_by_label("A note mentions you: By mail").click()
         await expect(page.get_by_text("Saved.")).to_be_visible()
+        await expect(page.get_by_label("A note mentions you: By mail")).to_be_checked()
         await page.reload()
         await expect(page.get_by_label("A note mentions you: By mail")).to_be_checked()
         await page.get_by_label("The current one").fill("not the right one")

@@ -1,8 +1,10 @@
 """The frame: palette, keys, one stream for all tabs, lost network, restarts, old tokens."""
 
+import asyncio
 import re
 from typing import Any
 
+import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 from tests.console.conftest import (
@@ -15,6 +17,7 @@ from tests.console.conftest import (
     watched,
 )
 from tests.console.inbox_people import SECRET, add_user, signed_in, writes
+from tests.dev.test_up import wait_until
 
 SCREENS = (
     "/today",
@@ -124,6 +127,7 @@ async def test_sign_in_and_answer_with_the_keyboard_alone(
         await page.keyboard.press("Enter")
         await page.get_by_role("log").get_by_text("May I ask something?").wait_for()
         await page.keyboard.press("r")
+        await expect(page.get_by_role("textbox", name="Answer")).to_be_focused()
         await page.keyboard.type("Of course")
         before = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
         assert before["direction"] == "incoming"
@@ -147,13 +151,13 @@ async def test_tabs_of_a_browser_share_one_stream(
         second = await page.context.new_page()
         await second.goto(f"{service.run.url}/inbox/{talk['id']}")
         await expect(second.get_by_text("Live", exact=True)).to_be_visible()
-        writes(service, WRITER, "One more thing")
-        await expect(second.get_by_role("log")).to_contain_text("One more thing")
+        writes(service, WRITER, "Do you also mend porches?")
+        await expect(second.get_by_role("log")).to_contain_text("Do you also mend porches?")
         assert streams == []
         await page.close()
         await expect(second.get_by_text("Live", exact=True)).to_be_visible()
-        writes(service, WRITER, "And the last")
-        await expect(second.get_by_role("log")).to_contain_text("And the last")
+        writes(service, WRITER, "How much is a porch?")
+        await expect(second.get_by_role("log")).to_contain_text("How much is a porch?")
 
     assert len(streams) == 1
 
@@ -170,10 +174,10 @@ async def test_lost_network_is_said_and_what_was_missed_appears(
         await page.get_by_role("textbox", name="Answer").fill("Written in a tunnel")
         await page.get_by_role("button", name="Send", exact=True).click()
         await expect(page.get_by_text("Your text is kept")).to_be_visible()
-        writes(service, WRITER, "While you were away")
+        writes(service, WRITER, "When could you come?")
         await page.context.set_offline(False)
 
-        await expect(page.get_by_role("log")).to_contain_text("While you were away")
+        await expect(page.get_by_role("log")).to_contain_text("When could you come?")
         await expect(page.get_by_role("textbox", name="Answer")).to_have_value(
             "Written in a tunnel"
         )
@@ -184,6 +188,16 @@ async def test_lost_network_is_said_and_what_was_missed_appears(
     assert [one["body"] for one in sent].count("Written in a tunnel") == 1
 
 
+def answers(service: Service) -> bool:
+    """Tell whether the service answers."""
+    try:
+        return service.call("GET", "/lines").is_success
+    except httpx.HTTPError:
+        return False
+
+
+# It stops the service that the other journeys of its worker use.
+@long_journey
 @pytest.mark.timeout(180)
 async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service: Service) -> None:
     async with visit(f"/inbox/{talk['id']}", lost=True) as page:
@@ -193,6 +207,8 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
             if process.cmdline()[-1:] == ["serve"]:
                 process.kill()
         await answer.fill("Typed while the service was away")
+        # The tests that come after it use the same service.
+        await asyncio.to_thread(wait_until, lambda: answers(service), 90)
         await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=60_000)
         await expect(page.get_by_text("Kept in this browser")).to_have_count(0, timeout=60_000)
         writes(service, WRITER, "Are you back?")
@@ -206,6 +222,8 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
             pass
 
 
+# It moves the clock of the page; signing in again after that takes too long.
+@long_journey
 @pytest.mark.timeout(180)
 async def test_old_token_is_renewed_and_an_ended_session_leads_back(
     talk: Any, service: Service, browser: Browser
@@ -229,6 +247,7 @@ async def test_old_token_is_renewed_and_an_ended_session_leads_back(
         await page.get_by_label("E-mail").fill(email)
         await page.get_by_label("Password").fill(SECRET)
         await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("navigation", name="Main").wait_for()
         await page.goto(service.run.url + path)
         await page.keyboard.press("n")
         await expect(page.get_by_role("textbox", name="Internal note")).to_have_value(

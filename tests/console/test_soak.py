@@ -1,20 +1,19 @@
 """As many events as in three minutes of a busy day leave the memory of the page as it was."""
 
-import os
-
 import pytest
 from playwright.async_api import Browser
 from tests.console import soak, stage
-from tests.console.conftest import Service
+from tests.console.conftest import Service, long_journey
 
 EVENTS = 1_800
 """Three minutes at ten a second."""
 
 
+# Three minutes of events, and a garbage collector that must have time for them.
+@long_journey
 @pytest.mark.timeout(400)
 async def test_memory_stays_the_same_while_events_flow(service: Service, browser: Browser) -> None:
-    is_long = "CRM_TESTS_LONG_JOURNEYS" in os.environ
-    rate = 10 if is_long else 40
+    rate = 10
     service.api("POST", "/lines/sync")
     await stage.fill(service.run, soak.PEOPLE, 12)
     context = await browser.new_context(storage_state=service.state)

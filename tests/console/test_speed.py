@@ -3,12 +3,14 @@
 import pytest
 from playwright.async_api import Browser
 from tests.console import soak, speed, stage
-from tests.console.conftest import Service
+from tests.console.conftest import Service, long_journey
 
 SPARE = 1.5
 """This guards against a leap; `make console-speed` compares with the limits themselves."""
 
 
+# It measures CPU time, which other tests at the same time change.
+@long_journey
 @pytest.mark.timeout(300)
 async def test_inbox_needs_little_time_of_the_processor(service: Service, browser: Browser) -> None:
     service.api("POST", "/lines/sync")

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from tests.clients import node
-from tests.console.conftest import EMAIL, PASSWORD, Service
+from tests.console.conftest import EMAIL, PASSWORD, Service, long_journey
 from tests.dev.test_up import free_port, up
 
 PAGE = node.ROOT / "docs" / "tutorial" / "console.md"
@@ -165,6 +165,8 @@ async def answer(page: Page) -> None:
     await expect(page.locator(".bubble-out").last).to_contain_text("At three?")
 
 
+# It has a service of its own and takes minutes.
+@long_journey
 @pytest.mark.timeout(600)
 async def test_tutorial_leads_to_its_end(first_day: tuple[Page, Service], tmp_path: Path) -> None:
     page, service = first_day

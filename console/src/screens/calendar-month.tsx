@@ -44,7 +44,7 @@ export function Month({ name, days, zone, today, onOpen, onDay }: ShownProps) {
         {days.map((day, index) => (
           <li key={day.date} style={index === 0 ? { gridColumnStart: weekdayOf(day.date) + 1 } : undefined} aria-current={day.date === today ? "date" : undefined}>
             <p>
-              <button type="button" className="month-day" aria-label={dayName(day.date, { weekday: "long", month: "long", day: "numeric" })} onClick={() => onDay(day.date)}>
+              <button type="button" className="month-day" title={dayName(day.date, { weekday: "long", month: "long", day: "numeric" })} onClick={() => onDay(day.date)}>
                 <span className="month-week">{dayName(day.date, { weekday: "short" })}</span> <b className="number">{Number(day.date.slice(8))}</b>
               </button>
               {day.planned > 0 && <span className="faint number">{t("{n} planned", { n: count(day.planned) })}</span>}
