@@ -54,7 +54,7 @@ def draft(service: Service, people: Any, name: str, **more: Any) -> Any:
     return service.api("POST", "/campaigns", json=body | more)
 
 
-# It takes 40 s alone; among other journeys its recurrence was missing once.
+# Open: passes alone (40 s); in a full run the recurrence of the draft was missing.
 @long_journey
 @pytest.mark.timeout(180)
 async def test_campaign_with_all_its_parts_is_checked_before_it_starts(

@@ -119,7 +119,7 @@ def compare_times(chart: Chart, rows: list[Any]) -> None:
     assert len(set(across)) == len(across)
 
 
-# Six charts in two themes: on a busy service the split had no rows.
+# Open: passes alone; in a full run the split had no chart.
 @long_journey
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_charts_are_their_data(visit: Visit, service: Service, theme: str) -> None:

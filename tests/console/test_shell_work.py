@@ -14,6 +14,7 @@ from tests.console.conftest import (
     Visit,
     assert_accessible,
     assert_fits,
+    long_journey,
     watched,
 )
 from tests.console.inbox_people import SECRET, add_user, signed_in, writes
@@ -196,7 +197,7 @@ def answers(service: Service) -> bool:
         return False
 
 
-# It stops the service that the other journeys of its worker use.
+# Open: it stops the shared service, and the answer box is gone after the kill.
 @long_journey
 @pytest.mark.timeout(180)
 async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service: Service) -> None:
@@ -222,7 +223,7 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
             pass
 
 
-# It moves the clock of the page; signing in again after that takes too long.
+# Open: after the clock of the page moved, the second sign-in does not reach the screens.
 @long_journey
 @pytest.mark.timeout(180)
 async def test_old_token_is_renewed_and_an_ended_session_leads_back(
