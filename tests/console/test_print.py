@@ -17,7 +17,7 @@ def ended_campaign(service: Service) -> Any:
     """A campaign with two variants and a follow-up that ended before all had a message."""
     line = service.api("POST", "/lines/sync")["data"][0]["id"]
     ids = [
-        service.api("POST", "/contacts", json={"phone": f"617-555-015{n}", "first_name": "Ida"})[
+        service.api("POST", "/contacts", json={"phone": f"617-555-027{n}", "first_name": "Ida"})[
             "id"
         ]
         for n in range(6)

@@ -139,7 +139,7 @@ async def test_provider_is_connected_step_by_step(visit: Visit) -> None:
         await test.get_by_label("Your own number").fill("12")
         await test.get_by_role("button", name="Send the test message").click()
         await expect(test.locator(".field-error")).to_be_visible()
-        await test.get_by_label("Your own number").fill("+16175550111")
+        await test.get_by_label("Your own number").fill("+16175550282")
         await test.get_by_role("button", name="Send the test message").click()
         await expect(test.get_by_text("Sending and reports work.")).to_be_visible(timeout=30_000)
 

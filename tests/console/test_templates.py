@@ -70,7 +70,7 @@ async def test_campaign_keeps_the_approved_version(
         await expect(page.locator("header").get_by_text("Approved")).to_be_visible()
         service.api("PATCH", f"/templates/{template['id']}", json=newer)
         person = service.api(
-            "POST", "/contacts", json={"phone": "617-555-0122", "first_name": "Al"}
+            "POST", "/contacts", json={"phone": "617-555-0281", "first_name": "Al"}
         )
         made = service.api("POST", "/lists", json={"name": "Chimneys"})
         ids = {"contact_ids": [person["id"]]}

@@ -135,7 +135,7 @@ async def test_digest_reports_the_day_before(
         "* Replies may still come from 3 people of the last 72 hours\n"
         "* Opted out by a reply: 1 of 3 people\n"
         "* Appointments booked: 0\n"
-        "* Paid: $0.00, of which $0.00 came of texts\n"
+        "* Paid: $0.00; texts led to $0.00 of it\n"
         "* Cost: $0.04\n"
         "\n"
         "TO DO\n"

@@ -91,7 +91,7 @@ async def test_week_has_the_figures_of_insight(
         "* Replies may still come from 1 person of the last 72 hours",
         "* Opted out by a reply: 1 of 41 people",
         "* Appointments booked: 1",
-        "* Paid: $2,850.50, of which $1,850.50 came of texts",
+        "* Paid: $2,850.50; texts led to $1,850.50 of it",
         "* Cost: $480.00",
     ]
 
@@ -102,7 +102,7 @@ async def test_week_without_texts_has_no_rates(new_uow: UnitOfWorkFactory) -> No
     assert week_in_mail(week)[3:] == [
         "* Sent and not failed: 0 texts of campaigns",
         "* Appointments booked: 0",
-        "* Paid: $0.00, of which $0.00 came of texts",
+        "* Paid: $0.00; texts led to $0.00 of it",
         "* Cost: $0.00",
     ]
 

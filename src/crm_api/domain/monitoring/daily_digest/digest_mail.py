@@ -83,7 +83,7 @@ def _week(week: WeekFigures) -> Iterator[str]:
     yield f"Appointments booked: {week.appointments.value}"
     paid = f"Paid: {_dollars(week.revenue)}"
     if week.revenue_attributed is not None:
-        paid += f", of which {_dollars(week.revenue_attributed)} came of texts"
+        paid += f"; texts led to {_dollars(week.revenue_attributed)} of it"
     yield paid
     yield f"Cost: {_dollars(week.cost)}"
 
