@@ -233,13 +233,15 @@ async def _supervise(
         loop.add_signal_handler(number, supervisor.request_stop)
 
     def announce_ready() -> None:
-        typer.echo(f"\ncrm-api is ready after {time.monotonic() - began:.1f} s.\n{banner}")
+        # One write: who waits for the first line finds the link too.
+        ready = f"\ncrm-api is ready after {time.monotonic() - began:.1f} s.\n{banner}"
         if _lacks_owner(settings):
             token = settings.first_owner_tokens()[0]
-            typer.echo(
-                "  Nobody can sign in yet. This link makes you the first owner; it works once:\n\n"
+            ready += (
+                "\n  Nobody can sign in yet. This link makes you the first owner; it works once:\n\n"
                 f"    {_address(settings)}/welcome#{token}\n"
             )
+        typer.echo(ready)
 
     await supervisor.run(
         is_ready=lambda: _is_ready(settings), on_ready=announce_ready, ready_seconds=READY_SECONDS
