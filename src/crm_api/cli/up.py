@@ -238,7 +238,8 @@ async def _supervise(
         if _lacks_owner(settings):
             token = settings.first_owner_tokens()[0]
             ready += (
-                "\n  Nobody can sign in yet. This link makes you the first owner; it works once:\n\n"
+                "\n  Nobody can sign in yet. This link makes you the first owner; "
+                "it works once:\n\n"
                 f"    {_address(settings)}/welcome#{token}\n"
             )
         typer.echo(ready)
