@@ -38,7 +38,7 @@ async def write(page: Page, people: Any, name: str) -> None:
     """Fill the form of a new campaign with what it needs at least."""
     await page.get_by_label("Name of the campaign").fill(name)
     await page.get_by_label("To", exact=True).select_option(f"list:{people['id']}")
-    await page.get_by_label("Message", exact=True).fill(HERE)
+    await page.get_by_role("textbox", name="Message", exact=True).fill(HERE)
 
 
 def draft(service: Service, people: Any, name: str, **more: Any) -> Any:
@@ -104,7 +104,9 @@ async def test_draft_is_changed_then_started(visit: Visit, service: Service, peo
     made = draft(service, people, "Gutters")
     async with visit(f"/campaigns/{made['id']}") as page:
         await page.get_by_role("link", name="Change it").click()
-        await page.get_by_label("Message", exact=True).fill("Hello {{ first_name }}. " + HERE)
+        await page.get_by_role("textbox", name="Message", exact=True).fill(
+            "Hello {{ first_name }}. " + HERE
+        )
         await page.get_by_role("button", name="Review and start").click()
         check = page.get_by_role("region", name="Before it starts")
         await expect(check.locator(".phone-text")).to_contain_text("Hello")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
-from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
+from tests.console.conftest import Service, Visit, assert_accessible, assert_fits, long_journey
 from tests.console.geometry import NEAR, chart_of
 from tests.console.story import FIRST, PERIOD, ZONE
 
@@ -71,6 +71,8 @@ async def test_cohorts_mark_the_cells_that_are_not_ripe(visit: Visit, service: S
         )
 
 
+# In a run of all journeys the attributed and the remaining money were 0 once; alone it passes.
+@long_journey
 async def test_money_is_conserved_and_a_cost_is_added_and_removed(
     visit: Visit, service: Service
 ) -> None:

@@ -73,7 +73,8 @@ async def test_template_is_written_and_faulty_liquid_is_refused_at_its_field(
 
 async def test_texts_are_spanish_after_the_choice(visit: Visit, service: Service) -> None:
     async with visit("/settings?part=you") as page:
-        await page.get_by_label("Language", exact=True).select_option("es")
+        async with page.expect_response(lambda one: one.request.method == "PATCH"):
+            await page.get_by_label("Language", exact=True).select_option("es")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Ajustes")
         await page.goto(f"{service.run.url}/contacts")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Contactos")
