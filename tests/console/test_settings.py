@@ -75,7 +75,7 @@ async def test_key_is_made_shown_once_rotated_and_revoked(visit: Visit, service:
 
 
 async def test_user_gets_a_role_is_disabled_and_comes_back(visit: Visit, service: Service) -> None:
-    body = {"email": "ben@granite.example.com", "name": "Bea", "role": "viewer"}
+    body = {"email": "bea@granite.example.com", "name": "Bea", "role": "viewer"}
     token = service.api("POST", "/users", json=body)["invitation_token"]
     accepted = {"token": token, "password": "another good one"}
     service.api("POST", "/auth/invitations/accept", json=accepted)
