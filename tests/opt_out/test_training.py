@@ -17,17 +17,17 @@ LARGEST_FILE = 2 * 1024 * 1024
 DOCUMENTED = {
     Style.USUAL: {
         "en": (0.996, 0.991),
-        "es": (0.993, 0.990),
-        "pt": (0.996, 0.982),
-        "ht": (0.995, 0.995),
-        "fr": (1.000, 0.991),
+        "es": (0.993, 0.993),
+        "pt": (0.996, 0.981),
+        "ht": (1.000, 0.995),
+        "fr": (0.995, 0.990),
     },
     Style.HARD: {
-        "en": (0.980, 0.970),
-        "es": (0.982, 0.975),
-        "pt": (0.986, 0.975),
-        "ht": (0.981, 0.987),
-        "fr": (0.977, 0.983),
+        "en": (0.990, 0.978),
+        "es": (0.996, 0.985),
+        "pt": (0.993, 0.984),
+        "ht": (0.994, 0.992),
+        "fr": (0.993, 0.989),
     },
 }
 """Recall with holds and precision, by language, as in `docs/explanation/reply-reading.md`."""
@@ -86,15 +86,18 @@ def test_a_model_that_has_not_seen_an_author_reads_as_stored(
     assert np.array_equal(again, read.read[own]), author
 
 
-def test_it_reads_unknown_authors_as_well_as_documented(read: train.LeftOut) -> None:
-    """`docs/explanation/reply-reading.md` has the figures of usual replies."""
+@pytest.mark.parametrize("chosen", [tuple(Style), (Style.USUAL,), (Style.HARD,)])
+def test_it_reads_unknown_authors_as_well_as_wanted(
+    read: train.LeftOut, chosen: tuple[Style, ...]
+) -> None:
+    """`docs/explanation/reply-reading.md` has the figures."""
     readings = read_left_out(read, train.choose_thresholds(read))
-    found = figures.Figures.of([pair for pair in readings if pair[0].style is Style.USUAL])
+    found = figures.Figures.of([pair for pair in readings if pair[0].style in chosen])
 
     assert found.recall.value >= 0.99
-    assert found.at_once.value >= 0.94
-    assert found.precision.value >= 0.985
-    assert found.harmless_held.value <= 0.06
+    assert found.at_once.value >= 0.90
+    assert found.precision.value >= 0.98
+    assert found.harmless_held.value <= 0.08
 
 
 @pytest.mark.parametrize("style", DOCUMENTED)
@@ -149,8 +152,8 @@ def test_it_reads_replies_written_after_it_was_frozen_as_documented() -> None:
     pairs = [(one, reading.kind) for one, reading in zip(texts, readings, strict=True)]
     found = figures.Figures.of(pairs)
     assert [(one.hits, one.total) for one in (found.recall, found.at_once)] == [
-        (222, 224),
-        (203, 224),
+        (224, 224),
+        (214, 224),
     ]
-    assert (found.precision.total, found.harmless_held.hits) == (206, 6)
+    assert (found.precision.total, found.harmless_held.hits) == (217, 7)
     assert not {one.author for one in texts} & {one.author for one in data.load()}
