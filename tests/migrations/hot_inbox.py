@@ -7,6 +7,7 @@ from tests.migrations.filling import made_id
 from tests.migrations.hot import PLACE, Hot, sql, use_case
 
 from crm_api.domain.kit.paging import Cursors
+from crm_api.domain.messaging.conversations import participants
 from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.messaging.waiting import asked, derive
 from crm_api.domain.office.inbox import listing, presence, snoozes, tallies
@@ -69,6 +70,25 @@ INBOX = [
             ats=[NOW],
             asks=[False],
             campaign_ids=[None],
+            received=[NOW],
+            contact_ids=[None],
+            openphone_ids=[None],
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "the conversations of received messages",
+        {"uq_conversation_line_id_phone"},
+        sql(
+            participants.LOCK_OR_ADD_CONVERSATIONS,
+            ids=[made_id("new talk", 1)],
+            line_ids=[made_id("line", 1)],
+            phones=["+12145550199"],
+            contact_ids=[None],
+            openphone_ids=[None],
+            ats=[NOW],
+            sinces=[NOW],
             now=NOW,
         ),
         is_generic=True,

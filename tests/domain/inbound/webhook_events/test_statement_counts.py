@@ -1,11 +1,12 @@
 """A batch of events of one kind needs the same statements, no matter how many events it has."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.domain.inbound.webhook_events.support import RECEPTION, incoming, rows, store
 from tests.domain.messaging.sends.ledger import Ledger, after
@@ -13,7 +14,7 @@ from tests.domain.provider.openphone.samples import sample
 from tests.factories import number
 
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 MANY = 24
 
@@ -81,7 +82,7 @@ def call(ledger: Ledger, place: int) -> dict[str, Any]:
 # The number of statements of a batch, with those that claim the events and store their outcomes.
 KINDS = [
     (reply, 22),
-    (new_sender, 27),
+    (new_sender, 26),
     (opt_out, 38),
     (report, 18),
     (call, 20),
@@ -114,3 +115,42 @@ async def test_statements_of_a_batch_do_not_grow_with_its_events(
     assert many <= most, kind.__name__
     found = await rows(session, "SELECT DISTINCT status, last_error FROM webhook_event")
     assert [row["status"] for row in found] == ["processed"]
+
+
+# Updates and inserts of conversations by a batch of one message, after earlier ones of the person.
+@pytest.mark.parametrize(("kind", "added", "updated"), [(reply, 0, 1), (new_sender, 1, 0)])
+async def test_message_writes_its_conversation_once(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, kind: Any, added: int, updated: int
+) -> None:
+    ledger = await Ledger.open(new_uow, people=1)
+    (claimed,) = await ledger.called()
+    await ledger.accept(claimed, "ACout0", now=after(1))
+    await store(session, kind(ledger, 0), provider_event_id="EV0", now=after(61))
+
+    async with new_uow() as uow:
+        before = await _writes(uow)
+        await webhooks.apply_batch(uow, limit=100, now=after(62), reception=RECEPTION)
+        written = await _writes(uow) - before
+
+    assert written == Counter(n_tup_ins=added, n_tup_upd=updated)
+    (conversation,) = await rows(
+        session,
+        "SELECT state, waiting_since, last_incoming_at, last_activity_at FROM conversation "
+        "WHERE last_incoming_at IS NOT NULL",
+    )
+    assert conversation == {
+        "state": "waiting",
+        "waiting_since": after(60),
+        "last_incoming_at": after(60),
+        "last_activity_at": after(60),
+    }
+
+
+async def _writes(uow: UnitOfWork) -> Counter[str]:
+    found = await uow.session.execute(
+        text(
+            "SELECT n_tup_ins, n_tup_upd FROM pg_stat_xact_user_tables "
+            "WHERE relname = 'conversation'"
+        )
+    )
+    return Counter(dict(found.one()._mapping))

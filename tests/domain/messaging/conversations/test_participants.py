@@ -94,6 +94,21 @@ async def test_answer_is_noted_and_an_older_one_moves_nothing_back(
     ]
 
 
+async def test_known_message_does_not_wait_again_in_a_new_conversation(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    await hear(session, new_uow, "Hello", message_id="AC1")
+    await session.execute(text("DELETE FROM conversation"))
+    await session.commit()
+
+    await hear(session, new_uow, "Hello", message_id="AC1")
+
+    assert await rows(session, "SELECT state, waiting_since FROM conversation") == [
+        {"state": "open", "waiting_since": None}
+    ]
+
+
 @pytest.mark.parametrize(("direction", "is_contact"), [("outgoing", True), ("incoming", False)])
 async def test_call_to_the_person_is_a_contact_and_theirs_is_no_answer(
     session: AsyncSession, new_uow: UnitOfWorkFactory, direction: str, *, is_contact: bool

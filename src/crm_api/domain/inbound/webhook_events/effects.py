@@ -39,7 +39,7 @@ from crm_api.domain.messaging.sends.report import (
     apply_reports_to_ours,
 )
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
-from crm_api.domain.messaging.waiting.asked import Asked, note_asked
+from crm_api.domain.messaging.waiting.asked import Asked, Received, note_asked
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent
 from crm_api.platform.database import UnitOfWork
 
@@ -214,16 +214,20 @@ async def _apply_texts(
     campaigns = {
         reply.stored.activity_id: campaign_id
         for reply, campaign_id in zip(replies, found, strict=True)
+        if campaign_id is not None
     }
     asked = [
         Asked(
             activity_id=received.activity_id,
             conversation_id=received.conversation_id,
             at=one.facts.created_at,
-            needs_answer=received.needs_answer,
+            needs_answer=received.is_new and received.needs_answer,
             campaign_id=campaigns.get(received.activity_id),
+            received=Received(
+                contact_id=received.contact_id, openphone_id=one.facts.conversation_id
+            ),
         )
         for one, received in zip(messages, stored, strict=True)
-        if received.is_new
+        if not received.is_first or received.activity_id in campaigns
     ]
     await note_asked(uow.session, asked, now=now)

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.consent.blocked_senders import is_blocked_sender
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.lines import service as lines
@@ -256,3 +257,101 @@ async def touch_conversations(
     found = await uow.session.execute(TOUCH_CONVERSATIONS, values)
     touched = typed_rows(TouchedConversation, found)
     return {(one.line_id, one.phone): one for one in touched}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationAddition:
+    """The conversation of a received message, as it begins if it does not exist yet.
+
+    Attributes:
+        phone: The person's number, or another identifier.
+        openphone_id: The provider's id of the conversation; None if unknown.
+        at: When the person sent the message.
+        needs_answer: Whether the message waits for an answer.
+    """
+
+    line_id: UUID
+    phone: str
+    contact_id: UUID | None
+    openphone_id: str | None
+    at: datetime
+    needs_answer: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedConversation:
+    """A conversation that ``lock_or_add_conversations`` locked, or added (``is_new``)."""
+
+    id: UUID
+    line_id: UUID
+    phone: str
+    is_new: bool
+
+
+# A row that another transaction has added in the meantime is not in the snapshot of this statement.
+# The insert finds it, and locks it by an update that changes nothing.
+LOCK_OR_ADD_CONVERSATIONS = text(f"""
+    WITH heard AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]),
+                CAST(:phones AS text[]), CAST(:contact_ids AS uuid[]),
+                CAST(:openphone_ids AS text[]), CAST(:ats AS timestamptz[]),
+                CAST(:sinces AS timestamptz[]))
+            AS h (id, line_id, phone, contact_id, openphone_id, at, since)
+    ), locked AS MATERIALIZED (
+        SELECT k.id, k.line_id, k.phone
+        FROM heard h JOIN conversation k ON k.line_id = h.line_id AND k.phone = h.phone
+        ORDER BY k.line_id, k.phone FOR NO KEY UPDATE OF k
+    ), added AS (
+        INSERT INTO conversation AS known
+            (id, line_id, phone, contact_id, openphone_id, last_activity_at, last_incoming_at,
+             state, waiting_since, created_at, updated_at)
+        SELECT h.id, h.line_id, h.phone, h.contact_id, h.openphone_id, h.at, h.at,
+               CASE WHEN w.since IS NULL THEN 'done' ELSE 'waiting' END, w.since, :now,
+               CASE WHEN w.since IS NOT NULL THEN CAST(:now AS timestamptz) END
+        FROM heard h CROSS JOIN LATERAL (
+            SELECT CASE WHEN NOT {is_blocked_sender(phone="h.phone")} THEN h.since END AS since) w
+        WHERE NOT EXISTS (
+            SELECT FROM locked k WHERE k.line_id = h.line_id AND k.phone = h.phone)
+        ORDER BY h.line_id, h.phone
+        ON CONFLICT (line_id, phone) DO UPDATE SET line_id = known.line_id
+        RETURNING id, line_id, phone, xmax = 0 AS is_new
+    )
+    SELECT id, line_id, phone, is_new FROM added
+    UNION ALL SELECT id, line_id, phone, false FROM locked
+""")
+
+
+async def lock_or_add_conversations(
+    uow: UnitOfWork, additions: Sequence[ConversationAddition], *, now: datetime
+) -> Mapping[ConversationKey, LockedConversation]:
+    """Lock the conversations of received messages; add the missing ones.
+
+    A conversation that exists is not changed: ``waiting.asked.note_asked`` writes the times and the
+    waiting after the messages are stored, with one update. A new one has them from the start.
+
+    Returns:
+        The conversations, by line and number.
+    """
+    last: dict[ConversationKey, ConversationAddition] = {}
+    names: dict[ConversationKey, str] = {}
+    sinces: dict[ConversationKey, datetime] = {}
+    for one in additions:
+        key = (one.line_id, one.phone)
+        if key not in last or one.at > last[key].at:
+            last[key] = one
+        if one.openphone_id is not None:
+            names.setdefault(key, one.openphone_id)
+        if one.needs_answer:
+            sinces[key] = min(sinces.get(key, one.at), one.at)
+    values = {
+        "ids": [new_id() for _ in last],
+        "line_ids": [line_id for line_id, _ in last],
+        "phones": [phone for _, phone in last],
+        "contact_ids": [one.contact_id for one in last.values()],
+        "openphone_ids": [names.get(key) for key in last],
+        "ats": [one.at for one in last.values()],
+        "sinces": [sinces.get(key) for key in last],
+        "now": now,
+    }
+    found = await uow.session.execute(LOCK_OR_ADD_CONVERSATIONS, values)
+    return {(one.line_id, one.phone): one for one in typed_rows(LockedConversation, found)}

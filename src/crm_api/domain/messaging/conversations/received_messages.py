@@ -12,15 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind
 from crm_api.domain.messaging.conversations.participants import (
-    ConversationTouch,
+    ConversationAddition,
     as_phone,
-    touch_conversations,
+    lock_or_add_conversations,
 )
 from crm_api.domain.messaging.media import fetching
 from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
 from crm_api.domain.messaging.waiting.asked import WAITS_FOR
+from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.domain.provider.openphone.facts import MediaItem, MessageFacts
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
@@ -55,11 +56,13 @@ class StoredMessage:
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether a new message waits for an answer.
+        is_first: Whether its conversation was added with it, so that it waits already.
     """
 
     activity_id: UUID
     is_new: bool
     needs_answer: bool
+    is_first: bool
     contact_id: UUID | None
     conversation_id: UUID
     phone: str | None
@@ -110,46 +113,53 @@ async def store_received_messages(
         The stored messages, in the order of ``messages``.
     """
     phones = [as_phone(one.facts.from_number or "") for one in messages]
-    senders = [one.sender for one in messages]
-    conversations = await touch_conversations(
-        uow,
-        [
-            ConversationTouch(
-                line_id=one.line.id,
-                phone=sender,
-                contact_id=contacts.get(sender),
-                openphone_id=one.facts.conversation_id,
-                at=one.facts.created_at,
-                incoming_at=one.facts.created_at,
-            )
-            for one, sender in zip(messages, senders, strict=True)
-        ],
-        now=now,
-    )
+    asks = [_needs_answer(one, contact_id=contacts.get(one.sender), now=now) for one in messages]
+    additions = [
+        ConversationAddition(
+            line_id=one.line.id,
+            phone=one.sender,
+            contact_id=contacts.get(one.sender),
+            openphone_id=one.facts.conversation_id,
+            at=one.facts.created_at,
+            needs_answer=needs_answer,
+        )
+        for one, needs_answer in zip(messages, asks, strict=True)
+    ]
+    found = await lock_or_add_conversations(uow, additions, now=now)
+    conversations = [found[one.line_id, one.phone] for one in additions]
     rows = [
         _row(
             one,
-            sender,
-            contact_id=contacts.get(sender),
-            conversation_id=conversations[one.line.id, sender].id,
-            now=now,
+            contact_id=addition.contact_id,
+            conversation_id=conversation.id,
+            asked_at=now if addition.needs_answer else None,
         )
-        for one, sender in zip(messages, senders, strict=True)
+        for one, addition, conversation in zip(messages, additions, conversations, strict=True)
     ]
     stored = await _store(uow, rows, now=now)
     for one, (activity_id, _) in zip(messages, stored, strict=True):
         wanted = [_file_of(item) for item in one.facts.media]
         await fetching.note_files(uow, activity_id=activity_id, wanted=wanted, now=now)
+    # A new conversation waits from the start. It must not, if its message was known before.
+    known = {
+        conversation.id
+        for conversation, (_, is_new) in zip(conversations, stored, strict=True)
+        if conversation.is_new and not is_new
+    }
+    await derive_waiting(uow.session, known, now=now)
     return [
         StoredMessage(
             activity_id=activity_id,
             is_new=is_new,
             needs_answer=row.asked_at is not None,
+            is_first=conversation.is_new,
             contact_id=row.contact_id,
             conversation_id=row.conversation_id,
             phone=phone,
         )
-        for row, phone, (activity_id, is_new) in zip(rows, phones, stored, strict=True)
+        for row, phone, conversation, (activity_id, is_new) in zip(
+            rows, phones, conversations, stored, strict=True
+        )
     ]
 
 
@@ -166,24 +176,23 @@ def _needs_answer(message: ReceivedMessage, *, contact_id: UUID | None, now: dat
 
 def _row(
     message: ReceivedMessage,
-    sender: str,
     *,
     contact_id: UUID | None,
     conversation_id: UUID,
-    now: datetime,
+    asked_at: datetime | None,
 ) -> IncomingRow:
     facts = message.facts
     return IncomingRow(
         line_id=message.line.id,
         conversation_id=conversation_id,
         contact_id=contact_id,
-        phone=sender,
+        phone=message.sender,
         openphone_id=facts.provider_message_id,
         user_id=facts.user_id,
         body=facts.text,
         media=[asdict(item) for item in facts.media],
         call=_group_of(facts, line=message.line),
-        asked_at=now if _needs_answer(message, contact_id=contact_id, now=now) else None,
+        asked_at=asked_at,
         occurred_at=facts.created_at,
         reply_class=message.reading.reply_class,
         reply_class_by=message.reading.class_by,

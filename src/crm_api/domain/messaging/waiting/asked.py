@@ -16,6 +16,14 @@ import of the history would fill the inbox with conversations that ended long ag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The sender of a received message, and the provider's id of its conversation, if known."""
+
+    contact_id: UUID | None
+    openphone_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A message or call that this transaction has stored, with ``asked_at`` if it needs an answer.
 
@@ -23,6 +31,8 @@ class Asked:
         at: When it happened, by the provider's clock.
         needs_answer: False if it does not wait after all: an opt-out, for example.
         campaign_id: The campaign that it replies to; None if there is none.
+        received: What a received message says about its conversation; None if the conversation
+            has the times of the message or call already.
     """
 
     activity_id: UUID
@@ -30,13 +40,16 @@ class Asked:
     at: datetime
     needs_answer: bool = True
     campaign_id: UUID | None = None
+    received: Received | None = None
 
 
 _HEARD = """heard AS MATERIALIZED (
         SELECT * FROM unnest(
             CAST(:ids AS uuid[]), CAST(:conversation_ids AS uuid[]), CAST(:ats AS timestamptz[]),
-            CAST(:asks AS boolean[]), CAST(:campaign_ids AS uuid[]))
-            AS x (id, conversation_id, at, asks, campaign_id)
+            CAST(:asks AS boolean[]), CAST(:campaign_ids AS uuid[]),
+            CAST(:received AS timestamptz[]), CAST(:contact_ids AS uuid[]),
+            CAST(:openphone_ids AS text[]))
+            AS x (id, conversation_id, at, asks, campaign_id, received_at, contact_id, openphone_id)
     )"""
 
 _LINKED = """linked AS (
@@ -47,29 +60,47 @@ _LINKED = """linked AS (
 
 # What happened before an answer outside of this service does not wait. An answer that was given
 # here cannot be an answer to something that was not stored yet. In order, the message would have
-# opened the conversation before that answer, so it opens it now.
+# opened the conversation before that answer, so it opens it now. The newest message decides to
+# which campaign the conversation belongs.
 _WAIT = f"""news AS (
-        SELECT c.id, bool_or(h.asks) AND NOT {is_blocked_sender(phone="c.phone")} AS asks,
+        SELECT c.id, c.state, c.waiting_since, c.campaign_id AS known_campaign_id,
+               bool_or(h.asks) AND NOT {is_blocked_sender(phone="c.phone")} AS asks,
                min(h.at) FILTER (
                    WHERE h.asks AND (c.answered_at >= h.at) IS NOT TRUE
                      AND NOT {is_blocked_sender(phone="c.phone")}) AS since,
-               (array_agg(h.campaign_id) FILTER (
-                   WHERE h.campaign_id IS NOT NULL AND h.at >= c.last_incoming_at
-               ))[1] AS campaign_id
+               CASE WHEN max(h.at) >= c.last_incoming_at OR c.last_incoming_at IS NULL
+                    THEN (array_agg(h.campaign_id ORDER BY h.at DESC, h.campaign_id))[1]
+               END AS campaign_id,
+               max(h.received_at) AS received_at,
+               (array_agg(h.contact_id) FILTER (WHERE h.contact_id IS NOT NULL))[1] AS contact_id,
+               (array_agg(h.openphone_id) FILTER (
+                   WHERE h.openphone_id IS NOT NULL))[1] AS openphone_id
         FROM heard h JOIN conversation c ON c.id = h.conversation_id
-        GROUP BY c.id, c.phone
+        GROUP BY c.id
+    ), changes AS (
+        SELECT n.*, n.state <> 'waiting' AND n.since IS NOT NULL OR n.since < n.waiting_since
+                   OR n.asks AND n.state = 'done'
+                   OR n.campaign_id IS NOT NULL
+                      AND n.campaign_id IS DISTINCT FROM n.known_campaign_id AS is_work
+        FROM news n
     )
     UPDATE conversation k
     SET state = CASE WHEN n.since IS NOT NULL THEN 'waiting'
                      WHEN n.asks AND k.state = 'done' THEN 'open' ELSE k.state END,
         waiting_since = least(k.waiting_since, n.since),
         snoozed_until = CASE WHEN n.since IS NULL THEN k.snoozed_until END,
-        campaign_id = coalesce(n.campaign_id, k.campaign_id), updated_at = :now
-    FROM news n
+        campaign_id = coalesce(n.campaign_id, k.campaign_id),
+        contact_id = coalesce(k.contact_id, n.contact_id),
+        openphone_id = coalesce(k.openphone_id, n.openphone_id),
+        last_activity_at = greatest(k.last_activity_at, n.received_at),
+        last_incoming_at = greatest(k.last_incoming_at, n.received_at),
+        updated_at = CASE WHEN n.is_work THEN CAST(:now AS timestamptz) ELSE k.updated_at END
+    FROM changes n
     WHERE k.id = n.id
-      AND (k.state <> 'waiting' AND n.since IS NOT NULL OR n.since < k.waiting_since
-           OR n.asks AND k.state = 'done'
-           OR n.campaign_id IS NOT NULL AND n.campaign_id IS DISTINCT FROM k.campaign_id)"""
+      AND (n.is_work OR (k.last_incoming_at >= n.received_at) IS FALSE
+           OR k.last_incoming_at IS NULL AND n.received_at IS NOT NULL
+           OR k.contact_id IS NULL AND n.contact_id IS NOT NULL
+           OR k.openphone_id IS NULL AND n.openphone_id IS NOT NULL)"""
 
 NOTE_ASKED = text(f"WITH {_HEARD}, {_WAIT}")
 LINK_AND_NOTE_ASKED = text(f"WITH {_HEARD}, {_LINKED}, {_WAIT}")
@@ -80,18 +111,22 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
 
     The state of each becomes ``waiting``, also if it was done or snoozed. What an answer outside of
     this service followed does not wait, and neither does what a blocked sender sends. Links replies
-    to their campaigns.
+    to their campaigns, and writes what received messages say about their conversations.
 
     The caller has locked the conversations.
     """
     if not asked:
         return
+    received = [one.received for one in asked]
     values = {
         "ids": [one.activity_id for one in asked],
         "conversation_ids": [one.conversation_id for one in asked],
         "ats": [one.at for one in asked],
         "asks": [one.needs_answer for one in asked],
         "campaign_ids": [one.campaign_id for one in asked],
+        "received": [None if one.received is None else one.at for one in asked],
+        "contact_ids": [one and one.contact_id for one in received],
+        "openphone_ids": [one and one.openphone_id for one in received],
         "now": now,
     }
     is_linking = any(one.campaign_id is not None for one in asked)
