@@ -24,6 +24,7 @@ _INDEXES = text("""
     JOIN pg_class t ON t.oid = x.indrelid
     LEFT JOIN pg_constraint c ON c.conindid = i.oid AND c.conrelid = t.oid
     WHERE t.relname = ANY(:tables) AND t.relnamespace = 'public'::regnamespace
+      AND i.relname <> ALL(:kept)
       AND NOT EXISTS (SELECT 1 FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = i.oid)
     ORDER BY x.indisprimary DESC, i.relname
 """)
@@ -38,16 +39,24 @@ _CHECKS = text("""
 
 
 @asynccontextmanager
-async def bare_tables(database_url: str, tables: Sequence[str]) -> AsyncIterator[AsyncConnection]:
+async def bare_tables(
+    database_url: str, tables: Sequence[str], *, kept: Sequence[str] = ()
+) -> AsyncIterator[AsyncConnection]:
     """Yield a transaction in which the tables lack indexes, foreign keys and row triggers.
 
     The end of the block creates them again and commits. Triggers that count rows stay. The planner
     has no statistics of the new rows, so nested loop joins are off and it uses hash joins.
+
+    Args:
+        database_url: The database.
+        tables: The tables.
+        kept: Indexes and keys that stay, because a trigger that counts reads them.
     """
     async with open_engine(database_url) as engine:
         await _set_wal(engine, f"ALTER SYSTEM SET max_wal_size = '{_LOAD_WAL}'")
         async with engine.begin() as connection:
-            indexes = (await connection.execute(_INDEXES, {"tables": list(tables)})).all()
+            values = {"tables": list(tables), "kept": list(kept)}
+            indexes = (await connection.execute(_INDEXES, values)).all()
             checks = (await connection.execute(_CHECKS, {"tables": list(tables)})).all()
             for check in checks:
                 await connection.exec_driver_sql(

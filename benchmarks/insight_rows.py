@@ -24,6 +24,8 @@ TABLES = (
     *("contact", "conversation", "activity", "campaign_membership", "send_attempt"),
     *("outcome", "outcome_subject", "cost_entry"),
 )
+KEPT = ("pk_campaign_membership",)
+"""The trigger that counts costs looks up the recipient of each attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,9 @@ PEOPLE = text("""
            CASE WHEN pg_temp.pick(n, 6, 20) = 0 THEN 'api' ELSE 'import' END, now(), now()
     FROM generate_series(0, CAST(:people AS integer) - 1) AS n
 """)
+NUMBERED = """CREATE TEMP TABLE numbered AS
+    SELECT p.id, p.phone, p.zone_key, (row_number() OVER (ORDER BY p.phone) - 1)::integer AS n
+    FROM contact p"""
 LISTS = text("""
     INSERT INTO contact_list (id, name, created_at, updated_at)
     SELECT uuid_v7(), 'List ' || n, now(), now() FROM generate_series(1, 10) AS n
@@ -80,16 +85,17 @@ SECOND_VARIANT = text("""
 # A campaign begins every 18 days and lasts 20 working days.
 MEMBERS = text("""
     INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key, variant,
-        status, attempts, due_at, sent_at, delivered_at, replied_at, opted_out_at, created_at,
-        updated_at)
+        status, attempts, due_at, sent_at, delivered_at, replied_at, opted_out_at, is_interested,
+        created_at, updated_at)
     SELECT uuidv7(s.at - now()), :campaign_id, :step, c.id, c.phone, c.zone_key, c.n % 2, r.status,
            1, s.at, CASE WHEN r.status <> 'failed' THEN s.at END,
            CASE WHEN r.status = 'delivered' THEN s.at + interval '3 seconds' END,
            CASE WHEN r.has_replied THEN s.at + pg_temp.pick(r.x, 3, 200000) * interval '1 second'
            END,
            CASE WHEN r.has_replied AND pg_temp.pick(r.x, 4, 8) = 0
-               THEN s.at + pg_temp.pick(r.x, 3, 200000) * interval '1 second' END, s.at, s.at
-    FROM (SELECT p.*, (row_number() OVER (ORDER BY p.phone) - 1)::integer AS n FROM contact p) c
+               THEN s.at + pg_temp.pick(r.x, 3, 200000) * interval '1 second' END,
+           r.has_replied AND pg_temp.pick(r.x, 4, 8) > 0 AND pg_temp.pick(r.x, 7, 6) = 0, s.at, s.at
+    FROM pg_temp.numbered c
     CROSS JOIN LATERAL (SELECT (c.n + CAST(:place AS integer) * 7919) % CAST(:people AS integer)
         AS i) o
     CROSS JOIN LATERAL (
@@ -134,7 +140,7 @@ REPLIES = text("""
     SELECT uuidv7(m.replied_at - now()), 'message', 'incoming', 'provider', g.line_id, t.id,
            m.contact_id, m.phone, m.campaign_id, 'Yes please',
            CASE WHEN m.opted_out_at IS NOT NULL THEN 'stop'
-                WHEN pg_temp.pick(hashtext(m.id::text), 7, 6) = 0 THEN 'interested'
+                WHEN m.is_interested THEN 'interested'
                 WHEN pg_temp.pick(hashtext(m.id::text), 7, 6) = 1 THEN 'question'
                 ELSE 'not_interested' END,
            'received', 4, m.replied_at, m.replied_at, m.replied_at
@@ -189,12 +195,13 @@ async def fill(database_url: str, size: Size) -> list[UUID]:
     """Write the rows into empty tables; return the ids of the campaigns, the oldest first."""
     for place in range(LINES):
         await population.add_line(database_url, f"PNbench{place}")
-    async with bare_tables(database_url, TABLES) as connection:
+    async with bare_tables(database_url, TABLES, kept=KEPT) as connection:
         await connection.exec_driver_sql("SET LOCAL work_mem = '128MB'")
         await connection.exec_driver_sql(PICK)
         await connection.execute(PEOPLE, {"people": size.people})
         await connection.execute(LISTS)
         await connection.exec_driver_sql("ANALYZE contact")
+        await connection.exec_driver_sql(NUMBERED)
         ids = [await _add_campaign(connection, place, size) for place in range(size.campaigns)]
         say("the messages are written")
         await connection.execute(CONVERSATIONS)

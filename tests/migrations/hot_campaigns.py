@@ -303,7 +303,7 @@ CAMPAIGNS = [
     ),
     Hot(
         "recipients who replied",
-        {"idx_campaign_membership_replied"},
+        {"idx_campaign_membership_answered"},
         lambda s: s.execute(_recipients(replied=True).page(after=CONTACT, limit=51)),
     ),
     Hot(

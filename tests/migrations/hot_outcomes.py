@@ -53,8 +53,7 @@ OUTCOMES = [
         "messages",
         campaign_id=made_id("campaign", 7),
     ),
-    _figure("people with interest", {"idx_activity_interested"}, "interested_rate"),
-    _figure("the time to a reply", {"idx_campaign_membership_replied"}, "time_to_reply"),
+    _figure("the time to a reply", {"idx_campaign_membership_reply_time"}, "time_to_reply"),
     _rows("the messages behind a figure", {"idx_campaign_membership_at"}, "messages"),
     Hot(
         "sums that wait to be merged",

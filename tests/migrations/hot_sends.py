@@ -256,6 +256,7 @@ SENDS = [
             line_ids=[LINE] * 50,
             ats=[NOW] * 50,
             opt_outs=[False] * 50,
+            interests=[False] * 50,
             skew=2.0,
             now=NOW,
         ),

@@ -176,6 +176,7 @@ class History:
             "delivered_at": sent_at if status == "delivered" else None,
             "replied_at": replied_at,
             "opted_out_at": replied_at if chance.random() < 0.2 else None,
+            "is_interested": replied_at is not None and chance.random() < 0.3,
             "created_at": sent_at,
             "updated_at": sent_at,
         }

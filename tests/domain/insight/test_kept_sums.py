@@ -35,33 +35,35 @@ AGO = {
 DIFFERENCES = text("""
     SELECT x.at, x.campaign_id, x.step, x.variant FROM (
         SELECT t.at, t.campaign_id, t.step, t.variant, t.sent, t.delivered, t.failed, t.replied,
-               t.opted_out, t.accepted, t.segments
+               t.interested, t.opted_out, t.accepted, t.segments
         FROM insight_tally t WHERE t.grain = 'hour'
         UNION ALL
         SELECT date_trunc('hour', coalesce(m.sent_at, m.due_at), 'UTC'), m.campaign_id, m.step,
                m.variant, -(m.status <> 'failed')::integer, -(m.status = 'delivered')::integer,
                -(m.status = 'failed')::integer,
                -(m.status <> 'failed' AND m.replied_at IS NOT NULL)::integer,
+               -(m.status <> 'failed' AND m.replied_at IS NOT NULL AND m.is_interested)::integer,
                -(m.status <> 'failed' AND m.opted_out_at IS NOT NULL)::integer, 0, 0
         FROM campaign_membership m WHERE m.status IN ('sent', 'delivered', 'failed')
         UNION ALL
         SELECT date_trunc('hour', a.accepted_at, 'UTC'),
                coalesce(a.campaign_id, '00000000-0000-0000-0000-000000000000'),
-               coalesce(r.step, -1), coalesce(r.variant, -1), 0, 0, 0, 0, 0,
+               coalesce(r.step, -1), coalesce(r.variant, -1), 0, 0, 0, 0, 0, 0,
                -1, -coalesce(a.segments, 1)
         FROM send_attempt a LEFT JOIN campaign_membership r ON r.id = a.membership_id
         WHERE a.accepted_at IS NOT NULL
     ) x
     GROUP BY x.at, x.campaign_id, x.step, x.variant
     HAVING sum(sent) <> 0 OR sum(delivered) <> 0 OR sum(failed) <> 0 OR sum(replied) <> 0
-        OR sum(opted_out) <> 0 OR sum(accepted) <> 0 OR sum(segments) <> 0
+        OR sum(interested) <> 0 OR sum(opted_out) <> 0 OR sum(accepted) <> 0 OR sum(segments) <> 0
 """)
 # Each grain has the same sums.
 GRAINS = text("""
-    SELECT count(DISTINCT (x.sent, x.delivered, x.failed, x.replied, x.opted_out, x.accepted,
-                           x.segments))
+    SELECT count(DISTINCT (x.sent, x.delivered, x.failed, x.replied, x.interested,
+                           x.opted_out, x.accepted, x.segments))
     FROM (SELECT t.grain, sum(t.sent) AS sent, sum(t.delivered) AS delivered,
-                 sum(t.failed) AS failed, sum(t.replied) AS replied, sum(t.opted_out) AS opted_out,
+                 sum(t.failed) AS failed, sum(t.replied) AS replied,
+                 sum(t.interested) AS interested, sum(t.opted_out) AS opted_out,
                  sum(t.accepted) AS accepted, sum(t.segments) AS segments
           FROM insight_tally t GROUP BY t.grain) x
 """)
@@ -70,6 +72,7 @@ CHANGES = (
     "UPDATE campaign_membership SET sent_at = sent_at - interval '90 minutes' WHERE variant = 1",
     "UPDATE campaign_membership SET replied_at = now() WHERE status = 'delivered' AND step = 0",
     "UPDATE campaign_membership SET opted_out_at = NULL",
+    "UPDATE campaign_membership SET is_interested = NOT is_interested WHERE step = 0",
     "UPDATE campaign_membership SET variant = 1 - variant, step = step + 2",
     "DELETE FROM campaign_membership WHERE status = 'failed'",
     "UPDATE send_attempt SET accepted_at = accepted_at + interval '1 day', segments = 5",

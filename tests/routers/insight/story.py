@@ -63,24 +63,26 @@ class Story:
 
     async def replied(
         self, campaign: Campaign, contact: Contact, *, days: float, reply_class: str
-    ) -> None:
+    ) -> Activity:
+        """Store a reply, then link it to its campaign, as the service does."""
         at = NOW - days * DAY
-        self.session.add(
-            Activity(
-                kind="message",
-                direction="incoming",
-                origin="provider",
-                campaign_id=campaign.id,
-                contact_id=contact.id,
-                phone=contact.phone,
-                status="received",
-                reply_class=reply_class,
-                occurred_at=at,
-                created_at=at,
-                updated_at=at,
-            )
+        reply = Activity(
+            kind="message",
+            direction="incoming",
+            origin="provider",
+            contact_id=contact.id,
+            phone=contact.phone,
+            status="received",
+            reply_class=reply_class,
+            occurred_at=at,
+            created_at=at,
+            updated_at=at,
         )
+        self.session.add(reply)
         await self.session.flush()
+        reply.campaign_id = campaign.id
+        await self.session.flush()
+        return reply
 
     async def called(self, contact: Contact, *, days: float) -> None:
         at = NOW - days * DAY

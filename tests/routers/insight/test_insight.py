@@ -167,6 +167,29 @@ async def test_interest_is_that_of_the_reply_classes(
     ]
 
 
+async def test_interest_follows_a_corrected_class(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    story = Story(session)
+    autumn = await story.campaign()
+    person = await story.person()
+    await story.sent(autumn, person, days=3, replied=2)
+    replies = [await story.replied(autumn, person, days=2, reply_class="other") for _ in range(2)]
+    await session.commit()
+
+    async def choose(place: int, word: str) -> int:
+        answer = await client.put(
+            f"/v1/messages/{replies[place].id}/reply-class", json={"class": word}
+        )
+        assert answer.is_success, answer.text
+        return int((await asked(client, "interested_rate"))["total"]["numerator"])
+
+    assert await choose(0, "interested") == 1
+    assert await choose(1, "interested") == 1
+    assert await choose(0, "later") == 1
+    assert await choose(1, "question") == 0
+
+
 async def test_list_is_that_of_the_campaign(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

@@ -66,7 +66,8 @@ SUMS = {
     "insight_tally": """
         SELECT grain, campaign_id, step, variant, at, sum(sent) AS sent,
                sum(delivered) AS delivered, sum(failed) AS failed, sum(replied) AS replied,
-               sum(opted_out) AS opted_out, sum(accepted) AS accepted, sum(segments) AS segments
+               sum(interested) AS interested, sum(opted_out) AS opted_out,
+               sum(accepted) AS accepted, sum(segments) AS segments
         FROM insight_tally GROUP BY 1, 2, 3, 4, 5
         HAVING sum(sent) <> 0 OR sum(failed) <> 0 OR sum(accepted) <> 0""",
 }

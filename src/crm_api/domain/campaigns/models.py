@@ -229,6 +229,10 @@ class CampaignVariant(Base):
     stopped_reason: Mapped[str | None]
 
 
+REPLY_MICROSECONDS = "CAST(extract(epoch FROM replied_at - sent_at) * 1000000 AS bigint)"
+"""SQL: how long after the message the person replied."""
+
+
 class CampaignMembership(Base):
     """A recipient of a campaign at one of its steps.
 
@@ -293,13 +297,12 @@ class CampaignMembership(Base):
             postgresql_where=text("status IN ('sent', 'delivered', 'failed')"),
         ),
         Index(
-            "idx_campaign_membership_replied",
-            "campaign_id",
-            "contact_id",
+            "idx_campaign_membership_reply_time",
+            text(REPLY_MICROSECONDS),
             postgresql_include=[
-                *("step", "variant", "status", "sent_at", "due_at", "replied_at", "id")
+                *("campaign_id", "contact_id", "step", "variant", "sent_at", "due_at", "replied_at")
             ],
-            postgresql_where=text("replied_at IS NOT NULL"),
+            postgresql_where=text("replied_at IS NOT NULL AND status IN ('sent', 'delivered')"),
         ),
     )
 
@@ -326,6 +329,12 @@ class CampaignMembership(Base):
     delivered_at: Mapped[datetime | None]
     replied_at: Mapped[datetime | None]
     opted_out_at: Mapped[datetime | None]
+    is_interested: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether a reply to the campaign has the class ``interested``.
+
+    ``NOTE_REPLIES`` sets it with ``replied_at``. A trigger
+    (``migrations/objects/mark_interest.sql``) sets and clears it when a class is corrected.
+    """
     approved_at: Mapped[datetime | None]
     """When a person approved the recipient in review; None if no one did."""
     ended_by: Mapped[str | None]

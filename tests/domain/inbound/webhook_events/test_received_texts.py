@@ -213,6 +213,7 @@ async def test_reply_is_tied_to_its_campaign(
     assert message["campaign_id"] == attempt.campaign_id
     assert member is not None
     assert (member.replied_at, member.opted_out_at) == (NOW, None)
+    assert member.is_interested
 
 
 async def test_opt_out_by_text_is_told_to_the_campaign(
@@ -225,6 +226,7 @@ async def test_opt_out_by_text_is_told_to_the_campaign(
     member = await session.get(CampaignMembership, attempt.membership_id, populate_existing=True)
     assert member is not None
     assert (member.replied_at, member.opted_out_at) == (NOW, NOW)
+    assert not member.is_interested
 
 
 @pytest.mark.usefixtures("line")

@@ -55,9 +55,16 @@ async def note_reply(
     times: SendTimes,
     now: datetime,
     is_opt_out: bool = False,
+    is_interested: bool = False,
 ) -> UUID | None:
     """Link one reply to its campaign message; return the campaign."""
-    reply = PersonReply(phone=phone, line_id=line_id, at=at, is_opt_out=is_opt_out)
+    reply = PersonReply(
+        phone=phone,
+        line_id=line_id,
+        at=at,
+        is_opt_out=is_opt_out,
+        is_interested=is_interested,
+    )
     return (await note_replies(uow, [reply], times=times, now=now))[0]
 
 

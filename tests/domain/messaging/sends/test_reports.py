@@ -351,7 +351,9 @@ async def test_refusal_corrects_a_match(new_uow: UnitOfWorkFactory) -> None:
     assert (member.status, member.error_code) == ("failed", "0201400")
 
 
-async def _reply(ledger: Ledger, *, seconds: float, is_opt_out: bool = False) -> bool:
+async def _reply(
+    ledger: Ledger, *, seconds: float, is_opt_out: bool = False, is_interested: bool = False
+) -> bool:
     async with ledger.new_uow() as uow:
         campaign_id = await note_reply(
             uow,
@@ -361,6 +363,7 @@ async def _reply(ledger: Ledger, *, seconds: float, is_opt_out: bool = False) ->
             times=TIMES,
             now=after(seconds),
             is_opt_out=is_opt_out,
+            is_interested=is_interested,
         )
     return campaign_id == ledger.campaign.id
 
@@ -371,10 +374,13 @@ async def test_first_reply_belongs_to_its_campaign(new_uow: UnitOfWorkFactory) -
     await ledger.accept(claimed)
 
     assert await _reply(ledger, seconds=100)
+    assert not (await ledger.member()).is_interested
+    assert await _reply(ledger, seconds=150, is_interested=True)
     assert await _reply(ledger, seconds=200, is_opt_out=True)
 
     member = await ledger.member()
     assert (member.replied_at, member.opted_out_at) == (after(100), after(200))
+    assert member.is_interested
 
 
 @pytest.mark.parametrize("state", ["calling", "unknown", "parked", "sent", "failed", "delivered"])

@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from crm_api.domain.consent.reply_reader.reader import ReplyKind, read_replies
+from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.inbound.webhook_events import erased
 from crm_api.domain.inbound.webhook_events.lines import LineFinder
 from crm_api.domain.inbound.webhook_events.reception import Reception
@@ -205,6 +206,7 @@ async def _apply_texts(
             line_id=reply.line.id,
             at=reply.facts.created_at,
             is_opt_out=reply.reading.kind is ReplyKind.OPT_OUT,
+            is_interested=reply.reading.reply_class is ReplyClass.INTERESTED,
         )
         for reply in replies
     ]

@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from crm_api.domain.campaigns.preview.message_sums import SEGMENT_PRICE
 
+MICROSECONDS = 1_000_000
+"""Amounts of a measure of time are microseconds, which are sorted fast."""
 FOREVER = "CAST('infinity' AS timestamptz)"
 
 
@@ -54,7 +56,6 @@ class KeptSums:
         ripe: How long after a record the numerator may still grow; None if it never does.
         rows: Selects the records that the sums count, with the columns of a base.
         beside: Selects further records, which have no kept sums.
-        numerator: Selects the records of the numerator, if ``counted`` does not count them.
     """
 
     records: str
@@ -64,7 +65,6 @@ class KeptSums:
     ripe: timedelta | None = None
     rows: str
     beside: str | None = None
-    numerator: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,12 @@ def in_period(sql: str, *, since: str | None, until: str | None) -> str:
 
 
 def messages(
-    *, counted: str, among: str, first_step: bool, ripe: timedelta, amount: str = "NULL"
+    *,
+    counted: str,
+    among: str,
+    first_step: bool,
+    ripe: timedelta,
+    amount: str = "CAST(NULL AS numeric)",
 ) -> Base:
     """Return the base of messages to recipients.
 
@@ -121,27 +126,18 @@ def messages(
         amount: The SQL of a number of each message.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
-    return Base(sql=_messages(counted, f"{among} {steps} {_IN_PERIOD}", ripe, amount=amount))
-
-
-def _messages(
-    counted: str,
-    among: str,
-    ripe: timedelta,
-    *,
-    amount: str = "NULL",
-    source: str = "campaign_membership m",
-) -> str:
-    return f"""
+    hours = ripe // timedelta(hours=1)
+    return Base(
+        sql=f"""
         SELECT m.id, 'message' AS kind, coalesce(m.sent_at, m.due_at) AS at,
-               ({counted}) AS counted, CAST({amount} AS numeric) AS amount,
-               coalesce(m.sent_at, m.due_at) + interval '{ripe // timedelta(hours=1)} hours'
-                   AS ripe_at,
+               ({counted}) AS counted, {amount} AS amount,
+               coalesce(m.sent_at, m.due_at) + interval '{hours} hours' AS ripe_at,
                m.campaign_id, m.variant, m.step, m.contact_id, CAST(NULL AS text) AS source,
                CAST(NULL AS uuid) AS outcome_id, CAST(NULL AS uuid) AS list_id
-        FROM {source}
-        WHERE {among}
+        FROM campaign_membership m
+        WHERE {among} {steps} {_IN_PERIOD}
         """
+    )
 
 
 def kept_messages(
@@ -152,7 +148,6 @@ def kept_messages(
     ripe: timedelta,
     kept_records: str,
     kept_counted: str,
-    numerator: str | None = None,
 ) -> Base:
     """Return the base of messages whose sums are kept.
 
@@ -163,22 +158,14 @@ def kept_messages(
         ripe: How long after a message the numerator may still grow.
         kept_records: The SQL of the number of records in a row of the kept sums.
         kept_counted: The SQL of the number of those in the numerator.
-        numerator: The SQL that finds the recipients of the numerator quickly, if their sums are not
-            kept; then ``kept_counted`` is 0.
     """
     base = messages(counted=counted, among=among, first_step=first_step, ripe=ripe)
-    rows, counted_rows = base.sql, None
-    if numerator is not None:
-        rows = messages(counted="false", among=among, first_step=first_step, ripe=ripe).sql
-        steps = f"AND {_FIRST_STEP}" if first_step else ""
-        counted_rows = _messages("true", f"{among} {steps} {_IN_PERIOD}", ripe, source=numerator)
     kept = KeptSums(
         records=kept_records,
         counted=kept_counted,
         is_first_step=first_step,
         ripe=ripe,
-        rows=rows,
-        numerator=counted_rows,
+        rows=base.sql,
     )
     return replace(base, kept=kept)
 
@@ -234,7 +221,7 @@ SHARE = "round(k.numerator::numeric / k.denominator, 6)"
 ANSWERS = Base(
     sql=f"""
         SELECT a.id, 'answer' AS kind, a.occurred_at AS at, true AS counted,
-               CAST(extract(epoch FROM a.occurred_at - w.at) AS numeric) AS amount,
+               CAST(extract(epoch FROM a.occurred_at - w.at) * 1000000 AS bigint) AS amount,
                {FOREVER} AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
                CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, a.contact_id,
                CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,

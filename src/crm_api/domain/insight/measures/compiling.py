@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from crm_api.domain.insight.measures.bases import Base, RecordPart, in_period
+from crm_api.domain.insight.measures.bases import MICROSECONDS, Base, RecordPart, in_period
 from crm_api.domain.insight.measures.dimensions import (
     BREAKDOWNS,
     LIST_KEY,
@@ -160,7 +160,7 @@ def compile_question(question: InsightQuestion) -> CompiledQuestion:
     relations = [
         select_from(
             part,
-            f"""'{part_of}' AS part, b.id, b.kind, b.at, b.counted, {amount_of(part)} AS amount,
+            f"""'{part_of}' AS part, b.id, b.kind, b.at, b.counted, {_shown_amount(part)} AS amount,
             b.ripe_at, b.campaign_id, b.step, b.contact_id, b.outcome_id""",
             part.in_period(part.base.sql),
         )
@@ -197,6 +197,13 @@ def amount_of(question: InsightQuestion) -> str:
     measure = question.measure
     has_amount = measure.is_sum or measure.unit is Unit.SECONDS or question.is_by_share
     return "b.amount" if has_amount else "CAST(NULL AS numeric)"
+
+
+def _shown_amount(question: InsightQuestion) -> str:
+    """Return the SQL of the amount of a record in cents, seconds or shares."""
+    amount = amount_of(question)
+    is_time = question.measure.unit is Unit.SECONDS
+    return f"CAST({amount} AS numeric) / {MICROSECONDS}" if is_time else amount
 
 
 def select_from(question: InsightQuestion, columns: str, source: str) -> str:

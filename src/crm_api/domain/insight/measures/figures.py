@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.insight.measures import intervals
-from crm_api.domain.insight.measures.bases import RecordPart
+from crm_api.domain.insight.measures.bases import MICROSECONDS, RecordPart
 from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import BREAKDOWNS
 from crm_api.domain.insight.measures.errors import TooManyFiguresError
@@ -81,31 +81,49 @@ class Figures:
     rows: list[Figure]
 
 
-# The empty grouping set is the total. It exists even if there are no records. Sums that cancel each
-# other make no row.
-_GROUPED = """
-    SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
-           CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN min(x.label) END AS label,
-           x.bucket_start, {records} AS records, {counted} AS counted,
-           sum(x.amount) FILTER (WHERE x.part = 'denominator') AS amount,
-           sum(x.amount) FILTER (WHERE x.part = 'numerator') AS divided,
-           {divided_records} AS divided_records,
-           {median} AS median, {unripe} AS unripe,
-           min(x.at) AS first_at
-    FROM ({relation}) x
-    GROUP BY GROUPING SETS ((x.key, x.bucket_start), ())
-    HAVING grouping(x.key, x.bucket_start) = 3 OR sum(x.records) <> 0
-    ORDER BY 1 DESC, x.bucket_start, x.key NULLS LAST
-    LIMIT {limit}
-"""
-
-
 def _sum(column: str, part: RecordPart | None = None) -> str:
     of_part = "" if part is None else f" FILTER (WHERE x.part = '{part}')"
     return f"CAST(coalesce(sum(x.{column}){of_part}, 0) AS bigint)"
 
 
-_MEDIAN = "CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.amount) AS numeric)"
+# The empty grouping set is the total. It exists even if there are no records. Sums that cancel each
+# other make no row.
+_GROUPED = f"""
+    SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
+           CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN min(x.label) END AS label,
+           x.bucket_start, {_sum("records", RecordPart.DENOMINATOR)} AS records,
+           {_sum("counted", RecordPart.DENOMINATOR)} AS counted,
+           sum(x.amount) FILTER (WHERE x.part = 'denominator') AS amount,
+           sum(x.amount) FILTER (WHERE x.part = 'numerator') AS divided,
+           {_sum("records", RecordPart.NUMERATOR)} AS divided_records,
+           CAST(NULL AS numeric) AS median, {_sum("unripe")} AS unripe,
+           min(x.at) AS first_at
+    FROM ({{relation}}) x
+    GROUP BY GROUPING SETS ((x.key, x.bucket_start), ())
+    HAVING grouping(x.key, x.bucket_start) = 3 OR sum(x.records) <> 0
+    ORDER BY 1 DESC, x.bucket_start, x.key NULLS LAST
+    LIMIT {MOST_FIGURES + 2}
+"""
+
+
+# The few arrays are sorted by their group before they are unfolded, so that the many times are not.
+_MEDIANS = f"""
+    SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
+           CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN any_value(x.label) END AS label,
+           x.bucket_start, count(*) AS records, count(*) AS counted,
+           CAST(NULL AS numeric) AS amount, CAST(NULL AS numeric) AS divided,
+           0 AS divided_records,
+           CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.time) AS numeric) / {MICROSECONDS}
+               AS median,
+           coalesce(sum(x.unripe), 0) AS unripe, min(x.at) AS first_at
+    FROM (
+        SELECT o.key, o.label, o.bucket_start, o.unripe, o.at, unnest(o.amount) AS time
+        FROM (SELECT r.* FROM ({{relation}}) r ORDER BY r.key, r.bucket_start) o) x
+    GROUP BY GROUPING SETS ((x.key, x.bucket_start), ())
+    HAVING grouping(x.key, x.bucket_start) = 3 OR count(*) > 0
+    ORDER BY 1 DESC, x.bucket_start, x.key NULLS LAST
+    LIMIT {MOST_FIGURES + 2}
+"""
 
 
 async def compute_figures(
@@ -132,15 +150,7 @@ async def compute_figures(
     question.check()
     compiled = compile_sums(question, now=now)
     is_median = question.measure.unit is Unit.SECONDS
-    statement = _GROUPED.format(
-        relation=compiled.relation,
-        records=_sum("records", RecordPart.DENOMINATOR),
-        counted=_sum("counted", RecordPart.DENOMINATOR),
-        divided_records=_sum("records", RecordPart.NUMERATOR),
-        unripe=_sum("unripe"),
-        median=_MEDIAN if is_median else "CAST(NULL AS numeric)",
-        limit=MOST_FIGURES + 2,
-    )
+    statement = (_MEDIANS if is_median else _GROUPED).format(relation=compiled.relation)
     async with limited(session, seconds=seconds):
         result = await session.execute(text(statement), compiled.values)
     total, *rest = typed_rows(Sums, result)

@@ -1,13 +1,13 @@
 """Answer a question from the kept sums of whole hours and days, and from the rows of the rest."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from crm_api.domain.insight.measures.bases import KeptSums, in_period
+from crm_api.domain.insight.measures.bases import KeptSums
 from crm_api.domain.insight.measures.compiling import (
     BEGINNING,
     END,
@@ -23,20 +23,20 @@ from crm_api.domain.insight.measures.dimensions import (
     Dimension,
 )
 from crm_api.domain.insight.measures.models import NOBODY, TallyGrain
+from crm_api.domain.insight.measures.periods import (
+    DAY,
+    HOUR,
+    Period,
+    Values,
+    between,
+    ceil_time,
+    floor_time,
+)
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 YOUNG = timedelta(days=30)
 """Sums of whole days are read only of days before this time, so that the first day of a figure is
 known to the hour while it decides when there will be enough."""
 _FIRST_YEAR = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Period:
-    """A period from ``since`` until ``until``, exclusive."""
-
-    since: datetime
-    until: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,27 +46,12 @@ class Pieces:
     Attributes:
         sums: SQL that selects sums with the columns of ``_SUMS``.
         rows: SQL that selects records with the columns of a base.
-        numerator: SQL that selects records of the numerator alone, with the columns of a base.
         values: The parameters of all of them.
     """
 
     sums: str
     rows: list[str]
-    numerator: list[str]
     values: Mapping[str, Any]
-
-
-@dataclass(kw_only=True)
-class _Values:
-    """Names each instant of a part's SQL; the name begins with that of the part."""
-
-    part: str
-    found: dict[str, Any] = field(default_factory=dict)
-
-    def name(self, value: datetime) -> str:
-        name = f"{self.part}_{len(self.found)}"
-        self.found[name] = value
-        return f"CAST(:{name} AS timestamptz)"
 
 
 @lru_cache(maxsize=512)
@@ -90,10 +75,10 @@ def pieces_of(question: InsightQuestion, part: str, *, now: datetime) -> Pieces 
     if kept is None or not _is_kept(question):
         return None
     whole = Period(since=question.since or BEGINNING, until=question.until or END)
-    hours = Period(since=_ceil(whole.since, HOUR), until=_floor(whole.until, HOUR))
+    hours = Period(since=ceil_time(whole.since, HOUR), until=floor_time(whole.until, HOUR))
     if hours.since >= hours.until:
         return None
-    values = _Values(part=part)
+    values = Values(part=part)
     edges = [
         Period(since=whole.since, until=hours.since),
         Period(since=hours.until, until=whole.until),
@@ -101,23 +86,11 @@ def pieces_of(question: InsightQuestion, part: str, *, now: datetime) -> Pieces 
     gap = _gap(hours, kept, now=now)
     if gap is not None:
         edges.append(gap)
-    rows = [_between(kept.rows, one, values) for one in edges if one.since < one.until]
+    rows = [between(kept.rows, one, values) for one in edges if one.since < one.until]
     if kept.beside is not None:
         rows.append(question.in_period(kept.beside))
-    numerator = [] if kept.numerator is None else [question.in_period(kept.numerator)]
     sums = _sums(question, kept, hours, gap, values, now=now)
-    return Pieces(sums=sums, rows=rows, numerator=numerator, values=values.found)
-
-
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def _floor(at: datetime, unit: timedelta) -> datetime:
-    return at - (at - _EPOCH) % unit
-
-
-def _ceil(at: datetime, unit: timedelta) -> datetime:
-    return at + (_EPOCH - at) % unit
+    return Pieces(sums=sums, rows=rows, values=values.found)
 
 
 def _is_kept(question: InsightQuestion) -> bool:
@@ -134,13 +107,9 @@ def _gap(hours: Period, kept: KeptSums, *, now: datetime) -> Period | None:
     """Return the hour in which the records become ripe; it is counted from the rows."""
     if kept.ripe is None:
         return None
-    since = _floor(now - kept.ripe, HOUR)
+    since = floor_time(now - kept.ripe, HOUR)
     is_inside = hours.since <= since < hours.until
     return Period(since=since, until=since + HOUR) if is_inside else None
-
-
-def _between(rows: str, period: Period, values: _Values) -> str:
-    return in_period(rows, since=values.name(period.since), until=values.name(period.until))
 
 
 def _sums(
@@ -148,7 +117,7 @@ def _sums(
     kept: KeptSums,
     hours: Period,
     gap: Period | None,
-    values: _Values,
+    values: Values,
     *,
     now: datetime,
 ) -> str:
@@ -227,8 +196,8 @@ def _sources(
     if not is_of_campaign:
         yield TallyGrain.ALL, hours
         return
-    first = _ceil(hours.since, DAY)
-    last = min(_floor(hours.until, DAY), _floor(now - YOUNG, DAY))
+    first = ceil_time(hours.since, DAY)
+    last = min(floor_time(hours.until, DAY), floor_time(now - YOUNG, DAY))
     if is_timed or first >= last:
         yield TallyGrain.HOUR, hours
         return

@@ -6,7 +6,9 @@ from crm_api.platform.database import UnitOfWork
 
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('merge_insight_tally', 0))")
 _KEY = "t.grain, t.campaign_id, t.step, t.variant, t.at"
-_COUNTS = ("sent", "delivered", "failed", "replied", "opted_out", "accepted", "segments")
+_COUNTS = (
+    *("sent", "delivered", "failed", "replied", "interested", "opted_out", "accepted", "segments"),
+)
 _SUMS = ", ".join(f"sum(t.{one})" for one in _COUNTS)
 # `OFFSET 0` forces one look-up in the index for each key, whatever the statistics say.
 MERGE = text(f"""

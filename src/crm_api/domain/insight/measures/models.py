@@ -67,6 +67,8 @@ class InsightTally(Base):
     """Sent or delivered messages whose person replied."""
     opted_out: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Sent or delivered messages whose person opted out."""
+    interested: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Sent or delivered messages whose person replied with interest."""
     accepted: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Accepted attempts."""
     segments: Mapped[int] = mapped_column(Integer, server_default=_ZERO)

@@ -78,25 +78,8 @@ _OF_OUTCOME = _ALL
 _OF_MESSAGE = _ALL | OF_REPLY
 _72_HOURS = timedelta(hours=72)
 _24_HOURS = timedelta(hours=24)
-_INTERESTED = """m.replied_at IS NOT NULL AND EXISTS (
-            SELECT FROM activity a
-            WHERE a.contact_id IN (
-                m.contact_id, (SELECT d.merged_into FROM contact d WHERE d.id = m.contact_id))
-              AND a.campaign_id = m.campaign_id AND a.kind = 'message'
-              AND a.direction = 'incoming' AND a.reply_class = 'interested')"""
-# The same recipients, found from the few replies with interest.
-_INTEREST = """activity a
-            WHERE a.kind = 'message' AND a.direction = 'incoming'
-              AND a.reply_class = 'interested'"""
-_ARE_INTERESTED = f"""(
-            SELECT a.campaign_id, a.contact_id FROM {_INTEREST}
-            UNION
-            SELECT a.campaign_id, d.id FROM contact d CROSS JOIN LATERAL (
-                SELECT a.campaign_id FROM {_INTEREST} AND a.contact_id = d.merged_into) a
-            WHERE d.merged_into IS NOT NULL
-        ) i JOIN campaign_membership m
-          ON m.campaign_id = i.campaign_id AND m.contact_id = i.contact_id
-             AND m.replied_at IS NOT NULL"""
+_REPLY_TIME = "CAST(extract(epoch FROM m.replied_at - m.sent_at) * 1000000 AS bigint)"
+"""The expression of an index (``REPLY_MICROSECONDS``)."""
 
 
 def _people(
@@ -106,7 +89,6 @@ def _people(
     counted: str,
     *,
     kept: str,
-    found: str | None = None,
 ) -> Measure:
     return Measure(
         name=name,
@@ -121,7 +103,6 @@ def _people(
             ripe=_72_HOURS,
             kept_records="t.sent",
             kept_counted=kept,
-            numerator=found,
         ),
         by=_OF_MESSAGE,
     )
@@ -208,9 +189,8 @@ _PLAIN: dict[str, Measure] = {
             "People who replied to a campaign with interest, as the rule or a user classed a "
             "reply, of the people who got its first message.",
             "people with a reply of the class interested",
-            _INTERESTED,
-            kept="0",
-            found=_ARE_INTERESTED,
+            "m.replied_at IS NOT NULL AND m.is_interested",
+            kept="t.interested",
         ),
         _people(
             "opt_out_rate",
@@ -245,10 +225,10 @@ _PLAIN: dict[str, Measure] = {
             unit=Unit.SECONDS,
             base=bases.messages(
                 counted="true",
-                among=f"{_REACHED} AND m.replied_at >= m.sent_at",
+                among=f"{_REACHED} AND m.replied_at IS NOT NULL AND {_REPLY_TIME} >= 0",
                 first_step=True,
                 ripe=_72_HOURS,
-                amount="extract(epoch FROM m.replied_at - m.sent_at)",
+                amount=_REPLY_TIME,
             ),
             by=_OF_MESSAGE,
         ),

@@ -11,7 +11,17 @@ from crm_api.domain.insight.measures.compiling import (
     join_relations,
     select_from,
 )
-from crm_api.domain.insight.measures.kept import pieces_of
+from crm_api.domain.insight.measures.dimensions import (
+    OF_CAMPAIGN,
+    OF_PERSON,
+    OF_REPLY,
+    OF_TIME,
+    Dimension,
+)
+from crm_api.domain.insight.measures.kept import has_whole_hours, pieces_of
+from crm_api.domain.insight.measures.registry import Unit
+
+UNRIPE = "CAST(b.ripe_at > :as_of AND b.ripe_at < 'infinity' AS integer)"
 
 
 def compile_sums(question: InsightQuestion, *, now: datetime) -> CompiledQuestion:
@@ -19,24 +29,77 @@ def compile_sums(question: InsightQuestion, *, now: datetime) -> CompiledQuestio
 
     Each row has the number of ``records``, how many are ``counted``, their ``amount``, how many are
     ``unripe``, and the first instant ``at``. Where sums are kept, a row is the sum of an hour or a
-    day; elsewhere it is a record.
+    day; elsewhere it is the sum of the records that have the same campaign or hour, as far as the
+    question divides them, because names and hours are then found for few rows. For a median, the
+    amounts of these records are in the array ``times``, and all of them are ripe, or none.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
     for part_of, part in zip(PARTS, question.parts, strict=False):
-        amount = amount_of(part)
+        is_median = part.measure.unit is Unit.SECONDS
+        amount = "b.times" if is_median else amount_of(part)
         of_part = f"'{part_of}' AS part"
+        of_sums = f"{of_part}, b.records, b.counted, {amount} AS amount, b.unripe, b.at"
         of_rows = f"""{of_part}, 1 AS records, CAST(b.counted AS integer) AS counted,
-            {amount} AS amount,
-            CAST(b.ripe_at > :as_of AND b.ripe_at < 'infinity' AS integer) AS unripe, b.at"""
+            {"ARRAY[b.amount]" if is_median else amount} AS amount, {UNRIPE} AS unripe, b.at"""
         found = pieces_of(part, part_of, now=now)
         if found is None:
-            relations.append(select_from(part, of_rows, part.in_period(part.base.sql)))
+            records = part.in_period(part.base.sql)
+            if part.by in OF_PERSON | OF_REPLY:
+                relations.append(select_from(part, of_rows, records))
+            else:
+                relations.append(select_from(part, of_sums, _grouped(part, records)))
             continue
-        of_sums = f"{of_part}, b.records, b.counted, {amount} AS amount, b.unripe, b.at"
-        of_numerator = f"{of_part}, 0, 1, {amount}, 0, b.at"
         values |= found.values
         relations.append(select_from(part, of_sums, found.sums))
         relations += [select_from(part, of_rows, one) for one in found.rows]
-        relations += [select_from(part, of_numerator, one) for one in found.numerator]
     return join_relations(question, relations, values=values)
+
+
+_NULLS = {
+    "campaign_id": "CAST(NULL AS uuid)",
+    "variant": "CAST(NULL AS smallint)",
+    "step": "CAST(NULL AS smallint)",
+    "list_id": "CAST(NULL AS uuid)",
+    "contact_id": "CAST(NULL AS uuid)",
+    "source": "CAST(NULL AS text)",
+}
+
+
+def _grouped(part: InsightQuestion, records: str) -> str:
+    """Return the SQL that sums records with the same columns, as far as the question reads them."""
+    read = _columns_of(part)
+    keys = [f"b.{name}" for name in read]
+    if part.bucket is not None or part.by in OF_TIME:
+        is_whole = has_whole_hours(part.zone)
+        keys.append("date_bin('1 hour', b.at, '2000-01-01Z')" if is_whole else "b.at")
+    amounts = f"sum({amount_of(part)}) AS amount, sum({UNRIPE}) AS unripe"
+    if part.measure.unit is Unit.SECONDS:
+        keys.append(UNRIPE)
+        amounts = f"array_agg(b.amount) AS times, {UNRIPE} AS unripe"
+    columns = ", ".join(
+        f"b.{name}" if name in read else f"{null} AS {name}" for name, null in _NULLS.items()
+    )
+    grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
+    return f"""
+        SELECT count(*) AS records, count(*) FILTER (WHERE b.counted) AS counted, {amounts},
+               min(b.at) AS at, {columns}
+        FROM ({records}) b
+        {grouped}
+        HAVING count(*) > 0
+    """
+
+
+def _columns_of(part: InsightQuestion) -> list[str]:
+    """Return the columns of a record that the key and the filters of a question read."""
+    by = part.by
+    read = []
+    if part.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}:
+        read.append("campaign_id")
+    if by is Dimension.VARIANT:
+        read.append("variant")
+    if by is Dimension.STEP or part.step is not None:
+        read.append("step")
+    if by is Dimension.LIST or part.list_id is not None:
+        read.append("list_id")
+    return read

@@ -364,14 +364,6 @@ class Activity(Base):
             postgresql_where=text("status = 'queued' AND send_after IS NOT NULL"),
         ),
         Index(
-            "idx_activity_interested",
-            "campaign_id",
-            "contact_id",
-            postgresql_where=text(
-                "kind = 'message' AND direction = 'incoming' AND reply_class = 'interested'"
-            ),
-        ),
-        Index(
             "idx_activity_unmatched",
             "phone",
             "occurred_at",

@@ -13,12 +13,13 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class PersonReply:
-    """A message that a person sent to a line, and whether it is an opt-out."""
+    """A message that a person sent to a line, and whether it is an opt-out or shows interest."""
 
     phone: str
     line_id: UUID
     at: datetime
     is_opt_out: bool = False
+    is_interested: bool = False
 
 
 # A reply belongs to the newest campaign message to the number, even if the provider's answer for
@@ -26,11 +27,12 @@ class PersonReply:
 # marked too. If a person replies several times, the earliest reply counts, in any order of arrival.
 NOTE_REPLIES = text("""
     WITH replied AS (
-        SELECT said.position, said.at, said.is_opt_out, m.campaign_id, m.contact_id, m.step
+        SELECT said.position, said.at, said.is_opt_out, said.is_interested, m.campaign_id,
+               m.contact_id, m.step
         FROM unnest(CAST(:positions AS integer[]), CAST(:phones AS text[]),
                     CAST(:line_ids AS uuid[]), CAST(:ats AS timestamptz[]),
-                    CAST(:opt_outs AS boolean[]))
-            AS said (position, phone, line_id, at, is_opt_out)
+                    CAST(:opt_outs AS boolean[]), CAST(:interests AS boolean[]))
+            AS said (position, phone, line_id, at, is_opt_out, is_interested)
         CROSS JOIN LATERAL (
             SELECT a.membership_id FROM send_attempt a
             WHERE a.phone = said.phone AND a.line_id = said.line_id AND a.kind = 'campaign'
@@ -43,10 +45,12 @@ NOTE_REPLIES = text("""
     ), noted AS (
         UPDATE campaign_membership m
         SET replied_at = least(m.replied_at, x.replied_at),
-            opted_out_at = least(m.opted_out_at, x.opted_out_at), updated_at = :now
+            opted_out_at = least(m.opted_out_at, x.opted_out_at),
+            is_interested = m.is_interested OR x.is_interested, updated_at = :now
         FROM (
             SELECT r.campaign_id, r.contact_id, marked.step, min(r.at) AS replied_at,
-                   min(r.at) FILTER (WHERE r.is_opt_out) AS opted_out_at
+                   min(r.at) FILTER (WHERE r.is_opt_out) AS opted_out_at,
+                   bool_or(r.is_interested) AS is_interested
             FROM replied r CROSS JOIN LATERAL (VALUES (0), (r.step)) AS marked (step)
             GROUP BY r.campaign_id, r.contact_id, marked.step
         ) x
@@ -77,6 +81,7 @@ async def note_replies(
             "line_ids": [reply.line_id for reply in replies],
             "ats": [reply.at for reply in replies],
             "opt_outs": [reply.is_opt_out for reply in replies],
+            "interests": [reply.is_interested for reply in replies],
             "skew": times.skew.total_seconds(),
             "now": now,
         },
