@@ -25,9 +25,13 @@ SEARCHES = {
     "a rare word": (RARE, "efflores", "zzzz"),
     "several words": ("sump pump night", "doors winter", "inspection free", "water rossi"),
     "a phrase": ('"sump pump has failed"', '"until the summer"', f'"see {RARE}"'),
-    "a name or number": ("ashfield", "thornway ada", "617555", "(617) 555-0101", "zabelstead"),
+    "a name or number": ("ashfield", "thornway ada", "617555", "(617) 555-0101", "zelstead"),
 }
-SIMILAR = ("basment", "efflorescense", "fundation crack", "neigbor nummber", "tusday", "insepction")
+SIMILAR = (
+    *("basment", "efflorescense", "fundation crack", "neigbor nummber", "tusday", "insepction"),
+    "zabelstead",
+)
+"""Words that nothing has, so similar ones are looked for. The last resembles many surnames."""
 _TALKS = text("""
     SELECT id, phone, contact_id, campaign_id, last_activity_at, waiting_since FROM conversation
     WHERE state = CAST(:state AS text) AND campaign_id IS NOT NULL

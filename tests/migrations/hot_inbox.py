@@ -18,7 +18,7 @@ USER, TALK = made_id("user", 7), made_id("talk", 7)
 WAITING = (ConversationState.WAITING,)
 
 
-def _list(name: str, index: str, *, sort: InboxSort = InboxSort.NEWEST, **wanted: Any) -> Hot:
+def _list(name: str, *indexes: str, sort: InboxSort = InboxSort.NEWEST, **wanted: Any) -> Hot:
     filters = InboxFilter(**wanted)
     cursor = Cursors("conversations", wanted=filters, sort=sort).write(*PLACE)
     call = use_case(
@@ -26,20 +26,43 @@ def _list(name: str, index: str, *, sort: InboxSort = InboxSort.NEWEST, **wanted
             uow, filters, sort=sort, caller_id=USER, cursor=cursor, limit=50, now=NOW
         )
     )
-    return Hot(name, {index}, call)
+    return Hot(name, set(indexes), call)
 
 
 INBOX = [
-    _list("conversations, last active first", "idx_conversation_line"),
+    _list("conversations, last active first", "idx_conversation_state"),
     _list(
         "conversations of a contact",
         "idx_conversation_contact",
         contact_id=made_id("contact", 7),
     ),
-    _list("waiting conversations", "idx_conversation_work", states=WAITING),
+    _list("waiting conversations", "idx_conversation_state", states=WAITING),
     _list(
         "waiting conversations, the longest first",
         "idx_conversation_waiting",
+        states=WAITING,
+        sort=InboxSort.WAITING_LONGEST,
+    ),
+    _list("unread conversations", "idx_conversation_state", is_unread=True),
+    _list(
+        "unread conversations, the longest first",
+        "idx_conversation_waiting",
+        is_unread=True,
+        sort=InboxSort.WAITING_LONGEST,
+    ),
+    _list(
+        "conversations with a flag",
+        "idx_conversation_state",
+        "idx_contact_flag_type_phone",
+        "uq_conversation_line_id_phone",
+        flag="opted_out",
+    ),
+    _list(
+        "waiting conversations with a flag, the longest first",
+        "idx_conversation_waiting",
+        "idx_contact_flag_other",
+        "uq_conversation_line_id_phone",
+        flag="vip",
         states=WAITING,
         sort=InboxSort.WAITING_LONGEST,
     ),
@@ -49,6 +72,12 @@ INBOX = [
         "conversations about a campaign",
         "idx_conversation_campaign",
         campaign_id=made_id("campaign", 1),
+    ),
+    _list(
+        "conversations about a campaign, the longest first",
+        "idx_conversation_campaign",
+        campaign_id=made_id("campaign", 1),
+        sort=InboxSort.WAITING_LONGEST,
     ),
     Hot(
         "conversations to count",

@@ -1,5 +1,6 @@
 """Queries of the office: the list of messages, the search in them, saved replies."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +42,18 @@ def _by_words(q: str) -> Call:
     return read
 
 
+def _named(*, is_complete: bool) -> Call:
+    people = replace(SOME, is_complete=is_complete)
+    selection = replace(_selected(q="ada77 rossi77"), people_of_all=people)
+
+    async def read(session: AsyncSession) -> None:
+        named = named_conversations(selection)
+        assert named is not None
+        await session.execute(named)
+
+    return read
+
+
 def _by_similar_words(q: str) -> Call:
     low = smallest_id_at(NOON - timedelta(days=4_500))
 
@@ -75,7 +88,13 @@ OFFICE = [
     Hot(
         "conversations with people of a name",
         {"idx_contact_search", "idx_conversation_contact"},
-        lambda s: s.execute(named_conversations(parse_terms("ada77 rossi77"))),
+        _named(is_complete=False),
+    ),
+    Hot(
+        "conversations with a few people of a name",
+        {"idx_conversation_contact"},
+        _named(is_complete=True),
+        is_generic=True,
     ),
     Hot(
         "messages with similar words",

@@ -143,6 +143,16 @@ IN_ORDER = {
     "recipients that a person must settle": "idx_campaign_membership_campaign",
     "recipients by a common word": "uq_campaign_membership_campaign_id_step_contact_id",
     "what a line sent lately, for a forecast": "idx_send_attempt_accepted",
+    "conversations, last active first": "idx_conversation_state",
+    "waiting conversations": "idx_conversation_state",
+    "waiting conversations, the longest first": "idx_conversation_waiting",
+    "unread conversations": "idx_conversation_state",
+    "unread conversations, the longest first": "idx_conversation_waiting",
+    "conversations with a flag": "idx_conversation_state",
+    "waiting conversations with a flag, the longest first": "idx_conversation_waiting",
+    "conversations of a user": "idx_conversation_assignee",
+    "conversations of nobody": "idx_conversation_unassigned",
+    "conversations about a campaign": "idx_conversation_campaign",
 }
 """Pages that are long to sort or join, each with the index that is read only for the page."""
 

@@ -100,7 +100,14 @@ class ContactFlag(Base):
             "idx_contact_flag_type_phone",
             "flag_type",
             "phone",
+            postgresql_include=["expires_at"],
             postgresql_where=text(one_of("flag_type", SUPPRESSING_FLAGS)),
+        ),
+        Index(
+            "idx_contact_flag_other",
+            "flag_type",
+            postgresql_include=["phone", "expires_at"],
+            postgresql_where=text(f"NOT ({one_of('flag_type', SUPPRESSING_FLAGS)})"),
         ),
         Index(
             "idx_contact_flag_expires",

@@ -128,19 +128,20 @@ class Conversation(Base):
         CheckConstraint(one_of("state", ConversationState), name="state"),
         CheckConstraint("(state = 'snoozed') = (snoozed_until IS NOT NULL)", name="snoozed_until"),
         Index(
-            "idx_conversation_work",
+            "idx_conversation_state",
             "line_id",
             "state",
             text("last_activity_at DESC"),
             text("id DESC"),
-            postgresql_include=["assignee_id", "last_incoming_at"],
-            postgresql_where=text("state <> 'done'"),
+            postgresql_include=["phone", "last_incoming_at"],
         ),
         Index(
             "idx_conversation_waiting",
             "line_id",
+            "state",
             "waiting_since",
             "id",
+            postgresql_include=["phone"],
             postgresql_where=text("waiting_since IS NOT NULL"),
         ),
         Index(
@@ -149,6 +150,7 @@ class Conversation(Base):
             "state",
             text("last_activity_at DESC"),
             text("id DESC"),
+            postgresql_include=["waiting_since"],
             postgresql_where=text("assignee_id IS NOT NULL"),
         ),
         Index(
@@ -164,6 +166,7 @@ class Conversation(Base):
             "state",
             text("last_activity_at DESC"),
             text("id DESC"),
+            postgresql_include=["waiting_since"],
             postgresql_where=text("campaign_id IS NOT NULL"),
         ),
         Index(
@@ -178,7 +181,6 @@ class Conversation(Base):
             "last_incoming_at",
             postgresql_where=text("state IN ('waiting', 'open')"),
         ),
-        Index("idx_conversation_line", "line_id", text("last_activity_at DESC"), text("id DESC")),
         Index("idx_conversation_contact", "contact_id", "last_activity_at"),
         Index("idx_conversation_nobody", "phone", postgresql_where=text("contact_id IS NULL")),
     )

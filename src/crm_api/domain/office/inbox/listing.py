@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.office.inbox.pages import page_of
 from crm_api.domain.office.inbox.rows import InboxRow, read_rows
 from crm_api.domain.office.inbox.selection import (
     NEWEST_FIRST,
@@ -12,7 +13,6 @@ from crm_api.domain.office.inbox.selection import (
     InboxFilter,
     InboxSort,
     Order,
-    page_of,
 )
 from crm_api.platform.database import UnitOfWork
 

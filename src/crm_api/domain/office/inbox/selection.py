@@ -1,11 +1,13 @@
-"""Select conversations by filters, with statements that an index serves in the wanted order."""
+"""Say which conversations a list has, and in which order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from crm_api.domain.consent.models import SUPPRESSING_FLAGS
+from crm_api.domain.kit.checks import one_of
 from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.office.inbox.errors import InvalidStatesError
 from crm_api.domain.office.inbox.rows import IS_UNREAD
@@ -131,9 +133,14 @@ class Order:
 
     @property
     def after(self) -> str:
-        """The condition of the rows that follow the row of a cursor."""
+        """The condition of the rows that follow the row of a cursor.
+
+        The subqueries hide the values from the planner. With them it expects fewer rows than
+        without, and so it would plan the statement again for every page, which takes some ms.
+        """
         sign = "<" if self.is_descending else ">"
-        return f"(k.{self.column}, k.id) {sign} (CAST(:after AS timestamptz), :after_id)"
+        place = "(SELECT CAST(:after AS timestamptz)), (SELECT CAST(:after_id AS uuid))"
+        return f"(k.{self.column}, k.id) {sign} ({place})"
 
 
 NEWEST_FIRST = Order(column="last_activity_at", is_descending=True)
@@ -149,6 +156,30 @@ NOT_WAITING = Order(
     condition="k.waiting_since IS NULL",
     states=(ConversationState.OPEN, ConversationState.SNOOZED, ConversationState.DONE),
 )
+
+
+def flagged(wanted: InboxFilter) -> str:
+    """Return the query of the numbers with the flag of a filter.
+
+    The subquery hides the flag from the planner, which would plan for each flag again. So the query
+    says which of the two partial indexes has the flag.
+    """
+    is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
+    part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"NOT ({is_suppressing})"
+    return (
+        "SELECT f.phone FROM contact_flag f "
+        f"WHERE f.flag_type = (SELECT CAST(:flag AS text)) AND {part} "
+        "AND (f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz))"
+    )
+
+
+def has_flag(wanted: InboxFilter) -> str:
+    """Return the condition that ``k.phone`` has the flag of a filter.
+
+    ``IS TRUE`` keeps PostgreSQL from joining all conversations with all flags: it reads the numbers
+    once, and conversations in order until the page is full.
+    """
+    return f"(k.phone IN ({flagged(wanted)})) IS TRUE"
 
 
 def conditions_of(wanted: InboxFilter) -> list[str]:
@@ -167,12 +198,7 @@ def conditions_of(wanted: InboxFilter) -> list[str]:
     if wanted.phone is not None:
         found.append("k.phone = :phone")
     if wanted.flag is not None:
-        # IS TRUE keeps PostgreSQL from joining all conversations with all flags: it reads the
-        # numbers once, and conversations in order until the page is full.
-        found.append(
-            "(k.phone IN (SELECT f.phone FROM contact_flag f WHERE f.flag_type = :flag AND "
-            "(f.expires_at IS NULL OR f.expires_at > CAST(:now AS timestamptz)))) IS TRUE"
-        )
+        found.append(has_flag(wanted))
     if wanted.ids is not None:
         found.append("k.id = ANY(CAST(:ids AS uuid[]))")
     return found
@@ -180,73 +206,15 @@ def conditions_of(wanted: InboxFilter) -> list[str]:
 
 def matching(wanted: InboxFilter) -> str:
     """Return the condition on ``conversation k`` of everything that a list has."""
-    found = [*_in_states(wanted.wanted_states), *conditions_of(wanted)]
+    found = [*in_states(wanted.wanted_states), *conditions_of(wanted)]
     if wanted.line_id is not None:
         found.append("k.line_id = :line_id")
     return " AND ".join(found) or "true"
 
 
-def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> str:
-    """Return the query of one page: ``id`` and ``place`` of its conversations.
-
-    The limit is a constant too. After some executions, PostgreSQL would plan for any limit, and
-    sort all conversations instead of reading a few in the order of an index.
-
-    It reads the first rows of each state from an index, and from those the first of all. A state is
-    a constant in the statement, because a partial index needs it. Without a filter that finds a few
-    conversations, it reads each line separately, because the indexes begin with the line.
-    """
-    conditions = conditions_of(wanted)
-    if order.condition is not None:
-        conditions.append(order.condition)
-    if not is_first:
-        conditions.append(order.after)
-    is_narrow = bool(wanted.contact_id or wanted.ids is not None)
-    is_of_few = wanted.campaign_id is not None or isinstance(wanted.assignee, UUID)
-    states = order.states_of(wanted)
-    if not (is_of_few or wanted.wanted_states or order is WAITING_FIRST):
-        states = ()  # one index has all states in this order
-    # No index has the states in the order of the waiting time, and these filters find few.
-    is_split = not is_narrow and order is not WAITING_FIRST
-    parts: Sequence[Iterable[ConversationState]] = (
-        [[one] for one in states] if is_split else [states]
-    )
-    is_of_nobody = wanted.assignee == NOBODY and order is not WAITING_FIRST
-    is_by_line = not (is_narrow or is_of_few or is_of_nobody)
-    branches = [
-        _branch(
-            [*_in_states(part), *conditions],
-            order,
-            wanted=wanted,
-            is_by_line=is_by_line,
-            limit=limit,
-        )
-        for part in parts or [()]
-    ]
-    rows = " UNION ALL ".join(f"({branch})" for branch in branches)
-    return (
-        f"SELECT id, row_number() OVER (ORDER BY {order.words}) AS place "
-        f"FROM ({rows}) b ORDER BY {order.words} LIMIT {limit}"
-    )
-
-
-def _in_states(states: Iterable[ConversationState]) -> list[str]:
+def in_states(states: Iterable[ConversationState]) -> list[str]:
+    """Return the condition on the state of ``conversation k``; none if all states are meant."""
     named = [f"'{one.value}'" for one in states]
-    if not named:
+    if len(named) in (0, len(ConversationState)):
         return []
     return [f"k.state = {named[0]}" if len(named) == 1 else f"k.state IN ({', '.join(named)})"]
-
-
-def _branch(
-    conditions: Sequence[str], order: Order, *, wanted: InboxFilter, is_by_line: bool, limit: int
-) -> str:
-    way = "DESC" if order.is_descending else "ASC"
-    rows = f"SELECT k.id, k.{order.column} AS key FROM conversation k"
-    end = f"ORDER BY k.{order.column} {way}, k.id {way} LIMIT {limit}"
-    if not is_by_line:
-        of_line = [] if wanted.line_id is None else ["k.line_id = :line_id"]
-        met = " AND ".join([*conditions, *of_line]) or "true"
-        return f"{rows} WHERE {met} {end}"
-    met = " AND ".join(["k.line_id = l.id", *conditions])
-    lines = "" if wanted.line_id is None else " WHERE l.id = :line_id"
-    return f"SELECT o.id, o.key FROM line l CROSS JOIN LATERAL ({rows} WHERE {met} {end}) o{lines}"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ARRAY, Select, Uuid, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.office.message_search.listing import (
     newest_with_all_words,
     select_messages,
@@ -52,13 +52,22 @@ class ConversationSearch:
 
     async def with_all_terms(self) -> set[UUID]:
         """Return the conversations in which all terms occur."""
-        selection = self._selection
+        selection, limit = self._selection, MOST_MESSAGES
+
+        async def in_order(size: int) -> list[UUID | None]:
+            statement = selection.conversations_in_order(None, size=size, limit=limit)
+            return list(await self._session.scalars(statement))
+
+        async def by_words() -> list[UUID | None]:
+            statement = selection.conversations_by_words(None, limit=limit)
+            return list(await self._session.scalars(statement))
+
         found = await newest_with_all_words(
-            self._conversations_of, selection, after=None, limit=MOST_MESSAGES
+            selection, limit=limit, in_order=in_order, by_words=by_words
         )
-        if not selection.people:
-            return set(found)
-        return {*found, *await self._session.scalars(named_conversations(selection.terms))}
+        ids = {one for one in found if one is not None}
+        named = named_conversations(selection)
+        return {*ids, *(() if named is None else await self._session.scalars(named))}
 
     async def with_similar_words(self) -> set[UUID]:
         """Return the conversations in which words similar to the terms occur."""
@@ -69,17 +78,22 @@ class ConversationSearch:
         )
         return {one.conversation_id for one in found if one.conversation_id is not None}
 
-    async def _conversations_of(self, messages: Select[Activity]) -> list[UUID]:
-        """Return the conversation of each message."""
-        found = messages.subquery("found")
-        ids = select(found.c.conversation_id).where(found.c.conversation_id.is_not(None))
-        return list(await self._session.scalars(ids))
 
+def named_conversations(selection: MessageSelection) -> Select[UUID] | None:
+    """Select conversations with people whose names or numbers contain all terms.
 
-def named_conversations(terms: Sequence[Term]) -> Select[UUID]:
-    """Select conversations with people whose names or numbers contain all terms."""
+    Returns:
+        None if there are no such people.
+    """
+    people = selection.people_of_all
+    if people.is_complete:
+        if not people.ids:
+            return None
+        of_people = Conversation.contact_id == func.any(literal(list(people.ids), ARRAY(Uuid())))
+        return select(Conversation.id).where(of_people).limit(MOST_NAMED)
     conditions = [
-        or_(*(Contact.search_text.like(pattern) for pattern in term.patterns)) for term in terms
+        or_(*(Contact.search_text.like(pattern) for pattern in term.patterns))
+        for term in selection.terms
     ]
     return (
         select(Conversation.id)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Select
@@ -100,9 +99,7 @@ async def find_messages(
     is_similar = begin is not None and begin.is_similar
     rows: list[Activity] = []
     if not is_similar:
-        rows = await newest_with_all_words(
-            partial(read_messages, session), selection, after=after, limit=limit + 1
-        )
+        rows = await _with_all_words(session, selection, after=after, limit=limit + 1)
         if len(rows) > limit:
             return _page(rows, limit=limit, exact=limit)
         after = None
@@ -139,11 +136,11 @@ async def _next_in_order(
 
 
 async def newest_with_all_words(
-    read: Callable[[Select[Activity]], Awaitable[list[Row]]],
     selection: MessageSelection,
     *,
-    after: Position | None,
     limit: int,
+    in_order: Callable[[int], Awaitable[list[Row]]],
+    by_words: Callable[[], Awaitable[list[Row]]],
 ) -> list[Row]:
     """Return up to ``limit`` messages with all terms, newest first.
 
@@ -152,15 +149,28 @@ async def newest_with_all_words(
     costs as much as three messages in order.
 
     Args:
-        read: Runs a statement of messages.
+        in_order: Returns the matches among so many messages in order, at most ``limit``.
+        by_words: Looks up all matches, and returns the first ``limit`` of them.
     """
     size = WORD_WINDOW
-    near = await read(selection.in_order(after, size=size).limit(limit))
+    near = await in_order(size)
     if near and len(near) < limit:
         size = size * limit * 3 // (2 * len(near))
         if size <= (NAME_WINDOW if selection.has_many_people else LARGEST_WORD_WINDOW):
-            near = await read(selection.in_order(after, size=size).limit(limit))
-    return near if len(near) >= limit else await read(selection.by_words(after, limit=limit))
+            near = await in_order(size)
+    return near if len(near) >= limit else await by_words()
+
+
+async def _with_all_words(
+    session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
+) -> list[Activity]:
+    async def in_order(size: int) -> list[Activity]:
+        return await read_messages(session, selection.in_order(after, size=size).limit(limit))
+
+    async def by_words() -> list[Activity]:
+        return await read_messages(session, selection.by_words(after, limit=limit))
+
+    return await newest_with_all_words(selection, limit=limit, in_order=in_order, by_words=by_words)
 
 
 async def read_messages(session: AsyncSession, statement: Select[Activity]) -> list[Activity]:

@@ -17,7 +17,7 @@ _OF_ALL = -1
 
 @dataclass(frozen=True, kw_only=True)
 class TermPeople:
-    """The people whose names or numbers contain a term.
+    """The people whose names or numbers contain a term, or all terms.
 
     Attributes:
         ids: At most ``MOST_PEOPLE`` contacts.
@@ -33,7 +33,7 @@ NOBODY = TermPeople(ids=(), is_complete=True)
 
 async def find_people(
     session: AsyncSession, terms: Sequence[Term]
-) -> tuple[list[TermPeople], list[UUID]]:
+) -> tuple[list[TermPeople], TermPeople]:
     """Find people by the trigram index of contacts.
 
     Returns:
@@ -57,6 +57,6 @@ async def find_people(
         found[place].append(contact_id)
     people = [
         TermPeople(ids=tuple(ids[:MOST_PEOPLE]), is_complete=len(ids) <= MOST_PEOPLE)
-        for ids in (found[place] for place in range(len(terms)))
+        for ids in (found[place] for place in wanted)
     ]
-    return people, found.get(_OF_ALL, [])[:MOST_PEOPLE]
+    return people[: len(terms)], people[-1]

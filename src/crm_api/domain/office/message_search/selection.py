@@ -31,6 +31,8 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.elements import KeyedColumnElement
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus
@@ -46,6 +48,11 @@ MOST_NAMED = 3
 """The number of terms that are looked up as names; a person has no more names."""
 
 _SHORT = 4
+_FOUND = (Activity.id, Activity.occurred_at, Activity.conversation_id)
+_NEEDED = (*_FOUND, Activity.contact_id, Activity.body)
+"""What the search for conversations reads of each message in order."""
+_Message = type[Activity] | ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
+"""Messages, or the columns of a subquery of messages."""
 
 # Constants in the SQL text let the planner use the partial indexes.
 IS_MESSAGE = "activity.kind = 'message'"
@@ -90,7 +97,7 @@ class MessageSelection:
     wanted: MessageFilter
     terms: Sequence[Term] = ()
     people: Sequence[TermPeople] = ()
-    people_of_all: Sequence[UUID] = ()
+    people_of_all: TermPeople = NOBODY
 
     @property
     def has_many_people(self) -> bool:
@@ -122,6 +129,22 @@ class MessageSelection:
             found = found.where(self._contains_all(message))
         return found.order_by(*_newest_first(message))
 
+    def conversations_in_order(
+        self, after: Position | None, *, size: int, limit: int
+    ) -> Select[UUID | None]:
+        """Select the conversations of the first ``limit`` messages of ``in_order``.
+
+        It has no column that is not needed: SQLAlchemy takes 1 ms more to build a statement with
+        all columns, and leaves a thousand objects to the garbage collector.
+        """
+        near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
+        return (
+            select(near.conversation_id)
+            .where(self._contains_all(near))
+            .order_by(*_newest_first(near))
+            .limit(limit)
+        )
+
     def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
         """Select the next ``size`` messages with words similar to the terms, but not all terms."""
         window = self._window(after, size=size).subquery("near")
@@ -140,23 +163,32 @@ class MessageSelection:
 
     def by_words(self, after: Position | None, *, limit: int) -> Select[Activity]:
         """Look up all messages with all terms, and select the first ``limit`` of them in order."""
+        return _first(self._matches(after), limit=limit)
+
+    def conversations_by_words(self, after: Position | None, *, limit: int) -> Select[UUID | None]:
+        """Select the conversations of the messages of ``by_words``."""
+        found = self._matches(after).cte("matches").prefix_with("MATERIALIZED").c
+        return select(found.conversation_id).order_by(*_newest_first(found)).limit(limit)
+
+    def _matches(self, after: Position | None) -> "_Found":
+        """Select all messages with all terms."""
         span = [*self._span(after), *self._conditions(Activity)]
-        texts = select(Activity.id, Activity.occurred_at).where(
+        texts = select(*_FOUND).where(
             literal_column(IS_WRITTEN),
             *span,
             *(_contains(_text_of(Activity), term) for term in self.terms),
         )
         named = [one.ids for one in self.people[:MOST_NAMED]]
-        people = {*self.people_of_all, *(one for ids in named for one in ids)}
+        people = {*self.people_of_all.ids, *(one for ids in named for one in ids)}
         if not people:
-            return _first(texts, limit=limit)
-        of_people = select(Activity.id, Activity.occurred_at).where(
+            return texts
+        of_people = select(*_FOUND).where(
             literal_column(IS_WRITTEN_TOO),
             *span,
             _is_of(Activity, sorted(people)),
             self._contains_all(Activity),
         )
-        return _first(union(texts, of_people), limit=limit)
+        return union(texts, of_people)
 
     def by_similar_words(
         self, after: Position | None, *, limit: int, ids: tuple[UUID | None, UUID | None]
@@ -168,7 +200,7 @@ class MessageSelection:
                 which a message was stored, so PostgreSQL reads only some months.
         """
         low, high = ids
-        texts = select(Activity.id, Activity.occurred_at).where(
+        texts = select(*_FOUND).where(
             literal_column(IS_WRITTEN),
             *self._span(after),
             *self._conditions(Activity),
@@ -179,12 +211,14 @@ class MessageSelection:
         )
         return _first(texts, limit=limit)
 
-    def _window(self, after: Position | None, *, size: int) -> Select[Activity]:
+    def _window(
+        self, after: Position | None, *, size: int, columns: Sequence[Any] = (Activity,)
+    ) -> Select[Any]:
         """Select the next ``size`` messages in order.
 
         The limit is a subquery, so that PostgreSQL does not know it (``people.contacts.search``).
         """
-        window = select(Activity).where(*self._range(after)).order_by(*_newest_first(Activity))
+        window = select(*columns).where(*self._range(after)).order_by(*_newest_first(Activity))
         return window.limit(select(literal(size)).scalar_subquery())
 
     def _range(self, after: Position | None) -> list[Condition]:
@@ -220,7 +254,7 @@ class MessageSelection:
         }
         return [column == value for column, value in values.items() if value is not None]
 
-    def _contains_all(self, message: type[Activity]) -> Condition:
+    def _contains_all(self, message: _Message) -> Condition:
         """Return the condition that a message, or its person's name or number, has each term.
 
         It is never null, so that it can be negated.
@@ -240,25 +274,29 @@ class MessageSelection:
         return and_(*found)
 
 
-def _newest_first(message: type[Activity]) -> list[ColumnElement[Any]]:
+def _newest_first(message: _Message) -> list[ColumnElement[Any]]:
     return [message.occurred_at.desc(), message.id.desc()]
 
 
-def _text_of(message: type[Activity]) -> ColumnElement[str]:
+def _text_of(message: _Message) -> ColumnElement[str]:
     """Return the text of a message as the trigram index has it."""
     return literal_column("' '", Text).concat(func.search_fold(message.body))
 
 
-def _is_of(message: type[Activity], people: Sequence[UUID]) -> Condition:
+def _is_of(message: _Message, people: Sequence[UUID]) -> Condition:
     return message.contact_id == func.any(literal(list(people), ARRAY(Uuid())))
 
 
-def _is_named(message: type[Activity], term: Term) -> Condition:
-    """Return the condition that the contact of a message has a term in its name or number."""
+def _is_named(message: _Message, term: Term) -> Condition:
+    """Return the condition that the contact of a message has a term in its name or number.
+
+    It reads the contact of each message. With EXISTS, PostgreSQL would read all contacts that have
+    the term first, and those are many.
+    """
     named = select(literal(1)).where(
         Contact.id == message.contact_id, _contains(Contact.search_text, term)
     )
-    return named.correlate(message).exists()
+    return named.correlate_except(Contact).scalar_subquery().is_not(None)
 
 
 def _contains(text: SQLColumnExpression[str], term: Term) -> Condition:
@@ -271,7 +309,7 @@ def _resembles(text: ColumnElement[str], term: Term) -> Condition:
     )
 
 
-_Found = Select[UUID, datetime] | CompoundSelect[UUID, datetime]
+_Found = Select[UUID, datetime, UUID | None] | CompoundSelect[UUID, datetime, UUID | None]
 
 
 def _first(found: _Found, *, limit: int) -> Select[Activity]:
