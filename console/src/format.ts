@@ -58,21 +58,30 @@ export function personName(one: {
   return name || one.company || phone(one.phone);
 }
 
-const ZONED: Intl.DateTimeFormatOptions = { hour: "numeric", minute: "2-digit", timeZoneName: "short" };
-const DATED: Intl.DateTimeFormatOptions = { month: "short", day: "numeric" };
+const ZONED = { hour: "numeric", minute: "2-digit", timeZoneName: "short" } as const;
+const DATED = { month: "short", day: "numeric" } as const;
+const STYLES = {
+  number: { dateStyle: "short" },
+  date: DATED,
+  dateOfYear: { ...DATED, year: "numeric" },
+  time: ZONED,
+  dateAndTime: { ...DATED, ...ZONED },
+  dateOfYearAndTime: { ...DATED, year: "numeric", ...ZONED },
+} satisfies Record<string, Intl.DateTimeFormatOptions>;
+const DAY_MS = 86_400_000;
 
-function formatted(at: Date, style: Intl.DateTimeFormatOptions, timeZone = currentZone()): string {
-  const format = once(`date ${language()} ${timeZone} ${JSON.stringify(style)}`, () => new Intl.DateTimeFormat(language(), { ...style, timeZone }));
-  return format.format(at);
+function formatted(at: Date | number, style: keyof typeof STYLES, timeZone = currentZone()): string {
+  return once(`${style} ${language()} ${timeZone}`, () => new Intl.DateTimeFormat(language(), { ...STYLES[style], timeZone })).format(at);
 }
 
 /** A time with its zone; the date too when it is not today. */
 export function when(text: string, timeZone = currentZone()): string {
   const at = new Date(text);
-  const day = formatted(at, { dateStyle: "short" }, timeZone);
-  if (day === formatted(new Date(now()), { dateStyle: "short" }, timeZone)) return formatted(at, ZONED, timeZone);
-  const year = at.getFullYear() === new Date(now()).getFullYear() ? {} : ({ year: "numeric" } as const);
-  return formatted(at, { ...DATED, ...year, ...ZONED }, timeZone);
+  const is = now();
+  // What is further away than a day and the hour of a clock change is not today.
+  const isNear = Math.abs(at.getTime() - is) < DAY_MS + 3_600_000;
+  if (isNear && formatted(at, "number", timeZone) === formatted(is, "number", timeZone)) return formatted(at, "time", timeZone);
+  return formatted(at, at.getFullYear() === new Date(is).getFullYear() ? "dateAndTime" : "dateOfYearAndTime", timeZone);
 }
 
 /** Short form for dense rows: "3 min", "2 h", "4 d", then the date. The full time is in the title. */
@@ -84,9 +93,9 @@ export function ago(text: string): string {
   if (Math.abs(minutes) < 60) return relative.format(-minutes, "minute");
   if (Math.abs(minutes) < 24 * 60) return relative.format(-Math.round(minutes / 60), "hour");
   if (Math.abs(minutes) < 7 * 24 * 60) return relative.format(-Math.round(minutes / 1440), "day");
-  return formatted(new Date(text), DATED);
+  return formatted(new Date(text), "date");
 }
 
 export function day(text: string): string {
-  return formatted(new Date(text), { ...DATED, year: "numeric" });
+  return formatted(new Date(text), "dateOfYear");
 }

@@ -13,7 +13,8 @@ async function send(request: Request): Promise<Response> {
   if (!token && currentSession().state !== "in" && !OPEN.test(new URL(request.url).pathname)) {
     throw new ApiProblem(401, { code: "session_over", detail: t("Your session has ended. Sign in again.") });
   }
-  const attempt = request.clone();
+  // A copy of what has a body, for the second attempt.
+  const attempt = REPEATABLE.has(request.method) ? request : request.clone();
   if (token) attempt.headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(attempt);
   // A 401 of these calls is about what was entered, not about the session.
@@ -29,7 +30,7 @@ export function setUpClient(): void {
     baseUrl: "",
     throwOnError: true,
     fetch: async (input: RequestInfo | URL, init?: RequestInit) => {
-      const request = new Request(input, init);
+      const request = input instanceof Request && !init ? input : new Request(input, init);
       if (!REPEATABLE.has(request.method) && !request.headers.has("Idempotency-Key")) {
         request.headers.set("Idempotency-Key", crypto.randomUUID());
       }

@@ -10,7 +10,8 @@ import type { CampaignSearch } from "../routes";
 import { may } from "../session";
 import { Icon } from "../ui/icons";
 import { useKeyset } from "../ui/keyset";
-import { Badge, Button, Empty, Failed, Loading, PageHead, Time, scrolls } from "../ui/parts";
+import { More } from "../ui/more";
+import { Badge, Empty, Failed, Loading, PageHead, Time, scrolls } from "../ui/parts";
 import { Search } from "../ui/search";
 import { TruthBar } from "../ui/truth";
 import { CAMPAIGN_TONE, campaignStatus } from "../ui/words";
@@ -148,11 +149,7 @@ export function Campaigns() {
               ))}
             </tbody>
           </table>
-          {query.hasNextPage && (
-            <p className="more">
-              <Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button>
-            </p>
-          )}
+          <More query={query} />
         </div>
       )}
     </>

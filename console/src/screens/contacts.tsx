@@ -1,7 +1,7 @@
 /** All contacts, a million if need be; the filters are in the address. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
-import { useCallback, useMemo, useState, type MouseEvent } from "react";
+import { memo, useCallback, useMemo, useState } from "react";
 import { data } from "../api/client";
 import { listContacts, listLists, listSegmentContacts, listSegments, listTags, type ContactRead } from "../api/generated";
 import { filterQuery } from "../api/people-export";
@@ -12,6 +12,7 @@ import { may } from "../session";
 import { PAGE, useKeyset } from "../ui/keyset";
 import { Badge, Button, Empty, Failed, Loading, PageHead, Time } from "../ui/parts";
 import { PeopleNav } from "../ui/people-nav";
+import { PlainLink } from "../ui/plain-link";
 import { Search } from "../ui/search";
 import { VirtualTable, type Column } from "../ui/virtual-table";
 import { plain } from "../ui/words";
@@ -28,7 +29,7 @@ function columns(picks: Picks | null): Column<ContactRead>[] {
     ...(picks ? [pickColumn(picks)] : []),
     {
       key: "name", name: t("Name"), width: "minmax(150px, 1.6fr)",
-      cell: (row) => <RowLink row={row} />,
+      cell: (row) => <PlainLink href={`/contacts/${row.id}`} className="row-link">{personName(row)}</PlainLink>,
     },
     { key: "phone", name: t("Phone"), width: "132px", className: "number", cell: (row) => phone(row.phone) },
     {
@@ -45,17 +46,6 @@ function columns(picks: Picks | null): Column<ContactRead>[] {
     },
     { key: "created", name: t("Added"), width: "84px", className: "hide-narrow faint", cell: (row) => <Time at={row.created_at} relative /> },
   ];
-}
-
-/** A plain link: the router's own watches the address in each row, which is felt while scrolling. */
-function RowLink({ row }: { row: ContactRead }) {
-  const navigate = useNavigate();
-  const open = (event: MouseEvent) => {
-    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-    event.preventDefault();
-    void navigate({ to: "/contacts/$id", params: { id: row.id } });
-  };
-  return <a href={`/contacts/${row.id}`} className="row-link" onClick={open}>{personName(row)}</a>;
 }
 
 type Picks = { ids: Set<string>; isAll: boolean; toggle: (id: string) => void };
@@ -91,7 +81,8 @@ export function Contacts() {
       void navigate({ search: (was) => ({ ...was, ...change }), replace: true }),
     [navigate],
   );
-  const { pick, ...wanted } = filter;
+  const { pick } = filter;
+  const wanted = useMemo<ContactSearch>(() => ({ ...filter, pick: undefined }), [filter]);
   const list = useKeyset<ContactRead>(["contacts", wanted], (cursor, signal) => {
     const page = { limit: PAGE, ...(cursor ? { cursor } : {}) };
     if (wanted.segment) return data(listSegmentContacts({ signal, throwOnError: true, path: { segment_id: wanted.segment }, query: page }));
@@ -216,7 +207,7 @@ const NOTHING: ContactSearch = { q: undefined, tag: undefined, list: undefined, 
 
 type FilterProps = { filter: ContactSearch; set: (change: Partial<ContactSearch>) => void; isFiltered: boolean };
 
-function Filters({ filter, set, isFiltered }: FilterProps) {
+const Filters = memo(function Filters({ filter, set, isFiltered }: FilterProps) {
   const tags = useQuery({ queryKey: ["tags"], queryFn: () => data(listTags({ query: { limit: 200 }, throwOnError: true })) });
   const lists = useQuery({ queryKey: ["lists"], queryFn: () => data(listLists({ query: { limit: 200 }, throwOnError: true })) });
   const segments = useQuery({ queryKey: ["segments", "names"], queryFn: () => data(listSegments({ query: { limit: 200 }, throwOnError: true })) });
@@ -278,4 +269,4 @@ function Filters({ filter, set, isFiltered }: FilterProps) {
       {isFiltered && clear}
     </div>
   );
-}
+});

@@ -6,7 +6,8 @@ import { count } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
 import { useKeyset } from "../ui/keyset";
-import { Badge, Button, Empty, Failed, Loading, PageHead, Time, scrolls } from "../ui/parts";
+import { More } from "../ui/more";
+import { Badge, Empty, Failed, Loading, PageHead, Time, scrolls } from "../ui/parts";
 import { PeopleNav } from "../ui/people-nav";
 import { IMPORT_TONE, importStatus } from "../ui/words";
 import "./imports.css";
@@ -29,17 +30,6 @@ export function Imports() {
       </div>
       {isUploads ? <Uploads begin={begin} /> : <ImportList begin={begin} />}
     </>
-  );
-}
-
-type Query = ReturnType<typeof useKeyset<unknown>>["query"];
-
-function More({ query }: { query: Query }) {
-  if (!query.hasNextPage) return null;
-  return (
-    <p className="more">
-      <Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button>
-    </p>
   );
 }
 
@@ -94,7 +84,7 @@ function ImportList({ begin }: { begin: React.ReactNode }) {
           ))}
         </tbody>
       </table>
-      <More query={query as Query} />
+      <More query={query} />
     </div>
   );
 }
@@ -142,7 +132,7 @@ function Uploads({ begin }: { begin: React.ReactNode }) {
           ))}
         </tbody>
       </table>
-      <More query={query as Query} />
+      <More query={query} />
     </div>
   );
 }

@@ -1,9 +1,9 @@
 /** The inbox: who waits, longest first; search; the thread; the person beside it. Only Ctrl+Enter or the button sends. */
-import { Link, Outlet, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { Outlet, useNavigate, useParams, useRouter, useSearch } from "@tanstack/react-router";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { flushSync } from "react-dom";
-import { countConversations, listConversations, type Conversation } from "../api/inbox";
+import { countConversations, listConversations, type Conversation, type Counts } from "../api/inbox";
 import { count } from "../format";
 import { t, useLanguage } from "../i18n";
 import { useKeys } from "../keys";
@@ -11,16 +11,19 @@ import { may } from "../session";
 import { useKeyset } from "../ui/keyset";
 import { Button, Empty, Failed, Loading, PageHead } from "../ui/parts";
 import { afterPaint } from "../ui/after-paint";
+import { PlainLink } from "../ui/plain-link";
 import { Search } from "../ui/search";
 import { Bulk } from "./inbox/bulk";
-import { Way } from "./inbox/context";
+import { Ahead, Way } from "./inbox/context";
 import { Found } from "./inbox/found";
 import { prefetchThread } from "./inbox/prefetch";
-import { Row } from "./inbox/row";
-import { FILTERS, viewNames } from "./inbox/views";
+import { Row, type RowProps } from "./inbox/row";
+import { FILTERS, viewNames, type View } from "./inbox/views";
 import "./inbox.css";
 
 const NEAR_MS = 250;
+/** The address follows a thread that stays open this long. */
+const ADDRESS_MS = 100;
 
 export function useCounts(isOn = true) {
   return useQuery({ queryKey: ["conversations", "counts"], queryFn: countConversations, enabled: isOn, refetchInterval: 60_000 });
@@ -33,9 +36,10 @@ export function Inbox() {
   const view = search.view ?? "waiting";
   const { id } = useParams({ strict: false }) as { id?: string };
   const navigate = useNavigate();
-  // The mark in the list moves at once; the thread follows.
+  const { history } = useRouter();
+  // The mark in the list moves at once; the thread follows, and after it the address.
   const [current, setCurrent] = useState(id);
-  useEffect(() => setCurrent(id), [id]);
+  const [ahead, setAhead] = useState<string>();
   const [chosen, setChosen] = useState<Set<string> | null>(null);
   const [isAll, setAll] = useState(false);
   const counts = useCounts();
@@ -47,17 +51,28 @@ export function Inbox() {
   useEffect(() => {
     if (waiting) document.title = `(${waiting > 99 ? "99+" : waiting}) ${t("Inbox")} · crm-api`;
   });
-  const latest = useRef({ rows, current });
-  latest.current = { rows, current };
+  const latest = useRef({ rows, current, id });
+  latest.current = { rows, current, id };
   const turns = useRef(0);
+  useEffect(() => {
+    setCurrent(id);
+    setAhead(undefined);
+  }, [id]);
   const open = useCallback((to: string) => {
     flushSync(() => setCurrent(to));
     const turn = ++turns.current;
+    const { href } = history.location;
+    // A later step, or a way to another screen, ends this one.
+    const isLast = () => turn === turns.current && href === history.location.href;
+    const follow = () => isLast() && void navigate({ to: "/inbox/$id", params: { id: to }, search: ({ message: _gone, ...was }) => was });
     // The thread is built after the mark is painted; of several quick presses only the last counts.
     afterPaint(() => {
-      if (turn === turns.current) void navigate({ to: "/inbox/$id", params: { id: to }, search: ({ message: _gone, ...was }) => was });
+      if (!latest.current.id) return follow();
+      if (!isLast()) return;
+      setAhead(to);
+      setTimeout(follow, ADDRESS_MS);
     });
-  }, [navigate]);
+  }, [navigate, history]);
   const near = useCallback((row: Conversation) => prefetchThread(cache, row), [cache]);
   const step = useCallback((by: number) => {
     const { rows: all, current: at } = latest.current;
@@ -97,6 +112,12 @@ export function Inbox() {
   ]);
   const address = new URLSearchParams(Object.entries(search).filter(([name, one]) => one && name !== "message") as [string, string][]).toString();
   const tail = address ? `?${address}` : "";
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = list.query;
+  const more = useMemo(() => hasNextPage && (
+    <li className="more">
+      <Button busy={isFetchingNextPage} onClick={() => void fetchNextPage()}>{t("Show more")}</Button>
+    </li>
+  ), [hasNextPage, isFetchingNextPage, fetchNextPage, spoken]);
   const endBulk = () => (setChosen(null), setAll(false));
   return (
     <Way.Provider value={way}>
@@ -110,14 +131,7 @@ export function Inbox() {
             <Search label={t("Search conversations and messages")} value={search.q ?? ""} onChange={setQ} />
           </div>
           {!search.q && (
-            <div className="views" role="group" aria-label={t("Views")}>
-              {viewNames().map(([name, text, figure]) => (
-                <Link key={name} to="/inbox" search={name === "waiting" ? {} : { view: name }} aria-current={view === name ? "true" : undefined} activeOptions={{ exact: true }}>
-                  {text}
-                  {figure && counts.data && counts.data[figure] > 0 && <span className="number">{count(counts.data[figure])}</span>}
-                </Link>
-              ))}
-            </div>
+            <Views view={view} counts={counts.data} />
           )}
           {chosen && !search.q && <Bulk ids={[...chosen]} filter={FILTERS[view]} isAll={isAll} onAll={setAll} onEnd={endBulk} />}
           {search.q ? (
@@ -131,23 +145,41 @@ export function Inbox() {
               {view === "waiting" ? t("Everybody has an answer. New replies appear here by themselves.") : t("Conversations of this kind appear here.")}
             </Empty>
           ) : (
-            <ul className="conversations">
-              {rows.map((row) => (
-                <Row key={row.id} row={row} view={view} isCurrent={row.id === current} isChosen={chosen ? isAll || chosen.has(row.id) : undefined} search={tail} onOpen={open} onChoose={choose} onNear={near} spoken={spoken} />
-              ))}
-              {list.query.hasNextPage && (
-                <li className="more">
-                  <Button busy={list.query.isFetchingNextPage} onClick={() => void list.query.fetchNextPage()}>{t("Show more")}</Button>
-                </li>
-              )}
-            </ul>
+            <Rows rows={rows} view={view} current={current} chosen={chosen} isAll={isAll} search={tail} onOpen={open} onChoose={choose} onNear={near} spoken={spoken}>
+              {more}
+            </Rows>
           )}
         </div>
-        <Outlet />
+        <Ahead.Provider value={ahead}><Outlet /></Ahead.Provider>
       </div>
     </Way.Provider>
   );
 }
+
+type RowsProps = Omit<RowProps, "row" | "isCurrent" | "isChosen"> & { rows: Conversation[]; current: string | undefined; chosen: Set<string> | null; isAll: boolean; children: ReactNode };
+
+/** The list is not looked at again when the thread changes. */
+const Rows = memo(function Rows({ rows, current, chosen, isAll, children, ...rest }: RowsProps) {
+  return (
+    <ul className="conversations">
+      {rows.map((row) => <Row key={row.id} row={row} isCurrent={row.id === current} isChosen={chosen ? isAll || chosen.has(row.id) : undefined} {...rest} />)}
+      {children}
+    </ul>
+  );
+});
+
+const Views = memo(function Views({ view, counts }: { view: View; counts: Counts | undefined }) {
+  return (
+    <div className="views" role="group" aria-label={t("Views")}>
+      {viewNames().map(([name, text, figure]) => (
+        <PlainLink key={name} href={name === "waiting" ? "/inbox" : `/inbox?view=${name}`} aria-current={view === name ? "true" : undefined}>
+          {text}
+          {figure && counts && counts[figure] > 0 && <span className="number">{count(counts[figure])}</span>}
+        </PlainLink>
+      ))}
+    </div>
+  );
+});
 
 export function NoConversation() {
   return (

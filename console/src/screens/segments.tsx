@@ -7,6 +7,7 @@ import { count } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
 import { useKeyset } from "../ui/keyset";
+import { More } from "../ui/more";
 import { Button, Empty, Failed, Loading, PageHead, Time, scrolls } from "../ui/parts";
 import { PeopleNav } from "../ui/people-nav";
 import type { Choices } from "./segment-rule";
@@ -119,9 +120,7 @@ function SegmentList({ known }: { known: Known }) {
           })}
         </tbody>
       </table>
-      {query.hasNextPage && (
-        <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>
-      )}
+      <More query={query} />
     </div>
   );
 }

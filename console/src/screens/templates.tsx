@@ -9,6 +9,7 @@ import { t } from "../i18n";
 import { may } from "../session";
 import { Dialog } from "../ui/dialog";
 import { useKeyset } from "../ui/keyset";
+import { More } from "../ui/more";
 import { Badge, Button, Empty, Field, PageHead, Time, scrolls, type Tone } from "../ui/parts";
 import { say } from "../ui/toasts";
 import { Shown } from "./operations/shown";
@@ -77,7 +78,7 @@ function TemplateList() {
                 ))}
               </tbody>
             </table>
-            {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+            <More query={query} />
           </div>
         )}
       </Shown>

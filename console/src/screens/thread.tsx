@@ -1,7 +1,7 @@
 /** One conversation: its messages and notes, the answer, and the person beside it. */
 import { Link, useParams, useSearch } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { startTransition, useEffect, useRef, useState } from "react";
+import { memo, startTransition, useContext, useEffect, useRef, useState } from "react";
 import { changeConversation, type Change, type Conversation } from "../api/inbox";
 import { ApiProblem } from "../api/problem";
 import { now } from "../clock";
@@ -19,7 +19,7 @@ import { Popover } from "../ui/popover";
 import { fail, say } from "../ui/toasts";
 import { morningAfter } from "../ui/zoned";
 import { Answer } from "./inbox/answer";
-import { useWay } from "./inbox/context";
+import { Ahead, useWay } from "./inbox/context";
 import { Messages } from "./inbox/messages";
 import { Outcomes } from "./inbox/outcomes";
 import { Person } from "./inbox/person";
@@ -28,12 +28,13 @@ import { nameOf } from "./inbox/row";
 import { NewTask } from "./inbox/tasks";
 
 export function Thread() {
-  const { id } = useParams({ from: "/shell/inbox/$id" });
+  const address = useParams({ from: "/shell/inbox/$id" }).id;
+  const id = useContext(Ahead) ?? address;
   const { message } = useSearch({ from: "/shell/inbox" });
   const found = useQuery(conversationOf(id));
   if (found.isError && !found.data) return <div className="thread"><Failed error={found.error} again={() => void found.refetch()} /></div>;
   if (!found.data) return <div className="thread"><Loading /></div>;
-  return <Open key={id} conversation={found.data} message={message} />;
+  return <Open key={id} conversation={found.data} message={id === address ? message : undefined} />;
 }
 
 type Ask = Change & { confirm?: boolean };
@@ -61,13 +62,14 @@ function useChange(conversation: Conversation, onTaken: (sentence: string, again
 
 const inDays = (days: number) => morningAfter(new Date(now()), currentZone(), days).toISOString();
 
-function Open({ conversation, message }: { conversation: Conversation; message: string | undefined }) {
+/** Not rendered again when only the address follows. */
+const Open = memo(function Open({ conversation, message }: { conversation: Conversation; message: string | undefined }) {
   const way = useWay();
   const [taken, setTaken] = useState<{ sentence: string; again: Ask } | null>(null);
   const [isTask, setTask] = useState(false);
   const [isPerson, setPerson] = useState(false);
   const [kind, setKind] = useState<"message" | "note">("message");
-  // The messages are painted first; the person beside them follows.
+  // The newest messages are painted first; earlier ones and the person beside them follow.
   const [isPainted, setPainted] = useState(false);
   useEffect(() => afterPaint(() => startTransition(() => setPainted(true))), []);
   const answer = useRef<HTMLTextAreaElement>(null);
@@ -139,7 +141,7 @@ function Open({ conversation, message }: { conversation: Conversation; message: 
             <button type="button" className="link" onClick={() => setTaken(null)}>{t("Leave it")}</button>
           </p>
         )}
-        <Messages conversation={conversation} target={message} />
+        <Messages conversation={conversation} target={message} isWhole={isPainted} />
         <Visitors id={conversation.id} />
         {maySend && <Outcomes conversation={conversation} />}
         {maySend && <Answer conversation={conversation} area={answer} kind={kind} onKind={write} />}
@@ -151,7 +153,7 @@ function Open({ conversation, message }: { conversation: Conversation; message: 
       {isTask && <NewTask conversation={conversation} onClose={() => setTask(false)} />}
     </>
   );
-}
+});
 
 /** Who else is here, so that two colleagues do not answer. */
 function Visitors({ id }: { id: string }) {

@@ -1,5 +1,5 @@
 /** The frame of every screen: navigation, state of the connection, the user's menu, messages. */
-import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
+import { Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { countConversations } from "../api/inbox";
@@ -9,6 +9,7 @@ import { refreshByEvents } from "../live";
 import { usePreferences } from "../preferences";
 import { may, signOut, useSession } from "../session";
 import { Icon } from "../ui/icons";
+import { PlainLink } from "../ui/plain-link";
 import { Popover } from "../ui/popover";
 import { fail, Toasts } from "../ui/toasts";
 import { BehindNotice, LiveState } from "./live-state";
@@ -83,7 +84,7 @@ function useWaiting(): number {
 export function Shell() {
   const spoken = useLanguage();
   const cache = useQueryClient();
-  const path = useRouterState({ select: (state) => state.location.pathname });
+  const screen = useRouterState({ select: (state) => state.location.pathname.split("/")[1] });
   const main = useRef<HTMLElement>(null);
   const isFirst = useRef(true);
   useEffect(() => refreshByEvents(cache), [cache]);
@@ -91,7 +92,7 @@ export function Shell() {
     // After a change of screen the reader begins at its top, not at the link that was followed.
     if (!isFirst.current) main.current?.focus({ preventScroll: true });
     isFirst.current = false;
-  }, [path.split("/")[1]]);
+  }, [screen]);
   useEffect(startKeys, []);
   const waiting = useWaiting();
   const navigate = useNavigate();
@@ -115,13 +116,13 @@ export function Shell() {
         </button>
         <nav aria-label="Main" className="nav">
           {shown.map((one) => (
-            <Link key={one.to} to={one.to} activeProps={{ "aria-current": "page" }}>
+            <PlainLink key={one.to} href={one.to} preload aria-current={one.to === `/${screen}` ? "page" : undefined}>
               <Icon name={one.icon} />
               <span>{t(one.name)}</span>
               {one.to === "/inbox" && waiting > 0 && (
                 <span className="nav-count number" title={t("{n} waiting", { n: waiting })}>{waiting > 99 ? "99+" : waiting}</span>
               )}
-            </Link>
+            </PlainLink>
           ))}
         </nav>
         <div className="side-foot">

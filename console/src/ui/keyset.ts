@@ -1,11 +1,20 @@
 /** Pages of a list by cursor. At most ten are kept; earlier ones are read again by their cursor. */
-import { useInfiniteQuery, keepPreviousData, type QueryKey } from "@tanstack/react-query";
+import { useInfiniteQuery, keepPreviousData, replaceEqualDeep, type InfiniteData, type QueryKey } from "@tanstack/react-query";
 import { useCallback, useRef } from "react";
 
 type Page<Row> = { data: Row[]; next_cursor: string | null };
 
 export const PAGE = 100;
 const KEPT = 10;
+
+/** A page that was read again keeps its unchanged rows. Another page is not compared: all its rows differ. */
+function shared(was: unknown, is: unknown): unknown {
+  const [before, now] = [was, is] as [InfiniteData<unknown, number> | undefined, InfiniteData<unknown, number>];
+  if (!before) return now;
+  const pages = now.pages.map((page, at) => replaceEqualDeep(before.pages[before.pageParams.indexOf(now.pageParams[at]!)], page));
+  const isSame = pages.length === before.pages.length && pages.every((page, at) => page === before.pages[at]);
+  return isSame ? before : { ...now, pages };
+}
 
 export function useKeyset<Row>(queryKey: QueryKey, read: (cursor: string | undefined, signal: AbortSignal) => Promise<Page<Row>>) {
   const known = useRef<{ key: string; cursors: (string | undefined)[] }>({ key: "", cursors: [] });
@@ -23,6 +32,7 @@ export function useKeyset<Row>(queryKey: QueryKey, read: (cursor: string | undef
     getNextPageParam: (page, _pages, at) => (page.next_cursor ? at + 1 : undefined),
     getPreviousPageParam: (_page, _pages, at) => (at > 0 ? at - 1 : undefined),
     maxPages: KEPT,
+    structuralSharing: shared,
     placeholderData: keepPreviousData,
   });
   const pages = query.data?.pages ?? [];

@@ -49,12 +49,9 @@ export function Field({ label, error, hint, hideLabel, children }: FieldProps) {
 
 export function Time({ at, relative, zone }: { at: string | null | undefined; relative?: boolean; zone?: string }) {
   if (!at) return <span className="faint">–</span>;
-  const full = when(at, zone);
-  return (
-    <time dateTime={at} title={full}>
-      {relative ? ago(at) : full}
-    </time>
-  );
+  // Of a relative time the full one is made when somebody points at it: a table has many.
+  if (relative) return <time dateTime={at} onMouseEnter={({ currentTarget }) => (currentTarget.title = when(at, zone))}>{ago(at)}</time>;
+  return <time dateTime={at}>{when(at, zone)}</time>;
 }
 
 export type Tone = "neutral" | "good" | "bad" | "warn" | "info" | "hold";

@@ -1,8 +1,9 @@
 /** The screens about people, as links below the head of each of them. */
 import { Link } from "@tanstack/react-router";
+import { memo } from "react";
 import { t } from "../i18n";
 
-export function PeopleNav() {
+export const PeopleNav = memo(function PeopleNav() {
   const exact = { exact: true, includeSearch: false };
   return (
     <div className="parts-nav" role="group" aria-label={t("People")}>
@@ -11,4 +12,4 @@ export function PeopleNav() {
       <Link to="/imports" search={{}} activeOptions={exact} activeProps={{ "aria-current": "true" }}>{t("Imports")}</Link>
     </div>
   );
-}
+});

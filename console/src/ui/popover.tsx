@@ -1,5 +1,9 @@
-/** A button that opens a small panel, on the browser's own popover: Escape and a click outside close it. */
-import { useId, useRef, type ReactNode } from "react";
+/**
+ * A button that opens a small panel, on the browser's own popover: Escape and a click outside close
+ * it. What is in the panel is made when it is opened for the first time.
+ */
+import { useId, useRef, useState, type ReactNode } from "react";
+import { flushSync } from "react-dom";
 
 type Props = { button: ReactNode; label?: string; className?: string; align?: "start" | "end"; children: (close: () => void) => ReactNode };
 
@@ -7,6 +11,7 @@ export function Popover({ button, label, className, align = "start", children }:
   const id = useId();
   const panel = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
+  const [isMade, setMade] = useState(false);
   const place = () => {
     const box = opener.current?.getBoundingClientRect();
     if (!box || !panel.current) return;
@@ -23,8 +28,8 @@ export function Popover({ button, label, className, align = "start", children }:
       <button ref={opener} type="button" className={className} aria-label={label} popoverTarget={id} onClick={place}>
         {button}
       </button>
-      <div ref={panel} id={id} popover="auto" className="popover" onBeforeToggle={place}>
-        {children(close)}
+      <div ref={panel} id={id} popover="auto" className="popover" onBeforeToggle={() => (flushSync(() => setMade(true)), place())}>
+        {isMade && children(close)}
       </div>
     </>
   );

@@ -5,6 +5,7 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useEffect, useRef, type KeyboardEvent, type ReactNode } from "react";
 import { t } from "../i18n";
+import { usePaced } from "./paced";
 
 export type Column<Row> = {
   key: string;
@@ -32,7 +33,7 @@ type LineProps = { row: unknown; index: number; start: number; columns: Column<u
 /** One row; while the table scrolls, only the rows that come into sight are rendered. */
 const Line = memo(function Line({ row, index, start, columns, template, height }: LineProps) {
   return (
-    <div role="row" data-row={index} aria-rowindex={index + 2} className="vtable-row" style={{ gridTemplateColumns: template, blockSize: height, transform: `translateY(${start}px)` }}>
+    <div role="row" data-row={index} aria-rowindex={index + 2} className="vtable-row" style={{ gridTemplateColumns: template, blockSize: height, insetBlockStart: start }}>
       {columns.map((one) => (
         <div key={one.key} role="cell" className={one.className}>
           {row ? one.cell(row) : <span className="loading-line" />}
@@ -44,8 +45,10 @@ const Line = memo(function Line({ row, index, start, columns, template, height }
 
 export function VirtualTable<Row>({ label, columns, count, isComplete, rowAt, keyOf, onSight, height = 40 }: Props<Row>) {
   const box = useRef<HTMLDivElement>(null);
-  const rows = useVirtualizer({ count, getScrollElement: () => box.current, estimateSize: () => height, overscan: 8 });
+  const rows = useVirtualizer({ count, getScrollElement: () => box.current, estimateSize: () => height, overscan: 8, useFlushSync: false });
   const items = rows.getVirtualItems();
+  const sight = rows.range;
+  const shown = usePaced(items.map((one) => one.index), (row) => !!sight && row >= sight.startIndex && row <= sight.endIndex);
   const first = items[0]?.index ?? 0;
   const last = items.at(-1)?.index ?? 0;
   useEffect(() => onSight(first, last), [first, last, count, onSight]);
@@ -72,9 +75,9 @@ export function VirtualTable<Row>({ label, columns, count, isComplete, rowAt, ke
       </div>
       <div ref={box} className="vtable-body" role="rowgroup" onKeyDown={move} tabIndex={0} aria-label={t("Rows")}>
         <div role="presentation" style={{ blockSize: rows.getTotalSize() }} className="vtable-all">
-          {items.map((item) => {
-            const row = rowAt(item.index);
-            return <Line key={row ? keyOf(row) : item.index} row={row} index={item.index} start={item.start} columns={columns as Column<unknown>[]} template={template} height={height} />;
+          {shown.map((index) => {
+            const row = rowAt(index);
+            return <Line key={row ? keyOf(row) : index} row={row} index={index} start={index * height} columns={columns as Column<unknown>[]} template={template} height={height} />;
           })}
         </div>
       </div>

@@ -8,6 +8,7 @@ import { t } from "../../i18n";
 import type { RecipientSearch } from "../../routes";
 import { may } from "../../session";
 import { useKeyset } from "../../ui/keyset";
+import { More } from "../../ui/more";
 import { Badge, Button, Failed, Loading, Time, scrolls } from "../../ui/parts";
 import { reason } from "../../ui/reasons";
 import { Search } from "../../ui/search";
@@ -87,11 +88,7 @@ export function Recipients({ campaign }: { campaign: CampaignRead }) {
       ) : (
         <>
           <Table rows={rows} id={id} onExplain={(who) => set({ person: who })} />
-          {query.hasNextPage && (
-            <p className="more">
-              <Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button>
-            </p>
-          )}
+          <More query={query} />
         </>
       )}
       {person && <Explain id={id} person={person} step={Number(filter.step ?? 0)} onClose={() => set({ person: undefined })} />}

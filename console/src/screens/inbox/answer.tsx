@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { data } from "../../api/client";
-import { getContact, listLines, sendMessage, useSavedReply as applySavedReply, withdrawMessage, type MessageRead, type ReplyCreate } from "../../api/generated";
+import { listLines, sendMessage, useSavedReply as applySavedReply, withdrawMessage, type MessageRead, type ReplyCreate } from "../../api/generated";
 import { changeConversation, type Conversation } from "../../api/inbox";
 import { ApiProblem } from "../../api/problem";
 import { forgetDraft, loadDraft, useDraft, writeHere } from "../../drafts";
@@ -17,6 +17,7 @@ import { Button } from "../../ui/parts";
 import { say } from "../../ui/toasts";
 import { Attach, Attached, type Upload } from "./attach";
 import { NoteBox } from "./note-box";
+import { contactOf } from "./prefetch";
 import { SavedReplies, follows, type Following } from "./saved-replies";
 import { SendLater } from "./send-later";
 import { useWay } from "./context";
@@ -32,7 +33,7 @@ type Props = { conversation: Conversation; area: React.RefObject<HTMLTextAreaEle
 /** The person's time zone: the contact's, else that of the line. */
 export function useZoneOf(conversation: Conversation): string {
   const id = conversation.contact?.id;
-  const contact = useQuery({ queryKey: ["contact", id], queryFn: () => data(getContact({ path: { contact_id: id! }, throwOnError: true })), enabled: !!id && may("contacts:read") });
+  const contact = useQuery({ ...contactOf(id ?? ""), enabled: !!id && may("contacts:read") });
   const lines = useQuery({ queryKey: ["lines"], queryFn: () => data(listLines({ query: { limit: 100 }, throwOnError: true })), enabled: may("campaigns:read"), staleTime: 300_000 });
   return contact.data?.timezone ?? lines.data?.data.find((one) => one.id === conversation.line_id)?.timezone ?? currentZone();
 }

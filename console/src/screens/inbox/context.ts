@@ -8,5 +8,8 @@ export type InboxWay = {
   isHere: (id: string) => boolean;
 };
 
+/** The conversation that is shown before the address has followed; undefined when the address says it. */
+export const Ahead = createContext<string | undefined>(undefined);
+
 export const Way = createContext<InboxWay>({ next: () => undefined, isHere: () => true });
 export const useWay = (): InboxWay => useContext(Way);

@@ -20,6 +20,8 @@ import { messagesOf, notesOf, timelineOf } from "./prefetch";
 import { className } from "./words";
 
 const MOST_PAGES = 30;
+/** How many of the newest fill a screen. */
+const NEWEST = 12;
 
 type Item =
   | { kind: "message"; id: string; at: string; message: MessageRead }
@@ -52,12 +54,13 @@ function useItems(conversation: Conversation) {
     const shown: Item[] = all.map((message) => ({ kind: "message", id: message.id, at: message.occurred_at, message }));
     // What is older than the oldest message shown comes with its page.
     shown.push(...others.filter((one) => one.at >= oldest));
-    return shown.sort((a, b) => a.at.localeCompare(b.at));
+    return shown.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
   }, [messages.data, messages.hasNextPage, notes.data, timeline.data, id]);
   return { messages, items };
 }
 
-export function Messages({ conversation, target }: { conversation: Conversation; target: string | undefined }) {
+/** Until `isWhole`, only the newest. */
+export function Messages({ conversation, target, isWhole }: { conversation: Conversation; target: string | undefined; isWhole: boolean }) {
   const cache = useQueryClient();
   const { id } = conversation;
   const { messages, items } = useItems(conversation);
@@ -81,7 +84,7 @@ export function Messages({ conversation, target }: { conversation: Conversation;
     else list.scrollTop = list.scrollHeight;
     isAtEnd.current = !was.pages || pages === was.pages;
     height.current = { pages, of: list.scrollHeight };
-  }, [end, pages, target]);
+  }, [end, pages, target, isWhole]);
   // Pictures come later than their messages and make the list longer.
   const isShown = items.length > 0;
   useEffect(() => {
@@ -113,7 +116,7 @@ export function Messages({ conversation, target }: { conversation: Conversation;
         <p className="messages-more"><Button kind="quiet" busy={isFetchingNextPage} onClick={() => void fetchNextPage()}>{t("Show earlier")}</Button></p>
       )}
       {items.length === 0 && <p className="faint messages-more">{t("No message yet")}</p>}
-      {items.map((item) => {
+      {(isWhole || target ? items : items.slice(-NEWEST)).map((item) => {
         const date = day(item.at);
         const isNew = date !== last;
         last = date;

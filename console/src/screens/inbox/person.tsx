@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { data } from "../../api/client";
-import { getConsentHistory, getContact, listAppointments, listInvoices, listPropertiesOfContact, listQuotes } from "../../api/generated";
+import { getConsentHistory, listAppointments, listInvoices, listPropertiesOfContact, listQuotes } from "../../api/generated";
 import type { Conversation } from "../../api/inbox";
 import { now } from "../../clock";
 import { dollars, personName, phone, when } from "../../format";
@@ -12,15 +12,12 @@ import { may } from "../../session";
 import { Badge, Time } from "../../ui/parts";
 import { plain, recipientStatus } from "../../ui/words";
 import { useTimeline } from "./messages";
+import { contactOf } from "./prefetch";
 import { Tasks } from "./tasks";
 
 export function Person({ conversation }: { conversation: Conversation }) {
   const id = conversation.contact?.id;
-  const person = useQuery({
-    queryKey: ["contact", id],
-    queryFn: () => data(getContact({ path: { contact_id: id! }, throwOnError: true })),
-    enabled: !!id && may("contacts:read"),
-  });
+  const person = useQuery({ ...contactOf(id ?? ""), enabled: !!id && may("contacts:read") });
   const one = person.data;
   if (!id) return <p className="faint">{t("No contact has this number.")}</p>;
   if (!one) return null;

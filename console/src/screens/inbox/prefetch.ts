@@ -1,7 +1,7 @@
 /** What a thread shows first; read before it is opened, where that can be foreseen. */
 import type { InfiniteData, QueryClient } from "@tanstack/react-query";
 import { data } from "../../api/client";
-import { getTimeline, listConversationNotes, listMessages, type MessagePage } from "../../api/generated";
+import { getContact, getTimeline, listConversationNotes, listMessages, type MessagePage } from "../../api/generated";
 import { readConversation, type Conversation } from "../../api/inbox";
 import { may } from "../../session";
 
@@ -31,11 +31,15 @@ export const timelineOf = (contact: string) => ({
   queryFn: () => data(getTimeline({ path: { contact_id: contact }, query: { limit: 100 }, throwOnError: true })),
 });
 
+export const contactOf = (id: string) => ({ queryKey: ["contact", id], queryFn: () => data(getContact({ path: { contact_id: id }, throwOnError: true })) });
+
 /** Read a thread ahead, unless it was read a moment ago. The row of the list has the conversation itself. */
 export function prefetchThread(cache: QueryClient, row: Conversation): void {
   const key = conversationOf(row.id).queryKey;
   if (!cache.getQueryState(key)?.data) cache.setQueryData(key, row);
   void cache.prefetchInfiniteQuery(messagesOf(row.id));
   void cache.prefetchQuery(notesOf(row.id));
-  if (row.contact && may("contacts:read")) void cache.prefetchQuery(timelineOf(row.contact.id));
+  if (!row.contact || !may("contacts:read")) return;
+  void cache.prefetchQuery(timelineOf(row.contact.id));
+  void cache.prefetchQuery(contactOf(row.contact.id));
 }

@@ -7,7 +7,7 @@ import { useVisitors } from "../../presence";
 import { Badge } from "../../ui/parts";
 import type { View } from "./views";
 
-type Props = {
+export type RowProps = {
   row: Conversation;
   view: View;
   isCurrent: boolean;
@@ -23,7 +23,7 @@ type Props = {
 export const nameOf = (one: Conversation): string => (one.contact ? personName({ ...one.contact, phone: one.phone }) : phone(one.phone));
 
 /** A plain link, not the router's: fifty of those make each press of J late on a slow machine. */
-export const Row = memo(function Row({ row, view, isCurrent, isChosen, search, onOpen, onChoose, onNear }: Props) {
+export const Row = memo(function Row({ row, view, isCurrent, isChosen, search, onOpen, onChoose, onNear }: RowProps) {
   const since = view === "waiting" || view === "mine" ? (row.waiting_since ?? row.last_message?.at) : row.last_message?.at;
   const isUnread = row.unread_count > 0;
   const name = nameOf(row);

@@ -6,6 +6,7 @@ import { data } from "../../api/client";
 import { acknowledgeAlert, listAlerts, type AlertRead } from "../../api/generated";
 import { t } from "../../i18n";
 import { useKeyset } from "../../ui/keyset";
+import { More } from "../../ui/more";
 import { Badge, Button, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
@@ -39,7 +40,7 @@ export function Alerts() {
         <section className="card" aria-labelledby="old-alerts">
           <div className="card-head"><h2 id="old-alerts">{t("Resolved")}</h2></div>
           <ul>{old.map((one) => <Alert key={one.id} alert={one} />)}</ul>
-          {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+          <More query={query} />
         </section>
       )}
     </Shown>

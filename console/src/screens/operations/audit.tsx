@@ -6,7 +6,8 @@ import { listAuditLog, type AuditEntryRead } from "../../api/generated";
 import { currentZone } from "../../format";
 import { t } from "../../i18n";
 import { useKeyset } from "../../ui/keyset";
-import { Button, Time, scrolls } from "../../ui/parts";
+import { More } from "../../ui/more";
+import { Time, scrolls } from "../../ui/parts";
 import { Search } from "../../ui/search";
 import { plain } from "../../ui/words";
 import { Raw, Shown } from "./shown";
@@ -59,7 +60,7 @@ export function Audit() {
             </table>
           </div>
         )}
-        {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+        <More query={query} />
       </Shown>
     </section>
   );

@@ -9,6 +9,7 @@ import { t } from "../../i18n";
 import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
+import { More } from "../../ui/more";
 import { Badge, Button, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
@@ -134,7 +135,7 @@ function AllEvents() {
           </table>
         </div>
         {rows.length === 0 && <p className="card-body faint">{status ? t("No event has this status.") : t("No event has arrived yet.")}</p>}
-        {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+        <More query={query} />
       </Shown>
       {shown && (
         <Dialog

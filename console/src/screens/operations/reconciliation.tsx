@@ -9,6 +9,7 @@ import { t } from "../../i18n";
 import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
+import { More } from "../../ui/more";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
@@ -60,7 +61,7 @@ export function Reconciliation() {
             </table>
           </div>
           {rows.length === 0 && <p className="card-body faint">{t("None yet. One runs every night, and after an outage.")}</p>}
-          {runs.hasNextPage && <p className="more"><Button busy={runs.isFetchingNextPage} onClick={() => void runs.fetchNextPage()}>{t("Show more")}</Button></p>}
+          <More query={runs} />
         </Shown>
         {asks && (
           <Dialog title={t("Compare now")} onClose={() => setAsks(false)} footer={<><Button onClick={() => setAsks(false)}>{t("Go back")}</Button><Button kind="main" type="submit" form="run-form" busy={begin.isPending}>{t("Compare")}</Button></>}>
@@ -108,7 +109,7 @@ function Stops() {
                 ))}
               </tbody>
             </table>
-            {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+            <More query={query} />
           </div>
         )}
       </Shown>

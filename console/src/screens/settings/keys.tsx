@@ -8,6 +8,7 @@ import { currentZone } from "../../format";
 import { t } from "../../i18n";
 import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
+import { More } from "../../ui/more";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
@@ -76,7 +77,7 @@ export function Keys() {
               ))}
             </tbody>
           </table>
-          {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+          <More query={query} />
         </div>
         {rows.length === 0 && <p className="card-body faint">{t("No key has this status.")}</p>}
       </Shown>

@@ -8,6 +8,7 @@ import { t } from "../../i18n";
 import { currentSession } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
+import { More } from "../../ui/more";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
@@ -81,7 +82,7 @@ export function People() {
               ))}
             </tbody>
           </table>
-          {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+          <More query={query} />
         </div>
       </Shown>
       {isInviting && <Invite onClose={() => setInviting(false)} onDone={(token) => (setInviting(false), refresh(), show(token))} />}

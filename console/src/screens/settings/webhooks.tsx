@@ -12,6 +12,7 @@ import { t } from "../../i18n";
 import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
 import { useKeyset } from "../../ui/keyset";
+import { More } from "../../ui/more";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
@@ -152,7 +153,7 @@ function Opened({ endpoint, onClose, onEdit, onSecret, onChange }: OpenedProps) 
                 ))}
               </tbody>
             </table>
-            {query.hasNextPage && <p className="more"><Button busy={query.isFetchingNextPage} onClick={() => void query.fetchNextPage()}>{t("Show more")}</Button></p>}
+            <More query={query} />
           </div>
         )}
       </Shown>

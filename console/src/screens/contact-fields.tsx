@@ -1,0 +1,72 @@
+/** The fields of a contact that is made or changed by hand; what the API refuses is shown at its field. */
+import type { ContactRead } from "../api/generated";
+import { ApiProblem, fieldError } from "../api/problem";
+import { t } from "../i18n";
+import { Field } from "../ui/parts";
+
+const ADDRESS = ["street", "city", "state", "postal_code"] as const;
+const SHOWN = ["phone", "first_name", "last_name", "email", "company", "address", "tags"];
+
+/** What was entered, without the phone number; null for what is empty. */
+export function entered(form: FormData) {
+  const text = (name: string) => String(form.get(name) ?? "").trim() || null;
+  return {
+    first_name: text("first_name"), last_name: text("last_name"), email: text("email"), company: text("company"),
+    address: Object.fromEntries(ADDRESS.map((name) => [name, text(name)])),
+    tags: (text("tags") ?? "").split(",").map((one) => one.trim()).filter(Boolean),
+  };
+}
+
+/** Whether the error is shown at a field. */
+export function isAtField(error: unknown): boolean {
+  return error instanceof ApiProblem && Object.keys(error.fields).some((at) => SHOWN.includes(at.split("/")[1] ?? ""));
+}
+
+/** The fault of a field, or of a part of it such as `/tags/0`. */
+function faultOf(error: unknown, pointer: string): string | undefined {
+  if (!(error instanceof ApiProblem)) return undefined;
+  return fieldError(error, pointer) ?? Object.entries(error.fields).find(([at]) => at.startsWith(`${pointer}/`))?.[1];
+}
+
+/** Without a contact, the fields of a new one, with its phone number. */
+export function ContactFields({ contact, error }: { contact?: ContactRead; error: unknown }) {
+  const valueOf = (name: string): string => {
+    if (!contact) return "";
+    if (name === "tags") return contact.tags.join(", ");
+    return (ADDRESS.includes(name as "city") ? contact.address[name as "city"] : contact[name as "email"]) ?? "";
+  };
+  const field = (name: string, label: string) => {
+    const isPhone = name === "phone";
+    return (
+      <Field
+        label={label}
+        error={faultOf(error, ADDRESS.includes(name as "city") ? `/address/${name}` : `/${name}`)}
+        {...(name === "tags" ? { hint: t("Separate them with commas.") } : {})}
+      >
+        {(attributes) => <input {...attributes} name={name} type={isPhone ? "tel" : "text"} defaultValue={valueOf(name)} required={isPhone} autoFocus={isPhone} />}
+      </Field>
+    );
+  };
+  return (
+    <>
+      {!contact && field("phone", t("Phone"))}
+      <div className="form-pair">
+        {field("first_name", t("First name"))}
+        {field("last_name", t("Last name"))}
+      </div>
+      <div className="form-pair">
+        {field("email", t("E-mail"))}
+        {field("company", t("Company"))}
+      </div>
+      {field("street", t("Street"))}
+      <div className="form-pair">
+        {field("city", t("City"))}
+        <div className="form-pair">
+          {field("state", t("State"))}
+          {field("postal_code", t("ZIP code"))}
+        </div>
+      </div>
+      {field("tags", t("Tags"))}
+    </>
+  );
+}

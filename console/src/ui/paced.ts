@@ -1,0 +1,36 @@
+/** Build few rows in a frame: a fast scroll shows empty lines for a moment, instead of holding up the page. */
+import { useLayoutEffect, useReducer, useRef } from "react";
+
+const FEW = 4;
+
+type Built = { rows: number[]; frame: unknown };
+
+/** What to show in this frame, and whether more is to be done in the next. */
+function step(built: Built, wanted: number[], isInSight: (row: number) => boolean, frame: unknown): Built & { isWhole: boolean } {
+  const had = new Set(built.rows);
+  const wants = new Set(wanted);
+  const missing = wanted.filter((row) => !had.has(row));
+  const gone = built.rows.filter((row) => !wants.has(row));
+  if (!missing.length && !gone.length) return { rows: wanted, frame: built.frame, isWhole: true };
+  if (built.frame === frame) return { ...built, isWhole: false };
+  const first = [...missing.filter(isInSight), ...missing.filter((row) => !isInSight(row))];
+  const rows = [...built.rows.filter((row) => wants.has(row)), ...gone.slice(FEW), ...first.slice(0, FEW)];
+  return { rows: rows.sort((a, b) => a - b), frame, isWhole: missing.length <= FEW && gone.length <= FEW };
+}
+
+/**
+ * The rows to show now, in their order: once in each frame a few of the wanted rows are added, those
+ * in sight first, and a few of the others are removed.
+ */
+export function usePaced(wanted: number[], isInSight: (row: number) => boolean): number[] {
+  const built = useRef<Built>({ rows: [], frame: undefined });
+  const [, again] = useReducer((turn: number) => turn + 1, 0);
+  const { rows, frame, isWhole } = step(built.current, wanted, isInSight, document.timeline.currentTime);
+  useLayoutEffect(() => {
+    built.current = { rows, frame };
+    if (isWhole) return;
+    const next = requestAnimationFrame(again);
+    return () => cancelAnimationFrame(next);
+  });
+  return rows;
+}

@@ -1,0 +1,23 @@
+/**
+ * A link to a screen, for lists and for what stays while screens change: the router's own link looks
+ * at each change of the address again, which is slow where there are many.
+ */
+import { useRouter } from "@tanstack/react-router";
+import type { AnchorHTMLAttributes, MouseEvent } from "react";
+
+type Props = AnchorHTMLAttributes<HTMLAnchorElement> & {
+  href: string;
+  /** Read the code of the screen when the reader points at the link. */
+  preload?: boolean;
+};
+
+export function PlainLink({ href, preload, ...rest }: Props) {
+  const router = useRouter();
+  const open = (event: MouseEvent) => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    void router.navigate({ href });
+  };
+  const near = preload ? () => void router.preloadRoute({ to: href as "/" }).catch(() => undefined) : undefined;
+  return <a {...rest} href={href} onClick={open} onMouseEnter={near} onFocus={near} onTouchStart={near} />;
+}
