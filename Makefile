@@ -48,7 +48,7 @@ browser: $(DEVELOPS)
 # Chromium; CRM_TESTS_PICTURES="insight inbox" takes these screens.
 .PHONY: pictures
 pictures: $(DEVELOPS)
-	@CRM_TESTS_TAKE_PICTURES=1 $(BIN)/pytest -n 0 tests/console/test_tutorial.py tests/console/test_pictures.py
+	@CRM_TESTS_TAKE_PICTURES=1 CRM_TESTS_LONG_JOURNEYS=1 $(BIN)/pytest -n 0 tests/console/test_tutorial.py tests/console/test_pictures.py
 
 # Figures beside the wanted ones; `make bench SCALE=full ONLY=intake,apply COMPARE=main TURNS=3`.
 bench: $(DEVELOPS)

@@ -119,6 +119,8 @@ export function forgetDraft(id: string, sent: string): void {
 export async function flushDrafts(): Promise<void> {
   const of = prefix();
   if (!of) return;
+  // What the server has of these is not known yet.
+  for (const [id, one] of drafts) if (one.saved === null && !one.text) void loadDraft(id);
   const ids = Object.keys(localStorage).filter((key) => key.startsWith(of)).map((key) => key.slice(of.length));
   await Promise.all(ids.map(async (id) => {
     if (!drafts.get(id)) set(id, { text: copyOf(id) ?? "", state: "here" });

@@ -188,7 +188,7 @@ function keysOf(event: LiveEvent): (string | null)[][] {
     case "campaign":
       return [["campaign", campaign ?? id], ["campaigns"], ["today"]];
     case "import":
-      return [["import", id], ["imports"]];
+      return [["import", id], ["imports"], ["lists"], ["tags"]];
     case "contact":
       return [["contacts"], ["contact", contact ?? id]];
     case "opt_out":

@@ -45,6 +45,8 @@ void Promise.all([session, speak(guessLanguage())]).then(() => {
   startLive();
   startPresence();
   onLive(() => void flushDrafts());
+  // What could not be read while the service was away; the stream brings what has changed since.
+  onLive(() => void cache.refetchQueries({ type: "active", predicate: ({ state }) => !!state.error && !(state.error instanceof ApiProblem && state.error.status < 500) }));
   beforeSignOut(flushDrafts);
   createRoot(document.getElementById("root")!).render(
     <StrictMode>

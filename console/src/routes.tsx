@@ -3,13 +3,13 @@ import {
   createRootRoute,
   createRoute,
   createRouter,
-  lazyRouteComponent,
   Outlet,
   redirect,
 } from "@tanstack/react-router";
 import { currentSession } from "./session";
 import { Shell } from "./shell/shell";
 import { AcceptInvitation, Broken, NotFound, ResetPassword, SignIn, Welcome } from "./screens/gate";
+import { lazyRouteComponent } from "./ui/lazy-screen";
 
 type Text = string | undefined;
 const text = (value: unknown): Text => (typeof value === "string" && value ? value : typeof value === "number" ? String(value) : undefined);

@@ -59,7 +59,10 @@ export function may(scope: string): boolean {
 
 channel.onmessage = ({ data: note }: MessageEvent<Note>) => {
   if (note.kind === "ask" && token) channel.postMessage({ kind: "token", token } satisfies Note);
-  if (note.kind === "token") keep(note.token);
+  if (note.kind === "token") {
+    keep(note.token);
+    if (session.state === "out") void enter();
+  }
   if (note.kind === "out" && session.state === "in") leave(note.why);
 };
 
@@ -68,7 +71,6 @@ function keep(next: Token): void {
   clearTimeout(timer);
   const wait = next.until - Date.now() - RENEW_BEFORE_MS - Math.random() * 20_000;
   timer = window.setTimeout(() => void renewAfter(next.text), Math.max(wait, 5_000));
-  if (session.state === "out") void enter();
 }
 
 function leave(why: "ended" | "left"): void {
@@ -100,20 +102,23 @@ async function renew(): Promise<string | null> {
     method: "POST",
     headers: { "X-CSRF-Token": decodeURIComponent(proof) },
   });
+  // A service that starts or is busy says nothing about the session.
+  if (answer.status >= 500 || answer.status === 429) throw new Error(String(answer.status));
   return answer.ok ? take(answer) : null;
 }
 
 /** Renew the access token unless another tab has; null if the session is over. */
 export async function renewAfter(old: string): Promise<string | null> {
   return locked("crm-renew", async () => {
-    if (token && token.text !== old) return token.text;
+    // Several calls may have met the end of one session; the user may have signed in again since.
+    if (token?.text !== old) return token?.text ?? null;
     let renewed: string | null;
     try {
       renewed = await renew();
     } catch {
-      return null; // The network is away; the session may still be good.
+      return null; // The network or the service is away; the session may still be good.
     }
-    if (!renewed && session.state === "in") {
+    if (!renewed && token?.text === old) {
       channel.postMessage({ kind: "out", why: "ended" } satisfies Note);
       leave("ended");
     }

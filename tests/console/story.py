@@ -18,6 +18,7 @@ from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.sales.outcomes.models import Outcome, OutcomeSubject
 from crm_api.platform.database import open_engine, session_factory
+from crm_api.platform.database_time import read_database_now
 from crm_api.platform.ids import new_id
 
 FIRST, LAST = "2026-09-01", "2026-10-31"
@@ -125,16 +126,18 @@ class _Story:
 
     async def _outcomes(self) -> None:
         rows, subjects = [], []
+        # Recorded now: credits are computed for the outcomes that were recorded since the last run.
+        recorded_at = await read_database_now(self.session)
         for _ in range(90):
             contact = self.chance.choice(self.contacts)
             at = END - timedelta(minutes=self.chance.randrange(1, 60 * 24 * 30))
             kind = self.chance.choice(_KINDS)
-            rows.append(self._outcome(kind, at))
+            rows.append(self._outcome(kind, at, recorded_at))
             subjects.append({"outcome_id": rows[-1]["id"], "contact_id": contact["id"]})
         await self.session.execute(insert(Outcome), rows)
         await self.session.execute(insert(OutcomeSubject), subjects)
 
-    def _outcome(self, kind: str, at: datetime) -> dict[str, Any]:
+    def _outcome(self, kind: str, at: datetime, recorded_at: datetime) -> dict[str, Any]:
         amount = self.chance.choice((99_999, 185_001)) if kind == "invoice_paid" else None
         return {
             "id": new_id(),
@@ -144,7 +147,7 @@ class _Story:
             "occurred_at": at,
             "source": "import",
             "recorded_by": "shop",
-            "created_at": at,
+            "created_at": recorded_at,
         }
 
     async def _holdout(self) -> None:

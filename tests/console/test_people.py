@@ -286,7 +286,7 @@ SCREENS = [
 ]
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
 async def test_screens_of_people_are_accessible_and_fit(
     visit: Visit, service: Service, theme: str, width: int
 ) -> None:

@@ -2,12 +2,14 @@
 
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page
 from tests.console import pictures
 from tests.console.conftest import Service, Visit
+from tests.console.inbox_people import writes
 from tests.console.pictures import SCREENS, Recording, Screen
 
 TAKES = "CRM_TESTS_TAKE_PICTURES" in os.environ
@@ -15,8 +17,24 @@ ONLY = os.environ.get("CRM_TESTS_PICTURES", "").split()
 """Names of the screens to take; empty takes all."""
 
 
+@pytest.fixture(scope="session")
+def waiting(service: Service, story: None) -> None:
+    """People who wait, money, a task and a template, so that no screen is empty."""
+    assert story is None
+    talk = writes(service, "+16175550281", "Could you look at our porch on Friday?", name="Nia")
+    writes(service, "+16175550282", "How much is a step?", "How long does it take?", name="Otis")
+    contact = {"contact_id": talk["contact"]["id"]}
+    quote = {"number": "Q-281", "amount_cents": 420_000, "status": "approved"}
+    service.api("POST", "/quotes", json=contact | quote)
+    now = datetime.now(UTC)
+    task = {"title": "Order cement", "due_at": (now - timedelta(hours=1)).isoformat()}
+    service.api("POST", "/tasks", json=contact | task)
+    body = {"name": "Porches", "body": "Hi {{ first_name }}, Granite here. A free look?"}
+    service.api("POST", "/templates", json=body)
+
+
 @pytest.mark.skipif(not TAKES, reason="`make pictures` takes the pictures")
-@pytest.mark.usefixtures("story")
+@pytest.mark.usefixtures("waiting")
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda one: one.name)
 async def test_take(screen: Screen, visit: Visit, service: Service, browser: Browser) -> None:
     if ONLY and screen.name not in ONLY:

@@ -48,13 +48,10 @@ async def printed(page: Page) -> bytes:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_report_is_one_page_with_the_figures(
-    visit: Visit, service: Service, theme: str
-) -> None:
-    found = service.api("GET", "/campaigns?q=foundations%20in")["data"]
-    made = found[0] if found else ended_campaign(service)
-    async with visit(f"/campaigns/{made['id']}", theme=theme) as page:
+async def test_report_is_one_page_with_the_figures(visit: Visit, service: Service) -> None:
+    made = ended_campaign(service)
+    # The paper is white even so.
+    async with visit(f"/campaigns/{made['id']}", theme="dark") as page:
         await page.locator("[data-figure=recipients_total]").wait_for()
         await expect(page.locator(".loading-line")).to_have_count(0)
         sheets = pages_of(await printed(page))

@@ -7,14 +7,6 @@ from tests.console.inbox_people import wait_for
 PERSON = "+16175550241"
 
 
-async def test_bar_is_on_every_screen(visit: Visit, service: Service) -> None:
-    async with visit("/today") as page:
-        for path in ("/today", "/inbox", "/contacts", "/campaigns/new", "/operations"):
-            await page.goto(service.run.url + path)
-            bar = page.get_by_role("complementary", name="Sandbox")
-            await expect(bar).to_contain_text("Nothing is really sent")
-
-
 async def test_person_writes_says_stop_and_calls(visit: Visit, service: Service) -> None:
     service.api("POST", "/lines/sync")
     async with visit("/inbox", refused=(422,)) as page:

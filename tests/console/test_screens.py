@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
 
 FILE = """Cell,Contact,E-Mail,Zip,Roof
@@ -42,37 +42,12 @@ async def campaign(service: Service) -> Any:
     return made
 
 
-async def figures_of(page: Page) -> dict[str, str]:
-    """What the page of a campaign says, by the names of the fields in its statistics."""
-    found: list[list[str]] = await page.locator("[data-figure]").evaluate_all(
-        "(all) => all.map((one) => [one.dataset.figure, one.dataset.value])"
-    )
-    assert len({name for name, _ in found}) == len(found), "A figure is shown twice."
-    return {one[0]: one[1] for one in found}
-
-
-@pytest.mark.timeout(180)
-async def test_campaign_is_watched_to_its_end_with_the_figures_of_the_api(
-    campaign: Any, visit: Visit, service: Service
-) -> None:
-    async with visit(f"/campaigns/{campaign['id']}") as page:
-        await expect(page.get_by_text("Completed")).to_be_visible(timeout=120_000)
-        stats = service.api("GET", f"/campaigns/{campaign['id']}/stats")
-        leaves = {**stats, **stats["by_status"]}
-        top = ("recipients_total", "replied", "opted_out", "parked", "sent_today")
-        for name in (*top, "remaining_today", *stats["by_status"]):
-            figure = page.locator(f"[data-figure={name}]")
-            await expect(figure).to_have_attribute("data-value", str(leaves[name]))
-        await figures_of(page)
-
-    assert leaves["recipients_total"] == 3
-
-
 async def test_part_of_the_bar_opens_its_people_and_explains_one(
     campaign: Any, visit: Visit
 ) -> None:
     async with visit(f"/campaigns/{campaign['id']}") as page:
-        await page.get_by_role("link", name="Delivered").click()
+        # It has to be sent first; `test_campaign_watched.py` compares the figures until the end.
+        await page.get_by_role("link", name="Delivered").click(timeout=60_000)
         assert page.url.endswith("?status=delivered")
         await page.get_by_role("button", name="Explain (617) 555-0170").click()
 
@@ -164,7 +139,7 @@ async def test_campaign_is_written_previewed_and_started(visit: Visit, service: 
     assert [one["status"] for one in found] != ["draft"]
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
 async def test_screens_are_accessible_and_fit(
     campaign: Any, visit: Visit, theme: str, width: int
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 from tests.console.conftest import (
     EMAIL,
     PASSWORD,
@@ -14,7 +14,6 @@ from tests.console.conftest import (
     Visit,
     assert_accessible,
     assert_fits,
-    long_journey,
     watched,
 )
 from tests.console.inbox_people import SECRET, add_user, signed_in, writes
@@ -175,9 +174,15 @@ async def test_lost_network_is_said_and_what_was_missed_appears(
         await page.get_by_role("textbox", name="Answer").fill("Written in a tunnel")
         await page.get_by_role("button", name="Send", exact=True).click()
         await expect(page.get_by_text("Your text is kept")).to_be_visible()
+        # The file of this screen was not loaded before.
+        await page.evaluate("window.isSame = true")
+        await page.get_by_role("link", name="Templates").click()
         writes(service, WRITER, "When could you come?")
         await page.context.set_offline(False)
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Templates")
+        assert await page.evaluate("window.isSame")
 
+        await page.go_back()
         await expect(page.get_by_role("log")).to_contain_text("When could you come?")
         await expect(page.get_by_role("textbox", name="Answer")).to_have_value(
             "Written in a tunnel"
@@ -197,13 +202,20 @@ def answers(service: Service) -> bool:
         return False
 
 
-# Open: it stops the shared service, and the answer box is gone after the kill.
-@long_journey
+async def cut(route: Route) -> None:
+    await route.abort("connectionrefused")
+
+
 @pytest.mark.timeout(180)
 async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service: Service) -> None:
-    async with visit(f"/inbox/{talk['id']}", lost=True) as page:
+    async with visit("/today", lost=True) as page:
         answer = page.get_by_role("textbox", name="Answer")
+        log = page.get_by_role("log")
+        await page.route("**/v1/conversations/*/messages?*", cut)
+        await page.goto(f"{service.run.url}/inbox/{talk['id']}")
+        await expect(page.get_by_text("This could not be loaded")).to_be_visible()
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await page.unroute("**/v1/conversations/*/messages?*")
         for process in service.run.family():
             if process.cmdline()[-1:] == ["serve"]:
                 process.kill()
@@ -211,11 +223,12 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
         # The tests that come after it use the same service.
         await asyncio.to_thread(wait_until, lambda: answers(service), 90)
         await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=60_000)
+        await expect(log).to_contain_text("May I ask something?")
         await expect(page.get_by_text("Kept in this browser")).to_have_count(0, timeout=60_000)
         writes(service, WRITER, "Are you back?")
-        await expect(page.get_by_role("log")).to_contain_text("Are you back?")
-        draft = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")
-        assert draft["data"][0]["direction"] == "incoming"
+        await expect(log).to_contain_text("Are you back?")
+        newest = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
+        assert newest["direction"] == "incoming"
         await page.reload()
         await expect(answer).to_have_value("Typed while the service was away")
         await answer.fill("")
@@ -223,17 +236,16 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
             pass
 
 
-# Open: after the clock of the page moved, the second sign-in does not reach the screens.
-@long_journey
 @pytest.mark.timeout(180)
 async def test_old_token_is_renewed_and_an_ended_session_leads_back(
     talk: Any, service: Service, browser: Browser
 ) -> None:
     email = add_user(service, "Olive", "agent")
     path = f"/inbox/{talk['id']}"
-    async with signed_in(service, browser, email, "/today", refused=(401, 403)) as page:
+    async with signed_in(service, browser, email, path, refused=(401, 403)) as page:
+        await page.get_by_role("log").wait_for()
         await page.context.clock.install()
-        await page.goto(service.run.url + path)
+        await page.reload()
         await page.get_by_role("log").wait_for()
         async with page.expect_response(lambda one: "/v1/auth/refresh" in one.url):
             await page.context.clock.fast_forward("01:00:00")
@@ -242,14 +254,27 @@ async def test_old_token_is_renewed_and_an_ended_session_leads_back(
 
         users = service.api("GET", "/users?limit=100")["data"]
         olive = next(one["id"] for one in users if one["email"] == email)
+        renewals: list[str] = []
+
+        async def slow(route: Route) -> None:
+            renewals.append(route.request.url)
+            answer = await route.fetch()
+            if len(renewals) > 1:  # It is on its way while the user signs in.
+                await asyncio.sleep(2)
+            await route.fulfill(response=answer)
+
+        await page.route("**/v1/auth/refresh", slow)
         service.call("POST", f"/users/{olive}/sign-out")
         await page.get_by_role("link", name="Contacts").click()
-        await page.get_by_label("E-mail").wait_for(timeout=40_000)
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
         await page.get_by_label("E-mail").fill(email)
         await page.get_by_label("Password").fill(SECRET)
         await page.get_by_role("button", name="Sign in").click()
-        await page.get_by_role("navigation", name="Main").wait_for()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")
+        assert len(renewals) == 1
+        await page.unroute_all(behavior="wait")
         await page.goto(service.run.url + path)
+        await page.get_by_role("log").wait_for()
         await page.keyboard.press("n")
         await expect(page.get_by_role("textbox", name="Internal note")).to_have_value(
             "Not saved yet"
@@ -266,9 +291,11 @@ async def test_screens_load_without_a_failed_request_and_fit_at_twice_the_size(
             "response",
             lambda one: failed.append(f"{one.status} {one.url}") if one.status >= 400 else None,
         )
+        bar = page.get_by_role("complementary", name="Sandbox")
         for path in (*SCREENS, f"/inbox/{talk['id']}"):
             await page.goto(service.run.url + path)
             await page.get_by_role("heading", level=1).wait_for()
+            await expect(bar).to_contain_text("Nothing is really sent")
             await expect(page.locator(".loading-line")).to_have_count(0)
             await assert_fits(page)
         await assert_accessible(page)

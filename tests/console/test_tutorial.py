@@ -165,7 +165,7 @@ async def answer(page: Page) -> None:
     await expect(page.locator(".bubble-out").last).to_contain_text("At three?")
 
 
-# Open: a service of its own, minutes; "To" did not offer "Porch Street (8)".
+# It has a service of its own.
 @long_journey
 @pytest.mark.timeout(600)
 async def test_tutorial_leads_to_its_end(first_day: tuple[Page, Service], tmp_path: Path) -> None:

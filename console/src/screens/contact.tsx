@@ -34,7 +34,7 @@ export function Contact() {
       <Icon name="left" />
     </Link>
   );
-  if (contact.isError) {
+  if (contact.isError && !contact.data) {
     return (
       <>
         <PageHead title={t("Contact")} before={back} />

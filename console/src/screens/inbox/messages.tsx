@@ -107,7 +107,7 @@ export function Messages({ conversation, target, isWhole }: { conversation: Conv
     }, () => undefined);
   }, [id, newest, conversation.unread_count, cache]);
   if (messages.isPending) return <div className="messages"><Loading /></div>;
-  if (messages.isError) return <div className="messages"><Failed error={messages.error} again={() => void messages.refetch()} /></div>;
+  if (messages.isError && !messages.data) return <div className="messages"><Failed error={messages.error} again={() => void messages.refetch()} /></div>;
   let last = "";
   return (
     <div className="messages" tabIndex={0} role="log" aria-label={t("Messages")} ref={box} onScroll={({ currentTarget: list }) => (isAtEnd.current = list.scrollHeight - list.scrollTop - list.clientHeight < 40)}>
