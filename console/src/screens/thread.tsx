@@ -20,6 +20,7 @@ import { fail, say } from "../ui/toasts";
 import { morningAfter } from "../ui/zoned";
 import { Answer } from "./inbox/answer";
 import { useWay } from "./inbox/context";
+import { HoldNotice } from "./inbox/hold";
 import { Messages } from "./inbox/messages";
 import { Outcomes } from "./inbox/outcomes";
 import { Person } from "./inbox/person";
@@ -139,6 +140,7 @@ function Open({ conversation, message }: { conversation: Conversation; message: 
             <button type="button" className="link" onClick={() => setTaken(null)}>{t("Leave it")}</button>
           </p>
         )}
+        <HoldNotice conversation={conversation} />
         <Messages conversation={conversation} target={message} />
         <Visitors id={conversation.id} />
         {maySend && <Outcomes conversation={conversation} />}
