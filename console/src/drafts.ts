@@ -18,6 +18,10 @@ const AGAIN_MS = 5_000;
 const EMPTY: Draft = { text: "", state: "loading", saved: null, timer: 0, work: Promise.resolve() };
 
 const drafts = new Map<string, Draft>();
+/** Conversations whose answer is on its way; the server must not get its text as a draft after it. */
+const leaving = new Set<string>();
+/** How many answers of a conversation have left; an older reading of the draft is out of date. */
+const left = new Map<string, number>();
 const listeners = new Set<() => void>();
 let version = 0;
 
@@ -54,8 +58,10 @@ export async function loadDraft(id: string): Promise<void> {
   if (known && known.state === "saving") return;
   const local = copyOf(id);
   if (local !== null && !drafts.get(id)?.text) set(id, { text: local, state: "here" });
+  const before = left.get(id);
   try {
     const body = (await data(getDraft({ path: { conversation_id: id }, throwOnError: true }))).body ?? "";
+    if (leaving.has(id) || left.get(id) !== before) return;
     const now = drafts.get(id) ?? EMPTY;
     const isOurs = copyOf(id) !== null || now.state === "saving" || now.timer !== 0;
     set(id, isOurs ? { saved: body } : { text: body, saved: body, state: "kept" });
@@ -89,7 +95,7 @@ async function save(id: string): Promise<void> {
 
 async function saveNow(id: string): Promise<void> {
   const text = drafts.get(id)?.text ?? "";
-  if (!prefix()) return;
+  if (!prefix() || leaving.has(id)) return;
   const path = { conversation_id: id };
   try {
     if (text.trim() && text !== drafts.get(id)?.saved) await writeDraft({ path, body: { body: text }, throwOnError: true });
@@ -106,8 +112,22 @@ async function saveNow(id: string): Promise<void> {
   }
 }
 
+/** Before an answer is sent: stop saving, and wait for a save that is on its way. */
+export async function holdDraft(id: string): Promise<void> {
+  leaving.add(id);
+  await drafts.get(id)?.work;
+}
+
+/** The answer was refused: its text is a draft again. */
+export function releaseDraft(id: string): void {
+  leaving.delete(id);
+  if (copyOf(id) !== null) schedule(id, 0);
+}
+
 /** The message was sent: the server has deleted its draft. Text written since stays. */
 export function forgetDraft(id: string, sent: string): void {
+  leaving.delete(id);
+  left.set(id, (left.get(id) ?? 0) + 1);
   const now = drafts.get(id) ?? EMPTY;
   clearTimeout(now.timer);
   if (now.text !== sent) return void set(id, { saved: "", timer: 0 });
@@ -133,6 +153,7 @@ export async function flushDrafts(): Promise<void> {
 export function forgetAllDrafts(): void {
   for (const one of drafts.values()) clearTimeout(one.timer);
   drafts.clear();
+  leaving.clear();
   changed();
 }
 

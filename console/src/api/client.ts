@@ -25,6 +25,23 @@ async function send(request: Request): Promise<Response> {
   return fetch(request);
 }
 
+/** A POST while the same one is on its way is the same press: it gets the same answer. */
+const onItsWay = new Map<string, Promise<Response>>();
+
+async function sendOnce(request: Request): Promise<Response> {
+  if (request.method !== "POST" || request.headers.get("Content-Type") !== "application/json") return send(request);
+  const press = `${request.url} ${await request.clone().text()}`;
+  const first = await onItsWay.get(press)?.catch(() => null);
+  if (first) return first.clone();
+  const answer = send(request);
+  onItsWay.set(press, answer);
+  try {
+    return (await answer).clone();
+  } finally {
+    onItsWay.delete(press);
+  }
+}
+
 export function setUpClient(): void {
   client.setConfig({
     baseUrl: "",
@@ -34,7 +51,7 @@ export function setUpClient(): void {
       if (!REPEATABLE.has(request.method) && !request.headers.has("Idempotency-Key")) {
         request.headers.set("Idempotency-Key", crypto.randomUUID());
       }
-      return send(request);
+      return sendOnce(request);
     },
   });
   client.interceptors.error.use((error, response) => {

@@ -9,19 +9,29 @@ export class ApiProblem extends Error {
   readonly fields: Record<string, string>;
 
   constructor(status: number, document: Partial<ProblemDocument> & Record<string, unknown>) {
-    super(document.detail ?? t("The service did not answer as expected. Try again in a moment."));
+    super(document.detail ? plainly(document.detail) : t("The service did not answer as expected. Try again in a moment."));
     this.status = status;
     this.code = document.code ?? "unknown";
     this.extras = document;
     this.fields = {};
-    for (const one of document.errors ?? []) this.fields[one.pointer] ??= one.detail;
+    for (const one of document.errors ?? []) this.fields[one.pointer] ??= plainly(one.detail);
   }
 }
 
+/** Words for people: the API's sentences also name its paths and fields, which nobody sees here. */
+export function plainly(text: string): string {
+  const at = text.match(/^String should have at (most|least) (\d+) character/);
+  if (at) return at[1] === "most" ? t("At most {n} characters.", { n: at[2] }) : t("At least {n} characters.", { n: at[2] });
+  return text.replace(/ ?[^.]*\b(GET|POST|PUT|PATCH|DELETE) \/v1\/[^ ]*[^.]*\./g, "").replaceAll("`", "") || text;
+}
+
+const FORM_IS_WRONG = new Set(["validation_failed", "invalid_campaign"]);
+
 /** The sentence to show for any error. */
 export function sentenceOf(error: unknown): string {
-  if (error instanceof ApiProblem) return error.message;
-  return t("The service cannot be reached. Check your connection, then try again.");
+  if (!(error instanceof ApiProblem)) return t("The service cannot be reached. Check your connection, then try again.");
+  const fields = [...new Set(Object.values(error.fields))];
+  return FORM_IS_WRONG.has(error.code) && fields.length ? fields.slice(0, 2).join(" ") : error.message;
 }
 
 /** The sentence for one field, by its JSON pointer such as `/name`. */

@@ -4,6 +4,7 @@ import { useState, type FormEvent } from "react";
 import { data } from "../api/client";
 import { bookAppointment, findFreeTimes, getContact, listContacts, updateAppointment, type AppointmentKind, type AppointmentRead, type Weekday } from "../api/generated";
 import { ApiProblem, fieldError, sentenceOf } from "../api/problem";
+import { now as serviceNow } from "../clock";
 import { currentZone, personName, phone, when } from "../format";
 import { t } from "../i18n";
 import { Dialog } from "../ui/dialog";
@@ -26,7 +27,7 @@ export function BookDialog({ starts, contactId, onClose }: { starts: string | nu
 }
 
 function nextHour(zone: string): string {
-  return `${localOf(Date.now() + 3_600_000, zone).slice(0, 13)}:00`;
+  return `${localOf(serviceNow() + 3_600_000, zone).slice(0, 13)}:00`;
 }
 
 function valuesOf(one: AppointmentRead | undefined, starts: string | null | undefined, zone: string, me: string): Values {
@@ -169,7 +170,7 @@ function FreeTimes({ starts, minutes, assignee, zone, onChoose }: FreeProps) {
     enabled: date.length === 10 && minutes >= 5 && minutes <= 1440,
     queryFn: ({ signal }) => data(findFreeTimes({ query: { from: date, to: plusDays(date, 1), timezone: zone, duration_minutes: minutes, day: WEEK, ...(assignee ? { assignee_id: assignee } : {}) }, signal, throwOnError: true })),
   });
-  const now = Date.now();
+  const now = serviceNow();
   const times = (found.data?.data ?? []).flatMap((free) => {
     const last = Date.parse(free.ends_at) - minutes * 60_000;
     const begins: number[] = [];

@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { data } from "../api/client";
 import { getAppointment, type AppointmentRead } from "../api/generated";
+import { now } from "../clock";
 import { currentZone } from "../format";
 import { language, t } from "../i18n";
 import type { CalendarSearch } from "../routes";
@@ -46,7 +47,7 @@ export function Calendar() {
   const set = (change: Partial<CalendarSearch>) => void navigate({ search: (was) => ({ ...was, ...change }), replace: true });
   const isNarrow = useNarrow();
   const zone = currentZone();
-  const today = dateOf(new Date(), zone);
+  const today = dateOf(now(), zone);
   const view = search.show ?? "month";
   const date = search.date ?? today;
   const period = periodOf(view, date);
@@ -74,7 +75,7 @@ export function Calendar() {
         <Button onClick={() => set({ date: undefined })}>{t("Today")}</Button>
         <Button icon="right" aria-label={t("Later")} onClick={() => set({ date: turned(view, date, 1) })} />
         <input type="date" aria-label={t("Date")} value={date} onChange={(event) => event.target.value && set({ date: event.target.value })} />
-        <div className="views" role="group" aria-label={t("View")}>
+        <div className="calendar-views" role="group" aria-label={t("View")}>
           {viewNames().map(([one, text]) => (
             <button key={one} type="button" className="button" aria-pressed={view === one} onClick={() => set({ show: one === "month" ? undefined : one })}>{text}</button>
           ))}

@@ -58,6 +58,14 @@ export function NewCampaign() {
   );
 }
 
+/** Why the button does not work yet: the first thing that is missing. */
+function missingIn(draft: Draft): string {
+  if (!draft.name.trim()) return t("Give it a name.");
+  if (!draft.audience) return t("Choose people.");
+  if (!draft.line) return t("Choose a line.");
+  return t("Write a message.");
+}
+
 function Composer({ id, begin }: { id?: string; begin: Draft }) {
   const navigate = useNavigate();
   const cache = useQueryClient();
@@ -92,6 +100,7 @@ function Composer({ id, begin }: { id?: string; begin: Draft }) {
   };
   const error = save.error ?? preview.error;
   const isReady = request !== null && draft.name.trim() !== "";
+  const missing = isReady ? null : missingIn(draft);
   return (
     <>
       <PageHead
@@ -99,6 +108,7 @@ function Composer({ id, begin }: { id?: string; begin: Draft }) {
         before={back()}
         actions={
           <>
+            {missing && <span className="faint composer-missing" role="status">{missing}</span>}
             <Button kind="quiet" onClick={discard}>{id ? t("Discard the changes") : t("Empty the form")}</Button>
             <Button kind="main" icon="check" busy={save.isPending} disabled={!isReady} onClick={() => save.mutate()}>{t("Review and start")}</Button>
           </>

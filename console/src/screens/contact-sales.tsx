@@ -8,6 +8,7 @@ import {
   type OutcomeCreate, type OutcomeKind, type OutcomeRead, type QuoteStatus,
 } from "../api/generated";
 import { fieldError, sentenceOf } from "../api/problem";
+import { now } from "../clock";
 import { currentZone, dollars } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
@@ -28,7 +29,8 @@ export function Engagement({ id }: { id: string }) {
         {found.data && <Badge tone={GRADES[found.data.grade] ?? "neutral"}>{t("{grade} · {score} of 100", { grade: found.data.grade, score: found.data.score })}</Badge>}
       </header>
       {found.isError && <p className="field-error" role="alert">{sentenceOf(found.error)}</p>}
-      {found.data && (
+      {found.data && !found.data.reasons.length && <p className="faint">{t("Nothing has happened that says how engaged the person is.")}</p>}
+      {found.data && found.data.reasons.length > 0 && (
         <ul className="reasons">
           {found.data.reasons.map((one) => (
             <li key={one.factor}>
@@ -36,7 +38,6 @@ export function Engagement({ id }: { id: string }) {
               <span>{one.because}</span>
             </li>
           ))}
-          {!found.data.reasons.length && <li className="faint">{t("Nothing has happened that says how engaged the person is.")}</li>}
         </ul>
       )}
     </section>
@@ -184,7 +185,7 @@ function OutcomeForm({ id, onClose, onDone }: { id: string; onClose: () => void;
       </Field>
       {kind === "custom" && <Field label={t("Name")} error={fieldError(add.error, "/name")}>{(attributes) => <input {...attributes} name="name" required maxLength={100} />}</Field>}
       <Field label={t("When ({zone})", { zone })} error={fieldError(add.error, "/occurred_at")}>
-        {(attributes) => <input {...attributes} name="at" type="datetime-local" required defaultValue={localOf(new Date(), zone)} />}
+        {(attributes) => <input {...attributes} name="at" type="datetime-local" required defaultValue={localOf(now(), zone)} />}
       </Field>
       <Field label={t("Amount in dollars")} error={fieldError(add.error, "/amount_cents")}>
         {(attributes) => <input {...attributes} name="amount" type="number" min={0} step="0.01" />}

@@ -8,6 +8,7 @@ import {
   type ContactRead, type TimelineItem,
 } from "../api/generated";
 import { fieldError } from "../api/problem";
+import { now } from "../clock";
 import { dollars, personName, phone } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
@@ -266,7 +267,7 @@ function Tasks({ id }: { id: string }) {
     queryFn: () => data(listTasks({ query: { contact_id: id, status: "open", limit: 50 }, throwOnError: true })),
   });
   const done = useMutation({
-    mutationFn: (task: string) => data(updateTask({ path: { task_id: task }, body: { done_at: new Date().toISOString() }, throwOnError: true })),
+    mutationFn: (task: string) => data(updateTask({ path: { task_id: task }, body: { done_at: new Date(now()).toISOString() }, throwOnError: true })),
     onSuccess: () => refresh("tasks"),
     onError: fail,
   });

@@ -54,7 +54,7 @@ export function SignIn({ next }: { next: string }) {
   const refused = enter.error instanceof SignInRefused ? enter.error : null;
   const isWrong = refused?.message === "wrong";
   const sentence = isWrong
-    ? t("The e-mail address or the secret is wrong. Check both; capital letters count.")
+    ? t("The e-mail address or the password is wrong. Check both; capital letters count.")
     : refused?.message || (enter.error ? sentenceOf(enter.error) : null);
   return (
     <Gate

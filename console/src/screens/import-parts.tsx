@@ -72,6 +72,8 @@ export function Tally({ one }: { one: ImportDetail }) {
 }
 
 const SHOWN = 20;
+/** The apostrophe that keeps a spreadsheet from reading a value as a formula; the file has it not. */
+const GUARD = /^'(?=[=+@-])/;
 
 /** What could not be read: the first rows here, all of them as CSV. `csv` reads the file of the API. */
 export function RefusedRows({ name, query, csv }: { name: string; query: unknown[]; csv: () => Promise<string> }) {
@@ -110,7 +112,7 @@ export function RefusedRows({ name, query, csv }: { name: string; query: unknown
               <tr key={at}>
                 <td className="end">{row[place("line")]}</td>
                 <td>{row[place("column")]}</td>
-                <td><div className="example">{row[place("value")]}</div></td>
+                <td><div className="example">{row[place("value")]?.replace(GUARD, "")}</div></td>
                 <td>{row[place("reason")]}</td>
               </tr>
             ))}
@@ -126,6 +128,10 @@ export function Errors({ one }: { one: ImportDetail }) {
   const read = async () => String(await data(getImportErrors({ path: { import_id: one.id }, parseAs: "text", headers: { Accept: "text/csv" } as never, throwOnError: true }) as never));
   return <RefusedRows name={one.file_name ?? "import"} query={["import", one.id, "errors", one.finished_at]} csv={read} />;
 }
+
+const FIRST = ["first_name", "last_name", "company", "email"];
+/** Names come first, so that a reader knows who it is. */
+const weight = (field: string): number => (FIRST.indexOf(field) + 1 || FIRST.length + 1);
 
 export function Examples({ one }: { one: ImportDetail }) {
   if (!one.sample.length) return null;
@@ -149,7 +155,7 @@ export function Examples({ one }: { one: ImportDetail }) {
                 <td className="number">{phone(row.phone)}</td>
                 <td>{plain(row.outcome)}</td>
                 <td className="faint">
-                  {Object.entries(row.changes).slice(0, 4).map(([field, value]) => `${plain(field.replace("attributes.", ""))}: ${String((value as { after: unknown }).after ?? "–")}`).join(" · ")}
+                  {Object.entries(row.changes).sort(([one], [other]) => weight(one) - weight(other)).slice(0, 4).map(([field, value]) => `${plain(field.replace("attributes.", ""))}: ${String((value as { after: unknown }).after ?? "–")}`).join(" · ")}
                 </td>
               </tr>
             ))}

@@ -38,7 +38,7 @@ function OneImport({ id }: { id: string }) {
   return (
     <>
       <PageHead title={name} before={<BackToImports />}>
-        {one && <Badge tone={IMPORT_TONE[one.status]}>{importStatus(one.status)}</Badge>}
+        {one && !isChecked(one) && <Badge tone={IMPORT_TONE[one.status]}>{importStatus(one.status)}</Badge>}
         {one?.kind === "outcomes" && <Badge tone="info">{t("Outcomes")}</Badge>}
         {one?.dry_run && <Badge>{t("Check only")}</Badge>}
         {one?.undone_at && <Badge tone="warn">{t("Undone")}</Badge>}
@@ -60,6 +60,9 @@ function OneImport({ id }: { id: string }) {
     </>
   );
 }
+
+/** A check that is done says only that; "Completed" would read as if the file were imported. */
+const isChecked = (one: ImportDetail): boolean => one.dry_run && one.status === "completed";
 
 function isWorking(one: ImportDetail | undefined): boolean {
   if (!one) return false;

@@ -71,7 +71,7 @@ function ImportList({ begin }: { begin: React.ReactNode }) {
                 {row.list_name && <span className="faint"> · {row.list_name}</span>}
               </td>
               <td>
-                <Badge tone={IMPORT_TONE[row.status]}>{importStatus(row.status)}</Badge>{" "}
+                {!(row.dry_run && row.status === "completed") && <Badge tone={IMPORT_TONE[row.status]}>{importStatus(row.status)}</Badge>}{" "}
                 {row.kind === "outcomes" && <Badge tone="info">{t("Outcomes")}</Badge>} {row.dry_run && <Badge>{t("Check only")}</Badge>}{" "}
                 {row.undone_at && <Badge tone="warn">{t("Undone")}</Badge>}
               </td>

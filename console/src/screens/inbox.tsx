@@ -4,6 +4,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { flushSync } from "react-dom";
 import { countConversations, listConversations, type Conversation, type Counts } from "../api/inbox";
+import { useMinute } from "../clock";
 import { count } from "../format";
 import { t, useLanguage } from "../i18n";
 import { useKeys } from "../keys";
@@ -30,7 +31,8 @@ export function useCounts(isOn = true) {
 }
 
 export function Inbox() {
-  const spoken = useLanguage();
+  // The rows are remembered; they are shown again in another language, and each minute.
+  const spoken = `${useLanguage()} ${useMinute()}`;
   const cache = useQueryClient();
   const search = useSearch({ from: "/shell/inbox" });
   const view = search.view ?? "waiting";

@@ -20,6 +20,7 @@ import { fail, say } from "../ui/toasts";
 import { morningAfter } from "../ui/zoned";
 import { Answer } from "./inbox/answer";
 import { Ahead, useWay } from "./inbox/context";
+import { HoldNotice } from "./inbox/hold";
 import { Messages } from "./inbox/messages";
 import { Outcomes } from "./inbox/outcomes";
 import { Person } from "./inbox/person";
@@ -141,6 +142,7 @@ const Open = memo(function Open({ conversation, message }: { conversation: Conve
             <button type="button" className="link" onClick={() => setTaken(null)}>{t("Leave it")}</button>
           </p>
         )}
+        <HoldNotice conversation={conversation} />
         <Messages conversation={conversation} target={message} isWhole={isPainted} />
         <Visitors id={conversation.id} />
         {maySend && <Outcomes conversation={conversation} />}

@@ -3,6 +3,7 @@ import { Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { countConversations } from "../api/inbox";
+import { useColleagues } from "../colleagues";
 import { t, useLanguage } from "../i18n";
 import { startKeys, useKeys } from "../keys";
 import { refreshByEvents } from "../live";
@@ -22,18 +23,20 @@ const KeysHelp = lazy(() => import("./keys-help").then((one) => ({ default: one.
 function UserMenu({ onKeys }: { onKeys: () => void }) {
   const session = useSession();
   const { preferences, change } = usePreferences();
+  const { me } = useColleagues();
   if (session.state !== "in") return null;
   const leave = async (everywhere: boolean) => {
     await signOut(everywhere).catch(fail);
   };
-  const initials = (session.me.email ?? session.me.name).slice(0, 2).toUpperCase();
+  const name = me?.name ?? session.me.name;
+  const initials = name.split(/\s+/, 2).map((one) => one[0]).join("").toUpperCase();
   return (
     <Popover
       className="user-button"
       button={
         <>
           <span className="avatar" aria-hidden="true">{initials}</span>
-          <span className="user-name">{session.me.email ?? session.me.name}</span>
+          <span className="user-name">{name}</span>
           <span className="hidden">{t("Your account")}</span>
         </>
       }
@@ -41,7 +44,7 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
       {(close) => (
         <div className="menu">
           <p className="menu-head">
-            {session.me.email}
+            {name}
             <span>{session.me.role}</span>
           </p>
           <label>
@@ -92,6 +95,8 @@ export function Shell() {
     // After a change of screen the reader begins at its top, not at the link that was followed.
     if (!isFirst.current) main.current?.focus({ preventScroll: true });
     isFirst.current = false;
+    // On a phone the navigation is wider than the screen.
+    document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [screen]);
   useEffect(startKeys, []);
   const waiting = useWaiting();

@@ -11,12 +11,17 @@ type Props = {
   wide?: boolean;
 };
 
+const FIELDS = ["input", "select", "textarea"].map((name) => `${name}:not([disabled], [readonly], [type="radio"], [type="checkbox"], [type="hidden"])`).join(", ");
+
 export function Dialog({ title, onClose, children, footer, wide }: Props) {
   const box = useRef<HTMLDialogElement>(null);
   const heading = useId();
   useEffect(() => {
     const returnTo = document.activeElement;
+    const wanted = box.current?.contains(returnTo) && returnTo instanceof HTMLElement ? returnTo : null;
     box.current?.showModal();
+    // The browser focuses the cross, where Enter closes. A person who opens a form wants to write.
+    (wanted ?? box.current?.querySelector<HTMLElement>(FIELDS))?.focus();
     return () => {
       if (returnTo instanceof HTMLElement && returnTo.isConnected) returnTo.focus();
     };

@@ -11,9 +11,18 @@ type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & {
   busy?: boolean;
 };
 
+/** What a button does once must not be done twice by the second click of a double click. */
+function once(press: ButtonProps["onClick"]): ButtonProps["onClick"] {
+  return (event) => {
+    if (event.detail > 1) event.preventDefault();
+    else press?.(event);
+  };
+}
+
 export function Button({ kind = "plain", icon, busy, children, disabled, ...rest }: ButtonProps) {
+  const isAct = rest.type === "submit" || busy !== undefined || kind === "main" || kind === "danger";
   return (
-    <button type="button" {...rest} className={`button button-${kind} ${rest.className ?? ""}`} disabled={disabled || busy} aria-busy={busy}>
+    <button type="button" {...rest} onClick={isAct ? once(rest.onClick) : rest.onClick} className={`button button-${kind} ${rest.className ?? ""}`} disabled={disabled || busy} aria-busy={busy}>
       {icon && <Icon name={icon} />}
       {children}
     </button>

@@ -21,10 +21,11 @@ export function dismiss(id: number): void {
   set(toasts.filter((one) => one.id !== id));
 }
 
-export function say(text: string, options: { undo?: () => void } = {}): void {
+/** `lasts` is for what can be undone for a shorter time than usual, in milliseconds. */
+export function say(text: string, { lasts, ...options }: { undo?: () => void; lasts?: number } = {}): void {
   const id = next++;
   set([...toasts.slice(-2), { id, text, kind: "done", ...options }]);
-  setTimeout(() => dismiss(id), options.undo ? UNDO_MS : SHOWN_MS);
+  setTimeout(() => dismiss(id), lasts ?? (options.undo ? UNDO_MS : SHOWN_MS));
 }
 
 /** Failures stay until they are closed. */

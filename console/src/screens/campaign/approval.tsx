@@ -3,6 +3,7 @@ import { useMutation } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { approveCampaign, createTask, type CampaignRead } from "../../api/generated";
 import { ApiProblem, sentenceOf } from "../../api/problem";
+import { now } from "../../clock";
 import { t } from "../../i18n";
 import { may } from "../../session";
 import { Button, Time } from "../../ui/parts";
@@ -20,7 +21,7 @@ export function Approval({ campaign, isNeeded }: { campaign: CampaignRead; isNee
   const ask = useMutation({
     mutationFn: () => {
       const title = t("Approve the campaign “{name}”: {address}", { name: campaign.name.slice(0, 80), address: `${location.origin}/campaigns/${campaign.id}` });
-      return data(createTask({ body: { title, due_at: new Date(Date.now() + DAY_MS).toISOString() }, throwOnError: true }));
+      return data(createTask({ body: { title, due_at: new Date(now() + DAY_MS).toISOString() }, throwOnError: true }));
     },
     onSuccess: () => say(t("Asked. A task for everybody is on Today.")),
     onError: fail,

@@ -2,6 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { listLines, type CampaignRead } from "../../api/generated";
+import { now } from "../../clock";
 import { phone, when } from "../../format";
 import { t } from "../../i18n";
 import "./print.css";
@@ -14,7 +15,7 @@ export function ReportHead({ campaign }: { campaign: CampaignRead }) {
       {line && <span>{line.name} {phone(line.number)}</span>}
       {campaign.started_at && <span>{t("Began")} {when(campaign.started_at)}</span>}
       {campaign.finished_at && <span>{t("Ended")} {when(campaign.finished_at)}</span>}
-      <span>{t("Printed {time}", { time: when(new Date().toISOString()) })}</span>
+      <span>{t("Printed {time}", { time: when(new Date(now()).toISOString()) })}</span>
     </p>
   );
 }

@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getCalendar, updateCampaign, type CampaignRead } from "../../api/generated";
+import { now } from "../../clock";
 import { currentZone } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
@@ -32,8 +33,8 @@ export function Series({ campaign }: { campaign: CampaignRead }) {
 function Occurrences({ campaign, rule }: { campaign: CampaignRead; rule: NonNullable<CampaignRead["recurrence"]> }) {
   const changed = useChanged();
   const zone = currentZone();
-  const from = dateOf(Date.now(), zone);
-  const to = dateOf(Date.now() + AHEAD_MS, zone);
+  const from = dateOf(now(), zone);
+  const to = dateOf(now() + AHEAD_MS, zone);
   const calendar = useQuery({
     queryKey: ["campaign", campaign.id, "occurrences", from, zone],
     queryFn: () => data(getCalendar({ query: { from, to, timezone: zone }, throwOnError: true })),

@@ -2,13 +2,15 @@
 import { useQuery } from "@tanstack/react-query";
 import { useRef } from "react";
 import { data } from "../../api/client";
-import { listTemplates, type TemplateRead } from "../../api/generated";
+import { listSegmentFields, listTemplates, type TemplateRead } from "../../api/generated";
 import { fieldError } from "../../api/problem";
 import { t } from "../../i18n";
+import { may } from "../../session";
 import { Button, Field } from "../../ui/parts";
 import { evenly, MOST_STEPS, MOST_VARIANTS, NO_WORDS, type DraftStep, type DraftVariant, type Words } from "./draft";
 import type { Part } from "./who";
 
+const MOST_OWN = 12;
 const VALUES = ['{{ first_name | default: "there" }}', "{{ last_name }}", "{{ street }}", "{{ city }}"];
 
 export function What({ draft, set, error }: Part) {
@@ -111,6 +113,8 @@ type BodyProps = {
 
 function Body({ label, words, onChange, error, templates, onRemove, more }: BodyProps) {
   const area = useRef<HTMLTextAreaElement | null>(null);
+  const fields = useQuery({ queryKey: ["segment-fields"], staleTime: 300_000, enabled: may("contacts:read"), queryFn: () => data(listSegmentFields({ throwOnError: true })) });
+  const own = (fields.data?.data ?? []).filter((one) => one.kind === "attribute").slice(0, MOST_OWN);
   const { body, template } = words;
   const insert = (text: string) => {
     const at = area.current?.selectionStart ?? body.length;
@@ -140,6 +144,9 @@ function Body({ label, words, onChange, error, templates, onRemove, more }: Body
       <div className="body-tools">
         {VALUES.map((one) => (
           <button key={one} type="button" onClick={() => insert(one)}>{one.match(/\w+/)![0].replace("_", " ")}</button>
+        ))}
+        {own.map((one) => (
+          <button key={one.name} type="button" onClick={() => insert(`{{ ${one.name} }}`)}>{one.label ?? one.name.replace("attributes.", "").replaceAll("_", " ")}</button>
         ))}
         {choices.length > 0 && (
           <select aria-label={t("Use a template for {name}", { name: label })} value={template ? `${template.id}:${template.version}` : ""} onChange={(event) => choose(event.target.value)}>

@@ -1,4 +1,5 @@
 /** Who gets the campaign, from which line, and which kind of message it is. */
+import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { data } from "../../api/client";
@@ -41,7 +42,7 @@ export function Who({ draft, set, error }: Part) {
             </select>
           )}
         </Field>
-        <Field label={t("From")} error={fieldError(error, "/line_id")} hint={lines.data?.data.length === 0 ? t("There is no line yet. Settings, Lines reads them from the provider.") : undefined}>
+        <Field label={t("From")} error={fieldError(error, "/line_id")} hint={lines.data?.data.length === 0 ? <>{t("There is no line yet.")} <Link to="/settings" search={{ part: "lines" }} className="link">{t("Read them from the provider")}</Link></> : undefined}>
           {(attributes) => (
             <select {...attributes} value={draft.line} onChange={(event) => set({ line: event.target.value })}>
               {lines.data?.data.map((one) => (

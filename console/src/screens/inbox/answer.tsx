@@ -5,7 +5,7 @@ import { data } from "../../api/client";
 import { listLines, sendMessage, useSavedReply as applySavedReply, withdrawMessage, type MessageRead, type ReplyCreate } from "../../api/generated";
 import { changeConversation, type Conversation } from "../../api/inbox";
 import { ApiProblem } from "../../api/problem";
-import { forgetDraft, loadDraft, useDraft, writeHere } from "../../drafts";
+import { forgetDraft, holdDraft, loadDraft, releaseDraft, useDraft, writeHere } from "../../drafts";
 import { currentZone, when } from "../../format";
 import { t } from "../../i18n";
 import { onEvent } from "../../live";
@@ -25,6 +25,9 @@ import { refusal } from "./words";
 
 const UNDO_SECONDS = 5;
 const STOPS_TYPING_MS = 6_000;
+const LONGEST = 1600;
+/** From this length on, the length is shown: a second segment begins, and each one costs. */
+const SHOW_LENGTH = 160;
 
 type Meanwhile = { by: { name: string } | null; body: string | null; at: string };
 export type Send = { confirm?: boolean; ends?: boolean; at?: string; move?: boolean };
@@ -103,6 +106,7 @@ function MessageBox({ conversation, area }: Props) {
         ...(uploads.length ? { media_ids: uploads.map((one) => one.id) } : {}),
       };
       const written = JSON.stringify(body);
+      await holdDraft(id);
       if (attempt.current.body !== written) attempt.current = { body: written, key: crypto.randomUUID() };
       return data(sendMessage({ body, headers: { "Idempotency-Key": attempt.current.key }, throwOnError: true }));
     },
@@ -120,10 +124,11 @@ function MessageBox({ conversation, area }: Props) {
       setFollowing(null);
       refresh();
       const took = () => void undo(message, isDone, was);
-      say(at ? t("Leaves {time}.", { time: when(message.send_at ?? at) }) : t("Sent in {n} seconds.", { n: UNDO_SECONDS }), { undo: took });
+      say(at ? t("Leaves {time}.", { time: when(message.send_at ?? at) }) : t("Leaves in {n} seconds.", { n: UNDO_SECONDS }), { undo: took, ...(at ? {} : { lasts: UNDO_SECONDS * 1_000 }) });
       if (isDone) way.next(id);
     },
     onError: (error) => {
+      releaseDraft(id);
       setMeanwhile(null);
       setRefused(null);
       if (error instanceof ApiProblem && error.code === "answered_meanwhile") setMeanwhile(error.extras as unknown as Meanwhile);
@@ -163,7 +168,7 @@ function MessageBox({ conversation, area }: Props) {
         aria-label={t("Answer")}
         placeholder={t("Write an answer")}
         rows={3}
-        maxLength={1600}
+        maxLength={LONGEST}
         value={text}
         readOnly={send.isPending}
         onChange={(event) => {
@@ -182,6 +187,7 @@ function MessageBox({ conversation, area }: Props) {
       <Attached uploads={uploads} onChange={setUploads} />
       <p className={draft.state === "here" ? "answer-hint answer-here" : "answer-hint faint"} role="status">
         {draft.state === "here" && isDraft ? t("Kept in this browser; the service cannot be reached.") : t("Ctrl+Enter sends. You can take it back for {n} seconds.", { n: UNDO_SECONDS })}
+        {text.length >= SHOW_LENGTH && ` ${t("{n} of {all} characters", { n: text.length, all: LONGEST })}`}
       </p>
       <div className="answer-foot">
         <SavedReplies conversation={conversation} text={text} onChoose={(body, then) => (writeHere(id, body), setFollowing(then), area.current?.focus())} />

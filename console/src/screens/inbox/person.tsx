@@ -59,7 +59,7 @@ function Consent({ id, isOut, flags }: { id: string; isOut: boolean; flags: stri
   return (
     <Part title={t("Consent")}>
       <p>
-        {isOut ? <Badge tone="bad">{t("Opted out")}</Badge> : <Badge tone="good">{t("May be texted")}</Badge>}{" "}
+        {isOut ? <Badge tone="bad">{t("Opted out")}</Badge> : others.length === 0 && <Badge tone="good">{t("May be texted")}</Badge>}{" "}
         {others.map((one) => <Badge key={one} tone="hold">{plain(one)}</Badge>)}
       </p>
       <ul className="aside-list">

@@ -89,6 +89,8 @@ function Alert({ alert: one }: { alert: AlertRead }) {
 function Open({ place }: { place: NonNullable<ReturnType<typeof placeOf>> }) {
   const look = "button button-plain";
   if (place.to === "/campaigns/$id") return <Link to={place.to} params={{ id: place.id }} search={{}} className={look}>{t("Open the campaign")}</Link>;
+  if (place.to === "/inbox/$id") return <Link to={place.to} params={{ id: place.id }} search={{}} className={look}>{t("Open the conversation")}</Link>;
+  if (place.to === "/contacts/$id") return <Link to={place.to} params={{ id: place.id }} className={look}>{t("Open the contact")}</Link>;
   if ("part" in place) return <Link to={place.to} search={{ part: place.part }} className={look}>{t("Open")}</Link>;
   return <Link to={place.to} search={{}} className={look}>{t("Open")}</Link>;
 }

@@ -47,12 +47,12 @@ export function helpOf(kind: AlertKind): Help {
   return all[kind] ?? { todo: "" };
 }
 
-type Place = { to: "/campaigns/$id"; id: string } | { to: "/settings" | "/operations"; part: string } | { to: "/inbox" | "/calendar" };
+type Place = { to: "/campaigns/$id" | "/inbox/$id" | "/contacts/$id"; id: string } | { to: "/settings" | "/operations"; part: string } | { to: "/inbox" | "/calendar" };
 
 const UUID = /^[0-9a-f-]{36}$/;
 
 /** The screen where it can be corrected; null if it is not in the console. */
-export function placeOf({ kind, subject }: AlertRead): Place | null {
+export function placeOf({ kind, subject, context }: AlertRead): Place | null {
   if ((kind === "campaign_blocked" || kind === "campaign_paused" || kind === "sends_unclear" || kind === "send_parked") && UUID.test(subject)) return { to: "/campaigns/$id", id: subject };
   if (kind === "line_blocked" || kind === "opt_out_on_unknown_line" || kind === "provider_asked_to_wait") return { to: "/settings", part: "lines" };
   if (kind === "refresh_token_reused") return { to: "/settings", part: "people" };
@@ -61,7 +61,8 @@ export function placeOf({ kind, subject }: AlertRead): Place | null {
   if (kind.startsWith("reconciliation")) return { to: "/operations", part: "reconciliation" };
   if (kind === "webhook_event_dead" || kind === "events_late" || kind === "month_not_dropped") return { to: "/operations", part: "events" };
   if (["job_failing", "job_overdue", "worker_away", "texts_late", "nothing_sent"].includes(kind)) return { to: "/operations", part: "jobs" };
-  if (kind === "doubtful_opt_out") return { to: "/inbox" };
+  if (kind === "doubtful_opt_out" && typeof context?.conversation_id === "string") return { to: "/inbox/$id", id: context.conversation_id };
+  if (kind === "doubtful_opt_out") return UUID.test(subject) ? { to: "/contacts/$id", id: subject } : { to: "/inbox" };
   if (kind === "quote_unscheduled") return { to: "/calendar" };
   return null;
 }

@@ -22,7 +22,7 @@ export function Lines() {
       if (unblocked) await unblockLine({ path: { line_id: unblocked }, throwOnError: true });
       else await syncLines({ throwOnError: true });
     },
-    onSuccess: (_, unblocked) => (say(unblocked ? t("Unblocked. The next message tries the line.") : t("The lines are as at the provider.")), void cache.invalidateQueries({ queryKey: ["lines"] })),
+    onSuccess: (_, unblocked) => (say(unblocked ? t("Unblocked. The next message tries the line.") : t("The lines were read from the provider.")), void cache.invalidateQueries({ queryKey: ["lines"] })),
     onError: fail,
   });
   const mayWrite = may("admin");

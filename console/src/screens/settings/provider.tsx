@@ -35,12 +35,12 @@ export function Provider() {
   const answers = (state.data?.checks as Record<string, string> | undefined)?.provider;
   const all = lines.data?.data ?? [];
   return (
-    <section aria-labelledby="provider-title" className="wizard">
+    <section aria-labelledby="provider-title" className="provider-steps">
       <h2 id="provider-title">{t("Connect the account of the provider")}</h2>
       <p className={isSandbox ? "notice" : "notice notice-good"}>
         {isSandbox ? t("The sandbox is used: nothing is really sent. The steps below lead to real messages.") : t("A key of the provider is set: messages are really sent.")}
       </p>
-      <ol className="wizard">
+      <ol className="provider-steps">
         <Step n={1} title={t("Key")} state={isSandbox ? "todo" : "done"}>
           <p>{t("Create an API key in the provider's settings. It belongs to the service's environment or the file .env in its folder, never to a browser, so the console cannot set it. With these lines, restart the service:")}</p>
           <Command>CRM_OPENPHONE_API_KEY=…</Command>

@@ -2,6 +2,7 @@
 import { useMutation } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { changePassword, type NoticeKind, type NoticePreferences, type PreferencesRead, type PreferencesUpdate, type Weekday } from "../../api/generated";
+import { useColleagues } from "../../colleagues";
 import { fieldError, sentenceOf } from "../../api/problem";
 import { currentZone } from "../../format";
 import { t } from "../../i18n";
@@ -31,11 +32,12 @@ type Part = { preferences: PreferencesRead; change: (body: PreferencesUpdate) =>
 function Look({ preferences, change }: Part) {
   const zones = Intl.supportedValuesOf("timeZone");
   const session = currentSession();
+  const { me } = useColleagues();
   return (
     <section className="card card-body" aria-labelledby="you-title">
       <h2 id="you-title">{t("You")}</h2>
       <div className="form">
-        {session.state === "in" && <p className="faint">{session.me.name} · {session.me.email} · {session.me.role}</p>}
+        {session.state === "in" && <p className="faint">{[...new Set([me?.name, session.me.email ?? session.me.name, session.me.role])].filter(Boolean).join(" · ")}</p>}
         <Field label={t("Time zone")} hint={t("All times are shown in it. Without one, this browser's is used: {zone}.", { zone: currentZone() })}>
           {(attributes) => (
             <select {...attributes} value={preferences.timezone ?? ""} onChange={(event) => change({ timezone: event.target.value || null }).catch(fail)}>

@@ -22,7 +22,7 @@ export function Appointments() {
           const name = one.contact_name ?? plain(one.kind);
           return (
             <li key={one.id}>
-              <Time at={one.starts_at} zone={one.timezone} />
+              <Time at={one.starts_at} />
               <span className="rows-text">
                 {one.contact_id ? <Link to="/contacts/$id" params={{ id: one.contact_id }}>{name}</Link> : name} {[plain(one.kind), one.location].filter(Boolean).join(" · ")}
               </span>

@@ -211,7 +211,10 @@ async def receive(workspace: Workspace, request: Request) -> dict[str, Any]:
         for item in body.get("media", ())
     )
     message = workspace.receive(
-        _line(workspace, body.get("to")), str(body["from"]), body["text"], items
+        _line(workspace, body.get("to"), of=str(body["from"])),
+        str(body["from"]),
+        body["text"],
+        items,
     )
     return {"data": message_form(message)}
 
@@ -230,7 +233,7 @@ async def make_call(workspace: Workspace, request: Request) -> dict[str, Any]:
     body = await read_json(request)
     call = read_call(
         body,
-        _line(workspace, body.get("line")),
+        _line(workspace, body.get("line"), of=str(body.get("person"))),
         at=workspace.config.clock(),
         media_url=workspace.config.media_url,
     )
@@ -268,8 +271,12 @@ async def change_config(workspace: Workspace, request: Request) -> dict[str, Any
     return {name: body[name] for name in body if name != "people"}
 
 
-def _line(workspace: Workspace, name: object) -> OwnLine:
-    line = workspace.config.lines[0] if name is None else workspace.line(str(name))
+def _line(workspace: Workspace, name: object, *, of: str | None = None) -> OwnLine:
+    """Return the line of this name; without one, that of the person's newest message or call."""
+    if name is None:
+        known = workspace.store.line_of.get(of) if of else None
+        return (workspace.line(known) if known else None) or workspace.config.lines[0]
+    line = workspace.line(str(name))
     if line is None:
         raise BadRequestError("the sandbox has no such line; GET /sandbox lists its lines")
     return line

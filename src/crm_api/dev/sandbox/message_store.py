@@ -70,6 +70,8 @@ class MessageStore:
         self.ordered: list[StoredMessage] = []
         self.conversations: dict[tuple[str, tuple[str, ...]], Conversation] = {}
         """All conversations; the conversation with the newest activity is the last one."""
+        self.line_of: dict[str, str] = {}
+        """The id of the line with which a person had the newest message or call."""
         self._activities = 0
         self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
         self._path = journal
@@ -139,6 +141,8 @@ class MessageStore:
         found.seq, found.last_id = self._activities, activity_id
         found.last_at = max(found.last_at, at)
         self.conversations[thread] = found
+        for person in participants:
+            self.line_of[person] = phone_number_id
 
     def reset(self) -> None:
         """Delete all messages and conversations, and empty the journal."""
@@ -146,6 +150,7 @@ class MessageStore:
         self.ordered.clear()
         self._threads.clear()
         self.conversations.clear()
+        self.line_of.clear()
         if self._file is not None:
             os.ftruncate(self._file, 0)
 

@@ -48,7 +48,7 @@ class UnknownSandboxLineError(InvalidError):
     def __init__(self) -> None:
         super().__init__(
             "The sandbox has no line with this number. GET /v1/lines lists the lines; without "
-            "`line`, the first line of the sandbox is used."
+            "`line`, the line with which the person last had contact is used."
         )
 
 

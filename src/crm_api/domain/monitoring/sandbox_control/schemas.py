@@ -207,7 +207,9 @@ class PersonMessage(RequestModel):
         description="What the person writes. `STOP` opts out."
     )
     line: PhoneNumber | None = Field(
-        default=None, description="The number of the line. By default the sandbox's first line."
+        default=None,
+        description="The number of the line. By default the line with which the person had the "
+        "newest message or call, else the sandbox's first line.",
     )
     pictures: int = Field(
         strict=True,
@@ -225,7 +227,9 @@ class PersonCall(RequestModel):
 
     phone: PhoneNumber = Field(description="The number of the person who calls.")
     line: PhoneNumber | None = Field(
-        default=None, description="The number of the line. By default the sandbox's first line."
+        default=None,
+        description="The number of the line. By default the line with which the person had the "
+        "newest message or call, else the sandbox's first line.",
     )
     answered: bool = Field(
         strict=True, default=False, description="Whether somebody takes the call."
