@@ -1,1 +1,0 @@
-import{Xr as e}from"./format-CMCflg_u.js";import{c as t}from"./icons-CRmF4ueQ.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
