@@ -50,7 +50,7 @@ def upgrade() -> None:
         )
         _create(
             OF_FLAGS,
-            f"contact_flag (flag_type) INCLUDE (phone, expires_at) WHERE NOT ({SUPPRESSING})",
+            f"contact_flag (flag_type) INCLUDE (phone, expires_at) WHERE ({SUPPRESSING}) IS FALSE",
         )
         for name, (_, definition) in REPLACED.items():
             _replace(name, definition)

@@ -107,7 +107,8 @@ class ContactFlag(Base):
             "idx_contact_flag_other",
             "flag_type",
             postgresql_include=["phone", "expires_at"],
-            postgresql_where=text(f"NOT ({one_of('flag_type', SUPPRESSING_FLAGS)})"),
+            # Not NOT (…): PostgreSQL would use it for a look-up by number and another flag too.
+            postgresql_where=text(f"({one_of('flag_type', SUPPRESSING_FLAGS)}) IS FALSE"),
         ),
         Index(
             "idx_contact_flag_expires",

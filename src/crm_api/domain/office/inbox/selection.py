@@ -165,7 +165,7 @@ def flagged(wanted: InboxFilter) -> str:
     says which of the two partial indexes has the flag.
     """
     is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
-    part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"NOT ({is_suppressing})"
+    part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"({is_suppressing}) IS FALSE"
     return (
         "SELECT f.phone FROM contact_flag f "
         f"WHERE f.flag_type = (SELECT CAST(:flag AS text)) AND {part} "
