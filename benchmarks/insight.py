@@ -1,8 +1,8 @@
 """Measure the figures of insight over HTTP, and the nightly credits of outcomes.
 
 A real `crm-api serve` answers one client, one request after the other. `crm-api insight compute`
-credits all outcomes in a process of its own. The sums are merged before, as
-the job does it.
+credits all outcomes in a process of its own. The sums are merged, and those by place are added,
+before, as the job does it.
 
 `python -m benchmarks.insight [MESSAGES [OUTCOMES [ROUNDS [CALLS]]]]`
 """
@@ -30,6 +30,7 @@ from crm_api.dev.embedded_servers import servers
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
 from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.settle_people import settle_people
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.migration_runner import upgrade
 
@@ -127,6 +128,10 @@ async def _merge(url: str) -> None:
         while merged == MOST:
             async with uow:
                 merged = await merge_tally(uow)
+        is_more = True
+        while is_more:
+            async with uow:
+                is_more = await settle_people(uow)
 
 
 def _credits(url: str, environment: dict[str, str]) -> Iterator[Figure]:

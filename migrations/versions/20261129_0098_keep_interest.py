@@ -112,7 +112,8 @@ MARK_ALL = """
 TIMES = "idx_campaign_membership_reply_time"
 TIMES_DEFINITION = (
     "campaign_membership "
-    "((CAST(extract(epoch FROM replied_at - sent_at) * 1000000 AS bigint))) "
+    "((date_bin('1 hour', coalesce(sent_at, due_at), '2000-01-01Z')), "
+    "(CAST(extract(epoch FROM replied_at - sent_at) * 1000000 AS bigint))) "
     "INCLUDE (campaign_id, contact_id, step, variant, sent_at, due_at, replied_at) "
     "WHERE replied_at IS NOT NULL AND status IN ('sent', 'delivered')"
 )

@@ -213,6 +213,13 @@ _STATEMENTS = (
            date_trunc('day', CAST(:now AS timestamptz), 'UTC') - i * interval '1 day' / 20,
            0, i > 200
     FROM generate_series(1, 40000) i""",
+    """INSERT INTO insight_person_tally (dimension, key, grain, at, is_first, first_at, sent)
+    SELECT (ARRAY['zip', 'city', 'source'])[1 + i % 3], i % 500, 'day',
+           date_trunc('day', CAST(:now AS timestamptz), 'UTC') - i / 500 * interval '1 day', true,
+           :now, 1
+    FROM generate_series(1, 40000) i""",
+    """INSERT INTO insight_person_until (id, until)
+    SELECT 1, date_trunc('hour', CAST(:now AS timestamptz), 'UTC') - interval '2 hours'""",
     f"""INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
         error_code, received_at, payload)
     SELECT {_in_months("'event' || i")}, 'EV' || i, 'legacy', 'message.received',
@@ -501,6 +508,8 @@ _STATEMENTS = (
     FROM generate_series(1, 40000) i""",
     """INSERT INTO audit_log (actor, action, subject, created_at)
     SELECT 'key', 'act', 'x', :now FROM generate_series(1, 3000) i""",
+    # A job adds these each minute.
+    "TRUNCATE insight_person_change, insight_person_move",
 )
 
 

@@ -12,7 +12,7 @@ from crm_api.domain.insight.costs.service import costs_statement
 from crm_api.domain.insight.holdouts.service import holdouts_statement
 from crm_api.domain.insight.measures import merge_tally
 from crm_api.domain.insight.measures.compiling import InsightQuestion
-from crm_api.domain.insight.measures.dimensions import Bucket
+from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.domain.insight.measures.rows import FigureRows, list_records
@@ -53,7 +53,14 @@ OUTCOMES = [
         "messages",
         campaign_id=made_id("campaign", 7),
     ),
+    _figure(
+        "a figure by ZIP",
+        {"uq_insight_person_tally", "idx_campaign_membership_at"},
+        "reply_rate",
+        by=Dimension.ZIP,
+    ),
     _figure("the time to a reply", {"idx_campaign_membership_reply_time"}, "time_to_reply"),
+    _figure("the money of invoices", {"idx_outcome_kind"}, "revenue"),
     _rows("the messages behind a figure", {"idx_campaign_membership_at"}, "messages"),
     Hot(
         "sums that wait to be merged",

@@ -168,7 +168,10 @@ class Service:
         """Delete the rows of the previous example."""
         self.queue.jobs.clear()
         # With few rows, deleting is faster than truncating. Tables that triggers write come last.
-        counted = {"campaign_tally", "send_tally", "carrier_tally", "insight_tally", "event"}
+        counted = {
+            *("campaign_tally", "send_tally", "carrier_tally", "insight_tally", "event"),
+            *("insight_person_change", "insight_person_move"),
+        }
         tables = [table.name for table in reversed(metadata.sorted_tables)]
         tables.sort(key=counted.__contains__)
         async with self.engine.begin() as connection:

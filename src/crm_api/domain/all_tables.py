@@ -17,6 +17,7 @@ from crm_api.domain.inbound.webhook_setup import models as webhook_setup
 from crm_api.domain.insight.attribution import models as attribution
 from crm_api.domain.insight.costs import models as costs
 from crm_api.domain.insight.measures import models as measures
+from crm_api.domain.insight.measures import people_models as measured_people
 from crm_api.domain.kit.audit_log import models as audit_log
 from crm_api.domain.kit.event_log import models as event_log
 from crm_api.domain.kit.idempotency import models as idempotency
@@ -87,6 +88,7 @@ MODULES = (
     lines,
     lists,
     measures,
+    measured_people,
     media,
     notes,
     number_failures,

@@ -97,7 +97,7 @@ async def test_figure_is_its_rows_in_every_period(session: AsyncSession, zone: s
             question = InsightQuestion(
                 measure=MEASURES[name], by=by, bucket=bucket, zone=zone, since=since, until=until
             )
-            await _check(session, question)
+            await check_rows(session, question)
 
 
 def _pairs() -> list[tuple[datetime, datetime]]:
@@ -134,10 +134,10 @@ async def test_figure_is_its_rows_with_every_filter(session: AsyncSession) -> No
             question = InsightQuestion(
                 measure=MEASURES[name], by=by, zone="America/New_York", **{key: value}
             )
-            await _check(session, question)
+            await check_rows(session, question)
 
 
-async def _check(session: AsyncSession, question: InsightQuestion) -> None:
+async def check_rows(session: AsyncSession, question: InsightQuestion) -> None:
     found = await compute_figures(session, question, now=NOW)
     page = await list_records(session, FigureRows(question=question), cursor=None, limit=EVERYTHING)
     check(found.total, page.data, question.measure)

@@ -40,6 +40,9 @@ NOT_COMPARED = {
     "conversation_tally",
     "send_tally",
     "insight_tally",
+    # Changes that wait to be added to sums.
+    "insight_person_change",
+    "insight_person_move",
 }
 WHEN_WE_LEARNED = {
     "asked_at",

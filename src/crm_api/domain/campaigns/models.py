@@ -229,7 +229,12 @@ class CampaignVariant(Base):
     stopped_reason: Mapped[str | None]
 
 
-REPLY_MICROSECONDS = "CAST(extract(epoch FROM replied_at - sent_at) * 1000000 AS bigint)"
+MESSAGE_HOUR = (
+    "date_bin('01:00:00'::interval, COALESCE(sent_at, due_at), "
+    "'2000-01-01 00:00:00+00'::timestamp with time zone)"
+)
+"""SQL: the hour, in UTC, in which the message was sent, or due."""
+REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::bigint)"
 """SQL: how long after the message the person replied."""
 
 
@@ -298,6 +303,7 @@ class CampaignMembership(Base):
         ),
         Index(
             "idx_campaign_membership_reply_time",
+            text(MESSAGE_HOUR),
             text(REPLY_MICROSECONDS),
             postgresql_include=[
                 *("campaign_id", "contact_id", "step", "variant", "sent_at", "due_at", "replied_at")

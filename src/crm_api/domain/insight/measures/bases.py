@@ -172,7 +172,8 @@ def kept_messages(
 
 # Reversed outcomes and reversals are left out.
 _COUNTED = """o.reverses_id IS NULL
-          AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
+          AND NOT EXISTS (
+              SELECT FROM outcome r WHERE r.reverses_id = o.id AND r.reverses_id IS NOT NULL)
           $period(o.occurred_at)$"""
 
 

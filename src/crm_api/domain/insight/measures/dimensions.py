@@ -74,7 +74,26 @@ LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
 """The list of a record: that of a cost, or the one that the campaign was sent to."""
 # The data of a merged duplicate are in the contact that it was merged into.
 _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id
-        LEFT JOIN contact p ON p.id = coalesce(e.merged_into, e.id)"""
+        LEFT JOIN contact d ON d.id = e.merged_into
+        CROSS JOIN LATERAL (
+            SELECT coalesce(d.id, e.id) AS id,
+                   CASE WHEN d.id IS NULL THEN e.postal_code ELSE d.postal_code END AS postal_code,
+                   CASE WHEN d.id IS NULL THEN e.city ELSE d.city END AS city,
+                   CASE WHEN d.id IS NULL THEN e.source ELSE d.source END AS source,
+                   CASE WHEN d.id IS NULL THEN e.attributes ELSE d.attributes END AS attributes
+        ) p"""
+# Where the kept sums count the person: for a moment after a change, that is the former place.
+_PLACE = f"""{_PERSON}
+        LEFT JOIN (
+            SELECT DISTINCT ON (v.contact_id) v.contact_id, v.postal_code, v.city, v.source
+            FROM insight_person_move v ORDER BY v.contact_id, v.id) f
+          ON f.contact_id = b.contact_id"""
+
+
+def _placed(key: str) -> str:
+    return f"CASE WHEN f.contact_id IS NULL THEN p.{key} ELSE f.{key} END"
+
+
 _PROPERTY = f"""{_PERSON}
         LEFT JOIN LATERAL (
             SELECT h.year_built, h.attributes FROM property_contact o
@@ -137,8 +156,8 @@ BREAKDOWNS = {
         joins=f"{_CAMPAIGN} LEFT JOIN line n ON n.id = g.line_id",
         label="n.name",
     ),
-    Dimension.ZIP: Breakdown(key="left(p.postal_code, 5)", joins=_PERSON),
-    Dimension.CITY: Breakdown(key="p.city", joins=_PERSON),
+    Dimension.ZIP: Breakdown(key=f"left({_placed('postal_code')}, 5)", joins=_PLACE),
+    Dimension.CITY: Breakdown(key=_placed("city"), joins=_PLACE),
     Dimension.YEAR_BUILT_BAND: Breakdown(
         key=f"""CASE WHEN {_YEAR} < 1900 THEN 'before 1900'
         ELSE {_YEAR} / 20 * 20 || '-' || {_YEAR} / 20 * 20 + 19 END""",
@@ -174,5 +193,5 @@ BREAKDOWNS = {
               AND a.kind = 'message' AND a.direction = 'incoming'
             ORDER BY a.occurred_at, a.id LIMIT 1) q ON true""",
     ),
-    Dimension.SOURCE: Breakdown(key="coalesce(b.source, p.source)", joins=_PERSON),
+    Dimension.SOURCE: Breakdown(key=f"coalesce(b.source, {_placed('source')})", joins=_PLACE),
 }

@@ -13,6 +13,8 @@ from crm_api.domain.insight.measures.bases import MICROSECONDS, RecordPart
 from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import BREAKDOWNS
 from crm_api.domain.insight.measures.errors import TooManyFiguresError
+from crm_api.domain.insight.measures.kept_people import has_place, settled_until
+from crm_api.domain.insight.measures.people_models import UNTIL
 from crm_api.domain.insight.measures.registry import Unit
 from crm_api.domain.insight.measures.sums import compile_sums
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
@@ -57,6 +59,7 @@ class Sums:
     Attributes:
         divided: Of a measure that divides two others: the sum of the numerator.
         divided_records: The number of records of the numerator.
+        settled: The instant before which the sums by place have all records.
     """
 
     is_total: bool
@@ -71,6 +74,7 @@ class Sums:
     median: Decimal | None
     unripe: int
     first_at: datetime | None
+    settled: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,7 @@ _GROUPED = f"""
            sum(x.amount) FILTER (WHERE x.part = 'numerator') AS divided,
            {_sum("records", RecordPart.NUMERATOR)} AS divided_records,
            CAST(NULL AS numeric) AS median, {_sum("unripe")} AS unripe,
-           min(x.at) AS first_at
+           min(x.at) AS first_at, {UNTIL} AS settled
     FROM ({{relation}}) x
     GROUP BY GROUPING SETS ((x.key, x.bucket_start), ())
     HAVING grouping(x.key, x.bucket_start) = 3 OR sum(x.records) <> 0
@@ -106,24 +110,41 @@ _GROUPED = f"""
 """
 
 
-# The few arrays are sorted by their group before they are unfolded, so that the many times are not.
+# The few arrays are sorted by their key before they are unfolded, so that the many times are not.
+# What belongs to an array is unfolded beside its first time only.
 _MEDIANS = f"""
-    SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
-           CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN any_value(x.label) END AS label,
-           x.bucket_start, count(*) AS records, count(*) AS counted,
+    SELECT {{is_total}} AS is_total, {{key}} AS key, any_value(x.label) AS label,
+           {{bucket_start}} AS bucket_start, count(*) AS records, count(*) AS counted,
            CAST(NULL AS numeric) AS amount, CAST(NULL AS numeric) AS divided,
            0 AS divided_records,
            CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.time) AS numeric) / {MICROSECONDS}
                AS median,
-           coalesce(sum(x.unripe), 0) AS unripe, min(x.at) AS first_at
+           coalesce(sum(x.unripe), 0) AS unripe, min(x.at) AS first_at, {UNTIL} AS settled
     FROM (
-        SELECT o.key, o.label, o.bucket_start, o.unripe, o.at, unnest(o.amount) AS time
-        FROM (SELECT r.* FROM ({{relation}}) r ORDER BY r.key, r.bucket_start) o) x
-    GROUP BY GROUPING SETS ((x.key, x.bucket_start), ())
-    HAVING grouping(x.key, x.bucket_start) = 3 OR count(*) > 0
-    ORDER BY 1 DESC, x.bucket_start, x.key NULLS LAST
+        SELECT r.key, r.bucket_start, unnest(r.amount) AS time,
+               unnest(ARRAY[r.label]) AS label, unnest(ARRAY[r.at]) AS at,
+               unnest(ARRAY[r.unripe]) AS unripe
+        FROM ({{relation}}) r {{order}}) x
+    {{grouped}}
+    ORDER BY 1 DESC, 4, 2 NULLS LAST
     LIMIT {MOST_FIGURES + 2}
 """
+
+
+def _medians(question: InsightQuestion, relation: str) -> str:
+    """Return the statement of a median and of those of its keys and buckets."""
+    names = ["key"] if question.by is not None else []
+    if question.bucket is not None:
+        names.append("bucket_start")
+    keys = ", ".join(f"x.{name}" for name in names)
+    return _MEDIANS.format(
+        relation=relation,
+        is_total=f"grouping({keys}) = {2 ** len(names) - 1}" if names else "true",
+        key="x.key" if "key" in names else "CAST(NULL AS text)",
+        bucket_start="x.bucket_start" if "bucket_start" in names else "CAST(NULL AS timestamptz)",
+        order=f"ORDER BY {', '.join(f'r.{name}' for name in names)}" if names else "",
+        grouped=f"GROUP BY GROUPING SETS (({keys}), ())" if names else "",
+    )
 
 
 async def compute_figures(
@@ -148,12 +169,8 @@ async def compute_figures(
         TooManyRecordsError: The time is over. The transaction cannot be used any more.
     """
     question.check()
-    compiled = compile_sums(question, now=now)
-    is_median = question.measure.unit is Unit.SECONDS
-    statement = (_MEDIANS if is_median else _GROUPED).format(relation=compiled.relation)
     async with limited(session, seconds=seconds):
-        result = await session.execute(text(statement), compiled.values)
-    total, *rest = typed_rows(Sums, result)
+        total, *rest = await _read(session, question, now=now)
     if len(rest) > MOST_FIGURES:
         raise TooManyFiguresError
     has_rows = question.by is not None or question.bucket is not None
@@ -161,6 +178,21 @@ async def compute_figures(
         total=_figure(total, question, now=now),
         rows=[_figure(one, question, now=now) for one in rest] if has_rows else [],
     )
+
+
+async def _read(session: AsyncSession, question: InsightQuestion, *, now: datetime) -> list[Sums]:
+    """Return the sums of the total, then of each key and bucket."""
+    settled = await settled_until(session) if has_place(question) else None
+    while True:
+        compiled = compile_sums(question, now=now, settled=settled)
+        statement = _GROUPED.format(relation=compiled.relation)
+        if question.measure.unit is Unit.SECONDS:
+            statement = _medians(question, compiled.relation)
+        found = typed_rows(Sums, await session.execute(text(statement), compiled.values))
+        if settled is None or found[0].settled == settled:
+            return found
+        # The job has added an hour since. It runs once a minute.
+        settled = found[0].settled
 
 
 def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
@@ -176,7 +208,7 @@ def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
         at = intervals.enough_at(have=sums.records, needed=needed, since=sums.first_at, as_of=now)
     return Figure(
         key=sums.key,
-        label=labels.get(sums.key or "") or sums.label or sums.key,
+        label=None if sums.is_total else labels.get(sums.key or "") or sums.label or sums.key,
         bucket_start=sums.bucket_start,
         numerator=numerator,
         denominator=denominator,

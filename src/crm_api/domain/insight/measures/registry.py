@@ -225,7 +225,7 @@ _PLAIN: dict[str, Measure] = {
             unit=Unit.SECONDS,
             base=bases.messages(
                 counted="true",
-                among=f"{_REACHED} AND m.replied_at IS NOT NULL AND {_REPLY_TIME} >= 0",
+                among=f"{_REACHED} AND m.replied_at IS NOT NULL AND m.replied_at >= m.sent_at",
                 first_step=True,
                 ripe=_72_HOURS,
                 amount=_REPLY_TIME,

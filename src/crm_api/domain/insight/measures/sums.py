@@ -19,19 +19,28 @@ from crm_api.domain.insight.measures.dimensions import (
     Dimension,
 )
 from crm_api.domain.insight.measures.kept import has_whole_hours, pieces_of
+from crm_api.domain.insight.measures.kept_people import people_pieces_of
 from crm_api.domain.insight.measures.registry import Unit
 
 UNRIPE = "CAST(b.ripe_at > :as_of AND b.ripe_at < 'infinity' AS integer)"
 
 
-def compile_sums(question: InsightQuestion, *, now: datetime) -> CompiledQuestion:
+def compile_sums(
+    question: InsightQuestion, *, now: datetime, settled: datetime | None = None
+) -> CompiledQuestion:
     """Return the sums of a question as an SQL relation, and the values of its parameters.
 
     Each row has the number of ``records``, how many are ``counted``, their ``amount``, how many are
     ``unripe``, and the first instant ``at``. Where sums are kept, a row is the sum of an hour or a
     day; elsewhere it is the sum of the records that have the same campaign or hour, as far as the
     question divides them, because names and hours are then found for few rows. For a median, the
-    amounts of these records are in the array ``times``, and all of them are ripe, or none.
+    amounts of these records are in an array.
+
+    Args:
+        question: The question.
+        now: The present instant.
+        settled: The instant before which the sums by place have all records; None if they are not
+            read.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -42,6 +51,12 @@ def compile_sums(question: InsightQuestion, *, now: datetime) -> CompiledQuestio
         of_sums = f"{of_part}, b.records, b.counted, {amount} AS amount, b.unripe, b.at"
         of_rows = f"""{of_part}, 1 AS records, CAST(b.counted AS integer) AS counted,
             {"ARRAY[b.amount]" if is_median else amount} AS amount, {UNRIPE} AS unripe, b.at"""
+        placed = people_pieces_of(part, part_of, now=now, settled=settled)
+        if placed is not None:
+            values |= placed.values
+            relations += placed.relations
+            relations += [select_from(part, of_rows, one) for one in placed.rows]
+            continue
         found = pieces_of(part, part_of, now=now)
         if found is None:
             records = part.in_period(part.base.sql)
@@ -73,17 +88,15 @@ def _grouped(part: InsightQuestion, records: str) -> str:
     if part.bucket is not None or part.by in OF_TIME:
         is_whole = has_whole_hours(part.zone)
         keys.append("date_bin('1 hour', b.at, '2000-01-01Z')" if is_whole else "b.at")
-    amounts = f"sum({amount_of(part)}) AS amount, sum({UNRIPE}) AS unripe"
-    if part.measure.unit is Unit.SECONDS:
-        keys.append(UNRIPE)
-        amounts = f"array_agg(b.amount) AS times, {UNRIPE} AS unripe"
+    is_median = part.measure.unit is Unit.SECONDS
+    amounts = "array_agg(b.amount) AS times" if is_median else f"sum({amount_of(part)}) AS amount"
     columns = ", ".join(
         f"b.{name}" if name in read else f"{null} AS {name}" for name, null in _NULLS.items()
     )
     grouped = f"GROUP BY {', '.join(keys)}" if keys else ""
     return f"""
         SELECT count(*) AS records, count(*) FILTER (WHERE b.counted) AS counted, {amounts},
-               min(b.at) AS at, {columns}
+               sum({UNRIPE}) AS unripe, min(b.at) AS at, {columns}
         FROM ({records}) b
         {grouped}
         HAVING count(*) > 0

@@ -11,13 +11,18 @@ from crm_api.domain.insight.measures.errors import TooManyRecordsError
 
 LONGEST_SECONDS = 10.0
 """How long a request may read records. It is below the statement timeout of all requests."""
-_LIMIT = text("SELECT set_config('statement_timeout', :milliseconds, true)")
+_LIMIT = text("""
+    SELECT set_config('statement_timeout', :milliseconds, true),
+           set_config('work_mem', '16MB', true)
+""")
 _CANCELED = "57014"
 
 
 @asynccontextmanager
 async def limited(session: AsyncSession, *, seconds: float) -> AsyncIterator[None]:
     """Limit each statement of the block; the limit lasts until the end of the transaction.
+
+    Statements may use 16 MB where they sort or group, so that 200,000 times stay in memory.
 
     Raises:
         TooManyRecordsError: A statement took longer. The transaction cannot be used any more.

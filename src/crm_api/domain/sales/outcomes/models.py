@@ -84,6 +84,13 @@ class Outcome(Base):
         UniqueConstraint("reverses_id"),
         Index("idx_outcome_occurred", "occurred_at", "id"),
         Index("idx_outcome_created", "created_at"),
+        Index(
+            "idx_outcome_kind",
+            "kind",
+            "occurred_at",
+            postgresql_include=["id", "amount_cents", "source"],
+            postgresql_where=text("reverses_id IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

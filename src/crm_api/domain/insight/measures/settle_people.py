@@ -1,0 +1,162 @@
+"""Add hours, late changes and moved people to the sums by place. The figures do not change."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm_api.domain.insight.measures.people_models import UNTIL
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('insight_person_tally', 0))")
+MOST = 200_000
+"""Messages that one statement adds, without the rest of their last hour."""
+MOST_PEOPLE = 500
+"""Moved people whose sums one statement moves."""
+_MOST_STEPS = 21
+"""The first message and at most 20 follow-ups."""
+_TALLIED = ("sent", "delivered", "failed", "replied", "interested", "opted_out")
+_COUNTS = (*_TALLIED, "accepted", "segments")
+
+# Triggers do not append a change of a message of the last hour, by the time at which their
+# transaction began. So an hour is added when no transaction can be open that began within an hour
+# after it. `now()` is the clock of the triggers, also where a sandbox has a time of its own.
+NEXT = text(f"""
+    SELECT u.until AS since, greatest(u.until, least(
+        date_trunc('hour', now() - interval '2 hours', 'UTC'),
+        date_trunc('hour', (
+            SELECT min(a.xact_start) FROM pg_stat_activity a
+            WHERE a.datname = current_database() AND a.backend_type = 'client backend')
+            - interval '1 hour', 'UTC'),
+        (SELECT date_trunc('hour', coalesce(m.sent_at, m.due_at), 'UTC') + interval '1 hour'
+         FROM campaign_membership m
+         WHERE m.status IN ('sent', 'delivered', 'failed')
+           AND coalesce(m.sent_at, m.due_at) >= u.until
+         ORDER BY coalesce(m.sent_at, m.due_at) OFFSET :most LIMIT 1))) AS until,
+        EXISTS (SELECT FROM insight_person_change c WHERE c.at < u.until)
+            OR EXISTS (SELECT FROM insight_person_move) AS has_changes
+    FROM (SELECT {UNTIL} AS until) u
+""")
+_MESSAGE = """m.contact_id, {is_old} AS is_old, m.step = 0 AS is_first,
+            coalesce(m.sent_at, m.due_at) AS at,
+            {sign} * (m.status <> 'failed')::integer AS sent,
+            {sign} * (m.status = 'delivered')::integer AS delivered,
+            {sign} * (m.status = 'failed')::integer AS failed,
+            {sign} * (m.status <> 'failed' AND m.replied_at IS NOT NULL)::integer AS replied,
+            {sign} * (m.status <> 'failed' AND m.replied_at IS NOT NULL
+                AND m.is_interested)::integer AS interested,
+            {sign} * (m.status <> 'failed' AND m.opted_out_at IS NOT NULL)::integer AS opted_out,
+            0 AS accepted, 0 AS segments"""
+_ATTEMPT = """m.contact_id, {is_old}, false, a.accepted_at, 0, 0, 0, 0, 0, 0, {sign},
+            {sign} * coalesce(a.segments, 1)"""
+_NEW = {"is_old": "false", "sign": "1"}
+_MOVED = {"is_old": "v.is_old", "sign": "v.sign"}
+_SIDES = "(VALUES (true, -1), (false, 1)) AS v (is_old, sign)"
+# The statement has one snapshot. A moved person's sums before `since` are the records before it
+# without the late changes, at the former place. So the late changes are added at the former place,
+# and all records leave it for the new one.
+ADD = text(f"""
+    WITH move AS MATERIALIZED (
+        SELECT f.*, row_number() OVER (ORDER BY f.id) <= :people AS is_moved FROM (
+            SELECT DISTINCT ON (v.contact_id) v.* FROM insight_person_move v
+            ORDER BY v.contact_id, v.id) f
+    ), moved AS MATERIALIZED (
+        SELECT v.contact_id FROM move v WHERE v.is_moved
+    ), arrived AS (
+        DELETE FROM insight_person_move v USING moved o WHERE v.contact_id = o.contact_id
+    ), change AS (
+        DELETE FROM insight_person_change c WHERE c.at < :until RETURNING c.*
+    ), theirs AS MATERIALIZED (
+        SELECT m.* FROM moved o CROSS JOIN LATERAL (
+            SELECT m.* FROM campaign_membership m
+            WHERE m.contact_id = o.contact_id AND m.step = ANY(CAST(:steps AS smallint[]))
+              AND m.campaign_id = ANY(ARRAY(SELECT g.id FROM campaign g)) OFFSET 0) m
+    ), entry AS (
+        SELECT c.contact_id, true AS is_old, c.is_first, c.at,
+               {", ".join(f"c.{one}" for one in _COUNTS)}
+        FROM change c WHERE c.at < :since
+        UNION ALL
+        SELECT {_MESSAGE.format(**_NEW)}
+        FROM campaign_membership m
+        WHERE m.status IN ('sent', 'delivered', 'failed')
+          AND coalesce(m.sent_at, m.due_at) >= :since AND coalesce(m.sent_at, m.due_at) < :until
+        UNION ALL
+        SELECT {_ATTEMPT.format(**_NEW)}
+        FROM send_attempt a LEFT JOIN campaign_membership m ON m.id = a.membership_id
+        WHERE a.accepted_at >= :since AND a.accepted_at < :until
+        UNION ALL
+        SELECT {_MESSAGE.format(**_MOVED)}
+        FROM theirs m CROSS JOIN {_SIDES}
+        WHERE m.status IN ('sent', 'delivered', 'failed')
+          AND coalesce(m.sent_at, m.due_at) < :since
+        UNION ALL
+        SELECT {_ATTEMPT.format(**_MOVED)}
+        FROM theirs m JOIN send_attempt a ON a.membership_id = m.id CROSS JOIN {_SIDES}
+        WHERE a.accepted_at < :since
+    ), placed AS (
+        SELECT n.*, date_trunc('day', n.at, 'UTC') AS day,
+               nullif(left(CASE WHEN r.stays THEN f.postal_code ELSE p.postal_code END, 5), '')
+                   AS zip,
+               nullif(CASE WHEN r.stays THEN f.city ELSE p.city END, '') AS city,
+               nullif(CASE WHEN r.stays THEN f.source ELSE p.source END, '') AS source
+        FROM entry n
+        LEFT JOIN contact e ON e.id = n.contact_id
+        LEFT JOIN contact p ON p.id = coalesce(e.merged_into, e.id)
+        LEFT JOIN move f ON f.contact_id = n.contact_id
+        CROSS JOIN LATERAL (
+            SELECT f.contact_id IS NOT NULL AND (n.is_old OR NOT f.is_moved) AS stays) r
+    ), summed AS MATERIALIZED (
+        SELECT CASE WHEN grouping(x.zip) = 0 THEN 'zip' WHEN grouping(x.city) = 0 THEN 'city'
+                    ELSE 'source' END AS dimension,
+               coalesce(x.zip, x.city, x.source) AS key, x.day, x.is_first, min(x.at) AS first_at,
+               {", ".join(f"sum(x.{one}) AS {one}" for one in _COUNTS)}
+        FROM placed x
+        GROUP BY GROUPING SETS ((x.zip, x.day, x.is_first), (x.city, x.day, x.is_first),
+            (x.source, x.day, x.is_first))
+    ), added AS (
+        INSERT INTO insight_person_tally AS t (dimension, key, grain, at, is_first, first_at,
+            {", ".join(_COUNTS)})
+        SELECT x.dimension, x.key, g.grain, g.at, x.is_first, min(x.first_at),
+               {", ".join(f"sum(x.{one})" for one in _COUNTS)}
+        FROM summed x CROSS JOIN LATERAL (VALUES
+            ('day', x.day), ('month', date_trunc('month', x.day, 'UTC'))) AS g (grain, at)
+        GROUP BY x.dimension, x.key, g.grain, g.at, x.is_first
+        HAVING {" OR ".join(f"sum(x.{one}) <> 0" for one in _COUNTS)}
+        ON CONFLICT (dimension, grain, at, is_first, key) DO UPDATE SET
+            first_at = least(t.first_at, excluded.first_at),
+            {", ".join(f"{one} = t.{one} + excluded.{one}" for one in _COUNTS)}
+    )
+    INSERT INTO insight_person_until (id, until) VALUES (1, :until)
+    ON CONFLICT (id) DO UPDATE SET until = excluded.until
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    since: datetime
+    until: datetime
+    has_changes: bool
+
+
+async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
+    """Add the next hours, the late changes and the moved people to the sums by place.
+
+    Only one transaction does so at a time.
+
+    Returns:
+        Whether there may be more to add.
+    """
+    session = uow.session
+    if not await session.scalar(LOCK):
+        return False
+    step = typed_rows(_Next, await session.execute(NEXT, {"most": most}))[0]
+    if step.since == step.until and not step.has_changes:
+        return False
+    values = {
+        "since": step.since,
+        "until": step.until,
+        "people": MOST_PEOPLE,
+        "steps": list(range(_MOST_STEPS)),
+    }
+    await session.execute(ADD, values)
+    return True
