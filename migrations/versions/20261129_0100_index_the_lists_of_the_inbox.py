@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from alembic import op
 
 revision: str = "20261129_0100"
-down_revision: str | None = "20261129_0098"
+down_revision: str | None = "20261129_0099"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
