@@ -1,6 +1,7 @@
 """What a new user does on the first day: clicks twice, works by keyboard, answers at once."""
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +12,13 @@ from tests.console.inbox_people import wait_for, writes
 from tests.console.people import person
 
 DOUBT = "Wrong number, I am not Gina and have no house"
-PEOPLE = {"dora": "+16175550261", "gina": "+16175550262", "hank": "+16175550263"}
+PEOPLE = {
+    "dora": "+14135550161",
+    "gina": "+14135550162",
+    "hank": "+14135550163",
+    "ida": "+14135550166",
+    "jan": "+14135550167",
+}
 A_WHILE = 1.0
 """Seconds in which a message leaves that does not wait for its draft."""
 
@@ -19,6 +26,11 @@ A_WHILE = 1.0
 @pytest.fixture(scope="session")
 def lines(service: Service) -> Any:
     return service.api("POST", "/lines/sync")["data"]
+
+
+def finish(service: Service, conversation: str) -> None:
+    """Let nobody wait: other journeys look at those who wait longest."""
+    service.api("PATCH", f"/conversations/{conversation}", json={"state": "done"})
 
 
 async def test_own_name_is_shown(visit: Visit) -> None:
@@ -43,9 +55,9 @@ async def test_dialog_begins_in_its_first_field(visit: Visit, service: Service) 
     async with visit("/contacts") as page:
         await page.get_by_role("button", name="New contact").press("Enter")
         await expect(page.get_by_role("dialog").get_by_label("Phone")).to_be_focused()
-        await page.keyboard.type("617-555-0264")
+        await page.keyboard.type("413-555-0164")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", name="(617) 555-0264")).to_be_visible()
+        await expect(page.get_by_role("heading", name="(413) 555-0164")).to_be_visible()
         engagement = page.get_by_role("region", name="Engagement")
         sentence = engagement.get_by_text("Nothing has happened that says")
         box = await sentence.bounding_box()
@@ -91,7 +103,7 @@ async def test_answer_that_leaves_at_once_is_no_draft(visit: Visit, service: Ser
 
 @pytest.mark.usefixtures("lines")
 async def test_doubtful_reply_is_decided_where_it_is_read(visit: Visit, service: Service) -> None:
-    writes(service, PEOPLE["gina"], DOUBT, name="Gina")
+    gina = writes(service, PEOPLE["gina"], DOUBT, name="Gina")
     wait_for(service, "/alerts?status=open")
     async with visit("/operations") as page:
         await page.get_by_role("link", name="Open the conversation").first.click()
@@ -106,6 +118,19 @@ async def test_doubtful_reply_is_decided_where_it_is_read(visit: Visit, service:
         await assert_accessible(page)
         await dialog.get_by_role("button", name="Opt in").click()
         await expect(page.get_by_role("button", name="Decide")).to_have_count(0)
+    finish(service, gina["id"])
+
+
+@pytest.mark.usefixtures("lines")
+async def test_alert_of_today_leads_to_the_reply(visit: Visit, service: Service) -> None:
+    jan = writes(service, PEOPLE["jan"], DOUBT, name="Jan")
+    wait_for(service, "/alerts?status=open")
+    async with visit("/today") as page:
+        alerts = page.get_by_role("region", name="Alerts")
+        await alerts.get_by_role("link", name="Doubtful opt-out").first.click()
+        await expect(page.get_by_role("log").get_by_text(DOUBT)).to_be_visible()
+        await expect(page.get_by_text("A reply may mean stop")).to_be_visible()
+    finish(service, jan["id"])
 
 
 async def test_person_answers_the_line_that_wrote(
@@ -113,7 +138,7 @@ async def test_person_answers_the_line_that_wrote(
 ) -> None:
     first = min(lines, key=lambda one: str(one["number"]))
     other = next(one for one in lines if one["id"] != first["id"])
-    number = "+16175550265"
+    number = "+14135550165"
     body = {"line_id": other["id"], "to": number, "body": "Hello, Granite here."}
     service.api("POST", "/messages", json=body)
     wait_for(service, f"/conversations?phone={number.replace('+', '%2B')}")
@@ -127,6 +152,7 @@ async def test_person_answers_the_line_that_wrote(
 
     found = service.api("GET", f"/conversations?phone={number.replace('+', '%2B')}")["data"]
     assert [one["line_id"] for one in found] == [other["id"]]
+    finish(service, found[0]["id"])
 
 
 async def test_new_campaign_fits_a_phone_and_says_what_is_missing(visit: Visit) -> None:
@@ -137,6 +163,44 @@ async def test_new_campaign_fits_a_phone_and_says_what_is_missing(visit: Visit) 
         assert await page.evaluate(
             "((main) => main.scrollWidth <= main.clientWidth)(document.querySelector('main'))"
         )
+
+
+@pytest.mark.usefixtures("lines")
+async def test_form_names_what_the_message_lacks(visit: Visit, service: Service) -> None:
+    made = service.api("POST", "/lists", json={"name": "Lacking"})
+    who = person(service, PEOPLE["ida"], first_name="Ida", attributes={"crack_size": "half"})
+    body = {"contact_ids": [who["id"]]}
+    service.api("POST", f"/lists/{made['id']}/contacts", json=body)
+    before = service.api("GET", "/settings")["business_name"]
+    service.api("PATCH", "/settings", json={"business_name": None})
+    try:
+        async with visit(f"/campaigns/new?list={made['id']}", refused=(422,)) as page:
+            message = page.get_by_role("textbox", name="Message", exact=True)
+            await message.fill("Hello {{ first_nam }}")
+            await expect(page.get_by_text("the variable first_nam does not exist.")).to_have_count(
+                2
+            )
+            await expect(page.get_by_text("errors")).to_have_count(0)
+            await message.fill("Hello. Reply STOP to opt out. ")
+            await expect(page.get_by_role("link", name="Enter the name")).to_be_visible()
+            await page.get_by_role("button", name="crack size").click()
+            await expect(message).to_have_value(re.compile(r"attributes\.crack_size \}\}"))
+            service.api("PATCH", "/settings", json={"business_name": "Granite"})
+            await page.reload()
+            await expect(page.get_by_text("Write Granite into it")).to_be_visible()
+    finally:
+        service.api("PATCH", "/settings", json={"business_name": before})
+
+
+async def test_file_of_another_kind_is_refused_at_once(visit: Visit) -> None:
+    async with visit("/imports/new") as page:
+        field = page.locator("input[type=file]")
+        await field.set_input_files(
+            {"name": "list.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}
+        )
+        await expect(page.get_by_role("alert")).to_have_text("This is not a CSV or Excel file.")
+        await expect(page.get_by_role("button", name="Check the file")).to_be_disabled()
+        await assert_accessible(page)
 
 
 async def test_boxes_look_the_same_on_every_way_to_the_settings(

@@ -88,7 +88,7 @@ function Forgotten({ onBack }: { onBack: () => void }) {
     <Gate title={t("Get a link by mail")} lead={t("The link lets you choose a new password. It works for one hour.")}>
       {ask.isSuccess ? (
         <p className="notice notice-good" role="status">
-          {t("If a user has this address, a mail is on its way.")}
+          {t("If a user has this address, a mail is on its way. If none comes, ask an owner for a new invitation.")}
         </p>
       ) : (
         <form onSubmit={(event) => ask.mutate(valuesOf(event))}>

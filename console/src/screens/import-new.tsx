@@ -65,6 +65,8 @@ export function NewImport() {
   );
 }
 
+const isReadable = (file: File, kind: Kind): boolean => (kind === "do_not_contact" ? /\.(csv|txt)$/i : /\.(csv|txt|xlsx)$/i).test(file.name);
+
 function FileDrop({ file, onFile, kind }: { file: File | null; onFile: (file: File | null) => void; kind: Kind }) {
   const [isOver, setOver] = useState(false);
   const drop = (event: DragEvent) => {
@@ -87,6 +89,7 @@ function FileDrop({ file, onFile, kind }: { file: File | null; onFile: (file: Fi
       <Icon name="imports" size={22} />
       <label htmlFor="import-file"><strong>{file ? file.name : t("Drop a file here, or choose one")}</strong></label>
       <input id="import-file" type="file" accept={kind === "do_not_contact" ? ".csv,.txt" : ".csv,.txt,.xlsx"} onChange={(event) => onFile(event.target.files?.[0] ?? null)} />
+      {file && !isReadable(file, kind) && <p className="field-error" role="alert">{kind === "do_not_contact" ? t("This is not a CSV file.") : t("This is not a CSV or Excel file.")}</p>}
       <p className="faint">{hint}</p>
     </div>
   );
@@ -127,7 +130,7 @@ function ImportForm({ kind, file }: { kind: "contacts" | "outcomes"; file: File 
       )}
       <div className="wizard-end">
         <p>{file ? t("Nothing is written yet: the next step shows what would change.") : t("Choose a file first.")}</p>
-        <Button type="submit" kind="main" busy={send.isPending} disabled={!file}>{t("Check the file")}</Button>
+        <Button type="submit" kind="main" busy={send.isPending} disabled={!file || !isReadable(file, kind)}>{t("Check the file")}</Button>
       </div>
     </form>
   );

@@ -1,10 +1,10 @@
 /** Act as a simulated person: write, call, say STOP; and choose what people do when a message arrives. */
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../api/client";
-import { callAsSandboxPerson, forgetSandboxPeople, listSandboxPeople, scriptSandboxPerson, writeAsSandboxPerson, type Behaviour, type PersonScriptRead } from "../api/generated";
+import { callAsSandboxPerson, forgetSandboxPeople, listContacts, listSandboxPeople, scriptSandboxPerson, writeAsSandboxPerson, type Behaviour, type PersonScriptRead } from "../api/generated";
 import { fieldError, sentenceOf } from "../api/problem";
-import { phone as shownPhone } from "../format";
+import { personName, phone as shownPhone } from "../format";
 import { t } from "../i18n";
 import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
@@ -28,6 +28,12 @@ export function SandboxPeople({ onClose }: { onClose: () => void }) {
   const [text, setText] = useState("");
   const [behaviour, setBehaviour] = useState<Behaviour>("replies");
   const scripts = useQuery({ queryKey: ["sandbox-people"], queryFn: () => data(listSandboxPeople({ query: { limit: 100 }, throwOnError: true })) });
+  const known = useQuery({
+    queryKey: ["contacts", "of-sandbox", phone],
+    enabled: phone.trim().length > 1,
+    placeholderData: keepPreviousData,
+    queryFn: ({ signal }) => data(listContacts({ query: { q: phone.trim(), limit: 8 }, signal, throwOnError: true })),
+  });
   const act = useMutation({
     mutationFn: ({ run }: { run: () => Promise<unknown>; done: string }) => run(),
     onSuccess: (_made, { done }) => say(done),
@@ -41,9 +47,12 @@ export function SandboxPeople({ onClose }: { onClose: () => void }) {
   const isOff = !phone.trim() || act.isPending;
   return (
     <Dialog title={t("Simulated people")} onClose={onClose} wide>
-      <Field label={t("Number of the person")} hint={t("Any number; it needs no contact. For a behaviour also the first digits and a star, such as +1617555*, or * for all.")} error={fieldError(act.error, "/phone")}>
-        {(a) => <input {...a} type="tel" placeholder="617-555-0142" value={phone} onChange={(event) => setPhone(event.target.value)} />}
+      <Field label={t("Number of the person")} hint={t("A name finds the number. Any number will do; it needs no contact. For a behaviour also the first digits and a star, such as +1617555*, or * for all.")} error={fieldError(act.error, "/phone")}>
+        {(a) => <input {...a} inputMode="search" list="sandbox-known" placeholder="617-555-0142" value={phone} onChange={(event) => setPhone(event.target.value)} />}
       </Field>
+      <datalist id="sandbox-known">
+        {known.data?.data.map((one) => <option key={one.id} value={one.phone}>{personName(one)}</option>)}
+      </datalist>
       <form className="sandbox-write" onSubmit={(event) => (event.preventDefault(), write(text))}>
         <Field label={t("What the person writes")} error={fieldError(act.error, "/text")}>{(a) => <input {...a} maxLength={1600} value={text} onChange={(event) => setText(event.target.value)} />}</Field>
         <div className="later-choices">
@@ -75,7 +84,7 @@ export function SandboxPeople({ onClose }: { onClose: () => void }) {
           </li>
         ))}
       </ul>
-      {scripts.data?.data.length === 0 && <p className="faint">{t("Without a script the number decides: most people only read, some reply, a few send STOP.")}</p>}
+      {scripts.data?.data.length === 0 && <p className="faint">{t("Where nothing is set, the number decides: most people only read, some reply, a few send STOP.")}</p>}
     </Dialog>
   );
 }

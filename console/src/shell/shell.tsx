@@ -95,8 +95,10 @@ export function Shell() {
     // After a change of screen the reader begins at its top, not at the link that was followed.
     if (!isFirst.current) main.current?.focus({ preventScroll: true });
     isFirst.current = false;
-    // On a phone the navigation is wider than the screen.
-    document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    // On a phone the navigation is wider than the screen. `scrollIntoView` would move where Tab begins.
+    const here = document.querySelector<HTMLElement>(".nav [aria-current]");
+    const nav = here?.parentElement;
+    if (here && nav) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
   }, [screen]);
   useEffect(startKeys, []);
   const waiting = useWaiting();

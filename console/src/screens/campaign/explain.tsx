@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { explainRecipient, settleRecipient } from "../../api/generated";
-import { sentenceOf } from "../../api/problem";
+import { plainly, sentenceOf } from "../../api/problem";
 import { when } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
@@ -44,7 +44,7 @@ export function Explain({ id, person, step, onClose }: { id: string; person: str
             {one.stops.map((stop) => (
               <li key={stop.rule}>
                 <strong>{reason(stop.rule)}</strong>
-                <span>{stop.detail}</span>
+                <span>{plainly(stop.detail)}</span>
                 {stop.until && <small>{t("Until {time}", { time: when(stop.until) })}</small>}
               </li>
             ))}

@@ -4,6 +4,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../../api/client";
 import { checkLaunch, startCampaign, type CampaignRead, type LaunchCheck, type LaunchReason } from "../../api/generated";
+import { plainly } from "../../api/problem";
 import { count, dollars, phone } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
@@ -11,6 +12,7 @@ import { Badge, Button, Failed, Loading, Time } from "../../ui/parts";
 import { reason } from "../../ui/reasons";
 import { fail, say } from "../../ui/toasts";
 import { Phone } from "../compose/preview";
+import { Warnings } from "../compose/warnings";
 import { Approval } from "./approval";
 import { useChanged } from "./head";
 import { TestSend } from "./test-send";
@@ -58,7 +60,7 @@ function Found({ check, campaign }: { check: LaunchCheck; campaign: CampaignRead
       <div className="launch-main">
         {problems.map((one) => (
           <p key={one.code + (one.pointer ?? "")} className="notice notice-bad" role="alert">
-            <strong>{t("It cannot start yet.")}</strong> {one.detail}
+            <strong>{t("It cannot start yet.")}</strong> {plainly(one.detail)}
           </p>
         ))}
         <Approval campaign={campaign} isNeeded={check.problems.some((one) => one.code === "approval_needed")} />
@@ -70,8 +72,8 @@ function Found({ check, campaign }: { check: LaunchCheck; campaign: CampaignRead
           <div><dt>{t("First message")}</dt><dd><Time at={check.first_send_at} /></dd></div>
           <div><dt>{t("Last message, probably")}</dt><dd><Time at={check.last_send_at} /></dd></div>
         </dl>
-        <p>{check.forecast_detail}</p>
-        {check.warnings.map((one) => <p key={one.code + (one.variant ?? "")} className="notice notice-warn">{one.detail}</p>)}
+        <p>{plainly(check.forecast_detail)}</p>
+        <Warnings warnings={check.warnings} hasVariants={campaign.variants.length > 1} />
         <h3>{t("Who gets nothing, and why")}</h3>
         {check.reasons.length === 0 ? <p className="faint">{t("Everybody in the audience gets the message.")}</p> : <ul className="stops">{check.reasons.map((one) => <Reason key={one.rule + one.outcome} reason={one} />)}</ul>}
         <details>
@@ -80,7 +82,7 @@ function Found({ check, campaign }: { check: LaunchCheck; campaign: CampaignRead
             {check.rules.map((one) => (
               <li key={one.rule}>
                 <strong>{reason(one.rule)} {one.is_binding && <Badge tone="warn">{t("delays it most")}</Badge>}</strong>
-                <span>{one.detail}</span>
+                <span>{plainly(one.detail)}</span>
               </li>
             ))}
           </ul>
@@ -107,7 +109,7 @@ function Reason({ reason: one }: { reason: LaunchReason }) {
   return (
     <li>
       <strong><Badge tone={one.outcome === "skipped" ? "neutral" : "hold"}>{count(one.people)}</Badge> {reason(one.rule)} <span className="faint">· {outcome}</span></strong>
-      <span>{one.detail}</span>
+      <span>{plainly(one.detail)}</span>
       <small>
         {one.sample.map((person, at) => (
           <span key={person.contact_id}>

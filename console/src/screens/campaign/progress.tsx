@@ -3,6 +3,7 @@ import { Link, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { forecastCampaign, type CampaignRead, type CampaignStats } from "../../api/generated";
+import { plainly } from "../../api/problem";
 import { count, rate, when } from "../../format";
 import { t } from "../../i18n";
 import { Loading, Meter, Time } from "../../ui/parts";
@@ -110,7 +111,7 @@ export function Forecast({ id, campaign, stats }: { id: string; campaign: Campai
             )}
           </dl>
           {found.binding_rule && <p><strong>{t("What delays it most: {rule}.", { rule: reason(found.binding_rule).toLowerCase() })}</strong></p>}
-          <p>{found.detail}</p>
+          <p>{plainly(found.detail)}</p>
           {found.if_lifted?.p50_finish_at && <p className="faint">{t("If it went on now: {time}.", { time: when(found.if_lifted.p50_finish_at) })}</p>}
           {found.not_reached > 0 && <p className="notice notice-warn">{t("{n, plural, one {# person is} other {# people are}} probably not reached before the end.", { n: found.not_reached })}</p>}
         </>

@@ -9,6 +9,7 @@ import { t } from "../../i18n";
 import { Badge, Button, Empty, Loading } from "../../ui/parts";
 import { reason } from "../../ui/reasons";
 import { Search } from "../../ui/search";
+import { Warnings } from "./warnings";
 
 type Props = {
   preview: CampaignPreview | undefined;
@@ -113,9 +114,7 @@ export function Summary({ preview }: { preview: CampaignPreview }) {
           ))}
         </ul>
       )}
-      {preview.warnings.map((one) => (
-        <p key={`${one.code}-${one.variant ?? ""}`} className="notice notice-warn">{one.detail}</p>
-      ))}
+      <Warnings warnings={preview.warnings} hasVariants={preview.variants.length > 1} />
       {preview.forcing_characters.slice(0, 3).map((one) => (
         <p key={`${one.code_point}-${one.variant}-${one.source}`} className="notice notice-warn">
           {t("The character “{character}” ({code}) makes segments shorter, so the message costs more.", { character: one.character, code: one.code_point })}

@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useRef } from "react";
 import { data } from "../../api/client";
-import { listSegmentFields, listTemplates, type TemplateRead } from "../../api/generated";
+import { listContacts, listSegmentContacts, listTemplates, type TemplateRead } from "../../api/generated";
 import { fieldError } from "../../api/problem";
 import { t } from "../../i18n";
 import { may } from "../../session";
@@ -11,11 +11,14 @@ import { evenly, MOST_STEPS, MOST_VARIANTS, NO_WORDS, type DraftStep, type Draft
 import type { Part } from "./who";
 
 const MOST_OWN = 12;
+/** So many people of the audience are looked at for fields of their own. */
+const LOOKED_AT = 20;
 const VALUES = ['{{ first_name | default: "there" }}', "{{ last_name }}", "{{ street }}", "{{ city }}"];
 
 export function What({ draft, set, error }: Part) {
   const found = useQuery({ queryKey: ["templates"], queryFn: () => data(listTemplates({ query: { limit: 100 }, throwOnError: true })) });
   const templates = found.data?.data ?? [];
+  const own = useOwnFields(draft.audience);
   const { variants, steps } = draft;
   const setVariant = (at: number, change: Partial<DraftVariant>) => set({ variants: variants.map((one, index) => (index === at ? { ...one, ...change } : one)) });
   const setStep = (at: number, change: Partial<DraftStep>) => set({ steps: steps.map((one, index) => (index === at ? { ...one, ...change } : one)) });
@@ -33,6 +36,7 @@ export function What({ draft, set, error }: Part) {
           onChange={(words) => setVariant(at, words)}
           error={fieldError(error, `/variants/${at}/body`) ?? fieldError(error, `/variants/${at}/template_id`)}
           templates={templates}
+          own={own}
           onRemove={isCompared ? () => set({ variants: evenly(variants.filter((_, index) => index !== at)) }) : undefined}
           more={
             isCompared && (
@@ -51,6 +55,7 @@ export function What({ draft, set, error }: Part) {
           onChange={(known) => set({ known })}
           error={fieldError(error, `/variants/${variants.length}/body`)}
           templates={templates}
+          own={own}
         />
       )}
       {isCompared && draft.kind !== "mixed" && (
@@ -67,6 +72,7 @@ export function What({ draft, set, error }: Part) {
             onChange={(words) => setStep(at, words)}
             error={fieldError(error, `/follow_ups/${at}/body`)}
             templates={templates}
+            own={own}
             onRemove={() => set({ steps: steps.filter((_, index) => index !== at) })}
           />
           <Field label={at === 0 ? t("Hours after the message, if there is no reply") : t("Hours after follow-up {n}, if there is no reply", { n: at })} error={fieldError(error, `/follow_ups/${at}/after_hours`)}>
@@ -88,6 +94,22 @@ export function What({ draft, set, error }: Part) {
   );
 }
 
+/** The names of own fields that some people of the audience have. */
+function useOwnFields(audience: string): string[] {
+  const [kind, id = ""] = audience.split(":");
+  const found = useQuery({
+    queryKey: ["contacts", "own-fields", audience],
+    enabled: id !== "" && may("contacts:read"),
+    staleTime: 300_000,
+    queryFn: () =>
+      kind === "list"
+        ? data(listContacts({ query: { list_id: id, limit: LOOKED_AT }, throwOnError: true }))
+        : data(listSegmentContacts({ path: { segment_id: id }, query: { limit: LOOKED_AT }, throwOnError: true })),
+  });
+  const names = new Set((found.data?.data ?? []).flatMap((one) => Object.keys(one.attributes ?? {})));
+  return [...names].filter((one) => /^[a-z]\w*$/i.test(one)).sort().slice(0, MOST_OWN);
+}
+
 type Choice = { value: string; label: string; body: string; id: string; version: number };
 
 /** The newest version of each template, and the newest approved one if that is another. */
@@ -107,14 +129,13 @@ type BodyProps = {
   onChange: (words: Words) => void;
   error: string | undefined;
   templates: TemplateRead[];
+  own: string[];
   onRemove?: (() => void) | undefined;
   more?: React.ReactNode;
 };
 
-function Body({ label, words, onChange, error, templates, onRemove, more }: BodyProps) {
+function Body({ label, words, onChange, error, templates, own, onRemove, more }: BodyProps) {
   const area = useRef<HTMLTextAreaElement | null>(null);
-  const fields = useQuery({ queryKey: ["segment-fields"], staleTime: 300_000, enabled: may("contacts:read"), queryFn: () => data(listSegmentFields({ throwOnError: true })) });
-  const own = (fields.data?.data ?? []).filter((one) => one.kind === "attribute").slice(0, MOST_OWN);
   const { body, template } = words;
   const insert = (text: string) => {
     const at = area.current?.selectionStart ?? body.length;
@@ -146,7 +167,7 @@ function Body({ label, words, onChange, error, templates, onRemove, more }: Body
           <button key={one} type="button" onClick={() => insert(one)}>{one.match(/\w+/)![0].replace("_", " ")}</button>
         ))}
         {own.map((one) => (
-          <button key={one.name} type="button" onClick={() => insert(`{{ ${one.name} }}`)}>{one.label ?? one.name.replace("attributes.", "").replaceAll("_", " ")}</button>
+          <button key={one} type="button" onClick={() => insert(`{{ attributes.${one} }}`)}>{one.replaceAll("_", " ")}</button>
         ))}
         {choices.length > 0 && (
           <select aria-label={t("Use a template for {name}", { name: label })} value={template ? `${template.id}:${template.version}` : ""} onChange={(event) => choose(event.target.value)}>

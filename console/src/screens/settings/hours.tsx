@@ -52,8 +52,9 @@ export function Hours({ settings }: { settings: SettingsRead }) {
                 </li>
               ))}
             </ul>
+            <datalist id="office-zones">{Intl.supportedValuesOf("timeZone").map((one) => <option key={one} value={one} />)}</datalist>
             <Field label={t("Time zone of the office")} error={fieldError(save.error, "/office_hours/timezone")}>
-              {(attributes) => <input {...attributes} value={zone} onChange={(event) => setZone(event.target.value)} />}
+              {(attributes) => <input {...attributes} list="office-zones" value={zone} onChange={(event) => setZone(event.target.value)} />}
             </Field>
           </>
         )}

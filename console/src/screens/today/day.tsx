@@ -115,7 +115,7 @@ export function Alerts() {
       <ul className="rows">
         {rows.map((one) => (
           <li key={one.id}>
-            <span className="rows-text" title={one.detail}><strong>{plain(one.kind)}</strong> {one.detail}</span>
+            <span className="rows-text" title={one.detail}>{typeof one.context?.conversation_id === "string" ? <Link to="/inbox/$id" params={{ id: one.context.conversation_id }} search={{}}>{plain(one.kind)}</Link> : <strong>{plain(one.kind)}</strong>} {one.detail}</span>
             <Time at={one.last_seen_at} relative />
             <span className="row-acts">
               {one.acknowledged_at ? (

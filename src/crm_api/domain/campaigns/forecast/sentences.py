@@ -10,9 +10,9 @@ from crm_api.domain.campaigns.forecast.day import NOTHING
 from crm_api.domain.campaigns.forecast.finish import Binding, Prediction
 from crm_api.domain.campaigns.forecast.plan import Outcome, Plan
 from crm_api.domain.campaigns.forecast.simulation import people_shut_out
+from crm_api.domain.campaigns.hours_in_words import describe_hours
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.kit.schemas import format_instant
-from crm_api.domain.kit.windows import DAYS
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 
@@ -134,13 +134,11 @@ def _other_campaigns(case: _Case) -> str:
 
 def _schedule(case: _Case) -> str:
     shut = _shut_people(case)
-    days = ", ".join(day for day in DAYS if day in case.campaign.days)
-    hours = f"{case.campaign.window_start:%H:%M} to {case.campaign.window_end:%H:%M}"
-    zone = case.campaign.timezone or case.line.timezone
-    known = f"The campaign sends only on {days}, {hours} ({zone})."
+    hours = describe_hours(case.campaign, line_timezone=case.line.timezone)
+    known = f"The campaign sends only {hours}."
     if shut:
         known += f" {_people(shut)} can never get a message in these hours."
-    return f"{known} " + _advise_change(case, "Widen `days` or `window`")
+    return f"{known} " + _advise_change(case, "Choose more days or hours (`days`, `window`)")
 
 
 def _legal_hours(case: _Case) -> str:
@@ -213,7 +211,10 @@ def _follow_up(case: _Case) -> str:
 def _pacing(case: _Case) -> str:
     pacing = case.plan.pacing
     if pacing.batch_size is None:
-        return "The messages of a day are spread over its hours. The mode burst sends them sooner."
+        return (
+            "The messages of a day are spread over its hours. In groups (the mode `burst`) they "
+            "leave sooner."
+        )
     minutes = round(pacing.batch_seconds / 60)
     return (
         f"The campaign sends {pacing.batch_size} messages every {minutes} minutes. "

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
+from crm_api.domain.campaigns.hours_in_words import describe_hours
 from crm_api.domain.campaigns.launch_check.schemas import LaunchRule
 from crm_api.domain.campaigns.models import Campaign, PacingMode, PreviouslyContacted
 from crm_api.domain.kit.vocabulary import meanings
-from crm_api.domain.kit.windows import DAYS
 from crm_api.domain.messaging.sends.vocabulary import StopRule
 
 _OF_EVERY_NUMBER = (
@@ -47,10 +47,8 @@ def list_rules(
 
 
 def _own_rules(campaign: Campaign, line_timezone: str) -> Iterator[tuple[StopRule, str]]:
-    days = ", ".join(day for day in DAYS if day in campaign.days)
-    hours = f"{campaign.window_start:%H:%M} to {campaign.window_end:%H:%M}"
-    zone = campaign.timezone or line_timezone
-    yield StopRule.OUTSIDE_SCHEDULE, f"The campaign sends only on {days}, {hours} ({zone})."
+    hours = describe_hours(campaign, line_timezone=line_timezone)
+    yield StopRule.OUTSIDE_SCHEDULE, f"The campaign sends only {hours}."
     yield (
         StopRule.CAMPAIGN_DAILY_LIMIT,
         f"The campaign sends at most {campaign.daily_limit} messages a day.",

@@ -90,10 +90,12 @@ def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]
     if facts.last_heard_at is not None:
         age = max(now - facts.last_heard_at, timedelta(0))
         points = round(_RECENT * 0.5 ** (age / HALF_LIFE))
-        because = f"The last reply or call was {age.days} days ago."
+        ago = {0: "less than a day ago", 1: "a day ago"}.get(age.days, f"{age.days} days ago")
+        because = f"The last reply or call was {ago}."
         found.append((EngagementFactor.RECENT, points, because))
     replies = min(_EACH_REPLY * facts.replies, _MOST_REPLIES)
-    found.append((EngagementFactor.REPLIES, replies, f"The person replied {facts.replies} times."))
+    times = "once" if facts.replies == 1 else f"{facts.replies} times"
+    found.append((EngagementFactor.REPLIES, replies, f"The person replied {times}."))
     if facts.appointments:
         because = f"Appointments and quotes: {facts.appointments}."
         found.append((EngagementFactor.APPOINTMENTS, _BOOKED, because))
