@@ -38,6 +38,8 @@ async def write(page: Page, people: Any, name: str) -> None:
     """Fill the form of a new campaign with what it needs at least."""
     await page.get_by_label("Name of the campaign").fill(name)
     await page.get_by_label("To", exact=True).select_option(f"list:{people['id']}")
+    # Another journey may have sent to them before.
+    await page.get_by_label("People who got a message from you before").select_option("send")
     await page.get_by_role("textbox", name="Message", exact=True).fill(HERE)
 
 

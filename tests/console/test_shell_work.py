@@ -226,7 +226,7 @@ async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service:
         await expect(log).to_contain_text("May I ask something?")
         await expect(page.get_by_text("Kept in this browser")).to_have_count(0, timeout=60_000)
         writes(service, WRITER, "Are you back?")
-        await expect(log).to_contain_text("Are you back?")
+        await expect(log).to_contain_text("Are you back?", timeout=60_000)
         newest = service.api("GET", f"/conversations/{talk['id']}/messages?limit=1")["data"][0]
         assert newest["direction"] == "incoming"
         await page.reload()
