@@ -1,1 +1,0 @@
-import{Zr as e}from"./format-lPR86yP0.js";import{c as t}from"./icons-7RdWZof_.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
