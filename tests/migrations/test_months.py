@@ -73,7 +73,7 @@ async def test_rows_stay_on_the_way_up_and_down(old_url: str) -> None:
         after = await found(engine, ROWS)
         keys = await found(engine, KEYS)
         own = {("drop_activity_key",), ("keep_activity_key",), ("keep_key_of_new_activity",)}
-        later = {("convert_released_message",)}
+        later = {("convert_released_message",), ("mark_interest",)}
         shared = await found(engine, TRIGGERS)
         async with engine.begin() as connection:
             await connection.execute(text(ADD_LATER))
