@@ -160,6 +160,18 @@ async def watched(
 
 
 @pytest_asyncio.fixture(scope="session")
+async def crowded(browser: Browser) -> AsyncIterator[Service]:
+    """A service of its own for journeys that fill it: hundreds who wait, many contacts."""
+    with (
+        tempfile.TemporaryDirectory(prefix="crm-crowded-", ignore_cleanup_errors=True) as folder,
+        up(Path(folder) / "data", free_port()) as run,
+    ):
+        service = await signed_up(Service(run), browser)
+        service.api("POST", "/lines/sync")
+        yield service
+
+
+@pytest_asyncio.fixture(scope="session")
 async def story(service: Service) -> None:
     """A fixed history for the screens of Insight."""
     service.api("POST", "/lines/sync")

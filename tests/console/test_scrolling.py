@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import text
-from tests.console.conftest import Service, Visit, long_journey
+from tests.console.conftest import Service, long_journey, watched
 
 from crm_api.platform.database import open_engine
 
@@ -68,10 +68,11 @@ def longest_task(events: list[dict[str, Any]]) -> float:
 @long_journey
 @pytest.mark.timeout(900)
 async def test_scrolling_through_many_contacts_has_no_long_task(
-    visit: Visit, service: Service, browser: Browser
+    crowded: Service, browser: Browser
 ) -> None:
-    await fill(service)
-    async with visit("/contacts") as page:
+    await fill(crowded)
+    async with watched(browser, state=crowded.state) as page:
+        await page.goto(f"{crowded.run.url}/contacts")
         await expect(page.locator("[data-row]").first).to_be_visible()
         session = await page.context.new_cdp_session(page)
         await session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
@@ -85,6 +86,8 @@ async def test_scrolling_through_many_contacts_has_no_long_task(
         events = json.loads(await browser.stop_tracing())["traceEvents"]
         last = await page.locator("[data-row]").last.get_attribute("data-row")
         seen: list[float] = await page.evaluate("window.longTasks")
+        # The refresh token was used up: the next window needs the new one.
+        crowded.state = await page.context.storage_state()
 
     longest = longest_task(events)
     sys.stderr.write(

@@ -12,15 +12,14 @@ EVENTS = 1_800
 # Three minutes of events, and a garbage collector that must have time for them.
 @long_journey
 @pytest.mark.timeout(400)
-async def test_memory_stays_the_same_while_events_flow(service: Service, browser: Browser) -> None:
+async def test_memory_stays_the_same_while_events_flow(crowded: Service, browser: Browser) -> None:
     rate = 10
-    service.api("POST", "/lines/sync")
-    await stage.fill(service.run, soak.PEOPLE, 12)
-    context = await browser.new_context(storage_state=service.state)
+    await stage.fill(crowded.run, soak.PEOPLE, 12)
+    context = await browser.new_context(storage_state=crowded.state)
     try:
         page = await context.new_page()
-        found = await soak.soak(page, service.run, seconds=EVENTS / rate, rate=rate)
-        service.state = await context.storage_state()
+        found = await soak.soak(page, crowded.run, seconds=EVENTS / rate, rate=rate)
+        crowded.state = await context.storage_state()
     finally:
         await context.close()
 
