@@ -24,6 +24,12 @@ _PASS_TIME = text("""
     WHERE held_until > now()
 """)
 
+# The recipient who got the answer is due again when the pause ends.
+_PASS_TIME_OF_RECIPIENTS = text("""
+    UPDATE campaign_membership SET due_at = due_at - make_interval(secs => :seconds)
+    WHERE status = 'pending' AND due_at > now() + make_interval(secs => :seconds / 2)
+""")
+
 End = Callable[[Stage], Awaitable[None]]
 
 
@@ -37,7 +43,8 @@ async def by_a_person(stage: Stage) -> None:
 async def by_time(stage: Stage) -> None:
     """Let the longest time of a pause pass."""
     async with stage.engine.begin() as connection:
-        await connection.execute(_PASS_TIME, {"seconds": LONGEST_SECONDS})
+        for statement in (_PASS_TIME, _PASS_TIME_OF_RECIPIENTS):
+            await connection.execute(statement, {"seconds": LONGEST_SECONDS})
 
 
 async def pause_for_a_year(stage: Stage, *, seconds: float, end: End) -> None:
