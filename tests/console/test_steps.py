@@ -20,7 +20,7 @@ PRESS = """
 def people(service: Service) -> Any:
     """Conversations with three people; the first has written much."""
     service.api("POST", "/lines/sync")
-    texts = [f"Question number {n}" for n in range(MESSAGES)]
+    texts = [f"Crack number {n}" for n in range(MESSAGES)]
     first = writes(service, "+16175550261", *texts, name="Stella")
     others = [
         writes(service, f"+1617555026{n}", "Hello", name=name)
@@ -77,7 +77,7 @@ async def test_thread_shows_its_newest_message_and_has_the_earlier_ones(
     async with visit(f"/inbox/{people[0]['id']}") as page:
         messages = page.locator(".thread [data-message]")
         await expect(messages).to_have_count(MESSAGES)
-        await expect(messages.last).to_contain_text(f"Question number {MESSAGES - 1}")
+        await expect(messages.last).to_contain_text(f"Crack number {MESSAGES - 1}")
         await expect(messages.last).to_be_in_viewport()
         await page.get_by_role("log").hover()
         await page.mouse.wheel(0, -4_000)

@@ -43,6 +43,8 @@ NO_SECRETS = {
     # Digests of figures.
     ("attribution_run", "inputs_hash"),
     ("attribution_run", "result_hash"),
+    # The ZIP, city or source whose sums the row has.
+    ("insight_person_tally", "key"),
     # Made anew for each run or call, and good for nothing outside the database.
     ("reconciliation_run", "lease_token"),
     ("phone_validation", "lease_token"),

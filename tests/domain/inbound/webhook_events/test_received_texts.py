@@ -358,3 +358,16 @@ async def test_start_frees_the_number_that_it_came_from_and_no_other_of_the_pers
 async def opted_out(session: AsyncSession) -> set[str]:
     found = await rows(session, "SELECT phone FROM contact_flag WHERE flag_type = 'opted_out'")
     return {row["phone"] for row in found}
+
+
+async def test_doubtful_message_of_an_own_line_asks_nobody(
+    session: AsyncSession, line: Line, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id="PNother", line_number=PERSON)
+    await session.commit()
+
+    await hear(session, new_uow, "not interested")
+
+    assert await rows(session, "SELECT body FROM activity") == [{"body": "not interested"}]
+    assert await rows(session, "SELECT kind, subject FROM alert") == []
+    assert await flags(session) == []

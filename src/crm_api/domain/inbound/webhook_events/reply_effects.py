@@ -75,7 +75,13 @@ async def act_on_replies(
 
     Then queue automatic replies and raise alerts, for the messages that need one.
     """
-    deciding = [one for one in replies if one.reading.kind in DECISIONS]
+    # A message of one of our own lines has no contact, so there is nobody to ask about.
+    deciding = [
+        one
+        for one in replies
+        if one.reading.kind in DECISIONS
+        and (one.stored.contact_id is not None or one.reading.kind is not ReplyKind.DOUBTFUL)
+    ]
     changed = await _decide(uow, deciding, now=now, reception=reception)
     confirmed: list[NewReply] = []
     for one, is_changed in zip(deciding, changed, strict=True):

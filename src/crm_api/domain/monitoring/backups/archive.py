@@ -133,17 +133,23 @@ def reading(
     ):
         try:
             with tarfile.open(fileobj=plain, mode="r|") as tar:
-                yield _members(tar)
+                yield _members(tar, plain, cipher)
         except (tarfile.TarError, EOFError):
             cipher.raise_its_own()
             raise BackupError("this file is not a backup of crm-api; choose another file") from None
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+def _members(
+    tar: tarfile.TarFile, plain: IO[bytes], cipher: "_Cipher"
+) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the members; end only after the whole file was decrypted without an error."""
     for member in tar:
         content = tar.extractfile(member)
         if content is not None:
             yield member.name, content
+    while plain.read(PART_BYTES):
+        pass
+    cipher.raise_its_own()
 
 
 class _Cipher:

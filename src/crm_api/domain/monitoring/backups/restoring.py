@@ -215,14 +215,18 @@ async def restore_media_file(store: MediaStore, sha256: str, content: IO[bytes])
 
 
 def _database_parts(first: IO[bytes], members: Members, *, report: Report) -> Iterator[bytes]:
+    """Yield the dump in parts; the last one only after the whole backup proved to be undamaged.
+
+    ``pg_restore`` may commit as soon as it has the last part.
+    """
     done, content = 0, first
     while True:
         part = content.read()
         if (done + len(part)) // _REPORT_EVERY > done // _REPORT_EVERY:
             report(f"database: {(done + len(part)) // 2**20:,} MiB read")
         done += len(part)
-        yield part
         name, following = next(members, ("", None))
+        yield part
         if following is None:
             return
         if not name.startswith("database/"):
