@@ -360,8 +360,9 @@ async def opted_out(session: AsyncSession) -> set[str]:
     return {row["phone"] for row in found}
 
 
+@pytest.mark.usefixtures("line")
 async def test_doubtful_message_of_an_own_line_asks_nobody(
-    session: AsyncSession, line: Line, new_uow: UnitOfWorkFactory
+    session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await make_line(session, phone_number_id="PNother", line_number=PERSON)
     await session.commit()
