@@ -21,9 +21,9 @@ def people(service: Service) -> Any:
     """Conversations with three people; the first has written much."""
     service.api("POST", "/lines/sync")
     texts = [f"Crack number {n}" for n in range(MESSAGES)]
-    first = writes(service, "+16175550261", *texts, name="Stella")
+    first = writes(service, "+16175550221", *texts, name="Stella")
     others = [
-        writes(service, f"+1617555026{n}", "Hello", name=name)
+        writes(service, f"+1617555022{n}", "Hello", name=name)
         for n, name in ((2, "Stephan"), (3, "Stewart"))
     ]
     return [first, *others]
