@@ -117,7 +117,7 @@ def _gap(days: Period, kept: KeptSums, *, now: datetime) -> Period | None:
 
 
 def _grains(days: Period, months: Period) -> list[tuple[PlaceGrain, Period]]:
-    """Return which sums to read of which period: whole months, and the days around them."""
+    """Return the periods to read, each with its sums: whole months, and the days around them."""
     if months.since >= months.until:
         return [(PlaceGrain.DAY, days)]
     return [

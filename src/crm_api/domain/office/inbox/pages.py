@@ -91,7 +91,9 @@ class _Page:
         )
 
     def _first(self, parts: Iterable[Sequence[ConversationState]], *, line: str = "") -> str:
-        """Return the query of the first rows of several parts, each of which has some states.
+        """Return the query that merges the first rows of several parts.
+
+        Each part has the conversations in some states.
 
         Indexes have the conversations of one state in order. PostgreSQL merges the parts, and reads
         no more of each than the page needs. A state is a constant in the statement, because a
