@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.migrations.filling import made_id
+from tests.migrations.filling import LINE, made_id, phone_of
 from tests.migrations.hot import CONTACT, PLACE, Hot, sql, use_case
 from tests.migrations.support import Call
 
@@ -91,6 +91,18 @@ RECEIVED = [
         "messages of a conversation",
         {"idx_activity_conversation"},
         _messages(made_id("talk", 7)),
+    ),
+    Hot(
+        "the messages to which people reply",
+        {"uq_conversation_line_id_phone", "idx_activity_conversation", "idx_send_attempt_phone"},
+        sql(
+            reply_context.LAST_OUTGOING,
+            line_ids=[LINE] * 50,
+            phones=[phone_of(i) for i in range(2500, 2550)],
+            ats=[NOW] * 50,
+            skew=2.0,
+        ),
+        is_generic=True,
     ),
     Hot(
         "a confirmation that was sent lately",

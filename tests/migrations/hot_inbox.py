@@ -91,10 +91,9 @@ INBOX = [
     ),
     Hot(
         "who waits after new messages",
-        {"pk_conversation", "pk_activity"},
+        {"pk_conversation"},
         sql(
-            asked.LINK_AND_NOTE_ASKED,
-            ids=[made_id("activity", 1)],
+            asked.NOTE_ASKED,
             conversation_ids=[TALK],
             ats=[NOW],
             asks=[False],

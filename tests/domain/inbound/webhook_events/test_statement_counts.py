@@ -119,7 +119,7 @@ async def test_statements_of_a_batch_do_not_grow_with_its_events(
 
 # Updates and inserts of conversations by a batch of one message, after earlier ones of the person.
 @pytest.mark.parametrize(("kind", "added", "updated"), [(reply, 0, 1), (new_sender, 1, 0)])
-async def test_message_writes_its_conversation_once(
+async def test_message_and_its_conversation_are_written_once(
     session: AsyncSession, new_uow: UnitOfWorkFactory, kind: Any, added: int, updated: int
 ) -> None:
     ledger = await Ledger.open(new_uow, people=1)
@@ -132,7 +132,15 @@ async def test_message_writes_its_conversation_once(
         await webhooks.apply_batch(uow, limit=100, now=after(62), reception=RECEPTION)
         written = await _writes(uow) - before
 
-    assert written == Counter(n_tup_ins=added, n_tup_upd=updated)
+    assert written == Counter(
+        {"conversation added": added, "conversation updated": updated, "activity added": 1}
+    )
+    (message,) = await rows(
+        session, "SELECT id, campaign_id FROM activity WHERE direction = 'incoming'"
+    )
+    assert message["campaign_id"] == (ledger.campaign.id if kind is reply else None)
+    (event,) = await rows(session, "SELECT * FROM event WHERE type = 'message.received'")
+    assert (event["subject_id"], event["campaign_id"]) == (message["id"], message["campaign_id"])
     (conversation,) = await rows(
         session,
         "SELECT state, waiting_since, last_incoming_at, last_activity_at FROM conversation "
@@ -149,8 +157,13 @@ async def test_message_writes_its_conversation_once(
 async def _writes(uow: UnitOfWork) -> Counter[str]:
     found = await uow.session.execute(
         text(
-            "SELECT n_tup_ins, n_tup_upd FROM pg_stat_xact_user_tables "
-            "WHERE relname = 'conversation'"
+            "SELECT CAST(substring(relname FROM '^[a-z]+') AS text) AS name,"
+            " CAST(sum(n_tup_ins) AS integer) AS added, CAST(sum(n_tup_upd) AS integer) AS updated "
+            "FROM pg_stat_xact_user_tables WHERE relname ~ '^(conversation|activity_[0-9_]+)$' "
+            "GROUP BY 1"
         )
     )
-    return Counter(dict(found.one()._mapping))
+    writes = Counter[str]()
+    for one in found:
+        writes |= {f"{one.name} added": one.added, f"{one.name} updated": one.updated}
+    return writes

@@ -14,6 +14,7 @@ from crm_api.domain.campaigns.planning import plan as planning
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.conversations.reply_context import read_reply_contexts
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import claim as claiming
@@ -57,15 +58,19 @@ async def note_reply(
     is_opt_out: bool = False,
     is_interested: bool = False,
 ) -> UUID | None:
-    """Link one reply to its campaign message; return the campaign."""
+    """Mark the recipient to whose message a person replied; return the campaign."""
+    found = await read_reply_contexts(uow, [(line_id, phone, at)], times=times)
+    (to,) = found.replied_to
+    if to is None:
+        return None
     reply = PersonReply(
-        phone=phone,
-        line_id=line_id,
+        to=to,
         at=at,
         is_opt_out=is_opt_out,
         is_interested=is_interested,
     )
-    return (await note_replies(uow, [reply], times=times, now=now))[0]
+    await note_replies(uow, [reply], now=now)
+    return to.campaign_id
 
 
 class Ledger:

@@ -70,7 +70,9 @@ PHRASES: dict[str, ReplyClass] = {
 def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
     """Return the class of a reply that consists only of a listed phrase and of courtesies."""
     whole = PHRASES.get(only_words(analysis.whole))
-    return whole or PHRASES.get(only_words(analysis.folded))
+    if whole is not None or analysis.folded == analysis.whole:
+        return whole
+    return PHRASES.get(only_words(analysis.folded))
 
 
 def is_question(analysis: Analysis) -> bool:

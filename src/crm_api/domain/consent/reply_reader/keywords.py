@@ -37,6 +37,7 @@ OPT_OUT = frozenset(
 )
 
 _WORD = re.compile(r"[a-z0-9]+")
+_ONLY_WORD = re.compile(r"[^a-z0-9]*([a-z0-9]+)[^a-z0-9]*")
 _SPELLED = re.compile(r"(?<![a-z0-9])(?:[a-z][ .\-_*]{1,3}){2,}[a-z](?![a-z0-9])")
 _LETTERS_OF_DIGITS = str.maketrans("0134578$@", "oieastbsa")
 _DRAWN_OUT = re.compile(r"(.)\1+")
@@ -45,6 +46,12 @@ _DRAWN_OUT = re.compile(r"(.)\1+")
 def only_words(folded: str) -> str:
     """Return the words of a folded text with one space between them, without other characters."""
     return " ".join(_WORD.findall(folded))
+
+
+def only_word(folded: str) -> str | None:
+    """Return the only word of a folded text; None if it has no word, or several."""
+    found = _ONLY_WORD.fullmatch(folded)
+    return found.group(1) if found else None
 
 
 def keyword_in(folded: str) -> str | None:

@@ -272,7 +272,7 @@ def _read_certain(text: str, analysis: Analysis) -> Reading | None:
     if says_nothing or _REACTION.match(text):
         decided_by = DecidedBy.COURTESY if says_nothing else DecidedBy.REACTION
         return Reading(kind=ReplyKind.NONE, reply_class=ReplyClass.OTHER, decided_by=decided_by)
-    word = keywords.only_words(analysis.whole)
+    word = keywords.only_word(analysis.whole)
     for kind, phrases in ((ReplyKind.OPT_IN, keywords.OPT_IN), (ReplyKind.HELP, keywords.HELP)):
         if word in phrases:
             return Reading(

@@ -39,6 +39,7 @@ from crm_api.domain.messaging.sends.report import (
     apply_report,
     apply_reports_to_ours,
 )
+from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.messaging.waiting.asked import Asked, Received, note_asked
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent
@@ -152,7 +153,7 @@ async def _lock_senders(
 
 
 async def _read_texts(
-    uow: UnitOfWork, texts: Sequence[_ReceivedFacts]
+    uow: UnitOfWork, texts: Sequence[_ReceivedFacts], *, times: SendTimes
 ) -> tuple[list[ReceivedMessage], AwaySettings | None]:
     """Read received messages before they are stored, so that their rows contain the reading.
 
@@ -160,12 +161,14 @@ async def _read_texts(
         The messages, and the settings of the away reply; None if it is off.
     """
     found = await reply_context.read_reply_contexts(
-        uow, [(one.line.id, sender_of(one.facts), one.facts.created_at) for one in texts]
+        uow,
+        [(one.line.id, sender_of(one.facts), one.facts.created_at) for one in texts],
+        times=times,
     )
     readings = read_replies([one.facts.text for one in texts], found.contexts)
     messages = [
-        ReceivedMessage(facts=one.facts, line=one.line, reading=reading)
-        for one, reading in zip(texts, readings, strict=True)
+        ReceivedMessage(facts=one.facts, line=one.line, reading=reading, replied_to=replied_to)
+        for one, reading, replied_to in zip(texts, readings, found.replied_to, strict=True)
     ]
     return messages, found.away
 
@@ -181,7 +184,8 @@ async def _apply_texts(
     """Store received messages, act on the new ones, and let their conversations wait."""
     if not texts:
         return
-    messages, away = await _read_texts(uow, texts)
+    times = reception.times
+    messages, away = await _read_texts(uow, texts, times=times)
     stored = await store_received_messages(uow, messages, contacts=contacts, now=now)
     replies = [
         NewReply(
@@ -190,6 +194,7 @@ async def _apply_texts(
             stored=received,
             phone=received.phone,
             reading=one.reading,
+            replied_to=one.replied_to,
         )
         for one, received in zip(messages, stored, strict=True)
         if received.is_new and received.phone is not None
@@ -202,25 +207,23 @@ async def _apply_texts(
         heard[reply.phone] = max(heard.get(reply.phone, at), at)
     said = [
         PersonReply(
-            phone=reply.phone,
-            line_id=reply.line.id,
+            to=reply.replied_to,
             at=reply.facts.created_at,
             is_opt_out=reply.reading.kind is ReplyKind.OPT_OUT,
             is_interested=reply.reading.reply_class is ReplyClass.INTERESTED,
         )
         for reply in replies
+        if reply.replied_to is not None
     ]
-    times = reception.times
-    found = await note_replies(uow, said, times=times, now=now)
+    await note_replies(uow, said, now=now)
     await end_all_follow_ups(uow, heard, why=EndedBy.REPLY, times=times, now=now)
     campaigns = {
-        reply.stored.activity_id: campaign_id
-        for reply, campaign_id in zip(replies, found, strict=True)
-        if campaign_id is not None
+        reply.stored.activity_id: reply.replied_to.campaign_id
+        for reply in replies
+        if reply.replied_to is not None
     }
     asked = [
         Asked(
-            activity_id=received.activity_id,
             conversation_id=received.conversation_id,
             at=one.facts.created_at,
             needs_answer=received.is_new and received.needs_answer,

@@ -23,6 +23,7 @@ from crm_api.domain.messaging.models.conversations import Origin
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends.queue import NewMessage, find_stopping_rules, queue_messages
+from crm_api.domain.messaging.sends.replies import RepliedTo
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork
 
@@ -44,13 +45,18 @@ that reply to each other would never stop."""
 
 @dataclass(frozen=True, kw_only=True)
 class NewReply:
-    """A received message that was not stored before, from a phone number, and its reading."""
+    """A received message that was not stored before, from a phone number, and its reading.
+
+    Attributes:
+        replied_to: The campaign message to which it replies; None if there is none.
+    """
 
     facts: MessageFacts
     line: Line
     stored: StoredMessage
     phone: str
     reading: Reading
+    replied_to: RepliedTo | None
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:

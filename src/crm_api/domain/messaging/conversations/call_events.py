@@ -236,9 +236,7 @@ async def _note_waiting(
             continue
         was, conversation_id = before[name], call.conversation_id
         if call.asked_at is not None and was.asked_at is None:
-            asked.append(
-                Asked(activity_id=call.id, conversation_id=conversation_id, at=call.occurred_at)
-            )
+            asked.append(Asked(conversation_id=conversation_id, at=call.occurred_at))
         elif call.asked_at is None and was.asked_at is not None:
             changed.add(conversation_id)
         is_answered, was_answered = map(call_documents.was_answered, (call.call, was.call))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from sqlalchemy import text
@@ -19,6 +20,8 @@ ConversationKey = tuple[UUID, str]
 """The id of the line, and the phone number (or other identifier) of the person."""
 
 
+# While a batch is applied, the number of each sender is needed several times.
+@lru_cache(maxsize=4_096)
 def as_phone(identifier: str) -> str | None:
     """Return the identifier as a number in E.164; None if it is a short code, a name or similar."""
     try:

@@ -170,7 +170,7 @@ async def _note_waiting(
         conversation = conversations[one.line_id, one.phone]
         if one.is_incoming and activity_id is not None and one.waits(now):
             at = one.facts.created_at
-            asked.append(Asked(activity_id=activity_id, conversation_id=conversation.id, at=at))
+            asked.append(Asked(conversation_id=conversation.id, at=at))
         if one.is_answer and conversation.is_waiting:
             answered.add(conversation.id)
     await note_asked(uow.session, asked, now=now)

@@ -20,6 +20,7 @@ from crm_api.domain.messaging.media import fetching
 from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
+from crm_api.domain.messaging.sends.replies import RepliedTo
 from crm_api.domain.messaging.waiting.asked import WAITS_FOR
 from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.domain.provider.openphone.facts import MediaItem, MessageFacts
@@ -29,11 +30,16 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedMessage:
-    """A message that a line received, as the provider reported it, and how it was read."""
+    """A message that a line received, as the provider reported it, and how it was read.
+
+    Attributes:
+        replied_to: The campaign message to which it replies; None if there is none.
+    """
 
     facts: MessageFacts
     line: Line
     reading: Reading
+    replied_to: RepliedTo | None
 
     @property
     def sender(self) -> str:
@@ -83,6 +89,7 @@ class IncomingRow:
     conversation_id: UUID
     contact_id: UUID | None
     phone: str
+    campaign_id: UUID | None
     openphone_id: str
     user_id: str | None
     body: str
@@ -187,6 +194,7 @@ def _row(
         conversation_id=conversation_id,
         contact_id=contact_id,
         phone=message.sender,
+        campaign_id=None if message.replied_to is None else message.replied_to.campaign_id,
         openphone_id=facts.provider_message_id,
         user_id=facts.user_id,
         body=facts.text,
@@ -240,9 +248,11 @@ ADD_INCOMING = text("""
             CAST(:contact_ids AS uuid[]), CAST(:phones AS text[]), CAST(:openphone_ids AS text[]),
             CAST(:user_ids AS text[]), CAST(:bodies AS text[]), CAST(:medias AS text[]),
             CAST(:calls AS text[]), CAST(:asked AS timestamptz[]), CAST(:occurred AS timestamptz[]),
-            CAST(:reply_classes AS text[]), CAST(:reply_class_bys AS text[]))
+            CAST(:reply_classes AS text[]), CAST(:reply_class_bys AS text[]),
+            CAST(:campaign_ids AS uuid[]))
             AS message (id, line_id, conversation_id, contact_id, phone, openphone_id, user_id,
-                        body, media, call, asked_at, occurred_at, reply_class, reply_class_by)
+                        body, media, call, asked_at, occurred_at, reply_class, reply_class_by,
+                        campaign_id)
     ), named AS (
         INSERT INTO activity_key (openphone_id, activity_id)
         SELECT openphone_id, id FROM received ORDER BY openphone_id
@@ -251,10 +261,10 @@ ADD_INCOMING = text("""
     )
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
         openphone_id, user_id, body, media, status, call, asked_at, occurred_at, created_at,
-        updated_at, reply_class, reply_class_by)
+        updated_at, reply_class, reply_class_by, campaign_id)
     SELECT received.id, 'message', 'incoming', 'provider', line_id, conversation_id, contact_id,
            phone, openphone_id, user_id, body, media::jsonb, 'received', call::jsonb, asked_at,
-           occurred_at, :now, :now, reply_class, reply_class_by
+           occurred_at, :now, :now, reply_class, reply_class_by, campaign_id
       FROM received JOIN named ON named.activity_id = received.id
     RETURNING openphone_id, id
 """)
@@ -319,5 +329,6 @@ def _incoming_values(rows: Sequence[IncomingRow], *, now: datetime) -> dict[str,
         "occurred": [row.occurred_at for row in rows],
         "reply_classes": [row.reply_class for row in rows],
         "reply_class_bys": [row.reply_class_by for row in rows],
+        "campaign_ids": [row.campaign_id for row in rows],
         "now": now,
     }

@@ -1,4 +1,4 @@
-"""Find the message to which a person replied, as context for the reply reader.
+"""Find the messages to which people replied: what the office said last, and the campaign message.
 
 The statement reads the settings of the away reply too, so that a batch of messages needs no
 statement for them.
@@ -19,6 +19,8 @@ from crm_api.domain.messaging.models.conversations import (
     Activity,
     Origin,
 )
+from crm_api.domain.messaging.sends.replies import REPLIED_TO, RepliedTo
+from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork
 
 OF_THE_OFFICE = (Origin.MANUAL, Origin.PROVIDER)
@@ -31,62 +33,74 @@ class ReplyContexts:
 
     Attributes:
         contexts: In the order of the messages.
+        replied_to: The campaign message to which each message replies, in the same order; None if
+            no campaign sent a message to the number in the 72 hours before.
         away: None if the away reply is off.
     """
 
     contexts: list[Context]
+    replied_to: list[RepliedTo | None]
     away: AwaySettings | None = None
 
 
-LAST_OUTGOING = text("""
-    SELECT w.position, o.origin, right(rtrim(o.body), 1) = '?' AS is_question,
-           s.away_reply, s.office_hours, s.holidays
+LAST_OUTGOING = text(f"""
+    SELECT said.position, o.origin, right(rtrim(o.body), 1) = '?' AS is_question,
+           s.away_reply, s.office_hours, s.holidays, r.campaign_id, r.contact_id, r.step
     FROM unnest(CAST(:line_ids AS uuid[]), CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
-        WITH ORDINALITY AS w (line_id, phone, at, position)
-    LEFT JOIN conversation c ON c.line_id = w.line_id AND c.phone = w.phone
+        WITH ORDINALITY AS said (line_id, phone, at, position)
+    LEFT JOIN conversation c ON c.line_id = said.line_id AND c.phone = said.phone
     LEFT JOIN LATERAL (
         SELECT t.origin, t.body FROM activity t
-        WHERE t.conversation_id = c.id AND t.occurred_at <= w.at
+        WHERE t.conversation_id = c.id AND t.occurred_at <= said.at
           AND t.kind = 'message' AND t.direction = 'outgoing'
         ORDER BY t.occurred_at DESC, t.id DESC LIMIT 1
     ) o ON true
-    LEFT JOIN company_settings s ON w.position = 1 AND s.away_reply IS NOT NULL
+    LEFT JOIN LATERAL ({REPLIED_TO}
+    ) r ON true
+    LEFT JOIN company_settings s ON said.position = 1 AND s.away_reply IS NOT NULL
 """)
 
 
 async def read_reply_contexts(
-    uow: UnitOfWork, messages: Sequence[tuple[UUID, str, datetime]]
+    uow: UnitOfWork, messages: Sequence[tuple[UUID, str, datetime]], *, times: SendTimes
 ) -> ReplyContexts:
-    """Return the context of received messages for the reply reader, in the order of ``messages``.
+    """Return to what received messages reply, in the order of ``messages``.
 
-    The context describes the last message that was sent in the conversation before the received
-    message: whether an employee wrote it, and whether it ended with a question mark.
+    The context for the reply reader describes the last message that was sent in the conversation
+    before the received message: whether an employee wrote it, and whether it ended with a question
+    mark.
 
     Args:
         messages: The line and the sender of each message, and when the message was received.
     """
     if not messages:
-        return ReplyContexts(contexts=[])
+        return ReplyContexts(contexts=[], replied_to=[])
     found = await uow.session.execute(
         LAST_OUTGOING,
         {
             "line_ids": [line_id for line_id, _, _ in messages],
             "phones": [phone for _, phone, _ in messages],
             "ats": [at for _, _, at in messages],
+            "skew": times.skew.total_seconds(),
         },
     )
     contexts = [NO_CONTEXT] * len(messages)
+    replied_to: list[RepliedTo | None] = [None] * len(messages)
     away: AwaySettings | None = None
     for row in found:
         if row.origin is not None:
             contexts[row.position - 1] = Context(
                 is_sale=row.origin in OF_THE_OFFICE, is_question=bool(row.is_question)
             )
+        if row.campaign_id is not None:
+            replied_to[row.position - 1] = RepliedTo(
+                campaign_id=row.campaign_id, contact_id=row.contact_id, step=row.step
+            )
         if row.away_reply is not None:
             away = AwaySettings(
                 reply=row.away_reply, office_hours=row.office_hours, holidays=row.holidays
             )
-    return ReplyContexts(contexts=contexts, away=away)
+    return ReplyContexts(contexts=contexts, replied_to=replied_to, away=away)
 
 
 async def was_sent_lately(

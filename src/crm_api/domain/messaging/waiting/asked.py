@@ -35,7 +35,6 @@ class Asked:
             has the times of the message or call already.
     """
 
-    activity_id: UUID
     conversation_id: UUID
     at: datetime
     needs_answer: bool = True
@@ -43,26 +42,19 @@ class Asked:
     received: Received | None = None
 
 
-_HEARD = """heard AS MATERIALIZED (
-        SELECT * FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:conversation_ids AS uuid[]), CAST(:ats AS timestamptz[]),
-            CAST(:asks AS boolean[]), CAST(:campaign_ids AS uuid[]),
-            CAST(:received AS timestamptz[]), CAST(:contact_ids AS uuid[]),
-            CAST(:openphone_ids AS text[]))
-            AS x (id, conversation_id, at, asks, campaign_id, received_at, contact_id, openphone_id)
-    )"""
-
-_LINKED = """linked AS (
-        UPDATE activity a
-        SET campaign_id = h.campaign_id
-        FROM heard h WHERE a.id = h.id AND h.campaign_id IS NOT NULL
-    )"""
-
 # What happened before an answer outside of this service does not wait. An answer that was given
 # here cannot be an answer to something that was not stored yet. In order, the message would have
 # opened the conversation before that answer, so it opens it now. The newest message decides to
 # which campaign the conversation belongs.
-_WAIT = f"""news AS (
+NOTE_ASKED = text(f"""
+    WITH heard AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:conversation_ids AS uuid[]), CAST(:ats AS timestamptz[]),
+            CAST(:asks AS boolean[]), CAST(:campaign_ids AS uuid[]),
+            CAST(:received AS timestamptz[]), CAST(:contact_ids AS uuid[]),
+            CAST(:openphone_ids AS text[]))
+            AS x (conversation_id, at, asks, campaign_id, received_at, contact_id, openphone_id)
+    ), news AS (
         SELECT c.id, c.state, c.waiting_since, c.campaign_id AS known_campaign_id,
                bool_or(h.asks) AND NOT {is_blocked_sender(phone="c.phone")} AS asks,
                min(h.at) FILTER (
@@ -100,18 +92,16 @@ _WAIT = f"""news AS (
       AND (n.is_work OR (k.last_incoming_at >= n.received_at) IS FALSE
            OR k.last_incoming_at IS NULL AND n.received_at IS NOT NULL
            OR k.contact_id IS NULL AND n.contact_id IS NOT NULL
-           OR k.openphone_id IS NULL AND n.openphone_id IS NOT NULL)"""
-
-NOTE_ASKED = text(f"WITH {_HEARD}, {_WAIT}")
-LINK_AND_NOTE_ASKED = text(f"WITH {_HEARD}, {_LINKED}, {_WAIT}")
+           OR k.openphone_id IS NULL AND n.openphone_id IS NOT NULL)
+""")
 
 
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Let the conversations of new messages and calls wait, with one statement.
 
     The state of each becomes ``waiting``, also if it was done or snoozed. What an answer outside of
-    this service followed does not wait, and neither does what a blocked sender sends. Links replies
-    to their campaigns, and writes what received messages say about their conversations.
+    this service followed does not wait, and neither does what a blocked sender sends. Also writes
+    what received messages say about their conversations.
 
     The caller has locked the conversations.
     """
@@ -119,7 +109,6 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
         return
     received = [one.received for one in asked]
     values = {
-        "ids": [one.activity_id for one in asked],
         "conversation_ids": [one.conversation_id for one in asked],
         "ats": [one.at for one in asked],
         "asks": [one.needs_answer for one in asked],
@@ -129,5 +118,4 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
         "openphone_ids": [one and one.openphone_id for one in received],
         "now": now,
     }
-    is_linking = any(one.campaign_id is not None for one in asked)
-    await session.execute(LINK_AND_NOTE_ASKED if is_linking else NOTE_ASKED, values)
+    await session.execute(NOTE_ASKED, values)
