@@ -1,17 +1,31 @@
 CREATE OR REPLACE FUNCTION emit_conversation_event()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET enable_nestloop TO 'off'
 AS $function$
 BEGIN
-    INSERT INTO event (type, subject_id, data)
-    VALUES ('conversation.changed', NEW.id, jsonb_build_object(
-        'conversation_id', NEW.id, 'line_id', NEW.line_id, 'contact_id', NEW.contact_id, 'state', NEW.state,
-        'waiting_since', NEW.waiting_since, 'assignee_id', NEW.assignee_id,
-        'snoozed_until', NEW.snoozed_until));
+    -- Nested loops are off for the reason that `emit_message_status_event` gives.
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO event (type, subject_id, data)
+        SELECT 'conversation.changed', n.id, jsonb_build_object(
+            'conversation_id', n.id, 'line_id', n.line_id, 'contact_id', n.contact_id,
+            'state', n.state, 'waiting_since', n.waiting_since, 'assignee_id', n.assignee_id,
+            'snoozed_until', n.snoozed_until)
+        FROM added n WHERE n.state <> 'done';
+    ELSE
+        INSERT INTO event (type, subject_id, data)
+        SELECT 'conversation.changed', n.id, jsonb_build_object(
+            'conversation_id', n.id, 'line_id', n.line_id, 'contact_id', n.contact_id,
+            'state', n.state, 'waiting_since', n.waiting_since, 'assignee_id', n.assignee_id,
+            'snoozed_until', n.snoozed_until)
+        FROM added n JOIN removed o ON o.id = n.id
+        WHERE (o.state, o.waiting_since, o.snoozed_until, o.assignee_id, o.contact_id)
+            IS DISTINCT FROM (n.state, n.waiting_since, n.snoozed_until, n.assignee_id, n.contact_id);
+    END IF;
     RETURN NULL;
 END
 $function$;
 
-CREATE OR REPLACE TRIGGER emit_conversation_event_on_insert AFTER INSERT ON conversation FOR EACH ROW WHEN ((new.state <> 'done'::text)) EXECUTE FUNCTION emit_conversation_event();
+CREATE OR REPLACE TRIGGER emit_conversation_event_on_insert AFTER INSERT ON conversation REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION emit_conversation_event();
 
-CREATE OR REPLACE TRIGGER emit_conversation_event_on_update AFTER UPDATE ON conversation FOR EACH ROW WHEN (((old.state IS DISTINCT FROM new.state) OR (old.waiting_since IS DISTINCT FROM new.waiting_since) OR (old.snoozed_until IS DISTINCT FROM new.snoozed_until) OR (old.assignee_id IS DISTINCT FROM new.assignee_id) OR (old.contact_id IS DISTINCT FROM new.contact_id))) EXECUTE FUNCTION emit_conversation_event();
+CREATE OR REPLACE TRIGGER emit_conversation_event_on_update AFTER UPDATE ON conversation REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION emit_conversation_event();

@@ -34,7 +34,7 @@ class EventType(StrEnum):
 
 
 EMITTED_BY: dict[EventType, tuple[str, ...]] = {
-    EventType.MESSAGE_RECEIVED: ("emit_new_message_event.sql",),
+    EventType.MESSAGE_RECEIVED: ("emit_received_message_event.sql",),
     EventType.MESSAGE_STATUS: ("emit_new_message_event.sql", "emit_message_status_event.sql"),
     EventType.CALL_STATUS: ("emit_call_status_event.sql",),
     EventType.CAMPAIGN_STATUS: ("emit_campaign_status_event.sql",),
