@@ -53,6 +53,8 @@ export function useLive(): LiveState {
 
 export const liveSince = (): number => since;
 
+export const isLive = (): boolean => state === "live";
+
 /** Do this each time when the stream is live again. */
 export function onLive(back: () => void): () => void {
   returns.add(back);

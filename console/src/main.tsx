@@ -1,21 +1,34 @@
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { setUpClient } from "./api/client";
 import { ApiProblem } from "./api/problem";
 import { flushDrafts, forgetAllDrafts } from "./drafts";
-import { guessLanguage, speak } from "./i18n";
-import { onLive, startLive } from "./live";
+import { guessLanguage, speak, t } from "./i18n";
+import { isLive, onLive, startLive } from "./live";
 import { startTheme } from "./preferences";
 import { startPresence } from "./presence";
 import { router } from "./routes";
 import { beforeSignOut, currentSession, onSession, startSession } from "./session";
+import { fail } from "./ui/toasts";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
 
+const STALE_AGAIN_MS = 60_000;
+let saidAt = -STALE_AGAIN_MS;
+
+/** What is shown stays when it cannot be read again. Without a live stream the bar above says so already. */
+function saySoIfStale(error: Error, hasData: boolean): void {
+  const isRefused = error instanceof ApiProblem && error.status < 500;
+  if (!hasData || isRefused || !isLive() || performance.now() - saidAt < STALE_AGAIN_MS) return;
+  saidAt = performance.now();
+  fail(t("A part of this screen could not be read again, so it may be old. Reload the page if this stays."));
+}
+
 const cache = new QueryClient({
+  queryCache: new QueryCache({ onError: (error, query) => saySoIfStale(error, query.state.data !== undefined) }),
   defaultOptions: {
     queries: {
       staleTime: 15_000,

@@ -207,6 +207,25 @@ async def cut(route: Route) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("talk")
+async def test_list_that_cannot_be_read_again_stays(visit: Visit, service: Service) -> None:
+    writes(service, WRITER, "Do you clean gutters?")
+    async with visit("/inbox", lost=True) as page:
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        row = page.get_by_text("Do you clean gutters?")
+        await expect(row).to_be_visible()
+        await page.route("**/v1/conversations?*", cut)
+        writes(service, WRITER, "Is anybody there?")
+        said = page.get_by_text("A part of this screen could not be read again")
+        await expect(said).to_be_visible(timeout=60_000)
+        await expect(row).to_be_visible()
+        await expect(page.get_by_text("This could not be loaded")).to_have_count(0)
+        await page.unroute("**/v1/conversations?*")
+        writes(service, WRITER, "I am still here")
+        await expect(page.get_by_text("I am still here")).to_be_visible()
+
+
+@pytest.mark.timeout(180)
 async def test_restarted_service_loses_nothing(talk: Any, visit: Visit, service: Service) -> None:
     async with visit("/today", lost=True) as page:
         answer = page.get_by_role("textbox", name="Answer")

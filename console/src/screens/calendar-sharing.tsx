@@ -70,7 +70,7 @@ function Feeds({ colleagues }: { colleagues: Colleague[] }) {
         <h2 id="feeds-title">{t("Feeds")}</h2>
         <span className="faint">{t("A secret address that calendar programs read. Google reads it every 12 to 24 hours.")}</span>
       </div>
-      {found.isError ? <Failed error={found.error} again={() => void found.refetch()} /> : !found.data ? <Loading lines={3} /> : (
+      {found.isLoadingError ? <Failed error={found.error} again={() => void found.refetch()} /> : !found.data ? <Loading lines={3} /> : (
         <ul className="shares">
           {found.data.data.map((one) => (
             <li key={one.id}>
@@ -173,7 +173,7 @@ function Accounts({ colleagues }: { colleagues: Colleague[] }) {
         <h2 id="accounts-title">{t("Calendar accounts")}</h2>
         <span className="faint">{t("A calendar on a CalDAV server, such as iCloud, Fastmail or Nextcloud, in both directions. If both sides moved an appointment, the calendar wins.")}</span>
       </div>
-      {found.isError ? <Failed error={found.error} again={() => void found.refetch()} /> : !found.data ? <Loading lines={3} /> : (
+      {found.isLoadingError ? <Failed error={found.error} again={() => void found.refetch()} /> : !found.data ? <Loading lines={3} /> : (
         <ul className="shares">
           {found.data.data.map((one) => (
             <li key={one.id}>

@@ -46,7 +46,7 @@ export function Campaign() {
     return (
       <>
         <PageHead title={t("Campaign")} before={back} />
-        {campaign.isError ? <Failed error={campaign.error} again={() => void campaign.refetch()} /> : <Loading />}
+        {campaign.isLoadingError ? <Failed error={campaign.error} again={() => void campaign.refetch()} /> : <Loading />}
       </>
     );
   }
@@ -63,7 +63,7 @@ export function Campaign() {
         <Halted campaign={one} />
         {isDraft && <p className="notice">{t("This campaign is a draft. Nothing is sent before it is started.")}</p>}
         {isDraft && <Launch campaign={one} />}
-        {stats.isError && <Failed error={stats.error} again={() => void stats.refetch()} />}
+        {stats.isLoadingError && <Failed error={stats.error} again={() => void stats.refetch()} />}
         {found && (
           <>
             <div className="campaign-top">

@@ -111,7 +111,7 @@ export function Campaigns() {
       </div>
       {query.isPending ? (
         <Loading />
-      ) : query.isError ? (
+      ) : query.isLoadingError ? (
         <Failed error={query.error} again={() => void query.refetch()} />
       ) : rows.length === 0 ? (
         <Empty title={isFiltered ? t("No campaign matches") : t("No campaigns yet")}>

@@ -47,7 +47,7 @@ export function NewCampaign() {
   return (
     <>
       <PageHead title={t("Change the draft")} before={back()} />
-      {stored.isError ? (
+      {stored.isLoadingError ? (
         <Failed error={stored.error} again={() => void stored.refetch()} />
       ) : stored.data ? (
         <p className="page-body">{t("This campaign was started, so its content cannot change any more. Copy it to change it.")}</p>

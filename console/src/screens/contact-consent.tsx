@@ -96,7 +96,7 @@ function ProofDialog({ id, onClose }: { id: string; onClose: () => void }) {
         </>
       }
     >
-      {proof.isError ? <Failed error={proof.error} again={() => void proof.refetch()} /> : !found ? <Loading lines={5} /> : <Proof proof={found} />}
+      {proof.isLoadingError ? <Failed error={proof.error} again={() => void proof.refetch()} /> : !found ? <Loading lines={5} /> : <Proof proof={found} />}
     </Dialog>
   );
 }

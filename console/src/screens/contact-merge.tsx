@@ -97,7 +97,7 @@ export function MergeDialog({ contact, otherId, onClose }: { contact: ContactRea
   return (
     <Dialog title={t("Merge {name} with another contact", { name: personName(contact) })} onClose={onClose} wide>
       {other.data && <p className="notice notice-warn" role="alert">{t("Both are the same contact already. Choose another one.")}</p>}
-      {other.isError && <Failed error={other.error} />}
+      {other.isLoadingError && <Failed error={other.error} />}
       {chosen && other.isPending ? <Loading lines={4} /> : <ChooseOther contact={contact} onChoose={setChosen} />}
     </Dialog>
   );

@@ -130,7 +130,7 @@ function Timeline({ id }: { id: string }) {
   );
   const { query } = list;
   if (query.isPending) return <Loading lines={8} />;
-  if (query.isError) return <Failed error={query.error} again={() => void query.refetch()} />;
+  if (query.isLoadingError) return <Failed error={query.error} again={() => void query.refetch()} />;
   const items = query.data.pages.flatMap((page) => page.data);
   if (!items.length) return <p className="contact-none">{t("Nothing has happened yet. Messages, calls and notes appear here.")}</p>;
   return (

@@ -122,7 +122,7 @@ export function Contacts() {
       <Filters filter={wanted} set={set} isFiltered={isFiltered} />
       {list.query.isPending ? (
         <Loading lines={12} />
-      ) : list.query.isError ? (
+      ) : list.query.isLoadingError ? (
         <Failed error={list.query.error} again={() => void list.query.refetch()} />
       ) : list.count === 0 ? (
         <NoContacts isFiltered={isFiltered} />

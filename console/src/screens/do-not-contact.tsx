@@ -52,7 +52,7 @@ export function NewUpload({ file }: { file: File | null }) {
       {send.error && <p className="notice notice-bad" role="alert">{fieldError(send.error, "/file") ?? fieldError(send.error, "/column") ?? sentenceOf(send.error)}</p>}
       <Field label={t("Reason")} hint={t("It is kept with each number.")}>{(attributes) => <input {...attributes} name="reason" maxLength={200} placeholder={t("Do-not-contact list")} />}</Field>
       <Field label={t("Column with the numbers")} hint={t("Only if the file has more columns, and the numbers are not found.")}>{(attributes) => <input {...attributes} name="column" />}</Field>
-      {isCurrent && (found.isError ? <Failed error={found.error} again={() => void found.refetch()} /> : one && <UploadReport one={one} />)}
+      {isCurrent && (found.isLoadingError ? <Failed error={found.error} again={() => void found.refetch()} /> : one && <UploadReport one={one} />)}
       <div className="wizard-end">
         <p>{file ? t("Nothing is written yet: the next step shows what would change.") : t("Choose a file first.")}</p>
         <Button type="submit" kind={isCurrent && one?.status === "completed" ? "plain" : "main"} busy={send.isPending || (isCurrent && isWorking(one))} disabled={!file}>{t("Check the file")}</Button>
@@ -100,7 +100,7 @@ export function UploadPage({ id }: { id: string }) {
         <Badge tone="warn">{t("Do not contact")}</Badge>
         {one?.dry_run && <Badge>{t("Check only")}</Badge>}
       </PageHead>
-      {found.isError ? (
+      {found.isLoadingError ? (
         <Failed error={found.error} again={() => void found.refetch()} />
       ) : !one ? (
         <Loading />

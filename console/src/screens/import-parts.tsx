@@ -78,7 +78,7 @@ const GUARD = /^'(?=[=+@-])/;
 /** What could not be read: the first rows here, all of them as CSV. `csv` reads the file of the API. */
 export function RefusedRows({ name, query, csv }: { name: string; query: unknown[]; csv: () => Promise<string> }) {
   const found = useQuery({ queryKey: query, queryFn: csv });
-  if (found.isError) return <p className="field-error" role="alert">{sentenceOf(found.error)}</p>;
+  if (found.isLoadingError) return <p className="field-error" role="alert">{sentenceOf(found.error)}</p>;
   const text = found.data ?? "";
   const reader = new CsvReader();
   const [head = [], ...rows] = [...reader.read(text), ...reader.end()];

@@ -43,7 +43,7 @@ function OneImport({ id }: { id: string }) {
         {one?.dry_run && <Badge>{t("Check only")}</Badge>}
         {one?.undone_at && <Badge tone="warn">{t("Undone")}</Badge>}
       </PageHead>
-      {found.isError ? (
+      {found.isLoadingError ? (
         <Failed error={found.error} again={() => void found.refetch()} />
       ) : !one ? (
         <Loading />

@@ -39,7 +39,7 @@ function ImportList({ begin }: { begin: React.ReactNode }) {
   );
   const rows = query.data?.pages.flatMap((page) => page.data) ?? [];
   if (query.isPending) return <Loading />;
-  if (query.isError) return <Failed error={query.error} again={() => void query.refetch()} />;
+  if (query.isLoadingError) return <Failed error={query.error} again={() => void query.refetch()} />;
   if (!rows.length) {
     return (
       <Empty title={t("No imports yet")} action={begin}>
@@ -95,7 +95,7 @@ function Uploads({ begin }: { begin: React.ReactNode }) {
   );
   const rows = query.data?.pages.flatMap((page) => page.data) ?? [];
   if (query.isPending) return <Loading />;
-  if (query.isError) return <Failed error={query.error} again={() => void query.refetch()} />;
+  if (query.isLoadingError) return <Failed error={query.error} again={() => void query.refetch()} />;
   if (!rows.length) {
     return (
       <Empty title={t("No do-not-contact lists yet")} action={begin}>

@@ -140,7 +140,7 @@ export function Inbox() {
             <Found q={search.q} current={current} message={search.message} search={tail} onOpen={open} spoken={spoken} />
           ) : list.query.isPending ? (
             <Loading lines={8} />
-          ) : list.query.isError ? (
+          ) : list.query.isLoadingError ? (
             <Failed error={list.query.error} again={() => void list.query.refetch()} />
           ) : rows.length === 0 ? (
             <Empty title={view === "waiting" ? t("Nobody waits") : t("Nothing here")}>

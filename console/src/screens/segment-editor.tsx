@@ -35,7 +35,7 @@ export function SegmentEditor({ id, known }: { id: string | null; known: Known }
   return (
     <>
       <PageHead title={t("Segment")} before={BACK} />
-      {found.isError ? <Failed error={found.error} again={() => void found.refetch()} /> : <Loading />}
+      {found.isLoadingError ? <Failed error={found.error} again={() => void found.refetch()} /> : <Loading />}
     </>
   );
 }
@@ -141,7 +141,7 @@ function Editor({ saved, known }: { saved: SegmentDetail | null; known: Known })
           <h2 id="sample-title">{t("Who matches now")}</h2>
           {!filter ? (
             <p className="faint">{t("Complete each rule to see the people.")}</p>
-          ) : preview.isError ? (
+          ) : preview.isLoadingError ? (
             <p className="field-error">{t("The rules have a fault: correct what is marked.")}</p>
           ) : preview.data ? (
             <Sample preview={preview.data} why={saved && !isChanged ? (contact) => (setPerson(contact), setDialog("why")) : null} />

@@ -35,7 +35,7 @@ function FindPerson({ onChoose }: { onChoose: (id: string) => void }) {
   return (
     <>
       <Search label={t("Name, number, e-mail or company")} value={text} onChange={setText} />
-      {found.isError && <Failed error={found.error} again={() => void found.refetch()} />}
+      {found.isLoadingError && <Failed error={found.error} again={() => void found.refetch()} />}
       {found.data && (
         <ul className="segment-sample">
           {found.data.data.map((one) => (
@@ -56,7 +56,7 @@ function Verdict({ segment, known, contact }: { segment: SegmentDetail; known: K
     queryKey: ["segment-why", segment.id, segment.updated_at, contact],
     queryFn: () => data(explainSegment({ path: { segment_id: segment.id, contact_id: contact }, throwOnError: true })),
   });
-  if (found.isError) return <Failed error={found.error} again={() => void found.refetch()} />;
+  if (found.isLoadingError) return <Failed error={found.error} again={() => void found.refetch()} />;
   if (!found.data) return <Loading lines={4} />;
   return (
     <>

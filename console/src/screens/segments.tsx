@@ -39,7 +39,7 @@ function useKnown(): { known: Known | undefined; error: unknown; again: () => vo
   const tags = useQuery({ queryKey: ["tags"], staleTime: FRESH_MS, queryFn: () => data(listTags({ query: { limit: 200 }, throwOnError: true })) });
   const lists = useQuery({ queryKey: ["lists"], staleTime: FRESH_MS, queryFn: () => data(listLists({ query: { limit: 200 }, throwOnError: true })) });
   const campaigns = useQuery({ queryKey: ["campaigns", "names"], staleTime: FRESH_MS, enabled: may("campaigns:read"), queryFn: readCampaigns });
-  const failed = [fields, tags, lists, campaigns].find((one) => one.isError);
+  const failed = [fields, tags, lists, campaigns].find((one) => one.isLoadingError);
   const isHere = fields.data && tags.data && lists.data && (campaigns.data || !may("campaigns:read"));
   const rows = campaigns.data ?? [];
   const usedBy = (segment: string) =>
@@ -81,7 +81,7 @@ function SegmentList({ known }: { known: Known }) {
     })),
   });
   if (query.isPending) return <Loading />;
-  if (query.isError) return <Failed error={query.error} again={() => void query.refetch()} />;
+  if (query.isLoadingError) return <Failed error={query.error} again={() => void query.refetch()} />;
   if (!rows.length) {
     return (
       <Empty

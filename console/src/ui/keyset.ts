@@ -6,6 +6,8 @@ type Page<Row> = { data: Row[]; next_cursor: string | null };
 
 export const PAGE = 100;
 const KEPT = 10;
+/** After a page failed, the next attempt waits this long. */
+const AGAIN_MS = 10_000;
 
 /** A page that was read again keeps its unchanged rows. Another page is not compared: all its rows differ. */
 function shared(was: unknown, is: unknown): unknown {
@@ -44,14 +46,14 @@ export function useKeyset<Row>(queryKey: QueryKey, read: (cursor: string | undef
     const at = index - before;
     return at < 0 ? undefined : pages[Math.floor(at / PAGE)]?.data[at % PAGE];
   };
-  const { hasNextPage, hasPreviousPage, isFetching, fetchNextPage, fetchPreviousPage } = query;
+  const { hasNextPage, hasPreviousPage, isFetching, errorUpdatedAt, fetchNextPage, fetchPreviousPage } = query;
   const onSight = useCallback(
     (first: number, last: number) => {
-      if (isFetching) return;
+      if (isFetching || Date.now() - errorUpdatedAt < AGAIN_MS) return;
       if (hasPreviousPage && first < before + 10) void fetchPreviousPage();
       else if (hasNextPage && last > before + inWindow - 30) void fetchNextPage();
     },
-    [isFetching, hasPreviousPage, hasNextPage, before, inWindow, fetchNextPage, fetchPreviousPage],
+    [isFetching, errorUpdatedAt, hasPreviousPage, hasNextPage, before, inWindow, fetchNextPage, fetchPreviousPage],
   );
   return {
     query,

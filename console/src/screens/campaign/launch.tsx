@@ -46,7 +46,7 @@ export function Launch({ campaign }: { campaign: CampaignRead }) {
         </div>
       </div>
       {check.isPending && <Loading lines={5} />}
-      {check.isError && <Failed error={check.error} again={() => void check.refetch()} />}
+      {check.isLoadingError && <Failed error={check.error} again={() => void check.refetch()} />}
       {found && <Found check={found} campaign={campaign} />}
     </section>
   );

@@ -81,7 +81,7 @@ export function Recipients({ campaign }: { campaign: CampaignRead }) {
       </div>
       {query.isPending ? (
         <Loading />
-      ) : query.isError ? (
+      ) : query.isLoadingError ? (
         <Failed error={query.error} again={() => void query.refetch()} />
       ) : rows.length === 0 ? (
         <p className="card-body faint">{t("Nobody is in this part.")}</p>

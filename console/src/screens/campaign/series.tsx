@@ -64,7 +64,7 @@ function Occurrences({ campaign, rule }: { campaign: CampaignRead; rule: NonNull
       </div>
       <div className="card-body">
         {calendar.isPending && <Loading lines={3} />}
-        {calendar.isError && <Failed error={calendar.error} again={() => void calendar.refetch()} />}
+        {calendar.isLoadingError && <Failed error={calendar.error} again={() => void calendar.refetch()} />}
         {calendar.data && own.length === 0 && <p className="faint">{t("No occurrence in the next half year.")}</p>}
         <ol className="occurrences">
           {own.slice(0, SHOWN).map((one) => (

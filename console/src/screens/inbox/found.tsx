@@ -27,7 +27,7 @@ export function Found({ q, current, message, search, onOpen, spoken }: Props) {
   const hits = messages.query.data?.pages.flatMap((page) => page.data) ?? [];
   const rows: Conversation[] = people.data?.data ?? [];
   if (people.isPending || messages.query.isPending) return <Loading lines={8} />;
-  if (people.isError || messages.query.isError) {
+  if (people.isLoadingError || messages.query.isLoadingError) {
     return <Failed error={people.error ?? messages.query.error} again={() => void (people.refetch(), messages.query.refetch())} />;
   }
   if (!rows.length && !hits.length) {

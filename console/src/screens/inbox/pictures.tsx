@@ -19,7 +19,7 @@ export function MediaItem({ item }: { item: Media }) {
   });
   if (item.status === "pending" || item.status === "failed") return <p className="faint">{t("The file is being fetched.")}</p>;
   if (!id) return <p className="faint">{item.error ?? t("The file could not be fetched.")}</p>;
-  if (link.isError) return <p className="faint">{t("The file cannot be opened now.")}</p>;
+  if (link.isLoadingError) return <p className="faint">{t("The file cannot be opened now.")}</p>;
   if (!link.data) return <span className="picture" aria-hidden="true" />;
   // The path only: the policy of the page allows files of this service, whatever name it has.
   const { pathname, search } = new URL(link.data.url, location.href);

@@ -44,7 +44,7 @@ export function Cohorts() {
       </div>
       {query.isPending ? (
         <Loading />
-      ) : query.isError ? (
+      ) : query.isLoadingError ? (
         <Failed error={query.error} again={() => void query.refetch()} />
       ) : query.data.cohorts.length === 0 ? (
         <Empty title={t("No person to follow yet")}>{t("Choose a longer period, or remove a filter.")}</Empty>

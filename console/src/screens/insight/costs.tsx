@@ -38,7 +38,7 @@ export function Costs() {
         {may("insight:write") && <Button icon="plus" onClick={() => setAdding(true)}>{t("Add a cost")}</Button>}
       </div>
       {query.isPending && <Loading lines={2} />}
-      {query.isError && <Failed error={query.error} again={() => void query.refetch()} />}
+      {query.isLoadingError && <Failed error={query.error} again={() => void query.refetch()} />}
       {query.isSuccess && all.length === 0 && <p className="card-body faint">{t("No cost was entered. Messages count one cent for each segment by themselves.")}</p>}
       {all.length > 0 && (
         <div className="scroll-x" ref={scrolls}>

@@ -72,9 +72,9 @@ export function Figures() {
         <PeriodChoice />
         <MoreFilters ofCampaign={known?.by.includes("campaign") ?? true} />
       </div>
-      {measures.isError ? (
+      {measures.isLoadingError ? (
         <Failed error={measures.error} again={() => void measures.refetch()} />
-      ) : query.isError ? (
+      ) : query.isLoadingError ? (
         <Failed error={query.error} again={() => void query.refetch()} />
       ) : !found ? (
         <Loading />

@@ -31,7 +31,7 @@ export function Funnel() {
         <PeriodChoice />
         <MoreFilters ofCampaign withRules={false} withStep={false} />
       </div>
-      {query.isPending ? <Loading /> : query.isError ? <Failed error={query.error} again={() => void query.refetch()} /> : <Stages found={query.data} zone={zone} />}
+      {query.isPending ? <Loading /> : query.isLoadingError ? <Failed error={query.error} again={() => void query.refetch()} /> : <Stages found={query.data} zone={zone} />}
     </>
   );
 }

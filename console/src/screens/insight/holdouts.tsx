@@ -28,7 +28,7 @@ export function Holdouts() {
         {query.data && query.data.data.length > 0 && <div className="page-actions">{plan}</div>}
       </div>
       {query.isPending && <Loading />}
-      {query.isError && <Failed error={query.error} again={() => void query.refetch()} />}
+      {query.isLoadingError && <Failed error={query.error} again={() => void query.refetch()} />}
       {query.isSuccess && query.data.data.length === 0 && (
         <Empty title={t("No holdout yet")} action={plan}>{t("Some appointments come without a message, too. Only a group without messages shows the difference.")}</Empty>
       )}

@@ -32,7 +32,7 @@ export function Money() {
   };
   const found = useQueries({ queries: totals.map((one) => read(one)) });
   const split = useQueries({ queries: COLUMNS.map((one) => read(one, by)) });
-  const failed = [...found, ...split].find((one) => one.isError);
+  const failed = [...found, ...split].find((one) => one.isLoadingError);
   const answers = new Map(found.flatMap((one) => (one.data ? [[one.data.measure, one.data] as const] : [])));
   const opened = search.open?.split(":")[0];
   const [openedIn, key] = [answers.get(opened ?? "") ?? split.find((one) => one.data?.measure === opened)?.data, search.open?.split(":").slice(1).join(":")];

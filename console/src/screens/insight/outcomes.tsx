@@ -62,7 +62,7 @@ export function Outcomes() {
         <div className="page-actions"><Button icon="imports" busy={isSaving} disabled={all.length === 0} onClick={() => void save()}>{t("Save as CSV")}</Button></div>
       </div>
       {query.isPending && <Loading />}
-      {query.isError && <Failed error={query.error} again={() => void query.refetch()} />}
+      {query.isLoadingError && <Failed error={query.error} again={() => void query.refetch()} />}
       {query.isSuccess && all.length === 0 && <Empty title={t("No results yet")}>{t("Appointments, quotes, jobs and paid invoices are written here, by people, imports and other systems.")}</Empty>}
       {all.length > 0 && (
         <div className="sections">
@@ -112,7 +112,7 @@ function Credits({ outcome, zone, rules, onClose }: { outcome: OutcomeRead; zone
     <Dialog wide title={t("Who earned: {name}", { name: outcomeName(outcome.kind, outcome.name) })} onClose={onClose} footer={<Button onClick={onClose}>{t("Close")}</Button>}>
       <p className="faint">{when(outcome.occurred_at, zone)}{outcome.amount_cents === null ? "" : ` · ${cents(outcome.amount_cents)}`}{found ? ` · ${t("Rules {version}", { version: found.rules_version })}` : ""}</p>
       {query.isPending && <Loading lines={3} />}
-      {query.isError && <Failed error={query.error} again={() => void query.refetch()} />}
+      {query.isLoadingError && <Failed error={query.error} again={() => void query.refetch()} />}
       {found && (
         <div className="scroll-x" ref={scrolls}>
           <table className="table" aria-label={t("Credits")}>

@@ -56,7 +56,7 @@ export function Records({ figure, title, measure, unit, by, zone, onClose }: Pro
   return (
     <Dialog wide title={title} onClose={onClose} footer={footer}>
       {query.isPending && <Loading />}
-      {query.isError && <Failed error={query.error} again={() => void query.refetch()} />}
+      {query.isLoadingError && <Failed error={query.error} again={() => void query.refetch()} />}
       {query.isSuccess && <Tally all={all} figure={figure} unit={unit} isComplete={!query.hasNextPage} />}
       {all.length > 0 && (
         <div className="scroll-x" ref={scrolls}>

@@ -36,7 +36,7 @@ export function Rules() {
   return (
     <>
       {query.isPending && <Loading />}
-      {query.isError && <Failed error={query.error} again={() => void query.refetch()} />}
+      {query.isLoadingError && <Failed error={query.error} again={() => void query.refetch()} />}
       {query.isSuccess && (
         <div className="sections">
           <section className="card" aria-labelledby="rules-title">

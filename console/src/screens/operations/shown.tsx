@@ -9,9 +9,9 @@ export const TONE: Record<string, Tone> = {
   degraded: "warn", overdue: "warn", waiting: "info", running: "info", pending: "info", invited: "info", submitted: "info", acknowledged: "warn", new: "info",
 };
 
-export function Shown({ query, children }: { query: { isPending: boolean; isError: boolean; error: unknown; refetch: () => unknown }; children: ReactNode }) {
+export function Shown({ query, children }: { query: { isPending: boolean; isLoadingError: boolean; error: unknown; refetch: () => unknown }; children: ReactNode }) {
   if (query.isPending) return <Loading />;
-  if (query.isError) return <Failed error={query.error} again={() => void query.refetch()} />;
+  if (query.isLoadingError) return <Failed error={query.error} again={() => void query.refetch()} />;
   return children;
 }
 

@@ -27,7 +27,7 @@ export function OneTemplate({ id }: { id: string }) {
     return (
       <>
         <PageHead title={t("Template")} before={back} />
-        {query.isError ? <Failed error={query.error} again={() => void query.refetch()} /> : <Loading />}
+        {query.isLoadingError ? <Failed error={query.error} again={() => void query.refetch()} /> : <Loading />}
       </>
     );
   }

@@ -23,7 +23,7 @@ export const useToday = () =>
 type PartProps = {
   title: string;
   figure?: string | undefined;
-  query: { isPending: boolean; isError: boolean; error: unknown };
+  query: { isPending: boolean; isLoadingError: boolean; error: unknown };
   empty: string;
   isEmpty: boolean;
   more?: ReactNode;
@@ -39,7 +39,7 @@ export function Part({ title, figure, query, empty, isEmpty, more, children }: P
         </h2>
         {more}
       </div>
-      {query.isPending ? <Loading lines={3} /> : query.isError ? <Failed error={query.error} /> : isEmpty ? <p className="card-body faint">{empty}</p> : children}
+      {query.isPending ? <Loading lines={3} /> : query.isLoadingError ? <Failed error={query.error} /> : isEmpty ? <p className="card-body faint">{empty}</p> : children}
     </section>
   );
 }

@@ -1,1 +1,0 @@
-import{Qr as e}from"./format-DG8QFPfO.js";import{c as t}from"./icons-8DEyWL9K.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
