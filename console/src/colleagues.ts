@@ -1,22 +1,22 @@
-/** The users who can be assigned or mentioned. Only owners may list users; others know themselves. */
+/** The users who can be assigned or mentioned. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "./api/client";
-import { listUsers } from "./api/generated";
+import { listColleagues } from "./api/generated";
 import { currentSession, may } from "./session";
 
 export type Colleague = { id: string; name: string };
 
-export function useColleagues(): { me: Colleague | null; others: Colleague[] } {
+export function useColleagues(): { me: Colleague | null; others: Colleague[]; all: Colleague[] } {
   const session = currentSession();
   const found = useQuery({
-    queryKey: ["users", "active"],
-    queryFn: () => data(listUsers({ query: { limit: 100 }, throwOnError: true })),
-    enabled: may("admin"),
+    queryKey: ["users", "colleagues"],
+    queryFn: () => data(listColleagues({ query: { limit: 200 }, throwOnError: true })),
+    enabled: may("messages:read"),
     staleTime: 300_000,
   });
-  // The API names a caller by the e-mail address; owners can read the name.
+  // The API names a caller by the e-mail address.
   const named = (id: string, email: string) => found.data?.data.find((one) => one.id === id)?.name || email;
   const me = session.state === "in" && session.me.email ? { id: session.me.id, name: named(session.me.id, session.me.email) } : null;
-  const others = (found.data?.data ?? []).filter((one) => one.status === "active" && one.id !== me?.id);
-  return { me, others: others.map(({ id, name }) => ({ id, name })) };
+  const others = (found.data?.data ?? []).filter((one) => one.id !== me?.id).map(({ id, name }) => ({ id, name }));
+  return { me, others, all: me ? [me, ...others] : others };
 }

@@ -53,7 +53,7 @@ from crm_api.routers.http.preconditions import PreconditionMiddleware
 from crm_api.routers.http.query_parameters import refuse_unknown_parameters
 from crm_api.routers.http.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.routers.identity import api_keys as access_router
-from crm_api.routers.identity import audit_log, auth, passwords, preferences, users
+from crm_api.routers.identity import audit_log, auth, colleagues, passwords, preferences, users
 from crm_api.routers.imports import do_not_contact, imports
 from crm_api.routers.inbound import reconciliation, webhook_health, webhooks
 from crm_api.routers.inbound.event_intake import EventIntake
@@ -206,6 +206,7 @@ ROUTERS = (
     preferences,
     push_subscriptions,
     users,
+    colleagues,
     sandbox,
     health,
     metrics_endpoint,

@@ -279,6 +279,7 @@ ASKED: dict[str, Scope | str] = {
     "POST /v1/templates/{template_id}/reject": Scope.ADMIN,
     "GET /v1/templates/{template_id}/stats": Scope.CAMPAIGNS_READ,
     "POST /v1/templates/{template_id}/submit": Scope.CAMPAIGNS_WRITE,
+    "GET /v1/colleagues": Scope.MESSAGES_READ,
     "GET /v1/users": Scope.ADMIN,
     "POST /v1/users": Scope.ADMIN,
     "GET /v1/users/{user_id}": Scope.ADMIN,

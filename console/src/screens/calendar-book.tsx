@@ -14,7 +14,8 @@ import { say } from "../ui/toasts";
 import { APPOINTMENT_KINDS, appointmentKind } from "../ui/sales-words";
 import { dateOf, instantOf, localOf, plusDays } from "../ui/zoned";
 import { ConflictNote } from "./calendar-appointment";
-import { lasts, useColleagues } from "./calendar-data";
+import { useColleagues } from "../colleagues";
+import { lasts } from "./calendar-data";
 import { timeOf } from "./calendar-month";
 
 const LENGTHS = [30, 45, 60, 90, 120, 180, 240, 480];

@@ -2,11 +2,11 @@
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { data } from "../api/client";
 import {
-  getCalendar, listAppointments, listUsers, updateAppointment,
-  type AppointmentRead, type AppointmentUpdate, type CalendarCampaign, type CalendarOccurrence, type UserRead,
+  getCalendar, listAppointments, updateAppointment,
+  type AppointmentRead, type AppointmentUpdate, type CalendarCampaign, type CalendarOccurrence,
 } from "../api/generated";
 import { currentZone } from "../format";
-import { currentSession, may } from "../session";
+import { may } from "../session";
 import { dateOf, localOf, plusDays, weekdayOf } from "../ui/zoned";
 
 export type View = "month" | "week" | "day" | "list";
@@ -82,21 +82,6 @@ export function useCalendar(period: Period, who: string | undefined) {
     error: failed?.error,
     again: () => void failed?.refetch(),
   };
-}
-
-export type Colleague = Pick<UserRead, "id" | "name">;
-
-/** Who may go to an appointment: everybody for an owner, else only the reader. */
-export function useColleagues(): { me: Colleague | null; all: Colleague[] } {
-  const session = currentSession();
-  const me = session.state === "in" && session.me.email ? { id: session.me.id, name: session.me.name } : null;
-  const users = useQuery({
-    queryKey: ["users", "names"],
-    enabled: may("admin"),
-    queryFn: () => data(listUsers({ query: { limit: 200 }, throwOnError: true })),
-  });
-  const active = users.data?.data.filter((one) => one.status === "active") ?? [];
-  return { me, all: active.length ? active : me ? [me] : [] };
 }
 
 /** Change an appointment in the calendar at once; put it back if the API refuses. */

@@ -13,7 +13,7 @@ import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { Badge, Button, Failed, Field, Loading, PageHead, Time, type Tone } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
-import type { Colleague } from "./calendar-data";
+import type { Colleague } from "../colleagues";
 
 type Props = { colleagues: Colleague[]; onBack: () => void };
 const ofWhom = (colleagues: Colleague[], id: string | null) => (id ? (colleagues.find((one) => one.id === id)?.name ?? t("one user")) : t("everybody"));

@@ -240,7 +240,7 @@ class Store:
             key = {"name": f"Key {place}", "scopes": ["contacts:read"]}
             await self._post("/v1/api-keys", key)
             user = {"email": f"user{place}@granite.example.com", "name": "Olga", "role": "agent"}
-            await self._post("/v1/users", user)
+            await active(self._client, **user)
             view = {"list": "tasks", "name": f"View {place}", "filter": {"status": "open"}}
             await self._post("/v1/saved-views", view)
             endpoint = f"https://push.example.com/{place}"

@@ -117,6 +117,20 @@ async def test_an_invitation_does_not_bring_back_a_user_who_was_disabled(
     assert (back.json()["status"], accepted.json()["status"]) == ("invited", "active")
 
 
+async def test_an_agent_sees_who_can_be_made_responsible(client: httpx.AsyncClient) -> None:
+    agent = await active(client, role="agent")
+    await invited(client, email="new@firm.example.com")
+    gone = await active(client, email="gone@firm.example.com", role="agent")
+    await client.patch(f"/v1/users/{gone['id']}", json={"status": "disabled"})
+    headers = bearer(await signed_in(client))
+
+    found = await client.get("/v1/colleagues", headers=headers)
+    bad = await client.get("/v1/colleagues", headers=headers, params={"cursor": "x"})
+
+    assert found.json()["data"] == [{"id": agent["id"], "email": EMAIL, "name": "Olga"}]
+    assert (bad.status_code, bad.json()["code"]) == (422, "invalid_cursor")
+
+
 async def test_a_new_role_counts_from_the_next_request(client: httpx.AsyncClient) -> None:
     await active(client, email="boss@firm.example.com")
     user = await active(client)

@@ -130,6 +130,16 @@ class UserRead(ReadModel):
     updated_at: Instant
 
 
+class ColleagueRead(ReadModel):
+    """An active user, as colleagues see the user."""
+
+    model_config = example(email="olga@granite.example.com", name="Olga")
+
+    id: Id
+    email: str
+    name: str
+
+
 class UserInvited(UserRead):
     """An invited user and, if this service has no mail server, the token of the invitation."""
 

@@ -90,14 +90,19 @@ async def read_user(uow: UnitOfWork, *, user_id: UUID) -> User:
     return user
 
 
-def users_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[User]:
+def users_statement(
+    *, after: tuple[datetime, UUID] | None, limit: int, status: UserStatus | None = None
+) -> Select[User]:
     """Build the statement that lists users, newest first.
 
     Args:
         after: The creation time and the id of the last user of the previous page.
         limit: The largest number of users.
+        status: Only users with this status; None for all.
     """
     statement = select(User)
+    if status is not None:
+        statement = statement.where(User.status == status)
     if after is not None:
         statement = statement.where(tuple_(User.created_at, User.id) < after)
     return statement.order_by(User.created_at.desc(), User.id.desc()).limit(limit)
@@ -111,6 +116,19 @@ async def list_users(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     """
     cursors = Cursors("users")
     statement = users_statement(after=cursors.read(cursor), limit=limit + 1)
+    rows = (await uow.session.scalars(statement)).all()
+    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+
+
+async def list_colleagues(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[User]:
+    """List the active users, newest first.
+
+    Raises:
+        InvalidCursorError: The cursor does not come from this list.
+    """
+    cursors = Cursors("colleagues")
+    after = cursors.read(cursor)
+    statement = users_statement(after=after, limit=limit + 1, status=UserStatus.ACTIVE)
     rows = (await uow.session.scalars(statement)).all()
     return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
