@@ -43,6 +43,8 @@ _OPEN = text("""
     SELECT (SELECT count(*) FROM campaign_membership
             WHERE status IN ('pending', 'sending', 'unknown'))
          + (SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling', 'unknown'))
+         + (SELECT count(*) FROM activity WHERE status = 'queued' AND send_after <= now()
+              AND origin IN ('confirmation', 'help'))
          + (SELECT count(*) FROM campaign WHERE status IN ('running', 'scheduled'))
          + (SELECT count(*) FROM webhook_event WHERE status IN ('pending', 'failed'))
 """)
@@ -81,7 +83,7 @@ class Decision:
 
 
 async def count_open(engine: AsyncEngine) -> int:
-    """Count what has not ended: recipients, calls, campaigns, events."""
+    """Count what has not ended: recipients, calls, automatic replies, campaigns, events."""
     async with engine.connect() as connection:
         return int(await connection.scalar(_OPEN) or 0)
 
