@@ -9,9 +9,11 @@ from tests.migrations.hot import CONTACT, PLACE, Hot
 
 from crm_api.domain.insight.attribution import runs, touches
 from crm_api.domain.insight.costs.service import costs_statement
+from crm_api.domain.insight.funnel.funnel import count_funnel
+from crm_api.domain.insight.funnel.people import MessagedPeople
 from crm_api.domain.insight.holdouts.service import holdouts_statement
 from crm_api.domain.insight.measures import merge_tally
-from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.compiling import END, InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
@@ -39,6 +41,7 @@ def _rows(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
     )
 
 
+MONTH = MessagedPeople(since=NOON - timedelta(days=30), until=END)
 OUTCOMES = [
     _figure(
         "a figure by days",
@@ -58,6 +61,11 @@ OUTCOMES = [
         {"uq_insight_person_tally", "idx_campaign_membership_at"},
         "reply_rate",
         by=Dimension.ZIP,
+    ),
+    Hot(
+        "the funnel of a month",
+        {"idx_campaign_membership_at", "idx_contact_merged_into"},
+        lambda s: count_funnel(s, MONTH, window=timedelta(days=30), now=NOON),
     ),
     _figure("the time to a reply", {"idx_campaign_membership_reply_time"}, "time_to_reply"),
     _figure("the money of invoices", {"idx_outcome_kind"}, "revenue"),
