@@ -69,6 +69,7 @@ OUTCOMES = [
     ),
     _figure("the time to a reply", {"idx_campaign_membership_reply_time"}, "time_to_reply"),
     _figure("the money of invoices", {"idx_outcome_kind"}, "revenue"),
+    _figure("the money of invoices by ZIP", {"idx_contact_person"}, "revenue", by=Dimension.ZIP),
     _rows("the messages behind a figure", {"idx_campaign_membership_at"}, "messages"),
     Hot(
         "sums that wait to be merged",
