@@ -12,7 +12,7 @@ from crm_api.domain.insight.costs.service import costs_statement
 from crm_api.domain.insight.funnel.funnel import count_funnel
 from crm_api.domain.insight.funnel.people import MessagedPeople
 from crm_api.domain.insight.holdouts.service import holdouts_statement
-from crm_api.domain.insight.measures import merge_tally
+from crm_api.domain.insight.measures import merge_tally, settle_answers
 from crm_api.domain.insight.measures.compiling import END, InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import compute_figures
@@ -61,6 +61,17 @@ OUTCOMES = [
         {"uq_insight_person_tally", "idx_campaign_membership_at"},
         "reply_rate",
         by=Dimension.ZIP,
+    ),
+    _figure(
+        "the time to an answer in a month",
+        {"idx_insight_answer_at"},
+        "time_to_answer",
+        since=NOON - timedelta(days=30),
+    ),
+    Hot(
+        "stored answers of changed conversations",
+        {"idx_insight_answer_conversation"},
+        lambda s: s.execute(settle_answers.TAKE, {"since": NOON, "until": NOON, "most": 100}),
     ),
     Hot(
         "the funnel of a month",

@@ -39,8 +39,8 @@ def compile_sums(
     Args:
         question: The question.
         now: The present instant.
-        settled: The instant before which the sums by place have all records; None if they are not
-            read.
+        settled: The instant before which the sums by place, or the stored answers, have all
+            records; None if they are not read.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -60,6 +60,9 @@ def compile_sums(
         found = pieces_of(part, part_of, now=now)
         if found is None:
             records = part.in_period(part.base.sql)
+            if part.base.stored is not None and settled is not None:
+                records = part.in_period(part.base.stored)
+                values["settled"] = settled
             if part.by in OF_PERSON | OF_REPLY:
                 relations.append(select_from(part, of_rows, records))
             else:
