@@ -120,7 +120,7 @@ _MEDIANS = f"""
            0 AS divided_records,
            CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.time) AS numeric) / {MICROSECONDS}
                AS median,
-           coalesce(sum(x.unripe), 0) AS unripe, min(x.at) AS first_at,
+           CAST(coalesce(sum(x.unripe), 0) AS bigint) AS unripe, min(x.at) AS first_at,
            {ANSWERS_UNTIL} AS settled
     FROM (
         SELECT r.key, r.bucket_start, unnest(r.amount) AS time,
