@@ -30,6 +30,7 @@ from crm_api.dev.embedded_servers import servers
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
 from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.settle_answers import settle_answers
 from crm_api.domain.insight.measures.settle_people import settle_people
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.migration_runner import upgrade
@@ -128,10 +129,11 @@ async def _merge(url: str) -> None:
         while merged == MOST:
             async with uow:
                 merged = await merge_tally(uow)
-        is_more = True
-        while is_more:
-            async with uow:
-                is_more = await settle_people(uow)
+        for settle in (settle_people, settle_answers):
+            is_more = True
+            while is_more:
+                async with uow:
+                    is_more = await settle(uow)
 
 
 def _credits(url: str, environment: dict[str, str]) -> Iterator[Figure]:

@@ -9,9 +9,11 @@ from tests.migrations.hot import CONTACT, PLACE, Hot
 
 from crm_api.domain.insight.attribution import runs, touches
 from crm_api.domain.insight.costs.service import costs_statement
+from crm_api.domain.insight.funnel.funnel import count_funnel
+from crm_api.domain.insight.funnel.people import MessagedPeople
 from crm_api.domain.insight.holdouts.service import holdouts_statement
-from crm_api.domain.insight.measures import merge_tally
-from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures import merge_tally, settle_answers
+from crm_api.domain.insight.measures.compiling import END, InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
@@ -39,6 +41,7 @@ def _rows(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
     )
 
 
+MONTH = MessagedPeople(since=NOON - timedelta(days=30), until=END)
 OUTCOMES = [
     _figure(
         "a figure by days",
@@ -59,8 +62,25 @@ OUTCOMES = [
         "reply_rate",
         by=Dimension.ZIP,
     ),
+    _figure(
+        "the time to an answer in a month",
+        {"idx_insight_answer_at"},
+        "time_to_answer",
+        since=NOON - timedelta(days=30),
+    ),
+    Hot(
+        "stored answers of changed conversations",
+        {"idx_insight_answer_conversation"},
+        lambda s: s.execute(settle_answers.TAKE, {"since": NOON, "until": NOON, "most": 100}),
+    ),
+    Hot(
+        "the funnel of a month",
+        {"idx_campaign_membership_at", "idx_contact_merged_into"},
+        lambda s: count_funnel(s, MONTH, window=timedelta(days=30), now=NOON),
+    ),
     _figure("the time to a reply", {"idx_campaign_membership_reply_time"}, "time_to_reply"),
     _figure("the money of invoices", {"idx_outcome_kind"}, "revenue"),
+    _figure("the money of invoices by ZIP", {"idx_contact_person"}, "revenue", by=Dimension.ZIP),
     _rows("the messages behind a figure", {"idx_campaign_membership_at"}, "messages"),
     Hot(
         "sums that wait to be merged",

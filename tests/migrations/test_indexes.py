@@ -187,3 +187,20 @@ async def test_sample_of_a_forecast_is_small_without_statistics(
         await session.rollback()
 
     assert 0 < sum(group.people for group in found) < everyone / 2
+
+
+PERIOD = text("""
+    EXPLAIN (FORMAT JSON) SELECT FROM campaign_membership m
+    WHERE m.status IN ('sent', 'delivered', 'failed')
+      AND coalesce(m.sent_at, m.due_at) >= CAST(:now AS timestamptz) - interval '30 days'
+      AND coalesce(m.sent_at, m.due_at) < CAST(:now AS timestamptz) - interval '20 days'
+""")
+A_DAY = 144
+"""Messages of the filled database."""
+
+
+async def test_planner_knows_how_many_messages_a_period_has(filled: AsyncEngine) -> None:
+    async with filled.connect() as connection:
+        (found,) = await connection.scalar(PERIOD, {"now": NOW})
+
+    assert 5 * A_DAY < found["Plan"]["Plan Rows"] < 15 * A_DAY

@@ -170,7 +170,7 @@ class Service:
         # With few rows, deleting is faster than truncating. Tables that triggers write come last.
         counted = {
             *("campaign_tally", "send_tally", "carrier_tally", "insight_tally", "event"),
-            *("insight_person_change", "insight_person_move"),
+            *("insight_person_change", "insight_person_move", "insight_answer_change"),
         }
         tables = [table.name for table in reversed(metadata.sorted_tables)]
         tables.sort(key=counted.__contains__)

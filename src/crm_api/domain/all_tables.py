@@ -16,6 +16,7 @@ from crm_api.domain.inbound.webhook_health import models as webhook_health
 from crm_api.domain.inbound.webhook_setup import models as webhook_setup
 from crm_api.domain.insight.attribution import models as attribution
 from crm_api.domain.insight.costs import models as costs
+from crm_api.domain.insight.measures import answer_models as answers
 from crm_api.domain.insight.measures import models as measures
 from crm_api.domain.insight.measures import people_models as measured_people
 from crm_api.domain.kit.audit_log import models as audit_log
@@ -63,6 +64,7 @@ from crm_api.platform.database import Base
 
 MODULES = (
     alerts,
+    answers,
     api_keys,
     appointments,
     attribution,

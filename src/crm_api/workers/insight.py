@@ -6,6 +6,7 @@ import structlog
 
 from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
+from crm_api.domain.insight.measures.settle_answers import settle_answers
 from crm_api.domain.insight.measures.settle_people import settle_people
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
@@ -35,6 +36,10 @@ async def _merge_sums(deps: Deps) -> None:
     while is_more and not limit.is_over():
         async with deps.new_uow() as uow:
             is_more = await settle_people(uow)
+    is_more = True
+    while is_more and not limit.is_over():
+        async with deps.new_uow() as uow:
+            is_more = await settle_answers(uow)
 
 
 def _log_progress(outcomes: int) -> None:

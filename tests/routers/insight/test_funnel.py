@@ -92,3 +92,49 @@ async def test_funnel_of_a_campaign_and_an_empty_period(
         "high": None,
     }
     assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_period")
+
+
+async def test_merged_duplicate_is_one_person_with_its_first_message(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    age = (clock.now() - NOW) / DAY
+    story = Story(session)
+    autumn, winter = await story.campaign(), await story.campaign("Winter")
+    ada, twin = [await story.person() for _ in range(2)]
+    await story.sent(winter, ada, days=50 - age, replied=49 - age)
+    await story.sent(autumn, twin, days=60 - age, status="sent")
+    await session.commit()
+    await bought(client, ada, days=51 - age, kind="appointment_booked")
+    await bought(client, twin, days=20 - age, kind="job_done")
+    body = {"primary_id": str(ada.id), "duplicate_ids": [str(twin.id)]}
+    merged = await client.post("/v1/contacts/merge", json=body)
+    assert merged.is_success, merged.text
+    wanted: dict[str, Any] = {"bucket": "day", "step_days": 20, "steps": 2}
+
+    found = (await client.get("/v1/insight/funnel", params={"window_days": 30})).json()
+    cohorts = await client.get("/v1/insight/cohorts", params={**wanted, "stage": "job_done"})
+
+    people = {one["stage"]: one["people"] for one in found["stages"] if one["people"]}
+    assert people == {"messaged": 1, "appointment_booked": 1}
+    (cohort,) = cohorts.json()["cohorts"]
+    assert [cell["reached"] for cell in cohort["cells"]] == [0, 1]
+
+
+async def test_person_counts_in_the_step_whose_last_instant_is_the_reply(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    age = (clock.now() - NOW) / DAY
+    story = Story(session)
+    campaign = await story.campaign()
+    microsecond = 1 / (24 * 60 * 60 * 1_000_000)
+    for waited in (10.0, 10 + 2 * microsecond, 0.0):
+        sent = 60 - age
+        await story.sent(campaign, await story.person(), days=sent, replied=sent - waited)
+    await session.commit()
+    wanted: dict[str, Any] = {"bucket": "day", "step_days": 10, "steps": 3}
+
+    for zone in ("UTC", "Asia/Kolkata"):
+        found = await client.get("/v1/insight/cohorts", params={**wanted, "timezone": zone})
+
+        (cohort,) = found.json()["cohorts"]
+        assert [cell["reached"] for cell in cohort["cells"]] == [2, 3, 3]

@@ -43,6 +43,7 @@ NOT_COMPARED = {
     # Changes that wait to be added to sums.
     "insight_person_change",
     "insight_person_move",
+    "insight_answer_change",
 }
 WHEN_WE_LEARNED = {
     "asked_at",

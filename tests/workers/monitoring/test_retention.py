@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from tests.workers.drain import make_deps
 
 from crm_api.domain.consent.models import ReplyExample
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventKey
+from crm_api.domain.insight.measures.answer_models import InsightAnswer
 from crm_api.domain.messaging.media.store import path_of
 from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.monitoring.retention import archive, months
@@ -258,6 +259,28 @@ async def test_examples_go_with_their_message(bench: Bench) -> None:
     assert await bench.rows("SELECT activity_id FROM reply_example") == [
         (id_at(LATER, LATER.month),)
     ]
+
+
+async def test_stored_answers_go_with_their_month(bench: Bench) -> None:
+    """An answer of the month is deleted; a later one to its messages is stored again."""
+    talk, other = id_at(BEGAN, 7), id_at(BEGAN, 8)
+    later = BEGAN + timedelta(days=70)
+    await bench.add(
+        *(message(at, place, conversation_id=talk) for place, at in enumerate((BEGAN, later), 1))
+    )
+    async with bench.sessions() as session, session.begin():
+        await session.execute(text("TRUNCATE insight_answer_change"))
+        session.add_all(
+            InsightAnswer(id=id_at(at, place), conversation_id=one, at=at, waited=5)
+            for place, at, one in ((1, BEGAN, talk), (2, later, talk), (3, later, other))
+        )
+
+    await bench.work(activity_months=2)
+
+    stored = await bench.rows("SELECT id FROM insight_answer ORDER BY id")
+    assert stored == [(id_at(later, 2),), (id_at(later, 3),)]
+    changed = await bench.rows("SELECT conversation_id, at FROM insight_answer_change")
+    assert changed == [(talk, later)]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,15 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.insight.funnel.people import MessagedPeople, Stage, events_sql
+from crm_api.domain.insight.funnel.people import (
+    MessagedPeople,
+    Stage,
+    first_sql,
+    later_sql,
+    time_of,
+)
 from crm_api.domain.insight.measures.dimensions import Bucket
+from crm_api.domain.insight.measures.kept import has_whole_hours
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
 from crm_api.platform.database import typed_rows
 
@@ -57,30 +64,46 @@ async def count_cohorts(
         TooManyRecordsError: The time is over. The transaction cannot be used any more.
     """
     wanted.check()
+    at = time_of(stage)
+    tables, reached = first_sql(wanted), f"SELECT f.sent_at, {at} AS at FROM first f"
+    if at is None:
+        tables += f", {later_sql()}"
+        reached = "SELECT l.sent_at, l.at FROM later l WHERE l.stage = :stage"
+    # Zones are applied to hours, not to people. Cells are counted by the step that people reach.
+    hour = "date_bin('1 hour', p.sent_at, '2000-01-01Z')" if has_whole_hours(zone) else "p.sent_at"
     statement = text(f"""
-        WITH {events_sql(wanted)}, cohort AS (
-            SELECT date_trunc('{bucket.value}', e.sent_at, CAST(:zone AS text)) AS cohort_start,
-                   e.person, e.sent_at, min(e.at) FILTER (WHERE e.stage = :stage) AS at
-            FROM event e GROUP BY e.person, e.sent_at
+        WITH {tables}, hours AS (
+            SELECT {hour} AS at, 0 AS place, count(*) AS people, 0 AS reached,
+                   max(p.sent_at) AS latest
+            FROM first p GROUP BY 1
+            UNION ALL
+            SELECT {hour}, CAST(greatest(1, ceil(extract(epoch FROM p.at - p.sent_at)
+                       / (86400 * CAST(:step_days AS integer)))) AS integer), 0, count(*), NULL
+            FROM ({reached}) p WHERE p.at IS NOT NULL GROUP BY 1, 2
+        ), cohort AS MATERIALIZED (
+            SELECT date_trunc('{bucket.value}', h.at, CAST(:zone AS text)) AS cohort_start, h.place,
+                   sum(h.people) AS people, sum(h.reached) AS reached, max(h.latest) AS latest
+            FROM hours h GROUP BY 1, 2
         ), latest AS (
             SELECT DISTINCT c.cohort_start FROM cohort c ORDER BY 1 DESC LIMIT {MOST_COHORTS}
         )
-        SELECT c.cohort_start, a.days, count(*) AS people,
-               count(*) FILTER (WHERE c.at <= c.sent_at + make_interval(days => a.days)) AS reached,
-               max(c.sent_at) + make_interval(days => a.days) <= :now AS is_ripe
+        SELECT c.cohort_start, a.days, CAST(sum(c.people) AS bigint) AS people,
+               CAST(coalesce(sum(c.reached) FILTER (WHERE c.place <= a.place), 0) AS bigint)
+                   AS reached,
+               max(c.latest) + make_interval(days => a.days) <= :now AS is_ripe
         FROM latest l JOIN cohort c ON c.cohort_start = l.cohort_start
         CROSS JOIN LATERAL (
-            SELECT place * CAST(:step_days AS integer) AS days
+            SELECT s.place, s.place * CAST(:step_days AS integer) AS days
             FROM generate_series(1, CAST(:steps AS integer)) AS s (place)) a
         GROUP BY c.cohort_start, a.days ORDER BY c.cohort_start, a.days
     """)
     values = {
         **wanted.values(),
         "zone": zone,
-        "stage": stage.value,
         "step_days": step_days,
         "steps": steps,
         "now": now,
+        **({"stage": stage.value} if at is None else {}),
     }
     async with limited(session, seconds=LONGEST_SECONDS):
         return typed_rows(CohortCell, await session.execute(statement, values))

@@ -6,7 +6,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.insight.funnel.people import MessagedPeople, Stage, events_sql
+from crm_api.domain.insight.funnel.people import (
+    MessagedPeople,
+    Stage,
+    first_sql,
+    later_sql,
+    time_of,
+)
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
 from crm_api.platform.database import typed_rows
 
@@ -26,8 +32,14 @@ class Funnel:
 @dataclass(frozen=True, slots=True)
 class _Count:
     stage: str
-    ripe: int
+    people: int
     unripe: int
+
+
+def _within(name: str, stage: Stage) -> str:
+    """Return the SQL of the number of people who reached a stage within their window."""
+    return f"""count(*) FILTER (WHERE f.sent_at <= :ripe_until
+                       AND {time_of(stage)} <= f.sent_at + CAST(:window AS interval)) AS {name}"""
 
 
 async def count_funnel(
@@ -41,19 +53,27 @@ async def count_funnel(
     """
     wanted.check()
     statement = text(f"""
-        WITH {events_sql(wanted)}
-        SELECT e.stage,
-               count(*) FILTER (WHERE e.sent_at + CAST(:window AS interval) <= :now
-                                AND e.at <= e.sent_at + CAST(:window AS interval)) AS ripe,
-               count(*) FILTER (WHERE e.sent_at + CAST(:window AS interval) > :now) AS unripe
-        FROM event e GROUP BY e.stage
+        WITH {first_sql(wanted)}, {later_sql()}, counted AS (
+            SELECT count(*) FILTER (WHERE f.sent_at > :ripe_until) AS unripe,
+                   count(*) FILTER (WHERE f.sent_at <= :ripe_until) AS messaged,
+                   {_within("delivered", Stage.DELIVERED)},
+                   {_within("replied", Stage.REPLIED)}
+            FROM first f
+        )
+        SELECT s.stage, s.people, c.unripe
+        FROM counted c CROSS JOIN LATERAL (VALUES ('{Stage.MESSAGED}', c.messaged),
+            ('{Stage.DELIVERED}', c.delivered), ('{Stage.REPLIED}', c.replied)) AS s (stage, people)
+        UNION ALL
+        SELECT l.stage, count(*), 0 FROM later l
+        WHERE l.sent_at <= :ripe_until
+          AND l.at <= l.sent_at + CAST(:window AS interval)
+        GROUP BY l.stage
     """)
-    values = {**wanted.values(), "window": window, "now": now}
+    values = {**wanted.values(), "window": window, "ripe_until": now - window}
     async with limited(session, seconds=LONGEST_SECONDS):
         found = typed_rows(_Count, await session.execute(statement, values))
-    counts = {one.stage: one for one in found}
-    messaged = counts.get(Stage.MESSAGED)
+    counts = {one.stage: one.people for one in found}
     return Funnel(
-        people={stage: counts[stage].ripe if stage in counts else 0 for stage in Stage},
-        unripe=0 if messaged is None else messaged.unripe,
+        people={stage: counts.get(stage, 0) for stage in Stage},
+        unripe=sum(one.unripe for one in found if one.stage == Stage.MESSAGED),
     )

@@ -68,55 +68,68 @@ _FILTERS = {
     "line_id": "g.line_id = :line_id",
     "list_id": "g.audience ->> 'list_id' = CAST(CAST(:list_id AS uuid) AS text)",
 }
+_TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 
 
-def events_sql(wanted: MessagedPeople) -> str:
-    """Return the common tables ``first`` and ``event`` of a statement.
+def time_of(stage: Stage) -> str | None:
+    """Return the SQL of when a person ``f`` of ``first`` reached a stage.
 
-    ``first`` has each person once, with the first message of the period. ``event`` has the first
-    time of each stage after this message. A merged duplicate is one person with its contact.
+    None for the stages of outcomes, which ``later`` has.
     """
-    filters = [
-        f"AND {condition}"
-        for name, condition in _FILTERS.items()
-        if getattr(wanted, name) is not None
-    ]
-    # The same period by the expression of an index. Without a bound it would be taken for strong.
+    place = _TIMES.get(stage)
+    return None if place is None else f"f.times[{place}]"
+
+
+def first_sql(wanted: MessagedPeople) -> str:
+    """Return the common table ``first``: each person once, with the first message of the period.
+
+    A merged duplicate is one person with its contact. ``times`` has the instants at which the
+    message was sent, delivered and replied to; the last two may be NULL. The least array is that of
+    the first message, and is found without a sort.
+    """
+    given = [name for name in _FILTERS if getattr(wanted, name) is not None]
+    filters = [f"AND {_FILTERS[name]}" for name in given]
+    # By the expression of an index. The planner takes one bound for a third of the table, and both
+    # for a small part: so a period that begins has both, and one without a beginning has not.
     if wanted.since > BEGINNING:
         filters.append("AND coalesce(m.sent_at, m.due_at) >= :since")
-    if wanted.until < END:
+    if wanted.since > BEGINNING or wanted.until < END:
         filters.append("AND coalesce(m.sent_at, m.due_at) < :until")
+    campaign = "JOIN campaign g ON g.id = m.campaign_id"
     return f"""
     first AS MATERIALIZED (
-        SELECT DISTINCT ON (1) coalesce(d.merged_into, m.contact_id) AS person, m.sent_at,
-               m.delivered_at, m.replied_at
+        SELECT coalesce(d.merged_into, m.contact_id) AS person, min(m.sent_at) AS sent_at,
+               min(ARRAY[m.sent_at, m.delivered_at, m.replied_at]) AS times
         FROM campaign_membership m
-        JOIN campaign g ON g.id = m.campaign_id
-        LEFT JOIN contact d ON d.id = m.contact_id
-        WHERE m.step = 0 AND m.status IN ('sent', 'delivered')
-          AND m.sent_at >= :since AND m.sent_at < :until {" ".join(filters)}
-        ORDER BY 1, m.sent_at, m.id
-    ), happened AS (
+        {campaign if {"line_id", "list_id"} & set(given) else ""}
+        LEFT JOIN contact d ON d.id = m.contact_id AND d.merged_into IS NOT NULL
+        WHERE m.step = 0 AND m.status IN ('sent', 'delivered') AND m.sent_at IS NOT NULL
+          {" ".join(filters)}
+        GROUP BY 1
+    )"""
+
+
+def later_sql() -> str:
+    """Return the common tables that follow ``first``; the last one is ``later``.
+
+    It has for each person of ``first`` and each stage of outcomes the first time after the message.
+    """
+    return """
+    happened AS MATERIALIZED (
         SELECT coalesce(d.merged_into, s.contact_id) AS person, o.kind, o.occurred_at AS at
         FROM outcome o
         JOIN outcome_subject s ON s.outcome_id = o.id
-        LEFT JOIN contact d ON d.id = s.contact_id
-        WHERE o.reverses_id IS NULL AND o.occurred_at >= :since
+        LEFT JOIN contact d ON d.id = s.contact_id AND d.merged_into IS NOT NULL
+        WHERE o.reverses_id IS NULL AND o.occurred_at >= :since AND s.contact_id IS NOT NULL
           AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
     ), beside AS (
-        -- By a window, and not by a join: without statistics a join would be a nested loop.
+        -- Without statistics, joins would be nested loops: so people are found by a hash (the
+        -- planner makes no join of `IS TRUE`), and their messages by a window.
         SELECT u.person, u.kind, u.at, min(u.sent_at) OVER (PARTITION BY u.person) AS sent_at
         FROM (SELECT f.person, NULL AS kind, NULL AS at, f.sent_at FROM first f
+              WHERE (f.person IN (SELECT h.person FROM happened h)) IS TRUE
               UNION ALL SELECT h.person, h.kind, h.at, NULL FROM happened h) u
-    ), event AS (
-        SELECT f.person, f.sent_at, 'messaged' AS stage, f.sent_at AS at FROM first f
-        UNION ALL
-        SELECT f.person, f.sent_at, 'delivered', f.delivered_at FROM first f
-        WHERE f.delivered_at IS NOT NULL
-        UNION ALL
-        SELECT f.person, f.sent_at, 'replied', f.replied_at FROM first f
-        WHERE f.replied_at IS NOT NULL
-        UNION ALL
-        SELECT b.person, b.sent_at, b.kind, min(b.at) FROM beside b
+    ), later AS (
+        SELECT b.person, b.sent_at, b.kind AS stage, min(b.at) AS at FROM beside b
         WHERE b.at >= b.sent_at GROUP BY b.person, b.sent_at, b.kind
     )"""

@@ -77,12 +77,15 @@ class Base:
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
         kept: The sums that are kept of the records; None if there are none.
+        stored: Selects the same records as ``sql`` for figures, those before ``:settled`` from a
+            table of their own; None if there is none.
     """
 
     sql: str
     has_campaign: bool = True
     has_person: bool = True
     kept: KeptSums | None = None
+    stored: str | None = None
 
 
 _FIRST_STEP = "(m.step = 0 OR CAST(:all_steps AS boolean))"
@@ -218,16 +221,14 @@ def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
 
 SHARE = "round(k.numerator::numeric / k.denominator, 6)"
 
-# The time from the person's first unanswered message to the answer of a user.
-ANSWERS = Base(
-    sql=f"""
-        SELECT a.id, 'answer' AS kind, a.occurred_at AS at, true AS counted,
-               CAST(extract(epoch FROM a.occurred_at - w.at) * 1000000 AS bigint) AS amount,
-               {FOREVER} AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
-               CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, a.contact_id,
+ANSWER_COLUMNS = """'answer' AS kind, {at} AS at, true AS counted, {amount} AS amount,
+               {forever} AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
+               CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, {contact_id},
                CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,
-               CAST(NULL AS uuid) AS list_id
-        FROM activity a
+               CAST(NULL AS uuid) AS list_id"""
+_WAITED = "CAST(extract(epoch FROM a.occurred_at - w.at) * 1000000 AS bigint)"
+# The person's first unanswered message before the answer `a` of a user.
+_ASKED = """
         CROSS JOIN LATERAL (
             SELECT min(i.occurred_at) AS at FROM activity i
             WHERE i.conversation_id = a.conversation_id AND i.kind = 'message'
@@ -238,10 +239,53 @@ ANSWERS = Base(
                     AND p.direction = 'outgoing' AND p.occurred_at < a.occurred_at),
                   '-infinity')) w
         WHERE a.kind = 'message' AND a.direction = 'outgoing' AND a.origin IN ('manual', 'provider')
-          AND a.status IN ('sent', 'delivered') AND w.at IS NOT NULL
-          $period(a.occurred_at)$
-    """,
+          AND a.status IN ('sent', 'delivered') AND w.at IS NOT NULL"""
+CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answer_change c
+                   WHERE c.at < :settled) s
+        CROSS JOIN LATERAL (
+            SELECT a.* FROM activity a WHERE a.conversation_id = s.conversation_id OFFSET 0) a"""
+"""SQL: the messages ``a`` of conversations whose stored answers may be out of date.
+
+``OFFSET 0`` forces one look-up for each conversation, whatever the statistics say.
+"""
+
+
+def select_answers(columns: str, *, source: str = "activity a", among: str = "") -> str:
+    """Return the SQL of the answers of users.
+
+    Args:
+        columns: What is selected of the answer ``a``, and of ``w.at``, the person's first
+            unanswered message.
+        source: The SQL of the messages ``a``.
+        among: Further conditions.
+    """
+    return f"SELECT {columns} FROM {source} {_ASKED} {among}"
+
+
+def _answers(*, source: str = "activity a", among: str = "") -> str:
+    columns = ANSWER_COLUMNS.format(
+        at="a.occurred_at", amount=_WAITED, forever=FOREVER, contact_id="a.contact_id"
+    )
+    among = f"{among} $period(a.occurred_at)$"
+    return select_answers(f"a.id, {columns}", source=source, among=among)
+
+
+_STORED = ANSWER_COLUMNS.format(
+    at="k.at", amount="k.waited", forever=FOREVER, contact_id="k.contact_id"
+)
+ANSWERS = Base(
+    sql=_answers(),
     has_campaign=False,
+    stored=f"""
+        SELECT k.id, {_STORED}
+        FROM insight_answer k
+        -- The planner makes no join of `IS NOT TRUE`, but a hash.
+        WHERE (k.conversation_id IN (
+            SELECT c.conversation_id FROM insight_answer_change c WHERE c.at < :settled
+        )) IS NOT TRUE $period(k.at)$
+        UNION ALL {_answers(among="AND a.occurred_at >= :settled")}
+        UNION ALL {_answers(source=CONVERSATIONS, among="AND a.occurred_at < :settled")}
+    """,
 )
 
 CENTS_PER_SEGMENT = int(SEGMENT_PRICE * 100)

@@ -72,9 +72,10 @@ class Bucket(StrEnum):
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
 """The list of a record: that of a cost, or the one that the campaign was sent to."""
-# The data of a merged duplicate are in the contact that it was merged into.
-_PERSON = """LEFT JOIN contact e ON e.id = b.contact_id
-        LEFT JOIN contact d ON d.id = e.merged_into
+# The data of a merged duplicate are in the contact that it was merged into. The condition on
+# `created_at` is always true: it lets `idx_contact_person` be read.
+_PERSON = """LEFT JOIN contact e ON e.id = b.contact_id AND e.created_at > '-infinity'
+        LEFT JOIN contact d ON d.id = e.merged_into AND d.created_at > '-infinity'
         CROSS JOIN LATERAL (
             SELECT coalesce(d.id, e.id) AS id,
                    CASE WHEN d.id IS NULL THEN e.postal_code ELSE d.postal_code END AS postal_code,

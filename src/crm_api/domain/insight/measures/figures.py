@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.insight.measures import intervals
+from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
 from crm_api.domain.insight.measures.bases import MICROSECONDS, RecordPart
 from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import BREAKDOWNS
@@ -119,7 +120,8 @@ _MEDIANS = f"""
            0 AS divided_records,
            CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.time) AS numeric) / {MICROSECONDS}
                AS median,
-           coalesce(sum(x.unripe), 0) AS unripe, min(x.at) AS first_at, {UNTIL} AS settled
+           CAST(coalesce(sum(x.unripe), 0) AS bigint) AS unripe, min(x.at) AS first_at,
+           {ANSWERS_UNTIL} AS settled
     FROM (
         SELECT r.key, r.bucket_start, unnest(r.amount) AS time,
                unnest(ARRAY[r.label]) AS label, unnest(ARRAY[r.at]) AS at,
@@ -129,6 +131,9 @@ _MEDIANS = f"""
     ORDER BY 1 DESC, 4, 2 NULLS LAST
     LIMIT {MOST_FIGURES + 2}
 """
+
+
+_ANSWERS_UNTIL = text(f"SELECT {ANSWERS_UNTIL}")
 
 
 def _medians(question: InsightQuestion, relation: str) -> str:
@@ -180,9 +185,19 @@ async def compute_figures(
     )
 
 
+async def answers_until(session: AsyncSession) -> datetime:
+    """Return the instant before which all answers are stored, as ``settled_until`` does."""
+    found: datetime = (await session.execute(_ANSWERS_UNTIL)).scalar_one()
+    return found
+
+
 async def _read(session: AsyncSession, question: InsightQuestion, *, now: datetime) -> list[Sums]:
     """Return the sums of the total, then of each key and bucket."""
-    settled = await settled_until(session) if has_place(question) else None
+    settled = None
+    if has_place(question):
+        settled = await settled_until(session)
+    elif question.base.stored is not None:
+        settled = await answers_until(session)
     while True:
         compiled = compile_sums(question, now=now, settled=settled)
         statement = _GROUPED.format(relation=compiled.relation)

@@ -39,8 +39,8 @@ def compile_sums(
     Args:
         question: The question.
         now: The present instant.
-        settled: The instant before which the sums by place have all records; None if they are not
-            read.
+        settled: The instant before which the sums by place, or the stored answers, have all
+            records; None if they are not read.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -60,8 +60,11 @@ def compile_sums(
         found = pieces_of(part, part_of, now=now)
         if found is None:
             records = part.in_period(part.base.sql)
+            if part.base.stored is not None and settled is not None:
+                records = part.in_period(part.base.stored)
+                values["settled"] = settled
             if part.by in OF_PERSON | OF_REPLY:
-                relations.append(select_from(part, of_rows, records))
+                relations.append(_summed_by_key(part, part_of, records))
             else:
                 relations.append(select_from(part, of_sums, _grouped(part, records)))
             continue
@@ -79,6 +82,23 @@ _NULLS = {
     "contact_id": "CAST(NULL AS uuid)",
     "source": "CAST(NULL AS text)",
 }
+
+
+def _summed_by_key(part: InsightQuestion, part_of: str, records: str) -> str:
+    """Return the SQL of the sums of records by a key that must be found for each of them."""
+    is_median = part.measure.unit is Unit.SECONDS
+    columns = f"b.counted, {amount_of(part)} AS amount, {UNRIPE} AS unripe, b.at"
+    # People are looked up in the order of their index, which halves the time. `OFFSET 0` hides what
+    # a key is made of: the planner would expect as many keys as people, and sort them.
+    ordered = f"SELECT r.* FROM ({records}) r ORDER BY r.contact_id"
+    return f"""
+        (SELECT '{part_of}' AS part, count(*) AS records,
+               count(*) FILTER (WHERE x.counted) AS counted,
+               {"array_agg(x.amount)" if is_median else "sum(x.amount)"} AS amount,
+               sum(x.unripe) AS unripe, min(x.at) AS at, x.key, x.label, x.bucket_start
+        FROM (SELECT r.* FROM {select_from(part, columns, ordered)} r OFFSET 0) x
+        GROUP BY x.key, x.label, x.bucket_start)
+    """
 
 
 def _grouped(part: InsightQuestion, records: str) -> str:

@@ -1,0 +1,66 @@
+"""The tables of stored answers: how long each answer of a user had been waited for."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm_api.platform.database import Base
+
+ANSWERS_UNTIL = (
+    "coalesce((SELECT u.until FROM insight_answer_until u), CAST('1900-01-01Z' AS timestamptz))"
+)
+"""SQL: the instant before which all answers are stored."""
+
+
+class InsightAnswer(Base):
+    """An answer of a user to a person, and how long the person had waited for it.
+
+    Only the job writes it (``settle_answers``). It has the answers before
+    ``InsightAnswerUntil.until`` as they were when the job last ran; ``InsightAnswerChange`` says
+    which conversations changed since.
+    """
+
+    __tablename__ = "insight_answer"
+    __table_args__ = (
+        Index(
+            "idx_insight_answer_at",
+            "at",
+            postgresql_include=["waited", "contact_id", "conversation_id"],
+        ),
+        Index("idx_insight_answer_conversation", "conversation_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The id of the message in ``activity``."""
+    conversation_id: Mapped[UUID]
+    contact_id: Mapped[UUID | None]
+    at: Mapped[datetime]
+    """When the answer was sent."""
+    waited: Mapped[int] = mapped_column(BigInteger)
+    """Microseconds from the person's first unanswered message to the answer."""
+
+
+class InsightAnswerChange(Base):
+    """A change of a conversation's messages that were more than an hour old.
+
+    Row triggers append it (``migrations/objects/note_late_answer.sql``).
+    """
+
+    __tablename__ = "insight_answer_change"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    conversation_id: Mapped[UUID]
+    at: Mapped[datetime]
+    """When the message was sent or received; answers before it are not affected."""
+
+
+class InsightAnswerUntil(Base):
+    """The instant before which ``InsightAnswer`` has all answers: one row, or none yet."""
+
+    __tablename__ = "insight_answer_until"
+    __table_args__ = (CheckConstraint("id = 1", name="id"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    until: Mapped[datetime]

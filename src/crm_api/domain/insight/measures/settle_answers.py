@@ -1,0 +1,122 @@
+"""Store the answers of whole hours, and those of conversations that changed since."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
+from crm_api.domain.insight.measures.bases import select_answers
+from crm_api.platform.database import UnitOfWork, typed_rows
+
+LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('insight_answer', 0))")
+MOST = 20_000
+"""Messages by people that one step passes, without the rest of their last hour."""
+MOST_CHANGES = 2_000
+"""Changes that one step takes into account."""
+
+# An hour is stored when no transaction is open that began within an hour after it: each change of
+# it is then either visible or noted by the triggers (see ``settle_people``).
+NEXT = text(f"""
+    SELECT u.until AS since, greatest(u.until, least(
+        date_trunc('hour', now() - interval '2 hours', 'UTC'),
+        date_trunc('hour', (
+            SELECT min(a.xact_start) FROM pg_stat_activity a
+            WHERE a.datname = current_database() AND a.backend_type = 'client backend')
+            - interval '1 hour', 'UTC'),
+        (SELECT date_trunc('hour', a.occurred_at, 'UTC') + interval '1 hour'
+         FROM activity a
+         WHERE a.kind = 'message' AND a.origin IN ('manual', 'provider')
+           AND a.occurred_at >= u.until
+         ORDER BY a.occurred_at OFFSET :most LIMIT 1))) AS until,
+        EXISTS (SELECT FROM insight_answer_change c WHERE c.at < u.until) AS has_changes
+    FROM (SELECT {ANSWERS_UNTIL} AS until) u
+""")
+# A conversation whose change is not taken yet stays out of date, so the others are not affected.
+TAKE = text("""
+    WITH taken AS (
+        DELETE FROM insight_answer_change c
+        WHERE c.id = ANY(ARRAY(
+            SELECT o.id FROM insight_answer_change o WHERE o.at < :until ORDER BY o.id LIMIT :most))
+        RETURNING c.conversation_id, c.at
+    ), changed AS (
+        SELECT DISTINCT t.conversation_id FROM taken t WHERE t.at < :since
+    ), gone AS (
+        DELETE FROM insight_answer k
+        WHERE k.conversation_id = ANY(ARRAY(SELECT c.conversation_id FROM changed c))
+    )
+    SELECT (SELECT count(*) FROM taken) AS taken,
+           ARRAY(SELECT c.conversation_id FROM changed c) AS conversations
+""")
+_COLUMNS = """a.id, a.conversation_id, a.contact_id, a.occurred_at,
+        CAST(extract(epoch FROM a.occurred_at - w.at) * 1000000 AS bigint)"""
+_CHANGED = """unnest(CAST(:conversations AS uuid[])) AS s (conversation_id)
+        CROSS JOIN LATERAL (
+            SELECT a.* FROM activity a WHERE a.conversation_id = s.conversation_id OFFSET 0) a"""
+_FRESH = "AND a.occurred_at >= :since AND a.occurred_at < :until"
+# It sees all that `TAKE` saw. An answer of both parts is the same in both.
+STORE = text(f"""
+    WITH found AS (
+        {select_answers(_COLUMNS, among=_FRESH)}
+        UNION
+        {select_answers(_COLUMNS, source=_CHANGED, among="AND a.occurred_at < :until")}
+    )
+    INSERT INTO insight_answer (id, conversation_id, contact_id, at, waited)
+    SELECT f.* FROM found f
+    ON CONFLICT (id) DO NOTHING
+""")
+PASS = text("""
+    INSERT INTO insight_answer_until (id, until) VALUES (1, :until)
+    ON CONFLICT (id) DO UPDATE SET until = excluded.until
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    since: datetime
+    until: datetime
+    has_changes: bool
+
+
+async def settle_answers(
+    uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
+) -> bool:
+    """Store the answers of the next hours, and those of changed conversations again.
+
+    Only one transaction does so at a time.
+
+    Returns:
+        Whether there may be more to store.
+    """
+    session = uow.session
+    if not await session.scalar(LOCK):
+        return False
+    step = typed_rows(_Next, await session.execute(NEXT, {"most": most}))[0]
+    if step.since == step.until and not step.has_changes:
+        return False
+    period = {"since": step.since, "until": step.until}
+    taken = (await session.execute(TAKE, {**period, "most": most_changes})).one()
+    await session.execute(STORE, {**period, "conversations": taken.conversations})
+    await session.execute(PASS, {"until": step.until})
+    return True
+
+
+# Formatted with the name of a month, which consists of the table's name and a date.
+_FORGET = "DELETE FROM insight_answer k WHERE k.id = ANY(ARRAY(SELECT a.id FROM {name} a))"
+_NOTE = """
+    INSERT INTO insight_answer_change (conversation_id, at)
+    SELECT k.conversation_id, min(k.at) FROM insight_answer k
+    WHERE k.conversation_id = ANY(ARRAY(
+        SELECT DISTINCT a.conversation_id FROM {name} a WHERE a.kind = 'message'))
+    GROUP BY k.conversation_id
+"""
+
+
+async def forget_answers_of_month(session: AsyncSession, name: str) -> None:
+    """Delete the stored answers of a month of messages that was detached.
+
+    Later answers to messages of the month are read from the messages until they are stored again.
+    """
+    await session.execute(text(_FORGET.format(name=name)))
+    await session.execute(text(_NOTE.format(name=name)))
