@@ -47,7 +47,10 @@ RENAMED = {
     "tell_new_message": "emit_new_message_event",
 }
 """By a later revision."""
-ADDED = ("convert_released_message", "emit_received_message_event", "mark_interest")
+ADDED = (
+    *("convert_released_message", "emit_received_message_event", "mark_interest"),
+    *(f"note_late_answer_on_{one}" for one in ("delete", "insert", "update")),
+)
 """By later revisions."""
 Found = list[tuple[object, ...]]
 
