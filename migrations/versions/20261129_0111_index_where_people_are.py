@@ -1,7 +1,6 @@
-"""Index what figures by place read: where people are, and the kept sums of months.
+"""Index the ZIP, city and source of each contact, for figures of outcomes and times by place.
 
-Statements that name the condition on contacts, which is always true, read their index; others keep
-to the primary key.
+Statements that name the condition, which is always true, read it; others keep to the primary key.
 """
 
 from collections.abc import Sequence
@@ -13,24 +12,18 @@ down_revision: str | None = "20261129_0110"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-INDEXES = {
-    "idx_contact_person": "contact (id) INCLUDE (merged_into, postal_code, city, source) "
-    "WHERE created_at > '-infinity'",
-    "idx_insight_person_tally_month": "insight_person_tally (dimension, at) INCLUDE (is_first, "
-    "key, first_at, sent, delivered, failed, replied, interested, opted_out, accepted, segments) "
-    "WHERE grain = 'month'",
-}
+NAME = "idx_contact_person"
 
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        for name, definition in INDEXES.items():
-            # An interrupted build leaves an index that is not valid.
-            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}")
+        op.execute(
+            f"CREATE INDEX CONCURRENTLY {NAME} ON contact (id) "
+            "INCLUDE (merged_into, postal_code, city, source) WHERE created_at > '-infinity'"
+        )
 
 
 def downgrade() -> None:
     with op.get_context().autocommit_block():
-        for name in INDEXES:
-            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}")

@@ -13,7 +13,8 @@ LONGEST_SECONDS = 10.0
 """How long a request may read records. It is below the statement timeout of all requests."""
 _LIMIT = text("""
     SELECT set_config('statement_timeout', :milliseconds, true),
-           set_config('work_mem', '16MB', true), set_config('enable_memoize', 'off', true)
+           set_config('work_mem', '16MB', true), set_config('enable_memoize', 'off', true),
+           set_config('parallel_setup_cost', '50000', true)
 """)
 _UNORDERED = text("SELECT set_config('enable_indexscan', 'off', true)")
 _CANCELED = "57014"
@@ -27,6 +28,7 @@ async def limited(
 
     Statements may use 16 MB where they sort or group, so that 200,000 times stay in memory. People
     are looked up in order, so a cache of look-ups would take a fifth of the time for nothing.
+    Workers take 13 ms of CPU to start, so only a statement that reads millions of rows has them.
 
     Args:
         session: The session.
