@@ -218,6 +218,11 @@ _STATEMENTS = (
            date_trunc('day', CAST(:now AS timestamptz), 'UTC') - i / 500 * interval '1 day', true,
            :now, 1
     FROM generate_series(1, 40000) i""",
+    """INSERT INTO insight_person_tally (dimension, key, grain, at, is_first, first_at, sent)
+    SELECT (ARRAY['zip', 'city', 'source'])[1 + i % 3], i % 500, 'month',
+           date_trunc('month', CAST(:now AS timestamptz), 'UTC') - i / 500 * interval '1 month',
+           true, :now, 1
+    FROM generate_series(1, 10000) i""",
     """INSERT INTO insight_person_until (id, until)
     SELECT 1, date_trunc('hour', CAST(:now AS timestamptz), 'UTC') - interval '2 hours'""",
     """INSERT INTO insight_answer (id, conversation_id, contact_id, at, waited)

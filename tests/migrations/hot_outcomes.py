@@ -58,7 +58,11 @@ OUTCOMES = [
     ),
     _figure(
         "a figure by ZIP",
-        {"uq_insight_person_tally", "idx_campaign_membership_at"},
+        {
+            "uq_insight_person_tally",
+            "idx_insight_person_tally_month",
+            "idx_campaign_membership_at",
+        },
         "reply_rate",
         by=Dimension.ZIP,
     ),

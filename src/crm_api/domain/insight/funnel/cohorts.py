@@ -105,5 +105,5 @@ async def count_cohorts(
         "now": now,
         **({"stage": stage.value} if at is None else {}),
     }
-    async with limited(session, seconds=LONGEST_SECONDS):
+    async with limited(session, seconds=LONGEST_SECONDS, is_unordered=True):
         return typed_rows(CohortCell, await session.execute(statement, values))

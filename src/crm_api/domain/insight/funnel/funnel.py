@@ -70,7 +70,7 @@ async def count_funnel(
         GROUP BY l.stage
     """)
     values = {**wanted.values(), "window": window, "ripe_until": now - window}
-    async with limited(session, seconds=LONGEST_SECONDS):
+    async with limited(session, seconds=LONGEST_SECONDS, is_unordered=True):
         found = typed_rows(_Count, await session.execute(statement, values))
     counts = {one.stage: one.people for one in found}
     return Funnel(

@@ -98,14 +98,15 @@ def first_sql(wanted: MessagedPeople) -> str:
     campaign = "JOIN campaign g ON g.id = m.campaign_id"
     return f"""
     first AS MATERIALIZED (
-        SELECT coalesce(d.merged_into, m.contact_id) AS person, min(m.sent_at) AS sent_at,
-               min(ARRAY[m.sent_at, m.delivered_at, m.replied_at]) AS times
-        FROM campaign_membership m
-        {campaign if {"line_id", "list_id"} & set(given) else ""}
-        LEFT JOIN contact d ON d.id = m.contact_id AND d.merged_into IS NOT NULL
-        WHERE m.step = 0 AND m.status IN ('sent', 'delivered') AND m.sent_at IS NOT NULL
-          {" ".join(filters)}
-        GROUP BY 1
+        SELECT p.person, p.times[1] AS sent_at, p.times FROM (
+            SELECT coalesce(d.merged_into, m.contact_id) AS person,
+                   min(ARRAY[m.sent_at, m.delivered_at, m.replied_at]) AS times
+            FROM campaign_membership m
+            {campaign if {"line_id", "list_id"} & set(given) else ""}
+            LEFT JOIN contact d ON d.id = m.contact_id AND d.merged_into IS NOT NULL
+            WHERE m.step = 0 AND m.status IN ('sent', 'delivered') AND m.sent_at IS NOT NULL
+              {" ".join(filters)}
+            GROUP BY 1) p
     )"""
 
 

@@ -81,6 +81,12 @@ class InsightQuestion:
         return [replace(self, measure=denominator), replace(self, measure=numerator)]
 
     @property
+    def denominator(self) -> "InsightQuestion":
+        """The first of the parts."""
+        divided = self.measure.divided
+        return self if divided is None else replace(self, measure=divided[1])
+
+    @property
     def needs_credits(self) -> bool:
         """Whether a part counts the credits of outcomes."""
         return any(":rules_version" in one.base.sql for one in self.parts)
@@ -114,8 +120,8 @@ class InsightQuestion:
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise PeriodError
 
-    def rows_url(self, *, key: str | None, bucket_start: datetime | None, is_total: bool) -> str:
-        """Return the path of the rows behind a figure."""
+    def rows_url(self) -> str:
+        """Return the path of the rows behind the total."""
         given = {
             "measure": self.measure.name,
             "by": self.by,
@@ -129,12 +135,23 @@ class InsightQuestion:
             "step": self.step,
             "rules": self.rules_version,
         }
-        if not is_total and self.by is not None:
-            given["key"] = key or ""
-        if not is_total and bucket_start is not None:
-            given["bucket_start"] = format_instant(bucket_start)
         query = urlencode({name: str(one) for name, one in given.items() if one is not None})
         return f"/v1/insight/rows?{query}"
+
+    def rows_url_of(self, key: str | None, bucket_start: datetime | None, *, total_url: str) -> str:
+        """Return the path of the rows behind a figure of a key, of a bucket, or of both.
+
+        Args:
+            key: The key; None is the figure without a key.
+            bucket_start: The beginning of the bucket; None if there are no buckets.
+            total_url: What ``rows_url`` returns. It is made once for all figures.
+        """
+        given = {}
+        if self.by is not None:
+            given["key"] = key or ""
+        if bucket_start is not None:
+            given["bucket_start"] = format_instant(bucket_start)
+        return f"{total_url}&{urlencode(given)}" if given else total_url
 
 
 @dataclass(frozen=True, kw_only=True)

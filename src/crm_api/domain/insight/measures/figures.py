@@ -179,9 +179,10 @@ async def compute_figures(
     if len(rest) > MOST_FIGURES:
         raise TooManyFiguresError
     has_rows = question.by is not None or question.bucket is not None
+    url = question.rows_url()
     return Figures(
-        total=_figure(total, question, now=now),
-        rows=[_figure(one, question, now=now) for one in rest] if has_rows else [],
+        total=_figure(total, question, now=now, total_url=url),
+        rows=[_figure(one, question, now=now, total_url=url) for one in rest] if has_rows else [],
     )
 
 
@@ -210,7 +211,7 @@ async def _read(session: AsyncSession, question: InsightQuestion, *, now: dateti
         settled = found[0].settled
 
 
-def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
+def _figure(sums: Sums, question: InsightQuestion, *, now: datetime, total_url: str) -> Figure:
     numerator, denominator, value = _numbers(sums, question)
     unit = question.measure.unit
     labels = {} if question.by is None else BREAKDOWNS[question.by].labels
@@ -233,9 +234,9 @@ def _figure(sums: Sums, question: InsightQuestion, *, now: datetime) -> Figure:
         is_enough=is_enough,
         enough_at=at,
         unripe=sums.unripe,
-        rows_url=question.rows_url(
-            key=sums.key, bucket_start=sums.bucket_start, is_total=sums.is_total
-        ),
+        rows_url=total_url
+        if sums.is_total
+        else question.rows_url_of(sums.key, sums.bucket_start, total_url=total_url),
     )
 
 
@@ -263,7 +264,7 @@ def _quotient(
     sums: Sums, question: InsightQuestion
 ) -> tuple[Number | None, Number | None, Number | None]:
     """Return two figures and their quotient: rounded cents, or a decimal number of a ratio."""
-    below = question.parts[0]
+    below = question.denominator
     cents = int(sums.divided or 0)
     denominator = Decimal(sums.records)
     if below.measure.is_sum or below.is_by_share:

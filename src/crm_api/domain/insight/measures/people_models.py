@@ -63,6 +63,16 @@ class InsightPersonTally(_Counts, Base):
             unique=True,
             postgresql_nulls_not_distinct=True,
         ),
+        Index(
+            "idx_insight_person_tally_month",
+            "dimension",
+            "at",
+            postgresql_include=[
+                *("is_first", "key", "first_at", "sent", "delivered", "failed", "replied"),
+                *("interested", "opted_out", "accepted", "segments"),
+            ],
+            postgresql_where=text("grain = 'month'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
