@@ -6,17 +6,26 @@ import { currentSession, may } from "./session";
 
 export type Colleague = { id: string; name: string };
 
-export function useColleagues(): { me: Colleague | null; others: Colleague[]; all: Colleague[] } {
-  const session = currentSession();
-  const found = useQuery({
+function useActive() {
+  return useQuery({
     queryKey: ["users", "colleagues"],
     queryFn: () => data(listColleagues({ query: { limit: 200 }, throwOnError: true })),
     enabled: may("messages:read"),
     staleTime: 300_000,
   });
-  // The API names a caller by the e-mail address.
-  const named = (id: string, email: string) => found.data?.data.find((one) => one.id === id)?.name || email;
-  const me = session.state === "in" && session.me.email ? { id: session.me.id, name: named(session.me.id, session.me.email) } : null;
+}
+
+/** The API names a caller by the e-mail address; this returns the name of an active user instead. */
+export function useNameOf(): (actor: string) => string {
+  const found = useActive();
+  return (actor) => found.data?.data.find((one) => one.email === actor)?.name || actor;
+}
+
+export function useColleagues(): { me: Colleague | null; others: Colleague[]; all: Colleague[] } {
+  const session = currentSession();
+  const found = useActive();
+  const nameOf = useNameOf();
+  const me = session.state === "in" && session.me.email ? { id: session.me.id, name: nameOf(session.me.email) } : null;
   const others = (found.data?.data ?? []).filter((one) => one.id !== me?.id).map(({ id, name }) => ({ id, name }));
   return { me, others, all: me ? [me, ...others] : others };
 }

@@ -234,7 +234,10 @@ async def test_note_mentions_a_colleague_who_gets_a_task(visit: Visit, service: 
         await page.get_by_role("button", name="@Ben").click()
         await note.press_sequentially("thanks")
         await note.press("Control+Enter")
-        await expect(page.get_by_role("log")).to_contain_text("for Ben")
+        log = page.get_by_role("log")
+        await expect(log).to_contain_text("for Ben")
+        await expect(log).to_contain_text("Olga")
+        await expect(log).not_to_contain_text("olga@")
 
         await answer_of(page).blur()
         await page.keyboard.press("t")

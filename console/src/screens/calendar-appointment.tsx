@@ -16,6 +16,7 @@ import { plain } from "../ui/words";
 import { AppointmentForm } from "./calendar-book";
 import { useMove } from "./calendar-data";
 import { appointmentName, timeOf } from "./calendar-month";
+import { Actor } from "../ui/actor";
 
 type Props = { found: AppointmentRead | undefined; error: unknown; onClose: () => void };
 
@@ -43,7 +44,7 @@ function Facts({ one }: { one: AppointmentRead }) {
     [t("Where"), one.location],
     [t("Note"), one.note],
     [t("Contact"), one.contact_id && <Link to="/contacts/$id" params={{ id: one.contact_id }} className="link">{one.contact_name ?? t("Open the contact")}</Link>],
-    [t("Booked by"), one.author],
+    [t("Booked by"), one.author && <Actor who={one.author} />],
   ];
   return (
     <>

@@ -12,6 +12,7 @@ import { Badge, Button, Failed, Field, Loading, Time } from "../ui/parts";
 import { say } from "../ui/toasts";
 import { plain } from "../ui/words";
 import { useRefresh } from "./contact-refresh";
+import { Actor } from "../ui/actor";
 
 export function Consent({ id }: { id: string }) {
   const [asksProof, setAsksProof] = useState(false);
@@ -52,7 +53,7 @@ function Entry({ entry }: { entry: ConsentEntryRead }) {
         {plain(entry.source)}
         {entry.reason ? `: ${entry.reason}` : ""}
       </span>
-      <span className="faint"><Time at={entry.occurred_at} /> · {entry.actor}</span>
+      <span className="faint"><Time at={entry.occurred_at} /> · <Actor who={entry.actor} /></span>
       <details>
         <summary>{t("Evidence")}</summary>
         <dl className="facts">

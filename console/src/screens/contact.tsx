@@ -23,6 +23,7 @@ import { MergeDialog, Merges } from "./contact-merge";
 import { useRefresh } from "./contact-refresh";
 import { Engagement, Sales } from "./contact-sales";
 import "./contact.css";
+import { Actor } from "../ui/actor";
 
 export function Contact() {
   const { id } = useParams({ from: "/shell/contacts/$id" });
@@ -177,7 +178,7 @@ function Moment({ item }: { item: TimelineItem }) {
         <div className="note">
           <p>{item.body}</p>
           <p className="bubble-foot">
-            <Icon name="note" size={13} /> {item.author} <Time at={item.at} />
+            <Icon name="note" size={13} /> <Actor who={item.author} /> <Time at={item.at} />
           </p>
         </div>
       );

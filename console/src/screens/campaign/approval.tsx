@@ -4,6 +4,7 @@ import { data } from "../../api/client";
 import { approveCampaign, createTask, type CampaignRead } from "../../api/generated";
 import { ApiProblem, sentenceOf } from "../../api/problem";
 import { now } from "../../clock";
+import { useNameOf } from "../../colleagues";
 import { t } from "../../i18n";
 import { may } from "../../session";
 import { Button, Time } from "../../ui/parts";
@@ -14,6 +15,7 @@ const DAY_MS = 86_400_000;
 
 export function Approval({ campaign, isNeeded }: { campaign: CampaignRead; isNeeded: boolean }) {
   const changed = useChanged();
+  const nameOf = useNameOf();
   const approve = useMutation({
     mutationFn: () => data(approveCampaign({ path: { campaign_id: campaign.id }, body: {}, throwOnError: true })),
     onSuccess: (one) => (changed(one), say(t("Approved. It may start now."))),
@@ -29,7 +31,7 @@ export function Approval({ campaign, isNeeded }: { campaign: CampaignRead; isNee
   if (campaign.approved_at) {
     return (
       <p className="notice notice-good">
-        {t("Approved by {name}.", { name: campaign.approved_by ?? "–" })} <Time at={campaign.approved_at} /> {t("A change of the draft removes it.")}
+        {t("Approved by {name}.", { name: campaign.approved_by ? nameOf(campaign.approved_by) : "–" })} <Time at={campaign.approved_at} /> {t("A change of the draft removes it.")}
       </p>
     );
   }

@@ -18,6 +18,7 @@ import { messageStatus, plain } from "../../ui/words";
 import { MediaItem, type Media } from "./pictures";
 import { messagesOf, notesOf, timelineOf } from "./prefetch";
 import { className } from "./words";
+import { Actor } from "../../ui/actor";
 
 const MOST_PAGES = 30;
 /** How many of the newest fill a screen. */
@@ -145,7 +146,7 @@ function Line({ item, conversation }: { item: Item; conversation: string }) {
     default:
       return (
         <p className="message-event">
-          <Icon name="flag" size={13} /> {plain(item.consent.type)} · {item.consent.actor} <Time at={item.at} />
+          <Icon name="flag" size={13} /> {plain(item.consent.type)} · <Actor who={item.consent.actor} /> <Time at={item.at} />
         </p>
       );
   }
@@ -214,7 +215,7 @@ function Note({ note }: { note: ConversationNoteRead }) {
     <div className="note">
       <p>{note.body}</p>
       <p className="bubble-foot">
-        <Icon name="note" size={13} /> {note.author} <Time at={note.created_at} />
+        <Icon name="note" size={13} /> <Actor who={note.author} /> <Time at={note.created_at} />
         {note.mentions.length > 0 && <span>{t("for {names}", { names: note.mentions.map((one) => one.name).join(", ") })}</span>}
       </p>
     </div>

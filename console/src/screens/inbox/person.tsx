@@ -14,6 +14,7 @@ import { plain, recipientStatus } from "../../ui/words";
 import { useTimeline } from "./messages";
 import { contactOf } from "./prefetch";
 import { Tasks } from "./tasks";
+import { Actor } from "../../ui/actor";
 
 export function Person({ conversation }: { conversation: Conversation }) {
   const id = conversation.contact?.id;
@@ -64,7 +65,7 @@ function Consent({ id, isOut, flags }: { id: string; isOut: boolean; flags: stri
       </p>
       <ul className="aside-list">
         {(found.data?.data ?? []).map((one) => (
-          <li key={one.id}><span>{plain(one.action)} · {one.actor}</span> <Time at={one.occurred_at} relative /></li>
+          <li key={one.id}><span>{plain(one.action)} · <Actor who={one.actor} /></span> <Time at={one.occurred_at} relative /></li>
         ))}
       </ul>
     </Part>

@@ -15,6 +15,7 @@ import { Choice, PeriodChoice, useNames } from "./filters";
 import { saveCsv } from "./records";
 import { Refused } from "./refused";
 import { cents, outcomeName, sourceName, touchName } from "./words";
+import { Actor } from "../../ui/actor";
 
 const KINDS: OutcomeKind[] = ["appointment_booked", "appointment_held", "quote_sent", "quote_approved", "job_done", "invoice_paid", "custom"];
 const SOURCES: OutcomeSource[] = ["person", "import", "calendar", "api"];
@@ -80,7 +81,7 @@ export function Outcomes() {
                     </td>
                     <td className="end">{one.amount_cents === null ? "" : cents(one.amount_cents)}</td>
                     <td>{one.contact_id ? <Link to="/contacts/$id" params={{ id: one.contact_id }}>{phone(one.phone)}</Link> : one.phone ? phone(one.phone) : ""}</td>
-                    <td>{sourceName(one.source)} <span className="faint">{one.recorded_by}</span></td>
+                    <td>{sourceName(one.source)} <span className="faint"><Actor who={one.recorded_by} /></span></td>
                     <td className="end">
                       {may("insight:write") && !one.reverses_id && !one.reversed_by_id && (
                         <Button kind="quiet" aria-label={t("Reverse {name}, {time}", { name: outcomeName(one.kind, one.name), time: when(one.occurred_at, zone) })} onClick={() => setReversing(one)}>{t("Reverse")}</Button>
