@@ -108,6 +108,8 @@ async def signed_up(running: Service, browser: Browser) -> Service:
     link = re.search(r"http://\S+/welcome#\S+", running.run.output)
     assert link is not None, running.run.output
     async with watched(browser) as page:
+        await page.goto(running.run.url)
+        await page.get_by_text("Nobody can sign in yet.").wait_for()
         await page.goto(link[0])
         await page.get_by_label("Your name").fill("Olga")
         await page.get_by_label("E-mail").fill(EMAIL)

@@ -87,6 +87,7 @@ function Person({ contact, back }: { contact: ContactRead; back: React.ReactNode
         <section className="contact-main" aria-labelledby="timeline-title">
           <h2 id="timeline-title" className="hidden">{t("Timeline")}</h2>
           {may("contacts:write") && <NoteForm id={contact.id} />}
+          <p className="faint">{t("The newest is on top.")}</p>
           <Timeline id={contact.id} />
         </section>
         <div className="contact-side">

@@ -1,9 +1,9 @@
 /** The screens before the sign-in: sign in, first owner, invitation, reset. */
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent, type ReactNode } from "react";
 import { data } from "../api/client";
-import { acceptInvitation, createFirstOwner, forgetPassword, resetPassword } from "../api/generated";
+import { acceptInvitation, checkFirstOwner, createFirstOwner, forgetPassword, resetPassword } from "../api/generated";
 import { fieldError, sentenceOf } from "../api/problem";
 import { t, useLanguage } from "../i18n";
 import { signIn, SignInRefused, useSession } from "../session";
@@ -50,6 +50,7 @@ export function SignIn({ next }: { next: string }) {
     mutationFn: ({ email, password }: Record<string, string>) => signIn(email ?? "", password ?? ""),
     onSuccess: () => navigate({ to: next, replace: true }),
   });
+  const first = useQuery({ queryKey: ["first-owner"], queryFn: () => data(checkFirstOwner({ throwOnError: true })), staleTime: Infinity });
   if (asksReset) return <Forgotten onBack={() => setAsksReset(false)} />;
   const refused = enter.error instanceof SignInRefused ? enter.error : null;
   const isWrong = refused?.message === "wrong";
@@ -61,6 +62,7 @@ export function SignIn({ next }: { next: string }) {
       title={t("Sign in")}
       lead={session.state === "out" && session.why === "ended" ? t("Your session has ended. Sign in again to go on where you were.") : undefined}
     >
+      {first.data?.needed && <p className="notice" role="status">{t("Nobody can sign in yet. Open the link that make up has printed; it makes the first owner.")}</p>}
       <form onSubmit={(event) => enter.mutate(valuesOf(event))}>
         <Refusal error={sentence} />
         <Field label={t("E-mail")}>

@@ -115,5 +115,5 @@ async def test_cell_that_does_not_fit_its_custom_field_is_left_out_and_listed(
     }
     for import_id in (dry["id"], row["id"]):
         errors = (await importer.client.get(f"{URL}/{import_id}/errors")).text.splitlines()
-        reason = "Give a whole number, such as 1987. The person was imported without it."
+        reason = "Give a whole number, such as 1987. The person is imported without it."
         assert errors[1:] == [f'3,Year Built,about 1990,"{reason}"']

@@ -14,7 +14,7 @@ from tests.factories import make_campaign, make_line, make_member
 from tests.workers.imports.test_imports import Storage, WorkerDeps
 
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts import undo
+from crm_api.domain.imports.contacts import settling, undo
 from crm_api.domain.imports.contacts.chunk_reader import THREAD_BYTES
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform import clock
@@ -36,6 +36,12 @@ FILE = (
     "617-555-0102,Leo,Kim,Boston,,,\n"
     "12345,Nora,Chen,,,,\n"
 )
+
+
+@pytest.fixture(autouse=True)
+def no_cleaning_beside_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests share one connection, so nothing can run beside the next chunk."""
+    monkeypatch.setattr(settling, "MANY_PEOPLE", 100_000)
 
 
 class Importer:

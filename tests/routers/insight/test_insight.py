@@ -313,16 +313,24 @@ async def test_rows_name_no_person_without_the_scope(
     client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
     story = Story(session)
-    await story.sent(await story.campaign(), await story.person(), days=1)
+    person = await story.person(last_name="Rossi")
+    await story.sent(await story.campaign(), person, days=1)
     await session.commit()
     headers = await key_with(Scope.INSIGHT_READ)
 
+    (named,) = (await client.get("/v1/insight/rows?measure=messages")).json()["data"]
     rows = await client.get("/v1/insight/rows?measure=messages", headers=headers)
     csv = await client.get(
         "/v1/insight/rows?measure=messages", headers={**headers, "Accept": "text/csv"}
     )
 
-    assert [one["contact_id"] for one in rows.json()["data"]] == [None]
+    assert (named["contact_id"], named["first_name"], named["last_name"]) == (
+        str(person.id),
+        "Ada",
+        "Rossi",
+    )
+    (row,) = rows.json()["data"]
+    assert [row[name] for name in ("contact_id", "first_name", "last_name")] == [None] * 3
     assert csv.text.splitlines()[1].split(",")[6] == ""
 
 

@@ -43,7 +43,7 @@ function TestDialog({ campaign, onClose }: { campaign: CampaignRead; onClose: ()
       <form id="test-form" className="form" onSubmit={submit}>
         {send.error && !fieldError(send.error, "/to") && <p className="notice notice-bad" role="alert">{sentenceOf(send.error)}</p>}
         <Field label={t("To")} error={fieldError(send.error, "/to")} hint={t("One of your lines, or one of your own numbers in the settings.")}>
-          {(attributes) => <input {...attributes} name="to" inputMode="tel" defaultValue={own[0] ?? ""} list="own-numbers" required autoFocus />}
+          {(attributes) => <input {...attributes} key={own[0]} name="to" inputMode="tel" defaultValue={own[0] ?? ""} list="own-numbers" required autoFocus />}
         </Field>
         <datalist id="own-numbers">{own.map((one) => <option key={one} value={one} />)}</datalist>
         {campaign.variants.length > 1 && (

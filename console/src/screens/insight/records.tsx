@@ -83,7 +83,7 @@ export function Records({ figure, title, measure, unit, by, zone, onClose }: Pro
                   {by && <td>{keyName(by, { key: one.key, label: named(by, one.key, names) })}</td>}
                   {has("campaign_id") && <td>{one.campaign_id && (may("campaigns:read") ? <Link to="/campaigns/$id" params={{ id: one.campaign_id }}>{names.campaigns.get(one.campaign_id) ?? t("Campaign")}</Link> : t("Campaign"))}</td>}
                   {has("step") && <td>{one.step === null ? "" : one.step === 0 ? t("First message") : t("Follow-up {n}", { n: one.step })}</td>}
-                  {has("contact_id") && <td>{one.contact_id && <Link to="/contacts/$id" params={{ id: one.contact_id }}>{t("Open the person")}</Link>}</td>}
+                  {has("contact_id") && <td>{one.contact_id && <Link to="/contacts/$id" params={{ id: one.contact_id }}>{[one.first_name, one.last_name].filter(Boolean).join(" ") || t("Open the person")}</Link>}</td>}
                 </tr>
               ))}
             </tbody>

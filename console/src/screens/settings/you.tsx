@@ -1,13 +1,13 @@
 /** One's own preferences: time zone, language, theme, notices; and the password. */
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
-import { changePassword, type NoticeKind, type NoticePreferences, type PreferencesRead, type PreferencesUpdate, type Weekday } from "../../api/generated";
+import { changePassword, updateUser, type NoticeKind, type NoticePreferences, type PreferencesRead, type PreferencesUpdate, type Weekday } from "../../api/generated";
 import { useColleagues } from "../../colleagues";
 import { fieldError, sentenceOf } from "../../api/problem";
 import { currentZone } from "../../format";
 import { t } from "../../i18n";
 import { usePreferences } from "../../preferences";
-import { currentSession, signOut } from "../../session";
+import { currentSession, may, signOut } from "../../session";
 import { Button, Field, Loading } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { DAYS } from "../compose/draft";
@@ -33,11 +33,22 @@ function Look({ preferences, change }: Part) {
   const zones = Intl.supportedValuesOf("timeZone");
   const session = currentSession();
   const { me } = useColleagues();
+  const cache = useQueryClient();
+  const rename = useMutation({
+    mutationFn: (name: string) => updateUser({ path: { user_id: me!.id }, body: { name }, throwOnError: true }),
+    onSuccess: () => (say(t("Saved.")), void cache.invalidateQueries({ queryKey: ["users"] })),
+    onError: fail,
+  });
   return (
     <section className="card card-body" aria-labelledby="you-title">
       <h2 id="you-title">{t("You")}</h2>
       <div className="form">
         {session.state === "in" && <p className="faint">{[...new Set([me?.name, session.me.email ?? session.me.name, session.me.role])].filter(Boolean).join(" · ")}</p>}
+        {me && may("admin") && (
+          <Field label={t("Your name")} error={fieldError(rename.error, "/name")}>
+            {(attributes) => <input {...attributes} key={me.name} defaultValue={me.name} maxLength={200} required onBlur={(event) => event.target.value.trim() && event.target.value !== me.name && rename.mutate(event.target.value.trim())} />}
+          </Field>
+        )}
         <Field label={t("Time zone")} hint={t("All times are shown in it. Without one, this browser's is used: {zone}.", { zone: currentZone() })}>
           {(attributes) => (
             <select {...attributes} value={preferences.timezone ?? ""} onChange={(event) => change({ timezone: event.target.value || null }).catch(fail)}>

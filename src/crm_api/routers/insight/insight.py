@@ -15,7 +15,12 @@ from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.errors import MeasureNotFoundError
 from crm_api.domain.insight.measures.figures import compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.rows import FigureRows, export_records, list_records
+from crm_api.domain.insight.measures.rows import (
+    FigureRows,
+    export_records,
+    list_records,
+    read_names,
+)
 from crm_api.domain.insight.measures.schemas import (
     FigureRead,
     InsightRead,
@@ -213,10 +218,11 @@ async def list_insight_rows(
         wanted = FigureRows(question=question, key=key, bucket_start=bucket_start)
         if not as_csv:
             found = await list_records(uow.session, wanted, cursor=page.cursor, limit=page.limit)
+            names = await read_names(uow.session, found.data) if shows_people else None
     if as_csv:
         rows = export_records(state.new_uow, wanted, shows_people=shows_people)
         return csv_answer(rows, name=question.measure.name)
     return PageRead(
-        data=[RecordRead.of(one, shows_people=shows_people) for one in found.data],
+        data=[RecordRead.of(one, names) for one in found.data],
         next_cursor=found.next_cursor,
     )

@@ -99,14 +99,14 @@ class RowResult:
 def left_out(line: int, column: str, text: str, code: str, limit: int | None = None) -> RowProblem:
     """Build the problem of a value that was left out; the person was imported without the value."""
     reason = {
-        "invalid_email": "This is not an e-mail address. The person was imported without it.",
-        "invalid_timezone": "This is not a time zone. The person was imported without it.",
+        "invalid_email": "This is not an e-mail address. The person is imported without it.",
+        "invalid_timezone": "This is not a time zone. The person is imported without it.",
         "unknown_state": "This is not a known state, province or territory. The person was "
         "imported without it. Until the state is known, messages to this number are sent only at "
         "hours that the rules of every state allow.",
         "unclear_opt_out": "This is neither a yes nor a no. Campaign messages to this number wait "
         "until somebody decides. Opt the contact out, or opt it in to release the messages.",
-        "too_long": f"This is longer than {limit} characters. The person was imported without it.",
+        "too_long": f"This is longer than {limit} characters. The person is imported without it.",
     }[code]
     return RowProblem(
         line=line, column=column, value=text[:MAX_SHOWN], code=code, reason=reason, refuses=False

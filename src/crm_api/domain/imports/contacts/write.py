@@ -287,7 +287,7 @@ def convert_attributes(
                 column=_column(misfit.name, mapping),
                 value=str(misfit.value)[:MAX_SHOWN],
                 code=misfit.code,
-                reason=f"{misfit.detail} The person was imported without it.",
+                reason=f"{misfit.detail} The person is imported without it.",
                 refuses=False,
             )
     return taken, list(problems.values())

@@ -100,6 +100,29 @@ async def list_records(
     return cursors.page(rows, limit=limit, position=lambda one: (one.at, one.id))
 
 
+NAMES = text("""
+    SELECT c.id, p.first_name, p.last_name
+    FROM contact c JOIN contact p ON p.id = coalesce(c.merged_into, c.id)
+    WHERE c.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class PersonName:
+    """The name of a contact; of a merged contact, the name of the other one."""
+
+    id: UUID
+    first_name: str | None
+    last_name: str | None
+
+
+async def read_names(session: AsyncSession, records: Sequence[Record]) -> dict[UUID, PersonName]:
+    """Return the names of the people of some records, by the id of the contact."""
+    ids = {one.contact_id for one in records if one.contact_id is not None}
+    found = await session.execute(NAMES, {"ids": list(ids)})
+    return {one.id: one for one in typed_rows(PersonName, found)}
+
+
 async def _fetch(
     session: AsyncSession, wanted: FigureRows, *, after: Place | None, limit: int
 ) -> list[Record]:

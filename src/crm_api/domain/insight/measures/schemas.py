@@ -1,6 +1,8 @@
 """Response models of measures, figures and the records behind them."""
 
+from collections.abc import Mapping
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import Field
 
@@ -8,7 +10,7 @@ from crm_api.domain.insight.measures.bases import RecordKind, RecordPart
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import Figure, Figures, Number
 from crm_api.domain.insight.measures.registry import Measure, Unit
-from crm_api.domain.insight.measures.rows import Record
+from crm_api.domain.insight.measures.rows import PersonName, Record
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, NOW, example, example_id
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
@@ -171,6 +173,8 @@ class RecordRead(ReadModel):
         amount: Cents, seconds or a share of an outcome, by the unit; null for rates and counts.
         key: The key of the breakdown.
         contact_id: The contact; null without the scope `contacts:read`.
+        first_name: The contact's first name; null without the scope `contacts:read`.
+        last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
         step: The step of the campaign; null if none.
         outcome_id: The outcome; null if the record is not about one.
@@ -184,6 +188,8 @@ class RecordRead(ReadModel):
         amount=None,
         key=CAMPAIGN,
         contact_id=CONTACT,
+        first_name="Ada",
+        last_name="Rossi",
         campaign_id=CAMPAIGN,
         step=0,
         outcome_id=None,
@@ -198,16 +204,23 @@ class RecordRead(ReadModel):
     amount: Annotated[Number | None, Field()]
     key: str | None
     contact_id: Id | None
+    first_name: str | None = None
+    last_name: str | None = None
     campaign_id: Id | None
     step: int | None
     outcome_id: Id | None
     part: Annotated[str, Vocabulary(RecordPart, "InsightRecordPart")] | None
 
     @classmethod
-    def of(cls, record: Record, *, shows_people: bool) -> "RecordRead":
-        """Build the response; without ``shows_people`` it leaves out the contact."""
+    def of(cls, record: Record, names: Mapping[UUID, PersonName] | None) -> "RecordRead":
+        """Build the response; without ``names`` it leaves out the contact."""
         shown = cls.model_validate(record)
-        return shown if shows_people else shown.model_copy(update={"contact_id": None})
+        if names is None or record.contact_id is None:
+            return shown.model_copy(update={"contact_id": None})
+        name = names.get(record.contact_id)
+        if name is None:
+            return shown
+        return shown.model_copy(update={"first_name": name.first_name, "last_name": name.last_name})
 
 
 def rows_of(figures: Figures) -> list[FigureRead]:
