@@ -91,6 +91,7 @@ async def run_health_checks(deps: Deps, *, now: Now) -> None:
     """Do the work of ``check_webhook_health`` once; ``now`` returns the current time."""
     own = OwnLines.from_settings(deps.settings)
     async with deps.new_uow() as uow:
+        await service.lock_schedule(uow)
         for side in await service.due_sides(uow, message_is_on=own is not None, now=now()):
             with suppress(WebhookHealthCheckNotFoundError):  # concluded by another worker just now
                 if side is WebhookHealthSide.TEST_TEXT:

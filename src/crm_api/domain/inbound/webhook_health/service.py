@@ -101,6 +101,15 @@ async def read_sides(uow: UnitOfWork) -> list[SideState]:
     return typed_rows(SideState, await uow.session.execute(READ_SIDES))
 
 
+# Between the read of what is due and the order, another worker could order and conclude a check.
+LOCK_SCHEDULE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhook health', 0))")
+
+
+async def lock_schedule(uow: UnitOfWork) -> None:
+    """Let only one worker at a time read what is due and order it, until the transaction ends."""
+    await uow.session.execute(LOCK_SCHEDULE)
+
+
 async def due_sides(
     uow: UnitOfWork, *, message_is_on: bool, now: datetime
 ) -> list[WebhookHealthSide]:
