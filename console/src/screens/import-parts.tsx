@@ -68,7 +68,12 @@ export function Tally({ one }: { one: ImportDetail }) {
     ["duplicates_in_file", words.twice, one.duplicates_in_file],
     ["invalid", t("Rows not usable"), one.invalid],
   ];
-  return <Figures figures={figures} />;
+  return (
+    <>
+      <Figures figures={figures} />
+      {one.duplicates_in_file > 0 && one.kind !== "outcomes" && <p className="faint card-body">{t("To see the lines that are twice in the file, sort it by phone number.")}</p>}
+    </>
+  );
 }
 
 const SHOWN = 20;

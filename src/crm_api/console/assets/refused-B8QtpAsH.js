@@ -1,1 +1,0 @@
-import{ei as e}from"./format-z7QbVEqj.js";import{c as t}from"./icons-CrVLDKVT.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
