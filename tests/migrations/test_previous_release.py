@@ -60,7 +60,7 @@ async def variables(code: Path) -> AsyncIterator[dict[str, str]]:
                 "CRM_DATA_DIR": str(folder / "data"),
                 "CRM_PORT": str(port),
                 "CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port + 1}",
-                "CRM_OPENPHONE_RATE_PER_SECOND": "25",
+                "CRM_OPENPHONE_RATE_PER_SECOND": "8",  # less than the sandbox allows: no waits
                 "CRM_SECRET_KEY": KEY,
                 "CRM_BOOTSTRAP_API_KEY": KEY,
                 "CRM_LOG_FORMAT": "json",

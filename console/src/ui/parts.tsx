@@ -146,6 +146,7 @@ export function scrolls(box: HTMLElement | null): (() => void) | undefined {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   };
+  look();
   const watcher = new ResizeObserver(look);
   watcher.observe(box);
   if (box.firstElementChild) watcher.observe(box.firstElementChild);
