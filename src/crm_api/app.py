@@ -85,7 +85,7 @@ from crm_api.routers.office import inbox, inbox_bulk, messages, saved_replies
 from crm_api.routers.outbound import events, push_subscriptions, webhook_endpoints
 from crm_api.routers.outbound.event_frames import write_events
 from crm_api.routers.outbound.event_hub import EventHub
-from crm_api.routers.outbound.event_streams import OpenStreams
+from crm_api.routers.outbound.event_streams import AccessChecks, OpenStreams
 from crm_api.routers.people import (
     batch,
     contacts,
@@ -398,5 +398,6 @@ def attach(
     app.state.key_uses = KeyUsage(state.new_uow)
     app.state.hot_reads = HotReads(state.settings.require_database_url(), state.new_uow)
     app.state.streams = OpenStreams(most=state.settings.event_streams_per_caller)
+    app.state.access_checks = AccessChecks()
     app.state.events = EventHub(state.new_uow, write=write_events)
     app.state.keys = open_key_ring(state.settings, new_uow=state.new_uow)

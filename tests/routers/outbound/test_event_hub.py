@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from crm_api.platform.ids import new_id
 from crm_api.routers.outbound.event_following import StreamMarks, stream_events
 from crm_api.routers.outbound.event_frames import EventStreamResponse
 from crm_api.routers.outbound.event_hub import MOST_CHUNKS, EventHub
+from crm_api.routers.outbound.event_streams import AccessChecks
 
 NewUow = Callable[[], UnitOfWork]
 ALL = EventFilter.of(scopes=[Scope.ADMIN])
@@ -257,16 +259,65 @@ async def test_a_stream_goes_on_while_its_caller_may_and_then_ends() -> None:
         yield b"one"
         await asyncio.Event().wait()
 
-    async def may_go_on() -> bool:
+    async def is_valid() -> bool:
         return next(answers)
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await EventStreamResponse(endless(), may_go_on=may_go_on, check_seconds=0).stream_response(send)
+    checks = AccessChecks(check_seconds=0)
+    access = partial(checks.while_valid, "key", is_valid=is_valid)
+    await EventStreamResponse(endless(), access=access).stream_response(send)
 
     assert [message.get("body") for message in sent] == [None, b"one", b""]
     assert list(answers) == []
+
+
+async def test_streams_with_the_same_credentials_share_one_check() -> None:
+    checks = AccessChecks(check_seconds=0)
+    asked: list[str] = []
+    ended: list[str] = []
+    lost, all_checked = asyncio.Event(), asyncio.Event()
+
+    async def follow(credentials: str, name: str) -> None:
+        async def is_valid() -> bool:
+            asked.append(name)
+            if {"a", "c"} <= set(asked):
+                all_checked.set()
+            return not (lost.is_set() and credentials == "first")
+
+        async with checks.while_valid(credentials, is_valid=is_valid):
+            await asyncio.Event().wait()
+        ended.append(name)
+
+    names = [("first", "a"), ("first", "b"), ("second", "c")]
+    streams = [asyncio.create_task(follow(*one)) for one in names]
+    async with asyncio.timeout(10):
+        await all_checked.wait()
+    lost.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*streams[:2])
+    late = asyncio.create_task(follow("first", "d"))
+    async with asyncio.timeout(10):
+        await late
+    streams[2].cancel()
+    await asyncio.gather(streams[2], return_exceptions=True)
+    await asyncio.sleep(0)
+    asked_until_the_end = len(asked)
+    await asyncio.sleep(0)
+
+    assert sorted(ended) == ["a", "b", "d"]
+    assert set(asked) == {"a", "c", "d"}
+    assert len(asked) == asked_until_the_end
+
+
+async def test_timeout_inside_a_stream_is_not_taken_for_lost_access() -> None:
+    async def is_valid() -> bool:
+        return True
+
+    with pytest.raises(TimeoutError):
+        async with AccessChecks().while_valid("key", is_valid=is_valid):
+            raise TimeoutError
 
 
 async def receive(committed_uow: NewUow, *, campaign_id: UUID) -> Activity:

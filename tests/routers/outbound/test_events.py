@@ -25,8 +25,8 @@ from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
-from crm_api.routers.outbound.event_frames import CHECK_SECONDS, LAST_SECONDS
-from crm_api.routers.outbound.event_streams import OpenStreams
+from crm_api.routers.outbound.event_frames import LAST_SECONDS
+from crm_api.routers.outbound.event_streams import CHECK_SECONDS, OpenStreams
 
 NewUow = Callable[[], UnitOfWork]
 KeyWith = Callable[..., Awaitable[dict[str, str]]]

@@ -1,8 +1,8 @@
 """Format events as server-sent events, and send them as a streaming response."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 
 import structlog
 from fastapi.sse import EventSourceResponse, format_sse_event
@@ -18,9 +18,6 @@ log = structlog.get_logger()
 RETRY_MILLISECONDS = 2_000
 SLOW_SECONDS = 30.0
 """A stream is closed if its caller receives nothing for this time."""
-CHECK_SECONDS = 2.0
-"""Time between two checks of the caller's key. Even with a slow look-up, the stream of a revoked
-key ends within five seconds."""
 LAST_SECONDS = 1.0
 """Time limit for sending the end of a stream to its caller."""
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -72,10 +69,6 @@ def _heartbeat(position: LogPosition) -> bytes:
 MARKS = StreamMarks(hello=_hello, reset=_reset, heartbeat=_heartbeat)
 
 
-async def _always() -> bool:
-    return True
-
-
 class EventStreamResponse(EventSourceResponse):
     """Sends chunks until there are no more, or the caller is too slow or loses its access."""
 
@@ -83,25 +76,23 @@ class EventStreamResponse(EventSourceResponse):
         self,
         chunks: AsyncIterator[bytes],
         *,
-        may_go_on: Callable[[], Awaitable[bool]] = _always,
-        check_seconds: float = CHECK_SECONDS,
+        access: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
         slow_seconds: float = SLOW_SECONDS,
     ) -> None:
         """Prepare the response; nothing is sent yet.
 
         Args:
             chunks: The formatted events.
-            may_go_on: Called every ``check_seconds``; the stream ends if it returns False.
-            check_seconds: Seconds between two calls of ``may_go_on``.
+            access: Returns the context in which chunks are sent. It ends its block when the caller
+                loses its access.
             slow_seconds: Maximum seconds that the caller may take to receive one chunk.
         """
         super().__init__(chunks, headers=HEADERS)
-        self._may_go_on = may_go_on
-        self._check_seconds = check_seconds
+        self._access = access
         self._slow_seconds = slow_seconds
 
     async def stream_response(self, send: Send) -> None:
-        """Send until the chunks end or ``may_go_on`` returns False; then close the generator."""
+        """Send until the chunks end or the access is lost; then close the generator."""
         await send(
             {
                 "type": "http.response.start",
@@ -109,15 +100,9 @@ class EventStreamResponse(EventSourceResponse):
                 "headers": self.raw_headers,
             }
         )
-        sending = asyncio.create_task(self._send_chunks(send), name="event stream")
-        checking = asyncio.create_task(self._check(), name="caller of an event stream")
-        try:
-            await asyncio.wait({sending, checking}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            is_slow = sending.done() and not sending.cancelled() and sending.result()
-            for task in (sending, checking):
-                task.cancel()
-            await asyncio.gather(sending, checking, return_exceptions=True)
+        is_slow = False
+        async with self._access():
+            is_slow = await self._send_chunks(send)
         if not is_slow:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_SECONDS):
@@ -134,11 +119,3 @@ class EventStreamResponse(EventSourceResponse):
                     log.info("event stream closed: the client is too slow")
                     return True
         return False
-
-    async def _check(self) -> None:
-        """Return as soon as ``may_go_on`` returns False."""
-        while True:
-            await asyncio.sleep(self._check_seconds)
-            if not await self._may_go_on():
-                log.info("event stream closed: the credentials are no longer valid")
-                return

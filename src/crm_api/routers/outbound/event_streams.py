@@ -1,19 +1,27 @@
 """Limit the open event streams of each caller, and check credentials while a stream is open."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import structlog
 from fastapi import Depends, Request
 
-from crm_api.domain.kit.errors import Example, RateLimitedError, UnauthenticatedError
+from crm_api.domain.kit.errors import Example, RateLimitedError
 from crm_api.routers.http import problems
+from crm_api.routers.http.credentials import bearer_token
 from crm_api.routers.http.deps import AnyCaller, Caller, look_up
 
 log = structlog.get_logger()
 
 RETRY_AFTER_SECONDS = 30
+CHECK_SECONDS = 2.0
+"""Time between two checks of the same credentials. Even with a slow look-up, the stream of a
+revoked key ends within five seconds."""
 
 
 class TooManyEventStreamsError(RateLimitedError):
@@ -77,20 +85,96 @@ async def _one_stream(request: Request, caller: AnyCaller) -> AsyncIterator[None
 OneStream = Annotated[None, Depends(_one_stream, scope="request")]
 
 
-def may_go_on(request: Request, caller: Caller) -> Callable[[], Awaitable[bool]]:
-    """Return a check that the caller's credentials are still valid and have the same scopes.
+@dataclass(eq=False)
+class _StreamGroup:
+    """The open streams with the same credentials, and the task that checks these."""
 
-    While the database is unavailable, the check returns True. That is safe, because no event can be
-    read then.
+    streams: set[asyncio.Timeout] = field(default_factory=set)
+    task: asyncio.Task[None] | None = None
+
+
+class AccessChecks:
+    """Checks the credentials of open streams, once for all streams that have the same ones."""
+
+    def __init__(self, *, check_seconds: float = CHECK_SECONDS) -> None:
+        """Create the checks of one web process.
+
+        Args:
+            check_seconds: Seconds between two checks of the same credentials.
+        """
+        self._check_seconds = check_seconds
+        self._groups: dict[Hashable, _StreamGroup] = {}
+
+    @asynccontextmanager
+    async def while_valid(
+        self, credentials: Hashable, *, is_valid: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[None]:
+        """Run a block, and end it as soon as ``is_valid`` returns False or raises an exception.
+
+        Args:
+            credentials: Equal for streams that one check serves.
+            is_valid: Checks the credentials.
+        """
+        group = self._groups.get(credentials)
+        if group is None:
+            group = self._groups[credentials] = _StreamGroup()
+            group.task = asyncio.create_task(
+                self._check(credentials, group, is_valid), name="credentials of event streams"
+            )
+        limit = asyncio.timeout(None)
+        group.streams.add(limit)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.info("event stream closed: the credentials are no longer valid")
+        finally:
+            group.streams.discard(limit)
+            if not group.streams:
+                self._forget(credentials, group)
+
+    async def _check(
+        self, credentials: Hashable, group: _StreamGroup, is_valid: Callable[[], Awaitable[bool]]
+    ) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self._check_seconds)
+                if not await is_valid():
+                    return
+        except Exception:  # the streams end, and their clients connect again
+            log.exception("credentials of event streams not checked")
+        finally:
+            now = asyncio.get_running_loop().time()
+            for limit in group.streams:
+                limit.reschedule(now)
+            self._forget(credentials, group)
+
+    def _forget(self, credentials: Hashable, group: _StreamGroup) -> None:
+        """Stop the check of the group. A later stream begins a new group."""
+        if self._groups.get(credentials) is group:
+            del self._groups[credentials]
+        if group.task is not None and group.task is not asyncio.current_task():
+            group.task.cancel()
+
+
+def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """Return the context in which a stream of the caller is sent.
+
+    It ends the stream when the credentials are no longer valid or have other scopes. While the
+    database is unavailable, the stream stays open. That is safe, because no event can be read then.
     """
 
-    async def check() -> bool:
+    async def is_valid() -> bool:
         try:
             found = (await look_up(request.scope)).caller
         except Exception as error:
-            if isinstance(error, UnauthenticatedError) or not problems.database_is_away(error):
-                raise
-            return True
+            if problems.database_is_away(error):
+                return True
+            raise
         return found is not None and found.scopes == caller.scopes
 
-    return check
+    checks: AccessChecks = request.app.state.access_checks
+    credentials = (bearer_token(request.scope), caller.scopes)
+    return partial(checks.while_valid, credentials, is_valid=is_valid)

@@ -18,7 +18,7 @@ from crm_api.routers.http.route_notes import fails_with
 from crm_api.routers.outbound.event_following import stream_events
 from crm_api.routers.outbound.event_frames import MARKS, EventStreamResponse
 from crm_api.routers.outbound.event_hub import EventHub
-from crm_api.routers.outbound.event_streams import OneStream, may_go_on
+from crm_api.routers.outbound.event_streams import OneStream, access_of
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -115,7 +115,7 @@ async def follow_events(
             required_scope=scopes[0],
         )
     chunks = stream_events(hub, event_filter=event_filter, after=after, marks=MARKS)
-    return EventStreamResponse(chunks, may_go_on=may_go_on(request, caller))
+    return EventStreamResponse(chunks, access=access_of(request, caller))
 
 
 @router.get(
@@ -144,4 +144,4 @@ async def follow_campaign(
         await read_campaign(uow, campaign_id=campaign_id)
     event_filter = EventFilter.of(scopes=caller.scopes, types=types, campaign_id=campaign_id)
     chunks = stream_events(hub, event_filter=event_filter, after=after, marks=MARKS)
-    return EventStreamResponse(chunks, may_go_on=may_go_on(request, caller))
+    return EventStreamResponse(chunks, access=access_of(request, caller))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 from uuid import UUID
 
@@ -9,6 +10,17 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
 from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
+
+ALL_TYPES = frozenset(EventType)
+
+
+@lru_cache(maxsize=128)
+def _open_types(asked: frozenset[EventType], scopes: frozenset[str]) -> frozenset[EventType]:
+    """Return the types that the scopes allow; the same object for the same arguments.
+
+    Each open stream keeps its filter, so a thousand alike share one set.
+    """
+    return frozenset(one for one in asked if SCOPE_OF[one] in scopes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +56,9 @@ class EventFilter:
             types: Requested types; empty means all.
             campaign_id: Only events of this campaign.
         """
-        asked = frozenset(types) or frozenset(EventType)
+        asked = frozenset(types) or ALL_TYPES
         is_admin = Scope.ADMIN in scopes
-        open_types = frozenset(one for one in asked if is_admin or SCOPE_OF[one] in scopes)
+        open_types = asked if is_admin else _open_types(asked, frozenset(scopes))
         reads_campaigns = is_admin or Scope.CAMPAIGNS_READ in scopes
         return cls(
             types=open_types,
