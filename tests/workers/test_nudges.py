@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from arq.connections import create_pool
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.sends.limiter import Limiter
@@ -15,8 +18,10 @@ from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 from crm_api.platform.settings import Settings
+from crm_api.workers import worker as process
 from crm_api.workers.deps import Deps
-from crm_api.workers.queue import ArqJobQueue
+from crm_api.workers.job_runs import JobFunction
+from crm_api.workers.queue import QUEUE_NAME, ArqJobQueue, open_queue, redis_settings, serialize
 from crm_api.workers.worker import build_worker
 
 # arq 0.28 calls a name that redis 5 has renamed.
@@ -27,20 +32,15 @@ SOON_SECONDS = 5.0
 """Far less than the minute after which the schedule would run the job."""
 
 
-@pytest_asyncio.fixture
-async def queue_and_runs(
-    settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
-) -> AsyncIterator[tuple[ArqJobQueue, Runs]]:
-    """A worker with one function that only reports that it ran."""
-    runs: Runs = asyncio.Queue()
-
-    async def report(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
-        runs.put_nowait(None)
-
-    queue = ArqJobQueue(settings.require_redis_url())
-    deps = Deps(
+def deps_with(
+    queue: ArqJobQueue,
+    settings: Settings,
+    new_uow: Callable[[], UnitOfWork],
+    provider: OpenPhoneClient,
+) -> Deps:
+    return Deps(
         settings=settings,
-        new_uow=committed_uow,
+        new_uow=new_uow,
         queue=queue,
         provider=provider,
         limiter=Limiter(rate_per_second=8),
@@ -48,6 +48,26 @@ async def queue_and_runs(
         rules=NO_RULES,
         secret=settings.require_secret_key(),
     )
+
+
+def reporting_job() -> tuple[JobFunction, Runs]:
+    """Return a job, and the queue into which each of its runs puts an entry."""
+    runs: Runs = asyncio.Queue()
+
+    async def report(ctx: dict[str, Any]) -> None:  # noqa: ARG001 - what a job is given
+        runs.put_nowait(None)
+
+    return report, runs
+
+
+@pytest_asyncio.fixture
+async def queue_and_runs(
+    settings: Settings, committed_uow: Callable[[], UnitOfWork], provider: OpenPhoneClient
+) -> AsyncIterator[tuple[ArqJobQueue, Runs]]:
+    """A worker with one function that only reports that it ran."""
+    queue = ArqJobQueue(settings.require_redis_url())
+    deps = deps_with(queue, settings, committed_uow, provider)
+    report, runs = reporting_job()
     worker = build_worker(settings, deps, {JobName.SEND_MESSAGES: report})
     working = asyncio.create_task(worker.async_run())
     yield queue, runs
@@ -78,3 +98,44 @@ async def test_nudges_at_once_are_few_runs(queue_and_runs: tuple[ArqJobQueue, Ru
     await asyncio.wait_for(runs.get(), SOON_SECONDS)
 
     assert runs.qsize() < 5
+
+
+async def test_runs_planned_with_another_clock_do_not_block_the_schedule(
+    settings: Settings,
+    committed_uow: Callable[[], UnitOfWork],
+    provider: OpenPhoneClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report, runs = reporting_job()
+    clock_is_set, stopping = asyncio.Event(), asyncio.Event()
+    waits = iter([clock_is_set.wait, asyncio.Event().wait])
+
+    async def wait() -> None:
+        await next(waits)()
+
+    monkeypatch.setattr(
+        process, "build_worker", partial(build_worker, functions={JobName.SEND_MESSAGES: report})
+    )
+    monkeypatch.setattr(process.guards, "wait_until_clock_is_set", wait)
+    url = settings.require_redis_url()
+
+    async with open_queue(url) as queue:
+        redis = await create_pool(
+            redis_settings(url), default_queue_name=QUEUE_NAME, job_serializer=serialize
+        )
+        deps = deps_with(queue, settings, committed_uow, provider)
+        serving = asyncio.create_task(process.serve_queue(settings, deps, stopping))
+        await asyncio.wait_for(runs.get(), SOON_SECONDS)
+        # arq names a planned run by its minute. A clock that was ahead gave it a late start.
+        planned = {"_job_id": "cron:send_messages:1795971600123"}
+        late = datetime.now(UTC) + timedelta(hours=1)
+        await redis.enqueue_job("cron:send_messages", **planned, _defer_until=late)
+        clock_is_set.set()
+        await asyncio.wait_for(runs.get(), SOON_SECONDS)  # the new worker runs each job at once
+        again = await redis.enqueue_job("cron:send_messages", **planned)
+        await asyncio.wait_for(runs.get(), SOON_SECONDS)
+        stopping.set()
+        await serving
+        await redis.aclose(close_connection_pool=True)
+
+    assert again is not None

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.constants import job_key_prefix
 from opentelemetry.trace import SpanKind
 from redis.exceptions import RedisError
 
@@ -158,6 +159,22 @@ class ArqJobQueue:
                 job=job.name,
                 error=type(error).__name__,
             )
+
+    async def clear(self) -> None:
+        """Remove all runs that wait. No work is lost, because a new worker runs every job at once.
+
+        If Redis fails, this logs a warning and raises nothing.
+        """
+        try:
+            pool = await self._connect()
+            names = await pool.zrange(QUEUE_NAME, 0, -1)
+            async with pool.pipeline(transaction=True) as pipe:
+                for name in names:
+                    pipe.delete(job_key_prefix + name.decode())
+                    pipe.zrem(QUEUE_NAME, name)
+                await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("queue of jobs not cleared", error=type(error).__name__)
 
     async def ping(self) -> bool:
         """Return True if Redis answers."""

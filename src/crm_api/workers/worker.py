@@ -142,7 +142,7 @@ async def _run(settings: Settings) -> None:
             always = [tasks.create_task(_beat(deps))]
             if settings.uses_sandbox:
                 always.append(tasks.create_task(sandbox_time.keep_sandbox_in_time(deps)))
-            await _serve_queue(settings, deps, stopping)
+            await serve_queue(settings, deps, stopping)
             for task in always:
                 task.cancel()
 
@@ -182,7 +182,8 @@ async def _open(settings: Settings, life: Lifetime) -> Deps:
     )
 
 
-async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -> None:
+async def serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -> None:
+    """Run arq workers, one after the other, until ``stopping`` is set."""
     attempt = 1
     while not stopping.is_set():
         begun = time.monotonic()
@@ -194,9 +195,10 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
         # nothing for an hour, so another arq worker is started.
         clock_set = asyncio.create_task(guards.wait_until_clock_is_set())
         await asyncio.wait({working, stopped, clock_set}, return_when=asyncio.FIRST_COMPLETED)
-        if clock_set.done():
+        was_clock_set = clock_set.done()
+        if was_clock_set:
             log.warning("schedule restarted because the system clock changed")
-        if stopping.is_set() or clock_set.done():
+        if stopping.is_set() or was_clock_set:
             await _finish(worker, settings)
         stopped.cancel()
         clock_set.cancel()
@@ -212,6 +214,11 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
                 )
         with suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
             await worker.close()
+        if was_clock_set:
+            # With the other clock, arq has queued the runs of many minutes. arq queues no second
+            # run of the same minute, so the runs that wait would replace the next ones.
+            async with open_queue(settings.require_redis_url()) as queue:
+                await queue.clear()
         if not stopping.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), timeout=wait)
@@ -222,6 +229,7 @@ async def _serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) 
 async def _finish(worker: Worker, settings: Settings) -> None:
     """Start no more jobs; wait until the running jobs have ended or a time limit is reached."""
     worker.allow_pick_jobs = False
+    worker.cron_jobs = []
     running = list(worker.tasks.values())
     if running:
         await asyncio.wait(running, timeout=settings.call_timeout_seconds + FINISH_SECONDS)
