@@ -91,7 +91,7 @@ class UnitOfWork:
         self._jobs: list[Job] = []
         self._database_now: datetime | None = None
         self.origin: RequestOrigin | None = None
-        """The request that makes the changes; None if it only reads, and outside of requests."""
+        """The request that makes the changes; None outside a request, or if it only reads."""
         self.is_audited = False
         """True once this transaction has written an audit log entry."""
 
@@ -127,8 +127,8 @@ class UnitOfWork:
         """Make every statement commit itself, which saves the round trips of BEGIN and COMMIT.
 
         Use it for a change that consists of one statement and must be fast. Call it before the
-        first statement. It has no effect if the session was created on a connection, as in tests,
-        instead of an engine.
+        first statement. In tests, the session may be created on a connection instead of an engine;
+        then this method has no effect.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return
@@ -260,7 +260,7 @@ def create_engine(
     statement_seconds: int | None = None,
     ping: bool = False,
 ) -> AsyncEngine:
-    """Return an engine with a connection pool; the first statement connects.
+    """Return an engine with a connection pool; the first statement opens a connection.
 
     Args:
         database_url: ``postgresql+asyncpg://…``.
@@ -281,7 +281,8 @@ def create_engine(
         ),
         pool_size=pool_size,
         # The connection that was used last is used next. PostgreSQL plans a statement again in
-        # each of its first five runs over a connection; that takes 5 ms for the largest.
+        # each of its first five runs over a connection; that takes 5 ms for the largest
+        # statements.
         pool_use_lifo=True,
         max_overflow=0,
         pool_timeout=10,

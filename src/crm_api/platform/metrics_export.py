@@ -28,7 +28,7 @@ from crm_api.platform import instruments
 log = structlog.get_logger()
 
 ANSWER_SECONDS = 1.0
-"""How long the API waits for the worker's metrics; after that the response lacks them."""
+"""How long the API waits for the worker's metrics; after that it responds without them."""
 LOOK_SECONDS = 1.0
 
 

@@ -79,7 +79,8 @@ async def connect(
     """Open one connection.
 
     Args:
-        database_url: Its query may contain libpq's TLS options, such as ``sslmode``.
+        database_url: URL of the database; its query may contain libpq's TLS options, such as
+            ``sslmode``.
         application: Application name in ``pg_stat_activity``.
         timeout_seconds: Timeout for opening the connection.
         session: Session settings in addition to the time zone; a pooler may refuse them.
@@ -145,8 +146,8 @@ class Connector:
 async def is_pooled(connection: Connection) -> bool:
     """Return True if the connection goes through a pooler.
 
-    A pooler gives the client another process id than that of the server process, which
-    ``pg_backend_pid()`` returns.
+    ``pg_backend_pid()`` returns the id of the server process. A pooler gives the client another id
+    when the connection is opened.
     """
     return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
 

@@ -13,7 +13,7 @@ from crm_api.platform.jobs import JobName
 
 @dataclass(kw_only=True)
 class RequestOrigin:
-    """A request that changes data, for the audit log. Its fields are filled while it is handled.
+    """A request that changes data, for the audit log; its fields are filled while the request runs.
 
     Attributes:
         request_id: The id of the request, which the response contains too.
@@ -60,7 +60,7 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """Use these ids in the log lines, the trace and the nudges of the block."""
+    """In the block, use these ids for log lines, for the trace, and for nudges."""
     cause = cause or {}
     known = {name: cause[name] for name in _CARRIED if name in cause}
     with structlog.contextvars.bound_contextvars(**known), tracing.within(cause.get(_STEP)):

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 TABLE = "alembic_version"
 """Table that stores the revision of the schema."""
 SINCE = "serves code since "
-"""Start of the comment on the table; the revision of the oldest release that can run follows."""
+"""Start of the comment on the table; the rest of it is the revision in ``SchemaState.since``."""
 _SCHEMA_STATE = text("""
     SELECT (SELECT version_num FROM alembic_version) AS revision,
            obj_description(CAST('alembic_version' AS regclass), 'pg_class') AS remark,
@@ -60,7 +60,8 @@ def _revisions() -> tuple[str, ...]:
     """Return all revisions, oldest first, from the names of their files.
 
     Alembic reads them from the files' contents. It needs 10 MB and 0.2 s of CPU time for that, so
-    only the commands that migrate import it. A test compares both.
+    only the commands that migrate import it. A test compares both
+    results.
     """
     files = (directory() / "versions").glob("[0-9]*.py")
     return tuple(sorted("_".join(file.stem.split("_")[:2]) for file in files))

@@ -204,7 +204,7 @@ class Settings(SettingFields):
     def first_owner_tokens(self) -> tuple[str, ...]:
         """Return the tokens of the link that creates the first owner, one for each secret key.
 
-        The first is the one that ``crm-api up`` prints. Each works while there is no user.
+        ``crm-api up`` prints the first token. A token works only while there is no user.
 
         Raises:
             SettingsError: There is no secret key.
