@@ -43,7 +43,7 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The id of the contact, by its own id and by the id of each of its earlier duplicates."""
+        """The contacts' ids, by these ids and by the ids of their earlier duplicates."""
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 
