@@ -24,11 +24,11 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_ERROR = 300
-"""Of each error, at most this number of characters is stored."""
+"""The largest number of characters of an error that are stored."""
 TRIAL_TAKES = timedelta(seconds=60)
 """If the process that makes the test call dies, another process may make it after this time."""
 TRIAL_LASTS = timedelta(minutes=2)
-"""How long a trial lasts if no call is made. A call that waits is made within this time."""
+"""How long a trial lasts if no call is made. Work that waits causes a call within this time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Store a mail to one person in the same transaction as its reason; a worker sends it later."""
+"""Store a mail to one person, in the transaction of its cause; a worker sends the mail later."""
 
 from datetime import datetime, timedelta
 
