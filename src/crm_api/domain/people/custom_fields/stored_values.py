@@ -169,7 +169,8 @@ _LOCK = text("""
     ORDER BY phone FOR NO KEY UPDATE
 """)
 
-# A value that has changed since it was read is left alone: it was checked by the new definition.
+# A value that has changed since it was read is not replaced, because it was checked against the new
+# definition.
 _REWRITE = text("""
     UPDATE contact c
     SET attributes = CASE WHEN r.normal IS NULL THEN c.attributes - CAST(:name AS text)
