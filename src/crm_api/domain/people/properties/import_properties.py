@@ -23,8 +23,8 @@ async def store_properties(
 ) -> None:
     """Add the properties of a chunk, and attach the chunk's contacts, which are already stored.
 
-    A row without a complete address is skipped. If a property exists, only its missing values are
-    filled. If a contact is already attached, its role does not change.
+    A row of the file without a complete address is skipped. If a property exists, only its missing
+    values are filled. If a contact is already attached, its role does not change.
     """
     properties: dict[str, dict[str, Any]] = {}
     people: dict[tuple[str, str], dict[str, Any]] = {}
