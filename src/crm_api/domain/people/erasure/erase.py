@@ -97,8 +97,8 @@ class _Person:
 
     Attributes:
         ids: The contact's own id, then those of the duplicates that were merged into it.
-        phones: Sorted; also the earlier numbers and those of the duplicates.
-        emails: Also those of the duplicates before the merge.
+        phones: The present and earlier numbers of the contact and the duplicates, sorted.
+        emails: The e-mail addresses of the contact, and of the duplicates before the merge.
     """
 
     row: ErasedPerson
@@ -240,7 +240,8 @@ async def cancel_queued_messages(
     await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
 
 
-# Attempts that may have been sent and are not settled. Claimed messages were withdrawn before.
+# Attempts that are not settled, and whose message may have been sent. Claimed messages were
+# withdrawn before.
 UNDER_WAY = text("""
     SELECT count(*) FROM send_attempt a
     WHERE a.phone = ANY(CAST(:phones AS text[])) AND (a.is_open OR a.status = 'parked')
