@@ -72,7 +72,7 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of missing contacts: a duplicate is loaded, its primary contact is not."""
+        """Return the ids of primary contacts that are not loaded, although a duplicate is."""
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
@@ -165,7 +165,7 @@ class LoadedContacts:
         blank = {**row, **BLANK, "updated_at": self.now, "deleted_at": self.now}
         self._put(blank | {"zone_key": zone_key_of(blank)})
         self.erased.add(row["id"])
-        # Duplicates that were merged into it become separate deleted contacts.
+        # Duplicates that were merged into the contact become separate deleted contacts.
         for other in [one for one in self.rows.values() if one["merged_into"] == row["id"]]:
             self.rows[other["id"]] = other | {"merged_into": None}
 
