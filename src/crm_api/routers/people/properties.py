@@ -58,7 +58,7 @@ async def list_properties(
     q: Annotated[
         Line200,
         Query(
-            description="Only properties whose address begins with this: house number and street.",
+            description="Only properties whose address (number, street) begins with this text.",
             examples=["12 Main"],
         ),
     ] = "",
