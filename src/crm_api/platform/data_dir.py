@@ -39,8 +39,8 @@ class Claim:
 def claim(path: Path) -> Iterator[Claim]:
     """Create the data directory if it is missing, and lock it until the block ends.
 
-    If an earlier run was killed, this first waits until its servers have ended, because two servers
-    that write the same files would damage the files.
+    If an earlier run was killed, first wait until its servers have ended, because two servers that
+    write the same files would damage the files.
 
     Raises:
         StartError: Another run has locked the directory, servers of a killed run do not end, or the
@@ -145,7 +145,7 @@ def mark_moved(path: Path, *, to: str, at: str) -> None:
     Args:
         path: The data directory.
         to: The new place of the database, without spaces.
-        at: When it was moved, in ISO 8601.
+        at: When the database was moved, in ISO 8601.
     """
     write_secret(path / _MOVED, f"{to} {at}")
 

@@ -126,9 +126,9 @@ class UnitOfWork:
     async def commit_each(self) -> None:
         """Make every statement commit itself, which saves the round trips of BEGIN and COMMIT.
 
-        Use it for a change that consists of one statement and must be fast. Call it before the
-        first statement. In tests, the session may be created on a connection instead of an engine;
-        then this method has no effect.
+        Use this method for a change that consists of one statement and must be fast. Call it before
+        the first statement. In tests, the session may be created on a connection instead of an
+        engine; then this method has no effect.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return
@@ -194,9 +194,9 @@ class UnitOfWork:
 class HeldUnitOfWork(UnitOfWork):
     """Transaction that stays open after its ``async with`` block.
 
-    The idempotency code uses it to commit a change and the stored response together. The next block
-    continues the same transaction, until ``commit`` or ``abandon``. An exception that leaves a
-    block rolls the transaction back at once.
+    The idempotency code uses this class to commit a change and the stored response together. The
+    next block continues the same transaction, until ``commit`` or ``abandon``. An exception that
+    leaves a block rolls the transaction back at once.
     """
 
     def __init__(

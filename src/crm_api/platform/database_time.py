@@ -1,4 +1,4 @@
-"""Read the database's clock. Every decision uses its time.
+"""Read the database's clock. Every decision uses the time of this clock.
 
 The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
 database. With the sandbox, time can be moved forward. The table ``sandbox_clock`` has at most one

@@ -69,9 +69,8 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Handler that ``configure`` adds; calling ``configure`` again replaces only this handler.
 
     ``hold`` takes a line that is already formatted. All held lines of one turn of the event loop
-    are written with one system call, because a system call for each line takes longer than
-    formatting it. ``emit`` writes the held lines before its own line, so the order of lines is
-    kept.
+    are written with one system call, because a system call takes longer than formatting a line.
+    ``emit`` writes the held lines before its own line, so the order of lines is kept.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -38,10 +38,10 @@ DATABASE_UNREACHABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-"""Errors that mean that the database is unreachable, refuses a connection, or has ended it.
+"""Errors that mean that the database is unreachable, or refuses or has ended a connection.
 
-Opening a connection raises errors of asyncpg; a statement raises errors of SQLAlchemy. The error of
-asyncpg for wrong data is not included; a raw ``COPY`` can raise it.
+Opening a connection raises errors of asyncpg; a statement raises errors of SQLAlchemy. This
+list does not contain asyncpg's error for wrong data, which a raw ``COPY`` can raise.
 """
 
 
@@ -176,7 +176,7 @@ def unreachable_sentence(error: BaseException) -> str:
 async def require_direct(settings: Settings) -> str:
     """Return a database URL that does not lead to a pooler, for work that needs a session.
 
-    This is ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
+    Return ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
     cannot be reached or ends the connection, ``CRM_DATABASE_URL`` is returned unchecked. The caller
     then connects by itself, and handles a database that is still unreachable.
 

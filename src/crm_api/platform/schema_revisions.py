@@ -59,9 +59,8 @@ def directory() -> Path:
 def _revisions() -> tuple[str, ...]:
     """Return all revisions, oldest first, from the names of their files.
 
-    Alembic reads them from the files' contents. It needs 10 MB and 0.2 s of CPU time for that, so
-    only the commands that migrate import it. A test compares both
-    results.
+    Alembic reads the revisions from the files' contents, which takes 10 MB and 0.2 s of CPU time.
+    So only the commands that migrate import Alembic. A test compares both results.
     """
     files = (directory() / "versions").glob("[0-9]*.py")
     return tuple(sorted("_".join(file.stem.split("_")[:2]) for file in files))

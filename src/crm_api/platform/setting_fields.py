@@ -36,8 +36,8 @@ LONGEST_LEASE_SECONDS = 120
 """Longest lease of a claim: a job ends after 90 seconds, and its last request 16 seconds later.
 
 With a longer lease, messages that a dead worker has claimed would only wait longer. The sending
-caps rely on this limit too: they look for the request of a claim only within an hour after
-the claim.
+caps rely on this limit too: they look for the request of a claim only within an hour after the
+claim.
 """
 MAX_SKEW_SECONDS = 2.0
 """Largest accepted difference in seconds between the clocks of worker, provider and database."""
@@ -143,7 +143,7 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Seconds between two look-ups of a message, if the first look-up did not find it."""
+        """Minimum seconds between two look-ups of a message, if the first did not find it."""
         return min(60.0, self.grace_seconds / 2)
 
     @property
