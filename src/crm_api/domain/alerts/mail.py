@@ -15,7 +15,7 @@ from crm_api.domain.kit.errors import TransientError
 from crm_api.platform.settings import Settings
 
 TIMEOUT_SECONDS = 20.0
-"""The limit for connecting and for each answer of the server.
+"""The time limit for connecting and for each answer of the server.
 
 It is much shorter than ``notices.CLAIM_SECONDS``, so a claim does not expire while mail is sent.
 """

@@ -1,4 +1,4 @@
-"""Store a mail to one person, in the transaction of its cause; a worker sends the mail later."""
+"""Store a mail to one person in the transaction of the change that causes it; a job sends it."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 CLAIMED_FOR = timedelta(minutes=2)
-"""How long a worker owns a claimed mail. It is longer than the mail server may take.
+"""How long a worker owns a claimed mail; longer than the mail server may take to accept it.
 
 If the worker dies, another worker sends the mail after this time.
 """
