@@ -31,7 +31,7 @@ STATUS_OF = {
 
 
 class ItemResult(DocumentedModel):
-    """The result of one item of a batch; a separate request for the item would give the same.
+    """The result of one item of a batch, equal to the result of a separate request.
 
     Attributes:
         index: The position of the item in the request, from 0.

@@ -223,7 +223,7 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Replace the number of a merged duplicate by a placeholder, so that its contact can get it.
+    """Replace the number of a merged duplicate by a placeholder; its contact can then get it.
 
     Args:
         phone: The number of the duplicate.

@@ -236,7 +236,7 @@ async def copy_people(
     attributes: Sequence[str],
     now: datetime,
 ) -> bytes:
-    """Return the CSV rows of these contacts, in this order; leave out deleted contacts."""
+    """Return the CSV rows of these contacts, in the given order; leave out deleted contacts."""
     chosen = (
         func.unnest(_ids(contact_ids))
         .table_valued("id", with_ordinality="place", name="chosen")

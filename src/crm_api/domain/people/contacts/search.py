@@ -73,7 +73,7 @@ class Order:
         return found
 
     def by(self, key: _Column, row_id: _Column) -> list[ColumnElement[Any]]:
-        """Return the ORDER BY expressions for these two columns."""
+        """Return the ORDER BY expressions for the sort column ``key`` and the id."""
         return [key.desc(), row_id.desc()] if self.descending else [key.asc(), row_id.asc()]
 
     def after(self, person: type[Contact], position: Position | None) -> list[ColumnElement[bool]]:
@@ -112,7 +112,7 @@ async def fetch_contacts(
     now: datetime,
     window: int = WINDOW,
 ) -> list[FlaggedContact]:
-    """Fetch up to ``limit`` contacts that match a filter, from the position ``after`` on.
+    """Fetch up to ``limit`` contacts that match a filter, after the position ``after``.
 
     Args:
         patterns: For each term of ``wanted.q``, its patterns. A contact must match at least one
@@ -157,7 +157,7 @@ async def fetch_matching_ids(
     limit: int,
     now: datetime,
 ) -> list[UUID]:
-    """Fetch up to ``limit`` ids of matching contacts that are greater than ``after``, in order.
+    """Fetch up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
 
     Args:
         patterns: As in ``fetch_contacts``.
@@ -337,7 +337,7 @@ class Search:
 
 
 def _unknown(number: int) -> ScalarSelect[Any]:
-    """Return a number in a form that PostgreSQL does not know when it plans."""
+    """Return a number as a subquery, so that PostgreSQL does not know it when it plans."""
     return select(cast(number, BigInteger)).scalar_subquery()
 
 

@@ -134,7 +134,7 @@ async def fetch_contact_ids(
     limit: int,
     now: datetime,
 ) -> list[UUID]:
-    """Return up to ``limit`` ids of matching contacts that are greater than ``after``, in order.
+    """Return up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
 
     Args:
         created_until: Contacts that were created later are left out.

@@ -178,8 +178,8 @@ class TimelineParts:
     """Which entries the caller may see, in addition to the entries that need `contacts:read`.
 
     Attributes:
-        sales: Appointments, quotes and invoices.
-        outcomes: Outcomes of the ledger.
+        sales: True: appointments, quotes and invoices.
+        outcomes: True: outcomes of the ledger.
     """
 
     sales: bool

@@ -75,7 +75,8 @@ class Definitions:
         """Return the attributes to store for a new contact; ``pointer`` is their JSON pointer.
 
         Raises:
-            FieldValuesError: A value does not fit its custom field, or a required one is missing.
+            FieldValuesError: A value does not fit its custom field, or a required attribute is
+                missing.
         """
         taken, problems = self.normalise(attributes)
         named = {problem.name for problem in problems}
@@ -93,8 +94,8 @@ class Definitions:
         they may be older than their custom field.
 
         Raises:
-            FieldValuesError: A value does not fit its custom field, or a required one would be
-                removed.
+            FieldValuesError: A value does not fit its custom field, or a required attribute would
+                be removed.
         """
         if attributes is None:
             _raise([_missing(name) for name in self._required()], pointer)

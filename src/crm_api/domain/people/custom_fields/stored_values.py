@@ -97,7 +97,7 @@ async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONT
     Values that do not fit the type are not changed.
 
     Returns:
-        False if no field has values to convert.
+        False if no field waits for the conversion of its values.
     """
     found = await _lock_waiting_field(uow.session)
     if found is None:

@@ -165,9 +165,9 @@ DROP = text("DROP TABLE IF EXISTS person, pair, found")
 
 
 REST = 20
-"""The ratio of the pause after a scan to the scan. So scans take at most 5% of the time."""
+"""The pause after a scan, in durations of the scan. So scans take at most 5% of the time."""
 UNSEEN = timedelta(minutes=1)
-"""A change in this time before the last scan counts as a change after the beginning of the scan.
+"""Changes in this period before the beginning of a scan count as made after the beginning.
 
 If the transaction of such a change was committed after the scan began, the scan did not see it.
 """

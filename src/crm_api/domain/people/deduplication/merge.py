@@ -1,7 +1,7 @@
 """Merge duplicates into a primary contact in one transaction.
 
-A merge takes its locks in this order: contacts by number, consent locks of the numbers, campaigns,
-recipients.
+A merge takes its locks in this order: contacts by phone number, consent locks of the numbers,
+campaigns, recipients.
 """
 
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ ERASED_NAMES = {
 }
 """The SQL of the value that replaces the number, by table."""
 CHANGED = frozenset({"campaign_membership", "contact"})
-"""Tables in which a row from before the erasure may get the number after it.
+"""Tables in which an old row may get the number after the erasure.
 
 Such a row has an ``updated_at`` after the erasure and is not changed.
 """
@@ -51,7 +51,7 @@ REMOVED = {
     "phone_lookup": "t.checked_at <= :before",
     "provider_stop": "t.created_at <= :before",
 }
-"""Tables whose rows with the number are deleted, and the SQL of "older than the erasure"."""
+"""Tables in which rows with the number are deleted, each with the SQL condition for old rows."""
 WHOLE = {
     "webhook_event": (
         "payload = '{\"erased\": true}', type = 'erased', status = 'ignored', last_error = NULL, "

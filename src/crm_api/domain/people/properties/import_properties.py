@@ -152,7 +152,7 @@ _UNDO_PROPERTIES = text("""
 
 
 async def undo_properties(session: AsyncSession, *, import_id: UUID, limit: int) -> int:
-    """Delete up to ``limit`` unchanged properties without contacts that an import created.
+    """Delete up to ``limit`` properties of an import that are unchanged and have no contacts.
 
     Returns:
         The number of deleted properties.

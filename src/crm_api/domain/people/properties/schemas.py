@@ -15,7 +15,7 @@ from crm_api.domain.people.contacts.schemas import AddressRead, Attributes, chec
 from crm_api.domain.people.models.properties import Property, PropertyRole
 
 MOST_CONTACTS = 50
-"""Most contacts of one property; each response lists all of them."""
+"""Largest number of contacts of one property; each response lists all of them."""
 
 YearBuilt = Annotated[int, Field(ge=1600, le=2100)]
 

@@ -55,7 +55,7 @@ async def list_people(
 
 @dataclass(frozen=True, slots=True)
 class MatchingContact:
-    """A contact that matches a segment; ``created_at`` and ``id`` order a list of them."""
+    """A contact that matches a segment. Lists of them are ordered by ``created_at`` and ``id``."""
 
     id: UUID
     created_at: datetime
@@ -64,7 +64,7 @@ class MatchingContact:
 async def fetch_matches(
     session: AsyncSession, condition: Condition, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[MatchingContact]:
-    """Fetch up to ``limit`` contacts that match a condition, from ``after`` on, newest first."""
+    """Fetch up to ``limit`` contacts that match a condition, after ``after``, newest first."""
     await session.execute(PLAN_FOR_MANY)
     values: dict[str, Any] = {**condition.values, "limit": limit}
     older = ""

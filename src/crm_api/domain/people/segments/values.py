@@ -18,7 +18,7 @@ from crm_api.domain.people.segments.tree import Distance, Membership, Scalar, Va
 
 LONGEST_TEXT = 200
 MOST_VALUES = 500
-"""Most values in one list."""
+"""Largest number of values in one list."""
 LARGEST_NUMBER = 10**15
 MOST_STEPS = 20
 UNITS = {"hours": 3_600, "days": 86_400, "weeks": 604_800}

@@ -85,7 +85,9 @@ async def read_task(uow: UnitOfWork, *, task_id: UUID, now: datetime) -> FoundTa
 async def list_tasks(
     uow: UnitOfWork, wanted: TaskFilter, *, cursor: str | None, limit: int, now: datetime
 ) -> Page[FoundTask]:
-    """Return a page of tasks, the earliest due first; if only done tasks, the last done first.
+    """Return a page of tasks, the earliest due first.
+
+    If only done tasks are wanted, the task that was done last comes first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -163,7 +165,7 @@ def due_for(user_id: UUID | None) -> ColumnElement[bool]:
 def count_due_statement(
     wanted: TaskFilter, whose: ColumnElement[bool], *, now: datetime
 ) -> Select[int, int]:
-    """Return the statement that counts tasks, and those of them that are overdue."""
+    """Return the statement that counts tasks, and the overdue tasks among them."""
     is_overdue = and_(*_conditions(TaskFilter(is_overdue=True), now=now))
     return select(
         func.count().label("due"), func.count().filter(is_overdue).label("overdue")
