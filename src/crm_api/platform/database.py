@@ -268,8 +268,8 @@ def create_engine(
         application: Application name in ``pg_stat_activity``.
         statement_seconds: Timeout of each statement in the server; None sets no timeout. If no
             response has arrived two seconds after this timeout, this process raises TimeoutError
-            and closes the connection, because the network may have dropped the connection without
-            any notice.
+            and closes the connection. The network may have dropped the connection without any
+            notice.
         ping: True tests a pooled connection each time before it is used.
     """
     engine = create_async_engine(

@@ -116,8 +116,8 @@ async def export_metrics(
 ) -> AsyncIterator[None]:
     """Export this process' metrics until the block ends.
 
-    If the port or the socket cannot be opened, log the error and go on without it, because metrics
-    must never prevent messages from being sent.
+    If the port or the socket cannot be opened, log the error and continue, because a problem with
+    metrics must never prevent the sending of messages.
 
     Args:
         process: Name of this process in the metrics.

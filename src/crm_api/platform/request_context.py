@@ -51,8 +51,8 @@ def current_cause() -> dict[str, str]:
 def cause_of_nudge(job: JobName) -> dict[str, str]:
     """Return the ids that a nudge for this job carries.
 
-    If a job requests its own next run, the nudge carries no ids. If it carried them, a job that
-    continues for days would log the id of the first request during all these days.
+    If a job requests its own next run, the nudge carries no ids. Otherwise a job that continues for
+    days would log the id of the first request during all these days.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()

@@ -144,7 +144,7 @@ class SchemaState:
 
 
 async def read_schema_state(connection: AsyncConnection) -> SchemaState:
-    """Read from the database the revision of its schema, and which releases can run on it."""
+    """Read the revision of the database's schema, and which releases can run on the schema."""
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return SchemaState(None, None)
     row = (await connection.execute(_SCHEMA_STATE)).one()
