@@ -36,7 +36,7 @@ class Circuit:
     """An outside system and the limits of its circuit breaker.
 
     Attributes:
-        name: The name of its database row, and the subject of its alert.
+        name: The name of the circuit's database row, and the subject of the circuit's alert.
         alert: The kind of alert that is raised when the circuit opens.
         down: The text of that alert; the last error is appended to it.
         opens_after: The number of failures in a row that open the circuit.

@@ -35,8 +35,8 @@ class MailServer:
 
     Attributes:
         use_tls: True if the connection uses TLS from its first byte (``smtps``).
-        start_tls: True if STARTTLS is required; None if it is used when the server offers it; False
-            if it is never used.
+        start_tls: True if STARTTLS is required; None if STARTTLS is used when the server offers it;
+            False if STARTTLS is never used.
     """
 
     host: str

@@ -38,7 +38,7 @@ async def queue_mail(
         to: The e-mail address of the person.
         subject: One line.
         body: Plain text; it is stored encrypted.
-        lasts: How long the mail is useful. If it could not be sent in this time, it is deleted.
+        lasts: How long the mail is useful. If the mail cannot be sent in this time, it is deleted.
         secret: The secret key that encrypts the body.
         now: The current time.
     """
