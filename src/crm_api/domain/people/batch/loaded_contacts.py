@@ -170,7 +170,7 @@ class LoadedContacts:
             self.rows[other["id"]] = other | {"merged_into": None}
 
     def in_lock_order(self, contact_ids: Iterable[UUID]) -> list[Columns]:
-        """Return these contacts in the order of their phone numbers, as all code locks them."""
+        """Return these contacts sorted by phone number, the order in which all code locks them."""
         return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
 
     def _begin(self, values: Columns) -> Columns:

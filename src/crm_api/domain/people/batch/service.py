@@ -60,7 +60,7 @@ async def apply(
 
     Raises:
         BatchRacedError: Each time this function tried to store the batch, another request added a
-            contact with one of its numbers.
+            contact with a number of the batch.
     """
     phones = {phone for phone in _named(items)[1] if phone}
     await suppress_erased(uow, phones=phones, now=now, secret=secret)

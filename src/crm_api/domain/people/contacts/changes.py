@@ -223,7 +223,9 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Replace the number of a merged duplicate by a placeholder; its contact can then get it.
+    """Replace the number of a merged duplicate by a placeholder.
+
+    The contact that the duplicate was merged into can then get the number.
 
     Args:
         phone: The number of the duplicate.

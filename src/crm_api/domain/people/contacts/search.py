@@ -3,9 +3,9 @@
 There are two ways. The first: read contacts in order until enough of them match. This is fast if
 many contacts match, but reads all contacts if few match. The second: look up all matches and sort
 them. This is fast if few contacts match. PostgreSQL cannot choose well between the two ways,
-because it has few statistics about parts of words, and with the wrong way it may read a million
-contacts. So this module chooses. It first reads a limited number of contacts in order. If these do
-not fill the page, matches are rare, and the module looks up all matches.
+because it has few statistics about parts of words. With the wrong way, PostgreSQL may read a
+million contacts. So this module chooses. It first reads a limited number of contacts in order. If
+these do not fill the page, matches are rare, and the module looks up all matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -337,7 +337,7 @@ class Search:
 
 
 def _unknown(number: int) -> ScalarSelect[Any]:
-    """Return a number as a subquery, so that PostgreSQL does not know it when it plans."""
+    """Return a number as a subquery, so that PostgreSQL plans without knowing the number."""
     return select(cast(number, BigInteger)).scalar_subquery()
 
 

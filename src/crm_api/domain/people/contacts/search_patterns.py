@@ -1,8 +1,8 @@
 """Turn a search text into LIKE patterns for ``contact.search_text``.
 
 ``search_text`` has no accents and no capitals (``search_fold``), has a space before each word, and
-is indexed by trigrams. A pattern can use the index if it has three letters or digits in a row, or
-the beginning of a word. A word for which there is no such pattern is left out of the search.
+is indexed by trigrams. A pattern can use the index if the pattern has three letters or digits in a
+row, or the beginning of a word. A word without such a pattern is left out of the search.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Check the attributes of contacts against the custom fields, and convert them to their types."""
+"""Check contact attributes against the custom fields, and convert values to the fields' types."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,8 +90,8 @@ class Definitions:
         """Return the attributes to merge into those of an existing contact.
 
         An attribute whose value is None is removed. If ``attributes`` is None, all attributes are
-        removed. Attributes of the contact that are not in ``attributes`` are not checked, because
-        they may be older than their custom field.
+        removed. The contact's other attributes are not checked, because they may be older than
+        their custom field.
 
         Raises:
             FieldValuesError: A value does not fit its custom field, or a required attribute would

@@ -60,8 +60,8 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
-        ContactsChangedError: Each time this function tried to lock them, another request had merged
-            or deleted some of them.
+        ContactsChangedError: Each time this function tried to lock the contacts, another request
+            had merged or deleted some of these contacts.
     """
     for _ in range(_TRIES):
         heads = await find_heads(uow.session, ids={primary_id, *duplicate_ids})

@@ -52,7 +52,7 @@ async def merge_contacts(
     """Merge duplicates into the primary contact.
 
     A look-up by a duplicate's id or number then returns the primary contact. If a given id belongs
-    to a contact that was merged before, the contact that it was merged into is used instead.
+    to a merged duplicate, the contact that the duplicate was merged into is used instead.
 
     Returns:
         The primary contact and the merge. The merge is None if all ids already belong to one
@@ -62,8 +62,8 @@ async def merge_contacts(
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
         MergeWithItselfError: The primary's id is one of ``duplicate_ids``.
-        ContactsChangedError: Each time this function tried to lock them, another request had merged
-            or deleted some of them.
+        ContactsChangedError: Each time this function tried to lock the contacts, another request
+            had merged or deleted some of these contacts.
     """
     if primary_id in duplicate_ids:
         raise MergeWithItselfError(list(duplicate_ids).index(primary_id))

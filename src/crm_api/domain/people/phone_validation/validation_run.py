@@ -69,9 +69,9 @@ class _TimeIsUpError(Exception):
 
 
 async def work(parts: Parts) -> bool:
-    """Work on the oldest unfinished run until it ends or the job has used up its time.
+    """Work on the oldest unfinished run until the run ends or the job has used up its time.
 
-    The result of the run, or the reason why it waits, is stored in its row.
+    The result of the run, or the reason why the run waits, is stored in the row of the run.
 
     Returns:
         False if there is no run to work on.

@@ -105,8 +105,9 @@ async def write_properties(
 
 
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
-    """Undo a part of an import: detach contacts that it attached, and delete properties it created.
+    """Undo a part of an import of properties.
 
+    Contacts that the import attached are detached. Properties that the import created are deleted.
     A property that was changed after the import, or that has other contacts, is not deleted. Values
     that the import added to older properties stay.
 

@@ -49,7 +49,7 @@ class PropertyAddressChange(RequestModel):
 
 
 class PropertyContactAdd(RequestModel):
-    """A contact to attach to the property. If it is already attached, its role changes.
+    """A contact to attach to the property. If the contact is already attached, its role changes.
 
     Attributes:
         contact_id: The id of the contact.
