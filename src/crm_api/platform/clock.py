@@ -21,7 +21,8 @@ def now() -> datetime:
 def wall_now() -> datetime:
     """Return the UTC time of the machine's own clock, without the moves of the sandbox's clock.
 
-    Use it for access checks, and for times that other machines compare with their own clocks.
+    Use this function for access checks, and for times that other machines compare with their own
+    clocks.
     """
     return datetime.now(UTC)
 

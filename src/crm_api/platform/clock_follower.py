@@ -2,7 +2,7 @@
 
 Each process opens one extra connection, which listens for changes of the table ``sandbox_clock``.
 Each move of time increases the version in the row of this table. After a process has read the row,
-it writes the row's version into the application name of this connection (visible in
+the process writes the version into the application name of its connection (visible in
 ``pg_stat_activity``). Code that moves time waits until every such connection shows the new version.
 If a process dies, its connection closes, so nothing waits for a dead process.
 """
@@ -23,7 +23,7 @@ from crm_api.platform.settings import Settings
 log = structlog.get_logger()
 
 FOLLOWER = "crm-api clock"
-"""Start of the application name of a follower's connection; the version read last is appended."""
+"""The application name of a follower's connection begins with this text; a version follows."""
 CONNECT_SECONDS = 5.0
 AWAY_SECONDS = 1.0
 """Pause before the follower reconnects after an error."""
@@ -35,7 +35,7 @@ _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 Hold = Callable[[bool], Awaitable[None]]
 """Function that a follower calls with True while time is being moved, else with False.
 
-With True, it returns only when no work of this process depends on the time.
+After a call with True, this function returns only when no work of this process depends on time.
 """
 
 
@@ -54,7 +54,7 @@ class ClockFollower:
     async def start(self) -> "asyncio.Task[None]":
         """Start the background task and return it.
 
-        This waits until the task has read the time from the database, at most ``CONNECT_SECONDS``.
+        Wait until the task has read the time from the database, but at most ``CONNECT_SECONDS``.
         """
         task = asyncio.create_task(self._follow(), name="clock follower")
         with suppress(TimeoutError):

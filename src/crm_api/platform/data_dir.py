@@ -16,7 +16,7 @@ from pathlib import Path
 from crm_api.platform.processes import StartError
 
 LEFT_OVER_SECONDS = 30.0
-"""How long to wait for the servers of a killed run to end; PostgreSQL's checkpoint is slowest."""
+"""How long to wait until the servers of a killed run end; a checkpoint of PostgreSQL takes time."""
 _RUNNING = "running.env"
 _MOVED = "moved-to"
 
@@ -39,8 +39,8 @@ class Claim:
 def claim(path: Path) -> Iterator[Claim]:
     """Create the data directory if it is missing, and lock it until the block ends.
 
-    If an earlier run was killed, this first waits until its servers have ended, because two servers
-    that write the same files would damage the files.
+    If an earlier run was killed, first wait until its servers have ended, because two servers that
+    write the same files would damage the files.
 
     Raises:
         StartError: Another run has locked the directory, servers of a killed run do not end, or the
@@ -48,7 +48,8 @@ def claim(path: Path) -> Iterator[Claim]:
     """
     path = path.absolute()
     with explained(path):
-        # If root starts us, the servers run as the user nobody, who must be able to enter.
+        # If root starts us, the servers run as the user nobody, who must be able to enter the
+        # directory.
         path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         up_fd = os.open(path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -98,7 +99,7 @@ def disk_full(path: Path) -> str:
 
 
 def secret_file(path: Path, make: Callable[[], str]) -> str:
-    """Return the secret in a file, which is created if it is missing.
+    """Return the secret in a file; create the file if it is missing.
 
     A new file has mode 0600 and contains the value that ``make`` returns.
 
@@ -143,8 +144,8 @@ def mark_moved(path: Path, *, to: str, at: str) -> None:
 
     Args:
         path: The data directory.
-        to: Where the database is now; no spaces.
-        at: When it was moved, in ISO 8601.
+        to: The new place of the database, without spaces.
+        at: When the database was moved, in ISO 8601.
     """
     write_secret(path / _MOVED, f"{to} {at}")
 
@@ -167,7 +168,7 @@ def refuse_moved(path: Path) -> None:
 
 
 def announce(path: Path, variables: Mapping[str, str]) -> None:
-    """Store the settings of this `crm-api up`; other commands call ``running_settings``."""
+    """Store the settings of this `crm-api up`; ``running_settings`` reads them."""
     write_secret(path / _RUNNING, "\n".join(f"{name}={value}" for name, value in variables.items()))
 
 
@@ -211,7 +212,8 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 def _lock_after_the_dying(fd: int) -> bool:
     """If a killed run holds ``up.lock``, wait until it has ended, lock the file, and return True.
 
-    Return False if that run was not killed, or does not end within ``LEFT_OVER_SECONDS``.
+    Return False if the run that holds the file was not killed, or does not end within
+    ``LEFT_OVER_SECONDS``.
     """
     deadline = time.monotonic() + LEFT_OVER_SECONDS
     while _is_dying(os.pread(fd, 32, 0).decode().strip()) and time.monotonic() < deadline:

@@ -91,7 +91,7 @@ class UnitOfWork:
         self._jobs: list[Job] = []
         self._database_now: datetime | None = None
         self.origin: RequestOrigin | None = None
-        """The request that makes the changes; None if it only reads, and outside of requests."""
+        """The request that makes the changes; None outside a request, or if it only reads."""
         self.is_audited = False
         """True once this transaction has written an audit log entry."""
 
@@ -126,9 +126,9 @@ class UnitOfWork:
     async def commit_each(self) -> None:
         """Make every statement commit itself, which saves the round trips of BEGIN and COMMIT.
 
-        Use it for a change that consists of one statement and must be fast. Call it before the
-        first statement. It has no effect if the session was created on a connection, as in tests,
-        instead of an engine.
+        Use this method for a change that consists of one statement and must be fast. Call it before
+        the first statement. In tests, the session may be created on a connection instead of an
+        engine; then this method has no effect.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return
@@ -194,9 +194,9 @@ class UnitOfWork:
 class HeldUnitOfWork(UnitOfWork):
     """Transaction that stays open after its ``async with`` block.
 
-    The idempotency code uses it to commit a change and the stored response together. The next block
-    continues the same transaction, until ``commit`` or ``abandon``. An exception that leaves a
-    block rolls the transaction back at once.
+    The idempotency code uses this class to commit a change and the stored response together. The
+    next block continues the same transaction, until ``commit`` or ``abandon``. An exception that
+    leaves a block rolls the transaction back at once.
     """
 
     def __init__(
@@ -260,7 +260,7 @@ def create_engine(
     statement_seconds: int | None = None,
     ping: bool = False,
 ) -> AsyncEngine:
-    """Return an engine with a connection pool; the first statement connects.
+    """Return an engine with a connection pool; the first statement opens a connection.
 
     Args:
         database_url: ``postgresql+asyncpg://…``.
@@ -268,8 +268,8 @@ def create_engine(
         application: Application name in ``pg_stat_activity``.
         statement_seconds: Timeout of each statement in the server; None sets no timeout. If no
             response has arrived two seconds after this timeout, this process raises TimeoutError
-            and closes the connection, because the network may have dropped the connection without
-            any notice.
+            and closes the connection. The network may have dropped the connection without any
+            notice.
         ping: True tests a pooled connection each time before it is used.
     """
     engine = create_async_engine(
@@ -281,7 +281,8 @@ def create_engine(
         ),
         pool_size=pool_size,
         # The connection that was used last is used next. PostgreSQL plans a statement again in
-        # each of its first five runs over a connection; that takes 5 ms for the largest.
+        # each of its first five runs over a connection; that takes 5 ms for the largest
+        # statements.
         pool_use_lifo=True,
         max_overflow=0,
         pool_timeout=10,

@@ -1,10 +1,10 @@
 """Database roles: the owner of the tables, the role of the service, and the role for reports.
 
 The owner runs the migrations. The role of the service cannot run DDL, and cannot update or delete
-rows of the append-only tables. The role for reports only reads, and cannot read columns that
-contain secrets. The role of the service and the role for reports are groups: nobody can log in with
-them. Their names contain the name of the database. The operator creates logins with passwords and
-adds them to a group (``docs/explanation/security.md``).
+rows of the append-only tables. The role for reports has only read access, and no access to columns
+that contain secrets. The role of the service and the role for reports are groups: nobody can log in
+with them. Their names contain the name of the database. The operator creates logins with passwords
+and adds them to a group (``docs/explanation/security.md``).
 """
 
 from dataclasses import dataclass
@@ -111,7 +111,8 @@ async def renew(connection: AsyncConnection) -> bool:
     """Grant both groups their rights on the current tables, after a migration.
 
     Returns:
-        False, without any change, if a group is missing or this role does not own the tables.
+        False, without any change, if a group is missing, or if the role of the connection does not
+        own the tables.
     """
     roles, known, is_owner = await _look(connection)
     if not (is_owner and known == {roles.service, roles.reports}):

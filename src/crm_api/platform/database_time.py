@@ -1,4 +1,4 @@
-"""Read the database's clock. Every decision uses its time.
+"""Read the database's clock. Every decision uses the time of this clock.
 
 The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
 database. With the sandbox, time can be moved forward. The table ``sandbox_clock`` has at most one
@@ -46,7 +46,7 @@ async def read_database_now(session: AsyncSession) -> datetime:
 
 
 async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: datetime) -> bool:
-    """Set the sandbox's clock to ``start``, unless the clock was set before or ``start`` is past.
+    """Set the sandbox's clock to ``start``, if the clock was never set and ``start`` is not past.
 
     Args:
         session: An open transaction.

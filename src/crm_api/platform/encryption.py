@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 NONCE_BYTES = 12
 _FORMAT = b"\x01"
-"""First byte of every encrypted value. It names the cipher, so that another can be added later."""
+"""First byte of every encrypted value. It names the cipher, so that other ciphers can be added."""
 
 
 class UnsealError(Exception):

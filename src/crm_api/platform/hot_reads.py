@@ -1,8 +1,8 @@
 """Fast look-ups that every request needs (API key, user session), on one separate connection.
 
 Look-ups that arrive while a statement runs are answered together by the next statement, so many
-parallel requests share one round trip. Nothing is cached: the statement that answers a look-up
-always begins after the look-up, so a revoked key is refused at the next request in every process.
+parallel requests share one round trip. Nothing is cached. The statement that answers a look-up
+always begins after the look-up. So a revoked key is refused at the next request in every process.
 """
 
 import asyncio

@@ -13,7 +13,10 @@ def new_id() -> UUID:
 
 
 def smallest_id_at(instant: datetime) -> UUID:
-    """Return the smallest id that can be created at an instant, as the database's function does."""
+    """Return the smallest id that can be created at an instant.
+
+    The SQL function ``smallest_id_at`` returns the same value.
+    """
     return UUID(int=(instant - _EPOCH) // _MILLISECOND << _RANDOM_BITS)
 
 
@@ -23,5 +26,5 @@ _RANDOM_BITS = 80
 
 
 def new_id_text() -> str:
-    """Return a new id as text: 0.2 instead of 2.5 µs, because no ``UUID`` is built."""
+    """Return a new id as text. Without a ``UUID`` object, this takes 0.2 instead of 2.5 µs."""
     return str(uuid_utils.uuid7())

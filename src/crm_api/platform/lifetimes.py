@@ -1,4 +1,4 @@
-"""Open the parts of a process (pools, listeners, tasks) in order; close all of them at its end."""
+"""Open the parts of a process (pools, listeners, tasks) in order; at the end, close all of them."""
 
 import gc
 from collections.abc import Awaitable, Callable
@@ -63,8 +63,9 @@ def tune_garbage_collection() -> None:
     """Exclude all objects that exist now from garbage collection, and collect less often.
 
     Call this function after the start, because objects that are loaded at the start are never
-    freed. The garbage collector scanned these objects during requests, which slowed the webhook
-    intake. This function reduced the 99th percentile of the intake from 40-60 ms to 8-9 ms.
+    freed. Otherwise the garbage collector scans these objects during requests and slows the webhook
+    intake. The 99th percentile of the intake's response time is 40-60 ms without this function, and
+    8-9 ms with it.
     """
     gc.collect()
     gc.freeze()

@@ -68,9 +68,9 @@ _TALKATIVE = (
 class _Handler(logging.StreamHandler[TextIO]):
     """Handler that ``configure`` adds; calling ``configure`` again replaces only this handler.
 
-    It also takes complete lines, and writes all lines of one turn of the event loop with one call,
-    because a system call for each line takes longer than the rest of the line. They are written
-    before the next line of another kind, so the order of lines is kept.
+    ``hold`` takes a line that is already formatted. All held lines of one turn of the event loop
+    are written with one system call, because a system call takes longer than formatting a line.
+    ``emit`` writes the held lines before its own line, so the order of lines is kept.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -181,13 +181,13 @@ def configure(
 
 
 def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, Any]) -> None:
-    """Write a JSON line without masking and without structlog's processors, because it is faster.
+    """Write a JSON line fast: without masking and without structlog's processors.
 
     Pass only values that cannot contain secrets or personal data. Use it only for the access log.
     This function takes a tenth of the time of a usual log line. A usual log line would double the
     time to store a webhook. The line contains the given values, the process name and the ids of the
-    trace. It is written at the end of this turn of the event loop; a process that is killed before
-    loses it.
+    trace. It is written at the end of this turn of the event loop. If the process is killed before
+    that, the line is lost.
     """
     if _direct is None:
         structlog.get_logger(logger.name).log(level, event, **values)
@@ -237,7 +237,7 @@ def _mask(text: str) -> str:
 
 
 _mask_short = lru_cache(maxsize=2_000)(_mask)
-"""Cached version of ``_mask``: masking is half of a line's cost, and most values repeat."""
+"""Cached version of ``_mask``: masking takes half of a line's time, and values repeat."""
 
 
 def _mask_phone(found: re.Match[str]) -> str:

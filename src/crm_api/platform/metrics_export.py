@@ -28,7 +28,7 @@ from crm_api.platform import instruments
 log = structlog.get_logger()
 
 ANSWER_SECONDS = 1.0
-"""How long the API waits for the worker's metrics; after that the response lacks them."""
+"""How long the API waits for the worker's metrics; after that it responds without them."""
 LOOK_SECONDS = 1.0
 
 
@@ -116,8 +116,8 @@ async def export_metrics(
 ) -> AsyncIterator[None]:
     """Export this process' metrics until the block ends.
 
-    If the port or the socket cannot be opened, log the error and go on without it, because metrics
-    must never prevent messages from being sent.
+    If the port or the socket cannot be opened, log the error and continue, because a problem with
+    metrics must never prevent the sending of messages.
 
     Args:
         process: Name of this process in the metrics.

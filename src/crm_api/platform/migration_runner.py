@@ -24,11 +24,11 @@ from crm_api.platform.schema_revisions import (
 from crm_api.platform.settings import SettingsError
 
 ADVISORY_LOCK = 0x63726D61
-"""Number of the advisory lock that a migration holds, so that two never run at once."""
+"""Number of the advisory lock that a migration holds, so that two migrations never run at once."""
 LOCK_SECONDS = 10
-"""Lock timeout: other statements on a table are blocked while a migration waits for it."""
+"""Lock timeout; short: a migration that waits for a table blocks other statements on the table."""
 STATEMENT_SECONDS = 900
-"""Statement timeout of migrations. A revision that needs longer sets its own."""
+"""Statement timeout of migrations. A revision that needs more time sets its own timeout."""
 LOCK_TRIES = 5
 LOCK_PAUSE_SECONDS = 3.0
 _LOCK_NOT_AVAILABLE = "55P03"

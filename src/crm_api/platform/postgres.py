@@ -38,10 +38,10 @@ DATABASE_UNREACHABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-"""Errors that mean that the database is unreachable, refuses a connection, or has ended it.
+"""Errors that mean that the database is unreachable, or refuses or has ended a connection.
 
-Opening a connection raises errors of asyncpg; a statement raises errors of SQLAlchemy. The error of
-asyncpg for wrong data is not included; a raw ``COPY`` can raise it.
+Opening a connection raises errors of asyncpg; a statement raises errors of SQLAlchemy. This
+list does not contain asyncpg's error for wrong data, which a raw ``COPY`` can raise.
 """
 
 
@@ -79,7 +79,8 @@ async def connect(
     """Open one connection.
 
     Args:
-        database_url: Its query may contain libpq's TLS options, such as ``sslmode``.
+        database_url: URL of the database; its query may contain libpq's TLS options, such as
+            ``sslmode``.
         application: Application name in ``pg_stat_activity``.
         timeout_seconds: Timeout for opening the connection.
         session: Session settings in addition to the time zone; a pooler may refuse them.
@@ -145,8 +146,8 @@ class Connector:
 async def is_pooled(connection: Connection) -> bool:
     """Return True if the connection goes through a pooler.
 
-    A pooler gives the client another process id than that of the server process, which
-    ``pg_backend_pid()`` returns.
+    ``pg_backend_pid()`` returns the id of the server process. A pooler gives the client another id
+    when the connection is opened.
     """
     return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
 
@@ -175,7 +176,7 @@ def unreachable_sentence(error: BaseException) -> str:
 async def require_direct(settings: Settings) -> str:
     """Return a database URL that does not lead to a pooler, for work that needs a session.
 
-    This is ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
+    Return ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
     cannot be reached or ends the connection, ``CRM_DATABASE_URL`` is returned unchecked. The caller
     then connects by itself, and handles a database that is still unreachable.
 

@@ -120,7 +120,7 @@ def start(
     Args:
         argv: The program and its arguments.
         account: The account of the child.
-        death_signal: Signal that the child gets if this process dies before it.
+        death_signal: Signal that the child gets if this process dies before the child.
         environment: All environment variables of the child.
         pass_fd: A file descriptor that the child inherits and keeps open until it ends.
         output: File for the child's output; None uses the output of this process.

@@ -94,7 +94,7 @@ def require_file(name: str, path: str) -> None:
         path: Path of the file.
 
     Raises:
-        ValueError: The file cannot be read; the message is one line with its name.
+        ValueError: The file cannot be read; the message is one line with the name of the option.
     """
     try:
         with Path(path).open("rb"):

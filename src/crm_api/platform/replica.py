@@ -29,7 +29,7 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0
 CONNECTIONS = 10
 _NOTED = 600
-"""Number of log positions to store."""
+"""Largest number of stored positions of the write-ahead log."""
 AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _WRITTEN = text("SELECT CAST(pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS bigint)")
 # The result is NULL if the server is not a replica. Such a server must not be read.

@@ -13,7 +13,7 @@ from crm_api.platform.jobs import JobName
 
 @dataclass(kw_only=True)
 class RequestOrigin:
-    """A request that changes data, for the audit log. Its fields are filled while it is handled.
+    """A request that changes data, for the audit log; its fields are filled while the request runs.
 
     Attributes:
         request_id: The id of the request, which the response contains too.
@@ -51,8 +51,8 @@ def current_cause() -> dict[str, str]:
 def cause_of_nudge(job: JobName) -> dict[str, str]:
     """Return the ids that a nudge for this job carries.
 
-    If a job requests its own next run, the nudge carries no ids. If it carried them, a job that
-    continues for days would log the id of the first request during all these days.
+    If a job requests its own next run, the nudge carries no ids. Otherwise a job that continues for
+    days would log the id of the first request during all these days.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()
@@ -60,7 +60,7 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """Use these ids in the log lines, the trace and the nudges of the block."""
+    """In the block, use these ids for log lines, for the trace, and for nudges."""
     cause = cause or {}
     known = {name: cause[name] for name in _CARRIED if name in cause}
     with structlog.contextvars.bound_contextvars(**known), tracing.within(cause.get(_STEP)):

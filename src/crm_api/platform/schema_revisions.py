@@ -18,7 +18,7 @@ log = structlog.get_logger()
 TABLE = "alembic_version"
 """Table that stores the revision of the schema."""
 SINCE = "serves code since "
-"""Start of the comment on the table; the revision of the oldest release that can run follows."""
+"""Start of the comment on the table; the rest of it is the revision in ``SchemaState.since``."""
 _SCHEMA_STATE = text("""
     SELECT (SELECT version_num FROM alembic_version) AS revision,
            obj_description(CAST('alembic_version' AS regclass), 'pg_class') AS remark,
@@ -59,8 +59,8 @@ def directory() -> Path:
 def _revisions() -> tuple[str, ...]:
     """Return all revisions, oldest first, from the names of their files.
 
-    Alembic reads them from the files' contents. It needs 10 MB and 0.2 s of CPU time for that, so
-    only the commands that migrate import it. A test compares both.
+    Alembic reads the revisions from the files' contents, which takes 10 MB and 0.2 s of CPU time.
+    So only the commands that migrate import Alembic. A test compares both results.
     """
     files = (directory() / "versions").glob("[0-9]*.py")
     return tuple(sorted("_".join(file.stem.split("_")[:2]) for file in files))
@@ -144,7 +144,7 @@ class SchemaState:
 
 
 async def read_schema_state(connection: AsyncConnection) -> SchemaState:
-    """Read from the database the revision of its schema, and which releases can run on it."""
+    """Read the revision of the database's schema, and which releases can run on the schema."""
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return SchemaState(None, None)
     row = (await connection.execute(_SCHEMA_STATE)).one()

@@ -30,13 +30,14 @@ REAL_PROVIDER = "https://api.quo.com"
 _REAL_HOSTS = frozenset({"api.quo.com", "api.openphone.com"})
 SANDBOX_PORT_OFFSET = 1
 CALL_START_SECONDS = 1.0
-"""Longest time from the last check before a send to its request ("Sending, rule 4")."""
+"""Longest time from the last check of a message to its send request ("Sending, rule 4")."""
 SHORTEST_LEASE_SECONDS = 20
 LONGEST_LEASE_SECONDS = 120
-"""Longest lease of a claim: a job ends after 90 seconds, and its last call 16 seconds later.
+"""Longest lease of a claim: a job ends after 90 seconds, and its last request 16 seconds later.
 
 With a longer lease, messages that a dead worker has claimed would only wait longer. The sending
-caps rely on this limit too: they look for the call of a claim only within an hour after it.
+caps rely on this limit too: they look for the request of a claim only within an hour after the
+claim.
 """
 MAX_SKEW_SECONDS = 2.0
 """Largest accepted difference in seconds between the clocks of worker, provider and database."""
@@ -105,13 +106,13 @@ class SettingFields(BaseModel):
 
     @property
     def sends_media(self) -> bool:
-        """True if files can be sent with messages: always to the sandbox, else if set."""
+        """True if files can be sent with messages; if not set, only the sandbox takes files."""
         sends = self.openphone_sends_media
         return self.uses_sandbox if sends is None else sends
 
     @property
     def uses_sandbox(self) -> bool:
-        """True if no API key is set; then the sandbox simulates the provider."""
+        """True if no API key of the provider is set; then the sandbox simulates the provider."""
         return self.openphone_api_key is None
 
     @property
@@ -142,7 +143,7 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Minimum seconds before a message that a look-up did not find is looked up again."""
+        """Minimum seconds between two look-ups of a message, if the first did not find it."""
         return min(60.0, self.grace_seconds / 2)
 
     @property

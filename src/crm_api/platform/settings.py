@@ -19,7 +19,7 @@ from crm_api.platform.setting_fields import (
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message is one line with its name and the accepted values."""
+    """A setting is wrong; the message is one line with the setting's name and accepted values."""
 
 
 class Settings(SettingFields):
@@ -86,8 +86,8 @@ class Settings(SettingFields):
         An empty value counts as unset.
 
         Raises:
-            SettingsError: A setting is wrong or unknown. The message is one line with its name and
-                the accepted values; it never contains the value.
+            SettingsError: A setting is wrong or unknown. The message is one line with the
+                setting's name and the accepted values. It never contains the given value.
         """
         values = {
             name.removeprefix("CRM_").lower(): value
@@ -204,7 +204,7 @@ class Settings(SettingFields):
     def first_owner_tokens(self) -> tuple[str, ...]:
         """Return the tokens of the link that creates the first owner, one for each secret key.
 
-        The first is the one that ``crm-api up`` prints. Each works while there is no user.
+        ``crm-api up`` prints the first token. A token works only while there is no user.
 
         Raises:
             SettingsError: There is no secret key.

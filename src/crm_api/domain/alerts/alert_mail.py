@@ -8,7 +8,7 @@ from crm_api.domain.alerts.models import News
 from crm_api.domain.alerts.notices import AlertNews
 
 MOST_OF_A_KIND = 5
-"""The mail describes at most this many alerts of one kind, and counts the other ones."""
+"""The mail describes at most this many alerts of one kind, and only the number of the others."""
 SECTIONS = {
     News.ESCALATED: "STILL OPEN AND NOT ACKNOWLEDGED",
     News.OPENED: "NEW",

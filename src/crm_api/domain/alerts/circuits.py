@@ -24,11 +24,11 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_ERROR = 300
-"""Of each error, at most this number of characters is stored."""
+"""The largest number of characters of an error that are stored."""
 TRIAL_TAKES = timedelta(seconds=60)
 """If the process that makes the test call dies, another process may make it after this time."""
 TRIAL_LASTS = timedelta(minutes=2)
-"""How long a trial lasts if no call is made. A call that waits is made within this time."""
+"""How long a trial lasts without a call. If work is waiting, a call is made within this time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class Circuit:
     """An outside system and the limits of its circuit breaker.
 
     Attributes:
-        name: The name of its database row, and the subject of its alert.
+        name: The name of the circuit's database row, and the subject of the circuit's alert.
         alert: The kind of alert that is raised when the circuit opens.
-        down: The text of that alert. The last error is added at its end.
+        down: The text of that alert; the last error is appended to it.
         opens_after: The number of failures in a row that open the circuit.
         waits: The times to wait before a test call. Each time the circuit opens again, the wait is
             longer.

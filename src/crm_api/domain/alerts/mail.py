@@ -15,7 +15,7 @@ from crm_api.domain.kit.errors import TransientError
 from crm_api.platform.settings import Settings
 
 TIMEOUT_SECONDS = 20.0
-"""The limit for connecting and for each answer of the server.
+"""The time limit for connecting and for each answer of the server.
 
 It is much shorter than ``notices.CLAIM_SECONDS``, so a claim does not expire while mail is sent.
 """
@@ -35,8 +35,8 @@ class MailServer:
 
     Attributes:
         use_tls: True if the connection uses TLS from its first byte (``smtps``).
-        start_tls: True if STARTTLS is required; None if it is used when the server offers it; False
-            if it is never used.
+        start_tls: True if STARTTLS is required; None if STARTTLS is used when the server offers it;
+            False if STARTTLS is never used.
     """
 
     host: str

@@ -59,8 +59,11 @@ class Alert(Base):
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     opened_at: Mapped[datetime]
-    """When the alert was last opened: at first, after it was resolved, or after it had been
-    acknowledged for longer than ``ACKNOWLEDGED_FOR``."""
+    """When the alert was last opened.
+
+    It opens when the problem happens for the first time, after the alert was resolved, or later
+    than ``ACKNOWLEDGED_FOR`` after the acknowledgement.
+    """
     acknowledged_at: Mapped[datetime | None]
     acknowledged_by: Mapped[str | None]
     resolved_at: Mapped[datetime | None]
@@ -114,4 +117,5 @@ class Circuit(Base):
     trial_at: Mapped[datetime | None]
     """While the circuit is open: when the next test call is due. On trial: when the trial began."""
     opens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """How often the circuit has opened since it was last closed; each time doubles the wait."""
+    """How often the circuit has opened since it was last closed; each time doubles the wait
+    until the test call."""

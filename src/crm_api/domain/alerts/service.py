@@ -33,9 +33,9 @@ ENDS_BY_SILENCE = {
     ),
     timedelta(hours=1): (AlertKind.WEBHOOK_REFUSED,),
 }
-"""Kinds of alerts that are resolved when they were not raised again for the given time.
+"""Kinds of alerts that are resolved if they were not raised again for the given time.
 
-While the problem lasts, it raises the alert again and again. No other code notices its end.
+As long as such a problem lasts, its alert is raised again and again. No code detects its end.
 """
 
 

@@ -146,7 +146,7 @@ def traceparent() -> str | None:
 
 
 def ids() -> tuple[str, str] | None:
-    """Return the ids of the current trace and span; None if there is none."""
+    """Return the ids of the current trace and span; None if there is no current span."""
     found = trace.get_current_span().get_span_context()
     if not found.is_valid:
         return None

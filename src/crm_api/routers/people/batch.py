@@ -31,14 +31,15 @@ STATUS_OF = {
 
 
 class ItemResult(DocumentedModel):
-    """The result of one item of a batch, as if it had been sent as a single request.
+    """The result of one item of a batch, equal to the result of a separate request.
 
     Attributes:
         index: The position of the item in the request, from 0.
         status: The HTTP status that a single request for this item would get.
-        contact: The contact after this item; null if it was deleted or the item was refused.
-        problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. Its
-            JSON pointers begin at the root of the batch request.
+        contact: The contact after this item; null if the contact was deleted or the item was
+            refused.
+        problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. The
+            JSON pointers of the problem begin at the root of the batch request.
     """
 
     model_config = example(status=201)
@@ -126,7 +127,7 @@ async def apply_batch(
 ) -> BatchResult:
     """Create, update, upsert and delete up to 500 contacts. An invalid item does not stop others.
 
-    The response is 200 even if every item was refused; each item has its own status.
+    The response has the status 200 even if every item was refused. Each item has its own status.
     """
 
     async def act() -> BatchResult:

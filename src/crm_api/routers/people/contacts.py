@@ -231,8 +231,8 @@ async def get_timeline(
 ) -> PageRead[TimelineItem]:
     """List messages, calls, opt-outs, campaign steps and notes of a contact, newest first.
 
-    With the scope `sales:read` also appointments, at their start, quotes and invoices; with
-    `insight:read` also outcomes.
+    With the scope `sales:read`, the list also has quotes, invoices, and appointments (at their
+    start times). With `insight:read`, the list also has outcomes.
     """
     shows = TimelineParts(
         sales=caller.may(Scope.SALES_READ), outcomes=caller.may(Scope.INSIGHT_READ)

@@ -37,8 +37,8 @@ async def merge_contacts(
 ) -> MergedContactRead:
     """Merge duplicates into the primary contact.
 
-    If one of the merged numbers is opted out, on hold or flagged `do_not_contact`, then all of them
-    are.
+    If one of the merged numbers is opted out, on hold or flagged `do_not_contact`, the same
+    applies to all merged numbers.
     """
 
     async def act() -> MergedContactRead:

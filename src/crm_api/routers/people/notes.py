@@ -19,7 +19,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 @router.post("", status_code=201)
 async def add_note(contact_id: UUID, body: NoteCreate, uow: Uow, caller: Writer) -> NoteRead:
-    """Add a note to a contact. It is shown in the contact's timeline."""
+    """Add a note to a contact. The note is shown in the contact's timeline."""
     async with uow:
         note = await notes.add_note(
             uow, body, contact_id=contact_id, author=caller.name, now=clock.now()

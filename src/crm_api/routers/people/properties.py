@@ -58,7 +58,7 @@ async def list_properties(
     q: Annotated[
         Line200,
         Query(
-            description="Only properties whose address begins with this: house number and street.",
+            description="Only properties whose address (number, street) begins with this text.",
             examples=["12 Main"],
         ),
     ] = "",
@@ -138,7 +138,7 @@ async def delete_property(property_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def attach_contact(
     property_id: UUID, body: PropertyContactAdd, uow: Uow, _caller: Writer
 ) -> PropertyRead:
-    """Attach a contact to a property. If it is already attached, change its role."""
+    """Attach a contact to a property. If the contact is already attached, change its role."""
     async with uow:
         found = await properties.attach_contact(uow, body, property_id=property_id, now=clock.now())
     return PropertyRead.of(found)

@@ -92,7 +92,7 @@ async def update_segment(
 
 @router.delete("/{segment_id}", status_code=204, openapi_extra=fails_with("segment_in_use"))
 async def delete_segment(segment_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a segment. This is refused while a campaign still needs it to select recipients."""
+    """Delete a segment. This is refused while a campaign needs the segment to select recipients."""
     async with uow:
         await segments.delete_segment(uow, segment_id=segment_id)
 

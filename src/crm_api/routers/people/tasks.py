@@ -22,11 +22,11 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 
 class Assigned(StrEnum):
-    """Whom tasks are assigned to, without naming a user.
+    """The assignee of tasks, given without the id of a user.
 
     Attributes:
-        ME: To the calling user.
-        NONE: To nobody.
+        ME: The calling user.
+        NONE: No assignee.
     """
 
     ME = "me"
@@ -64,7 +64,7 @@ async def list_tasks(
     status: Annotated[TaskStatus | None, IN_STATUS] = None,
     assignee: Annotated[
         Assigned | UUID | None,
-        Query(description="`me`: your tasks; `none`: tasks of nobody; or the id of a user."),
+        Query(description="`me`: your tasks; `none`: unassigned tasks; or the id of a user."),
     ] = None,
     overdue: Annotated[
         bool | None,
@@ -79,7 +79,7 @@ async def list_tasks(
         UUID | None, Query(description="Return only tasks in this conversation.")
     ] = None,
 ) -> PageRead[TaskRead]:
-    """List tasks: the earliest due first; with `status=done`, the latest done first."""
+    """List tasks, the earliest due first. With `status=done`, the last done comes first."""
     wanted = tasks.TaskFilter(
         status=status,
         assignee=caller.user_id if assignee == Assigned.ME else assignee,

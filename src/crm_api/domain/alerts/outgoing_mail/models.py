@@ -11,7 +11,7 @@ from crm_api.platform.ids import new_id
 
 
 class OutgoingMail(Base):
-    """A mail to one person. Because it may contain a secret, the row is deleted once it is sent."""
+    """A mail to one person. It may contain a secret, so it is deleted from the table once sent."""
 
     __tablename__ = "outgoing_mail"
     __table_args__ = (Index("idx_outgoing_mail_due", "next_attempt_at"),)

@@ -1,4 +1,4 @@
-"""Store a mail to one person in the same transaction as its reason; a worker sends it later."""
+"""Store a mail to one person in the transaction of the change that causes it; a job sends it."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 CLAIMED_FOR = timedelta(minutes=2)
-"""How long a worker owns a claimed mail. It is longer than the mail server may take.
+"""How long a worker owns a claimed mail; longer than the mail server may take to accept it.
 
 If the worker dies, another worker sends the mail after this time.
 """
@@ -38,7 +38,7 @@ async def queue_mail(
         to: The e-mail address of the person.
         subject: One line.
         body: Plain text; it is stored encrypted.
-        lasts: How long the mail is useful. If it could not be sent in this time, it is deleted.
+        lasts: How long the mail is useful. If the mail cannot be sent in this time, it is deleted.
         secret: The secret key that encrypts the body.
         now: The current time.
     """

@@ -72,7 +72,7 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of missing contacts: a duplicate is loaded, its primary contact is not."""
+        """Return the ids of primary contacts that are not loaded, although a duplicate is."""
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
@@ -165,12 +165,12 @@ class LoadedContacts:
         blank = {**row, **BLANK, "updated_at": self.now, "deleted_at": self.now}
         self._put(blank | {"zone_key": zone_key_of(blank)})
         self.erased.add(row["id"])
-        # Duplicates that were merged into it become separate deleted contacts.
+        # Duplicates that were merged into the contact become separate deleted contacts.
         for other in [one for one in self.rows.values() if one["merged_into"] == row["id"]]:
             self.rows[other["id"]] = other | {"merged_into": None}
 
     def in_lock_order(self, contact_ids: Iterable[UUID]) -> list[Columns]:
-        """Return these contacts in the order of their numbers, which is the order of locking."""
+        """Return these contacts sorted by phone number, the order in which all code locks them."""
         return sorted((self.rows[one] for one in contact_ids), key=lambda row: str(row["phone"]))
 
     def _begin(self, values: Columns) -> Columns:

@@ -128,7 +128,8 @@ async def people_named(
 ) -> list[Named]:
     """Fetch the contacts with these ids or numbers.
 
-    If a merged duplicate has one of them, fetch the contact that the duplicate was merged into.
+    If a merged duplicate has one of the ids or numbers, fetch the contact that the duplicate was
+    merged into.
     """
     values = {"ids": list(contact_ids), "phones": list(phones)}
     return [Named(*row) for row in await session.execute(_PEOPLE_NAMED, values)]

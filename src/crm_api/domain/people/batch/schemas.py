@@ -20,7 +20,7 @@ MOST_ITEMS = 500
 
 
 class ContactUpsert(ContactUpdate):
-    """A number, and fields for the contact with this number.
+    """A phone number, and fields for the contact with this number.
 
     If a contact has the number, its fields are changed as with ``PATCH``. Otherwise a contact with
     this number and these fields is added.
@@ -54,7 +54,7 @@ class UpdateItem(RequestModel):
 
 
 class UpsertItem(RequestModel):
-    """An item that changes the contact with this number, or adds a contact if there is none.
+    """An item that changes the contact with the given number, or adds a contact if there is none.
 
     Attributes:
         contact: The number and the fields of the contact.

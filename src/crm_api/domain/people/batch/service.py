@@ -1,6 +1,6 @@
 """Apply a batch of changes to contacts. Each item has the same effect as a separate request.
 
-First, all contacts of the batch are locked, in the order of their numbers. Then the items are
+First, all contacts of the batch are locked, in the order of their phone numbers. Then the items are
 applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
 
 An item that gives a contact a new number is not applied in memory: its change is written at once,
@@ -45,7 +45,7 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """After the batch locked its rows, another transaction added one of its numbers."""
+    """After the batch locked its rows, another transaction added one of the numbers."""
 
 
 async def apply(
@@ -60,7 +60,7 @@ async def apply(
 
     Raises:
         BatchRacedError: Each time this function tried to store the batch, another request added a
-            contact with one of its numbers.
+            contact with a number of the batch.
     """
     phones = {phone for phone in _named(items)[1] if phone}
     await suppress_erased(uow, phones=phones, now=now, secret=secret)
@@ -227,7 +227,7 @@ LOCK_CONTACTS = (
 async def lock_contacts(
     session: AsyncSession, *, phones: Collection[str], contact_ids: Collection[UUID]
 ) -> list[Columns]:
-    """Lock the contacts with these numbers or ids, and return their rows in the order of numbers.
+    """Lock the contacts with these numbers or ids, and return the rows, ordered by number.
 
     Deleted contacts and merged duplicates are included.
     """

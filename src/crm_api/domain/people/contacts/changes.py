@@ -38,7 +38,7 @@ _ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attribut
 async def create_contact_by_hand(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Add a contact; if an erased person had the number, flag the number in the same transaction.
+    """Add a contact; if an erased person had the number, block the number with ``suppress_erased``.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -92,9 +92,9 @@ async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UU
 async def update_contact_by_hand(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Change a contact; if an erased person had the new number, flag the number.
+    """Change a contact; if an erased person had the new number, block it with ``suppress_erased``.
 
-    A number with this flag gets no messages; messages that wait for it are withdrawn.
+    A blocked number gets no messages. Messages that wait for the number are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -110,7 +110,7 @@ async def update_contact_by_hand(
 async def update_contact(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime
 ) -> FlaggedContact:
-    """Change fields of a contact, and copy a new number or zone key to its waiting recipients.
+    """Change fields of a contact, and copy a new number or zone key to its campaign recipients.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -155,8 +155,8 @@ async def update_contact(
 async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
     """Write columns of a contact. The transaction can still be used after the error below.
 
-    If the new number is that of a duplicate that was merged into the contact, the two rows swap
-    their numbers.
+    If a duplicate that was merged into the contact has the new number, the contact and the
+    duplicate swap their numbers.
 
     Raises:
         ContactExistsError: Another contact has the new number.
@@ -223,7 +223,9 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Replace the number of a merged duplicate by a placeholder; its contact can then get it.
+    """Replace the number of a merged duplicate by a placeholder.
+
+    The contact that the duplicate was merged into can then get the number.
 
     Args:
         phone: The number of the duplicate.
@@ -237,7 +239,7 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 
 
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
-    """Clear a contact, remove it from lists and properties, and skip its waiting recipients.
+    """Clear a contact, remove it from lists and properties, and skip its waiting campaign messages.
 
     The number, its flags and its consent history stay stored, so that an opt-out still applies.
 
@@ -280,7 +282,8 @@ _END_APPOINTMENTS = text("""
 """)
 
 
-# The contacts of a person are separate after a deletion; outcomes keep who they were.
+# After a deletion, the merged contacts of a person are separate contacts again. So each outcome
+# stores the ids of all contacts that were this person.
 KEEP_PERSON = text("""
     WITH person AS (
         SELECT array_agg(c.id) AS ids FROM contact c
@@ -297,7 +300,7 @@ async def remove_belongings(
 ) -> None:
     """Remove deleted contacts from lists and properties, and delete their notes and tasks.
 
-    Their appointments stay without location and note; those that are booked are cancelled.
+    Their appointments stay, but without location and note. Booked appointments are cancelled.
 
     Duplicates that were merged into these contacts become separate deleted contacts. These merges
     can no longer be undone.

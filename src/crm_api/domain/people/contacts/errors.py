@@ -59,7 +59,7 @@ class InvalidAttributesError(InvalidError):
 
 
 class BatchRacedError(TransientError):
-    """Each time the service tried to store the batch, another request added one of its numbers."""
+    """Each time the service tried to store the batch, another request added one of the numbers."""
 
     code = "batch_raced"
     title = "Batch conflicted with other requests"

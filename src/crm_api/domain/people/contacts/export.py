@@ -153,9 +153,10 @@ async def contacts_csv(
 
 
 NextPeople = Callable[[UnitOfWork, Place | None, int], Awaitable[list[tuple[datetime, UUID]]]]
-"""A function that returns contacts to export, by transaction, position and most contacts.
+"""A function that returns contacts to export: for each contact, an instant and the contact's id.
 
-It returns the contacts after the position in order: the instant that orders each, and its id.
+The arguments are the open transaction, the position after which to begin (None: at the beginning),
+and the largest number of contacts. The contacts are ordered by the instant and the id.
 """
 
 
@@ -235,7 +236,7 @@ async def copy_people(
     attributes: Sequence[str],
     now: datetime,
 ) -> bytes:
-    """Return the CSV rows of these contacts, in this order; leave out deleted contacts."""
+    """Return the CSV rows of these contacts, in the given order; leave out deleted contacts."""
     chosen = (
         func.unnest(_ids(contact_ids))
         .table_valued("id", with_ordinality="place", name="chosen")
@@ -261,7 +262,8 @@ async def copy_page(
 ) -> bytes:
     """Return the CSV rows of the contacts in a page, which ends at ``end``."""
     order = search.order.by(search.order.key(Contact), Contact.id)
-    # Join them instead of using sub-selects, because ``cell`` reads its column several times.
+    # Join flags and lists instead of using sub-selects, because ``cell`` reads its column several
+    # times.
     flags, lists = _flags(search.now), _lists()
     statement = (
         select(

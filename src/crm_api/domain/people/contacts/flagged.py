@@ -54,7 +54,10 @@ def select_flagged(now: datetime) -> Select[tuple[Contact, Any, Any]]:
 
 
 def head_of(key: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """Select the id of the row that matches; for a duplicate, of the contact it was merged into."""
+    """Select the id of the contact for which the condition ``key`` is true.
+
+    If this contact is a merged duplicate, select the id of the contact that it was merged into.
+    """
     return select(func.coalesce(ALIAS.merged_into, ALIAS.id)).where(key).scalar_subquery()
 
 

@@ -1,4 +1,4 @@
-"""SQL that updates the recipients of a contact that was deleted, or has a new number or zone key.
+"""SQL that updates campaign recipients whose contact is deleted, or gets a new number or zone key.
 
 The zone key contains the states and time zones that decide when messages may be sent.
 """
@@ -40,7 +40,7 @@ _COPY_ZONE_KEYS = text("""
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
     """Copy the zone keys of contacts to their recipients with a waiting or unfinished message.
 
-    A recipient whose number is another number of its contact does not change.
+    Recipients with other numbers of the same contacts do not change.
     """
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
     await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
@@ -82,8 +82,8 @@ _FOLLOW = text("""
 """)
 
 
-# An attempt in progress keeps its number. If it was not sent, the recipient waits again, now with
-# the new number and zone key. The next step gets them too.
+# An attempt in progress keeps its number. If its message was not sent, the recipient waits again,
+# now with the new number and zone key. The next step uses the new number and zone key too.
 _FOLLOW_UNDER_WAY = text("""
     UPDATE campaign_membership m
     SET phone = CASE WHEN EXISTS (

@@ -3,9 +3,9 @@
 There are two ways. The first: read contacts in order until enough of them match. This is fast if
 many contacts match, but reads all contacts if few match. The second: look up all matches and sort
 them. This is fast if few contacts match. PostgreSQL cannot choose well between the two ways,
-because it has few statistics about parts of words, and with the wrong way it may read a million
-contacts. So this module chooses. It first reads a limited number of contacts in order. If these do
-not fill the page, matches are rare, and the module looks up all matches.
+because it has few statistics about parts of words. With the wrong way, PostgreSQL may read a
+million contacts. So this module chooses. It first reads a limited number of contacts in order. If
+these do not fill the page, matches are rare, and the module looks up all matches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ WINDOW = 5_000
 This takes 3 ms, and fills a page if one contact in a hundred matches.
 """
 FEW = 5_000
-"""A list or flag with at most this many contacts is looked up at once, because this is faster."""
+"""If the filter's list or flag has at most this many contacts, look up all matches at once."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Order:
         return found
 
     def by(self, key: _Column, row_id: _Column) -> list[ColumnElement[Any]]:
-        """Return the ORDER BY expressions for these two columns."""
+        """Return the ORDER BY expressions for the sort column ``key`` and the id."""
         return [key.desc(), row_id.desc()] if self.descending else [key.asc(), row_id.asc()]
 
     def after(self, person: type[Contact], position: Position | None) -> list[ColumnElement[bool]]:
@@ -95,7 +95,10 @@ ORDERS = {
 
 
 _BY_NAME = ORDERS[ContactSort.NAME]
-"""The order for statements that need none. Its index checks no filter, so all are conditions."""
+"""The order of a ``Search`` for statements without an order.
+
+The index of this order checks no part of a filter, so ``conditions`` returns the whole filter.
+"""
 
 
 async def fetch_contacts(
@@ -109,7 +112,7 @@ async def fetch_contacts(
     now: datetime,
     window: int = WINDOW,
 ) -> list[FlaggedContact]:
-    """Fetch up to ``limit`` contacts that match a filter, from the position ``after`` on.
+    """Fetch up to ``limit`` contacts that match a filter, after the position ``after``.
 
     Args:
         patterns: For each term of ``wanted.q``, its patterns. A contact must match at least one
@@ -154,7 +157,7 @@ async def fetch_matching_ids(
     limit: int,
     now: datetime,
 ) -> list[UUID]:
-    """Fetch up to ``limit`` ids of matching contacts that are greater than ``after``, in order.
+    """Fetch up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
 
     Args:
         patterns: As in ``fetch_contacts``.
@@ -208,9 +211,9 @@ class Search:
     def near(self, size: int) -> Select[Any]:
         """Select the matches among the next ``size`` contacts in order.
 
-        The limit is a subquery, so that PostgreSQL does not know it and expects a tenth of all
-        contacts. Otherwise, without statistics, it expects fewer contacts than the limit, and sorts
-        all of them: 1.5 s for a million.
+        The limit is a subquery, so that PostgreSQL does not know its value and expects a tenth of
+        all contacts. With a known limit and without statistics, PostgreSQL expects fewer contacts
+        than the limit, and sorts all contacts: 1.5 s for a million.
         """
         window = (
             select(Contact)
@@ -229,10 +232,11 @@ class Search:
     def far(self, limit: int) -> Select[Any]:
         """Look up all matches, and select the first ``limit`` of them in order.
 
-        ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order. The indexes on words
-        and tags, lists and flags also contain deleted contacts. With these indexes, deleted
-        contacts are left out afterwards. Otherwise, without statistics, PostgreSQL expects few
-        contacts that are not deleted, and reads all of them first: 40 to 1,000 ms for a million.
+        ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order. The indexes on words,
+        tags, lists and flags also contain deleted contacts. If the filter can use one of these
+        indexes, the outer statement leaves out the deleted contacts. If the inner statement left
+        them out, PostgreSQL without statistics would expect few contacts that are not deleted, and
+        would read all of these first: 40 to 1,000 ms for a million.
         """
         is_live, *span = self.span()
         is_late = (
@@ -333,7 +337,7 @@ class Search:
 
 
 def _unknown(number: int) -> ScalarSelect[Any]:
-    """Return a number in a form that PostgreSQL does not know when it plans."""
+    """Return a number as a subquery, so that PostgreSQL plans without knowing the number."""
     return select(cast(number, BigInteger)).scalar_subquery()
 
 

@@ -1,8 +1,8 @@
 """Turn a search text into LIKE patterns for ``contact.search_text``.
 
 ``search_text`` has no accents and no capitals (``search_fold``), has a space before each word, and
-is indexed by trigrams. A pattern can use the index if it has three letters or digits in a row, or
-the beginning of a word. A word for which there is no such pattern is left out of the search.
+is indexed by trigrams. A pattern can use the index if the pattern has three letters or digits in a
+row, or the beginning of a word. A word without such a pattern is left out of the search.
 """
 
 import re
@@ -34,12 +34,12 @@ def fold(text: str) -> str:
 
 
 def search_patterns(text: str) -> list[list[str]]:
-    """Split a search text into terms, each with patterns: one pattern of every term must match.
+    """Split a search text into terms, and return the patterns of each term.
 
-    ``(617) 555-0123`` is one term with the pattern ``%16175550123%``. ``rossi 617-555`` is two
-    terms; the second has the patterns ``%617-555%`` and ``%617555%``. A term of one or two letters
-    is the beginning of a word: ``jo`` gives ``% jo%``. An empty text gives no term. Words after
-    the tenth are ignored.
+    A contact is found if, for every term, at least one pattern matches.     ``(617) 555-0123`` is
+    one term with the pattern ``%16175550123%``. ``rossi 617-555`` is two terms; the second has the
+    patterns ``%617-555%`` and ``%617555%``. A term of one or two letters is the beginning of a
+    word: ``jo`` gives ``% jo%``. An empty text gives no term. Words after the tenth are ignored.
 
     Raises:
         UnsearchableError: The text is not empty but has no letter and no digit.

@@ -99,8 +99,8 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
     )
     contact = await uow.session.scalar(statement)
     if contact is None:
-        # The contact may have been merged while this waited for the lock. The second run then finds
-        # the contact that it was merged into.
+        # The contact may have been merged while the statement waited for the lock. The second run
+        # finds the contact that it was merged into.
         contact = await uow.session.scalar(statement)
     if contact is None:
         raise ContactNotFoundError("No contact has this id. GET /v1/contacts lists the contacts.")
@@ -134,7 +134,7 @@ async def fetch_contact_ids(
     limit: int,
     now: datetime,
 ) -> list[UUID]:
-    """Return up to ``limit`` ids of matching contacts that are greater than ``after``, in order.
+    """Return up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
 
     Args:
         created_until: Contacts that were created later are left out.
@@ -208,10 +208,10 @@ async def list_members(
 async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
-    """Fetch up to ``limit`` contacts of a list, and when each was added, the newest first."""
-    # Only the contacts of the page are joined, and not checked for a deletion, because a deleted
-    # contact is on no list. Otherwise, without statistics, PostgreSQL expects few contacts, reads
-    # all of them and looks each up in the list: 1.4 s for a million.
+    """Fetch up to ``limit`` contacts of a list, and when each was added; the last added first."""
+    # Join only the contacts of the page. Do not check for deleted contacts, because they are on no
+    # list. With that check and without statistics, PostgreSQL expects few contacts, reads all of
+    # them, and looks up each of them in the list: 1.4 s for a million.
     page = _member_ids(list_id, after=after, limit=limit).subquery("page")
     statement = (
         select(*flagged_columns(Contact, now), page.c.added_at)
@@ -225,7 +225,7 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch when each contact was added to a list, and its id: up to ``limit``, newest first."""
+    """Fetch when up to ``limit`` contacts of a list were added, and their ids; last added first."""
     rows = await session.execute(_member_ids(list_id, after=after, limit=limit))
     return [(row.added_at, row.contact_id) for row in rows]
 

@@ -175,11 +175,11 @@ class TimelineRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineParts:
-    """Which entries the caller may see beside those of contacts.
+    """Which entries the caller may see, in addition to the entries that need `contacts:read`.
 
     Attributes:
-        sales: Appointments, quotes and invoices.
-        outcomes: Outcomes of the ledger.
+        sales: True: appointments, quotes and invoices.
+        outcomes: True: outcomes of the ledger.
     """
 
     sales: bool
@@ -201,7 +201,7 @@ async def list_timeline(
 ) -> Page[TimelineItem]:
     """List the timeline of a contact and of the duplicates merged into it, newest first.
 
-    Appointments are at their start, so those of the future come first.
+    The instant of an appointment is its start, so future appointments come first.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

@@ -7,12 +7,12 @@ from crm_api.domain.kit.schemas import Instant, ReadModel
 
 
 class TimelineAppointment(ReadModel):
-    """An appointment with the contact. It needs the scope `sales:read`.
+    """An appointment with the contact; shown only to callers with the scope `sales:read`.
 
     Attributes:
         at: When the appointment begins.
-        ends_at: When it ends.
-        kind: What it is for: `assessment`, `repair` or `other`.
+        ends_at: When the appointment ends.
+        kind: The purpose of the appointment: `assessment`, `repair` or `other`.
         status: `booked`, `held`, `cancelled` or `no_show`.
     """
 
@@ -27,11 +27,11 @@ class TimelineAppointment(ReadModel):
 
 
 class TimelineQuote(ReadModel):
-    """A quote for the contact. It needs the scope `sales:read`.
+    """A quote for the contact; shown only to callers with the scope `sales:read`.
 
     Attributes:
         at: When the quote got its status.
-        number: Its number in your books.
+        number: The quote's number in your books.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
         status: `draft`, `sent`, `approved` or `declined`.
@@ -49,11 +49,11 @@ class TimelineQuote(ReadModel):
 
 
 class TimelineInvoice(ReadModel):
-    """An invoice for the contact. It needs the scope `sales:read`.
+    """An invoice for the contact; shown only to callers with the scope `sales:read`.
 
     Attributes:
         at: When the invoice got its status.
-        number: Its number in your books.
+        number: The invoice's number in your books.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
         status: `open`, `paid` or `void`.
@@ -71,16 +71,16 @@ class TimelineInvoice(ReadModel):
 
 
 class TimelineOutcome(ReadModel):
-    """An outcome of the ledger about the contact. It needs the scope `insight:read`.
+    """An outcome for the contact; shown only to callers with the scope `insight:read`.
 
     Attributes:
-        at: When it happened.
+        at: When the outcome happened.
         kind: What happened, such as `job_done`.
-        name: The name of an outcome of the kind `custom`.
+        name: The name of an outcome of the kind `custom`; null for the other kinds.
         amount_cents: The amount in cents; null if it has none.
         currency: The currency of the amount.
-        source: Where the knowledge comes from.
-        reversed: Whether it was reversed, so that it does not count.
+        source: Who or what recorded the outcome: `person`, `import`, `calendar` or `api`.
+        reversed: True if the outcome was reversed; then it does not count.
     """
 
     model_config = example(
@@ -98,7 +98,8 @@ class TimelineOutcome(ReadModel):
     reversed: bool
 
 
-# Appointments, quotes and invoices follow a merge; the subjects of outcomes do not.
+# A merge moves appointments, quotes and invoices to the primary contact, but not the subjects of
+# outcomes.
 SALES_ENTRIES = """
         (SELECT p.id, p.id::text, 'appointment', p.starts_at,
                 jsonb_build_object('ends_at', p.ends_at, 'kind', p.kind, 'status', p.status)
@@ -142,4 +143,4 @@ SALES_ENTRIES = """
          WHERE (o.occurred_at, o.id) < (:at, :key)
          ORDER BY o.occurred_at DESC, o.id DESC LIMIT :limit)
 """
-"""Four parts of the timeline's statement, with the columns of the others."""
+"""Four parts of the UNION in ``timeline.py``; they have the same columns as its other parts."""

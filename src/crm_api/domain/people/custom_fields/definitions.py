@@ -1,4 +1,4 @@
-"""Check the attributes of contacts against the custom fields, and convert them to their types."""
+"""Check contact attributes against the custom fields, and convert values to the fields' types."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +75,8 @@ class Definitions:
         """Return the attributes to store for a new contact; ``pointer`` is their JSON pointer.
 
         Raises:
-            FieldValuesError: A value does not fit its custom field, or a required one is missing.
+            FieldValuesError: A value does not fit its custom field, or a required attribute is
+                missing.
         """
         taken, problems = self.normalise(attributes)
         named = {problem.name for problem in problems}
@@ -89,12 +90,12 @@ class Definitions:
         """Return the attributes to merge into those of an existing contact.
 
         An attribute whose value is None is removed. If ``attributes`` is None, all attributes are
-        removed. Attributes of the contact that are not in ``attributes`` are not checked, because
-        they may be older than their custom field.
+        removed. The contact's other attributes are not checked, because they may be older than
+        their custom field.
 
         Raises:
-            FieldValuesError: A value does not fit its custom field, or a required one would be
-                removed.
+            FieldValuesError: A value does not fit its custom field, or a required attribute would
+                be removed.
         """
         if attributes is None:
             _raise([_missing(name) for name in self._required()], pointer)

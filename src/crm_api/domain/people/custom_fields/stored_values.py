@@ -97,7 +97,7 @@ async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONT
     Values that do not fit the type are not changed.
 
     Returns:
-        False if no field has values to convert.
+        False if no field waits for the conversion of its values.
     """
     found = await _lock_waiting_field(uow.session)
     if found is None:
@@ -169,7 +169,8 @@ _LOCK = text("""
     ORDER BY phone FOR NO KEY UPDATE
 """)
 
-# A value that has changed since it was read is left alone: it was checked by the new definition.
+# A value that has changed since it was read is not replaced, because it was checked against the new
+# definition.
 _REWRITE = text("""
     UPDATE contact c
     SET attributes = CASE WHEN r.normal IS NULL THEN c.attributes - CAST(:name AS text)

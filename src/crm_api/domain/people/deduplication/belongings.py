@@ -120,7 +120,7 @@ _CHILDREN = text("""
 
 
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
-    """Fetch what belongs to contacts and moves with a merge."""
+    """Fetch everything that belongs to the contacts and that a merge moves, ordered by kind."""
     return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
 
 
@@ -157,7 +157,7 @@ async def move_children(
     """Move all that belongs to contacts to another contact.
 
     Returns:
-        The ids of the lists and of the properties to which the other contact was added.
+        The ids of the lists, and the ids of the properties, to which the other contact was added.
     """
     values = {"ids": list(ids), "to": to}
     for statement in _MOVE_CHILDREN:
@@ -182,7 +182,7 @@ async def return_children(
     quote_ids: Collection[UUID],
     invoice_ids: Collection[UUID],
 ) -> None:
-    """Move what belonged to a duplicate back from a primary contact to a duplicate.
+    """Move everything that belonged to a duplicate from the primary contact back to the duplicate.
 
     All messages to and from the duplicate's number move too, and conversations that began with this
     number after the merge.
@@ -194,7 +194,7 @@ async def return_children(
         conversation_ids: The conversations that the duplicate had before the merge.
         note_ids: The notes that the duplicate had before the merge.
         task_ids: The tasks that the duplicate had before the merge. Tasks in a conversation move
-            with it.
+            with the conversation.
         appointment_ids: The appointments that the duplicate had before the merge.
         quote_ids: The quotes that the duplicate had before the merge.
         invoice_ids: The invoices that the duplicate had before the merge.

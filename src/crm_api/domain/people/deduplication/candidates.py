@@ -24,7 +24,8 @@ NUMBER_DIGITS = 10
 _MOST_OF_A_KEY = 20
 """At most this many contacts with the same key are compared.
 
-A key that more contacts have is that of an office, or a placeholder value.
+If more contacts have a key, such as an e-mail address, it is probably the key of an office, or a
+placeholder value.
 """
 
 _SIMILAR = 0.5
@@ -164,11 +165,11 @@ DROP = text("DROP TABLE IF EXISTS person, pair, found")
 
 
 REST = 20
-"""The pause after a scan is this many times its duration. So scans take at most 5% of the time."""
+"""The pause after a scan, in durations of the scan. So scans take at most 5% of the time."""
 UNSEEN = timedelta(minutes=1)
-"""Contacts that changed this shortly before the last scan began count as changed after it.
+"""Changes in this period before the beginning of a scan count as made after the beginning.
 
-The last scan did not see them if their transaction committed after it began.
+If the transaction of such a change was committed after the scan began, the scan did not see it.
 """
 
 

@@ -20,7 +20,7 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork
 
 _TRIES = 10
-"""Most attempts to lock. An attempt fails only if another transaction changed the contacts."""
+"""Most attempts to lock; an attempt fails only if another transaction changed the contacts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The id of the contact, by its own id and by the id of each of its earlier duplicates."""
+        """The id of the contact, for the id of each contact and of each earlier duplicate."""
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 
@@ -60,8 +60,8 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
-        ContactsChangedError: Each time this function tried to lock them, another request had merged
-            or deleted some of them.
+        ContactsChangedError: Each time this function tried to lock the contacts, another request
+            had merged or deleted some of these contacts.
     """
     for _ in range(_TRIES):
         heads = await find_heads(uow.session, ids={primary_id, *duplicate_ids})
@@ -113,7 +113,7 @@ async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UU
 
 
 async def lock_contacts(session: AsyncSession, *, ids: Collection[UUID]) -> list[Contact]:
-    """Lock contacts and the duplicates merged into them, in the order of their numbers.
+    """Lock contacts and the duplicates merged into them, in the order of their phone numbers.
 
     Deleted contacts are locked too. The lock also blocks transactions that add a message, because
     these take a share lock on the contact. So no message is added to a duplicate while its messages

@@ -1,7 +1,7 @@
 """Merge duplicates into a primary contact in one transaction.
 
-A merge takes its locks in this order: contacts by number, consent locks of the numbers, campaigns,
-recipients.
+A merge takes its locks in this order: contacts by phone number, consent locks of the numbers,
+campaigns, recipients.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ async def merge_contacts(
     """Merge duplicates into the primary contact.
 
     A look-up by a duplicate's id or number then returns the primary contact. If a given id belongs
-    to a contact that was merged before, the contact that it was merged into is used instead.
+    to a merged duplicate, the contact that the duplicate was merged into is used instead.
 
     Returns:
         The primary contact and the merge. The merge is None if all ids already belong to one
@@ -62,8 +62,8 @@ async def merge_contacts(
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
         MergeWithItselfError: The primary's id is one of ``duplicate_ids``.
-        ContactsChangedError: Each time this function tried to lock them, another request had merged
-            or deleted some of them.
+        ContactsChangedError: Each time this function tried to lock the contacts, another request
+            had merged or deleted some of these contacts.
     """
     if primary_id in duplicate_ids:
         raise MergeWithItselfError(list(duplicate_ids).index(primary_id))
@@ -200,7 +200,7 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
 def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Record in the snapshot which recipients moved to the primary, and its own recipients."""
+    """Record in the snapshot which recipients moved to the primary, and the primary's own."""
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]

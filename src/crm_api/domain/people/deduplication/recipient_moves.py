@@ -129,8 +129,8 @@ async def apply_verdict(
 _MOST_STEPS = 21
 
 
-# All steps of a contact in a campaign return together, unless one of them was or may have been sent
-# to another number.
+# The recipients of one contact in one campaign return together. If a message to one of them was, or
+# may have been, sent to another number, none of them returns.
 _RETURN_MEMBERS = text("""
     UPDATE campaign_membership m
     SET contact_id = :to, updated_at = :now,
@@ -173,7 +173,7 @@ async def return_members(
     kept_ids: Collection[UUID],
     now: datetime,
 ) -> list[UUID]:
-    """Move recipients from the primary back to a duplicate, with those of later campaign steps.
+    """Move recipients of all campaign steps from the primary back to a duplicate.
 
     The recipients of one campaign move together. They stay with the primary if a message to one of
     them was, or may have been, sent to a number that is not the duplicate's.

@@ -106,7 +106,8 @@ class MergeReasonRead(ReadModel):
 
     Attributes:
         reason: What the two contacts have in common.
-        score: How strongly this reason suggests that they are one person, from 0 to 100.
+        score: How strongly this reason suggests that the two contacts are one person, from 0 to
+            100.
     """
 
     model_config = example(score=80)

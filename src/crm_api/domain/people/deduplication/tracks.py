@@ -107,9 +107,10 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    A track ranks higher the later its last step is that was, or may have been, sent. Among tracks
-    with the same last step, the primary's track ranks first, then tracks with an unfinished
-    message. The order of the contacts decides the rest.
+    For each track, find the last step that was, or may have been, sent. The track with the latest
+    such step ranks highest. Among tracks with the same step, the primary's track ranks highest,
+    then tracks with an unfinished message. If tracks are still equal, the order of the contacts
+    decides.
     """
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)

@@ -36,9 +36,10 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     """Restore the duplicates of a merge.
 
     They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
-    conversations, and the messages to and from their numbers. They also get back their recipients
-    in a campaign, unless a message to one of these recipients was, or may have been, sent to
-    another number.
+    conversations, and the messages to and from their numbers. They also get back their campaign
+    recipients, with one exception. If a message to one of a duplicate's recipients in a campaign
+    was, or may have been, sent to another number, all recipients of this duplicate in this campaign
+    stay with the primary.
 
     Raises:
         MergeNotFoundError: No merge has this id.
@@ -47,7 +48,7 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
             contact, or a duplicate's number changed.
     """
     merge = await get_merge(uow, merge_id=merge_id)
-    # Lock the contacts before the merge, because merging takes its locks in this order.
+    # Lock the contacts before the row of the merge, because merging takes its locks in this order.
     rows = await lock_contacts(uow.session, ids={merge.primary_id, *merge.duplicate_ids})
     locked = await lock_merge(uow.session, merge_id=merge_id)
     snapshot = _undoable(locked or merge, {row.id: row for row in rows})

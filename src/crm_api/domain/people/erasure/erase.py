@@ -97,8 +97,8 @@ class _Person:
 
     Attributes:
         ids: The contact's own id, then those of the duplicates that were merged into it.
-        phones: Sorted; also the earlier numbers and those of the duplicates.
-        emails: Also those of the duplicates before the merge.
+        phones: The present and earlier numbers of the contact and the duplicates, sorted.
+        emails: The e-mail addresses of the contact, and of the duplicates before the merge.
     """
 
     row: ErasedPerson
@@ -125,8 +125,8 @@ async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
     """Find a person, and lock their contacts and the consent state of their numbers.
 
-    The contacts are locked in the order of their numbers, and before the consent state. If the ids
-    or numbers changed before the lock, this function tries again.
+    The contacts are locked in the order of their phone numbers, and before the consent state. If
+    the ids or numbers changed before the lock, this function tries again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -221,7 +221,7 @@ async def lock_person_rows(
 ) -> None:
     """Lock a contact, its merged duplicates and the contacts with these numbers.
 
-    They are locked in the order of their numbers.
+    The contacts are locked in the order of their phone numbers.
     """
     values = {"contact_id": contact_id, "phones": list(phones)}
     await session.execute(LOCK_NUMBERS, values)
@@ -240,7 +240,8 @@ async def cancel_queued_messages(
     await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
 
 
-# Attempts that may have been sent and are not settled. Claimed messages were withdrawn before.
+# Attempts that are not settled, and whose message may have been sent. Claimed messages were
+# withdrawn before.
 UNDER_WAY = text("""
     SELECT count(*) FROM send_attempt a
     WHERE a.phone = ANY(CAST(:phones AS text[])) AND (a.is_open OR a.status = 'parked')
@@ -248,7 +249,7 @@ UNDER_WAY = text("""
 
 
 async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
-    """Count the attempts to send to these numbers whose outcome is not known yet."""
+    """Count the send attempts to these numbers that are not settled yet."""
     return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
 
 

@@ -14,9 +14,9 @@ from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
-"""How long after its last step a worker has an erasure; then another worker may claim it."""
+"""How long a worker keeps an erasure after a step; then another worker may claim the erasure."""
 AGAIN_AFTER = timedelta(minutes=10)
-"""Time until the next pass, if events must be applied or files must be fetched before it."""
+"""Time until the next search, if events must be applied or files must be fetched before it."""
 
 
 async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | None:
@@ -140,7 +140,7 @@ async def record_removed_objects(uow: UnitOfWork, *, erasure_id: UUID, now: date
 async def continue_sweep(
     uow: UnitOfWork, *, erasure_id: UUID, now: datetime, secret: bytes
 ) -> bool:
-    """Search the next part of the tables; complete the erasure if a search of all found nothing.
+    """Search the next part of the tables; if all tables were searched, call ``_finish``.
 
     Returns:
         True if the caller should continue now.

@@ -57,7 +57,7 @@ FORGET_TASKS = text("""
 """)
 
 
-# The row stays for counts, without what it says about the person.
+# The row stays for counts, without the data about the person.
 ERASE_APPOINTMENTS = text("""
     UPDATE appointment t
     SET contact_id = NULL, property_id = NULL, location = NULL, note = NULL,
@@ -66,7 +66,7 @@ ERASE_APPOINTMENTS = text("""
 """)
 
 
-# Amounts stay; whom and what they were about does not.
+# The amounts stay. The references to the person and to the property are removed.
 ERASE_QUOTES = text("""
     UPDATE quote t SET contact_id = NULL, property_id = NULL, updated_at = :now
     WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
@@ -97,7 +97,7 @@ FORGET_TALK_NOTES = text("""
 """)
 
 
-# The outcome itself has amounts and dates alone; it stays, as do its credits.
+# The outcome itself contains only amounts and dates. So the outcome and its credits stay.
 ERASE_OUTCOMES = text("""
     UPDATE outcome_subject s
     SET contact_id = coalesce(s.contact_id, :contact_id), phone = NULL, external_id = NULL
@@ -122,7 +122,7 @@ FORGET_STOPS = text("""
 """)
 
 
-# The contact's id makes the value unique for each campaign and step. It equals the value in the
+# The contact's id makes the value unique for each campaign and step. The value equals that in the
 # contact's row, so that the statement that derives a recipient's status finds the erased contact.
 ERASE_MEMBERSHIPS = text("""
     UPDATE campaign_membership m SET phone = 'erased:' || m.contact_id, updated_at = :now

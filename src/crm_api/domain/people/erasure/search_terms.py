@@ -67,7 +67,7 @@ def unseal_terms(sealed: bytes, *, erasure_id: UUID, secret: bytes) -> SearchTer
     """Decrypt the search terms of an erasure.
 
     Raises:
-        UnsealError: They were encrypted with another secret key.
+        UnsealError: The terms were encrypted with another secret key.
     """
     return SearchTerms.load(unseal(sealed, secret=secret, about=f"erasure {erasure_id}"))
 

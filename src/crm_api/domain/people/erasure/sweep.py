@@ -25,7 +25,10 @@ APPEND_ONLY = frozenset(
 AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
 """Tables that the erasure request has cleared, or that contain only data about erasures."""
 IDENTITY = "phone"
-"""The column with a phone number. The request erases it; the search finds rows added since."""
+"""The column with a phone number.
+
+The request erases the number in existing rows. The search finds rows that were added later.
+"""
 ERASED_NAMES = {
     "activity": "'erased:' || t.id",
     "campaign_membership": "'erased:' || t.contact_id",
@@ -35,7 +38,7 @@ ERASED_NAMES = {
 }
 """The SQL of the value that replaces the number, by table."""
 CHANGED = frozenset({"campaign_membership", "contact"})
-"""Tables in which a row from before the erasure may get the number after it.
+"""Tables in which an old row may get the number after the erasure.
 
 Such a row has an ``updated_at`` after the erasure and is not changed.
 """
@@ -48,21 +51,21 @@ REMOVED = {
     "phone_lookup": "t.checked_at <= :before",
     "provider_stop": "t.created_at <= :before",
 }
-"""Tables whose rows with the number are deleted, and the condition: they precede the erasure."""
+"""Tables in which rows with the number are deleted, each with the SQL condition for old rows."""
 WHOLE = {
     "webhook_event": (
         "payload = '{\"erased\": true}', type = 'erased', status = 'ignored', last_error = NULL, "
         "error_code = NULL"
     ),
 }
-"""The new values of a row that names the person, by table, where the whole row is replaced.
+"""For tables where the whole row is replaced: the new values of a row that names the person.
 
 An erased event has the unknown type ``erased``, so that replaying it changes nothing.
 """
 ONLY = {"webhook_event": "status NOT IN ('pending', 'failed')"}
-"""The condition for rows that may be replaced, by table. Events must be applied before."""
+"""The condition for rows that may be replaced, by table. Events must first be applied."""
 BORN = ("created_at", "received_at")
-"""Names of the column that says when a row was added. Later rows than the erasure stay."""
+"""Columns that store when a row was added. Rows that are newer than the erasure do not change."""
 
 WAITING = text("""
     SELECT EXISTS (

@@ -12,7 +12,7 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.people.models.lists import ContactList
 
 MOST_IDS = 1000
-"""Most contacts that one request may add."""
+"""Largest number of contacts that one request may add."""
 
 
 class ListCreate(RequestModel):

@@ -176,8 +176,8 @@ async def add_members(
     return replace(await get_list(uow, list_id=list_id), added=sum(known.values()))
 
 
-# The share lock prevents that another transaction deletes a contact, and with it its places on
-# lists, at the same time.
+# At the same time, another transaction could delete a contact, and with it the contact's rows in
+# ``contact_list_member``. The share lock prevents this.
 _ADD_MEMBERS = text("""
     WITH known AS (
         SELECT c.id FROM contact c
@@ -237,7 +237,7 @@ _MERGE_TALLIES = text("""
     SELECT list_id, sum(contacts) FROM gone GROUP BY list_id HAVING sum(contacts) <> 0
 """)
 MERGED_ABOVE = 100
-"""A list with more count rows than this gets them merged into one."""
+"""If a list has more count rows than this, its count rows are merged into one."""
 
 
 async def merge_list_tallies(uow: UnitOfWork) -> None:

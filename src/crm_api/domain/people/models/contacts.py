@@ -64,8 +64,8 @@ class Contact(Base):
             "merged_into",
             postgresql_where=text("merged_into IS NOT NULL"),
         ),
-        # The condition is true for every row. Only statements that repeat it read this index; other
-        # look-ups by id keep to the primary key, which is half as large.
+        # The condition is true for every row. Only statements that repeat the condition read this
+        # index. Other look-ups by id use the primary key, which is half as large.
         Index(
             "idx_contact_person",
             "id",

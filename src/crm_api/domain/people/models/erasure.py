@@ -24,8 +24,8 @@ class ErasureStatus(StrEnum):
 class Erasure(Base):
     """One erasure of a person.
 
-    ``sealed`` contains the encrypted search terms while the tables are searched. They are removed
-    when the search is done.
+    ``sealed`` contains the encrypted search terms while the tables are searched. The terms are
+    removed when the search is done.
     """
 
     __tablename__ = "erasure"

@@ -44,11 +44,12 @@ class ContactListMember(Base):
 
 
 class ContactListTally(Base):
-    """Changes to the number of a list's contacts.
+    """Changes of the number of contacts on a list.
 
     A trigger (``migrations/objects/count_list_members.sql``) adds the change of each statement as a
-    row, with a negative number for a decrease. The sum of a list's rows is its present count. A job
-    merges the rows when there are many. To count a million contacts takes 40 to 60 ms.
+    row, with a negative number for a decrease. The sum of a list's rows is the present number of
+    its contacts. A job merges the rows when there are many. Counting a million contacts would take
+    40 to 60 ms at each request.
     """
 
     __tablename__ = "contact_list_tally"

@@ -19,7 +19,7 @@ class ContactNote(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     contact_id: Mapped[UUID] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"))
     author: Mapped[str]
-    """The API key or user that wrote the note first. Editing the note does not change it."""
+    """The API key or user that created the note. Editing the note does not change its author."""
     body: Mapped[str]
     is_pinned: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime]

@@ -55,7 +55,7 @@ class PhoneLookup(Base):
     """The name of the service or library that returned the result."""
     checked_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    """A validation after this instant asks again. The old result is used until it is replaced."""
+    """After this instant, a validation repeats the look-up; until then the old result is used."""
 
 
 class PhoneLookupDay(Base):

@@ -28,9 +28,9 @@ from crm_api.domain.people.phone_validation.errors import (
 from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
 
 CALL_SECONDS = 10.0
-"""The longest time of a request with its response, in seconds.
+"""The longest time in seconds from a request to the end of its response.
 
-A slow response cannot block a worker.
+So a slow response cannot block a worker.
 """
 MOST_BYTES = 64 * 1024
 """The largest accepted response; a normal response has a few hundred bytes."""
@@ -51,7 +51,7 @@ _NAMES = {
     "tollfree": LineType.TOLL_FREE,
     "premium": LineType.PREMIUM,
 }
-"""The line type for each name that services use, without its dashes and underscores.
+"""The line type for each name that look-up services use; names have no dashes or underscores here.
 
 Any other name counts as ``unknown``.
 """
@@ -77,7 +77,7 @@ class LookupService:
             url: The URL of the service, with the fixed part of the query.
             api_key: Sent as a bearer token.
             budget: Each request takes one look-up from this budget.
-            call_seconds: The longest time of a request with its response, in seconds.
+            call_seconds: The longest time in seconds from a request to the end of its response.
             sleep: Waits between attempts.
         """
         self._url = httpx.URL(url)

@@ -19,7 +19,7 @@ from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=120)
-"""A worker's claim on a run ends this long after its last write.
+"""A worker's claim on a run ends this long after the worker's last write.
 
 A batch of look-ups takes less time.
 """
@@ -27,9 +27,9 @@ MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
 """The wait after each failure; the five waits before the sixth failure add up to half an hour."""
 FRESH_FOR = timedelta(days=180)
-"""A known line type is looked up again after this time; it rarely changes."""
+"""After this time, a known line type is looked up again. Line types rarely change."""
 UNKNOWN_FRESH_FOR = timedelta(days=30)
-"""An unknown line type is looked up again after this time."""
+"""After this time, an unknown line type is looked up again."""
 REFUSED, FAILED = AlertKind.PHONE_LOOKUP_REFUSED, AlertKind.PHONE_VALIDATION_FAILED
 """The kinds of alerts that this module raises and resolves."""
 SERVICE = "phone_lookup"
@@ -93,7 +93,8 @@ _STORE = text("""
 async def store_findings(uow: UnitOfWork, found: Sequence[Found], *, now: datetime) -> None:
     """Store line types, and replace earlier line types of the same numbers.
 
-    They are stored even if another worker has taken over the run, because the look-ups cost money.
+    The line types are stored even if another worker has taken over the run, because the look-ups
+    cost money.
     """
     if not found:
         return
@@ -113,7 +114,7 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add ``count`` look-ups that got a response to the count of the run, and renew the lease.
+    """Add ``count`` to the number of answered look-ups of the run, and renew the lease.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 PAGE = 200
 """Contacts per page; the offline check of a page blocks the event loop for about 10 ms."""
 ASKED_AT_ONCE = 50
-"""Numbers that are looked up before the results are stored; a killed worker loses no more."""
+"""Numbers to look up before the results are stored; a killed worker loses at most these results."""
 CALLS_AT_ONCE = 8
 STUCK = "Several workers ended before they had checked one more page of contacts."
 _OFFLINE = OfflineValidator()
@@ -69,9 +69,9 @@ class _TimeIsUpError(Exception):
 
 
 async def work(parts: Parts) -> bool:
-    """Work on the oldest unfinished run until it ends or the job has used up its time.
+    """Work on the oldest unfinished run until the run ends or the job has used up its time.
 
-    The result of the run, or the reason why it waits, is stored in its row.
+    The result of the run, or the reason why the run waits, is stored in the row of the run.
 
     Returns:
         False if there is no run to work on.

@@ -56,7 +56,7 @@ class OfflineValidator:
     source = "offline"
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type of the number's range; ``unknown`` for most US and Canadian ones."""
+        """Return the line type of the range; for most US and Canadian numbers, ``unknown``."""
         try:
             number = phonenumbers.parse(phone)
         except phonenumbers.NumberParseException:

@@ -67,7 +67,7 @@ sw: southwest
 10th: tenth
 #: apt apartment unit ste suite no number rm room
 """
-"""A short form and the other spellings of each word, after the US Postal Service's list."""
+"""The short form of each word and its other spellings, from the list of the US Postal Service."""
 _SHORT = {
     other: short
     for short, _, others in (line.partition(": ") for line in _SPELLINGS.strip().splitlines())

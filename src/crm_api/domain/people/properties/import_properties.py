@@ -23,8 +23,8 @@ async def store_properties(
 ) -> None:
     """Add the properties of a chunk, and attach the chunk's contacts, which are already stored.
 
-    A row without a complete address is skipped. If a property exists, only its missing values are
-    filled. If a contact is already attached, its role does not change.
+    A row of the file without a complete address is skipped. If a property exists, only its missing
+    values are filled. If a contact is already attached, its role does not change.
     """
     properties: dict[str, dict[str, Any]] = {}
     people: dict[tuple[str, str], dict[str, Any]] = {}
@@ -105,8 +105,9 @@ async def write_properties(
 
 
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
-    """Undo a part of an import: detach contacts that it attached, and delete properties it created.
+    """Undo a part of an import of properties.
 
+    Contacts that the import attached are detached. Properties that the import created are deleted.
     A property that was changed after the import, or that has other contacts, is not deleted. Values
     that the import added to older properties stay.
 
@@ -152,7 +153,7 @@ _UNDO_PROPERTIES = text("""
 
 
 async def undo_properties(session: AsyncSession, *, import_id: UUID, limit: int) -> int:
-    """Delete up to ``limit`` unchanged properties without contacts that an import created.
+    """Delete up to ``limit`` properties of an import that are unchanged and have no contacts.
 
     Returns:
         The number of deleted properties.

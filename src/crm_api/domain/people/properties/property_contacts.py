@@ -24,8 +24,9 @@ async def fetch_occupants(session: AsyncSession, *, property_ids: Sequence[UUID]
     return [Occupant(**row) for row in found.mappings()]
 
 
-# The share lock prevents that another transaction deletes a contact, and with it its places at
-# properties, at the same time. A merged contact is replaced by the one that it was merged into.
+# At the same time, another transaction could delete a contact, and with it the contact's rows in
+# ``property_contact``. The share lock prevents this. A merged contact is replaced by the contact
+# that it was merged into.
 _ATTACH = text("""
     WITH known AS (
         SELECT a.id AS named_id, c.id, r.role

@@ -15,7 +15,7 @@ from crm_api.domain.people.contacts.schemas import AddressRead, Attributes, chec
 from crm_api.domain.people.models.properties import Property, PropertyRole
 
 MOST_CONTACTS = 50
-"""Most contacts of one property; each response lists all of them."""
+"""Largest number of contacts of one property; each response lists all of them."""
 
 YearBuilt = Annotated[int, Field(ge=1600, le=2100)]
 
@@ -49,7 +49,7 @@ class PropertyAddressChange(RequestModel):
 
 
 class PropertyContactAdd(RequestModel):
-    """A contact to attach to the property. If it is already attached, its role changes.
+    """A contact to attach to the property. If the contact is already attached, its role changes.
 
     Attributes:
         contact_id: The id of the contact.

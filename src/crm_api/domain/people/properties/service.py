@@ -177,7 +177,7 @@ async def list_of_contact(
 async def fetch_of_contact(
     session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[Property, datetime]]:
-    """Fetch a contact's properties, and when each was attached to it; newest first."""
+    """Fetch a contact's properties, and when each was attached; the last attached comes first."""
     link = PropertyContact
     statement = (
         select(Property, link.added_at)

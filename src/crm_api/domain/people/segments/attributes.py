@@ -61,7 +61,7 @@ def _number(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> st
 
 
 def number_condition(builder: ConditionBuilder, rule: Rule, number: str) -> str:
-    """Return the condition of a rule that compares the SQL of a number with its values."""
+    """Return the condition of a rule; ``number`` is the SQL of the number to compare."""
     values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
     if rule.op == "in":
         return f"{number} = ANY({builder.bind(list(values), 'numeric[]')})"

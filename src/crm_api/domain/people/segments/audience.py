@@ -32,7 +32,7 @@ async def conditions(
 
     Args:
         segment_ids: Ids of segments; each must exist.
-        now: Periods such as "the last 30 days" end here.
+        now: The end of periods such as "the last 30 days".
         prefix: Beginning of the names of the bind values.
         is_negated: True: match the contacts that are not in the segment, to exclude a segment.
         by_person: True: query other tables once per contact. Use this in a statement that reads a

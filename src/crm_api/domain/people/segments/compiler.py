@@ -44,7 +44,7 @@ def compile_filter(
 
     Args:
         node: The tree.
-        now: Periods such as "the last 30 days" end here. Flags that have expired do not count.
+        now: The end of periods such as "the last 30 days". Flags that have expired do not count.
         prefix: Beginning of the names of the bind values; different for each condition of a
             statement.
         is_negated: True: match the contacts that the tree does not match.

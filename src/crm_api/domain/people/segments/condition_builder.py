@@ -11,7 +11,7 @@ class ConditionBuilder:
     """Collects the bind values of a condition.
 
     Attributes:
-        now: Periods such as "the last 30 days" end here. Flags that have expired do not count.
+        now: The end of periods such as "the last 30 days". Flags that have expired do not count.
         prefix: Beginning of the names of the bind values.
         by_person: True: query other tables once per contact, instead of joining them.
     """

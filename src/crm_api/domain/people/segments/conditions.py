@@ -20,7 +20,7 @@ CONVERSATION_TIMES = {
     "last_contacted_at": "last_outgoing_at",
     "last_replied_at": "last_incoming_at",
 }
-"""The column of ``conversation`` that has the value of each of these fields."""
+"""For each of these fields, the column of ``conversation`` that has its value."""
 
 
 def _text(builder: ConditionBuilder, rule: Rule) -> str:
@@ -153,7 +153,7 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the condition that the row ``m`` is the contact's recipient of a campaign step."""
+    """Return the condition that ``campaign_membership m`` is the contact's row at one step."""
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"
         f" AND m.step = {builder.bind(wanted.step, 'smallint')} AND m.contact_id = c.id"

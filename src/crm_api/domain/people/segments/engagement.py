@@ -1,9 +1,10 @@
 """Write the SQL of engagement and of reply classes, for rules of segments.
 
-The score is computed when it is asked for, because its points fade with time. Most contacts never
-replied and bought nothing; their score is 0, which three look-ups show. So the cost follows the
-people who were heard, not the contacts. ``domain/insight/engagement/score.py`` has the same points
-with their reasons; ``tests/domain/insight/test_engagement_segments.py`` compares both.
+The score is computed at each use, because points for the last reply decrease with time. Most
+contacts never replied and bought nothing. Three look-ups find these contacts, and their score is 0.
+So the cost depends on the number of people with replies or outcomes, not on the number of contacts.
+``domain/insight/engagement/score.py`` computes the same points in Python, with their reasons;
+``tests/domain/insight/test_engagement_segments.py`` compares both.
 """
 
 from crm_api.domain.consent.models import FlagType

@@ -22,12 +22,12 @@ from crm_api.domain.people.segments.tree import Group, Join, Node, Rule
 from crm_api.domain.people.segments.values import BadValueError, read_value
 
 DEEPEST = 10
-"""Most levels of groups, including the level of the innermost rules."""
+"""Largest number of levels of groups, including the level of the innermost rules."""
 MOST_RULES = 100
 MOST_VALUES = 1_000
-"""Most values in all lists of a filter together."""
+"""Largest number of values in all lists of a filter together."""
 MOST_FAULTS = 20
-"""Most faults in a response."""
+"""Largest number of faults in a response."""
 _JOINS = tuple(Join)
 _OF_A_RULE = frozenset({"field", "op", "value"})
 

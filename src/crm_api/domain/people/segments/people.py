@@ -55,7 +55,7 @@ async def list_people(
 
 @dataclass(frozen=True, slots=True)
 class MatchingContact:
-    """A contact that matches a segment; lists are ordered by ``created_at``."""
+    """A contact that matches a segment. Lists of them are ordered by ``created_at`` and ``id``."""
 
     id: UUID
     created_at: datetime
@@ -64,7 +64,7 @@ class MatchingContact:
 async def fetch_matches(
     session: AsyncSession, condition: Condition, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[MatchingContact]:
-    """Fetch contacts that match a condition, newest first."""
+    """Fetch up to ``limit`` contacts that match a condition, after ``after``, newest first."""
     await session.execute(PLAN_FOR_MANY)
     values: dict[str, Any] = {**condition.values, "limit": limit}
     older = ""
@@ -102,7 +102,7 @@ async def people_of_segment_csv(
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Some of the contacts that match a filter; ``count`` is None if it was not requested."""
+    """The number of contacts that match a filter (None if not requested), and some of them."""
 
     count: int | None
     sample: list[FlaggedContact]

@@ -15,7 +15,7 @@ class Join(StrEnum):
     ALL = "all"
     ANY = "any"
     NOT = "not"
-    """Has one member, and matches the contacts that the member does not match."""
+    """The group has one member, and matches the contacts that this member does not match."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,12 @@ from crm_api.domain.people.segments.tree import Distance, Membership, Scalar, Va
 
 LONGEST_TEXT = 200
 MOST_VALUES = 500
-"""Most values in one list."""
+"""Largest number of values in one list."""
 LARGEST_NUMBER = 10**15
 MOST_STEPS = 20
 UNITS = {"hours": 3_600, "days": 86_400, "weeks": 604_800}
 LONGEST_DISTANCE = 3_650 * 86_400
-"""Seconds: ten years."""
+"""Longest accepted period in seconds: ten years."""
 
 _INSTANT = TypeAdapter[datetime](RequestInstant)
 _FLAG = TypeAdapter[str](FlagName)
@@ -31,7 +31,7 @@ Read = TypeVar("Read")
 
 
 class BadValueError(Exception):
-    """The operator does not accept the value; ``within`` points to the wrong part of the value."""
+    """The operator does not accept the value; ``within`` is a JSON pointer inside the value."""
 
     def __init__(self, code: str, detail: str, *, within: str = "") -> None:
         super().__init__(detail)

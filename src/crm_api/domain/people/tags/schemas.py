@@ -15,7 +15,7 @@ from crm_api.domain.people.contacts.schemas import MAX_TAG_LENGTH, ContactFilter
 from crm_api.domain.people.models.tags import TagChange
 
 MOST_IDS = 1000
-"""Most contacts that one request may name."""
+"""Largest number of contacts that one request may name."""
 
 
 def _read_tag(tag: str) -> str:
@@ -100,7 +100,7 @@ class TagsRequest(RequestModel):
 
 
 class TagRename(RequestModel):
-    """A new name for a tag. A contact that already has the new tag keeps it once."""
+    """A new name for a tag. A contact that has both tags then has the new tag once."""
 
     model_config = example(name="house owner")
 

@@ -57,7 +57,7 @@ async def change_tags(
 async def add_tag(
     uow: UnitOfWork, *, tag: str, contact_ids: Sequence[UUID], actor: str, now: datetime
 ) -> None:
-    """Add a tag to these contacts at once; contacts with too many tags stay as they are."""
+    """Add a tag to these contacts at once; a contact that would have too many does not change."""
     await _begin(
         uow,
         add=[tag],

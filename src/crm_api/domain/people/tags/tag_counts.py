@@ -17,9 +17,9 @@ from crm_api.domain.people.tags.schemas import TagRead
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 COUNTED_LIVE_BYTES = 16 * 1024 * 1024
-"""Up to this table size, about 50,000 contacts, tags are counted for each request."""
+"""Up to this table size in bytes (about 50,000 contacts), tags are counted for each request."""
 COUNT_AGAIN_AFTER = timedelta(minutes=5)
-"""How old stored counts are when they are counted again."""
+"""Age at which stored counts are computed again."""
 _NO_ID = UUID(int=0)
 """A placeholder in cursors, because tags have no id."""
 _SIZE = text("SELECT pg_relation_size('contact')")

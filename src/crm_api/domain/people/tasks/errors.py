@@ -23,7 +23,7 @@ class UnknownAssigneeError(InvalidError):
     def __init__(self) -> None:
         super().__init__(
             "No active user has the id in `assignee_id`. GET /v1/users lists the users; null "
-            "assigns it to nobody."
+            "assigns the task to nobody."
         )
 
 

@@ -19,11 +19,11 @@ class TaskCreate(RequestModel):
 
     Attributes:
         title: What must be done, on one line.
-        due_at: Until when it must be done.
-        contact_id: The contact that the task is about; null if none. If it is left out, it is the
-            contact of the conversation.
+        due_at: The instant until which the task must be done.
+        contact_id: The contact that the task is about; null if none. If `contact_id` is left
+            out, the contact of the conversation is used.
         conversation_id: The conversation that the task is about; null if none.
-        assignee_id: The id of the user who must do it; null if nobody.
+        assignee_id: The id of the user who must do the task; null if no user is assigned.
     """
 
     model_config = example(
@@ -45,9 +45,10 @@ class TaskUpdate(RequestModel):
 
     Attributes:
         title: What must be done, on one line.
-        due_at: Until when it must be done.
-        assignee_id: The id of the user who must do it; null if nobody.
-        done_at: When it was done; an instant in the future is stored as now. Null: it is not done.
+        due_at: The instant until which the task must be done.
+        assignee_id: The id of the user who must do the task; null if no user is assigned.
+        done_at: When the task was done; an instant in the future is stored as now. Null: the task
+            is not done.
     """
 
     model_config = example(done_at=NOW)
@@ -77,7 +78,7 @@ class FoundTask:
 
     Attributes:
         assignee_name: None if nobody is assigned.
-        is_overdue: Whether it was due before now and is not done.
+        is_overdue: True if the task was due before now and is not done.
     """
 
     task: Task
@@ -90,14 +91,14 @@ class TaskRead(ReadModel):
 
     Attributes:
         title: What must be done.
-        due_at: Until when it must be done.
+        due_at: The instant until which the task must be done.
         status: Whether the task is open or done.
-        overdue: Whether it was due before now and is not done.
+        overdue: True if the task was due before now and is not done.
         contact_id: The contact that the task is about; null if none.
         conversation_id: The conversation that the task is about; null if none.
-        assignee: The user who must do it; null if nobody.
+        assignee: The user who must do the task; null if no user is assigned.
         author: Who created the task: the name of an API key, or the e-mail address of a user.
-        done_at: When it was done; null if it is not done.
+        done_at: When the task was done; null if it is not done.
     """
 
     model_config = example(

@@ -22,15 +22,15 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 NOBODY = "none"
-"""Value of ``TaskFilter.assignee`` for the tasks of nobody."""
+"""Value of ``TaskFilter.assignee`` for tasks without an assignee."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFilter:
-    """The tasks that a list has; None does not filter.
+    """The conditions for tasks in a list; a condition that is None does not filter.
 
     Attributes:
-        assignee: The id of a user, or ``NOBODY``.
+        assignee: The id of a user; ``NOBODY``: tasks without an assignee.
         is_overdue: True: the tasks that are not done and were due before now; False: the others.
         due_before: Tasks that are due before this instant.
     """
@@ -85,7 +85,9 @@ async def read_task(uow: UnitOfWork, *, task_id: UUID, now: datetime) -> FoundTa
 async def list_tasks(
     uow: UnitOfWork, wanted: TaskFilter, *, cursor: str | None, limit: int, now: datetime
 ) -> Page[FoundTask]:
-    """Return a page of tasks: the earliest due first, done tasks the latest done first.
+    """Return a page of tasks, the earliest due first.
+
+    If only done tasks are wanted, the task that was done last comes first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -117,12 +119,12 @@ def tasks_statement(
 
 @dataclass(frozen=True, kw_only=True)
 class DueTasks:
-    """The tasks of a user and of nobody that are due.
+    """The due tasks of a user, and the due tasks without an assignee.
 
     Attributes:
-        due: How many there are; overdue ones are among them.
-        overdue: How many of them were due before now.
-        first: The earliest due.
+        due: The number of due tasks, including overdue tasks.
+        overdue: The number of tasks that were due before now.
+        first: Some of these tasks, the earliest due first.
     """
 
     due: int
@@ -133,13 +135,13 @@ class DueTasks:
 async def read_due_tasks(
     uow: UnitOfWork, *, user_id: UUID | None, until: datetime, most: int, now: datetime
 ) -> DueTasks:
-    """Return the open tasks of a user and of nobody that are due before an instant.
+    """Return the tasks due before an instant: open tasks of a user and tasks without an assignee.
 
     Args:
         uow: The unit of work.
-        user_id: The user; None: only the tasks of nobody.
-        until: The instant.
-        most: The largest number of tasks to return; all are counted.
+        user_id: The user; None: only tasks without an assignee.
+        until: The instant before which the tasks are due.
+        most: The largest number of tasks to return; all due tasks are counted.
         now: The present instant.
     """
     wanted = TaskFilter(status=TaskStatus.OPEN, due_before=until)
@@ -155,7 +157,7 @@ async def read_due_tasks(
 
 
 def due_for(user_id: UUID | None) -> ColumnElement[bool]:
-    """Return the condition that a task is of this user or of nobody."""
+    """Return the condition that a task is assigned to this user or to nobody."""
     of_nobody = Task.assignee_id.is_(None)
     return of_nobody if user_id is None else or_(of_nobody, Task.assignee_id == user_id)
 
@@ -163,7 +165,7 @@ def due_for(user_id: UUID | None) -> ColumnElement[bool]:
 def count_due_statement(
     wanted: TaskFilter, whose: ColumnElement[bool], *, now: datetime
 ) -> Select[int, int]:
-    """Return the statement that counts tasks, and those of them that are overdue."""
+    """Return the statement that counts tasks, and the overdue tasks among them."""
     is_overdue = and_(*_conditions(TaskFilter(is_overdue=True), now=now))
     return select(
         func.count().label("due"), func.count().filter(is_overdue).label("overdue")
@@ -242,7 +244,7 @@ def _conditions(wanted: TaskFilter, *, now: datetime) -> list[ColumnElement[bool
 
 
 async def _find_contact(uow: UnitOfWork, body: TaskCreate) -> UUID | None:
-    """Return the contact that a new task is about; None if it is about nobody."""
+    """Return the contact that a new task is about; None if it has no contact."""
     if body.conversation_id is None:
         return body.contact_id
     conversation = await uow.session.get(Conversation, body.conversation_id)
