@@ -1,4 +1,4 @@
-"""Store the class that a person chooses for a reply, with what follows from it for the number."""
+"""Store the class that a user chooses for a reply, and change the flags of the number."""
 
 from datetime import datetime
 from typing import Unpack
@@ -38,7 +38,7 @@ async def decide_reply_class(
     now: datetime,
     secret: bytes,
 ) -> Activity:
-    """Store a person's choice of a reply's class; return the changed message.
+    """Store the class that a user chose for a reply; return the changed message.
 
     ``stop`` opts the sender's number out. ``wrong_number`` sets the flag ``invalid_number``, so
     that campaigns skip the number; another choice later removes this flag again. A change from
@@ -57,7 +57,7 @@ async def decide_reply_class(
     if message.direction != Direction.INCOMING:
         raise MessageNotReceivedError
     phone = as_phone(message.phone or "")
-    # A name, a short code or an erased person has no consent and no flags.
+    # A sender without a phone number (a name, a short code, an erased person) has no flags.
     if phone is not None:
         details = DecisionDetails(
             phone=phone,
