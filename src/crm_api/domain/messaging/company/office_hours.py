@@ -18,8 +18,8 @@ from crm_api.domain.kit.windows import DAYS, Window, day_span
 MOST_SPANS = 6
 MOST_HOLIDAYS = 100
 LOOK_BACK = timedelta(days=60)
-"""How far back the last closing of the office is searched. If the office was not open in this time,
-it counts as closed since the beginning of this time."""
+"""How far back the last closing of the office is searched. If the office was not open in this
+period, it counts as closed since the beginning of the period."""
 
 
 class OfficeSpan(RequestModel):

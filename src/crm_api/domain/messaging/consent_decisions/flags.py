@@ -70,7 +70,7 @@ BLOCKED_SENDERS = text(f"""
 async def find_blocked_senders(
     session: AsyncSession, phones: Sequence[str], *, now: datetime
 ) -> set[str]:
-    """Return the numbers in ``phones`` whose messages and calls nobody has to answer."""
+    """Return the numbers in ``phones`` that are blocked senders: nobody has to answer them."""
     values = {"phones": list(phones), "now": now}
     return set(await session.scalars(BLOCKED_SENDERS, values))
 
@@ -129,7 +129,7 @@ async def follow_decision(
 async def set_flag(
     session: AsyncSession, *, phone: str, flag: str, reason: str | None, now: datetime
 ) -> bool:
-    """Set a flag that does not expire on a number.
+    """Set a flag on a number; the flag does not expire.
 
     Returns:
         False if the number already had the flag, without an expiry; then nothing changes.
@@ -168,7 +168,7 @@ SET_FLAGS = text("""
 
 
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
-    """Set flags that do not expire; no flag may be in the list twice.
+    """Set flags that do not expire; ``new`` may contain each pair of number and flag only once.
 
     If a number already has a flag without an expiry, this flag does not change. Rows are locked in
     the order of the numbers.

@@ -279,8 +279,8 @@ async def history(
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
     """Return the other numbers of the contact that has ``phone``; lock decisions about them.
 
-    A merge of contacts takes the same locks. It may add a number while this function waits for a
-    lock. So the numbers are read again after each lock, until no new number appears.
+    A merge of contacts takes the same locks. The merge may add a number while this function waits
+    for a lock. So the numbers are read again after each lock, until no new number appears.
     """
     known: set[str] = set()
     phones = await queries.numbers_of_person(uow.session, phone=act["phone"]) | {act["phone"]}

@@ -77,7 +77,7 @@ async def queue_away_replies(
     away: AwaySettings | None,
     now: datetime,
 ) -> int:
-    """Queue the away reply to these messages; return in how many conversations.
+    """Queue the away reply to these messages; return how many replies were queued.
 
     No reply is queued in these cases:
 

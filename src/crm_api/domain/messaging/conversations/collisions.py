@@ -10,10 +10,10 @@ from crm_api.domain.messaging.conversations.errors import AnsweredMeanwhileError
 from crm_api.platform.database import UnitOfWork, typed_row
 
 MEANWHILE = timedelta(minutes=1)
-"""If the other answer is older than this, the user has already seen it on the screen."""
+"""If somebody else's answer is older than this, the user has already seen it on the screen."""
 LATEST_NEWS = timedelta(days=1)
-"""An answer in the provider's app becomes known when its event arrives. If it was sent longer ago
-than this, it is ignored, even if the reconciliation finds it only now."""
+"""An answer in the provider's app becomes known when its event arrives. If an answer was sent
+longer ago than this, it is ignored, even if the reconciliation finds it only now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

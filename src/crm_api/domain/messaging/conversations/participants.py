@@ -35,8 +35,8 @@ async def find_or_add_contacts(
 ) -> dict[str, UUID]:
     """Return the contact id of each number that has a contact.
 
-    For a number in ``may_add`` without a contact, a contact is added first, except for the number
-    of a line.
+    For a number in ``may_add`` without a contact, a contact is added first, except for numbers of
+    our own lines.
     """
     wanted = sorted({*phones, *may_add})
     if not wanted:
@@ -114,8 +114,8 @@ async def add_senders(
     """Add contacts that have only a number, or restore the deleted contacts with these numbers.
 
     Returns:
-        The ids of these contacts, by number. A number is missing if a contact that is not deleted
-        has it.
+        The ids of these contacts, by number. A number is missing if a contact already has it and
+        the contact is not deleted.
     """
     values = {
         "ids": [new_id() for _ in phones],

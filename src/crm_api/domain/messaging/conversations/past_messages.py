@@ -165,7 +165,7 @@ async def _note_waiting(
     conversations: Mapping[ConversationKey, TouchedConversation],
     now: datetime,
 ) -> None:
-    """Let people wait for an answer to the stored messages; end the waiting that was answered."""
+    """Let people wait for an answer to stored messages; end the waiting of those who got one."""
     asked, answered = [], set()
     for one in messages:
         activity_id = stored.get(one.facts.provider_message_id)

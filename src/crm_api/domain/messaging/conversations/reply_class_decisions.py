@@ -18,8 +18,8 @@ from crm_api.domain.messaging.models.conversations import Activity, Direction
 from crm_api.platform.database import UnitOfWork
 
 WRONG_NUMBER = "a reply came from a wrong number"
-"""The reason of the flag that the class ``wrong_number`` sets. A flag with another reason stays
-when the class changes."""
+"""The stored reason of the flag ``invalid_number`` if the class ``wrong_number`` set it. A flag
+with another reason stays when the class changes."""
 
 SET_REPLY_CLASS = text("""
     UPDATE activity a SET reply_class = :reply_class, reply_class_by = :reply_class_by
@@ -41,8 +41,8 @@ async def decide_reply_class(
     """Store the class that a user chose for a reply; return the changed message.
 
     ``stop`` opts the sender's number out. ``wrong_number`` sets the flag ``invalid_number``, so
-    that campaigns skip the number; another choice later removes this flag again. A change from
-    ``stop`` to another class is not an opt-in.
+    that campaigns skip the number; a later choice of another class removes this flag again. A
+    change from ``stop`` to another class is not an opt-in.
 
     Args:
         caller_id: The id of the user or API key that chose the class.

@@ -66,7 +66,7 @@ class ReplyCreate(RequestModel):
 
 
 class DraftWrite(RequestModel):
-    """An unsent message to keep.
+    """An unsent message to store.
 
     Attributes:
         body: The text. It may be longer than a message, because it is not finished.

@@ -130,7 +130,7 @@ CLAIM_FETCHES = text("""
 
 
 async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[ClaimedFetch]:
-    """Claim (reserve) up to ``limit`` due fetches, those that have been due longest first.
+    """Claim (reserve) up to ``limit`` due fetches, in the order in which they became due.
 
     If a worker does not record the result within ``LEASE``, another worker can claim the fetch.
     """

@@ -63,7 +63,7 @@ class MediaStore:
             raise MediaStoreUnavailableError(type(error).__name__) from error
 
     async def read(self, sha256: str, *, start: int, end: int) -> AsyncIterator[bytes]:
-        """Return an iterator over the bytes of a stored file from ``start`` up to before ``end``.
+        """Return an iterator over a stored file's bytes from ``start`` to ``end`` (exclusive).
 
         Raises:
             MediaObjectMissingError: The store does not contain the file.

@@ -34,7 +34,8 @@ class CompanySettings(Base):
     brand: Mapped[dict[str, Any] | None]
     """The company's registration with the carriers: ``legal_name``, ``ein`` and ``att_class``."""
     carrier_budgets: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """For each carrier: ``daily_segments``, and the ``other_vendors`` that use a part of them."""
+    """For each carrier: the segments per day (``daily_segments``), and how many of them other
+    vendors use (``other_vendors``)."""
     office_hours: Mapped[dict[str, Any] | None]
     """The time zone of the office, and the spans of each day of the week in which it is open."""
     holidays: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))

@@ -217,7 +217,7 @@ class Conversation(Base):
     campaign_id: Mapped[UUID | None]
     """The campaign to which the person's last reply belongs."""
     updated_at: Mapped[datetime | None]
-    """When the work last changed: state, assignee, contact; None if it never has."""
+    """When the state, assignee or contact of the conversation last changed; None if never."""
 
 
 class ConversationDraft(Base):
@@ -390,7 +390,8 @@ class Activity(Base):
     phone: Mapped[str | None]
     """The person's number in E.164, or another identifier from the provider, such as a name."""
     campaign_id: Mapped[UUID | None]
-    """The campaign that sent this message, or whose message this message replies to."""
+    """The campaign that sent this message. For a received message: the campaign to whose message
+    the person replied."""
     openphone_id: Mapped[str | None]
     """The provider's id of the message or call, ``AC…``."""
     user_id: Mapped[str | None]
@@ -412,7 +413,7 @@ class Activity(Base):
     sent_by_id: Mapped[UUID | None]
     """The user or API key that sent the message through the API; None for all other messages."""
     sent_by_name: Mapped[str | None]
-    """The name of that user or API key when it sent the message."""
+    """The name of the user or API key ``sent_by_id`` when the message was sent."""
     asked_at: Mapped[datetime | None]
     """When this service stored that the message or call needs an answer; None if it needs no
     answer."""

@@ -33,8 +33,8 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 
 GATE_SIZE = 64
-"""The largest number of attempts in one gate. It is a third of the call slots, so that other calls
-run during a gate."""
+"""The largest number of attempts that one gate checks. It is a third of the calls that may run in
+parallel, so that other calls run during a gate."""
 GATE_SHARE = 0.4
 """The calls of one gate are spread over this fraction of the duration ``call_start``. The rest is a
 margin."""

@@ -53,7 +53,8 @@ async def find_canary(
 ) -> ListedMessage | None:
     """Return a message with a known id that the provider's list must contain by now.
 
-    With it the caller tests whether the list is up to date. None if there is no such message.
+    The caller uses this message to test whether the list is up to date. None if there is no such
+    message.
     """
     age = times.grace_seconds / CANARY_SHARE
     values = {"line_id": line_id, "age": age, "now": now}

@@ -82,7 +82,7 @@ _DELETED = """EXISTS (
 
 
 def has_flag(*flags: str, phone: str) -> str:
-    """Return the SQL condition that the number ``phone`` has one of these unexpired flags."""
+    """Return the SQL condition that ``phone`` has at least one of these flags, unexpired."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
 
 

@@ -221,7 +221,7 @@ async def _lock_free(
 ) -> list[QueuedMessage]:
     """Lock the conversations of messages that must fail, and return these messages.
 
-    A message whose conversation another transaction has locked stays in the queue a little longer.
+    If another transaction has locked a conversation, its message is tried again after ``BUSY_FOR``.
     """
     if not failing:
         return []

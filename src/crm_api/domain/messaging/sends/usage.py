@@ -43,7 +43,7 @@ def limit_on(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineUsage:
-    """How many messages a line and one campaign have used of their limits today.
+    """How much of their limits a line and one campaign have used today.
 
     Attributes:
         line_limit: The line's limit for today, from its ramp plan or its daily limit.
