@@ -226,7 +226,7 @@ class RateLimit(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     next_at: Mapped[datetime]
-    """The next start time of a call that is not reserved yet."""
+    """The earliest start time that no call has reserved yet."""
     held_until: Mapped[datetime | None]
     """When the latest pause that the provider asked for ends; None if it was ended early or there
     was none."""
