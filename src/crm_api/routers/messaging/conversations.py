@@ -77,9 +77,9 @@ async def get_draft(conversation_id: UUID, uow: Uow, caller: Reader) -> DraftRea
 async def write_draft(
     conversation_id: UUID, body: DraftWrite, uow: Uow, caller: Sender
 ) -> DraftRead:
-    """Keep an unsent message of yours in a conversation, in place of an earlier one.
+    """Store your draft (an unsent message) in a conversation; it replaces an earlier draft.
 
-    It is deleted when you send a message to this number from this line.
+    The draft is deleted when you send a message to this phone number from this line.
     """
     async with uow:
         draft = await drafts.write_draft(
@@ -107,7 +107,7 @@ async def delete_draft(conversation_id: UUID, uow: Uow, caller: Sender) -> None:
 async def add_conversation_note(
     conversation_id: UUID, body: ConversationNoteCreate, uow: Uow, caller: Sender
 ) -> ConversationNoteRead:
-    """Add a note to a conversation, for colleagues alone. It is never sent."""
+    """Add a note to a conversation. Only users see the note; it is never sent."""
     async with uow:
         note = await notes.add_note(
             uow,

@@ -39,7 +39,7 @@ async def create_line(body: LineCreate, uow: Uow, state: State, _caller: Writer)
 
 @router.get("")
 async def list_lines(uow: Uow, state: State, page: Paging, _caller: Reader) -> PageRead[LineRead]:
-    """List the lines, newest first, with the number of messages that each may still send today."""
+    """List the lines, newest first, with how many messages each line may still send today."""
     async with uow:
         found = await lines.list_lines(
             uow,
@@ -89,8 +89,8 @@ async def update_line(
 ) -> LineRead:
     """Change a line's name, daily limit, ramp plan, time zone or `resend_unclear`.
 
-    `resend_unclear` says whether a message is sent again if it is unclear whether it was sent, and
-    OpenPhone does not list it.
+    `resend_unclear` applies if it is unclear whether a message was sent, and OpenPhone does not
+    list the message. If true, the message is sent again. If false, a person decides.
     """
     async with uow:
         line = await lines.update_line(

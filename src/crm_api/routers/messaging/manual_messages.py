@@ -22,7 +22,7 @@ MaySend = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 
 async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
-    """Return the caller as the sender of a message, with the user's name instead of the address."""
+    """Return the caller as the sender of a message; a user's name replaces the e-mail address."""
     if caller.user is None:
         return Sender(id=UUID(caller.id), name=caller.name)
     user = await read_user(uow, user_id=caller.user.id)
@@ -92,8 +92,8 @@ async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySen
 async def withdraw_message(message_id: UUID, uow: Uow, _caller: MaySend) -> None:
     """Withdraw a message that a user wrote, while it waits to be sent.
 
-    It stays in the conversation with the `status` `failed` and the `error_code` `withdrawn`, and is
-    never sent.
+    The message is never sent. It stays in the conversation with the `status` `failed` and the
+    `error_code` `withdrawn`.
     """
     async with uow:
         await withdraw_user_message(uow, message_id, now=await uow.database_now())

@@ -35,11 +35,12 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 SAFE_HEADERS = {
     "accept-ranges": "bytes",
-    # A browser must send a request each time, so that access is checked; the answer to it is
-    # usually 304. No shared cache may store the file.
+    # A browser must send a request each time, so that access is checked; the response is usually
+    # 304. No shared cache may store the file.
     "cache-control": "private, no-cache",
-    # A stranger may have sent the file, so scripts in it must not run. To all answers, the
-    # middleware ``methods`` adds the headers that forbid type guessing and passing on the link.
+    # A stranger may have sent the file, so scripts in it must not run. The headers in
+    # ``middleware.SECURITY``, which all responses have, forbid browsers to guess the type and to
+    # pass on the link.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
 }
 
@@ -53,7 +54,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 class Conditions(BaseModel):
-    """The conditional headers of a request for a file: known version and wanted byte range."""
+    """The request headers for a part of a file, or for a file only if it has changed."""
 
     range: str | None = Field(
         default=None,
@@ -62,7 +63,8 @@ class Conditions(BaseModel):
     )
     if_range: str | None = Field(
         default=None,
-        description="The ETag of an earlier part. If the file has changed, all of it is returned.",
+        description="The ETag of an earlier part. If the file has changed, the whole file is "
+        "returned.",
         examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
     )
     if_none_match: str | None = Field(

@@ -1,4 +1,4 @@
-"""HTTP routes for numbers that the provider refuses because the person opted out there."""
+"""HTTP routes for numbers that the provider refuses, because people opted out at the provider."""
 
 from typing import Annotated
 from uuid import UUID
@@ -38,7 +38,7 @@ async def list_provider_stops(
         Query(description="Only entries for this phone number, in E.164 or another usual format."),
     ] = None,
 ) -> PageRead[ProviderStopRead]:
-    """List the numbers that the provider refuses because the person opted out there, newest first.
+    """List the numbers that the provider refuses because of an opt-out, newest first.
 
     When the provider refuses a number, this service opts the number out too. So the default status,
     `open`, lists the numbers that were opted in again in this service but not at the provider.

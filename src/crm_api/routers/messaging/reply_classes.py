@@ -38,9 +38,9 @@ async def choose_reply_class(
     """Choose the class of a reply. Your choice replaces the proposed class, and no rule changes it.
 
     `stop` opts the sender's number out, as `POST /v1/contacts/{id}/opt-out` does; a later change to
-    another class does not opt it in again. `wrong_number` sets the flag `invalid_number`, so that
-    campaigns skip the number; a later change to another class removes this flag. No other class
-    changes consent.
+    another class does not opt the number in again. `wrong_number` sets the flag `invalid_number`,
+    so that campaigns skip the number; a later change to another class removes this flag. No other
+    class changes consent.
     """
     async with uow:
         message = await decide_reply_class(

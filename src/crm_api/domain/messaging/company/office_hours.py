@@ -18,8 +18,8 @@ from crm_api.domain.kit.windows import DAYS, Window, day_span
 MOST_SPANS = 6
 MOST_HOLIDAYS = 100
 LOOK_BACK = timedelta(days=60)
-"""How far back the last closing of the office is searched. An office without any office hours in
-this time counts as closed since its beginning."""
+"""How far back the last closing of the office is searched. If the office was not open in this
+period, it counts as closed since the beginning of the period."""
 
 
 class OfficeSpan(RequestModel):
@@ -130,7 +130,7 @@ Holidays = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AwaySettings:
-    """What the office answers while it is closed, and when it is closed, as stored.
+    """The stored settings of the away reply: its text, and when the office is closed.
 
     Attributes:
         reply: The text of the automatic answer.
@@ -156,7 +156,8 @@ class AwaySettings:
 def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> datetime | None:
     """Return when the office closed last before ``at``; None if it is open at ``at``.
 
-    The result is in UTC, and ``at`` minus ``LOOK_BACK`` if the office was not open since then.
+    The result is in UTC. If the office was not open within ``LOOK_BACK`` before ``at``, the result
+    is ``at`` minus ``LOOK_BACK``.
 
     Args:
         hours: The office hours.

@@ -3,8 +3,8 @@
 The erasure of a person deletes the flags of the number, because a flag contains the number. The
 consent history keeps its entries, which contain only a hash of the number. If the number is stored
 again later, this module reads the history and sets the opt-out again. Only an opt-in ends that
-opt-out: the person sends START, or a user documents an opt-in. Lifting ``do_not_contact`` does not
-end it.
+opt-out: the person sends START, or a user documents an opt-in. Removing ``do_not_contact`` does not
+end the opt-out.
 """
 
 from collections.abc import Collection
@@ -101,8 +101,8 @@ async def keep_late_decision(
 ) -> None:
     """Append the decision in a message that was written before the erasure but arrived after it.
 
-    The entry does not contain the text of the message. A message that already has an entry is
-    ignored. If the number is in use again, its flags are set according to the decision. The caller
+    The entry does not contain the text of the message. If the message already has an entry, nothing
+    happens. If the number is in use again, its flags are set according to the decision. The caller
     has locked consent decisions about the number.
 
     Args:

@@ -70,7 +70,7 @@ BLOCKED_SENDERS = text(f"""
 async def find_blocked_senders(
     session: AsyncSession, phones: Sequence[str], *, now: datetime
 ) -> set[str]:
-    """Return the numbers in ``phones`` whose messages and calls nobody has to answer."""
+    """Return the numbers in ``phones`` that are blocked senders: nobody has to answer them."""
     values = {"phones": list(phones), "now": now}
     return set(await session.scalars(BLOCKED_SENDERS, values))
 
@@ -103,9 +103,10 @@ async def follow_decision(
 ) -> tuple[ConsentState, ConsentState]:
     """Derive the consent of a number from its history and a new decision, and set its flags.
 
-    If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise
-    the campaign recipients with this number that were held continue. The caller has locked consent
-    decisions about the number (``service.lock_decisions``), and it appends the history entry.
+    If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise,
+    held campaign recipients with this number continue. Before the call, the caller locks consent
+    decisions about the number (``service.lock_decisions``). After the call, the caller appends the
+    history entry.
 
     Returns:
         The consent of the number before and after the decision.
@@ -128,10 +129,10 @@ async def follow_decision(
 async def set_flag(
     session: AsyncSession, *, phone: str, flag: str, reason: str | None, now: datetime
 ) -> bool:
-    """Set a flag that does not expire on a number.
+    """Set a flag on a number; the flag does not expire.
 
     Returns:
-        False if the number already had the flag and the flag did not expire; then nothing changes.
+        False if the number already had the flag, without an expiry; then nothing changes.
     """
     statement = insert(ContactFlag).values(
         id=new_id(), phone=phone, flag_type=flag, reason=reason, created_at=now
@@ -167,10 +168,10 @@ SET_FLAGS = text("""
 
 
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
-    """Set flags that do not expire; no flag may be in the list twice.
+    """Set flags that do not expire; ``new`` may contain each pair of number and flag only once.
 
-    A number does not change if it already has the flag and the flag does not expire. Rows are
-    locked in the order of the numbers.
+    If a number already has a flag without an expiry, this flag does not change. Rows are locked in
+    the order of the numbers.
     """
     values = {
         "phones": [one.phone for one in new],
@@ -205,7 +206,7 @@ async def put_flag(
 ) -> None:
     """Set a flag on a number; if the number has the flag, replace its reason and expiry.
 
-    A flag that had expired gets a new creation time.
+    If the existing flag has expired, its creation time is replaced too.
     """
     statement = insert(ContactFlag).values(
         id=new_id(),

@@ -1,7 +1,8 @@
 """Apply an imported suppression list: opt out its numbers, put them on hold, or set flags.
 
-A suppression list never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. A
-flag that a number already has is not written again. The SQL handles many numbers per statement.
+A suppression list never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. If
+a number already has a flag, the flag is not written again. The SQL handles many numbers per
+statement.
 """
 
 from collections.abc import Iterable, Sequence

@@ -52,8 +52,8 @@ CONTACT = text("SELECT id FROM contact WHERE phone = :phone AND deleted_at IS NU
 
 HOW_TO_CHECK = (
     "wording.digest = SHA-256(salt || canonical in UTF-8). link.digest = HMAC-SHA256(key, "
-    "previous_digest || entry), the entry written as docs/explanation/consent.md says, the key "
-    "derived from the service's secret key. `crm-api doctor` verifies the whole chain."
+    "previous_digest || entry). docs/explanation/consent.md describes how the entry is written. "
+    "The key is derived from the service's secret key. `crm-api doctor` verifies the whole chain."
 )
 CSV_COLUMNS = (
     *("entry_id", "occurred_at", "stored_at", "action", "source", "actor", "reason", "note"),

@@ -41,8 +41,8 @@ class ProvenWording(ReadModel):
         digest: The digest of the wording that is stored in the entry, in hexadecimal; null for
             entries that were stored before the service computed digests.
         salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
-        canonical: The wording as the text from which the digest is computed; null if the wording
-            was erased.
+        canonical: The wording in its canonical form. The digest is computed from the salt and this
+            text. Null if the wording was erased.
         fits: Whether the digest matches the salt and the wording; null if the wording was erased.
     """
 
@@ -92,7 +92,7 @@ class ProvenEntry(ReadModel):
     Attributes:
         id: The id of the entry in the consent history.
         action: The decision.
-        source: The kind of source that the decision came from.
+        source: How the decision reached this service.
         actor: Who decided: `person` for the person's own message, otherwise the name of the user,
             API key or service component.
         reason: The reason for the decision; null if none was given or the wording was erased.

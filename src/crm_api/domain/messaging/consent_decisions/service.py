@@ -3,7 +3,7 @@
 Each decision is one transaction with three steps in this order. (1) Write the flag. (2) Withdraw
 the number's messages that are waiting, and those that a worker has claimed (reserved for sending).
 See Sending, rule 10. (3) Append the entry to the history. This is the last step, because the entry
-names the messages that could not be withdrawn. These had already passed the gate (the last check
+names the messages that could not be withdrawn: they had already passed the gate (the last check
 before sending).
 """
 
@@ -86,8 +86,8 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
     The contact's other numbers are opted out too. A repeated opt-out changes no flag, but it gets
-    its own history entry, because each opt-out is a separate decision. A repeated opt-out from an
-    import or from the provider's stop list gets no entry.
+    its own history entry, because each opt-out is a separate decision. Exception: if it comes from
+    an import or from the provider's stop list, it gets no entry.
 
     Returns:
         True if the number was not opted out before.
@@ -124,9 +124,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    An opted-out number does not get the hold flag, but its history gets an entry. The person may
-    have sent an opt-in before this decision. If this opt-in arrives later, it ends the opt-out, and
-    the entry puts the number on hold.
+    If the number is opted out, it does not get the flag of a hold, but its history gets an entry.
+    Reason: an opt-in that the person sent earlier may still arrive. It would end the opt-out, and
+    then the entry puts the number on hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -156,9 +156,10 @@ async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def add_flag(
     uow: UnitOfWork, *, flag: str, expires_at: datetime | None, **act: Unpack[DecisionDetails]
 ) -> None:
-    """Add a flag to a number: ``opted_out`` as an opt-out, ``opt_out_hold`` as a hold.
+    """Add a flag to a number.
 
-    If the flag stops messages, the waiting messages to the number are withdrawn.
+    The flag ``opted_out`` is recorded as an opt-out, and ``opt_out_hold`` as a hold. If the flag
+    stops messages, the waiting messages to the number are withdrawn.
 
     Raises:
         ConsentDoesNotExpireError: ``expires_at`` was given for an opt-out or a hold.
@@ -199,10 +200,15 @@ async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetim
 async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetails]) -> bool:
     """Remove a flag from a number.
 
-    Removing ``opted_out`` is an opt-in, and removing ``opt_out_hold`` releases the hold. Removing
-    ``do_not_contact`` allows messages even to the number of an erased person, unless that person
-    had opted out: then the opt-out is set again from the history. Removing ``invalid_number`` also
-    deletes the line type (landline) that was stored because of failed messages.
+    Some flags have further effects:
+
+    - ``opted_out``: The removal is an opt-in.
+    - ``opt_out_hold``: The removal releases the hold.
+    - ``do_not_contact``: Messages to the number are allowed again, even if its person was erased.
+      If the erased person had opted out or was on hold, the opt-out or hold is set again from the
+      history.
+    - ``invalid_number``: The line type (landline) that was stored because of failed messages is
+      deleted.
 
     Returns:
         False if the number does not have the flag; then nothing changes.
@@ -273,8 +279,8 @@ async def history(
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
     """Return the other numbers of the contact that has ``phone``; lock decisions about them.
 
-    A merge of contacts takes the same locks. It may add a number while this function waits for a
-    lock. So the numbers are read again after each lock, until no new number appears.
+    A merge of contacts takes the same locks. The merge may add a number while this function waits
+    for a lock. So the numbers are read again after each lock, until no new number appears.
     """
     known: set[str] = set()
     phones = await queries.numbers_of_person(uow.session, phone=act["phone"]) | {act["phone"]}
@@ -292,7 +298,7 @@ async def _keep_example(
     before: ConsentState,
     others: Sequence[str],
 ) -> None:
-    """If a user decided about a reply, store it as a labelled example for the reply reader."""
+    """If a user decided about a reply, store the reply as a labelled example for the reader."""
     await reply_examples.keep_reply_example(
         uow.session,
         action,

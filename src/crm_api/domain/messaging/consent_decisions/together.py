@@ -1,8 +1,8 @@
 """Record consent decisions about many numbers with few statements.
 
-The functions of ``service`` record one decision with about 15 statements. A person with several
-numbers shares each decision with all of them, so such decisions are recorded by ``service``, one by
-one. All others are recorded together.
+The functions of ``service`` record one decision with about 15 statements. If a person has several
+numbers, each decision applies to all of them. Such decisions are recorded by ``service``, one by
+one. All other decisions are recorded together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,14 +52,14 @@ class NumberDecision:
 async def decide_together(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> list[bool]:
-    """Record decisions that an import or the persons themselves made, in their order.
+    """Record decisions of an import or of the people themselves, for each number in their order.
 
     The caller has locked the contacts with these numbers, and then the decisions about all numbers
     of these people (``service.lock_decisions``).
 
     Returns:
-        For each decision, whether it changed the number's consent; see ``service.opt_out``,
-        ``opt_in`` and ``place_hold``.
+        For each decision, in the same order, whether it changed the number's consent; see
+        ``service.opt_out``, ``opt_in`` and ``place_hold``.
     """
     if not decisions:
         return []
@@ -115,7 +115,7 @@ def _is_change(one: NumberDecision, change: Change) -> bool:
 async def _decide_each(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> dict[str, Change]:
-    """Set the flags of numbers, each with one decision; withdraw or restore its messages."""
+    """Apply one decision to each number: its flags, its waiting messages and its history."""
     session = uow.session
     had = await flags.flags_of(session, [one.phone for one in decisions], now=now)
     hashes = {one.phone: hash_phone(one.phone, secret) for one in decisions}
@@ -158,7 +158,7 @@ async def _remember(
     *,
     now: datetime,
 ) -> None:
-    """Append the history entries; those of opt-outs and holds name the messages under way."""
+    """Append the history entries; for opt-outs and holds, they name the messages being sent."""
     noted = [
         one
         for one in decisions

@@ -1,4 +1,4 @@
-"""Answer messages that arrive while the office is closed, once per conversation until it opens."""
+"""Queue away replies: one per conversation while the office is closed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 ANSWERED_WITHIN = timedelta(minutes=10)
-"""Maximum age of a message that gets an away reply. An older one was reported late, or was found
-by the reconciliation."""
+"""Maximum age of a message that gets an away reply. An older message was reported late, or was
+found by the reconciliation."""
 ATTENDED_FOR = timedelta(hours=1)
-"""While an employee has written in the conversation in this time, no away reply is sent: somebody
+"""If an employee has written in the conversation within this time, no away reply is sent: somebody
 is there, although the office is closed."""
 
 
@@ -77,13 +77,18 @@ async def queue_away_replies(
     away: AwaySettings | None,
     now: datetime,
 ) -> int:
-    """Queue the away reply in the conversations of these messages; return in how many.
+    """Queue the away reply to these messages; return how many replies were queued.
 
-    No reply is queued while the office is open, or to a message that is older than
-    ``ANSWERED_WITHIN``. None goes to a number that a rule stops (``SendKind.AWAY``), to a blocked
-    sender or to a line of ours. None is queued in a conversation that had one since the office
-    closed, or in which an employee wrote within ``ATTENDED_FOR``. An away reply is not an answer
-    of the office: the conversation goes on waiting.
+    No reply is queued in these cases:
+
+    - The office is open.
+    - The message is older than ``ANSWERED_WITHIN``.
+    - A rule stops away replies to the number (``SendKind.AWAY``).
+    - The sender is blocked, or the number is one of our lines.
+    - The conversation has had an away reply since the office closed.
+    - An employee wrote in the conversation within ``ATTENDED_FOR``.
+
+    An away reply is not an answer of the office, so the conversation still waits for an answer.
 
     Args:
         messages: New messages, whose conversations this transaction has locked.

@@ -56,8 +56,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
     Args:
         known: The document before this event; empty for a new call.
-        event_at: When the event happened. Until an event reports when the call began, the earliest
-            of these times is used instead.
+        event_at: When the event happened. As long as no event has reported when the call began, the
+            earliest ``event_at`` of its events is used instead.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -80,8 +80,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
         _set(merged, name, _larger(known.get(name), getattr(facts, name)))
     for name in ("external", "own"):
         _set(merged, name, _longer(known.get(name), list(getattr(facts, name))))
-    # Needed only until the other party is known. Then it is copied to the conversation as the time
-    # of the last activity.
+    # `last_event_at` is needed only until the other party is known. Then it is copied to the
+    # conversation as the time of the last activity.
     if "external" in merged:
         merged.pop("last_event_at", None)
     else:
@@ -119,8 +119,8 @@ def placed_at(document: Document) -> datetime | None:
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return the time of the latest activity that a call adds to its conversation.
 
-    This is the time of the event, or of an event that arrived before the other party of the call
-    was known, whichever is later.
+    This is the later of two times: the time of the event, and the latest time of the events that
+    arrived before the other party of the call was known.
 
     Args:
         known: The stored document of the call, before the event is added.
@@ -145,7 +145,7 @@ def needs_answer(document: Document) -> bool:
 
 
 def was_answered(document: Document) -> bool:
-    """Return True if the company and the person talked: the call was answered, by no machine."""
+    """Return True if company and person talked: the call was answered, and not by a machine."""
     return "answered_at" in document and "voicemail" not in document
 
 

@@ -36,7 +36,7 @@ class CallEvent:
     Attributes:
         event_type: None if the call was read from a list of the provider and not from an event.
         event_at: When the event happened, by the provider's clock; None if unknown.
-        line: The line of the call; None if the event does not name it.
+        line: The phone line of the call; None if the event does not name the line.
     """
 
     facts: CallFacts
@@ -84,8 +84,8 @@ async def apply_call_events(
     """Merge events into the one stored row of each call, and return the calls.
 
     Events may arrive in any order and more than once. Unknown callers become contacts, and the
-    download of recordings and voicemail is requested. A missed call or a voicemail waits for an
-    answer; an answered call is one.
+    download of recordings and voicemail is requested. After a missed call or a voicemail, the
+    person waits for an answer. An answered call ends the waiting.
     """
     names = {one.facts.provider_call_id for one in events}
     before = await lock_calls(uow.session, provider_call_ids=names, now=now)
@@ -172,7 +172,7 @@ async def _assign_people(
     An unknown person who called becomes a contact.
 
     Returns:
-        The conversations whose person waited for an answer before.
+        The ids of the conversations whose person already waits for an answer.
     """
     placed = {name: call for name, call in known.items() if call.call.get("external")}
     phones = {name: as_phone(call.call["external"][0]) for name, call in placed.items()}
@@ -213,7 +213,7 @@ async def _assign_people(
 
 
 def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
-    """Return the call with the instant since which it is known to need an answer."""
+    """Return the call with ``asked_at``: when it became known that the call needs an answer."""
     if call.conversation_id is None or not call_documents.needs_answer(call.call):
         return replace(call, asked_at=None)
     if now - call.occurred_at > WAITS_FOR:
@@ -246,14 +246,14 @@ async def _note_waiting(
             changed.add(conversation_id)
         if is_answered and conversation_id in waiting:
             changed.add(conversation_id)
-        # An answer that turns out to be a voicemail was none.
+        # If an answer turns out to be a voicemail, it was not an answer.
         if not is_answered and was_answered:
             changed.add(conversation_id)
     await note_asked(uow.session, asked, now=now)
     await derive_waiting(uow.session, changed, now=now)
 
 
-# A call that the events did not change is not written.
+# A call is written only if the events changed it.
 SAVE_CALLS = text("""
     UPDATE activity a
        SET call = x.call, rank = x.rank, status = x.status, direction = x.direction,

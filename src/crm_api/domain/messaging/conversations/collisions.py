@@ -10,15 +10,15 @@ from crm_api.domain.messaging.conversations.errors import AnsweredMeanwhileError
 from crm_api.platform.database import UnitOfWork, typed_row
 
 MEANWHILE = timedelta(minutes=1)
-"""An answer that is older was on the screen of who answers now."""
+"""If somebody else's answer is older than this, the user has already seen it on the screen."""
 LATEST_NEWS = timedelta(days=1)
-"""An answer in the provider's app becomes known when its event arrives. One that was sent earlier
-than this is no news, also if a comparison with the provider finds it only now."""
+"""An answer in the provider's app becomes known when its event arrives. If an answer was sent
+longer ago than this, it is ignored, even if the reconciliation finds it only now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherAnswer:
-    """What somebody else has answered.
+    """The answer that somebody else has written.
 
     Attributes:
         sent_by_id: The user or API key; None if the message was sent in the provider's app.
@@ -32,9 +32,10 @@ class OtherAnswer:
     at: datetime
 
 
-# An answer follows the newest message of the person. Our own answers are compared by when both were
-# stored: a user can only have answered what was stored. Those in the provider's app are compared by
-# the provider's clock. A message that failed or was withdrawn has answered nothing.
+# A message counts as an answer if it is later than the newest message of the person. For answers
+# that were written in this service, the times of storing are compared, because a user can only
+# answer a stored message. For answers in the provider's app, the times of the provider's clock are
+# compared. A message that failed or was withdrawn is not an answer.
 FIND_OTHER_ANSWER = text("""
     SELECT a.id, a.body, a.sent_by_id, a.sent_by_name, a.occurred_at AS at
     FROM conversation k
@@ -63,8 +64,8 @@ async def refuse_second_answer(
 ) -> None:
     """Raise an error if somebody else answered the person's last message within a minute.
 
-    The caller holds the lock of decisions about the number, so of two answers at the same moment
-    one is stored first, and the other one finds it.
+    The caller has locked decisions about the number. So if two users answer at the same moment, the
+    second answer waits until the first is stored, and finds it.
 
     Args:
         may_read: False if the sender may not see the messages of others; then the error does not

@@ -162,14 +162,14 @@ class SendAtOutsideWindowError(InvalidError):
                 none within two weeks.
         """
         later = (
-            "The legal rules allow no message within two weeks after it; GET /v1/compliance-rules "
-            "shows them. `next_allowed_at` is null."
+            "The legal rules allow no message within two weeks after `send_at`; GET "
+            "/v1/compliance-rules shows the rules. `next_allowed_at` is null."
             if next_allowed_at is None
             else "Choose `next_allowed_at`, or send the request again with `move` true."
         )
         super().__init__(
-            "The law does not allow messages at the recipient's local time at `send_at`, or these "
-            f"hours end within a minute after it. {later}",
+            "The law does not allow messages at the recipient's local time at `send_at`, or the "
+            f"legal hours end within a minute after `send_at`. {later}",
             next_allowed_at=None if next_allowed_at is None else format_instant(next_allowed_at),
         )
 

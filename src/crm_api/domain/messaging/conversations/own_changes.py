@@ -1,4 +1,4 @@
-"""Emit that a conversation changed for one caller: messages are read, a draft changed."""
+"""Emit that a conversation changed for one caller, who read messages or changed a draft."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -8,7 +8,7 @@ from sqlalchemy import text
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.platform.database import UnitOfWork
 
-# The fields of `emit_conversation_event.sql`, and for whom the conversation changed.
+# The fields of `emit_conversation_event.sql`, and the caller for whom the conversation changed.
 RECORD_OWN_CHANGE = text(f"""
     INSERT INTO event (type, subject_id, data)
     SELECT '{EventType.CONVERSATION_CHANGED.value}', k.id, jsonb_build_object(
@@ -24,8 +24,9 @@ async def emit_own_change(
 ) -> None:
     """Emit ``conversation.changed`` for a caller's other screens.
 
-    Streams have no filter by user. So the event names the caller, and says neither what the caller
-    has read nor what the draft contains. Webhook endpoints do not get it.
+    Event streams have no filter by user, so every client gets the event. Therefore the event names
+    the caller, but contains neither what the caller has read nor the draft. Webhook endpoints do
+    not get the event.
     """
     if conversation_ids:
         values = {"ids": list(conversation_ids), "caller_id": caller_id}

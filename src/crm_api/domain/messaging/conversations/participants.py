@@ -35,8 +35,8 @@ async def find_or_add_contacts(
 ) -> dict[str, UUID]:
     """Return the contact id of each number that has a contact.
 
-    For a number in ``may_add`` without a contact, a contact is added first, except for the number
-    of a line.
+    For a number in ``may_add`` without a contact, a contact is added first, except for numbers of
+    our own lines.
     """
     wanted = sorted({*phones, *may_add})
     if not wanted:
@@ -114,8 +114,8 @@ async def add_senders(
     """Add contacts that have only a number, or restore the deleted contacts with these numbers.
 
     Returns:
-        The ids of these contacts, by number. A number is missing if a contact that is not deleted
-        has it.
+        The ids of these contacts, by number. A number is missing if a contact already has it and
+        the contact is not deleted.
     """
     values = {
         "ids": [new_id() for _ in phones],
@@ -143,7 +143,7 @@ ADOPT_ACTIVITIES = text("""
 
 
 async def adopt_activities(session: AsyncSession, *, contacts: Mapping[str, UUID]) -> None:
-    """Assign the stored messages and calls of numbers, which had no contact, to new contacts.
+    """Assign stored messages and calls without a contact to the new contacts of their numbers.
 
     Args:
         contacts: The new contact of each number.
@@ -264,7 +264,7 @@ async def touch_conversations(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationAddition:
-    """The conversation of a received message, as it begins if it does not exist yet.
+    """The conversation of a received message, with the values that it gets if it is new.
 
     Attributes:
         phone: The person's number, or another identifier.
@@ -291,8 +291,8 @@ class LockedConversation:
     is_new: bool
 
 
-# A row that another transaction has added in the meantime is not in the snapshot of this statement.
-# The insert finds it, and locks it by an update that changes nothing.
+# If another transaction has added a row in the meantime, the row is not in the snapshot of this
+# statement. The insert finds the row, and locks it by an update that changes nothing.
 LOCK_OR_ADD_CONVERSATIONS = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]),
@@ -330,7 +330,8 @@ async def lock_or_add_conversations(
     """Lock the conversations of received messages; add the missing ones.
 
     A conversation that exists is not changed: ``waiting.asked.note_asked`` writes the times and the
-    waiting after the messages are stored, with one update. A new one has them from the start.
+    waiting after the messages are stored, with one update. A new conversation has these values from
+    the start.
 
     Returns:
         The conversations, by line and number.

@@ -35,8 +35,10 @@ class PastMessage:
 
     Attributes:
         phone: The person's number in E.164.
-        rank: The rank of the message's status if it is outgoing; 0 if it was received.
-        reading: How the message was read; None if it is outgoing.
+        rank: The rank of an outgoing message's status (``sends.report.RANKS``); 0 for a received
+            message.
+        reading: The result of the reply reader for a received message; None for an outgoing
+            message.
     """
 
     facts: MessageFacts
@@ -52,11 +54,11 @@ class PastMessage:
 
     @property
     def is_answer(self) -> bool:
-        """Return True if it is a message from the provider's app that did not fail."""
+        """Return True if the message was sent from the provider's app and did not fail."""
         return not self.is_incoming and self.facts.status not in FAILED
 
     def waits(self, now: datetime) -> bool:
-        """Return True if the person may still wait for an answer to it."""
+        """Return True if the person may still wait for an answer to this message."""
         return self.is_incoming and now - self.facts.created_at <= WAITS_FOR
 
 
@@ -163,7 +165,7 @@ async def _note_waiting(
     conversations: Mapping[ConversationKey, TouchedConversation],
     now: datetime,
 ) -> None:
-    """Let people wait whose messages no webhook brought; end the waiting that was answered."""
+    """Let people wait for an answer to stored messages; end the waiting of those who got one."""
     asked, answered = [], set()
     for one in messages:
         activity_id = stored.get(one.facts.provider_message_id)

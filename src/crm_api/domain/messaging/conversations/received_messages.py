@@ -30,10 +30,10 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedMessage:
-    """A message that a line received, as the provider reported it, and how it was read.
+    """A message that a phone line received, with the result of the reply reader.
 
     Attributes:
-        replied_to: The campaign message to which it replies; None if there is none.
+        replied_to: The campaign message to which this message replies; None if there is none.
     """
 
     facts: MessageFacts
@@ -57,12 +57,13 @@ class StoredMessage:
     """A received message after it was stored.
 
     Attributes:
-        is_new: False if the message was stored when an earlier report about it was processed. Its
-            effects, for example an opt-out, were applied at that time too.
+        is_new: False if an earlier report about the message had already stored it. Its effects, for
+            example an opt-out, were applied at that time too.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether a new message waits for an answer.
-        is_first: Whether its conversation was added with it, so that it waits already.
+        is_first: Whether the conversation was added together with this message. Then the state of
+            waiting is already stored.
     """
 
     activity_id: UUID
@@ -81,8 +82,8 @@ class IncomingRow:
     Attributes:
         phone: The sender's number in E.164, or another identifier.
         call: The participants of a group conversation; empty if only our line got the message.
-        asked_at: The present if the message needs an answer. It is known from the start, because
-            the effects of the message may derive who waits.
+        asked_at: The time of this transaction if the message needs an answer; None otherwise. It is
+            stored with the message, because the effects of the message may derive who waits.
     """
 
     line_id: UUID
@@ -147,7 +148,8 @@ async def store_received_messages(
     for one, (activity_id, _) in zip(messages, stored, strict=True):
         wanted = [_file_of(item) for item in one.facts.media]
         await fetching.note_files(uow, activity_id=activity_id, wanted=wanted, now=now)
-    # A new conversation waits from the start. It must not, if its message was known before.
+    # A new conversation waits from the start. That is wrong if its message was already stored
+    # before.
     known = {
         conversation.id
         for conversation, (_, is_new) in zip(conversations, stored, strict=True)
@@ -171,9 +173,10 @@ async def store_received_messages(
 
 
 def _needs_answer(message: ReceivedMessage, *, contact_id: UUID | None, now: datetime) -> bool:
-    """Decide whether a new message waits for an answer.
+    """Return whether a new message waits for an answer.
 
-    An opt-out does not. Neither does a message of one of our own lines, which has no contact.
+    An opt-out does not, and a message from one of our own lines does not (it has no contact). A
+    message that is older than ``WAITS_FOR`` does not either.
     """
     is_of_number = as_phone(message.facts.from_number or "") is not None
     is_opt_out = is_of_number and message.reading.kind is ReplyKind.OPT_OUT

@@ -1,4 +1,4 @@
-"""Store the class that a person chooses for a reply, with what follows from it for the number."""
+"""Store the class that a user chooses for a reply, and change the flags of the number."""
 
 from datetime import datetime
 from typing import Unpack
@@ -18,8 +18,8 @@ from crm_api.domain.messaging.models.conversations import Activity, Direction
 from crm_api.platform.database import UnitOfWork
 
 WRONG_NUMBER = "a reply came from a wrong number"
-"""The reason of the flag that the class ``wrong_number`` sets. A flag with another reason stays
-when the class changes."""
+"""The stored reason of the flag ``invalid_number`` if the class ``wrong_number`` set it. A flag
+with another reason stays when the class changes."""
 
 SET_REPLY_CLASS = text("""
     UPDATE activity a SET reply_class = :reply_class, reply_class_by = :reply_class_by
@@ -38,11 +38,11 @@ async def decide_reply_class(
     now: datetime,
     secret: bytes,
 ) -> Activity:
-    """Store a person's choice of a reply's class; return the changed message.
+    """Store the class that a user chose for a reply; return the changed message.
 
     ``stop`` opts the sender's number out. ``wrong_number`` sets the flag ``invalid_number``, so
-    that campaigns skip the number; another choice later removes this flag again. A change from
-    ``stop`` to another class is not an opt-in.
+    that campaigns skip the number; a later choice of another class removes this flag again. A
+    change from ``stop`` to another class is not an opt-in.
 
     Args:
         caller_id: The id of the user or API key that chose the class.
@@ -57,7 +57,7 @@ async def decide_reply_class(
     if message.direction != Direction.INCOMING:
         raise MessageNotReceivedError
     phone = as_phone(message.phone or "")
-    # A name, a short code or an erased person has no consent and no flags.
+    # A sender without a phone number (a name, a short code, an erased person) has no flags.
     if phone is not None:
         details = DecisionDetails(
             phone=phone,

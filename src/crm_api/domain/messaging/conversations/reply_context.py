@@ -1,7 +1,7 @@
-"""Find the messages to which people replied: what the office said last, and the campaign message.
+"""Find the messages to which people replied: the last message, and the campaign message.
 
-The statement reads the settings of the away reply too, so that a batch of messages needs no
-statement for them.
+The same SQL statement reads the settings of the away reply. So a batch of messages needs no further
+statement for these settings.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class ReplyContexts:
     """The contexts of received messages, and the settings of the away reply.
 
     Attributes:
-        contexts: In the order of the messages.
+        contexts: The context of each message for the reply reader, in the order of the messages.
         replied_to: The campaign message to which each message replies, in the same order; None if
             no campaign sent a message to the number in the 72 hours before.
-        away: None if the away reply is off.
+        away: The settings of the away reply; None if it is off.
     """
 
     contexts: list[Context]
@@ -64,7 +64,7 @@ LAST_OUTGOING = text(f"""
 async def read_reply_contexts(
     uow: UnitOfWork, messages: Sequence[tuple[UUID, str, datetime]], *, times: SendTimes
 ) -> ReplyContexts:
-    """Return to what received messages reply, in the order of ``messages``.
+    """Return the contexts of received messages, in the order of ``messages``.
 
     The context for the reply reader describes the last message that was sent in the conversation
     before the received message: whether an employee wrote it, and whether it ended with a question

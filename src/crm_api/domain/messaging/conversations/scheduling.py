@@ -1,4 +1,4 @@
-"""Choose when a message that a user writes leaves, and check that the law allows it then."""
+"""Choose when a user's message is sent, and check that the law allows a message then."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,17 +15,18 @@ from crm_api.platform.database import UnitOfWork
 
 FURTHEST = timedelta(days=366)
 CLOSING = timedelta(minutes=1)
-"""A message for later must leave at least so long before the end of legal hours. It may leave some
-seconds after its time, and then it would wait for the next day."""
+"""A message for later must be due at least this long before the end of legal hours. It may be sent
+some seconds after its time. After the end of legal hours, it would wait for the next day."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Departure:
-    """When a message leaves.
+    """When a message is to be sent.
 
     Attributes:
         send_after: The message is not sent before this instant.
-        scheduled_for: The instant that the user chose, perhaps moved; None for as soon as possible.
+        scheduled_for: The instant that the user chose, perhaps moved into legal hours; None for as
+            soon as possible.
     """
 
     send_after: datetime
@@ -35,15 +36,16 @@ class Departure:
 async def choose_departure(
     uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, now: datetime
 ) -> Departure:
-    """Return when a user's message leaves.
+    """Return when a user's message is to be sent.
 
     Legal hours apply only if the person has never sent a message to this line; otherwise the
     message counts as a reply to the person.
 
     Raises:
-        OutsideWindowError: A message that leaves now would leave outside legal hours.
+        OutsideWindowError: The message has no ``send_at``, and it is outside legal hours now.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours and is not to be moved.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the caller does not allow
+            a move or the rules allow no message within two weeks.
     """
     undo_until = now + timedelta(seconds=reply.undo_seconds)
     if reply.send_at is None:

@@ -44,10 +44,10 @@ class ReplyCreate(RequestModel):
             possible. Consent and legal hours are checked again when it is sent.
         move: If true and the law does not allow a message at `send_at`, the message is sent at the
             next allowed instant. If false, the request is refused.
-        undo_seconds: The message waits so many seconds before it is sent. Until then, DELETE
+        undo_seconds: How many seconds the message waits before it is sent. During this time, DELETE
             /v1/messages/{id} withdraws it.
-        confirm: If true, the message is sent although somebody else answered the person's last
-            message less than a minute ago. If false, the request is refused then.
+        confirm: If true, the message is sent even if somebody else answered the person's last
+            message less than a minute ago. If false, the request is refused in this case.
         media_ids: The ids of pictures to send with the message, from `POST /v1/media`, at most 10.
     """
 
@@ -66,7 +66,7 @@ class ReplyCreate(RequestModel):
 
 
 class DraftWrite(RequestModel):
-    """An unsent message to keep.
+    """An unsent message to store.
 
     Attributes:
         body: The text. It may be longer than a message, because it is not finished.
@@ -92,7 +92,7 @@ class DraftRead(ReadModel):
 
 
 class ConversationNoteCreate(RequestModel):
-    """A new note in a conversation, for colleagues alone.
+    """A new note in a conversation. Only users see it; it is never sent.
 
     Attributes:
         body: The text of the note.
@@ -121,7 +121,7 @@ class MentionedUser(ReadModel):
 
 
 class ConversationNoteRead(ReadModel):
-    """A note in a conversation, for colleagues alone.
+    """A note in a conversation. Only users see it; it is never sent.
 
     Attributes:
         conversation_id: The conversation that the note belongs to.
@@ -203,7 +203,8 @@ class MessageRead(ReadModel):
         media: The files of the message. Each item has the members `url`, `type`, `media_id`,
             `status`, `content_type`, `size_bytes`, `error_code` and `error`. When the file is
             stored, `media_id` is set; open the file with `GET /v1/media/{media_id}`. `url` is the
-            provider's; for a file that a user sent, it is the path in this API.
+            address of the file at the provider; for a file that a user sent, it is the path of the
+            file in this API.
         participants: The phone numbers of all other parties of a group conversation; empty if the
             message has only one other party.
         status: The state of the message.
@@ -213,8 +214,8 @@ class MessageRead(ReadModel):
         sent_by: Who sent the message through this API; null for every other message.
         attempts: Every attempt to send the message, oldest first; empty for a message that this
             service did not send. A further attempt does not create a second message.
-        reply_class: The kind of the reply; null for a message that the company sent, and for one
-            that was stored by a release without reply classes.
+        reply_class: The kind of the reply; null for a message that the company sent, and for a
+            message that an old release stored without a class.
         occurred_at: When the message was sent or received, by the provider's clock.
     """
 

@@ -13,7 +13,7 @@ from crm_api.platform.database import UnitOfWork
 async def withdraw_user_message(uow: UnitOfWork, message_id: UUID, *, now: datetime) -> None:
     """Withdraw a message that a user wrote, so that it is never sent.
 
-    A message that was withdrawn before stays withdrawn; nothing happens.
+    If the message was already withdrawn, nothing changes.
 
     Raises:
         MessageNotFoundError: No message has this id.

@@ -66,7 +66,7 @@ async def store_lines(
     times: SendTimes,
     now: datetime,
 ) -> list[CountedLine]:
-    """Add the provider's phone numbers as lines; for an existing line, update only its number.
+    """Add the provider's phone numbers as lines; update only the number of existing lines.
 
     Returns:
         The lines of these numbers, newest first. A stored line that the provider no longer lists

@@ -74,8 +74,10 @@ class LineCreate(RequestModel):
     resend_unclear: Annotated[
         bool | None,
         Field(
-            description="Whether a message is sent again if it is unclear whether it was sent and "
-            "the provider does not list it. If omitted, the setting `CRM_UNCLEAR_SENDS` decides."
+            description="What happens if it is unclear whether a message was sent, and the "
+            "provider's list does not contain the message. If true, the service sends the message "
+            "again. If false, a person decides. If omitted, the setting `CRM_UNCLEAR_SENDS` "
+            "applies."
         ),
     ] = None
 
@@ -102,7 +104,7 @@ class LineUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class CountedLine:
-    """A line, its limit of today, and how many messages the provider may have accepted today.
+    """A line, its limit for today, and how many messages the provider may have accepted today.
 
     Today is the current day in the line's time zone.
     """

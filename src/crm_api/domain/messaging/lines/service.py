@@ -222,7 +222,7 @@ async def find_line_by_number(uow: UnitOfWork, *, numbers: Sequence[str]) -> Lin
 
 
 async def find_numbers_of_lines(uow: UnitOfWork, *, numbers: Sequence[str]) -> set[str]:
-    """Return those of these phone numbers that belong to our lines."""
+    """Return the phone numbers in ``numbers`` that belong to our lines."""
     return set(await uow.session.scalars(select(Line.number).where(Line.number.in_(numbers))))
 
 

@@ -96,7 +96,7 @@ STORE_ADDRESSES = text("""
 async def note_files(
     uow: UnitOfWork, *, activity_id: UUID, wanted: Sequence[FileAddress], now: datetime
 ) -> None:
-    """Add a fetch for each file of a message or call, unless the file has one already.
+    """Add a fetch for each file of a message or call, unless the file already has a fetch.
 
     If a fetch is added, the job that downloads files is requested.
     """
@@ -130,7 +130,7 @@ CLAIM_FETCHES = text("""
 
 
 async def claim_fetches(uow: UnitOfWork, *, limit: int, now: datetime) -> list[ClaimedFetch]:
-    """Claim (reserve) up to ``limit`` due fetches, those that have been due longest first.
+    """Claim (reserve) up to ``limit`` due fetches, in the order in which they became due.
 
     If a worker does not record the result within ``LEASE``, another worker can claim the fetch.
     """
@@ -193,8 +193,8 @@ async def record_fetch(
 ) -> None:
     """Store the result of an attempt: the file, or the error and the time of the next attempt.
 
-    There is no next attempt after the last one, or after an error that another attempt cannot
-    solve. If a fetch has used up its attempts, an alert is raised.
+    There is no next attempt after ``MOST_ATTEMPTS`` attempts or after a final error
+    (``FetchError.is_final``). If a fetch has used up its attempts, an alert is raised.
 
     Args:
         jitter: Returns a number from 0 to 1. The wait before the next attempt is multiplied by this

@@ -112,8 +112,8 @@ RETRY_FETCH = text("""
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
     """Start one fetch again from its first attempt, in any state except ``stored``.
 
-    The job that fetches files is requested. If no fetch with the status ``dead`` has that error any
-    more, the alert of the error is resolved.
+    The job that fetches files is requested. If the fetch was dead and no other dead fetch has the
+    same error code, the alert of this code is resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
@@ -149,8 +149,8 @@ async def retry_fetches(
 ) -> int:
     """Start all fetches with this status again from their first attempt; return how many.
 
-    The job that fetches files is requested. If no fetch with the status ``dead`` has an error code
-    any more, the alert of that code is resolved.
+    The job that fetches files is requested. If no dead fetch with a certain error code is left, the
+    alert of this code is resolved.
 
     Args:
         status: Only fetches with this status. If it is ``stored``, nothing happens.
@@ -176,6 +176,6 @@ async def _read_dead_codes(session: AsyncSession) -> set[str]:
 
 
 async def _end_alerts(uow: UnitOfWork, dead: set[str], *, now: datetime) -> None:
-    """Resolve the alert of each error code in ``dead`` that no dead fetch has any more."""
+    """Resolve the alert of each error code in ``dead`` if no dead fetch has this code now."""
     for code in sorted(dead - await _read_dead_codes(uow.session)):
         await alerts.resolve_alert(uow, kind=DEAD_FETCH, subject=code, now=now)

@@ -24,8 +24,8 @@ memory at once."""
 CHUNK_BYTES = 256 * 1024
 REQUEST_SECONDS = 30
 RETRY_SECONDS = 10
-"""How long the library repeats a failed request. Its default of three minutes is longer than the
-job may run, and the fetch is repeated later anyway."""
+"""How long the library repeats a failed request. The library's default of three minutes is longer
+than the job may run, and the fetch is repeated later anyway."""
 
 
 class MediaStore:
@@ -63,7 +63,7 @@ class MediaStore:
             raise MediaStoreUnavailableError(type(error).__name__) from error
 
     async def read(self, sha256: str, *, start: int, end: int) -> AsyncIterator[bytes]:
-        """Return an iterator over the bytes of a stored file from ``start`` up to before ``end``.
+        """Return an iterator over a stored file's bytes from ``start`` to ``end`` (exclusive).
 
         Raises:
             MediaObjectMissingError: The store does not contain the file.
@@ -98,12 +98,12 @@ class MediaStore:
 
     @cached_property
     def _store(self) -> "ObjectStore":
-        """The store. It is opened at first use, so a process can start while it is unavailable."""
+        """The store, opened at first use. So a process can start while the store is unavailable."""
         return open_store(self._location)
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the errors of a store that cannot be used, and the other errors, for ``except``."""
+    """Return the exception classes of an unusable store, and ``others``, for use in ``except``."""
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 
     return BaseError, OSError, ValueError, *others

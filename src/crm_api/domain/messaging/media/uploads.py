@@ -1,7 +1,7 @@
 """Keep files that users upload, and attach them to the messages that they send.
 
-An attached file has a row in ``media_fetch`` with the status ``stored``, as a received file has. So
-erasure, retention and the answers of the API treat files of both directions alike.
+An attached file has a row in ``media_fetch`` with the status ``stored``, like a received file. So
+erasure, retention and the API treat sent and received files in the same way.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,8 @@ MOST_FILES = 10
 SENDABLE = ("image/gif", "image/jpeg", "image/png")
 """The media types that every carrier delivers and every telephone shows."""
 KEPT_FOR = timedelta(days=7)
-"""How long an uploaded file can be attached. Files that no message has are deleted then."""
+"""How long an uploaded file can be attached to a message. After that, the file is deleted if no
+message has it."""
 DELETED_AT_ONCE = 200
 
 
@@ -77,7 +78,7 @@ FIND_UPLOADS = text("""
 async def describe_uploads(
     uow: UnitOfWork, media_ids: Sequence[UUID], *, is_supported: bool, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return the files of a message as its row stores them, in the order of the ids.
+    """Return the value of a message's column ``media`` for these files, in the order of the ids.
 
     The files are locked until the transaction ends, so that the clean-up does not delete them.
 
@@ -86,7 +87,7 @@ async def describe_uploads(
 
     Raises:
         MediaNotSupportedError: The provider cannot send files.
-        UnknownMediaError: A file was not uploaded, or its time is over.
+        UnknownMediaError: A file was not uploaded, or it was uploaded more than ``KEPT_FOR`` ago.
     """
     if not media_ids:
         return []
@@ -146,7 +147,8 @@ async def read_media(uow: UnitOfWork, media_id: UUID) -> Media:
     return (await uow.session.scalars(select(Media).where(Media.id == media_id))).one()
 
 
-# A message that attaches one of these files holds a lock on it, so the file is left for later.
+# A transaction that attaches one of these files to a message holds a lock on the file. Such a file
+# is left for a later call.
 FORGET_UPLOADS = text("""
     DELETE FROM media_upload u
     WHERE u.media_id IN (
@@ -164,11 +166,11 @@ DELETE_UNUSED = text("""
 
 
 async def forget_old_uploads(uow: UnitOfWork, *, now: datetime) -> tuple[int, list[str]]:
-    """Forget uploads that are older than ``KEPT_FOR``, one batch per call.
+    """Delete the records of uploads that are older than ``KEPT_FOR``, one batch per call.
 
     Returns:
-        The number of forgotten uploads, and the SHA-256 of each file that no message has. The
-        caller deletes these files after the commit.
+        The number of deleted records, and the SHA-256 of each file that no message has. The caller
+        deletes these files after the commit.
     """
     values = {"before": now - KEPT_FOR, "limit": DELETED_AT_ONCE}
     ids = list(await uow.session.scalars(FORGET_UPLOADS, values))

@@ -13,7 +13,7 @@ THE_ROW = 1
 
 
 class CompanySettings(Base):
-    """The settings that an administrator can change at run time; no row means that none is set.
+    """The settings that an administrator can change at run time; without a row, none is set.
 
     A worker that claims messages locks this row while it counts carrier budgets. So two workers
     never count the same budget at the same time.
@@ -34,7 +34,8 @@ class CompanySettings(Base):
     brand: Mapped[dict[str, Any] | None]
     """The company's registration with the carriers: ``legal_name``, ``ein`` and ``att_class``."""
     carrier_budgets: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """For each carrier: ``daily_segments``, and the ``other_vendors`` that use a part of them."""
+    """For each carrier: the segments per day (``daily_segments``), and how many of them other
+    vendors use (``other_vendors``)."""
     office_hours: Mapped[dict[str, Any] | None]
     """The time zone of the office, and the spans of each day of the week in which it is open."""
     holidays: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
@@ -42,5 +43,5 @@ class CompanySettings(Base):
     away_reply: Mapped[str | None]
     """The automatic answer to a person's message while the office is closed; None for none."""
     require_approval: Mapped[bool] = mapped_column(server_default=text("false"))
-    """True: a campaign starts only if another person approved it or its texts."""
+    """If true, a campaign starts only if another person approved the campaign or its texts."""
     updated_at: Mapped[datetime]

@@ -102,7 +102,8 @@ class ConversationState(StrEnum):
     Attributes:
         WAITING: The person waits for an answer.
         OPEN: Somebody works on the conversation, and the person does not wait for an answer.
-        SNOOZED: The conversation comes back at `snoozed_until`, or when the person writes or calls.
+        SNOOZED: The conversation becomes waiting or open again at `snoozed_until`, or earlier if
+            the person writes or calls.
         DONE: Nothing is to be done until the person writes or calls.
     """
 
@@ -113,7 +114,8 @@ class ConversationState(StrEnum):
 
 
 BY_PEOPLE = "kind = 'message' AND origin IN ('manual', 'provider')"
-"""Messages that people wrote: those that were received, and those that the office wrote by hand."""
+"""SQL condition of messages that people wrote: received messages, and messages that the office
+wrote by hand."""
 
 
 class Conversation(Base):
@@ -175,7 +177,8 @@ class Conversation(Base):
             "id",
             postgresql_where=text("snoozed_until IS NOT NULL"),
         ),
-        # For the count of unread conversations: the day on which the caller was created.
+        # For the count of unread conversations: it reads the rows of the day on which the caller
+        # was created, and the tallies of later days.
         Index(
             "idx_conversation_heard",
             "last_incoming_at",
@@ -200,7 +203,7 @@ class Conversation(Base):
     created_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(server_default=text("'done'"))
     waiting_since: Mapped[datetime | None]
-    """When the first message or call happened that waits for an answer, by the provider's clock."""
+    """The time of the oldest message or call that waits for an answer, by the provider's clock."""
     answered_at: Mapped[datetime | None]
     """The latest answer that was given outside of this service, by the provider's clock: a message
     from the provider's app, or an answered call."""
@@ -208,13 +211,13 @@ class Conversation(Base):
     """When a user last decided whether the person waits. The decision covers everything that was
     stored before."""
     decided_since: Mapped[datetime | None]
-    """Since when the person waits by this decision; None if the person does not wait."""
+    """Since when the person waits according to this decision; None if the person does not wait."""
     snoozed_until: Mapped[datetime | None]
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="SET NULL"))
     campaign_id: Mapped[UUID | None]
     """The campaign to which the person's last reply belongs."""
     updated_at: Mapped[datetime | None]
-    """When the work last changed: state, assignee, contact; None if it never has."""
+    """When the state, assignee or contact of the conversation last changed; None if never."""
 
 
 class ConversationDraft(Base):
@@ -253,15 +256,15 @@ class ConversationRead(Base):
     read_until: Mapped[datetime]
     """The instant of the last message that was read, by the provider's clock."""
     read_all_of: Mapped[datetime | None]
-    """``last_incoming_at`` of the conversation if it waits or is open and nothing in it is unread;
-    else None. Triggers keep it."""
+    """The ``last_incoming_at`` of the conversation if the conversation waits or is open, and the
+    caller has read everything in it; None otherwise. Triggers set this column."""
 
 
 class ConversationTally(Base):
     """A change in the number of conversations that are not done.
 
     Triggers append the rows, so transactions that change different conversations never wait for
-    each other. ``office.inbox.tallies`` merges them. The sums are the counts of the inbox.
+    each other. ``office.inbox.tallies`` merges the rows. Their sums are the counts of the inbox.
     """
 
     __tablename__ = "conversation_tally"
@@ -276,7 +279,7 @@ class ConversationTally(Base):
 
 
 class ConversationNote(Base):
-    """A note in a conversation, for colleagues alone; it is never sent."""
+    """A note in a conversation. Only users see it; it is never sent."""
 
     __tablename__ = "conversation_note"
     __table_args__ = (
@@ -341,7 +344,8 @@ class Activity(Base):
             postgresql_where=text("kind = 'message'"),
         ),
         Index("idx_activity_written", "occurred_at", "id", postgresql_where=text(BY_PEOPLE)),
-        # Messages of campaigns are not in it: they would cost the send path.
+        # Messages of campaigns are not in this index, because writing them to it would slow down
+        # the sending.
         Index(
             "idx_activity_words",
             literal_column("(' ' || search_fold(body))").label("words"),
@@ -386,7 +390,8 @@ class Activity(Base):
     phone: Mapped[str | None]
     """The person's number in E.164, or another identifier from the provider, such as a name."""
     campaign_id: Mapped[UUID | None]
-    """The campaign that sent this message, or whose message this message replies to."""
+    """The campaign that sent this message. For a received message: the campaign to whose message
+    the person replied."""
     openphone_id: Mapped[str | None]
     """The provider's id of the message or call, ``AC…``."""
     user_id: Mapped[str | None]
@@ -402,20 +407,23 @@ class Activity(Base):
     send_after: Mapped[datetime | None]
     """For a queued message outside campaigns: the message is not sent before this instant."""
     scheduled_for: Mapped[datetime | None]
-    """When a user wants the message to be sent; None for a message that was to be sent at once. It
-    is never claimed before. The end of a pause can change ``send_after``, but not this instant."""
+    """When a user wants the message to be sent; None for a message that was to be sent at once. The
+    message is never claimed before this instant. The end of a pause can change ``send_after``, but
+    not this instant."""
     sent_by_id: Mapped[UUID | None]
     """The user or API key that sent the message through the API; None for all other messages."""
     sent_by_name: Mapped[str | None]
-    """The name of that user or API key when it sent the message."""
+    """The name of the user or API key ``sent_by_id`` when the message was sent."""
     asked_at: Mapped[datetime | None]
-    """When it was stored that this message or call needs an answer; None if it needs none."""
+    """When this service stored that the message or call needs an answer; None if it needs no
+    answer."""
     occurred_at: Mapped[datetime]
     """When the message was sent or received, or the call began, by the provider's clock."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     reply_class: Mapped[str | None]
-    """The ``ReplyClass`` of a received message; None for one of a release that knew no classes."""
+    """The ``ReplyClass`` of a received message; None if an old release stored the message without a
+    class."""
     reply_class_by: Mapped[str | None]
     """A ``ReplyClassSource``, or the id of the user or API key that chose the class."""
 

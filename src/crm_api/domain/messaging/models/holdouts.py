@@ -13,11 +13,11 @@ from crm_api.platform.ids import new_id
 
 
 class HoldoutScope(StrEnum):
-    """Whose first messages a holdout keeps back.
+    """The people whose first messages a holdout keeps back.
 
     Attributes:
-        COLD: Of people who were not contacted before.
-        ALL: Of everybody.
+        COLD: People who were not contacted before.
+        ALL: All people.
     """
 
     COLD = "cold"
@@ -25,7 +25,7 @@ class HoldoutScope(StrEnum):
 
 
 class Holdout(Base):
-    """A plan to send no campaign message to a part of the people, to learn what messages bring."""
+    """A plan to send no campaign message to some people, to measure the effect of messages."""
 
     __tablename__ = "holdout"
     __table_args__ = (

@@ -68,7 +68,7 @@ class Line(Base):
     """The first day of the ramp plan, in the line's time zone. The first campaign claim sets it."""
     resend_unclear: Mapped[bool] = mapped_column(server_default=text("true"))
     own_user_id: Mapped[str | None]
-    """The provider's id of the user as whom we send over this line. It comes from the provider's
-    answers."""
+    """The provider's id of the user in whose name we send over this line, as the provider's
+    responses show it; None if unknown."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

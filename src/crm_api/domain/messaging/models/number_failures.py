@@ -73,4 +73,5 @@ class NumberFailure(Base):
     """When the job evaluated this failure; None before."""
     counted_at: Mapped[datetime | None]
     """When this failure was counted to mark the number invalid; None if it was not counted. A
-    failure counts only once. So if a person removes the flag, old failures do not set it again."""
+    failure counts only once. So if a person removes the flag ``invalid_number``, old failures do
+    not set it again."""

@@ -52,9 +52,9 @@ class AttemptStatus(StrEnum):
 
 
 OPEN_ATTEMPTS = (AttemptStatus.CLAIMED, AttemptStatus.CALLING, AttemptStatus.UNKNOWN)
-"""States of an attempt that may have been sent or may still be sent."""
+"""The states of an open attempt: its message may have been sent or may still be sent."""
 UNCERTAIN_ATTEMPTS = (AttemptStatus.PARKED, AttemptStatus.NOT_FOUND)
-"""States of an attempt that is closed, although it is not certain that it was not sent."""
+"""The states of an attempt that is closed although its message may have been sent."""
 
 
 class SendKind(StrEnum):
@@ -141,8 +141,8 @@ class SendAttempt(Base):
     is_uncertain: Mapped[bool | None] = mapped_column(
         Computed(one_of("status", UNCERTAIN_ATTEMPTS), persisted=True)
     )
-    """True if the attempt is closed although it is not certain that the message was not sent. Such
-    attempts count for the limits."""
+    """True if the attempt is closed although its message may have been sent. Such attempts count
+    for the limits."""
     token: Mapped[UUID | None]
     """The token of the claim; None after the call. Only the process that has this token in memory
     may pass the gate and call the provider."""
@@ -150,13 +150,14 @@ class SendAttempt(Base):
     """When the claim or the call counts as lost; None if no worker has the attempt."""
     not_after: Mapped[datetime | None]
     """The call must not begin after this instant; None if any hour is allowed, as for HELP answers
-    and confirmations. An away reply has one, because it is wrong once the office is open."""
+    and confirmations. An away reply has such an instant, because the reply is wrong once the office
+    is open."""
     called_at: Mapped[datetime | None]
     """When the attempt passed the gate. The age of an unclear attempt is counted from this
     instant."""
     accepted_at: Mapped[datetime | None]
-    """When the provider accepted the message, by its clock (``createdAt``). It decides for which
-    day the message counts."""
+    """When the provider accepted the message, by the provider's clock (``createdAt``). This time
+    decides for which day the message counts."""
     answered_at: Mapped[datetime | None]
     """When an answer or another outcome was last recorded."""
     reported_at: Mapped[datetime | None]
@@ -202,7 +203,7 @@ class SendTally(Base):
 
 
 class CarrierTally(Base):
-    """A change in the number of segments to a carrier that were accepted in a quarter hour.
+    """A change in the number of segments that were accepted for a carrier in a quarter hour.
 
     The trigger that appends the rows of ``SendTally`` also appends these rows.
     """
@@ -225,7 +226,7 @@ class RateLimit(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     next_at: Mapped[datetime]
-    """When the next call that is not reserved yet may start."""
+    """The earliest start time that no call has reserved yet."""
     held_until: Mapped[datetime | None]
     """When the latest pause that the provider asked for ends; None if it was ended early or there
     was none."""

@@ -1,6 +1,6 @@
 """Learn from failed messages which numbers opted out at the provider or are invalid.
 
-A failure whose code says that the number is a landline also stores that line type.
+If the code of a failure says that the number is a landline, the line type is stored too.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FAILURES_OF_INVALID = 2
 """After this many permanent failures a number is marked invalid. A single permanent failure may be
 an error of the carrier."""
 REASON = "provider_stop_list"
-"""The reason that is stored with an opt-out that the provider's stop list showed."""
+"""The stored reason of an opt-out that became known from the provider's stop list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

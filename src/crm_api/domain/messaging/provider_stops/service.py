@@ -1,4 +1,4 @@
-"""List the numbers that the provider refuses, compare them with our consent; resolve entries."""
+"""List and resolve entries of the provider's stop list, and compare them with our consent."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,7 +110,7 @@ async def resolve_provider_stop(
     """Resolve an entry, because a user knows that the provider sends to the number again.
 
     Consent does not change: a number that is opted out in this service stays opted out. If the
-    provider refuses the number again, a new entry is created. An entry that was resolved before
+    provider refuses the number again, a new entry is created. If the entry is already resolved, it
     does not change.
 
     Raises:

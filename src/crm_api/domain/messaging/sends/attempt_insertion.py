@@ -177,8 +177,8 @@ async def show_claimed(
     await session.execute(SHOW_CLAIMED, values)
 
 
-# The recipient is due again after one day at the latest, because the provider may still refuse the
-# message of the other campaign, and then it no longer blocks this one.
+# The recipient is due again after one day at the latest. Reason: the provider may still refuse the
+# message of the other campaign, and a refused message does not block this recipient.
 POSTPONE_MESSAGED = text("""
     UPDATE campaign_membership m
     SET due_at = least(x.until, CAST(:now AS timestamptz) + interval '1 day')
@@ -196,9 +196,10 @@ POSTPONE_MESSAGED = text("""
 async def postpone_messaged(
     session: AsyncSession, *, membership_ids: Sequence[UUID], min_days: int, now: datetime
 ) -> None:
-    """Postpone recipients that another campaign messaged less than ``min_days`` ago.
+    """Postpone recipients who got a message of another campaign in the last ``min_days`` days.
 
-    They are due again when ``min_days`` have passed, but after one day at the latest.
+    A recipient becomes due again ``min_days`` days after that message, but after one day at the
+    latest.
     """
     values = {"ids": list(membership_ids), "min_days": min_days, "now": now}
     await session.execute(POSTPONE_MESSAGED, values)

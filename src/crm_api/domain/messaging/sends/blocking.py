@@ -71,8 +71,8 @@ async def block_refused(
     )
 
 
-# A line that is already blocked does not change. Otherwise each call that was running when the line
-# was blocked, and that the provider refuses too, would double the wait.
+# A line that is already blocked does not change. Otherwise the wait would double for each call that
+# was still running when the line was blocked, because the provider refuses these calls too.
 BLOCK_LINE = text(f"""
     UPDATE line
     SET status = 'blocked', blocked_reason = :reason, blocked_at = :now, is_probing = false,
@@ -114,7 +114,8 @@ async def _block_campaign(
     )
 
 
-# A line that a person or a restore has blocked has no `probe_at`, so only a person can unblock it.
+# If a person or a restore has blocked a line, its `probe_at` is null, so only a person can unblock
+# the line.
 OPEN_ON_TRIAL = text("""
     UPDATE line SET status = 'active', is_probing = true, probe_at = :now, updated_at = :now
     WHERE status = 'blocked' AND probe_at <= :now
@@ -135,8 +136,8 @@ SETTLED_TRIALS = text("""
 async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
     """Put blocked lines on trial if their wait has ended. They then send one message at a time.
 
-    Before that, end the trial of each line whose test message was found to be accepted. If a line
-    goes on trial, the job that sends messages outside campaigns is requested.
+    Before that, the trial of a line ends if the provider accepted its test message. If a line goes
+    on trial, the job that sends messages outside campaigns is requested.
     """
     settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
     await close_breakers(uow, settled, now=now)
@@ -183,7 +184,12 @@ async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: da
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """The lines that are on trial (``lines``). Some of them have an open attempt (``busy``)."""
+    """The lines that are on trial, and those of them that have an open attempt.
+
+    Attributes:
+        lines: The ids of the lines that are on trial.
+        busy: The ids of the lines in ``lines`` that have an open attempt.
+    """
 
     lines: frozenset[UUID]
     busy: frozenset[UUID]
@@ -202,7 +208,7 @@ BUSY_LINES = text("""
 
 
 async def lock_trials(uow: UnitOfWork, line_ids: Sequence[UUID]) -> Trials:
-    """Lock the lines that are on trial; return them, and which of them have an open attempt.
+    """Lock the lines in ``line_ids`` that are on trial, and return them.
 
     The open attempts are read in a statement after the lock (Sending, rule 1).
     """

@@ -1,9 +1,9 @@
 """Apply carrier budgets in a claim: lock them, count used segments, choose messages that fit.
 
 If the budget of a recipient's carrier is used up, the recipient is postponed ("held") until the
-carriers' day ends. The budget may have room earlier: it was raised or removed, messages were
-refused, or the carrier of a number became known. Then ``wake_held_recipients`` makes the recipients
-due.
+carriers' day ends. The budget may have room earlier, for example because it was raised, because
+messages were refused, or because the carrier of a number became known. Then
+``wake_held_recipients`` makes the recipients due.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,11 @@ LOOK_AHEAD = 500
 """How many candidates a claim reads while a budget is used up. Many candidates of that carrier may
 come before the first candidate that may get a message."""
 MARK = timedelta(microseconds=1)
-"""Recipients that a budget holds are due this long after the end of the carriers' day. No other
-recipient is due at that instant, so it identifies these recipients without a column."""
+"""A held recipient becomes due this long after the end of the carriers' day. No other recipient is
+due at that instant, so the instant identifies held recipients and no column is needed."""
 LOOK_AGAIN = timedelta(hours=1)
-"""How often the job checks whether a budget has room again, for example because it was raised."""
+"""How often the job of the campaign queue checks whether a budget has room again, for example
+because the budget was raised."""
 
 
 @dataclass(kw_only=True)
@@ -36,7 +37,8 @@ class CarrierShare:
 
     Attributes:
         taken: The candidates whose messages fit the budgets.
-        held: The ids of recipients whose message did not fit even before this claim.
+        held: The ids of the recipients whose messages did not fit the budget at the start of this
+            claim.
         has_passed_over: True if a candidate was left out only because this claim used up the
             budget. The next claim tries that candidate again.
     """
@@ -66,10 +68,11 @@ class CarrierRoom:
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
-        """Return the carrier whose budget stops a message of ``wanted`` segments; else None.
+        """Return the carrier whose budget is too small for a message; None if the message fits.
 
         Args:
             carrier: The carrier of the message's number.
+            wanted: The number of segments of the message.
         """
         counted = self.budgets.counted_as(carrier)
         return counted if counted is not None and self.left[counted] < wanted else None
@@ -77,10 +80,13 @@ class CarrierRoom:
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
         """Choose up to ``most`` candidates, in order, whose messages fit the budgets.
 
-        A candidate is held until the carriers' day ends if its message did not fit even before this
-        claim. If its message fitted before, but the candidates chosen here left no room, the
-        candidate is left out and not held. A chosen candidate may still get no attempt, and then
-        there is room.
+        There are two cases in which a candidate is not chosen:
+
+        - Its message did not fit at the start of this claim. The candidate is held until the
+          carriers' day ends.
+        - Its message no longer fits because of the candidates chosen before it. The candidate is
+          left out, but not held: a chosen candidate may still get no attempt, and then there is
+          room again.
         """
         share = CarrierShare()
         before = dict(self.left)
@@ -113,7 +119,8 @@ async def lock_carrier_room(
     """Lock the carrier budgets and return what is left today; None if no budget is declared.
 
     The caller has locked the line and locks the numbers later. One statement takes the lock and the
-    next one counts, so that the count includes what other lines have claimed (Sending, rule 1).
+    next statement counts. So the count includes the messages that other lines have claimed
+    (Sending, rule 1).
     """
     declared = await uow.session.scalar(LOCK_BUDGETS)
     if not declared:
@@ -210,12 +217,12 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make the recipients that wait for a carrier budget due now, if the budget has room again.
+    """Make recipients due now if they wait for a carrier budget and this budget has room again.
 
     For each budget, at most as many recipients become due as segments are left.
 
     Returns:
-        The number of recipients that are due now.
+        The number of recipients that became due.
     """
     held_until = carrier_day(now)[1] + MARK
     counted = (await uow.session.execute(COUNT_HELD, {"held_until": held_until})).all()

@@ -58,8 +58,8 @@ async def claim_recipients(
     sends the claimed messages.
     """
     session = uow.session
-    # A zone that closes before a call could end counts as closed, because the gate would refuse the
-    # attempt.
+    # If a zone closes before a call could end, the zone counts as closed, because the gate would
+    # refuse the attempt.
     zones = [key for key, closes_at in order.open_zones.items() if closes_at > now + times.call]
     line = await lock_line(session, campaign_id=order.campaign_id, now=now) if zones else None
     if line is None:
@@ -95,8 +95,8 @@ async def claim_recipients(
     claimed = await _insert_planned(uow, order, planned, line=line, times=times, now=now)
     if claimed:
         await _advance_pace(uow, order, allowance, taken=len(claimed), now=now)
-    # If fewer rows were found than wanted, the others are locked by another transaction or do not
-    # exist. In both cases the next run is early enough.
+    # If the query found fewer recipients than it asked for, the missing recipients are locked by
+    # another transaction or do not exist. In both cases the next run is early enough.
     is_short = len(due) < asked and not has_passed_over
     is_exhausted = is_short or len(claimed) >= allowance.quota
     return ClaimResult(claimed=claimed, is_exhausted=is_exhausted)
@@ -192,8 +192,8 @@ async def lock_candidates(
 ) -> list[DueRecipient]:
     """Lock the numbers of due recipients in the open zones, and return these recipients.
 
-    They are in the order in which they are due. Numbers that another transaction has locked are
-    left out.
+    They are in the order in which they are due. If another transaction has locked a number, its
+    recipient is left out.
     """
     values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}
     return typed_rows(DueRecipient, await session.execute(LOCK_CANDIDATES, values))
@@ -252,8 +252,8 @@ def _plan_attempts(
     """Write the body of each recipient's message and plan an attempt for it.
 
     Returns:
-        The planned attempts; and, by skip reason, the ids of recipients whose body could not be
-        written.
+        A pair: the planned attempts, and a dict from each skip reason to the ids of the recipients
+        whose message could not be written for this reason.
     """
     planned: list[PlannedAttempt] = []
     lacking: dict[str, list[UUID]] = {}

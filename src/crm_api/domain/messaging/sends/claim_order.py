@@ -10,13 +10,13 @@ from crm_api.domain.kit.contact_columns import ContactValues
 from crm_api.domain.messaging.sends.pacing import Pacing
 
 RETRY_CLAIM_AFTER = timedelta(seconds=60)
-"""When a claim tries a recipient again that it could not claim, because the number has an open
-attempt or was messaged recently."""
+"""How long a recipient waits until the next try if it could not be claimed, because its number has
+an open attempt or got a message recently."""
 
 NO_CAP = (None, None)
 """No limit on the number of messages in a period."""
 SEND_ANYWAY = "send"
-"""The value of ``previously_contacted`` that sends even to people who were contacted before."""
+"""The value of ``previously_contacted`` that allows messages to people contacted before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the index of the recipient's variant, or of another one if it was stopped."""
+        """Return the index of the recipient's variant, or of a substitute if it was stopped."""
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
         """Return the body of the message for the recipient at the recipient's step.
@@ -113,8 +113,8 @@ class PlannedAttempt:
     Attributes:
         not_after: The latest instant at which the request to the provider may begin: the end of the
             recipient's legal hours or of the campaign's hours, whichever is earlier.
-        max_recent: How many campaign messages the law allows for the number in ``recent_hours``;
-            None for no limit.
+        max_recent: How many campaign messages the law allows for the number in ``recent_hours``
+            hours; None for no limit.
         activity_id: The id of the message; None before the insert. It is the message of an earlier
             attempt, or a new message with the id ``attempt_id``.
     """
@@ -141,7 +141,8 @@ class ClaimedAttempt:
         membership_id: The recipient; None for a message outside campaigns.
         sender: The provider's id of the line.
         is_probe: True if this message tests whether a blocked line works again.
-        is_scheduled: True if the message is for later, so that the person waits until it leaves.
+        is_scheduled: True if a user chose a later time for the message. Then the person counts as
+            waiting for an answer until the message is sent.
         media_urls: The URLs from which the provider downloads the files of the message.
     """
 

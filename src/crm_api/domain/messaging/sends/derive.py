@@ -17,9 +17,8 @@ from crm_api.domain.messaging.sends.number_rules import (
 )
 
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(hours=1))
-"""The upper bounds of the random wait after each postponed call. If the provider answers 429, it
-asks for a pause of one minute at most. A wait of more than an hour could miss the day's hours for
-sending."""
+"""The upper bound of the random wait after each postponed call. If the provider asks for a longer
+pause, that pause applies. A wait of more than an hour could miss the day's hours for sending."""
 
 
 SKIP = text("""

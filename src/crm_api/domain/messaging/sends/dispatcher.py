@@ -33,23 +33,24 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 
 GATE_SIZE = 64
-"""The largest number of attempts in one gate. It is a third of the call slots, so that other calls
-run during a gate."""
+"""The largest number of attempts that one gate checks. It is a third of the calls that may run in
+parallel, so that other calls run during a gate."""
 GATE_SHARE = 0.4
-"""The calls of one gate are spread over this part of ``call_start``. The other part is margin."""
+"""The calls of one gate are spread over this fraction of the duration ``call_start``. The rest is a
+margin."""
 MIN_SPACING = 0.002
 """In seconds. If the spacing of calls is smaller, all calls of a gate start at the same time."""
 AHEAD = 2
 """How many batches are claimed before their calls can start."""
 CLAIM_SECONDS = 5.0
-"""One claimed batch contains at most the calls of so many seconds."""
+"""A claimed batch has at most as many attempts as can be called in this many seconds."""
 CLAIM_SIZE = 1_000
-"""The largest number of attempts in one claimed batch. With it, a crash leaves few claims behind,
-and a fast line still does not claim often."""
+"""The largest number of attempts in one claimed batch. It is so small that a crash leaves few
+claims, and so large that a fast run does not claim often."""
 RECORD_IN = 5.0
 """How many seconds a cancelled run may use to record the last answers."""
 MAX_SKEW = timedelta(seconds=5)
-"""No message is sent while two of the clocks of worker, provider and database differ by more."""
+"""No message is sent if the clocks of worker, provider and database differ by more than this."""
 
 ClaimMore = Callable[[int], Awaitable[list[ClaimedAttempt]]]
 """Claims up to the given number of attempts and commits. An empty list means that no message may be
@@ -139,7 +140,8 @@ class Dispatcher:
         spread = times.call_start.total_seconds() * GATE_SHARE
         self._gate_size = max(1, min(GATE_SIZE, int(limiter.rate_per_second * spread)))
         self._starts = CallStarts(limiter, self._gate_size)
-        # All claimed batches are called within a third of a lease, so that no lease ends before.
+        # All claimed batches are called within a third of a lease, so that no lease ends before its
+        # call.
         ahead = min(CLAIM_SECONDS, times.lease.total_seconds() / 3 / AHEAD)
         self.claim_size = max(1, min(CLAIM_SIZE, int(limiter.rate_per_second * ahead)))
         self._failure: Exception | None = None

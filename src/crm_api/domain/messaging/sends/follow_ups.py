@@ -27,9 +27,9 @@ async def end_follow_ups(
     await end_all_follow_ups(uow, {phone: at}, why=why, times=times, now=now)
 
 
-# The recipients of the person's numbers whose follow-ups may end. A reply from a number that was
-# merged into a contact counts for that contact. `OFFSET 0` forces one index look-up per number;
-# without statistics, the planner would read all recipients.
+# Selects the recipients whose follow-ups may end, by the numbers of the person. A reply from a
+# number that was merged into a contact counts for that contact. `OFFSET 0` forces one index look-up
+# per number; without statistics, the planner would read all recipients.
 _HEARD = """
     SELECT t.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
         AS t (phone, at)
@@ -57,11 +57,11 @@ LOCK_HEARD = text(f"""
     ORDER BY m.id FOR NO KEY UPDATE
 """)
 
-# Only campaigns count that had sent the person a message by then, at any number of the person. So
-# an old event that arrives late ends nothing. A claim at the same time waits for the lock of this
-# row, or its gate finds the mark. `LIMIT` makes the look-up of the messages run once per recipient;
-# as a join, it compared each of 100 recipients with every recipient of the campaign (650,000 pages
-# at 4,300 recipients).
+# A campaign counts only if it had already sent a message to one of the person's numbers when the
+# person replied or called. So an old event that arrives late ends nothing. A claim at the same time
+# waits for the lock of this row, or its gate finds the mark. `LIMIT` makes the look-up of the
+# messages run once per recipient; as a join, it compared each of 100 recipients with every
+# recipient of the campaign (650,000 pages at 4,300 recipients).
 END = text(f"""
     WITH heard AS MATERIALIZED ({_HEARD}), followed AS MATERIALIZED ({_FOLLOWED})
     UPDATE campaign_membership m

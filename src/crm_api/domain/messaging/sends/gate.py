@@ -17,7 +17,7 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.waiting.derive import derive_waiting_of_attempts
 from crm_api.platform.database import UnitOfWork
 
-# `ends_at` is the latest instant at which a call of this gate ends.
+# `ends_at` is the latest instant at which a call of this gate can end.
 PASS_GATE = text(f"""
     UPDATE send_attempt a
     SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
@@ -53,8 +53,8 @@ async def pass_gate(
     return [item for item in batch if item.attempt_id in passed]
 
 
-# As `derive.LOCK`, for the messages of users among the claims. Every transaction that locks both
-# locks the conversation before its messages and their attempts.
+# Locks the conversations of those claims that are messages of users. The order of locks requires
+# the lock of a conversation before the locks of its messages and attempts.
 LOCK_CONVERSATIONS = text("""
     SELECT k.id FROM send_attempt a JOIN activity t ON t.id = a.activity_id
     JOIN conversation k ON k.id = t.conversation_id

@@ -1,7 +1,7 @@
-"""Free message ids of the provider that another row holds.
+"""Free message ids of the provider that another row of the database already has.
 
-The report of a message may arrive before the response to its request: then the message was stored
-as foreign. A look-up may have matched a message to the wrong attempt.
+There are two causes. The report of a message arrived before the response to its request, so the
+message was stored as foreign (not ours). Or a look-up matched a message to the wrong attempt.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from crm_api.platform.database import typed_rows
 class StrayMessage:
     """A message of ours that was stored as foreign (not ours), because its report came early.
 
-    The report came from a webhook or a list before the response to our request was recorded.
+    The report came from a webhook or from the provider's list of messages.
 
     Attributes:
         updated_at: When the reported status was reached, by the provider's clock.
@@ -85,10 +85,15 @@ UNBIND = text("""
 async def unbind_matched_messages(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
 ) -> list[UnboundAttempt]:
-    """Remove these message ids from other attempts if the ids were only matched to them.
+    """Remove message ids from attempts that have them only because of a wrong match.
+
+    A match means that a look-up or a report assigned the id by number, time and text. A response of
+    the provider is certain, so it overrules a match.
 
     Args:
-        attempt_ids: The attempt to which each message belongs.
+        message_ids: The provider's ids of the messages.
+        attempt_ids: The attempt to which each message belongs, in the order of ``message_ids``.
+            Only other attempts lose the id.
 
     Returns:
         The attempts that lost their message. They are ``parked`` now: a person must decide.

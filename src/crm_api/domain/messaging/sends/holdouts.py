@@ -1,4 +1,4 @@
-"""Hold people back in the claim, by a keyed hash of their number."""
+"""Apply a holdout in the claim: a keyed hash of the number decides who gets no message."""
 
 import hmac
 from collections.abc import Sequence
@@ -21,9 +21,12 @@ _PERCENT = 100
 
 
 def is_held_out(phone: str, *, hash_key: bytes, percent: int) -> bool:
-    """Return whether a number belongs to the part that gets no message.
+    """Return whether a number belongs to the held-out group, which gets no message.
 
-    The answer depends on the number and the key alone, so it survives another import and a merge.
+    The result depends only on the arguments. So it stays the same after another import or a merge.
+
+    Args:
+        percent: The size of the held-out group, in percent of all numbers.
     """
     digest = hmac.digest(hash_key, phone.encode(), "sha256")
     share = int.from_bytes(digest[:_HASH_BYTES], "big")
@@ -47,7 +50,7 @@ COLD = text(f"""
     SELECT m.id FROM campaign_membership m
     WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.approved_at IS NULL AND NOT {WAS_CONTACTED}
 """)
-# The first assignment counts.
+# The first assignment of a person is kept.
 ASSIGN = text("""
     INSERT INTO holdout_person (holdout_id, contact_id, is_held, assigned_at)
     SELECT :holdout_id, x.contact_id, x.is_held, :now
@@ -62,8 +65,9 @@ async def hold_out(
 ) -> Sequence[DueRecipient]:
     """Return the recipients who may get their message; skip those whom a holdout keeps back.
 
-    Only first messages count: a person who got the first message of a campaign gets the follow-ups.
-    The groups of all people are stored, so that they can be compared later.
+    A holdout applies only to the first message of a campaign. A person who got this message also
+    gets the follow-ups. The group of each person (held out or not) is stored, so that the groups
+    can be compared later.
     """
     found = typed_row(_RunningHoldout, (await session.execute(RUNNING, {"now": now})).one_or_none())
     if found is None:

@@ -92,7 +92,7 @@ class AttemptOutcome:
             written in any status (Sending, rule 6).
         message_id: The provider's id of the message, if it is sent, failed or delivered.
         is_matched: True if the id was found by matching; False if the provider's response gave it.
-        accepted_at: When the provider accepted the message, by its clock.
+        accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
         shown: The final status in the provider's report. It is shown at the message, because

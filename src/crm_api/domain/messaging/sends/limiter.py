@@ -143,16 +143,17 @@ class Limiter:
 
 
 SLICE_SECONDS = 0.1
-"""A run reserves the start times of so many seconds at once, within the bounds below."""
+"""A run reserves the start times of this many seconds at once: at most ``SLICE_CALLS``, but at
+least as many as one gate needs."""
 SLICE_CALLS = 500
 """The largest number of start times that a run reserves at once because of ``SLICE_SECONDS``."""
 STALE_AFTER = timedelta(seconds=1)
-"""Reserved start times that are older than this are not used any more, because late calls would
-form a burst."""
+"""A reserved start time is not used if it is more than this long in the past, because the late
+calls would form a burst."""
 
 
 class CallStarts:
-    """The start times that one run of the dispatcher has reserved and not used.
+    """The start times that one run of the dispatcher has reserved and not yet used.
 
     Args:
         limiter: The limiter that all workers with one API key of the provider share.

@@ -23,8 +23,8 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork, typed_row
 
 CANARY_SHARE = 4
-"""A message with a known id that was accepted more than a fourth of the grace period ago must be in
-the provider's list. If it is not, the list is behind, and look-ups that find nothing do not
+"""If the provider accepted a message more than a quarter of the grace period ago, its list must
+contain this message. Otherwise the list is behind, and a look-up that finds nothing does not
 count."""
 
 
@@ -53,7 +53,8 @@ async def find_canary(
 ) -> ListedMessage | None:
     """Return a message with a known id that the provider's list must contain by now.
 
-    With it the caller tests whether the list is up to date. None if there is no such message.
+    The caller uses this message to test whether the list is up to date. None if there is no such
+    message.
     """
     age = times.grace_seconds / CANARY_SHARE
     values = {"line_id": line_id, "age": age, "now": now}
@@ -79,7 +80,7 @@ class LookUp:
 async def conclude_look_up(
     uow: UnitOfWork, unknown: UnknownAttempt, look_up: LookUp, *, times: SendTimes, now: datetime
 ) -> AttemptStatus:
-    """Settle an unknown attempt if the look-up allows a conclusion; return its new status.
+    """Settle an unknown attempt if the look-up allows it; return the new status of the attempt.
 
     The attempt stays ``unknown`` if it needs another look-up.
     """

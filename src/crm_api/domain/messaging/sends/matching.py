@@ -116,8 +116,8 @@ class MatchCandidates:
             attempt is not set to ``not_found``.
         same: The messages in ``ours`` that have the same text and that our user or an unknown user
             sent.
-        own_user_id: The provider's id of the user as whom this service sends over the line; None if
-            unknown.
+        own_user_id: The provider's id of the user in whose name this service sends messages over
+            the line; None if unknown.
     """
 
     ours: Sequence[MessageFacts]
@@ -145,9 +145,9 @@ async def find_candidates(
 ) -> MatchCandidates:
     """Return the candidates for an unclear attempt, by sender and text (Sending, rule 8).
 
-    A message that another provider user sent is not ours, so it is never matched. But if it has the
-    same text, the person has already received this text. Then only a person may decide that the
-    message is sent again.
+    A message that another provider user sent is not ours, so it is never matched. But if this
+    message has the same text, the recipient has already received the text. Then our message is sent
+    again only if a user decides so.
     """
     found = await _in_window(uow, unknown, listed, times=times)
     own_user_id = await uow.session.scalar(OWN_USER, {"line_id": unknown.line_id})

@@ -25,8 +25,8 @@ the hold ends, and "-" means that the message is sent.
 - The confirmation of an opt-out and the response to HELP are sent to opted-out numbers, because
   they respond to the person's own message.
 - Reminders of appointments are sent without being asked for, so every rule stops them.
-- The away reply answers a message that came while the office was closed. Nobody asked for it, so
-  every doubt about consent stops it.
+- The away reply answers a message that came while the office was closed. Nobody asked for the away
+  reply, so every doubt about consent stops it.
 - ``do_not_contact`` stops every kind. A user or an erasure sets this flag. After an erasure, the
   person must not get any message, not even the response to HELP.
 """
@@ -82,7 +82,7 @@ _DELETED = """EXISTS (
 
 
 def has_flag(*flags: str, phone: str) -> str:
-    """Return the SQL condition that the number ``phone`` has one of these unexpired flags."""
+    """Return the SQL condition that ``phone`` has at least one of these flags, unexpired."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
 
 
@@ -109,8 +109,8 @@ def stopping_rule(
 
     Args:
         phone: The SQL expression of the number; not used if ``facts`` is given.
-        facts: The SQL condition of each rule, if the statement has already read them. A rule that
-            is missing here does not apply.
+        facts: The SQL condition of each rule, if the statement has already read the facts about the
+            number. A rule without an entry does not apply.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}
@@ -153,8 +153,8 @@ FOLLOW_UPS_ENDED_BY = """(
     ORDER BY s.step DESC LIMIT 1)"""
 """SQL expression of what ended a follow-up: a reply, a call or a merge; null if nothing did.
 
-It reads all steps up to the follow-up, because a step that was created at the same time as the
-reply was stored has no mark ``ended_by`` of its own.
+It reads all steps up to the follow-up. Reason: if a step is created while a reply is being stored,
+this step has no mark ``ended_by`` of its own.
 """
 FOLLOW_UP_ENDED = f"({FOLLOW_UPS_ENDED_BY} IS NOT NULL)"
 

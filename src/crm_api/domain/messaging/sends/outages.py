@@ -9,7 +9,8 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWorkFactory
 
 NOTE_EVERY = timedelta(seconds=1)
-"""At most one success per this time is reported to the circuit breaker; that keeps it closed."""
+"""The shortest time between two successes that are reported to the circuit breaker. A success keeps
+the circuit breaker closed."""
 _SERVER_ERROR = 500
 
 

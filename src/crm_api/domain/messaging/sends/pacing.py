@@ -1,8 +1,8 @@
 """Compute how many messages of a campaign may be claimed now, and when more may be claimed.
 
 All functions are pure. The state is the campaign's row in ``campaign_pace``. Only claims read and
-write it, while they lock the line. A pause is not made up for by faster sending: the messages that
-are left for the day are spread over the time that is left.
+write this row, while they lock the line. After a pause, the missed messages are not sent all at
+once: the messages that are left for the day are spread over the time that is left.
 """
 
 import math
@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 STEP = timedelta(seconds=1)
 """Messages due within this time are claimed together, so that a fast campaign claims batches."""
 CATCH_UP = timedelta(minutes=2)
-"""If a claim runs late, messages of at most this time (two runs of the job) are claimed at once."""
+"""A claim that runs late also takes the messages that became due in the meantime, but only those of
+this time (two runs of the job)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Room:
 
     @property
     def left(self) -> int:
-        """The number of messages that both limits still allow today; never negative."""
+        """How many messages the line and the campaign may still send today; at least 0."""
         return max(0, min(self.line_left, self.campaign_left))
 
 

@@ -90,8 +90,8 @@ def _detail(parked: _ParkedAttempt) -> str:
         )
     if parked.own_user_id is None:
         detail += (
-            " The OpenPhone user as whom this line sends is not known yet. So messages that "
-            "colleagues wrote cannot be distinguished from messages of this service."
+            " It is not known yet which OpenPhone user sends the messages of this line. So "
+            "messages that colleagues wrote cannot be distinguished from messages of this service."
         )
     return detail
 

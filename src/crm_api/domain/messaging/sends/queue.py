@@ -16,7 +16,8 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_NUDGE = timedelta(minutes=1)
-"""A message that is due later needs no nudge, because the schedule runs the job each minute."""
+"""If a message is due later than this, the job is not requested, because the schedule runs it every
+minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +37,9 @@ class NewMessage:
         send_after: The message is not sent before this instant; None for as soon as possible.
         scheduled_for: The instant that the sender chose; None if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
-        is_answer: Whether a person no longer waits once the message is queued. Messages that the
-            service sends by itself are no answers, and a message for later is one when it leaves.
+        is_answer: True if the person no longer waits for an answer once the message is queued.
+            False for a message that the service sends by itself, and for a message for later, which
+            ends the waiting only when it is sent.
     """
 
     line_id: UUID
@@ -52,12 +54,12 @@ class NewMessage:
 
     @property
     def is_answer(self) -> bool:
-        """Return True if a user wrote the message, and it leaves now."""
+        """Return True if a user wrote the message and chose no later time for it."""
         return self.kind is SendKind.MANUAL and self.scheduled_for is None
 
 
 # `last_outgoing_at` is set when the provider accepts the message. A user's message ends the
-# waiting; a conversation that begins with one is open.
+# waiting. A conversation that begins with a user's message has the state `open`.
 UPSERT_CONVERSATIONS = text("""
     INSERT INTO conversation AS known
         (id, line_id, phone, contact_id, state, last_activity_at, created_at)
@@ -164,7 +166,7 @@ async def find_stopping_rules(
 ) -> dict[str, NumberRule]:
     """Return the rule that stops a message of this kind to each number now.
 
-    A number that no rule stops is missing in the result.
+    A number is missing in the result if no rule stops the message.
     """
     if not phones:
         return {}

@@ -32,11 +32,11 @@ from crm_api.platform.ids import new_id
 
 QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
 NEVER_OPEN_RETRY = timedelta(days=1)
-"""If the law never allows messages in a message's zone, its hours are checked again after this
-time."""
+"""If the law allows no message to a zone within two weeks, the legal hours are checked again after
+this time."""
 AWAY_LASTS = timedelta(minutes=15)
 """How long after the person's message an away reply may still be sent. After a longer delay, for
-example on a blocked line, it would be confusing, and the office may be open again."""
+example on a blocked line, the reply would be confusing, and the office may be open again."""
 TOO_LATE = "too_late"
 """The error code of a message that could not be sent before its latest instant."""
 MEDIA_NOT_SUPPORTED = "media_not_supported"
@@ -110,10 +110,11 @@ async def claim_queued(
 ) -> list[ClaimedAttempt]:
     """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
-    Messages that a rule stops are marked as failed. A user's message outside legal hours is
-    postponed to the next legal hours. An away reply or a message for later fails if these are too
-    late for it. For a line on trial, one message at a time is claimed. The caller commits before it
-    sends the claimed messages.
+    If a rule about the number stops a message, the message is marked as failed. A message outside
+    legal hours is postponed to the next legal hours, except a confirmation, a response to HELP, or
+    a test message to one of our lines. An away reply or a message for later fails if the next legal
+    hours begin too late for it. For a line on trial, one message at a time is claimed. The caller
+    commits before it sends the claimed messages.
 
     Args:
         media_link: Returns the URL from which the provider downloads a file of a message. None if
@@ -196,11 +197,12 @@ async def _fail(uow: UnitOfWork, ids: Sequence[UUID], *, code: str, now: datetim
 
 
 BUSY_FOR = timedelta(seconds=2)
-"""When a message is looked at again that must fail while its conversation is changed."""
+"""How long a message stays in the queue if it must fail, but another transaction has locked its
+conversation."""
 
-# Every transaction that locks both locks the conversation before its messages. Here the messages
-# are locked already, so this statement does not wait: a transaction with the lock, an opt-out for
-# example, may wait for the message.
+# Elsewhere, a conversation is locked before its messages. Here the messages are locked already, so
+# this statement does not wait for a locked conversation: the transaction that locked it, for
+# example an opt-out, may itself wait for the message.
 LOCK_FREE = text("""
     WITH free AS (
         SELECT k.id FROM activity t JOIN conversation k ON k.id = t.conversation_id
@@ -219,7 +221,7 @@ async def _lock_free(
 ) -> list[QueuedMessage]:
     """Lock the conversations of messages that must fail, and return these messages.
 
-    A message whose conversation another transaction has locked stays in the queue a little longer.
+    If another transaction has locked a conversation, its message is tried again after ``BUSY_FOR``.
     """
     if not failing:
         return []
@@ -251,7 +253,8 @@ async def _fail_with_media(
 ) -> list[QueuedMessage]:
     """Mark messages with files as failed, because the provider cannot send files any more.
 
-    They were queued while it could. Without its files, a message would say something else.
+    The messages were queued while the provider still could. A message without its files could be
+    misunderstood, so it is not sent.
     """
     unsendable = [message for message in allowed if message.media_ids]
     with_files = [message.id for message in await _lock_free(uow, unsendable, now=now)]
@@ -306,7 +309,7 @@ async def _postpone_closed(
             continue
         hours = hours_of(message, rules=rules, is_test=is_unasked, now=now)
         closes_at = hours.not_after if hours.is_open else now
-        # A zone that closes before a call could end counts as closed already.
+        # If a zone closes before a call could end, the zone already counts as closed.
         is_open = closes_at is None or closes_at > now + times.call
         leaves_at = now
         if closes_at is not None and not is_open:
@@ -324,14 +327,17 @@ async def _postpone_closed(
 
 
 def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
-    """Return the earlier of two instants; None stands for no limit."""
+    """Return the earlier of two instants; None means no limit."""
     return min((at for at in (one, other) if at is not None), default=None)
 
 
 def _limit_trials(
     open_now: Sequence[SendableMessage], trials: blocking.Trials
 ) -> list[SendableMessage]:
-    """Return the messages; for a line on trial at most one, or none while one is being sent."""
+    """Return the messages that the lines may send now.
+
+    A line on trial may send one message, or none while it has an open attempt.
+    """
     kept: list[SendableMessage] = []
     taken = set(trials.busy)
     for one in open_now:

@@ -49,7 +49,8 @@ SETTLED = {
     AttemptStatus.NOT_FOUND,
     AttemptStatus.DELIVERED,
 }
-"""The results after which a message may no longer be an answer, or may be one again."""
+"""The statuses of an attempt that can change whether its message counts as an answer to the
+person."""
 
 REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
 
@@ -147,9 +148,9 @@ async def write_outcomes(
 ) -> list[ChangedAttempt]:
     """Write outcomes to the ledger and derive the status of their recipients.
 
-    A report that arrived before the response was recorded is merged into the outcome. An alert is
-    raised for each parked attempt. A failure whose code describes the number is stored for
-    evaluation.
+    If a report arrived before the response was recorded, the report is merged into the outcome. An
+    alert is raised for each parked attempt. If the error code of a failure describes the number,
+    the failure is stored for evaluation.
 
     Args:
         retry_at: When a message is due again if it was certainly not sent; None for ``now``.
@@ -203,7 +204,7 @@ async def _merge_strays(
     """Merge reports that arrived early into the outcomes.
 
     Returns:
-        The outcomes, and the conversations of the messages that were stored as foreign.
+        The outcomes, and the ids of the conversations of the messages that were stored as foreign.
     """
     named = [item for item in outcomes if item.message_id is not None]
     if not named:
@@ -246,8 +247,8 @@ async def record_and_correct_matches(
 
     A response is a fact and a match is only inferred, so the message belongs to the attempt of the
     response (Sending, rule 6). The matched attempt loses the message and becomes ``unknown`` again.
-    If its number has another open attempt now, it is parked instead, with an alert. The correction
-    is written to the audit log.
+    If the number has another open attempt now, the matched attempt is parked instead, with an
+    alert. The correction is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(

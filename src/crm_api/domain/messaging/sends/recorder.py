@@ -22,14 +22,14 @@ log = structlog.get_logger()
 RECORD_EVERY = 0.2
 """An answer waits at most so many seconds before its batch is written."""
 RECORD_AT = 100
-"""A batch of so many answers is written at once. Both limits are small, because answers that are
-lost in a crash make their attempts unknown."""
+"""A batch of so many answers is written at once. This limit and ``RECORD_EVERY`` are small, because
+answers that are lost in a crash make their attempts unknown."""
 URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
 """Kinds of answers that are written at once, because they stop or delay the next calls."""
 RECORD_RETRY_SECONDS = 1.0
 """How many seconds pass before a batch that could not be stored is tried again."""
 MOST_CONTRADICTIONS = 3
-"""How often storing is tried if another row has the message id. Then the id is left out."""
+"""How often storing is tried if another row has the message id. After that, the id is left out."""
 DATABASE_ERRORS = (DBAPIError, OSError, TimeoutError)
 """Errors that a query raises if the database is unreachable (or refuses the values)."""
 CONTENT_CLASSES = frozenset({"22", "54"})
@@ -48,7 +48,7 @@ class Recorder:
     Args:
         new_uow: Opens a unit of work (a transaction).
         limiter: The limiter to which pauses of the provider are reported.
-        outage: Detects an outage from the responses, which are reported to it.
+        outage: Gets the responses and detects an outage from them.
         now: Returns the current time.
         hold_back: Is called if the run must send no more requests because the provider is down.
         pause: Is called with the end of the pause if the pause is too long for a run to wait.

@@ -20,11 +20,12 @@ REPLIED_TO = """
             ORDER BY a.created_at DESC LIMIT 1
         ) newest
         JOIN campaign_membership m ON m.id = newest.membership_id"""
-"""The recipient to whose message the row ``said`` (``phone``, ``line_id``, ``at``) replies.
+"""SQL query for the recipient to whose message a person replied.
 
-A reply belongs to the newest campaign message that the number got in the 72 hours before, even if
-the provider's answer for that message is not recorded yet. ``skew`` is the largest difference
-between the clocks of this service and the provider, in seconds.
+The enclosing statement has the reply as a row ``said`` (``phone``, ``line_id``, ``at``). A reply
+belongs to the newest campaign message that the number got in the 72 hours before, even if the
+provider's response for that message is not recorded yet. ``skew`` is the largest difference between
+the clocks of this service and the provider, in seconds.
 """
 
 

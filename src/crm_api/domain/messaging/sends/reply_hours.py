@@ -1,4 +1,4 @@
-"""Decide when the law allows a message that a user wrote, a test message, or a reminder."""
+"""Decide when the law allows a user's message, an away reply, a test message or a reminder."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,8 +58,8 @@ class ReplyHours:
         is_open: True if the message may be sent now.
         not_after: If the message may be sent now: the latest instant at which the request to the
             provider may begin; None for no limit.
-        opens_at: If the message may not be sent now: when it may be sent; None if that is not
-            known.
+        opens_at: If the message may not be sent now: when it may be sent; None if the rules allow
+            no message within two weeks.
     """
 
     is_open: bool
@@ -82,13 +82,14 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message or a reminder. It never counts as a reply."""
+    """Return when the law allows a test message or a reminder, which never counts as a reply."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
 
-# The number has had as many messages as the law allows. This is when the oldest of them is older
-# than the legal period: the last of the newest `most` campaign and test messages.
+# Selects when the number may get a test message again, if it has had as many messages as the law
+# allows (`most`). That is when the oldest of its newest `most` campaign and test messages is older
+# than the legal period.
 TEST_ALLOWED_AT = text("""
     SELECT a.until FROM (
         SELECT greatest(a.created_at, a.called_at, a.accepted_at)
@@ -127,7 +128,7 @@ def hours_of(
     """Return when the law allows a message to a number; no database query is made.
 
     Args:
-        is_test: A test message or a reminder never counts as a reply to the person.
+        is_test: True for a test message or a reminder, which never counts as a reply to the person.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)

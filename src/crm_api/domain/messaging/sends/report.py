@@ -319,7 +319,7 @@ async def _store(
     if activity_id is None:
         activity_id = await uow.session.scalar(RAISE_FOREIGN, report)
     if activity_id is not None:
-        # A failed message is no answer, also if it was stored as one before.
+        # A failed message is not an answer, even if it was stored as an answer before.
         if conversation_id is not None and (is_waiting or is_failure):
             await derive_waiting(uow.session, [conversation_id], now=now)
         await _note_failure(uow, facts, line_id=line_id, activity_id=activity_id, now=now)

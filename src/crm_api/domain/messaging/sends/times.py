@@ -13,7 +13,8 @@ class SendTimes:
     """The durations that limit the steps of sending, from the settings.
 
     Attributes:
-        lease: How long a claim belongs to one worker. The time starts again with the request.
+        lease: How long a claim belongs to one worker. The time starts again when the claim passes
+            the gate.
         call_start: The longest time from the gate to sending the request body.
         call_timeout: The longest time for the whole POST request to the provider.
         grace: The shortest time after the gate before an unclear attempt can be set to

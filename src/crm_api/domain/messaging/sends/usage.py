@@ -43,10 +43,10 @@ def limit_on(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineUsage:
-    """How many messages a line and one campaign have used of their limits today.
+    """How much of their limits a line and one campaign have used today.
 
     Attributes:
-        line_limit: The line's limit of today, from its ramp plan or its daily limit.
+        line_limit: The line's limit for today, from its ramp plan or its daily limit.
         ends_at: When the line's day ends.
         is_ramp_waiting: True if the line has a ramp plan that has not started.
         line_used: How many messages of the line the provider may have accepted today.

@@ -22,12 +22,12 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 CANCELLED_AT_ONCE = 20_000
-"""How many recipients the request that cancels a campaign cancels itself, in about half a second. A
-job cancels the others."""
+"""How many recipients are cancelled in the request that cancels their campaign, which takes about
+half a second. A job cancels the other recipients."""
 
 
 # If another transaction has claimed one of these messages and not committed yet, the lock waits for
-# it. Campaign messages are excluded, because their recipients are handled before.
+# it. Campaign messages are excluded, because their recipients were handled before this statement.
 LOCK_WAITING_TEXTS = text("""
     SELECT t.id FROM activity t
     WHERE t.status = 'queued' AND t.phone = ANY(CAST(:phones AS text[]))
@@ -72,12 +72,12 @@ WITHDRAW_NUMBERS = text(f"""
 
 
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Withdraw waiting and claimed messages to numbers that a rule stops now.
+    """Withdraw waiting and claimed messages if a rule about their number stops them now.
 
     The caller has already written the flag. The steps have a fixed order: flags, waiting messages,
     claims (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
-    released. A message outside campaigns fails, with the rule in its error code. A person whose
-    answer is withdrawn waits again.
+    released. A message outside campaigns fails, with the rule in its error code. If it was an
+    answer to a person, the person waits for an answer again.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -133,9 +133,9 @@ async def restore_held_recipients(uow: UnitOfWork, *, phones: Sequence[str], now
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
 
 
-# Such a recipient exists if an audience was stored while a hold ended: the statement that stored
-# the audience had read the flags before. The query uses one index look-up for each step of each
-# campaign that has not ended.
+# Finds recipients that are held although their number is not on hold. Such a recipient exists if an
+# audience was stored while a hold ended: the statement that stored the audience had read the flags
+# before. The query uses one index look-up for each step of each campaign that has not ended.
 HELD_WITHOUT_HOLD = text(f"""
     SELECT w.id FROM campaign c
     CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)

@@ -11,7 +11,7 @@ from crm_api.platform.database import UnitOfWork
 WITHDRAWN = "withdrawn"
 """The error code of a message that was withdrawn before it was sent."""
 
-# Every transaction that locks both locks the conversation before its messages.
+# The order of locks requires the lock of the conversation before the locks of its messages.
 LOCK_CONVERSATION = text("""
     SELECT k.id FROM activity t JOIN conversation k ON k.id = t.conversation_id
     WHERE t.id = :message_id AND t.origin = 'manual' FOR NO KEY UPDATE OF k
@@ -33,7 +33,7 @@ WITHDRAW = text(f"""
 async def withdraw_message(uow: UnitOfWork, *, message_id: UUID, now: datetime) -> bool:
     """Withdraw a user's message that still waits. It stays in the timeline as ``failed``.
 
-    A person who waited for an answer before waits again.
+    If the person waited for an answer before the message was queued, the person waits again.
 
     Returns:
         False if no such message waits. Then nothing changes.

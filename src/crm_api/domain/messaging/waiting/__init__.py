@@ -1,1 +1,1 @@
-"""Keep which people wait for an answer, and since when."""
+"""Store which people wait for an answer, and since when."""

@@ -1,4 +1,4 @@
-"""Note messages and calls that need an answer: their conversations wait."""
+"""Record messages and calls that need an answer, so that their conversations wait."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.consent.blocked_senders import is_blocked_sender
 
 WAITS_FOR = timedelta(days=30)
-"""A message or call that is stored later than this after it happened does not wait. Otherwise an
-import of the history would fill the inbox with conversations that ended long ago."""
+"""If a message or call is stored later than this after it happened, it needs no answer. Otherwise
+an import of the history would fill the inbox with conversations that ended long ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +28,12 @@ class Asked:
     """A message or call that this transaction has stored, with ``asked_at`` if it needs an answer.
 
     Attributes:
-        at: When it happened, by the provider's clock.
-        needs_answer: False if it does not wait after all: an opt-out, for example.
-        campaign_id: The campaign that it replies to; None if there is none.
+        at: When the message or call happened, by the provider's clock.
+        needs_answer: False if the message or call needs no answer, for example because it is an
+            opt-out.
+        campaign_id: The campaign to which the message replies; None if there is none.
         received: What a received message says about its conversation; None if the conversation
-            has the times of the message or call already.
+            already has the times of the message or call.
     """
 
     conversation_id: UUID
@@ -42,10 +43,11 @@ class Asked:
     received: Received | None = None
 
 
-# What happened before an answer outside of this service does not wait. An answer that was given
-# here cannot be an answer to something that was not stored yet. In order, the message would have
-# opened the conversation before that answer, so it opens it now. The newest message decides to
-# which campaign the conversation belongs.
+# A message or call does not wait if a later answer was given outside of this service. Answers in
+# this service are not compared, because a user cannot answer a message that is not stored yet. If a
+# message is already answered and the conversation is done, the conversation becomes open, as if the
+# message had arrived before the answer. The newest message decides to which campaign the
+# conversation belongs.
 NOTE_ASKED = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -99,11 +101,10 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Let the conversations of new messages and calls wait, with one statement.
 
-    The state of each becomes ``waiting``, also if it was done or snoozed. What an answer outside of
-    this service followed does not wait, and neither does what a blocked sender sends. Also writes
-    what received messages say about their conversations.
-
-    The caller has locked the conversations.
+    The state of each conversation becomes ``waiting``, even if it was ``done`` or ``snoozed``.
+    Exceptions: a message or call does not wait if a later answer was given outside of this service,
+    or if the sender is blocked. The statement also writes what received messages say about their
+    conversations. The caller has locked the conversations.
     """
     if not asked:
         return

@@ -1,8 +1,8 @@
 """Derive from all messages and calls of a conversation whether the person waits.
 
-A new message or call is noted without this (``asked.py``), and an answer that is queued here ends
-the waiting in the statement that queues it. Everything else that changes who waits derives again:
-answers outside of this service, withdrawn and failed answers, corrected facts.
+Two frequent changes do not need this module: ``asked.py`` records a new message or call, and the
+statement that queues an answer ends the waiting. After every other change, the waiting is derived
+again: after answers outside of this service, withdrawn and failed answers, and corrected facts.
 """
 
 from collections.abc import Collection
@@ -17,13 +17,13 @@ from crm_api.domain.consent.blocked_senders import is_blocked_sender
 ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
     AND a.status NOT IN ('failed', 'undelivered')
     AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
-"""A message that a user sent through this service. It counts from the moment when it was queued. A
-message for later counts when it has left, and from its time."""
+"""SQL condition: an answer that a user sent through this service. It counts from the moment when it
+was queued. A message for later counts only after it was sent, from the time that the user chose."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
         AND a.status NOT IN ('failed', 'undelivered'))
     OR (a.kind = 'call' AND a.call ? 'answered_at' AND NOT a.call ? 'voicemail'))"""
-"""A message from the provider's app, or an answered call."""
+"""SQL condition: a message from the provider's app, or an answered call."""
 
 # The derivation needs a newer snapshot than the lock: a transaction that held the lock may have
 # stored a message. So the lock is a statement of its own.
@@ -32,10 +32,10 @@ LOCK = text("""
     ORDER BY k.line_id, k.phone FOR NO KEY UPDATE
 """)
 
-# A user can only have answered or decided about what was stored at that moment. So both are
-# compared with `asked_at`, by our clock. An answer outside of this service is compared by the
-# provider's clock. A late message, which a lost webhook would have brought, waits if it was stored
-# after the user's answer.
+# A user can only answer, or decide about, messages and calls that are already stored. So answers
+# and decisions of users are compared with `asked_at`, by our clock. An answer outside of this
+# service is compared by the provider's clock. If a message is stored late because its webhook was
+# lost, it waits if it was stored after the user's answer.
 DERIVE = text(f"""
     UPDATE conversation k
     SET answered_at = d.answered_at, waiting_since = d.since,
@@ -73,9 +73,10 @@ DERIVE = text(f"""
 async def derive_waiting(
     session: AsyncSession, conversation_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Derive ``waiting_since`` and ``state`` of these conversations from all that was said.
+    """Derive ``waiting_since`` and ``state`` of conversations from their messages and calls.
 
-    A snoozed conversation stays snoozed. A conversation whose person no longer waits becomes open.
+    A snoozed conversation stays snoozed. If the person no longer waits, a waiting conversation
+    becomes open.
     """
     if not conversation_ids:
         return
@@ -84,7 +85,7 @@ async def derive_waiting(
     await session.execute(DERIVE, {**values, "now": now})
 
 
-# Only a failed answer, or a delivered one that was failed before, changes who waits.
+# Only a failed answer, or an answer that failed before and is delivered now, changes who waits.
 OF_ATTEMPTS = text("""
     SELECT DISTINCT t.conversation_id
     FROM send_attempt a JOIN activity t ON t.id = a.activity_id
@@ -113,7 +114,7 @@ OF_MESSAGES = text("""
 async def derive_waiting_of_messages(
     session: AsyncSession, activity_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Derive who waits after these messages were withdrawn."""
+    """Derive who waits after these messages were withdrawn or failed."""
     if activity_ids:
         found = await session.scalars(OF_MESSAGES, {"ids": list(activity_ids)})
         await derive_waiting(session, list(found), now=now)

@@ -37,7 +37,8 @@ class AnswerKind(StrEnum):
     TOO_LATE = "too_late"
     """Not sent: the request body was withheld, because too much time had passed since the gate."""
     UNCLEAR = "unclear"
-    """Possibly sent. A look-up at the provider settles it; sending again never does."""
+    """Possibly sent. A look-up at the provider settles the attempt. The message is not sent again
+    before that."""
 
 
 Scope = Literal["line", "campaign"]
@@ -54,7 +55,7 @@ class SendAnswer:
         provider_user_id: Id of the provider's user that sent the message.
         no_id: The provider accepted the message but returned no readable id. The attempt must
             never be settled as not sent.
-        scope: For ACCOUNT_REFUSED: whether the refusal stops the line or the campaign.
+        scope: For ACCOUNT_REFUSED: whether the refusal stops the phone line or the campaign.
         reason: For ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.

@@ -5,10 +5,11 @@ from typing import cast
 import httpx
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Maximum size of a response to a read. A page of messages has about 200 kB, a long transcript a
-few MB."""
+"""Maximum size, in bytes, of the response to a read request. A page of messages has about 200 kB, a
+long transcript a few MB."""
 MOST_BYTES_OF_SEND = 256 * 1024
-"""Maximum size of a response to a send. A real response has a few kilobytes."""
+"""Maximum size, in bytes, of the response to a send request. A real response has a few
+kilobytes."""
 
 
 class AnswerTooLongError(httpx.HTTPError):

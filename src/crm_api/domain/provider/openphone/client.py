@@ -32,8 +32,9 @@ from crm_api.platform.setting_fields import CALL_START_SECONDS
 from crm_api.platform.settings import Settings
 
 KEEPALIVE_SECONDS = 4.0
-"""How long an idle connection stays open: shorter than servers usually keep one. If the server
-closed a connection while a send begins, the outcome of that attempt would be unclear."""
+"""How long an idle connection stays open. This is shorter than servers usually keep a connection
+open. If the server closed a connection just when a send begins, the outcome of that attempt would
+be unclear."""
 
 
 class OpenPhoneClient:
@@ -128,7 +129,8 @@ class OpenPhoneClient:
             sender: The line's ``PN…`` id or its phone number.
             media_urls: The URLs of the files to send. OpenPhone documents no field for files. So
                 only the sandbox gets the field, or a provider for which the setting
-                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. It has the form that received files have.
+                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The field has the same form as for received
+                files.
             gate: The clocks, read just before the SQL statement that allows this attempt (the
                 gate).
             call_timeout: Seconds for the whole request.
@@ -155,7 +157,7 @@ class OpenPhoneClient:
         return await send_once(self._transport, request, body, call_timeout=call_timeout)
 
     async def list_phone_numbers(self) -> list[OwnNumber]:
-        """Fetch all lines of the workspace.
+        """Fetch all phone lines of the workspace.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
@@ -216,7 +218,7 @@ class OpenPhoneClient:
     ) -> AsyncIterator[MessageFacts]:
         """Yield the workspace's messages from all pages, newest first.
 
-        The provider treats both bounds as exclusive.
+        The provider treats ``created_after`` and ``created_before`` as exclusive bounds.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
@@ -254,9 +256,10 @@ def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTranspo
 
 @cache
 def _trusted_authorities() -> ssl.SSLContext:
-    """Load the certificates that the transport asks for once in a process; it takes about 10 ms.
+    """Load the certificates once per process, because the transport requires them.
 
-    They are not used: the session above checks certificates by itself.
+    Loading takes about 10 ms. The certificates are not used: the session in ``_transport`` checks
+    certificates by itself.
     """
     return httpx.create_ssl_context(trust_env=False)
 

@@ -26,7 +26,7 @@ class SignatureError(UnauthenticatedError):
 
 
 class MissingSignatureError(SignatureError):
-    """The request has no signature header, or lacks one of the headers that its scheme needs."""
+    """The request has no signature header, or lacks a header that the signature scheme needs."""
 
     code = "signature_missing"
     title = "Webhook signature missing"
@@ -48,7 +48,7 @@ class MalformedSignatureError(SignatureError):
 
 
 class MismatchedSignatureError(SignatureError):
-    """No signing key of this service gives the request's signature for the request's body."""
+    """The request's signature was not made from its body with a signing key of this service."""
 
     code = "signature_mismatch"
     title = "Webhook signature does not match"
@@ -130,7 +130,7 @@ class OpenPhoneRefusedError(ConflictError):
 
 
 class OpenPhoneListError(TransientError):
-    """A list could not be read to its end: a page repeats or lacks data, or it has too many pages.
+    """A list was not read to its end: a page repeats or lacks data, or there are too many pages.
 
     The items that were read are not the complete list.
     """

@@ -36,8 +36,8 @@ class MessageFacts:
         from_number: The sender's number in E.164, or another identifier of the sender. It can be
             None only if the message is outgoing.
         to_numbers: The recipients; several for a group. Can be empty in an event.
-        created_at: When the message was created, by the provider's clock. If this is later than the
-            receipt, ``bound_event`` replaces it by the time of receipt.
+        created_at: When the message was created, by the provider's clock. If this time is later
+            than the receipt, ``bound_event`` replaces it by the time of receipt.
         claimed_at: The provider's own value of ``created_at``; None before ``bound_event`` has set
             it.
     """
@@ -212,8 +212,9 @@ class RegisteredWebhook:
     """A webhook that was created through the API; those created in the app are not listed.
 
     Attributes:
-        key: The signing key. For a legacy webhook, the provider always shows it. For a webhook of
-            2026-03-30, the provider shows it only in the response to the creation.
+        key: The signing key; None if the provider does not show it. The provider always shows the
+            key of a legacy webhook. It shows the key of a webhook of 2026-03-30 only in the
+            response to the creation.
         resource_ids: Ids (``PN…``) of the lines whose events are delivered; ``*`` or an empty list
             means all lines.
     """
@@ -276,10 +277,10 @@ class ProviderProblem:
 
 # The provider's clock may be ahead of ours. A message that is dated in the future would then
 # override every consent decision that is made until that date. So webhook events and listed items
-# pass through these functions before they are applied. The functions limit the times that decide
-# something: when a message was created or changed, when a call began, when an event happened. Other
-# times (when a call was answered or ended, when its recording began) are only shown, so they keep
-# the provider's values.
+# pass through `bound_event` or `bound_message` before they are applied. These functions limit the
+# times that decide something: when a message was created or changed, when a call began, when an
+# event happened. Other times (when a call was answered or ended, when its recording began) are only
+# shown, so they keep the provider's values.
 
 
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:

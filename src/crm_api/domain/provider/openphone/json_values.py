@@ -48,7 +48,7 @@ def identity(value: object) -> str | None:
 
 
 def first_identity(*values: object) -> str | None:
-    """Return the first of the values that ``identity`` accepts; None if it accepts none."""
+    """Return the first value that ``identity`` accepts; None if it accepts none of the values."""
     for value in values:
         found = identity(value)
         if found is not None:
@@ -57,7 +57,7 @@ def first_identity(*values: object) -> str | None:
 
 
 def first_text(*values: object) -> str | None:
-    """Return the first of the values that is a non-empty text or a number; None if none is."""
+    """Return the first value that is a non-empty text or a number, as text; None if none is."""
     for value in values:
         found = text(value)
         if found is not None:
@@ -66,7 +66,7 @@ def first_text(*values: object) -> str | None:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the non-empty texts of an array, or a single text as a tuple; empty if none."""
+    """Return the non-empty texts of an array, or a single text as a tuple; empty without texts."""
     listed = items(value) or [value]
     return tuple(found for item in listed if (found := text(item)) is not None)
 

@@ -30,7 +30,7 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallExtras:
-    """Parts of a call that are fetched separately. None: not fetched; empty: the call has none."""
+    """Parts of a call that are fetched separately; None if not fetched, empty if there are none."""
 
     recordings: list[Any] | None = None
     voicemail: Json | None = None
@@ -55,7 +55,7 @@ class Listing:
     async def workspace_messages(
         self, *, after: datetime | None, before: datetime | None, token: str | None
     ) -> ListPage:
-        """Fetch a page of the workspace's messages, newest first; both bounds are exclusive."""
+        """Fetch a page of the workspace's messages, newest first; the time bounds are exclusive."""
         query: Query = [
             *time_bounds(("createdAt[gt]", after), ("createdAt[lt]", before)),
             ("limit", str(DATED_PAGE_SIZE)),

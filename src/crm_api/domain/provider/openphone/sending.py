@@ -44,7 +44,7 @@ class GateClock:
         return cls(time.monotonic(), time.time())
 
     def elapsed(self) -> float:
-        """Return the seconds since ``start`` by the clock that shows more."""
+        """Return the seconds since ``start``; the larger value if the two clocks differ."""
         return max(time.monotonic() - self.monotonic, time.time() - self.wall)
 
 
