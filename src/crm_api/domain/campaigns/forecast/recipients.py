@@ -48,10 +48,12 @@ class People:
     """The recipients of a campaign, or the audience of a draft.
 
     Attributes:
-        zone_keys: The distinct zone keys of all of them.
-        waiting: The people who wait for a message, in groups.
+        zone_keys: The different zone keys of these people. A zone key names a state and its time
+            zones.
+        waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
-        statuses: The number of recipients of all steps by status; for a draft, by verdict.
+        statuses: For a campaign, the number of recipients per status, over all steps. For a draft,
+            the number of people per verdict: the status or the skip reason that they would get.
         reached: The number of messages that were sent.
         replied: The number of these messages that got a reply.
     """
@@ -138,7 +140,8 @@ def _estimate(
         pending: The number of waiting people by step.
         few: Counts by zone key. Counting stops at ``FEW`` for each zone key, so only a smaller
             count is exact.
-        sample: The people on a sample of the pages, from which the other zone keys are estimated.
+        sample: The people on a sample of the table's pages. The counts of the other zone keys are
+            estimated from them.
     """
     counted: Counter[str] = Counter()
     for group in few:
@@ -192,8 +195,9 @@ _IN_ORDER = """
 """
 
 # REPEATABLE always selects the same pages. So two forecasts in a row differ only by the messages
-# that were sent in between. The size is that of the file, because `relpages` of pg_class is 0 until
-# the first VACUUM or ANALYZE, and then the sample would be the whole table: 330 ms at two million.
+# that were sent in between. The size of the table is read from its file, because `relpages` of
+# pg_class is 0 until the first VACUUM or ANALYZE. With 0 pages, the sample would be the whole
+# table, which takes 330 ms at two million rows.
 _SAMPLED = """
     SELECT m.step, m.zone_key, m.due_at, m.phone
     FROM campaign_membership m TABLESAMPLE SYSTEM ((
@@ -232,8 +236,9 @@ async def sample_places(
     return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
 
 
-# One row for each waiting recipient that is not due or got campaign messages in the last `hours`
-# hours. No rule can hold the others, most of a large campaign, so they are only counted.
+# One row for each waiting recipient who is not due yet, or whose phone number got campaign messages
+# in the last `hours` hours. No rule can hold the other recipients, so they are only counted. In a
+# large campaign, they are the majority.
 _TEXTED = """
     SELECT p.step, p.zone_key, p.due_at, t.last_other,
            coalesce(t.texted, CAST('{{}}' AS timestamptz[])) AS texted, p.read
