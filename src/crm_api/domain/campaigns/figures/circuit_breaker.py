@@ -224,10 +224,16 @@ ANSWERED_SINCE = text("""
 async def _exclude_earlier_messages(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
-    """Return the counts without the failures and opt-outs after messages before the last resume.
+    """Return the counts without failures and opt-outs of messages from before the last resume.
 
-    ``counts`` still includes them, if they were recorded after the resume. This exact count is
-    slower, so it is made only before a campaign is paused.
+    ``counts`` includes such a failure or opt-out if it was recorded after the resume. The exact
+    count is slower, so it is made only before a campaign is paused.
+
+    Args:
+        uow: The unit of work.
+        campaign_id: The campaign.
+        counts: The counts since the last resume.
+        since: The instant of the last resume, as JSON has it.
     """
     values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
     row = (await uow.session.execute(ANSWERED_SINCE, values)).one()

@@ -18,11 +18,11 @@ from itertools import combinations
 from crm_api.domain.campaigns.models import StopReason
 
 ERROR = 0.05
-"""The maximum probability that a test ever reports a difference or an excess that is not there."""
+"""The maximum probability that a test ever reports a difference or an excess by chance."""
 CONCENTRATION = 25.0
 """The concentration of the Beta mixture, in replies; a higher value expects smaller differences.
-Values from 10 to 50 give nearly the same power. With 25, a difference of 10 % and 15 % is found
-after 1,550 messages (median; half of them for each variant)."""
+Values from 10 to 50 give nearly the same power. With 25, the difference between the rates 10 % and
+15 % is found after 1,550 messages (median; half of the messages for each variant)."""
 ODDS_RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0)
 """The alternatives to a rate within its limit: rates whose odds are this many times the odds of the
 limit. With only one alternative, smaller excesses would be found late or never."""
