@@ -60,7 +60,7 @@ def _to_read(detail: CampaignDetail) -> CampaignRead:
 
 
 DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "started_at": None}
-"""The fields of the documentation's example in which a draft differs from a running campaign."""
+"""The fields in which the example of a draft differs from the example of a running campaign."""
 
 
 @router.post(
@@ -153,8 +153,8 @@ async def update_campaign(
 ) -> CampaignRead:
     """Change a campaign. Fields that you leave out do not change.
 
-    `name` and `archived` can change in every status, the other fields only while the campaign is a
-    draft.
+    `name`, `archived` and `recurrence` can change in every status, the other fields only while the
+    campaign is a draft.
     """
     async with uow:
         detail = await drafts.update_campaign(
