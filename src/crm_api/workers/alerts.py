@@ -116,10 +116,11 @@ async def _ask(deps: Deps) -> str | None:
 
 
 async def send_mail(ctx: dict[str, Any]) -> None:
-    """Send all due mails that have one recipient each; a second run finds nothing to do.
+    """Send the stored mails that are due. Each of them has one recipient.
 
-    If a worker dies after the mail server has accepted a mail, but before the worker has deleted
-    the stored mail, the mail is sent again.
+    When the time limit is near, the job requests its next run. If a worker dies after the mail
+    server has accepted a mail, but before the worker has deleted the stored mail, the mail is sent
+    again.
     """
     await send_due_mail(deps_of(ctx), now=clock.now)
 
