@@ -197,7 +197,7 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The share of ``allowance`` that the pacing expects when the day begins, from 0 to 1.
+        """The part of ``allowance``, from 0 to 1, that the campaign can expect at the day's start.
 
         At first all active campaigns get equal shares. This campaign gets more only when other
         campaigns do not use their whole shares.
@@ -217,7 +217,11 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return how many messages each group of rivals sends if this campaign sends ``sent``."""
+        """Return how many messages each group of other campaigns sends on the day.
+
+        Args:
+            sent: The number of messages that this campaign sends on the day.
+        """
         _, most = _fair_share(self.room, min(self.own, sent), self.demands)
         return [min(wanted, most * campaigns) for wanted, campaigns in self.demands]
 

@@ -106,7 +106,7 @@ class Odds:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """When the campaign sends its last message, and which rule delays it most.
+    """When the campaign sends its last message, and which rule delays this message most.
 
     Attributes:
         plan: The plan with the means of the random quantities.
@@ -168,7 +168,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without a rule about phone numbers, so that nobody waits because of it."""
+    """Return the plan without one of the rules about phone numbers: nobody waits because of it."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -260,7 +260,7 @@ def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datet
 
 
 def _limit(plan: Plan, outcome: Outcome) -> Binding:
-    """Return the daily limit that was reached on most days."""
+    """Return the daily limit that was reached on the largest number of days."""
     days = outcome.limited_days
     if days:
         return Binding(max(days, key=days.__getitem__))

@@ -86,7 +86,7 @@ class Calendar:
 
     @property
     def places(self) -> int:
-        """The number of places."""
+        """The number of places (groups of zone keys with the same hours)."""
         return 1 + max(self.place_of.values(), default=0)
 
 

@@ -37,7 +37,7 @@ days, the variance of a Poisson distribution is assumed, which is equal to the m
 
 @dataclass(frozen=True, kw_only=True)
 class LineLoad:
-    """The recent messages of a line, and what it has to send besides the campaign.
+    """The recent messages of a line, and what the line has to send for other campaigns.
 
     Attributes:
         rivals: The other campaigns on the line. Similar campaigns are grouped.
@@ -57,7 +57,7 @@ class LineLoad:
 
 @dataclass(frozen=True, slots=True)
 class RivalCampaign:
-    """Another campaign on the line. ``waiting`` is the number of messages that it has to send."""
+    """Another campaign on the line. It still has to send ``waiting`` messages."""
 
     id: UUID
     daily_limit: int
@@ -101,7 +101,7 @@ class CarrierCount:
 async def read_line_load(
     session: AsyncSession, campaign: Campaign, line: Line, *, now: datetime
 ) -> LineLoad:
-    """Read the recent messages of a line, and what it has to send besides a campaign."""
+    """Read the recent messages of a line, and what the line has to send for other campaigns."""
     since = now - LOOKED_BACK
     rivals = await list_rivals(session, line_id=line.id, campaign_id=campaign.id, now=now)
     lately = await count_lately(session, line_id=line.id, timezone=line.timezone, since=since)

@@ -1,4 +1,4 @@
-"""Find the recipients who must wait because of a rule about their number, and until when.
+"""Find the recipients who must wait because of a rule about their phone number, and until when.
 
 ``explain`` applies the same rules to one recipient. A test checks that both get the same results.
 """
@@ -43,7 +43,7 @@ class TextedNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class NumberRules:
-    """The rules of a campaign that depend on the messages that a number already got.
+    """The rules of a campaign that depend on the messages that a phone number already got.
 
     Attributes:
         min_days: The minimum number of days after a message of another campaign; None if there is
@@ -101,7 +101,7 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Return the groups of people who may get a message now, and of those whom a rule holds.
+    """Return the groups of people who may get a message now, and the groups whom a rule holds.
 
     Args:
         waiting: All waiting people.

@@ -22,7 +22,7 @@ class Waiting:
         due_from: When the first of them becomes due; None means now.
         due_until: When the last of them becomes due; None means now.
         held_until: The rules that now prevent a message to these phone numbers, each with the
-            instant at which it stops to do so.
+            instant at which the rule stops applying.
     """
 
     zone_key: str

@@ -112,7 +112,7 @@ class OutsideForecastRead(ReadModel):
 
 
 class ForecastRead(ReadModel):
-    """When a campaign will have sent its last message, and which rule delays it most.
+    """When a campaign sends its last message, and which rule delays this message most.
 
     Attributes:
         campaign_id: The id of the campaign.
