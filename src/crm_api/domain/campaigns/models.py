@@ -141,10 +141,10 @@ class Campaign(Base):
     batch_interval_minutes: Mapped[int | None] = mapped_column(Integer)
     previously_contacted: Mapped[str] = mapped_column(server_default=text("'send'"))
     skip_landlines: Mapped[bool] = mapped_column(server_default=text("false"))
-    """True skips numbers that a validation found to be landlines, when the audience is stored."""
+    """True if a start skips the phone numbers that a validation found to be landlines."""
     min_days_between: Mapped[int | None] = mapped_column(Integer)
     frequency_cap: Mapped[dict[str, Any] | None]
-    """``{texts, days}``: a number gets at most ``texts`` campaign messages in ``days`` days."""
+    """``{texts, days}``: a phone number gets at most ``texts`` messages in ``days`` days."""
     opt_out_footer: Mapped[str | None]
     max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("5"))
     max_opt_out_rate: Mapped[Decimal | None] = mapped_column(
@@ -344,15 +344,15 @@ class CampaignMembership(Base):
     is_interested: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether a reply to the campaign has the class ``interested``.
 
-    ``NOTE_REPLIES`` sets it with ``replied_at``. A trigger
-    (``migrations/objects/mark_interest.sql``) sets and clears it when a class is corrected.
+    The statement ``NOTE_REPLIES`` sets this column together with ``replied_at``. A trigger
+    (``migrations/objects/mark_interest.sql``) sets and clears the column when a class is corrected.
     """
     approved_at: Mapped[datetime | None]
     """When a person approved the recipient in review; None if no one did."""
     ended_by: Mapped[str | None]
     """Why no more follow-ups are sent: ``replied`` or ``called``; None if they are still sent."""
     activity_id: Mapped[UUID | None]
-    """The message of this step. All attempts share it; None before the first attempt.
+    """The message of this step. All attempts share this message; None before the first attempt.
 
     If the recipient gets a final status without a sent message, a trigger also gives the message a
     final status.

@@ -49,7 +49,7 @@ async def list_unstored_audiences(uow: UnitOfWork, *, only_new: bool = False) ->
 
     Args:
         uow: The unit of work.
-        only_new: True for only the campaigns that have no recipients yet.
+        only_new: If True, only the campaigns without any stored recipient are returned.
     """
     return (await uow.session.scalars(unstored_audiences_statement(only_new=only_new))).all()
 

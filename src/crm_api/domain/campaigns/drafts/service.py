@@ -180,7 +180,7 @@ async def clone_campaign(
     author_id: str | None = None,
     now: datetime,
 ) -> CampaignDetail:
-    """Store a new draft with the content of another campaign, which may have any status.
+    """Store a new draft with the content of another campaign. That campaign may have any status.
 
     The authors of the copy are the authors of the original and ``author_id``. The copy is not
     approved.
@@ -244,7 +244,7 @@ async def read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
 
 
 async def store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
-    """Delete the stored variants of a campaign, and store these instead."""
+    """Delete the stored variants of a campaign, and store ``variants`` instead."""
     values = [
         {
             "id": new_id(),

@@ -3,7 +3,7 @@
 All tests use e-values. If two rates are equal (or a rate is within its limit), the mean of the
 e-value is at most 1 at any time. Then, by Ville's inequality, the probability that the e-value ever
 reaches 20 is at most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons for
-this choice. The module also has intervals of rates, which are only for display.
+this choice.
 
 Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269,
 read 2026-11-25.

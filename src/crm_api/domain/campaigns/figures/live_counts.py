@@ -76,7 +76,7 @@ COMPACT = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""If a campaign has more rows in ``campaign_tally``, they are merged into a few dozen rows."""
+"""If a campaign has more rows than this in ``campaign_tally``, they are merged into a few dozen."""
 
 
 async def compact_tallies(uow: UnitOfWork) -> None:

@@ -65,7 +65,7 @@ class TemplateVersion(Base):
         ForeignKey("message_template.id", ondelete="CASCADE"), primary_key=True
     )
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    """Counts from 1."""
+    """The number of the version; the first one is 1."""
     body: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'draft'"))
     author_id: Mapped[str | None]
