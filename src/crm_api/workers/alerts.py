@@ -34,7 +34,7 @@ log = structlog.get_logger()
 async def send_alerts(ctx: dict[str, Any]) -> None:
     """Resolve alerts whose problem has ended, and mail new and changed alerts.
 
-    A second run finds nothing to do.
+    If there are no such alerts, the job does nothing.
     """
     await report_alerts(deps_of(ctx), now=clock.now)
 

@@ -115,11 +115,14 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
 
 
 async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None = None) -> datetime:
-    """Wait until the shared rate limit allows a request to the provider; return the time then.
+    """Wait until the shared rate limit allows a request to the provider.
 
     Args:
         deps: The dependencies of the worker.
         now: Returns the current time; None uses the clock of this process.
+
+    Returns:
+        The time after the wait.
     """
     now = now or clock.now
     async with deps.new_uow() as uow:

@@ -28,7 +28,7 @@ from crm_api.workers.import_kinds import UPLOAD_WORK, contact_work, outcome_work
 from crm_api.workers.import_runs import discard_rows, fail_import, write_import
 
 PROVIDER_RETRY_SECONDS = 30.0
-"""If the provider cannot be read now, the import waits at least this long before it tries again."""
+"""If a request to the provider fails, the import waits at least this long before it tries again."""
 
 
 async def run_imports(ctx: dict[str, Any]) -> None:

@@ -73,9 +73,9 @@ def _terms(deps: Deps) -> DispatchTerms:
 
 
 async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
-    """Notify users by mail and web push of what waits for them; a second run finds nothing to do.
+    """Send notices to users, by mail and web push, about what waits for them.
 
-    A run is cheap while no user wants notices: one statement.
+    If no notice is due, the job sends nothing. A run is cheap while no user wants notices.
     """
     return await send_due_notices(deps_of(ctx), now=clock.now)
 
