@@ -68,7 +68,7 @@ class MessageBody(RequestModel):
     template_id: UUID | None = Field(
         default=None,
         description="The id of a template whose body is copied now. Later changes of the template "
-        "do not change the copy. Set it instead of `body`.",
+        "do not change the copy. Set `template_id` instead of `body`.",
     )
     template_version: int | None = Field(
         default=None,
@@ -86,7 +86,7 @@ class MessageBody(RequestModel):
             raise PydanticCustomError("one_text", "Set exactly one of `body` and `template_id`.")
         if self.template_version is not None and self.template_id is None:
             raise PydanticCustomError(
-                "version_without_template", "Set `template_id` beside `template_version`."
+                "version_without_template", "Set `template_id` too if you set `template_version`."
             )
         return self
 
@@ -205,8 +205,9 @@ class CampaignRules(RequestModel):
     skip_landlines: Annotated[
         bool,
         Field(
-            description="True skips the numbers that a validation (`POST /v1/phone-validations`) "
-            "found to be landlines. This is checked when the campaign is started."
+            description="If true, the campaign skips phone numbers that are landlines according to "
+            "a validation (`POST /v1/phone-validations`). This is checked when the campaign is "
+            "started."
         ),
     ] = False
     min_days_between: int | None = Field(default=None, ge=1, le=3650)

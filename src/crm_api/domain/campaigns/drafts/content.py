@@ -126,7 +126,9 @@ def _known_faults(variants: list[Variant], kind: str) -> list[FieldProblem]:
         )
         return [FieldProblem(pointer="/variants", code="known_variant", detail=detail)]
     if variants[known[0]].weight != 0:
-        detail = "The variant with `for_known` must have the weight 0. It gets no other people."
+        detail = (
+            "The variant with `for_known` gets no share of the other people. Set its weight to 0."
+        )
         pointer = f"/variants/{known[0]}/weight"
         return [FieldProblem(pointer=pointer, code="known_weight", detail=detail)]
     return []
