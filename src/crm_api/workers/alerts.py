@@ -34,7 +34,7 @@ log = structlog.get_logger()
 async def send_alerts(ctx: dict[str, Any]) -> None:
     """Resolve alerts whose problem has ended, and mail new and changed alerts.
 
-    A second run finds nothing to do.
+    If there are no such alerts, the job does nothing.
     """
     await report_alerts(deps_of(ctx), now=clock.now)
 
@@ -116,10 +116,11 @@ async def _ask(deps: Deps) -> str | None:
 
 
 async def send_mail(ctx: dict[str, Any]) -> None:
-    """Send all due mails that have one recipient each; a second run finds nothing to do.
+    """Send the stored mails that are due. Each of them has one recipient.
 
-    If a worker dies after the mail server has accepted a mail, but before the worker has deleted
-    the stored mail, the mail is sent again.
+    When the time limit is near, the job requests its next run. If a worker dies after the mail
+    server has accepted a mail, but before the worker has deleted the stored mail, the mail is sent
+    again.
     """
     await send_due_mail(deps_of(ctx), now=clock.now)
 

@@ -30,8 +30,8 @@ log = structlog.get_logger()
 WRITING_SECONDS = 40.0
 """The time limit of the job ``write_audiences`` in seconds, well below its timeout."""
 HELD_SECONDS = 2.0
-"""The delay in seconds before the job's next run if other transactions have locked all campaigns
-whose audiences must be stored. A short change of a campaign is completed by then."""
+"""If other transactions have locked all campaigns whose audiences must be stored, the job runs
+again after this number of seconds. A short change of a campaign is completed by then."""
 _CONTINUE = Job(name=JobName.WRITE_AUDIENCES)
 
 

@@ -36,9 +36,10 @@ CHECK_EVERY = timedelta(seconds=1)
 """How often the rates of campaigns are checked while messages are sent. At eight messages a second,
 a campaign with bad rates sends only a few more messages before it is paused."""
 UNHELD_AT_ONCE = 500
-"""The number of recipients without a hold that one transaction puts back in the queue."""
+"""After their hold has ended, recipients are put back in the queue. One transaction does this for
+at most this number of recipients."""
 TICK_SECONDS = 60.0
-"""The period of the schedule in seconds. A message that is due earlier needs a requested run."""
+"""The period of the schedule in seconds. If a message is due earlier, the job requests a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +60,13 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
     The job sends until nothing more may be sent, or its time limit is reached. Then it requests its
-    next run, unless the schedule runs it early enough. Several workers may run it at the same time,
-    because each recipient is reserved for one of them.
+    next run, unless the schedule runs it early enough. Several workers may run the job at the same
+    time, because each recipient is reserved for one worker.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
         return
-    # The time limit is well below arq's timeout, so that calls to the provider can be completed.
+    # The time limit is well below arq's timeout, so that requests to the provider can be completed.
     limit = TimeLimit(deps)
     await prepare_campaigns(deps, limit)
     await check_running_campaigns(deps, now=clock.now)
@@ -94,7 +95,8 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
 
     - If a line was blocked and its test is due, let it send again, but one message at a time.
     - Store the first chunks of new audiences.
-    - Put recipients whose hold has ended back in the queue.
+    - Put recipients back in the queue after their hold has ended, or after the budget of their
+      carrier has room again.
     - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
@@ -130,14 +132,17 @@ async def _restore_unheld(deps: Deps) -> None:
 
 
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Stop variants whose failure or opt-out rate is too high, or pause their campaigns."""
+    """Stop variants that are harmful or that lost, and pause campaigns with rates above a limit.
+
+    The rates are the shares of failed messages and of opt-outs.
+    """
     while True:
         async with deps.new_uow() as uow:
             campaign_id = await check_figures(uow, now=now())
         if campaign_id is None:
             return
         log.warning(
-            "campaign paused or variant stopped because the failure or opt-out rate is too high",
+            "campaign paused or variant stopped because of failures, opt-outs or an A/B test",
             campaign_id=str(campaign_id),
         )
 
@@ -240,7 +245,10 @@ class _ClaimSource:
         self.is_done = False
         """True after a plan and its claims found nothing that may be sent now."""
         self.wakes_at: datetime | None = None
-        """When the pacing of a campaign allows its next message; None if none waits for it."""
+        """The earliest time at which the pacing of a campaign allows its next message.
+
+        None if no campaign waits only for its pacing.
+        """
 
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:
         """Claim up to ``limit`` recipients of the next campaign, and commit.

@@ -10,9 +10,9 @@ from crm_api.workers.deps import TimeLimit, deps_of
 
 
 async def seal_consent(ctx: dict[str, Any]) -> None:
-    """Add new consent entries to the hash chain, until none is left or the time limit is near.
+    """Add new consent entries to the hash chain.
 
-    A second run finds nothing to do.
+    The job ends when no new entry is left. When the time limit is near, it requests its next run.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
@@ -26,8 +26,11 @@ async def seal_consent(ctx: dict[str, Any]) -> None:
 async def learn_from_failures(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Evaluate new failures of messages, one phone number after the other.
 
-    The job ends when no number has new failures or the time limit is near. A second run finds
-    nothing to do.
+    The job ends when no phone number has new failures. When the time limit is near, it requests its
+    next run.
+
+    Returns:
+        The number of evaluated phone numbers, for the log; None if there was none.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

@@ -79,10 +79,13 @@ class Deps:
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     slots: dict[JobName, JobSlot] = field(default_factory=dict)
     budgets_checked_at: datetime | None = None
-    """When this process last looked for recipients that may be sent within carrier budgets."""
+    """When this process last looked for held recipients whose carrier budget has room again.
+
+    None if it has not looked yet.
+    """
 
     async def business(self, uow: UnitOfWork) -> Business:
-        """Return name and contact of the company, from its settings or environment variables."""
+        """Return the company's name and contact, from its settings or environment variables."""
         configured = Business(
             name=self.settings.business_name, contact=self.settings.business_contact
         )

@@ -39,7 +39,7 @@ def _wall_clock_offset() -> float:
 async def wait_until_clock_is_set(
     read: Callable[[], float] = _wall_clock_offset, *, look_seconds: float = LOOK_SECONDS
 ) -> None:
-    """Wait until somebody sets this machine's clock forward or back by more than ``MAX_SKEW``.
+    """Wait until a person or program changes this machine's clock by more than ``MAX_SKEW``.
 
     Then the caller must plan the next run of each job again, because the planned times were
     computed with the old clock.
@@ -74,9 +74,10 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
-    """Guard a read from the provider with the circuit breaker that all provider requests share.
+    """Protect a request that reads from the provider with the shared circuit breaker.
 
-    The block sends the request. The result of the request is recorded for the circuit breaker.
+    The block sends the request. The result of the request is recorded for the circuit breaker,
+    which all requests to the provider share.
 
     Raises:
         OpenPhoneDownError: The circuit is open, because the provider does not respond; the block
@@ -90,7 +91,7 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
         state = await circuits.read_circuit(uow, circuit)
     if state.is_open:
         raise OpenPhoneDownError(
-            "OpenPhone has not responded to recent requests. The service tries this read "
+            "OpenPhone has not responded to recent requests. The service will try this request "
             "again later."
         )
     try:
@@ -114,11 +115,14 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
 
 
 async def wait_for_rate_limit(deps: Deps, *, now: Callable[[], datetime] | None = None) -> datetime:
-    """Wait until the shared rate limit allows a request to the provider; return the time then.
+    """Wait until the shared rate limit allows a request to the provider.
 
     Args:
         deps: The dependencies of the worker.
         now: Returns the current time; None uses the clock of this process.
+
+    Returns:
+        The time after the wait.
     """
     now = now or clock.now
     async with deps.new_uow() as uow:

@@ -80,9 +80,9 @@ def outcome_work(
 
 
 async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
-    """Make search and lists fast at the end of an import or its undo.
+    """Make search and lists fast again after an import or its undo.
 
-    Clean the indexes of the search, and refresh the statistics after many changes.
+    Clean the indexes of the search. After many changes, also refresh the statistics of the tables.
     """
     async with new_uow() as uow:
         row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
@@ -96,12 +96,12 @@ async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
 async def _try_to(
     settle: Callable[[AsyncSession], Awaitable[None]], new_uow: UnitOfWorkFactory
 ) -> None:
-    """Run a step of settling; only log a fault, because the contacts are already stored."""
+    """Run a clean-up step; only log a fault, because the contacts are already stored."""
     try:
         async with new_uow() as uow:
             await settle(uow.session)
     except (DBAPIError, *DATABASE_UNREACHABLE):
-        log.warning("imported contacts not settled", step=settle.__name__, exc_info=True)
+        log.warning("clean-up after an import failed", step=settle.__name__, exc_info=True)
 
 
 async def _open_contacts(
@@ -121,7 +121,7 @@ async def _open_contacts(
 async def _open_outcomes(
     new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
 ) -> ChunkReader[OutcomeChunk]:
-    """Open a file of outcomes as ``_open_contacts`` opens one of contacts."""
+    """Open a file of outcomes, in the same way as ``_open_contacts`` opens a file of contacts."""
     await _check_file(row, path)
     source = await asyncio.to_thread(OutcomeSourceFile, path, row.mapping)
     rows_total = None if row.rows_total is not None else await asyncio.to_thread(source.count_rows)
@@ -142,7 +142,10 @@ async def _check_file(row: ContactImport, path: Path) -> None:
 async def _counted(
     new_uow: UnitOfWorkFactory, row: ContactImport, source: ChunkReader[ChunkT]
 ) -> ChunkReader[ChunkT]:
-    """Store the number of rows of an import that has none yet; close the reader on a fault."""
+    """Store the number of rows in the file if it is not stored yet; if this fails, close the file.
+
+    The argument ``source`` is returned.
+    """
     if row.rows_total is None:
         try:
             async with new_uow() as uow:
@@ -174,6 +177,6 @@ UPLOAD_WORK = ImportWork(
     open_rows=_open_numbers,
     apply_chunk=_apply_chunk,
     needs_rows=lambda uow, upload_id: do_not_contact.needs_rows(uow, upload_id=upload_id),
-    stays="The flags that are already set stay.",
+    stays="Flags that were already set are kept.",
 )
 """The functions that run do-not-contact uploads."""

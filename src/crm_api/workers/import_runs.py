@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 async def _do_nothing(_: object) -> None:
-    """Do nothing, for kinds of imports that leave nothing to clean up."""
+    """Do nothing. This is the default of the clean-up functions in ``ImportWork``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ class ImportWork(Generic[ImportRow, ChunkT]):
         open_rows: Opens the file, and skips the rows that are already processed.
         apply_chunk: Stores a chunk and the checkpoint in one transaction. Returns False if the
             import has ended or another worker has continued it.
-        needs_rows: Returns True if another run can still need the file, which then must not be
+        needs_rows: Returns True if another run may still need the file. Then the file must not be
             deleted.
-        stays: A sentence for the user that names the changes that a failed import keeps.
-        clean_after: Cleans up after a stored chunk, in a transaction of its own and beside the next
-            chunk. Returns without a transaction if the chunk needs no cleaning.
+        stays: A sentence for the user: which changes remain after the import has failed.
+        clean_after: Cleans up after a stored chunk, in a separate transaction, while the next chunk
+            is stored. Returns without a transaction if the chunk needs no cleaning.
         settle: Cleans up after the last chunk, before the import is completed.
     """
 

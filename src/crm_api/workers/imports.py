@@ -28,15 +28,15 @@ from crm_api.workers.import_kinds import UPLOAD_WORK, contact_work, outcome_work
 from crm_api.workers.import_runs import discard_rows, fail_import, write_import
 
 PROVIDER_RETRY_SECONDS = 30.0
-"""If the provider cannot be read now, the import waits at least this long before it tries again."""
+"""If a request to the provider fails, the import waits at least this long before it tries again."""
 
 
 async def run_imports(ctx: dict[str, Any]) -> None:
     """Run imports and undos until none waits or the job's time limit is near.
 
     Two runs at once are harmless, because only one worker at a time can work on an import. The job
-    also deletes uploaded files that are too old to be used, and merges the counts of lists, which
-    each chunk of an import adds to.
+    also deletes uploaded files that are too old to be used. When no import waits, it merges the
+    stored counts of contact lists, because each chunk of an import adds rows to these counts.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings

@@ -39,9 +39,9 @@ log = structlog.get_logger()
 BATCH = 100
 """Events per transaction: applied in about 50 ms, so that their locks are soon released."""
 LARGE_BATCH = 300
-"""Events per transaction after a full batch, because then more events wait. A batch needs about the
-same number of statements whatever its size. So a third of the CPU time per event is saved, and
-beside a drain the events wait less often for their turn in the worker's event loop."""
+"""Events per transaction after a full batch, because then more events wait. A large batch needs
+about as many statements as a small one, so it saves a third of the CPU time per event. While the
+same process sends campaign messages, the events also wait less often for the event loop."""
 WORKING_SECONDS = 40.0
 """Maximum working time of a run, well below the job's time limit. Then another run continues."""
 NEXT_BATCH_SECONDS = 0.5

@@ -1,4 +1,4 @@
-"""Jobs of insight: compute the credits of outcomes, and merge the kept sums."""
+"""Job of insight: compute which messages get credit for outcomes, and merge stored sums."""
 
 from typing import Any
 
@@ -12,11 +12,15 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
 LINE_EVERY = 20_000
-"""After this many outcomes, a run writes a line about its progress to the log."""
+"""The number of outcomes after which a run writes its progress to the log."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Merge the kept sums; compute all credits again if a day has passed or many are missing."""
+    """Merge stored sums. If a day has passed or many credits are missing, compute all credits.
+
+    Returns:
+        The number of outcomes, for the log; None if credits were not computed.
+    """
     deps = deps_of(ctx)
     await _merge_sums(deps)
     async with deps.new_uow() as uow:
@@ -44,4 +48,4 @@ async def _merge_sums(deps: Deps) -> None:
 
 def _log_progress(outcomes: int) -> None:
     if outcomes % LINE_EVERY == 0:
-        log.info("outcomes are being credited", outcomes=outcomes)
+        log.info("credits of outcomes computed so far", outcomes=outcomes)

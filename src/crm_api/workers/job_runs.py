@@ -48,7 +48,7 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
         deps: Deps = ctx["deps"]
         if deps.is_paused and name is not JobName.MOVE_SANDBOX_TIME:
-            # The sandbox's time is being moved. The job that moves it runs this job too.
+            # The sandbox's time is being moved. The job that moves the time runs this job too.
             if is_tick:
                 await _note_at_work(deps, name)
             return

@@ -40,8 +40,8 @@ SWEEP = 500
 NEXT_SEND_SECONDS = 0.05
 """Delay before a job that reached its time limit runs again."""
 SCHEDULED_WITHIN = timedelta(minutes=1)
-"""A message for later that is due within this time gets a run of its own. For the others, the run
-of a later minute requests it."""
+"""If the next message for later (a message with a chosen send time) is due within this time,
+``send_messages`` requests a run for the message. Otherwise, a run of a later minute does this."""
 LOOKS = 100
 """The largest number of unclear messages that one run looks up. The next run continues with the
 others."""
@@ -149,8 +149,12 @@ async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
     """Return True if the provider's message list may be out of date ("Sending, rule 7").
 
     To check this, look in the list for a message that the provider has accepted and that the list
-    should show by now. If the message is missing, raise an alert and return True. If the list
-    cannot be read, return True. If there is no such message, return False.
+    should show by now.
+
+    - If there is no accepted message to look for, return False.
+    - If the list shows the message, return False.
+    - If the message is missing in the list, raise an alert and return True.
+    - If the list cannot be read, return True.
 
     Raises:
         OpenPhoneDownError: The circuit breaker is open, so the list is not read.
@@ -186,7 +190,10 @@ async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
 
 
 async def _learn_user(deps: Deps, line_id: UUID, ours: MessageFacts) -> None:
-    """Store which user of the provider sends our messages on this line, as ``ours`` shows."""
+    """Store which user account at the provider sends our messages on this line.
+
+    ``ours`` is a message that this service sent on the line.
+    """
     if ours.user_id is not None:
         async with deps.new_uow() as uow:
             await matching.learn_own_user(uow, line_id=line_id, user_id=ours.user_id)
@@ -213,7 +220,8 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
     The job works until no message is due. If it reaches its time limit, it requests its next run.
-    It also requests a run for the next message for later that is due within a minute.
+    It also requests a run if the next message for later (with a chosen send time) is due within a
+    minute.
 
     Returns:
         The counts of the run for the log; None if no message was claimed.
@@ -265,11 +273,11 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 
 
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
-    """Let people no longer wait whose messages for later leave now.
+    """End the state ``waiting`` of people to whom a message for later is sent now.
 
-    The claim has locked the messages, and a conversation must be locked before its messages. So
-    this is a transaction of its own. If the worker dies before it, the report of the delivery ends
-    the waiting.
+    The claim has locked the messages, but a conversation must be locked before its messages. So
+    this needs a separate transaction. If the worker dies before this transaction, the delivery
+    report ends the state.
     """
     leaving = [one.attempt_id for one in claimed if one.is_scheduled]
     if leaving:

@@ -69,11 +69,11 @@ CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
     "deliveries to webhook endpoints": webhook_deliveries.forget_old_deliveries,
 }
 """The clean-ups of the daily run. Each call deletes or changes one batch of expired rows, and
-returns their number; 0 means that none is left."""
+returns the number of these rows; 0 means that no expired row is left."""
 
 
 async def run_daily_tasks(ctx: dict[str, Any]) -> None:
-    """Do the parts of today's daily run that are not done yet; a second run finds nothing to do."""
+    """Do the parts of today's daily run that are not done yet; if all are done, do nothing."""
     await run_daily(deps_of(ctx), now=clock.now)
 
 
@@ -119,9 +119,9 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
 
 
 async def _delete_old_uploads(deps: Deps, limit: TimeLimit, *, now: Now) -> bool:
-    """Delete uploaded files that no message has; return False if the time limit was reached.
+    """Delete old uploaded files that no message uses; return False if the time limit was reached.
 
-    While the media store is unavailable, the files stay in it.
+    While the media store is unavailable, the files remain in the store.
     """
     store = MediaStore.from_settings(deps.settings)
     while not limit.is_over():
@@ -198,7 +198,8 @@ async def maintain_months(deps: Deps, *, now: Now) -> None:
         try:
             await _create_and_detach_months(deps, table, kept_months=kept[table], now=now)
         except DBAPIError as error:
-            # A long read blocks the table. This can wait: the next months exist already.
+            # A long query blocks the table. The next run may try again: the next months already
+            # exist.
             log.warning(
                 "failed to create or detach monthly partitions",
                 table=table.name,

@@ -1,4 +1,4 @@
-"""Jobs of the office's work: wake snoozed conversations."""
+"""Job of the office: end the snoozes of conversations, and clean up data of the inbox."""
 
 from typing import Any
 
@@ -11,11 +11,13 @@ AT_ONCE = 500
 
 
 async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
-    """Wake the snoozed conversations whose time has come, and clean up after the inbox.
+    """Wake the conversations whose snooze has ended, and clean up data of the inbox.
 
-    Old events of presence are deleted, and the sums of the counts are merged.
+    The clean-up deletes old events of presence, and merges the stored counts of conversations. When
+    the time limit is near, the job requests its next run.
 
-    A second run finds nothing to do.
+    Returns:
+        The number of conversations that were woken, for the log; None if there was none.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

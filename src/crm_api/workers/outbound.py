@@ -31,8 +31,8 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 log = structlog.get_logger()
 
 WORKING_SECONDS = 45.0
-"""Maximum working time of a run. It leaves time for the longest call before the job's time limit;
-then another run continues."""
+"""Maximum working time of a run in seconds. After it, the longest request can still be completed
+before the job's time limit. Then another run continues."""
 NEXT_RUN_SECONDS = 0.05
 
 
@@ -73,9 +73,9 @@ def _terms(deps: Deps) -> DispatchTerms:
 
 
 async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
-    """Notify users by mail and web push of what waits for them; a second run finds nothing to do.
+    """Send notices to users, by mail and web push, about what waits for them.
 
-    A run is cheap while no user wants notices: one statement.
+    If no notice is due, the job sends nothing. A run is cheap while no user wants notices.
     """
     return await send_due_notices(deps_of(ctx), now=clock.now)
 
@@ -84,7 +84,8 @@ async def send_due_notices(deps: Deps, *, now: Callable[[], datetime]) -> dict[s
     """Do the work of ``send_notices``, with the time from the clock ``now``.
 
     Returns:
-        How many subjects were mailed, and how many pushes were sent to all devices of a user.
+        ``mailed`` is the number of notices that were mailed. ``pushed`` is the number of pushes
+        that at least one device of the user got.
     """
     async with deps.new_uow() as uow:
         await delete_old_notices(uow, now=now())

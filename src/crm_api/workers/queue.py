@@ -22,7 +22,8 @@ log = structlog.get_logger()
 
 QUEUE_NAME = "crm:jobs"
 NUDGE_STEP_SECONDS = 0.1
-"""Nudges of one job within this time share one run, which starts at the end of it."""
+"""Time is divided into steps of this length. Nudges of one job that are due in the same step share
+one run, which starts at the end of the step."""
 
 
 def serialize(value: dict[str, Any]) -> bytes:
@@ -100,10 +101,11 @@ async def try_redis(url: str) -> dict[str, Any]:
 
 
 def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str, str]:
-    """Return the trace attributes of a nudge or of the run that it causes.
+    """Return the trace attributes of a nudge, or of the run that the nudge causes.
 
-    The attribute for the destination contains the name of the job, as if each job had its own
-    queue. In fact, all nudges are in one list in Redis, but the jobs do not wait for each other.
+    A nudge is a request in Redis to run a job soon. The attribute for the destination of the nudge
+    is the name of the job, although all nudges are in one list in Redis. The reason is that the
+    jobs do not wait for each other, so a trace shows each job as a separate queue.
 
     Args:
         name: Name of the job.
@@ -129,12 +131,13 @@ class ArqJobQueue:
         self._connecting = asyncio.Lock()
 
     async def push(self, job: Job) -> None:
-        """Request one run of the job for all nudges that are due within ``NUDGE_STEP_SECONDS``.
+        """Send a nudge: request a run of the job.
 
-        All nudges of a job that are due within one such step have the same id in arq, so they cause
-        one run. The run starts at the end of the step, so it sees the rows that belong to all these
-        nudges. The run gets the request id of the first nudge. If Redis fails, this logs a warning
-        and raises nothing, because the schedule runs the job within a minute anyway.
+        All nudges of a job that are due in the same step of ``NUDGE_STEP_SECONDS`` have the same id
+        in arq, so they cause only one run. The run starts at the end of the step, so it sees the
+        rows that belong to all these nudges. The run gets the request id of the first nudge. If
+        Redis fails, a warning is logged and no error is raised, because the schedule runs the job
+        within a minute anyway.
         """
         try:
             pool = await self._connect()

@@ -1,4 +1,4 @@
-"""The jobs of appointments: reminders, and calendars of other servers."""
+"""The jobs of appointments: send reminders, and synchronise calendars on other servers."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ async def send_reminders(ctx: dict[str, Any]) -> Mapping[str, int]:
     """Decide about all reminders that are due; safe to run twice.
 
     Returns:
-        The number of reminders by what was decided.
+        The number of reminders for each decision.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)
@@ -54,10 +54,10 @@ async def send_reminders(ctx: dict[str, Any]) -> Mapping[str, int]:
 
 
 async def sync_calendars(ctx: dict[str, Any]) -> Mapping[str, int]:
-    """Keep all calendars in step that are due; safe to run twice.
+    """Synchronise all calendars that are due; safe to run twice.
 
     Returns:
-        How many calendars were synchronised, and what changed.
+        The number of synchronised calendars, and the numbers of changes.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

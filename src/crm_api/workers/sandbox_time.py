@@ -47,8 +47,8 @@ WORKS_FOR_SECONDS = 40.0
 FOLLOWED_SECONDS = 40.0
 """How long to wait until all processes use the new time; workers must end running work first."""
 CALLS_END_SECONDS = 20.0
-"""How long to wait for running calls, which is longer than any call. A claim that is still open
-after it belongs to a dead worker."""
+"""How long to wait for running requests to the provider. No request takes this long. If a claim is
+still open after this time, it belongs to a dead worker."""
 POLL_SECONDS = 0.001
 KEEP_SECONDS = 2.0
 """Period in which the sandbox's clock is set again when time is not being moved."""
@@ -56,13 +56,15 @@ KEEP_SECONDS = 2.0
 STOPS = 1000
 """Number of steps into which a move is divided, unless the stride reaches one of its limits."""
 LARGEST_STRIDE = CATCH_UP
-"""Largest step of time while a campaign sends. A campaign sends at the end of a step all messages
-that became due in it. Its pace makes up for at most this time, so a longer step would lose some."""
+"""Largest step of time while a campaign sends. At the end of a step, a campaign sends all messages
+that became due during the step. Its pacing catches up on at most this time, so a longer step would
+lose messages."""
 SMALLEST_STRIDE = timedelta(seconds=1)
 TOGETHER = timedelta(minutes=4)
 """Events at the provider within this time after the first one are processed in the same step."""
 CALLS_PER_SECOND = 200.0
-"""Rate limit during a move. The provider's own rate does not apply when a day takes a second."""
+"""Limit of requests per second during a move. The provider's own limit does not apply then, because
+a day takes only about a second."""
 
 
 class TimeMover:
@@ -113,10 +115,10 @@ class MoveRun:
             LARGEST_STRIDE, max(SMALLEST_STRIDE, (move.to_at - move.from_at) / STOPS)
         )
         self._campaigns_at: datetime | None = clock.now()
-        """The next time at which a campaign may send; None if none will."""
+        """The next time at which a campaign may send; None if no campaign will send."""
         self._has_unclear_send = True
         self._provider_event_in: timedelta | None = None
-        """Time until the sandbox's next planned event; None if it has planned none."""
+        """Time until the sandbox's next planned event; None if no event is planned."""
 
     async def run(self) -> bool:
         """Move time until the target or the time limit of this run.
@@ -187,7 +189,8 @@ class MoveRun:
         if version is None:
             return False
         await self._wait_for_followers(version)
-        # After all other clocks, because the sandbox signs the events that it sends with this time.
+        # The sandbox's clock is set after all other clocks, because the sandbox signs its events
+        # with this time.
         await self._set_sandbox_clock(is_moving=True)
         return True
 
@@ -308,7 +311,7 @@ class MovedSchedule:
         between = [name for name in functions if name not in elsewhere]
         self._order = [name for name in (*_FIRST, *between, *_LAST) if name in functions]
         self._due: dict[JobName, datetime] = {}
-        """When each job is due whose time follows from the database; other jobs are missing."""
+        """When a job is due, if this follows from the database; other jobs are missing."""
         self._ran_at: dict[JobName, datetime] = {}
 
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:

@@ -55,7 +55,8 @@ from crm_api.workers.schedule import CRON, FUNCTIONS, JOB_TIMEOUT_SECONDS, timeo
 log = structlog.get_logger()
 
 FINISH_SECONDS = 10
-"""At shutdown, how long a run may take, beyond the longest call, to record the responses."""
+"""At shutdown, the worker waits for running jobs: as long as the longest request to the provider
+may take, and this number of seconds more, in which they record the responses."""
 POLL_SECONDS = 0.1
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
 """Timeout for storing a heartbeat, so that a database that hangs cannot block the shutdown."""
@@ -191,8 +192,8 @@ async def serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -
         worker = build_worker(settings, deps)
         working = asyncio.create_task(worker.async_run())
         stopped = asyncio.create_task(stopping.wait())
-        # arq plans its next runs by the wall clock. If that is set back by an hour, arq would run
-        # nothing for an hour, so another arq worker is started.
+        # arq plans its next runs by the wall clock. If the wall clock is set back by an hour, arq
+        # would run nothing for an hour. So another arq worker is started then.
         clock_set = asyncio.create_task(guards.wait_until_clock_is_set())
         await asyncio.wait({working, stopped, clock_set}, return_when=asyncio.FIRST_COMPLETED)
         was_clock_set = clock_set.done()

@@ -33,10 +33,10 @@ class VariantRead(ReadModel):
     Attributes:
         name: The name of the variant, unique in its campaign.
         body: The message body, in Liquid.
-        template_id: The template from which the body was copied; null if it was not.
+        template_id: The template from which the body was copied; null if the body was not copied.
         template_version: The version of that template; null if it is not known.
         weight: The share of the recipients that get this variant, in percent.
-        for_known: Whether people who were in touch before get this variant, and no one else.
+        for_known: True if only people who were in touch with the company before get this variant.
     """
 
     model_config = example(
@@ -129,11 +129,11 @@ class CampaignRulesRead(ReadModel):
         skip_landlines: True if the campaign skips the numbers that a validation found to be
             landlines.
         min_days_between: The minimum number of days since the last message of another campaign to
-            the same number; null means no minimum.
+            the same phone number; null means no minimum.
         frequency_cap: The maximum number of campaign messages that one phone number gets in a
             period, counted over all campaigns; null means no maximum.
         opt_out_footer: The text that is added below each message and says how to opt out; null
-            adds none.
+            means that no text is added.
         max_attempts: The maximum number of attempts to send one message.
         max_opt_out_rate: The share of opt-outs, from 0 to 1, above which the campaign pauses
             itself; null turns the check off.
@@ -165,7 +165,7 @@ class FollowUpRead(ReadModel):
     Attributes:
         after_hours: The number of hours between the previous message and this one.
         body: The message body, in Liquid.
-        template_id: The template from which the body was copied; null if it was not.
+        template_id: The template from which the body was copied; null if the body was not copied.
         template_version: The version of that template; null if it is not known.
     """
 
@@ -188,7 +188,7 @@ class RecurrenceRead(ReadModel):
     Attributes:
         rrule: The rule, as in RFC 5545.
         timezone: The IANA time zone of the rule.
-        paused: Whether no further occurrence is drafted for now.
+        paused: True while the series is paused: no further occurrence is drafted.
         next_occurrence_at: The next occurrence that will be drafted; null if there is none.
     """
 
@@ -214,24 +214,26 @@ class CampaignRead(ReadModel):
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
         kind: Whom the campaign is for.
-        audience: Which contacts get the campaign: the selection that the request contained.
+        audience: The selection of the contacts that get the campaign, as the request contained it.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: How the variants are compared; if null, they are compared, but no variant is
-            stopped.
+        ab_test: How the variants are compared. If null, the variants are compared, but none of them
+            is stopped.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
         paused_reason: The rule that paused the campaign; null if no rule did.
         paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
             it.
-        archived: Whether a user took the campaign out of the usual list.
+        archived: True if a user archived the campaign. The list of campaigns shows archived
+            campaigns only on request.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
             the campaign is not blocked.
         recurrence: How the campaign is repeated; null if it is not.
         series_id: The id of the repeated campaign that created this occurrence; null for other
             campaigns.
-        occurrence_at: The instant of the occurrence; null if the campaign is not one.
+        occurrence_at: The instant of this occurrence of a repeated campaign; null for other
+            campaigns.
         approved_at: When another person approved the draft; null if no one did since its last
             change.
         approved_by: The key or user who approved the draft; null if no one did.

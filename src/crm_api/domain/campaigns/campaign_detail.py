@@ -32,7 +32,7 @@ async def read_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> CampaignDetail
 
 
 async def require_campaign(session: AsyncSession, *, campaign_id: UUID) -> Campaign:
-    """Return a campaign, read again from the database even if the session already has it.
+    """Read a campaign from the database, even if the session already has it, and return it.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

@@ -28,10 +28,10 @@ class CampaignSort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignFilter:
-    """The campaigns that a list has; None does not filter.
+    """The conditions that the campaigns of a list meet. A condition that is None is not checked.
 
     Attributes:
-        q: A text in the name. Case, accents and apostrophes are ignored.
+        q: A text that the name must contain. Case, accents and apostrophes are ignored.
         is_archived: True: only archived campaigns; False: only the others.
         created_after: Campaigns that were created at this instant or later.
         created_before: Campaigns that were created before this instant.
@@ -106,13 +106,14 @@ CURRENT = (
     CampaignStatus.PAUSED,
     CampaignStatus.BLOCKED,
 )
-"""The states of a campaign that was started and is not over."""
+"""The statuses of a campaign that was started and is not over."""
 
 
 async def list_current_campaigns(uow: UnitOfWork, *, most: int) -> list[ListedCampaign]:
-    """Return the campaigns that were started and are not over, those that run first.
+    """Return up to ``most`` campaigns that were started and are not over.
 
-    Among those that run and among the others, the newest is first. Archived ones are left out.
+    Running campaigns come first, then the others. In both groups, the newest campaign is first.
+    Archived campaigns are left out.
     """
     rows = (await uow.session.scalars(current_campaigns_statement(most))).all()
     return await _with_counts(uow, rows)
@@ -123,7 +124,7 @@ def current_campaigns_statement(most: int) -> Select[Campaign]:
     runs = Campaign.status == CampaignStatus.RUNNING
     return (
         select(Campaign)
-        # Literals, so that every plan can use the partial index.
+        # The statuses are literals, so that every query plan can use the partial index.
         .where(
             text(one_of("campaign.status", CURRENT)),
             *_conditions(CampaignFilter(is_archived=False)),

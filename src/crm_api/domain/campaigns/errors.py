@@ -45,13 +45,14 @@ class RecipientNotFoundError(NotFoundError):
 
 
 class CampaignNotEditableError(ConflictError):
-    """The campaign was already started. Only a draft can be changed or deleted."""
+    """The campaign was already started. Only a draft can be deleted, or changed in all fields."""
 
     code = "campaign_not_editable"
     title = "Campaign is not a draft"
     example = Example(
-        "The campaign is scheduled. Only a draft can be changed or deleted. "
-        "Clone the campaign to get a draft with the same content."
+        "The campaign is scheduled. Only a draft can be deleted. In other statuses, only `name`, "
+        "`archived` and `recurrence` can be changed. Clone the campaign to get a draft with the "
+        "same content."
     )
 
 
@@ -120,8 +121,8 @@ class InvalidCampaignError(InvalidError):
     def __init__(self, errors: list[FieldProblem]) -> None:
         count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
         super().__init__(
-            f"The campaign or the request has {count}. Correct what errors lists, then repeat the "
-            "request.",
+            f"The campaign or the request has {count}. Correct the faults that `errors` lists, "
+            "then repeat the request.",
             errors=errors,
         )
 
@@ -214,7 +215,8 @@ class InvalidTemplateError(InvalidError):
     def __init__(self, errors: list[FieldProblem]) -> None:
         count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
         super().__init__(
-            f"The body has {count}. Correct what errors lists, then save the template again.",
+            f"The body has {count}. Correct the faults that `errors` lists, then save the template "
+            "again.",
             errors=errors,
         )
 
@@ -249,7 +251,7 @@ class TemplateChangedError(ConflictError):
 
 
 class OwnApprovalError(ForbiddenError):
-    """Nobody approves what they wrote themselves."""
+    """The caller wrote the content, so another person must approve it."""
 
     code = "own_approval"
     title = "Own work cannot be approved"

@@ -199,9 +199,10 @@ END_OVERDUE = text(f"""
     FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
 """)
 
-# The cancel request itself cancels only a limited number of recipients. Also, an attempt that was
-# recorded at the same time still saw a running campaign, so its recipient may wait again or have a
-# next step. This statement cancels both. It covers one day after the cancel, in case of an outage.
+# The request that cancels a campaign cancels only a limited number of recipients itself. Also, an
+# attempt may be recorded at the same time, by a transaction that still sees a running campaign.
+# Then its recipient waits again, or waits for the next step. This statement cancels all these
+# recipients. In case of an outage, it does so until one day after the campaign was cancelled.
 END_CANCELLED = text(f"""
     WITH waiting AS (
         SELECT w.id {_WAITING}

@@ -56,7 +56,7 @@ class CampaignKind(StrEnum):
     Attributes:
         COLD: People who were not in touch with the company before.
         CUSTOMER: People who know the company.
-        MIXED: Both. People who were in touch before get a variant of their own.
+        MIXED: Both kinds of people. Those who were in touch before get a variant of their own.
     """
 
     COLD = "cold"
@@ -128,7 +128,7 @@ class Campaign(Base):
     start_at: Mapped[datetime | None]
     end_at: Mapped[datetime | None]
     start_grace_hours: Mapped[int] = mapped_column(Integer, server_default=text("24"))
-    """The hours by which a start may be late. After a longer delay a person must resume it."""
+    """The hours by which the start may be late. After a longer delay the campaign is paused."""
     days: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     """Names from ``mon`` to ``sun``: the days in ``timezone`` on which the campaign may send."""
     window_start: Mapped[time] = mapped_column(Time())
@@ -141,10 +141,10 @@ class Campaign(Base):
     batch_interval_minutes: Mapped[int | None] = mapped_column(Integer)
     previously_contacted: Mapped[str] = mapped_column(server_default=text("'send'"))
     skip_landlines: Mapped[bool] = mapped_column(server_default=text("false"))
-    """True skips numbers that a validation found to be landlines, when the audience is stored."""
+    """True if a start skips the phone numbers that a validation found to be landlines."""
     min_days_between: Mapped[int | None] = mapped_column(Integer)
     frequency_cap: Mapped[dict[str, Any] | None]
-    """``{texts, days}``: a number gets at most ``texts`` campaign messages in ``days`` days."""
+    """``{texts, days}``: a phone number gets at most ``texts`` messages in ``days`` days."""
     opt_out_footer: Mapped[str | None]
     max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("5"))
     max_opt_out_rate: Mapped[Decimal | None] = mapped_column(
@@ -163,10 +163,13 @@ class Campaign(Base):
     paused_evidence: Mapped[dict[str, Any] | None]
     """The figures that made a rule pause the campaign; None if no rule paused it."""
     watched_from: Mapped[dict[str, Any] | None]
-    """The counts at the last resume. Rates count only what came later; None without a resume."""
+    """The counts at the last resume; None if the campaign was never resumed.
+
+    Rates are computed only from what was counted after the resume.
+    """
     blocked_reason: Mapped[str | None]
     zone_keys: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
-    """The distinct zone keys of the recipients. The planner checks each one, not each recipient."""
+    """The different zone keys of the recipients. The planner checks zone keys, not recipients."""
     recipients_total: Mapped[int | None] = mapped_column(Integer)
     """The number of recipients; None until the whole audience is stored."""
     recipients_written: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -174,7 +177,7 @@ class Campaign(Base):
     written_up_to: Mapped[UUID | None]
     """The id of the last contact that was stored or left out; None before the first chunk."""
     archived_at: Mapped[datetime | None]
-    """When a user took the campaign out of the usual list; None if it is in it."""
+    """When a user archived the campaign; None if it is not archived."""
     author_ids: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     """The ids of the API keys and users who wrote the content. None of them may approve it."""
     approved_at: Mapped[datetime | None]
@@ -182,13 +185,13 @@ class Campaign(Base):
     approved_by: Mapped[str | None]
     """The name of the API key, or the e-mail address of the user, that approved it."""
     recurrence: Mapped[dict[str, Any] | None]
-    """``{rrule, timezone, paused}`` of a repeated campaign; None of any other."""
+    """``{rrule, timezone, paused}`` of a repeated campaign; None for other campaigns."""
     next_occurrence_at: Mapped[datetime | None]
     """The occurrence of the series that is drafted next; None if there is none."""
     series_id: Mapped[UUID | None] = mapped_column(ForeignKey("campaign.id", ondelete="SET NULL"))
     """The repeated campaign that created this occurrence; None for other campaigns."""
     occurrence_at: Mapped[datetime | None]
-    """The instant of the occurrence. It stays when ``start_at`` changes."""
+    """The instant of the occurrence. It does not change when ``start_at`` changes."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -218,12 +221,15 @@ class CampaignVariant(Base):
     body: Mapped[str]
     """The message body, in Liquid."""
     template_id: Mapped[UUID | None]
-    """The template from which the body was copied; it may be deleted since. None if it was not."""
+    """The template from which the body was copied; None if the body was not copied.
+
+    The template may have been deleted since.
+    """
     template_version: Mapped[int | None] = mapped_column(Integer)
     """The version of the template. None without a template."""
     weight: Mapped[int] = mapped_column(SmallInteger)
     for_known: Mapped[bool] = mapped_column(server_default=text("false"))
-    """True in a mixed campaign: people who were in touch before get this variant, no one else."""
+    """True if, in a mixed campaign, only people who were in touch before get this variant."""
     stopped_at: Mapped[datetime | None]
     """When an A/B test stopped the variant. Its remaining recipients get the other variants."""
     stopped_reason: Mapped[str | None]
@@ -233,9 +239,9 @@ MESSAGE_HOUR = (
     "date_bin('01:00:00'::interval, COALESCE(sent_at, due_at), "
     "'2000-01-01 00:00:00+00'::timestamp with time zone)"
 )
-"""SQL: the hour, in UTC, in which the message was sent, or due."""
+"""SQL: the start of the hour, in UTC, in which the message was sent or, if not sent, was due."""
 REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::bigint)"
-"""SQL: how long after the message the person replied."""
+"""SQL: the time from the message to the reply, in microseconds."""
 
 
 class CampaignMembership(Base):
@@ -326,7 +332,7 @@ class CampaignMembership(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     """The number of attempts that passed the gate (the last check before the provider is called).
 
-    Attempts that were taken back without a call are not counted.
+    Attempts that were taken back without a request to the provider are not counted.
     """
     skip_reason: Mapped[str | None]
     error_code: Mapped[str | None]
@@ -338,15 +344,15 @@ class CampaignMembership(Base):
     is_interested: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether a reply to the campaign has the class ``interested``.
 
-    ``NOTE_REPLIES`` sets it with ``replied_at``. A trigger
-    (``migrations/objects/mark_interest.sql``) sets and clears it when a class is corrected.
+    The statement ``NOTE_REPLIES`` sets this column together with ``replied_at``. A trigger
+    (``migrations/objects/mark_interest.sql``) sets and clears the column when a class is corrected.
     """
     approved_at: Mapped[datetime | None]
     """When a person approved the recipient in review; None if no one did."""
     ended_by: Mapped[str | None]
-    """Why the recipient gets no more follow-ups: ``replied`` or ``called``; None if they go on."""
+    """Why no more follow-ups are sent: ``replied`` or ``called``; None if they are still sent."""
     activity_id: Mapped[UUID | None]
-    """The message of this step. All attempts share it; None before the first attempt.
+    """The message of this step. All attempts share this message; None before the first attempt.
 
     If the recipient gets a final status without a sent message, a trigger also gives the message a
     final status.

@@ -26,7 +26,7 @@ of these days are holidays."""
 def resolve_zones(
     campaign_timezone: str | None, line_timezone: str, zone_key: str
 ) -> tuple[str, ...]:
-    """Return the time zones of a recipient: a message needs an open window in all of them.
+    """Return the time zones in which the window must be open for a message to a recipient.
 
     Args:
         campaign_timezone: An IANA name, ``recipient``, or None for the time zone of the line.
@@ -63,7 +63,7 @@ def first_opening(
     *,
     legal: Callable[[datetime], datetime | None],
 ) -> datetime | None:
-    """Return the first instant, not before ``at``, at which both the window and the law allow it.
+    """Return the first instant, not before ``at``, at which window and law allow a message.
 
     None if there is no such instant within six weeks.
 

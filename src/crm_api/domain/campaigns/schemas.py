@@ -60,22 +60,23 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these va
 class MessageBody(RequestModel):
     """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
 
-    A variant that was read from the API has both, and ``template_version``. It may be sent back.
+    A variant or follow-up that was read from the API may have both of these fields, together with
+    ``template_version``. A request may contain it unchanged.
     """
 
     body: Body = Field(default="", description="The message body, in Liquid.")
     template_id: UUID | None = Field(
         default=None,
         description="The id of a template whose body is copied now. Later changes of the template "
-        "do not change the copy. Set it instead of `body`.",
+        "do not change the copy. Set `template_id` instead of `body`.",
     )
     template_version: int | None = Field(
         default=None,
         ge=1,
         le=1_000_000_000,
-        description="The version of the template that is copied; by default the newest one. "
-        "Beside a `body`, it names the version from which the body was copied; it is dropped if "
-        "the body differs.",
+        description="The version of the template that is copied; by default the newest one. If "
+        "the request also has a `body`, this is the version from which the body was copied; it is "
+        "ignored if the two bodies differ.",
     )
 
     @model_validator(mode="after")
@@ -85,7 +86,7 @@ class MessageBody(RequestModel):
             raise PydanticCustomError("one_text", "Set exactly one of `body` and `template_id`.")
         if self.template_version is not None and self.template_id is None:
             raise PydanticCustomError(
-                "version_without_template", "Set `template_id` beside `template_version`."
+                "version_without_template", "Set `template_id` too if you set `template_version`."
             )
         return self
 
@@ -97,8 +98,8 @@ class Variant(MessageBody):
         name: The name of the variant, unique in its campaign.
         weight: The share of the recipients that get this variant, in percent. The weights of all
             variants add up to 100.
-        for_known: True in a campaign of the kind ``mixed``: people who were in touch before get
-            this variant, and no one else. Its weight is 0.
+        for_known: True if, in a campaign of the kind ``mixed``, only people who were in touch with
+            the company before get this variant. Its weight is then 0.
     """
 
     name: Name
@@ -192,11 +193,11 @@ class CampaignRules(RequestModel):
         previously_contacted: What happens to contacts that already got a message: ``send`` sends
             to them too, ``skip`` skips them, ``review`` waits until a person approves them.
         min_days_between: The minimum number of days since the last message of another campaign to
-            the same number; null means no minimum.
+            the same phone number; null means no minimum.
         frequency_cap: The maximum number of campaign messages that one phone number gets in a
             period, counted over all campaigns; null means no maximum.
         opt_out_footer: The text that is added below each message and says how to opt out; null
-            adds none.
+            means that no text is added.
         max_attempts: The maximum number of attempts to send one message.
     """
 
@@ -204,8 +205,9 @@ class CampaignRules(RequestModel):
     skip_landlines: Annotated[
         bool,
         Field(
-            description="True skips the numbers that a validation (`POST /v1/phone-validations`) "
-            "found to be landlines. This is checked when the campaign is started."
+            description="If true, the campaign skips phone numbers that are landlines according to "
+            "a validation (`POST /v1/phone-validations`). This is checked when the campaign is "
+            "started."
         ),
     ] = False
     min_days_between: int | None = Field(default=None, ge=1, le=3650)
@@ -215,15 +217,16 @@ class CampaignRules(RequestModel):
     max_opt_out_rate: Annotated[
         Share | None,
         Field(
-            description="The share of opt-outs among the messages, from 0 to 1. The campaign "
-            "pauses itself when the share is clearly higher. Null turns the check off."
+            description="The allowed share of opt-outs among the messages, from 0 to 1. The "
+            "campaign pauses itself when the real share is clearly higher. Null turns the check "
+            "off."
         ),
     ] = Decimal("0.05")
     max_failure_rate: Annotated[
         Share | None,
         Field(
-            description="The share of failed messages, from 0 to 1. The campaign pauses itself "
-            "when the share is clearly higher. Null turns the check off."
+            description="The allowed share of failed messages, from 0 to 1. The campaign pauses "
+            "itself when the real share is clearly higher. Null turns the check off."
         ),
     ] = Decimal("0.25")
 
@@ -272,7 +275,7 @@ class CampaignCreate(RequestModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: How the variants are compared; null compares them, but stops no variant.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
-        recurrence: How the campaign is repeated; null for not at all.
+        recurrence: How the campaign is repeated; null if it is not repeated.
     """
 
     model_config = example(
@@ -353,9 +356,10 @@ class CampaignUpdate(RequestModel):
         rules: Which contacts are skipped, and when the campaign pauses itself.
         ab_test: How the variants are compared; null compares them, but stops no variant.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
-        recurrence: How the campaign is repeated; null ends the series. Drafts that were already
-            made stay.
-        archived: True takes the campaign out of the usual list; it goes on as before.
+        recurrence: How the campaign is repeated; null ends the series. Occurrences that were
+            already drafted are kept.
+        archived: True archives the campaign: the list of campaigns shows it only on request.
+            Messages are sent as before.
     """
 
     model_config = example(pacing={"daily_limit": 80})

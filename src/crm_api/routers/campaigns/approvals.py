@@ -26,7 +26,8 @@ async def approve_campaign(
     """Approve a draft as it is now. The caller must not have written or changed it.
 
     A later change of the draft removes the approval. If `require_approval` in `/v1/settings` is on,
-    a campaign starts only if it is approved, or all its texts are approved versions of templates.
+    a campaign starts only if it is approved, or if all its message bodies are approved versions of
+    templates.
     """
     async with uow:
         detail = await approvals.approve_campaign(

@@ -36,8 +36,8 @@ async def get_calendar(
         QueryTime,
         Query(
             alias="to",
-            description="The end of the period, which does not belong to it: at most 366 days "
-            "after `from`. A date means midnight in `timezone`.",
+            description="The end of the period (exclusive), at most 366 days after `from`. A date "
+            "means midnight in `timezone`.",
             examples=["2027-01-01"],
         ),
     ],
@@ -45,8 +45,8 @@ async def get_calendar(
     """Show the campaigns, the occurrences of repeated campaigns and the planned messages.
 
     Planned messages are those that the scheduled and running campaigns will probably send in the
-    next 60 days, as in their forecasts. Drafts and occurrences are not planned: somebody must start
-    them first.
+    next 60 days, as in their forecasts. No messages are planned for drafts and for occurrences,
+    because a person must start them first.
     """
     period = Period(
         starts_at=require_start(begin, zone), ends_at=require_start(end, zone), zone=zone

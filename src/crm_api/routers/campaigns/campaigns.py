@@ -60,7 +60,7 @@ def _to_read(detail: CampaignDetail) -> CampaignRead:
 
 
 DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "started_at": None}
-"""The fields of the documentation's example in which a draft differs from a running campaign."""
+"""The fields in which the example of a draft differs from the example of a running campaign."""
 
 
 @router.post(
@@ -129,7 +129,7 @@ async def list_campaigns(
 async def preview_draft(
     body: DraftPreview, uow: Uow, state: State, _caller: Reader
 ) -> CampaignPreview:
-    """Show the messages that a campaign would send and their cost, without storing the campaign."""
+    """Show the messages that a campaign would send, and their cost. The campaign is not stored."""
     async with uow:
         return await previews.preview_draft(
             uow, body, business=await business_of(uow, state), now=await uow.database_now()
@@ -153,8 +153,8 @@ async def update_campaign(
 ) -> CampaignRead:
     """Change a campaign. Fields that you leave out do not change.
 
-    `name` and `archived` can change in every status, the other fields only while the campaign is a
-    draft.
+    `name`, `archived` and `recurrence` can change in every status, the other fields only while the
+    campaign is a draft.
     """
     async with uow:
         detail = await drafts.update_campaign(
@@ -248,7 +248,7 @@ async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
 async def clone_campaign(
     campaign_id: UUID, uow: Uow, caller: Writer, body: CloneRequest | None = None
 ) -> CampaignRead:
-    """Create a draft with the same content as this campaign, which may have any status.
+    """Create a draft with the same content as this campaign. The campaign may have any status.
 
     `start_at` and `end_at` are not copied if they are in the past.
     """

@@ -59,14 +59,24 @@ async def _recipient_filter(
         ),
     ] = "",
     replied: Annotated[
-        bool | None, Query(description="Whether the person replied to this message.")
+        bool | None,
+        Query(
+            description="True: only recipients who replied to this message; false: only the others."
+        ),
     ] = None,
     opted_out: Annotated[
-        bool | None, Query(description="Whether the person opted out after this message.")
+        bool | None,
+        Query(
+            description="True: only recipients who opted out after this message; false: only the "
+            "others."
+        ),
     ] = None,
     parked: Annotated[
         bool | None,
-        Query(description="Whether a person must decide if the message was sent (`settle`)."),
+        Query(
+            description="True: only recipients for whom a user must decide if the message was sent "
+            "(`settle`); false: only the others."
+        ),
     ] = None,
     error_code: Annotated[
         Line200 | None,

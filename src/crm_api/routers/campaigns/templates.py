@@ -64,9 +64,9 @@ async def get_template(template_id: UUID, uow: Uow, _caller: Reader) -> Template
 
 @router.get("/{template_id}/stats")
 async def read_template_stats(template_id: UUID, uow: ListUow, _caller: Reader) -> TemplateStats:
-    """Return the figures of all campaigns that used a template, together and by version.
+    """Return the statistics of a template over all campaigns that used it, in total and by version.
 
-    The figures have the definitions of the statistics of a campaign.
+    All numbers are defined as in the statistics of a campaign.
     """
     async with uow:
         return await template_stats.read_template_stats(uow, template_id=template_id)
@@ -76,7 +76,7 @@ async def read_template_stats(template_id: UUID, uow: ListUow, _caller: Reader) 
 async def update_template(
     template_id: UUID, body: TemplateUpdate, uow: Uow, caller: Writer
 ) -> TemplateRead:
-    """Change a template. A changed body is a new version, as a draft.
+    """Change a template. A changed body becomes a new version, which is a draft.
 
     Campaigns that copied the body do not change.
     """

@@ -12,7 +12,7 @@ class CampaignApproval(RequestModel):
     """An approval of a campaign.
 
     Attributes:
-        note: A text for the audit log; null for none.
+        note: A note for the audit log; null for none.
     """
 
     model_config = example(note="Checked with the owner.")

@@ -1,8 +1,8 @@
-"""Approve a campaign, and refuse the start of one that nobody else approved.
+"""Approve a campaign, and refuse to start a campaign that needs an approval and has none.
 
-The rule applies only if the company's setting ``require_approval`` is on. Then a campaign may start
-if another person approved it since its last change, or if each of its texts is an approved version
-of a template.
+A campaign needs an approval only if the company's setting ``require_approval`` is on. Then it may
+start if another person approved it since its last change, or if each of its message bodies is an
+approved version of a template.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,8 @@ async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
 
     Raises:
         ApprovalNeededError: The setting ``require_approval`` is on, nobody approved the campaign
-            since its last change, and at least one text is not an approved version of a template.
+            since its last change, and at least one message body is not an approved version of a
+            template.
     """
     if detail.campaign.approved_at is not None or not await is_approval_required(uow):
         return
@@ -87,7 +88,10 @@ async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
 
 
 def _texts(detail: CampaignDetail) -> Iterator[tuple[str, tuple[UUID, int] | None]]:
-    """Yield the name of each text of a campaign, and the version of a template that it copies."""
+    """Yield a name for each message body of a campaign, and the template version that it copies.
+
+    The version is None if the body is not a copy of a template.
+    """
     for variant in detail.variants:
         source = None
         if variant.template_id is not None and variant.template_version is not None:

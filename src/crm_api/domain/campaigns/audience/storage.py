@@ -49,7 +49,7 @@ async def list_unstored_audiences(uow: UnitOfWork, *, only_new: bool = False) ->
 
     Args:
         uow: The unit of work.
-        only_new: True for only the campaigns that have no recipients yet.
+        only_new: If True, only the campaigns without any stored recipient are returned.
     """
     return (await uow.session.scalars(unstored_audiences_statement(only_new=only_new))).all()
 
@@ -68,7 +68,7 @@ class StoredChunk:
 
 
 class ChunkOvertakenError(Exception):
-    """The campaign is not at the contact after which a chunk was inserted; roll the chunk back."""
+    """Another transaction changed the campaign, so an inserted chunk must be rolled back."""
 
 
 async def store_next_chunk(
@@ -120,8 +120,9 @@ async def store_next_chunk(
     return await _record_progress(uow, campaign, chunk, limit=limit, now=now)
 
 
-# If a number moves from a person of one chunk to a person of the other one at this moment, this
-# chunk would wait for the chunk ahead, which waits for this one.
+# A phone number may move from a person of one chunk to a person of the other chunk at this moment.
+# Then this transaction would wait for the chunk ahead, which waits for this transaction. The time
+# limit ends this wait.
 WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '5s'")
 
 
@@ -138,7 +139,8 @@ async def store_chunk_ahead(
 
     The rows are inserted without a lock on the campaign. The campaign is locked only when the other
     chunk is committed. The chunk counts only if the campaign is then at ``after`` and still
-    scheduled, so a pause or a cancel wins. The other transaction must not wait for this one.
+    scheduled. So a pause or a cancel is never overtaken. The other transaction must not wait for
+    this transaction.
 
     Args:
         uow: The unit of work, on another connection.
@@ -242,8 +244,8 @@ def _assess_page(conditions: AudienceConditions) -> str:
 def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str = "") -> TextClause:
     """Return the statement that stores the next page of an audience as recipients.
 
-    ``on_conflict`` is ``SKIP_STORED`` to leave out people and numbers that the campaign already
-    has; without it, such a number is an error.
+    If ``on_conflict`` is ``SKIP_STORED``, people and phone numbers that the campaign already has
+    are left out. If it is empty, they cause an ``IntegrityError``.
 
     In the result, ``named`` is the number of all people in the page, and ``people`` is the number
     of those who were stored. ``named`` is needed to find the end of the audience: if all people of
@@ -282,7 +284,7 @@ class InsertedChunk:
 
     Attributes:
         people: The number of recipients that were stored.
-        zone_keys: The distinct zone keys of these recipients.
+        zone_keys: The different zone keys of these recipients.
         named: The number of people in the page, including those who were left out.
         up_to: The id of the last contact in the page; None if the page is empty.
     """
@@ -304,7 +306,10 @@ class AudiencePage:
 async def resolve_page(
     session: AsyncSession, *, campaign: Campaign, after: UUID | None, limit: int, now: datetime
 ) -> AudiencePage:
-    """Return the page of up to ``limit`` people after the contact ``after``; None is the first."""
+    """Return the conditions and bind values of one page of an audience.
+
+    The page has up to ``limit`` people after the contact ``after``; None means the first page.
+    """
     variants = await list_variants(session, campaign_ids=[campaign.id])
     audience = await resolve_audience(
         session, AudienceSettings.of(campaign), as_of=campaign.started_at or now, by_page=True
@@ -322,8 +327,9 @@ async def resolve_page(
 
 async def insert_chunk(session: AsyncSession, page: AudiencePage) -> InsertedChunk:
     """Store the people of a page as recipients, in the order of contact ids."""
-    # A number that the campaign already has is rare: it has moved to another contact since an
-    # earlier chunk. ON CONFLICT would look for it in each unique index before each row.
+    # The campaign rarely has one of the phone numbers already: only if the number has moved to
+    # another contact since an earlier chunk. So ON CONFLICT is used only after an error, because it
+    # searches each unique index before each row.
     try:
         async with session.begin_nested():
             result = await session.execute(insert_chunk_statement(page.conditions), page.values)

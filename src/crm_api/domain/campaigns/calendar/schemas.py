@@ -8,7 +8,7 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 
 
 class CalendarCampaign(ReadModel):
-    """A campaign that is in the calendar because of its start, or because it is under way.
+    """A campaign that begins in the period of the calendar, or is in progress in it.
 
     Attributes:
         id: The id of the campaign.
@@ -49,7 +49,7 @@ class CalendarOccurrence(ReadModel):
         line_id: The id of the line that sends the messages.
         at: The instant of the occurrence.
         campaign_id: The id of the campaign that was drafted for the occurrence; null until then.
-        status: The status of that campaign; null until then.
+        status: The status of that campaign; null until it is drafted.
     """
 
     model_config = example(
@@ -92,13 +92,14 @@ class CampaignCalendar(ReadModel):
 
     Attributes:
         starts_at: The beginning of the period.
-        ends_at: The end of the period; it does not belong to it.
+        ends_at: The end of the period (exclusive).
         timezone: The time zone in which dates of the request begin.
-        campaigns: The campaigns that begin in the period or are under way in it, by their start.
-        occurrences: The later occurrences of repeated campaigns, by their instant.
-        days: The planned messages by day and line; days without any are left out.
-        is_partial: True if the period has more campaigns, occurrences or series than the answer
-            shows, or more scheduled and running campaigns than are planned. Ask for a shorter one.
+        campaigns: The campaigns that begin in the period or are in progress in it, ordered by their
+            start.
+        occurrences: The later occurrences of repeated campaigns, ordered by their instant.
+        days: The planned messages by day and line; days without planned messages are left out.
+        is_partial: True if some campaigns, occurrences or planned messages are left out, because
+            there are too many. A shorter period has fewer campaigns and occurrences.
     """
 
     model_config = example(

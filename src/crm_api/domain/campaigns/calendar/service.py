@@ -31,7 +31,8 @@ LONGEST = timedelta(days=366)
 MOST_CAMPAIGNS = 500
 MOST_OCCURRENCES = 2_000
 MOST_PLANNED = 50
-"""The number of scheduled and running campaigns that are planned; each takes some milliseconds."""
+"""The maximum number of scheduled and running campaigns whose messages are planned. The plan of one
+campaign takes some milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,8 @@ class Period:
     """The period of a calendar.
 
     Attributes:
-        starts_at: Its beginning.
-        ends_at: Its end, which does not belong to it.
+        starts_at: The beginning of the period.
+        ends_at: The end of the period (exclusive).
         zone: The time zone in which the dates of the request begin.
     """
 
@@ -119,7 +120,7 @@ def _start_of(campaign: Campaign) -> datetime:
 
 
 def campaigns_statement(period: Period) -> Select[Campaign]:
-    """Return the statement that reads the campaigns of a period, by their start.
+    """Return the statement that reads the campaigns of a period, ordered by their start.
 
     A draft without ``start_at`` is in no period.
     """
@@ -130,7 +131,7 @@ def campaigns_statement(period: Period) -> Select[Campaign]:
             period.ends_at > _STARTS,
             or_(
                 period.starts_at <= _STARTS,
-                # It began before. A campaign that is not over yet, and has no end, goes on.
+                # It began before the period. If it has no end and is not over, it is in progress.
                 (Campaign.status != CampaignStatus.DRAFT)
                 & or_(ends.is_(None), ends > period.starts_at),
             ),
@@ -151,7 +152,7 @@ def active_statement() -> Select[Campaign]:
 
 
 def series_statement() -> Select[Campaign]:
-    """Return the statement that reads the campaigns whose series go on."""
+    """Return the statement that reads the repeated campaigns that have a next occurrence."""
     return (
         select(Campaign)
         .where(Campaign.next_occurrence_at.is_not(None))
@@ -161,7 +162,7 @@ def series_statement() -> Select[Campaign]:
 
 
 def drafted_statement(period: Period) -> Select[Campaign]:
-    """Return the statement that reads the occurrences of a period that are drafted."""
+    """Return the statement that reads the drafted occurrences of a period."""
     return (
         select(Campaign)
         .where(Campaign.occurrence_at >= period.starts_at, Campaign.occurrence_at < period.ends_at)
@@ -189,7 +190,8 @@ async def _read_occurrences(
     ]
     known = {(one.series_id, one.at) for one in found}
     for first in await uow.session.scalars(series_statement()):
-        # What is before the next one was drafted. If it is not there any more, it was deleted.
+        # All occurrences before the next one were drafted or left out. If there is no draft of such
+        # an occurrence, it is not shown.
         drafted_until = (first.next_occurrence_at or now) - timedelta(microseconds=1)
         later = occurrences(first, after=drafted_until, until=period.ends_at)
         found += [

@@ -17,7 +17,8 @@ Columns = dict[str, Any]
 
 _FULL_SHARE = 100
 START_SLACK = timedelta(minutes=5)
-"""A ``start_at`` may be this much in the past, because a client's "now" is older on arrival."""
+"""A ``start_at`` may be this much in the past. A client may send its present time as ``start_at``,
+and this time has passed when the request arrives."""
 
 
 _DIRECT = ("name", "line_id", "kind", "ab_test", "follow_ups")
@@ -97,7 +98,7 @@ def _variant_faults(variants: list[Variant], footer: str | None) -> list[FieldPr
                 FieldProblem(
                     pointer=f"/variants/{position}/name",
                     code="duplicate_name",
-                    detail="Another variant has this name. Choose another one.",
+                    detail="Another variant has this name. Choose a different name.",
                 )
             )
         names.add(variant.name)
@@ -125,7 +126,9 @@ def _known_faults(variants: list[Variant], kind: str) -> list[FieldProblem]:
         )
         return [FieldProblem(pointer="/variants", code="known_variant", detail=detail)]
     if variants[known[0]].weight != 0:
-        detail = "The variant with `for_known` has the weight 0: it gets no share of the others."
+        detail = (
+            "The variant with `for_known` gets no share of the other people. Set its weight to 0."
+        )
         pointer = f"/variants/{known[0]}/weight"
         return [FieldProblem(pointer=pointer, code="known_weight", detail=detail)]
     return []

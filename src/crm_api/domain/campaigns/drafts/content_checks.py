@@ -24,10 +24,11 @@ _SHOWN_FAULTS = 20
 
 
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
-    """Copy the body of its template into each variant and follow-up that has a ``template_id``.
+    """For each variant and follow-up that has a ``template_id``, copy the body of the template.
 
-    ``template_version`` becomes the version that was copied. A body that the request has beside a
-    template stays; if it is not that of the version, the variant has no template any more.
+    ``template_version`` becomes the version that was copied. If the request has both a body and a
+    template, the body of the request is kept. If this body differs from the body of the template's
+    version, the ids of template and version are removed.
 
     Raises:
         InvalidCampaignError: A template, or a version of it, does not exist.

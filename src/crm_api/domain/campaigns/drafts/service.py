@@ -69,9 +69,9 @@ async def update_campaign(
 ) -> CampaignDetail:
     """Change a campaign. Fields that the request leaves out do not change.
 
-    The name, the recurrence and whether the campaign is archived can change in every status. A
-    change of a draft removes its approval, and ``author_id``, the key or user who changed it, may
-    not approve it.
+    ``name``, ``recurrence`` and ``archived`` can change in every status. If a draft changes in
+    another field than ``archived``, it loses its approval. Then ``author_id``, the key or user who
+    changed the draft, may not approve it.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -132,14 +132,15 @@ async def _plan_next_occurrence(
     Args:
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
-        is_given: Whether the request has the recurrence. Then it must have a later occurrence.
+        is_given: True if the request sets the recurrence. Its rule must have a later occurrence,
+            unless the series is paused.
         now: The present instant.
     """
     following = next_occurrence(campaign, after=now)
     recurrence = campaign.recurrence
     if following is None and is_given and recurrence is not None and not recurrence["paused"]:
         detail = (
-            "The rule has no later occurrence, reckoned from `start_at` of the campaign. Correct "
+            "The rule has no later occurrence, counted from `start_at` of the campaign. Correct "
             "the rule, or leave the recurrence out."
         )
         content.refuse_faults(
@@ -151,7 +152,7 @@ async def _plan_next_occurrence(
 
 
 def _as_changed(campaign: Campaign, body: CampaignUpdate, author_id: str | None) -> content.Columns:
-    """Return the columns that make an edited draft one that nobody approved."""
+    """Return the columns that remove the approval of a changed draft, and add its author."""
     if campaign.status != CampaignStatus.DRAFT or body.model_fields_set <= {"archived"}:
         return {}
     authors = {*campaign.author_ids, *([] if author_id is None else [author_id])}
@@ -179,9 +180,10 @@ async def clone_campaign(
     author_id: str | None = None,
     now: datetime,
 ) -> CampaignDetail:
-    """Store a new draft with the content of another campaign, which may have any status.
+    """Store a new draft with the content of another campaign. That campaign may have any status.
 
-    The copy has the authors of the original and ``author_id``, and no approval.
+    The authors of the copy are the authors of the original and ``author_id``. The copy is not
+    approved.
 
     ``start_at`` and ``end_at`` are not copied if they are in the past, because a draft with such
     dates cannot be started.
@@ -224,16 +226,17 @@ async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
 def _require_draft(campaign: Campaign) -> None:
     if campaign.status != CampaignStatus.DRAFT:
         raise CampaignNotEditableError(
-            f"The campaign is {campaign.status}. Only a draft can be changed or deleted, but for "
-            "`name`, `archived` and `recurrence`. Clone the campaign to get a draft with the same "
-            "content."
+            f"The campaign is {campaign.status}. Only a draft can be deleted. In other statuses, "
+            "only `name`, `archived` and `recurrence` can be changed. Clone the campaign to get a "
+            "draft with the same content."
         )
 
 
 async def read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
-    """Return the stored variants of a campaign as those of a request."""
+    """Return the stored variants of a campaign as request models."""
     rows = await list_variants(uow.session, campaign_ids=[campaign_id])
-    # Not validated: a request may not have both a body and a template, but a stored variant has.
+    # Not validated: a stored variant may have a body, and a template without a version. A request
+    # may not have this combination.
     return [
         Variant.model_construct(**{name: getattr(row, name) for name in Variant.model_fields})
         for row in rows
@@ -241,7 +244,7 @@ async def read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
 
 
 async def store_variants(uow: UnitOfWork, campaign_id: UUID, variants: list[Variant]) -> None:
-    """Delete the stored variants of a campaign, and store these instead."""
+    """Delete the stored variants of a campaign, and store ``variants`` instead."""
     values = [
         {
             "id": new_id(),

@@ -1,4 +1,4 @@
-"""Check before a campaign is started that it can send a message, and that no rule forbids this."""
+"""Check, before a campaign is started, that it can send messages and that no rule forbids it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -127,9 +127,9 @@ async def _require_reachable_person(
 ) -> None:
     """Raise an error unless at least one person of the audience can get a message.
 
-    One person is searched for. If no message may ever be sent to this person's zone key (state and
-    time zones), the search is repeated without the people of this zone key. Nearly always, the
-    first person can get a message.
+    The function searches for one such person. If no message may ever be sent to this person's zone
+    key (state and time zones), the search is repeated without the people of this zone key. Nearly
+    always, the first person can get a message.
 
     Raises:
         InvalidCampaignError: There are people who may get a message, but the campaign never sends

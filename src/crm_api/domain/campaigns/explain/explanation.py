@@ -38,9 +38,11 @@ class Explanation:
         status: The status of the recipient at this step.
         variant: The name of the variant of the first message that was assigned to the recipient.
         variant_reason: Why it is this variant, as a sentence.
-        stops: All rules that prevent the message, most important first; empty if it would be sent.
-        next_allowed_at: When the last of the rules stops applying; None if that is not known, for
-            example because a person must act first.
+        stops: All rules that prevent the message, most important first; empty if the message would
+            be sent.
+        next_allowed_at: The first time at which none of these rules prevents the message; now if
+            ``stops`` is empty; None if the time is not known, for example because a person must act
+            first.
         reading: How the reply that caused an opt-out or a hold was classified; None if there is no
             such reply.
     """
@@ -85,8 +87,8 @@ class ReplyReadingRead(ReadModel):
     message_id: Annotated[
         Id | None,
         Field(
-            description="The id of the message that is the reply; null if the service did not yet "
-            "have the line that received it."
+            description="The id of the message that is the reply; null if the service did not know "
+            "the phone line when the reply arrived."
         ),
     ]
     kind: Annotated[str, Vocabulary(ReplyKind), Field(description="The class of the reply.")]
@@ -99,7 +101,7 @@ class ReplyReadingRead(ReadModel):
         str | None,
         Field(
             description="The keyword that decided, or the words that had the most influence on the "
-            "decision; null without any."
+            "decision; null if there are none."
         ),
     ]
     asks_to_stop: Annotated[

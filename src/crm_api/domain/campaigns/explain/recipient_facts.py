@@ -132,10 +132,11 @@ RECIPIENT_FACTS = text(f"""
 class RecipientFacts(ContactValues):
     """A recipient, with the campaign, the line, and the results of the rules that a claim checks.
 
-    An attempt is unclear if it is not known whether its message was sent.
+    An attempt is unclear if it is not known whether its message was sent. An attribute of the type
+    bool is True if the sentence about it is true.
 
     Attributes:
-        is_known: Whether the variant is the one for people who were in touch before.
+        is_known: The variant is the one for people who were in touch before.
         kind: Whom the campaign is for.
         name: The name of the line.
         number: The phone number of the line.
@@ -146,14 +147,16 @@ class RecipientFacts(ContactValues):
             attempt.
         is_trial_busy: The line was blocked and is now tested with one message at a time, and such a
             message is being sent now.
-        number_rules: The flags of the number that prevent campaign messages.
+        number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
+            campaign messages.
         ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
         is_kept: An earlier attempt to the number is unclear. Before the next message, it must be
             settled.
         kept_until: When the newest unclear attempt to the number stops preventing a message.
         was_contacted: The campaign skips or reviews people who got a message before, and this
             person got one.
-        was_texted_lately: Another campaign sent to the number within ``min_days_between``.
+        was_texted_lately: Another campaign sent to the number in the last ``min_days_between``
+            days.
         was_texted_often: The number has reached the legal limit of messages.
         often_until: When the legal limit allows the next message.
         is_capped: The number has reached the ``frequency_cap`` of the campaign.

@@ -74,8 +74,8 @@ def _recipient(case: RecipientCase) -> Iterator[Stop]:
     if why == "holdout":
         yield Stop(
             rule=why,
-            detail="A holdout keeps this person back, to learn what messages bring. "
-            "GET /v1/holdouts lists the holdouts.",
+            detail="The person is in a holdout, a group without messages that shows the effect of "
+            "the messages. GET /v1/holdouts lists the holdouts.",
         )
         return
     because = f" ({why})" if why else ""
@@ -84,7 +84,7 @@ def _recipient(case: RecipientCase) -> Iterator[Stop]:
 
 
 def _unclear(case: RecipientCase) -> Stop:
-    """Say why it is unclear whether the last message was sent, and how this will be found out."""
+    """Return why it is unclear whether the last message was sent, and how to settle the attempt."""
     facts = case.facts
     since = f"{facts.unclear_since:%Y-%m-%d %H:%M} UTC"
     if facts.unclear_status == AttemptStatus.PARKED:

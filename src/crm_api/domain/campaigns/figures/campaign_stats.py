@@ -30,8 +30,8 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 PARKED = "parked"
-"""Pseudo-status of the row that counts parked attempts. Their recipients, of the status
-``unknown``, are also counted in the row of that status."""
+"""Pseudo-status of the row that counts recipients with a parked attempt. These recipients have the
+status ``unknown``, so the row of that status counts them too."""
 
 # A trigger keeps `campaign_tally` exact, so the sums are correct, and fast for any number of
 # recipients.
@@ -109,9 +109,9 @@ async def read_campaign_stats(
 async def _count_recipients(
     uow: UnitOfWork, campaign: Campaign, *, step: int
 ) -> list[RecipientCount]:
-    """Return counts by status and by variant, and a row with the number of parked attempts.
+    """Return counts by status and variant, and a count of recipients with a parked attempt.
 
-    A parked attempt is one that a person must settle.
+    A parked attempt is an unclear attempt that a person must settle.
     """
     values = {"campaign_id": campaign.id, "line_id": campaign.line_id, "step": step}
     return typed_rows(RecipientCount, await uow.session.execute(RECIPIENT_COUNTS, values))
@@ -140,7 +140,7 @@ def _variant_stats(variant: CampaignVariant, rows: Iterable[RecipientCount]) -> 
 
 
 def sum_outcomes(rows: Sequence[RecipientCount]) -> MessageOutcomes:
-    """Return the sums and the rates of recipients, of whatever variants and campaigns."""
+    """Return the sums and rates over counts, which may be of several variants and campaigns."""
     by_status = _by_status(rows)
     sent = _reached(by_status)
     delivered = by_status[MembershipStatus.DELIVERED]

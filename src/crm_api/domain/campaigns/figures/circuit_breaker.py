@@ -1,4 +1,4 @@
-"""Check the rates of running campaigns. If a rate is bad, stop a variant or pause the campaign."""
+"""Check the rates and A/B tests of running campaigns; stop variants and pause campaigns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,7 +105,10 @@ class _WatchedVariant:
 
 
 async def check_figures(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Find one running campaign with bad rates, and either stop some of its variants or pause it.
+    """Find one running campaign that must change; stop variants of it, or pause it, or do both.
+
+    A variant is stopped by the result of an A/B test. A campaign is paused if its opt-out rate or
+    its failure rate is too high.
 
     The function changes at most one campaign, so that a transaction never locks rows of two
     campaigns. Call it until it returns None. Each change is written to the audit log, and a pause
@@ -224,10 +227,16 @@ ANSWERED_SINCE = text("""
 async def _exclude_earlier_messages(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
-    """Return the counts without the failures and opt-outs after messages before the last resume.
+    """Return the counts without failures and opt-outs of messages from before the last resume.
 
-    ``counts`` still includes them, if they were recorded after the resume. This exact count is
-    slower, so it is made only before a campaign is paused.
+    ``counts`` includes such a failure or opt-out if it was recorded after the resume. The exact
+    count is slower, so it is made only before a campaign is paused.
+
+    Args:
+        uow: The unit of work.
+        campaign_id: The campaign.
+        counts: The counts since the last resume.
+        since: The instant of the last resume, as JSON has it.
     """
     values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
     row = (await uow.session.execute(ANSWERED_SINCE, values)).one()

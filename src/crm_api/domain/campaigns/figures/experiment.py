@@ -3,7 +3,7 @@
 All tests use e-values. If two rates are equal (or a rate is within its limit), the mean of the
 e-value is at most 1 at any time. Then, by Ville's inequality, the probability that the e-value ever
 reaches 20 is at most 5 %. ``docs/decisions/2026-11-25-always-valid-tests.md`` has the reasons for
-this choice. The module also has intervals of rates, which are only for display.
+this choice.
 
 Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269,
 read 2026-11-25.
@@ -18,11 +18,11 @@ from itertools import combinations
 from crm_api.domain.campaigns.models import StopReason
 
 ERROR = 0.05
-"""The maximum probability that a test ever reports a difference or an excess that is not there."""
+"""The maximum probability that a test ever reports a difference or an excess by chance."""
 CONCENTRATION = 25.0
 """The concentration of the Beta mixture, in replies; a higher value expects smaller differences.
-Values from 10 to 50 give nearly the same power. With 25, a difference of 10 % and 15 % is found
-after 1,550 messages (median; half of them for each variant)."""
+Values from 10 to 50 give nearly the same power. With 25, the difference between the rates 10 % and
+15 % is found after 1,550 messages (median; half of the messages for each variant)."""
 ODDS_RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0)
 """The alternatives to a rate within its limit: rates whose odds are this many times the odds of the
 limit. With only one alternative, smaller excesses would be found late or never."""

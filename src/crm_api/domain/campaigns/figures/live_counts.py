@@ -42,7 +42,7 @@ class CampaignCounters(BaseModel):
 async def count_campaigns(
     uow: UnitOfWork, *, campaign_ids: Sequence[UUID]
 ) -> dict[UUID, CampaignCounters]:
-    """Return the recipient counts of each campaign. Without recipients, all its counts are 0."""
+    """Return the recipient counts by campaign id. All counts are 0 if there are no recipients."""
     values = {"campaign_ids": list(campaign_ids)}
     rows = typed_rows(_StatusSum, await uow.session.execute(COUNTERS, values))
     counted = {}
@@ -57,9 +57,9 @@ async def count_campaigns(
     return counted
 
 
-# Only one worker merges at a time. A second one would wait for the first and then find nothing. The
-# lock is taken in the same statement: a row that another worker has merged since the statement
-# began is not deleted again, so the sums are right.
+# Only one worker merges at a time. A second worker would wait for the first one, and then find
+# nothing to merge. The lock is taken in the same statement. This is safe: if another worker has
+# merged a row since the statement began, the row is not deleted again, so the sums are correct.
 COMPACT = text("""
     WITH gone AS (
         DELETE FROM campaign_tally t
@@ -76,7 +76,7 @@ COMPACT = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""A campaign with more count rows than this gets them merged, into a few dozen rows."""
+"""If a campaign has more rows than this in ``campaign_tally``, they are merged into a few dozen."""
 
 
 async def compact_tallies(uow: UnitOfWork) -> None:

@@ -11,7 +11,7 @@ class StatusCounts(ReadModel):
     Attributes:
         pending: The number of recipients that wait for their message.
         review: The number of recipients that wait until a person approves or rejects them.
-        held: The number of recipients whose number is on hold until a person checks a reply.
+        held: The number of recipients whose phone number is on hold until a person checks a reply.
         sending: The number of recipients whose message is being sent.
         unknown: The number of recipients for whom it is unclear whether the message was sent.
         sent: The number of recipients whose message was sent, but is not reported as delivered.
@@ -57,7 +57,7 @@ class MessageOutcomes(ReadModel):
     message.
 
     Attributes:
-        recipients: The number of recipients that this text was assigned to.
+        recipients: The number of recipients to whom the message was assigned.
         sent: The number of messages that were sent, including delivered ones.
         delivered: The number of messages that were delivered.
         failed: The number of messages that failed.
@@ -122,7 +122,7 @@ class TemplateVersionStats(MessageOutcomes):
     """The statistics of the messages that were made from one version of a template.
 
     Attributes:
-        version: The number of the version; null for texts that were copied before templates had
+        version: The number of the version; null for bodies that were copied before templates had
             versions.
         campaigns: The number of started campaigns that used the version.
     """
@@ -136,7 +136,7 @@ class TemplateVersionStats(MessageOutcomes):
 class TemplateStats(MessageOutcomes):
     """The statistics of all messages that were made from a template, in all campaigns.
 
-    A person who got the template in two campaigns counts twice, as in the statistics of the two.
+    A person who got the template in two campaigns counts twice, once for each campaign.
 
     Attributes:
         template_id: The id of the template.

@@ -14,7 +14,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 @dataclass(frozen=True, slots=True)
 class _UseCount:
-    """The recipients of one campaign, status and variant who got one version of the template."""
+    """The counts of recipients with the same template version, campaign, status and variant."""
 
     version: int | None
     campaign_id: UUID

@@ -1,1 +1,1 @@
-"""Forecast when a campaign will have sent its last message, and which rule delays it most."""
+"""Forecast when a campaign sends its last message, and which rule delays this message most."""

@@ -1,7 +1,7 @@
 """One day of a forecast: the campaign's share of the line's limit, the next people, and the pace.
 
-Numbers of messages and people may have fractions, so that the shares of a number add up to this
-number. Less than half a message counts as no message. Instants are Unix timestamps. A place is a
+Counts of messages and people may have fractions, so that the parts of a count add up to the whole
+count. Less than half a message counts as no message. Instants are Unix timestamps. A place is a
 group of zone keys with the same hours.
 """
 
@@ -24,7 +24,7 @@ Demand = tuple[float, int]
 
 
 class Cohort:
-    """People who wait for the same step and become due, evenly spread, in one period.
+    """People who wait for the same step, and become due at a constant rate in one period.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
@@ -43,7 +43,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add people who wait in a place; ``texts`` is their number."""
+        """Add ``texts`` people who wait in a place."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -56,7 +56,7 @@ class Cohort:
 
     @property
     def last_due(self) -> float:
-        """When the last person that ``take`` has removed became due."""
+        """The due time of the person that ``take`` removed last."""
         share = 1 - self.total / self.size if self.size else 1.0
         return self.due_from + (self.due_until - self.due_from) * share
 
@@ -68,11 +68,14 @@ class Cohort:
         return max(0.0, self.total - not_due)
 
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
-        """Remove up to ``texts`` people who wait in these places; return the number by place.
+        """Remove up to ``texts`` people who wait in these places.
 
-        Of all these places together, the people who became due first are removed first. So people
+        The people who became due first are removed first, whatever their place is. Therefore people
         are always removed from the place where the largest share still waits, for example from a
         place that was closed and has just opened.
+
+        Returns:
+            Pairs of a place and the number of people that were removed there.
         """
         shares = self.shares
         open_places = [place for place in places if shares[place] > 0]
@@ -139,7 +142,7 @@ class Pace:
         return min(most, left * gone)
 
     def take(self, texts: float) -> float:
-        """Record that ``texts`` messages are sent in the period of the last call of ``room``.
+        """Record that ``texts`` messages are sent in the period that was last given to ``room``.
 
         Returns:
             When the last of these messages is sent.
@@ -147,7 +150,7 @@ class Pace:
         size = self._pacing.batch_size
         if size is not None:
             return self._take_batches(texts, size)
-        # The first message is sent at once, so there is one gap less than there are messages.
+        # The first message is sent at once, so n messages have n - 1 gaps.
         before_last = max(0.0, texts - 1)
         seconds = before_last / self._per_second
         if self._pacing.is_spread:
@@ -194,7 +197,7 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The share of ``allowance`` that the pacing expects when the day begins, from 0 to 1.
+        """The part of ``allowance``, from 0 to 1, that the campaign can expect at the day's start.
 
         At first all active campaigns get equal shares. This campaign gets more only when other
         campaigns do not use their whole shares.
@@ -214,7 +217,11 @@ class SharedDay:
         return "line_ramp" if self.is_ramp else "line_daily_limit"
 
     def sent_by_rivals(self, sent: float) -> list[float]:
-        """Return how many messages each group of rivals sends if this campaign sends ``sent``."""
+        """Return how many messages each group of other campaigns sends on the day.
+
+        Args:
+            sent: The number of messages that this campaign sends on the day.
+        """
         _, most = _fair_share(self.room, min(self.own, sent), self.demands)
         return [min(wanted, most * campaigns) for wanted, campaigns in self.demands]
 
@@ -245,7 +252,8 @@ def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[flo
     """Divide ``room`` fairly: each campaign gets what it wants, up to the same maximum.
 
     Returns:
-        The number of messages that this campaign gets, and the maximum.
+        The number of messages that this campaign gets, and the maximum per campaign. The maximum is
+        ``UNLIMITED`` if every campaign gets what it wants.
     """
     turns = sorted([(own, 1), *demands], key=lambda demand: demand[0] / demand[1])
     takers = sum(campaigns for _, campaigns in turns)

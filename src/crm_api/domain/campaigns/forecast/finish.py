@@ -2,13 +2,14 @@
 
 P50 and P90 are instants. The last message is sent before P50 with a probability of 50 %, and before
 P90 with a probability of 90 %. P50 is simulated with the means of the random quantities: replies,
-repeated messages, and messages of the line outside campaigns. P90 is simulated with more messages:
-the real number is larger than this with a probability of only 10 % (by a normal approximation).
+repeated messages, and messages of the line outside campaigns. P90 is simulated with a larger number
+of messages. The real number is larger still with a probability of only 10 % (by a normal
+approximation).
 
-The rule that delays the last message most is the binding rule. To find it, the plan is simulated
-once for each rule, without this rule. Without the binding rule, more people get their messages
-before the campaign ends than if any other rule is left out. If no rule makes a difference to the
-number of people, the binding rule is the one without which the last message is sent earliest.
+The rule that delays the last message most is the binding rule. To find the binding rule, the plan
+is simulated once for each rule, without this rule. The results are compared. The binding rule is
+the rule whose removal lets most people get their messages before the campaign ends. If no removal
+changes this number of people, it is the rule whose removal makes the last message earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +28,8 @@ P90 = NormalDist().inv_cdf(0.9)
 _STEP = 0.001
 """The step of the reply share for its numerical derivative."""
 LONG = timedelta(days=60)
-"""For longer plans, only the rules that may bind are simulated, to save time."""
+"""For a longer plan, the daily limits and the hours are simulated first. If the plan without one of
+them takes less than half of the time, the other rules are not simulated, except a later start."""
 NOTICED = timedelta(minutes=1)
 """A shorter delay counts as no delay."""
 _ALIKE = 0.95
@@ -93,7 +95,7 @@ class Odds:
         repeats: The share of messages that count for limits although they were not sent, and so are
             sent a second time.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.
-        others_variance: The variance of this number from day to day.
+        others_variance: The variance of the number of these messages a day.
     """
 
     replies: Share
@@ -104,13 +106,13 @@ class Odds:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """When the campaign sends its last message, and which rule delays it most.
+    """When the campaign sends its last message, and which rule delays this message most.
 
     Attributes:
         plan: The plan with the means of the random quantities.
         p50: The result of simulating this plan.
-        p90_finish: When the last message is sent with a probability of 90 %; None if that is more
-            than ten years away.
+        p90_finish: The last message is sent before this instant with a probability of 90 %; None if
+            the instant is more than ten years away.
         rule: The binding rule; None if no rule delays the plan by a minute or more.
     """
 
@@ -166,7 +168,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without a rule about phone numbers, so that nobody waits because of it."""
+    """Return the plan without one of the rules about phone numbers: nobody waits because of it."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -196,8 +198,8 @@ _LIFTS: Mapping[str, Callable[[Plan], Plan]] = {
         others_a_day=0.0,
     ),
 }
-"""Functions that return a plan without one rule. Of equal rules, the first one binds; a later start
-(``NOT_STARTED``) is before all of them."""
+"""For each rule, a function that returns a plan without this rule. If several rules delay equally,
+the first of them binds. A later start (``NOT_STARTED``) comes before all rules in this mapping."""
 
 
 def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
@@ -237,9 +239,10 @@ def _cost(outcome: Outcome) -> tuple[int, datetime]:
 
 
 def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
-    """Return the rule that costs most; None if no rule costs a person or at least one minute.
+    """Return the rule that costs most people or, if no rule costs people, most time.
 
-    If several rules cost nearly the same, the first of them is returned.
+    If several rules cost nearly the same, the first of them is returned. The result is None if no
+    rule costs a person or a minute.
 
     Args:
         costs: The costs of the plan without each rule.
@@ -257,7 +260,7 @@ def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datet
 
 
 def _limit(plan: Plan, outcome: Outcome) -> Binding:
-    """Return the daily limit that was reached on most days."""
+    """Return the daily limit that was reached on the largest number of days."""
     days = outcome.limited_days
     if days:
         return Binding(max(days, key=days.__getitem__))

@@ -21,8 +21,8 @@ from crm_api.domain.kit.zones import parse_zone_key
 YEAR = 364
 """The number of simulated days: 52 weeks, so that the next year begins on the same weekday."""
 CALL_SECONDS = 16.0
-"""A call to the provider does not begin in this many seconds before the hours end, because it could
-end after them."""
+"""A request to the provider must begin at least this many seconds before the hours end, because a
+later request could end after the hours."""
 _HOURS = (ComplianceRuleKind.WINDOW, ComplianceRuleKind.NO_DAY, ComplianceRuleKind.HOLIDAY)
 _RELEVANT = {"kind", "weekdays", "start", "end", "effective_from", "effective_until"}
 _Open = tuple[tuple[float, float], ...]
@@ -86,13 +86,13 @@ class Calendar:
 
     @property
     def places(self) -> int:
-        """The number of places."""
+        """The number of places (groups of zone keys with the same hours)."""
         return 1 + max(self.place_of.values(), default=0)
 
 
 @lru_cache(maxsize=32)
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
-    """Return the calendar of these hours and zone keys. Further requests of the day reuse it."""
+    """Return the calendar of these hours and zone keys. It is cached for later requests."""
     zone = ZoneInfo(hours.line_timezone)
     midnights = [
         datetime.combine(first + timedelta(days=day), time(), zone) for day in range(YEAR + 1)
@@ -182,8 +182,8 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
     """Return the hours of one source on one day of the line.
 
     The day of the line may include parts of two days in the time zone of the source. The hours of
-    these two days remain two spans, even if there is no gap between them. The windows of the
-    planner, too, end at local midnight at the latest.
+    these two days remain two spans, even if there is no gap between them. The reason is that the
+    windows of the planner also end at local midnight at the latest.
     """
     zone, state = source
     day, last = (at.astimezone(ZoneInfo(zone)).date() for at in (starts, ends))

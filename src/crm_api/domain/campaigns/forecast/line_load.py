@@ -23,20 +23,21 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 LOOKED_BACK = timedelta(days=14)
 NEWEST_TEXTS = 5_000
-"""The maximum number of a line's newest messages to read. That is two weeks of most lines, and one
-day of the busiest lines."""
+"""The maximum number of a line's newest messages to read. Most lines send fewer messages in two
+weeks. The busiest lines send this number in a day."""
 GRACE = timedelta(minutes=10)
-"""Unclear messages from the last minutes of a carrier's day also count for its next day."""
+"""An unclear message from this last part of a carrier's day also counts for the carrier's next
+day."""
 CARRIERS_COUNTED = 2_000
 """The maximum number of waiting people whose carriers are counted. They represent all others."""
 _ENOUGH_DAYS = 3
-"""The minimum number of days to measure the variance of messages a day. With fewer days, the
-variance of a Poisson distribution is assumed: the mean."""
+"""The minimum number of days from which the variance of the messages a day is measured. With fewer
+days, the variance of a Poisson distribution is assumed, which is equal to the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineLoad:
-    """The recent messages of a line, and what it has to send besides the campaign.
+    """The recent messages of a line, and what the line has to send for other campaigns.
 
     Attributes:
         rivals: The other campaigns on the line. Similar campaigns are grouped.
@@ -44,7 +45,7 @@ class LineLoad:
         uncertain: The number of messages of the last 14 days that count for daily limits, although
             it is unclear whether they were sent.
         others_a_day: The mean number of messages a day that belong to no campaign.
-        others_variance: The variance of this number from day to day.
+        others_variance: The variance of the number of these messages a day.
     """
 
     rivals: Sequence[Rival]
@@ -56,7 +57,7 @@ class LineLoad:
 
 @dataclass(frozen=True, slots=True)
 class RivalCampaign:
-    """Another campaign on the line. ``waiting`` is the number of messages that it has to send."""
+    """Another campaign on the line. It still has to send ``waiting`` messages."""
 
     id: UUID
     daily_limit: int
@@ -100,7 +101,7 @@ class CarrierCount:
 async def read_line_load(
     session: AsyncSession, campaign: Campaign, line: Line, *, now: datetime
 ) -> LineLoad:
-    """Read the recent messages of a line, and what it has to send besides a campaign."""
+    """Read the recent messages of a line, and what the line has to send for other campaigns."""
     since = now - LOOKED_BACK
     rivals = await list_rivals(session, line_id=line.id, campaign_id=campaign.id, now=now)
     lately = await count_lately(session, line_id=line.id, timezone=line.timezone, since=since)
@@ -223,7 +224,7 @@ async def read_carrier_limits(
     ]
 
 
-# A person who waits for a step counts as one message for this step and each later one.
+# A person who waits for a step counts as one message for this step, and one for each later step.
 RIVALS = text("""
     SELECT c.id, c.daily_limit, c.days, c.window_start, c.window_end, c.timezone, c.start_at,
            c.end_at, w.waiting
@@ -246,8 +247,9 @@ async def list_rivals(
     return typed_rows(RivalCampaign, await session.execute(RIVALS, values))
 
 
-# The limit is a subquery, so that PostgreSQL does not know it. Without statistics, it would expect
-# fewer messages than the limit, and sort all of them instead of reading the index in its order.
+# The limit is a subquery, so that PostgreSQL does not know its value when it plans the query. If it
+# knew the limit but had no statistics, it would expect fewer messages than the limit. Then it would
+# sort all messages instead of reading the index in its order.
 LATELY = text("""
     SELECT CAST(a.accepted_at AT TIME ZONE CAST(:timezone AS text) AS date) AS day, a.campaign_id,
            count(*) AS texts, min(a.accepted_at) AS first_at

@@ -1,4 +1,4 @@
-"""Find the recipients who must wait because of a rule about their number, and until when.
+"""Find the recipients who must wait because of a rule about their phone number, and until when.
 
 ``explain`` applies the same rules to one recipient. A test checks that both get the same results.
 """
@@ -13,8 +13,8 @@ from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 
 MOST_GROUPS = 48
-"""The maximum number of groups of people with about the same end of their wait. A limit keeps the
-simulation fast."""
+"""Held people are divided into at most this number of groups, by the time at which their wait ends.
+A limit keeps the simulation fast."""
 MIN_DAYS, FREQUENCY_CAP, LEGAL_FREQUENCY = "min_days_between", "frequency_cap", "legal_frequency"
 NOT_DUE = "follow_up_waits"
 """The rule of a follow-up or a postponed message that is not due yet."""
@@ -22,15 +22,15 @@ NOT_DUE = "follow_up_waits"
 
 @dataclass(frozen=True, slots=True)
 class TextedNumber:
-    """A waiting recipient, and the campaign messages that the number got.
+    """A waiting recipient, and the campaign messages that the recipient's phone number got.
 
     Attributes:
         step: The step that the recipient waits for.
         zone_key: The recipient's zone key: state and time zones.
         due_at: When the message is due.
-        last_other: The instant of the newest message of another campaign; None without one.
+        last_other: The instant of the newest message of another campaign; None if there is none.
         texted: The instants of all campaign messages in the period of the rules, newest first.
-        read: The number of recipients that were read, including those without a message.
+        read: The number of all recipients that the query examined, with or without a message.
     """
 
     step: int
@@ -43,12 +43,13 @@ class TextedNumber:
 
 @dataclass(frozen=True, kw_only=True)
 class NumberRules:
-    """The rules of a campaign that depend on the messages that a number already got.
+    """The rules of a campaign that depend on the messages that a phone number already got.
 
     Attributes:
         min_days: The minimum number of days after a message of another campaign; None if there is
             no minimum.
-        campaign_cap: The maximum number of messages, and the period in hours; None without a cap.
+        campaign_cap: The maximum number of messages in a period, and the period in hours; None if
+            the campaign has no ``frequency_cap``.
         rules: The legal rules.
         now: The present instant.
     """
@@ -100,7 +101,7 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Separate the people who may get a message now from those for whom a rule prevents this.
+    """Return the groups of people who may get a message now, and the groups whom a rule holds.
 
     Args:
         waiting: All waiting people.

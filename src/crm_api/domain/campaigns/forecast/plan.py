@@ -17,11 +17,12 @@ class Waiting:
 
     Attributes:
         zone_key: Their zone key: state and time zones.
-        people: Their number; an estimate may have fractions.
+        people: The number of people; an estimate may have fractions.
         step: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of them becomes due; None means now.
         due_until: When the last of them becomes due; None means now.
-        held_until: The rules about their numbers that prevent a message, and until when.
+        held_until: The rules that now prevent a message to these phone numbers, each with the
+            instant at which the rule stops applying.
     """
 
     zone_key: str
@@ -77,13 +78,15 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierLimit:
-    """The limit from a carrier's daily budget, on the assumption that no other campaign uses it.
+    """The daily limit that a carrier's budget sets for the campaign.
+
+    The assumption is that no other campaign uses this budget.
 
     Attributes:
         carrier: The name of the carrier.
         share: The share of the waiting people, from 0 to 1, whose messages count for the budget.
         daily: The number of messages that the budget allows in a day.
-        left_today: The number of messages that it still allows today.
+        left_today: The number of messages that the budget still allows today.
     """
 
     carrier: str
@@ -98,7 +101,7 @@ class Plan:
 
     Attributes:
         begins: The first instant at which a message may be sent.
-        ends: The end of the campaign; None without one.
+        ends: The end of the campaign; None if it has no end.
         hours: The hours in which the campaign may send.
         zone_keys: The zone keys of all recipients, including those who already got their messages.
             The pacing counts the hours of every zone key, even if nobody waits there.
@@ -111,7 +114,7 @@ class Plan:
         campaign_used: The messages of today that count for ``campaign_limit``.
         line_limit: The daily limit of the line.
         line_used: The messages of today that count for ``line_limit``.
-        ramp_plan: The daily limits of the first days of a new line; empty without any.
+        ramp_plan: The daily limits of the first days of a new line; empty if the line has none.
         ramp_started_on: The first day of the ramp plan; None if it has not begun.
         rivals: The other campaigns that send on the line.
         per_second: The number of messages that the provider accepts in a second.

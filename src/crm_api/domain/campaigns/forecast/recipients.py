@@ -1,4 +1,4 @@
-"""Read how many people wait for a campaign's messages, by place and by due time.
+"""Read how many people wait for a campaign's messages, by zone key and by due time.
 
 The cost does not grow with the number of recipients, because stored sums, limited counts and
 samples are read.
@@ -30,16 +30,17 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import typed_rows
 
 COUNTED = 2_000
-"""Up to this number of waiting people, all are counted by zone key. If there are more, a sample is
-counted."""
+"""If at most this number of people wait, all of them are counted by zone key. If more people wait,
+only a sample is counted."""
 FEW = 20
 """A zone key with fewer waiting people is always counted, because a sample may miss it."""
 SAMPLED_PAGES = 100
 """The number of table pages in a sample: a few thousand recipients, read in about a millisecond."""
 AUDIENCE_COUNTED = 100_000
 AUDIENCE_SAMPLE = 10_000
-"""Limits for a draft whose audience is a list. Up to ``AUDIENCE_COUNTED`` contacts, all are
-counted. In a longer list, about ``AUDIENCE_SAMPLE`` contacts are counted and represent all."""
+"""Limits for a draft whose audience is a list. If the list has at most ``AUDIENCE_COUNTED``
+contacts, all are counted. If the list is longer, about ``AUDIENCE_SAMPLE`` contacts are counted,
+and these represent all contacts."""
 _REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)
 
 
@@ -48,10 +49,12 @@ class People:
     """The recipients of a campaign, or the audience of a draft.
 
     Attributes:
-        zone_keys: The distinct zone keys of all of them.
-        waiting: The people who wait for a message, in groups.
+        zone_keys: The different zone keys of these people. A zone key consists of the states and
+            the time zones that are possible for a person.
+        waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
-        statuses: The number of recipients of all steps by status; for a draft, by verdict.
+        statuses: For a campaign, the number of recipients per status, over all steps. For a draft,
+            the number of people per verdict: the status or the skip reason that they would get.
         reached: The number of messages that were sent.
         replied: The number of these messages that got a reply.
     """
@@ -86,7 +89,7 @@ class AudienceCount:
 async def read_people(
     session: AsyncSession, campaign: Campaign, *, rules: RuleBook, now: datetime
 ) -> People:
-    """Read the people who wait for a message of a campaign, which may have any status."""
+    """Read the people who wait for a message of a campaign. The campaign may have any status."""
     if campaign.recipients_total is None:
         return await _read_audience(session, campaign, now=now)
     rows = await count_by_step(session, campaign_id=campaign.id)
@@ -138,7 +141,8 @@ def _estimate(
         pending: The number of waiting people by step.
         few: Counts by zone key. Counting stops at ``FEW`` for each zone key, so only a smaller
             count is exact.
-        sample: The people on a sample of the pages, from which the other zone keys are estimated.
+        sample: The people on a sample of the table's pages. The counts of the other zone keys are
+            estimated from them.
     """
     counted: Counter[str] = Counter()
     for group in few:
@@ -192,8 +196,9 @@ _IN_ORDER = """
 """
 
 # REPEATABLE always selects the same pages. So two forecasts in a row differ only by the messages
-# that were sent in between. The size is that of the file, because `relpages` of pg_class is 0 until
-# the first VACUUM or ANALYZE, and then the sample would be the whole table: 330 ms at two million.
+# that were sent in between. The size of the table is read from its file, because `relpages` of
+# pg_class is 0 until the first VACUUM or ANALYZE. With 0 pages, the sample would be the whole
+# table, which takes 330 ms at two million rows.
 _SAMPLED = """
     SELECT m.step, m.zone_key, m.due_at, m.phone
     FROM campaign_membership m TABLESAMPLE SYSTEM ((
@@ -227,13 +232,14 @@ async def count_places(
 async def sample_places(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> list[Waiting]:
-    """Count the waiting people on a sample of the table's pages by step and zone key."""
+    """Count waiting people by step and zone key, on a sample of the table's pages."""
     values = {"campaign_id": campaign_id, "pages": SAMPLED_PAGES, "now": now}
     return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
 
 
-# One row for each waiting recipient that is not due or got campaign messages in the last `hours`
-# hours. No rule can hold the others, most of a large campaign, so they are only counted.
+# One row for each waiting recipient who is not due yet, or whose phone number got campaign messages
+# in the last `hours` hours. No rule can hold the other recipients, so they are only counted. In a
+# large campaign, they are the majority.
 _TEXTED = """
     SELECT p.step, p.zone_key, p.due_at, t.last_other,
            coalesce(t.texted, CAST('{{}}' AS timestamptz[])) AS texted, p.read
@@ -257,9 +263,9 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return waiting recipients with the campaign messages that their numbers got recently.
+    """Return waiting recipients with the campaign messages that their phone numbers got recently.
 
-    Recipients who are due, and whose numbers got no message, are left out.
+    Recipients who are due, and whose phone numbers got no message, are left out.
 
     Args:
         session: The session.

@@ -27,8 +27,10 @@ class LiftedRead(ReadModel):
     """What the forecast would be if a person removed the reason why nothing is sent now.
 
     Attributes:
-        p50_finish_at: When the last message is sent with a probability of 50 %; null if never.
-        p90_finish_at: When the last message is sent with a probability of 90 %; null if never.
+        p50_finish_at: The last message is sent before this instant with a probability of 50 %; null
+            if it is never sent.
+        p90_finish_at: The last message is sent before this instant with a probability of 90 %; null
+            if it is never sent.
         binding_rule: The rule that would then delay the last message most; null if none would.
         detail: What this rule does, and how to finish sooner.
     """
@@ -96,7 +98,7 @@ class OutsideForecastRead(ReadModel):
 
     Attributes:
         review: The number of recipients that wait until a person approves or rejects them.
-        held: The number of recipients whose number is on hold until a person checks a reply.
+        held: The number of recipients whose phone number is on hold until a person checks a reply.
         unknown: The number of recipients for whom it is unclear whether the message was sent.
         detail: Which recipients are not included, and what to do, as a sentence.
     """
@@ -110,17 +112,17 @@ class OutsideForecastRead(ReadModel):
 
 
 class ForecastRead(ReadModel):
-    """When a campaign will have sent its last message, and which rule delays it most.
+    """When a campaign sends its last message, and which rule delays this message most.
 
     Attributes:
         campaign_id: The id of the campaign.
         status: The status of the campaign.
         as_of: The instant of the forecast.
         first_send_at: When the next message is expected; null if the campaign sends nothing now.
-        p50_finish_at: When the last message is sent with a probability of 50 %; null if never.
-            Then ``detail`` says why.
-        p90_finish_at: When the last message is sent with a probability of 90 %; null if never.
-            Then ``detail`` says why.
+        p50_finish_at: The last message is sent before this instant with a probability of 50 %. If
+            null, ``detail`` says why there is no such instant.
+        p90_finish_at: The last message is sent before this instant with a probability of 90 %. If
+            null, ``detail`` says why there is no such instant.
         binding_rule: The rule that delays the last message most, or that prevents all messages;
             null if no rule does.
         detail: What this rule does, and how to finish sooner.

@@ -160,7 +160,7 @@ def _not_started(case: _Case) -> str:
 
 
 def _held(case: _Case, rule: Binding) -> str:
-    """Return, as words, for how many people a rule about their numbers prevents a message."""
+    """Return the number of people whom a rule about phone numbers holds, as words."""
     held = sum(group.people for group in case.plan.waiting if rule in group.held_until)
     return _people(max(1, round(held)))
 
@@ -212,8 +212,8 @@ def _pacing(case: _Case) -> str:
     pacing = case.plan.pacing
     if pacing.batch_size is None:
         return (
-            "The messages of a day are spread over its hours. In groups (the mode `burst`) they "
-            "leave sooner."
+            "The messages of a day are spread over its hours. With the mode `burst`, they are sent "
+            "sooner, in groups."
         )
     minutes = round(pacing.batch_seconds / 60)
     return (

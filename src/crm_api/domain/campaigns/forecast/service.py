@@ -1,4 +1,4 @@
-"""Forecast when a campaign will have sent its last message, and which rule delays it most."""
+"""Forecast when a campaign sends its last message, and which rule delays this message most."""
 
 import asyncio
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
 
 ASSUMED_REPLIES, REPLIES_WEIGHT = 0.05, 50
-"""The assumed share of replies, and the number of measured messages that it weighs as much as.
-The value is not measured; the answer lists it among the assumptions."""
+"""The assumed share of replies, and its weight: it counts as much as 50 measured messages. The
+share is not measured; the forecast lists it among its assumptions."""
 ASSUMED_REPEATS, REPEATS_WEIGHT = 0.002, 100
 _ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
 _OVER = (CampaignStatus.COMPLETED, CampaignStatus.CANCELLED)
@@ -104,9 +104,9 @@ async def forecast(
 
     For a draft, the forecast assumes that it is started now.
 
-    The cost does not grow with the number of recipients, because it reads sums and samples. Only
-    the audience of a draft is counted: all people of it, or, if its list has more than 100,000
-    contacts, a sample of them.
+    The cost does not grow with the number of recipients, because only sums and samples are read.
+    A draft is an exception: all people of its audience are counted. If the audience is a list of
+    more than 100,000 contacts, only a sample of them is counted.
 
     Args:
         uow: The unit of work.
@@ -155,8 +155,9 @@ async def estimate_finish(
         now: The present instant.
 
     Returns:
-        None if the campaign is not scheduled or running, if its audience is not completely stored,
-        if no recipient waits, or if the last message is more than ten years away.
+        None if the campaign is not scheduled or running, if its end has passed, if its line is
+        blocked, if its audience is not completely stored, if no recipient waits, or if the last
+        message is more than ten years away.
     """
     is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
     if not is_on_its_way or _halt(campaign, line, now=now) is not None:
@@ -182,8 +183,8 @@ async def plan_days(
 ) -> Sequence[tuple[date, int]]:
     """Return how many messages a campaign will probably send on each of the next 60 days.
 
-    The days are those of the line's time zone, and those of the forecast. Days without messages
-    are left out. The result is empty if the campaign sends nothing now.
+    The days begin and end in the line's time zone. The numbers are the same as in the forecast.
+    Days without messages are left out. The result is empty if the campaign sends nothing now.
     """
     if _halt(campaign, line, now=now) is not None:
         return ()
@@ -330,7 +331,7 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
 
 
 def _first_send(situation: _Situation, outcome: Outcome) -> datetime | None:
-    """Return the first instant, on the first day with messages, at which the hours allow one."""
+    """Return when the hours first allow a message on the first day that has messages."""
     if not outcome.per_day:
         return None
     plan, campaign = situation.plan, situation.campaign

@@ -21,7 +21,7 @@ from crm_api.domain.messaging.sends.usage import limit_on
 SHOWN_DAYS = 60
 """The number of days for which the answer lists messages."""
 HORIZON_DAYS = 3652
-"""The length of the simulation: ten years. A later finish is reported as none."""
+"""The length of the simulation: ten years. A later finish is reported as None."""
 _HOUR, _DAY = 3600.0, 86_400.0
 _TINY = 1e-6
 _Period = tuple[float, float, float, tuple[int, ...]]
@@ -50,9 +50,9 @@ class _Queue:
     """The waiting people whose messages count for one carrier's budget, or for no budget.
 
     Attributes:
-        share: Their share of all waiting people, from 0 to 1.
-        daily: The number of messages that the budget allows in a day.
-        left: The number of messages that it still allows on the simulated day.
+        share: The number of these people, divided by the number of all waiting people.
+        daily: The number of messages that the budget allows in a day; infinite without a budget.
+        left: The number of messages that the budget still allows on the simulated day.
         cohorts: The cohorts of these people, in the order in which they become due.
     """
 
@@ -110,7 +110,7 @@ class _Run:
         return self._outcome(finish, left)
 
     def _fill(self, queue: _Queue) -> None:
-        """Add the waiting people to a queue, in cohorts of those who become due in the same period.
+        """Add the waiting people to a queue: one cohort for each step and period of due times.
 
         Each person counts ``workload`` times (at least once), because some messages are sent twice.
         """
@@ -259,7 +259,8 @@ class _Run:
         """Remove up to ``texts`` people of a queue, in the order in which they became due.
 
         Yields:
-            Each cohort that lost people, with the numbers by place.
+            Each cohort from which people were removed, with pairs of a place and the number of
+            people removed there.
         """
         for cohort in queue.cohorts:
             if texts < _TINY or cohort.due_from >= end:

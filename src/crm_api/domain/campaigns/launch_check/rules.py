@@ -1,4 +1,4 @@
-"""Name the rules that a campaign obeys while it sends, with its own values."""
+"""List the rules that a campaign obeys while it sends, as sentences with the campaign's values."""
 
 from collections.abc import Iterator
 
@@ -20,11 +20,14 @@ _OF_EVERY_NUMBER = (
 def list_rules(
     detail: CampaignDetail, *, has_legal_rules: bool, binding: str | None
 ) -> list[LaunchRule]:
-    """Return the rules that a campaign obeys, and those among them that it chose itself.
+    """Return the rules that a campaign obeys while it sends.
+
+    These are the rules about every phone number, the rules in the campaign's settings, the limits
+    of its line, and the legal rules.
 
     Args:
         detail: The campaign.
-        has_legal_rules: Whether the service knows legal rules.
+        has_legal_rules: Whether the service has legal rules.
         binding: The rule that delays the last message most; None if no rule does.
     """
     meaning = meanings(StopRule)

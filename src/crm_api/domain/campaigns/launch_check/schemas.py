@@ -31,13 +31,14 @@ class LaunchProblem(ReadModel):
 
 
 class LaunchWarning(ReadModel):
-    """Something that a person should know before the start, but that does not prevent it.
+    """Something that a person should know before the start.
 
     Attributes:
         code: The code of the warning: ``sender_not_named``, ``no_way_to_stop``, ``missing_value``,
             ``ucs_2``, ``not_reached``, ``line_blocked``, ``no_finish`` or ``estimated``.
-        variant: The name of the variant that the warning is about; null if it is about all.
-        detail: What it means, and what to do.
+        variant: The name of the variant that the warning is about; null if the warning is about all
+            variants.
+        detail: What the warning means, and what to do.
     """
 
     model_config = example(
@@ -68,15 +69,15 @@ class LaunchPerson(ReadModel):
 
 
 class LaunchReason(ReadModel):
-    """A rule that keeps contacts of the audience from getting a message at the start.
+    """A rule because of which some contacts of the audience get no message at the start.
 
     Attributes:
-        rule: The rule; for a skipped contact, it is also the later ``skip_reason``.
-        outcome: ``skipped`` for no message, ``review`` if a person must approve the contact first,
-            ``held`` if a person must check a reply first.
+        rule: The rule. If a start skips a contact, the ``skip_reason`` has the same value.
+        outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
+            them first, ``held`` if a person must check a reply first.
         people: The number of these contacts.
         detail: What the rule means.
-        sample: Some of these contacts.
+        sample: Up to 10 of these contacts.
     """
 
     model_config = example(
@@ -96,7 +97,7 @@ class LaunchRule(ReadModel):
     Attributes:
         rule: The rule.
         detail: What the rule means for this campaign.
-        is_binding: Whether this rule delays the last message most.
+        is_binding: True if this rule delays the last message of the campaign most.
     """
 
     model_config = example(
@@ -120,12 +121,14 @@ class LaunchCheck(ReadModel):
         can_start: Whether a start would succeed.
         problems: Why a start would be refused; empty if it would succeed.
         recipients: How many contacts get a message, and how many do not.
-        reasons: The rules that keep contacts from getting a message, most contacts first.
+        reasons: The rules because of which contacts get no message. The rule with the most contacts
+            is first.
         samples: The messages that some of the contacts would get.
-        first_send_at: When the first message is expected; null if none is.
-        last_send_at: When the last message is sent with a probability of 50 %; null if never, or
-            not within ten years.
-        last_send_at_p90: When the last message is sent with a probability of 90 %; null as above.
+        first_send_at: When the first message is expected; null if no message is expected.
+        last_send_at: The last message is sent before this instant with a probability of 50 %; null
+            if it is never sent, or not within ten years.
+        last_send_at_p90: The last message is sent before this instant with a probability of 90 %;
+            null if it is never sent, or not within ten years.
         forecast_detail: What delays the last message most, and how to finish sooner.
         texts: The number of messages that the campaign will probably send, follow-ups included.
         segments: The number of segments of the first messages. The provider charges for each.

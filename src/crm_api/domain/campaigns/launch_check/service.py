@@ -45,7 +45,7 @@ _WAITS = {
     "review": (StopRule.PREVIOUSLY_CONTACTED, "review"),
     "held": (StopRule.OPT_OUT_HOLD, "held"),
 }
-"""The rule and the outcome of each verdict of people who wait for a decision."""
+"""For each verdict of people who wait for a decision: the rule and the outcome in the answer."""
 
 
 async def check_launch(
@@ -59,7 +59,7 @@ async def check_launch(
     texts_per_second: float,
     now: datetime,
 ) -> LaunchCheck:
-    """Return what would happen if a campaign, which may have any status, were started now.
+    """Return what would happen if a campaign were started now. It may have any status.
 
     The messages of up to 100,000 people are rendered; that takes a few seconds.
 
@@ -220,5 +220,5 @@ def _forecast_warnings(
             code="estimated",
             variant=None,
             detail="The audience is large, so segments and cost are estimated from its first "
-            "contacts. The numbers of contacts are exact, but for `missing_value`.",
+            "contacts. The numbers of contacts are exact, except for `missing_value`.",
         )

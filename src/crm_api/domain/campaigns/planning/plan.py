@@ -40,9 +40,9 @@ class SendPlan:
     """Which messages may be claimed (reserved for sending) now, and when to plan again.
 
     Attributes:
-        orders: The claim orders, one for each campaign that may send now. An order has the rules by
-            which messages of its campaign may be claimed. The order of the campaign that was
-            started first is the first one.
+        orders: One claim order for each campaign that may send now. A claim order has the rules by
+            which messages of its campaign may be claimed. They are sorted by the start of the
+            campaigns, the earliest first.
         wakes_at: The earliest instant at which a campaign that waits only for its pacing may send
             again; None if no campaign waits only for its pacing.
     """
@@ -271,7 +271,7 @@ class _Legal:
 
     Attributes:
         closes_at: Until when the law allows messages.
-        cap: How many messages the law allows to one number; None if no rule limits it.
+        cap: How many messages the law allows to one phone number; None if no rule limits them.
     """
 
     closes_at: datetime

@@ -26,7 +26,7 @@ GETS_MESSAGE = frozenset({"pending", "review"})
 SHOWN_CONTACTS = 50
 SHOWN_CHARACTERS = 100
 KEPT_PEOPLE = 10
-"""The number of people whom the sums keep for each reason to send no message."""
+"""The maximum number of people that ``MessageSums.left_out`` has for each reason."""
 
 
 def cost_of(count: int) -> str:

@@ -21,7 +21,7 @@ class SampleText(ReadModel):
         contact_id: The id of the contact.
         phone: The phone number of the contact, in E.164.
         variant: The name of the variant that the contact would get.
-        text: The rendered message; null if it cannot be rendered for this contact. Then
+        text: The rendered message; null if it cannot be rendered for this contact. If null,
             ``skip_reason`` says why.
         encoding: ``GSM-7``, or ``UCS-2`` if a character needs it; null without a message.
         segments: The number of segments. The provider charges for each segment.
@@ -116,7 +116,7 @@ class MissingValues(ReadModel):
     Attributes:
         count: The number of these contacts.
         by_variable: The number of contacts that lack a value, by variable.
-        contacts: The first of these contacts, but not more than 50.
+        contacts: Up to 50 of these contacts.
     """
 
     model_config = example(count=1, by_variable={"first_name": 1})
@@ -134,7 +134,7 @@ class PreviewRecipients(ReadModel):
         would_be_texted: The number of contacts that would get a message.
         review: The number of contacts that a person must approve, because they already got a
             message.
-        held: The number of contacts whose number is on hold until a person checks a reply.
+        held: The number of contacts whose phone number is on hold until a person checks a reply.
         skipped: The number of contacts that would be skipped, by skip reason.
     """
 
@@ -150,7 +150,7 @@ class PreviewRecipients(ReadModel):
 class PreviewWarning(ReadModel):
     """A fault of a first message. The service refuses to start a campaign with such a fault.
 
-    Only a service that is set up without legal rules starts the campaign.
+    Exception: a service without legal rules starts the campaign nevertheless.
 
     Attributes:
         code: The code of the fault: ``sender_not_named`` or ``no_way_to_stop``.
@@ -166,9 +166,9 @@ class PreviewWarning(ReadModel):
 class CampaignPreview(ReadModel):
     """The messages that a campaign would send if it were started now, and their cost.
 
-    The sums include the messages to all contacts that would get one, even if only after a review.
-    If the audience has more than 100,000 contacts, only messages to the first ones are rendered.
-    Then ``is_partial`` is true, and only ``recipients`` is about the whole audience.
+    The sums include the messages that would be sent only after a review. If the audience has more
+    than 100,000 contacts, messages are rendered only for the first 100,000. Then ``is_partial`` is
+    true, and only ``recipients`` is about the whole audience.
 
     Attributes:
         samples: The messages that some of the contacts would get.

@@ -35,7 +35,7 @@ from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, rea
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
-"""The maximum number of people of the audience that are tried to find one with all values."""
+"""To find a person who has all values, at most this number of people of the audience are tried."""
 
 
 async def send_test_message(

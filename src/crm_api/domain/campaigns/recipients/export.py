@@ -19,7 +19,7 @@ from crm_api.domain.kit.csv_export import cell, copy_rows, end_of_page, instant,
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 _TEXTS = (
-    # With the limit, PostgreSQL reads each text once, though `cell` names it several times.
+    # With the limit, PostgreSQL reads name and body once, although `cell` uses them several times.
     select(
         recipient_name(CampaignMembership).label("name"),
         recipient_body(CampaignMembership).label("body"),
@@ -74,15 +74,15 @@ async def export_recipients(
 async def copy_recipients(
     session: AsyncSession, search: RecipientSearch, *, after: UUID | None
 ) -> tuple[bytes, UUID | None]:
-    """Return a page of recipients as CSV lines, and the id after which the next page begins.
+    """Return a page of recipients as CSV, and the contact id after which the next page begins.
 
     Args:
         session: The session.
-        search: The recipients.
+        search: The search that selects the recipients.
         after: The contact id after which the page begins; None for the first page.
 
     Returns:
-        The lines, and None instead of a contact id if this is the last page.
+        The lines of the CSV file, and the contact id; None instead of the id on the last page.
     """
     member = CampaignMembership
     span = search.span(after)

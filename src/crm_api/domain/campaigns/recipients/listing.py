@@ -33,23 +33,24 @@ from crm_api.platform.database import UnitOfWork
 _ALL = 2**62
 """More recipients than a campaign can have."""
 _NEAR = 2_000
-"""Recipients that a search reads in order before it looks up all people that match. A common word
-fills a page from them; the people with a rare word are few."""
+"""The number of recipients that a search first reads in order. A common word matches enough of them
+to fill a page. Otherwise the word is rare, and the search looks up all people that match."""
 Patterns = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientFilter:
-    """The recipients of one step that a list has; None does not filter.
+    """The conditions that the recipients of a list meet. A condition that is None is not checked.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         status: Only recipients of this status.
         variant: Only recipients of the variant with this name.
-        q: Words in the present name, number, e-mail address or company of the contact.
-        replied: Whether the person replied to the message.
-        opted_out: Whether the person opted out.
-        parked: Whether a person must decide if the message was sent.
+        q: Words in the present name, phone number, e-mail address or company of the contact.
+        replied: True: only recipients who replied to the message; False: only the others.
+        opted_out: True: only recipients who opted out; False: only the others.
+        parked: True: only recipients for whom a user must decide if the message was sent; False:
+            only the others.
         error_code: Only recipients whose message failed with this code.
         skip_reason: Only recipients that were skipped for this reason.
     """
@@ -67,11 +68,11 @@ class RecipientFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedRecipient:
-    """A recipient with what other tables have about it.
+    """A recipient, with the values that are read from other tables.
 
     Attributes:
         member: The recipient.
-        name: The contact's present name; None if there is none.
+        name: The contact's present name; None if the contact has none.
         body: The message as it was sent; None before the first attempt.
         variant: The name of the variant.
     """
@@ -140,7 +141,7 @@ async def list_recipients(
 async def read_recipient(
     uow: UnitOfWork, *, campaign_id: UUID, contact_id: UUID
 ) -> ListedRecipient | None:
-    """Return a contact as the recipient of a campaign's first message; None if it is none."""
+    """Return a recipient of a campaign's first message; None if the contact is not a recipient."""
     names = await find_variant_names(uow, campaign_id=campaign_id, wanted=None)
     member = CampaignMembership
     statement = _with_texts(member).where(
@@ -189,12 +190,16 @@ class RecipientSearch:
         )
 
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
-        """Select the first recipients in order; with search words, of the next ``_NEAR`` only.
+        """Select the next recipients, ordered by contact id.
 
-        The inner statement reads the recipients in the order of an index: of the filter that
-        selects the fewest, or of all. PostgreSQL does not know the inner limit, so it reads in this
-        order until the page is full. Otherwise, without statistics, it expects few recipients that
-        match the other filters, and sorts all of them: 400 ms for a million.
+        If there are search words, only the next ``_NEAR`` recipients are searched.
+
+        The inner statement reads the recipients in the order of an index. This is the index of the
+        condition that selects the fewest recipients, or, without such a condition, the index of all
+        recipients. PostgreSQL does not know the inner limit when it plans the query, so it reads in
+        the order of the index until the page is full. With a known limit but without statistics, it
+        would expect that few recipients match the other conditions, and would sort all of them:
+        400 ms for a million.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]
@@ -208,9 +213,9 @@ class RecipientSearch:
     def look_up(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
         """Look up all people that the words match, and select the first recipients among them.
 
-        ``MATERIALIZED`` and the lateral join keep PostgreSQL, without statistics, from reading all
-        recipients for a few people. The people are sorted before the join, so that it ends when the
-        page is full: 60 instead of 400 ms for 120,000 people.
+        Without ``MATERIALIZED`` and the lateral join, PostgreSQL would read all recipients for a
+        few people if it has no statistics. The people are sorted before the join, so that the join
+        ends when the page is full. For 120,000 people, this takes 60 ms instead of 400 ms.
         """
         people = select(Contact.id).where(*_are_found(Contact.search_text, self.patterns))
         if after is not None:
@@ -275,7 +280,7 @@ class RecipientSearch:
         return found
 
     def _indexed(self, member: type[CampaignMembership]) -> list[ColumnElement[bool]]:
-        """Return the conditions that have an index, the one that usually selects fewest first."""
+        """Return the conditions that have an index; first the one that usually selects fewest."""
         wanted = self.wanted
         found: list[ColumnElement[bool]] = []
         if wanted.error_code is not None:
@@ -305,7 +310,7 @@ def _of_contact(
 
 
 def recipient_name(member: type[CampaignMembership]) -> SQLColumnExpression[str | None]:
-    """Return SQL for the present name of a recipient's contact; null if there is none."""
+    """Return SQL for the present name of a recipient's contact; null if the contact has none."""
     words = func.concat_ws(" ", Contact.first_name, Contact.last_name)
     return _of_contact(func.nullif(func.btrim(words), ""), member)
 

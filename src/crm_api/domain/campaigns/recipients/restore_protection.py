@@ -45,8 +45,8 @@ class _RestoredCampaign:
     """A campaign that was paused because the database was restored from a backup.
 
     Attributes:
-        evidence: Its ``paused_evidence``, with the instants of the backup and of the restore.
-        is_whole: True if its audience was completely stored when the backup was made.
+        evidence: The column ``paused_evidence``, with the instants of the backup and the restore.
+        is_whole: True if the audience was completely stored when the backup was made.
     """
 
     evidence: dict[str, Any]
@@ -58,10 +58,10 @@ async def set_aside_messaged_recipients(
 ) -> None:
     """Before a campaign is resumed, exclude recipients that may already have got their message.
 
-    Only campaigns that were paused by a restore are changed. If the number of a waiting recipient
-    got any message after the backup, this may have been the message of this campaign. If the
-    recipient waits for the first message, the recipient is put in review, where a person decides.
-    If the recipient waits for a follow-up, the recipient is skipped.
+    Only campaigns that were paused by a restore are changed. If the phone number of a waiting
+    recipient got any message after the backup, this may have been the message of this campaign. A
+    recipient who waits for the first message is then put in review, where a person decides. A
+    recipient who waits for a follow-up is then skipped.
 
     Raises:
         NotReconciledError: No completed reconciliation covers the whole time from the backup to the
@@ -82,8 +82,8 @@ async def set_aside_messaged_recipients(
     restored_at = datetime.fromisoformat(restored.evidence["restored_at"])
     if not await uow.session.scalar(_IS_RECONCILED, {"since": made_at, "until": restored_at}):
         raise NotReconciledError(
-            "The reconciliation that finds the messages sent after the backup is not completed. "
-            "GET /v1/reconciliation-runs shows its progress. Resume the campaign when the "
+            "The reconciliation is not completed. It finds the messages that were sent after the "
+            "backup. GET /v1/reconciliation-runs shows its progress. Resume the campaign when the "
             "reconciliation is completed. If the reconciliation failed, request a new one: POST "
             "/v1/reconciliation-runs with "
             f"`since` set to {restored.evidence['backup_made_at']}."

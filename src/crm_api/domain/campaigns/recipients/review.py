@@ -29,7 +29,7 @@ class ReviewRead(DryRunRead):
 
     Attributes:
         approved: The number of recipients that were approved. They now wait for their message. All
-            rules are checked again before it is sent.
+            rules are checked again before the message is sent.
         rejected: The number of recipients that were rejected. They get no message.
         unchanged: The number of selected contacts that were neither approved nor rejected, because
             they are not recipients, are not in review, or a rule, such as an opt-out or a hold,
@@ -102,9 +102,9 @@ async def review_recipients(
 ) -> ReviewRead:
     """Approve or reject recipients in review, and write the decision to the audit log.
 
-    One SQL statement changes all recipients. If a recipient has opted out or was deleted in the
-    meantime, an approval skips the recipient instead, with this skip reason. If the number is on
-    hold, the recipient is put on hold instead.
+    One SQL statement changes all recipients. If a person has opted out or was deleted in the
+    meantime, an approval does not apply: the recipient is skipped, and the skip reason says why. If
+    the phone number is on hold, an approval puts the recipient on hold.
 
     Args:
         uow: The unit of work.

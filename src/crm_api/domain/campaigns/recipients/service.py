@@ -21,7 +21,7 @@ async def settle_recipient(
     actor: str,
     now: datetime,
 ) -> ListedRecipient:
-    """Settle the parked (unclear) attempt of a recipient as a person decided.
+    """Settle the parked (unclear) attempt of a recipient by the decision of a person.
 
     Args:
         uow: The unit of work.

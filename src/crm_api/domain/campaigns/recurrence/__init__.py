@@ -1,1 +1,1 @@
-"""Campaigns that are repeated, and the calendar of campaigns."""
+"""Campaigns that are repeated: recurrence rules, and the occurrences of a series."""

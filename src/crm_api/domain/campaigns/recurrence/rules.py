@@ -49,8 +49,9 @@ class RecurrenceRule:
 
     Attributes:
         pattern: The rule without its end.
-        count: The number of occurrences; None for no such end.
-        until: The last local time or instant of an occurrence, or the last day; None for no end.
+        count: The maximum number of occurrences; None if the rule does not limit it.
+        until: The end of the rule: a local time, an instant or a day. Later occurrences are left
+            out. None if the rule has no such end.
     """
 
     pattern: str
@@ -79,7 +80,7 @@ class RecurrenceRule:
         times = [len(parts.get(name, "0").split(",")) for name in ("BYHOUR", "BYMINUTE")]
         if times[0] * times[1] > MOST_A_DAY:
             raise InvalidRuleError(
-                f"The rule has more than {MOST_A_DAY} times a day. Remove some of BYHOUR or "
+                f"The rule has more than {MOST_A_DAY} times a day. Remove values from BYHOUR or "
                 "BYMINUTE."
             )
         count = _number(parts.pop("COUNT")) if "COUNT" in parts else None
@@ -98,15 +99,15 @@ class RecurrenceRule:
     ) -> Iterator[datetime]:
         """Yield the occurrences from ``begins`` to ``until``, both inclusive, in UTC.
 
-        There is none later than 38 years after ``begins``.
+        Occurrences later than 38 years after ``begins`` may be missing.
 
-        The local time of each occurrence is the same, also after a change of the clocks. A time
-        that a change to summer time skips is an hour later on that day; of a time that there is
-        twice, the first one is meant.
+        An occurrence keeps its local time when the clocks change. If a change to summer time skips
+        this local time, the occurrence is an hour later on that day. If a change to winter time
+        repeats this local time, the occurrence is at the first of the two.
 
         Args:
-            begins: The first occurrence, if the rule names this time at all. It is the start from
-                which intervals and the count are reckoned, and it sets the time of day.
+            begins: The start from which intervals and the count are computed. It sets the time of
+                day. If it matches the rule, it is the first occurrence.
             until: No later occurrence is computed.
             zone: The time zone of the rule.
         """
@@ -123,8 +124,9 @@ class RecurrenceRule:
             previous = at
 
     def _local_times(self, start: datetime, horizon: datetime) -> Iterator[datetime]:
-        # Of a rule that never matches, dateutil searches every day until the year 9999: 5 s. So the
-        # search is done in years near this end that have the same calendar: at most 50 ms.
+        # If a rule never matches, dateutil searches every day until the year 9999, which takes 5 s.
+        # So the search is moved to years near 9999 that have the same calendar. Then it takes at
+        # most 50 ms.
         shift = _alike_year(start.year) - start.year
         is_near = horizon.year + shift <= MAXYEAR
         end = _moved(horizon, shift) if is_near else datetime(MAXYEAR, 12, 31)  # noqa: DTZ001
@@ -152,9 +154,10 @@ def _moved(local: datetime, years: int) -> datetime:
 
 
 def _alike_year(year: int) -> int:
-    """Return a year from 9934 to 9961 from which the calendar, until 9999, is as from ``year``.
+    """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
-    Weekdays and leap years repeat every 28 years, except where a century has no leap year.
+    The years after it, until 9999, have the same calendars as the years after ``year``. Weekdays
+    and leap years repeat every 28 years, except where a century has no leap year.
     """
     first = date(year, 1, 1).weekday()
     return next(
@@ -173,11 +176,11 @@ def _split(rule: str) -> dict[str, str]:
         name, sign, value = part.partition("=")
         if name not in _PARTS or not sign or not value:
             raise InvalidRuleError(
-                f"{part[:40] or 'An empty part'} is not a part of a rule that is supported. These "
-                f"are: {', '.join(sorted(_PARTS))}."
+                f"The part {part[:40] or '(empty)'} of the rule is not supported. Supported parts: "
+                f"{', '.join(sorted(_PARTS))}."
             )
         if name in parts:
-            raise InvalidRuleError(f"{name} occurs twice in the rule. Remove one of the two.")
+            raise InvalidRuleError(f"The rule has {name} twice. Remove one of the two.")
         parts[name] = value
     return parts
 

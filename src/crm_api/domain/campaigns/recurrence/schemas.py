@@ -28,11 +28,12 @@ class Recurrence(RequestModel):
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
-            ``YEARLY``. The occurrences are reckoned from ``start_at`` of the campaign, and have its
-            time of day. Without it, they are reckoned from the creation, and begin with the window.
+            ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign, and have the
+            same time of day. Without ``start_at``, they are counted from the day on which the
+            campaign was created, and begin at the start of its window.
         timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
             change.
-        paused: True drafts no further occurrence until it is false again.
+        paused: While true, no further occurrence is drafted.
     """
 
     model_config = example(rrule="FREQ=WEEKLY;BYDAY=MO", timezone="America/New_York")

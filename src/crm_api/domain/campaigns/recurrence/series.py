@@ -1,7 +1,8 @@
-"""The occurrences of a repeated campaign, and the columns that keep them.
+"""The occurrences of a repeated campaign, and the columns with which they are stored.
 
-A campaign with a recurrence is the first of its series. Each later occurrence is a campaign of its
-own: a draft with the content of the first one, whose ``start_at`` is the occurrence.
+A campaign with a recurrence is the first of its series. Each later occurrence is a separate
+campaign: a draft with the content of the first campaign. Its ``start_at`` is the instant of the
+occurrence.
 """
 
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ from crm_api.domain.campaigns.recurrence.rules import (
 )
 
 DRAFTED_AHEAD = timedelta(days=14)
-"""How long before its start an occurrence is drafted. It bounds a series without an end."""
+"""How long before its start an occurrence is drafted. So a series without an end has few drafts."""
 
 
 def begins_at(campaign: Campaign) -> datetime:
-    """Return the instant from which the occurrences of a repeated campaign are reckoned.
+    """Return the instant from which the occurrences of a repeated campaign are counted.
 
-    It is ``start_at``; without it, the beginning of the window on the day of the creation.
+    This is ``start_at``. If the campaign has no ``start_at``, it is the beginning of the window on
+    the day on which the campaign was created.
     """
     if campaign.start_at is not None:
         return campaign.start_at
@@ -35,8 +37,8 @@ def begins_at(campaign: Campaign) -> datetime:
 def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iterator[datetime]:
     """Yield the later occurrences of a repeated campaign that are after ``after``, in order.
 
-    The campaign itself is not among them, nor an occurrence after ``until``. A paused series has
-    none, nor has a rule that cannot be computed from the start of this campaign.
+    The start of the campaign itself, and occurrences after ``until``, are left out. Nothing is
+    yielded if the series is paused, or if the rule cannot be computed from the campaign's start.
     """
     if campaign.recurrence is None or campaign.recurrence["paused"]:
         return

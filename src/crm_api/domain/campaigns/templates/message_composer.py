@@ -19,7 +19,7 @@ _NAMED = CONTACT_FIELDS | {ATTRIBUTES}
 
 
 class VariantBody(TypedDict):
-    """A variant, in the form in which SQL statements about campaigns read variants."""
+    """A variant, as the SQL statements about campaigns return it."""
 
     body: str
     weight: int
@@ -69,7 +69,7 @@ class MessageComposer:
     Args:
         variants: The variants of the first message, by position.
         follow_ups: The follow-ups, beginning with step 1.
-        footer: The text that is added below each message; None for none.
+        footer: The text that is added below each message; None if no text is added.
         business: The business details that a message may name.
     """
 
@@ -81,8 +81,8 @@ class MessageComposer:
         footer: str | None,
         business: Business,
     ) -> None:
-        # Bodies are compiled when the first message is rendered, because few of the planned
-        # campaigns send.
+        # Bodies are compiled when the first message is rendered, because only a few of the planned
+        # campaigns send a message.
         self._variants = [one["body"] for one in variants]
         self._follow_ups = [one["body"] for one in follow_ups]
         self._stopped = {position for position, one in enumerate(variants) if one["is_stopped"]}
@@ -159,10 +159,9 @@ def render_without_recipient(
     """Render a body for a contact that has all values, and for a contact that has none.
 
     Returns:
-        The messages that can be rendered, the one with all values first. Instead of real values it
-        has placeholders: the names of the values in brackets or, if the body cannot be rendered
-        with these names, a number or a word. If no message can be rendered, the result is the body
-        itself with the footer.
+        The messages that can be rendered. The first one has all values, as placeholders: the names
+        of the values in brackets or, if the body cannot be rendered with these names, a number or a
+        word. If no message can be rendered, the result is the body itself with the footer.
     """
     compiled = compile_body(body)
     messages = []

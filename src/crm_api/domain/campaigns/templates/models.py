@@ -13,13 +13,13 @@ from crm_api.platform.ids import new_id
 
 
 class TemplateStatus(StrEnum):
-    """Whether a version of a template may be sent where campaigns need an approval.
+    """Whether a version of a template may be sent if campaigns need an approval.
 
     Attributes:
-        DRAFT: The author still works on it.
-        SUBMITTED: It waits for the approval of another person.
-        APPROVED: Another person approved it.
-        REJECTED: Another person rejected it; `note` says why.
+        DRAFT: The author still works on the version.
+        SUBMITTED: The version waits for the approval of another person.
+        APPROVED: Another person approved the version.
+        REJECTED: Another person rejected the version; `note` says why.
     """
 
     DRAFT = "draft"
@@ -52,9 +52,10 @@ class MessageTemplate(Base):
 class TemplateVersion(Base):
     """A body that a template has or had, and whether it may be sent.
 
-    The body never changes: a changed body is a new version. A process of the release before
-    versions may change the body of a template without a new version. Such a body counts as a draft
-    without a version until it is changed or submitted.
+    The body of a version never changes: a changed body is a new version. During an upgrade, a
+    process of an older release, which has no versions, may change the body of a template without
+    storing a new version. Such a body counts as a draft without a version until it is changed or
+    submitted.
     """
 
     __tablename__ = "template_version"
@@ -64,7 +65,7 @@ class TemplateVersion(Base):
         ForeignKey("message_template.id", ondelete="CASCADE"), primary_key=True
     )
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    """Counts from 1."""
+    """The number of the version; the first one is 1."""
     body: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'draft'"))
     author_id: Mapped[str | None]
@@ -76,5 +77,5 @@ class TemplateVersion(Base):
     decided_by: Mapped[str | None]
     """The name of the API key, or the e-mail address of the user, that decided."""
     note: Mapped[str | None]
-    """What the person who submitted or decided last wrote."""
+    """The note of the last submission or decision; None if there is none."""
     created_at: Mapped[datetime]

@@ -27,7 +27,7 @@ Category = Annotated[
     Annotated[str, Text(longest=LONGEST_CATEGORY)] | None,
     BlankIsNull,
     Field(
-        description="A free word by which you find templates; null for none.",
+        description="A word of your choice by which you find templates; null for none.",
         examples=["first message"],
     ),
 ]
@@ -63,7 +63,7 @@ class TemplateUpdate(RequestModel):
 
     Attributes:
         name: The name of the template. No other template may have it.
-        body: The message body, in Liquid. A changed body is a new version, as a draft.
+        body: The message body, in Liquid. A changed body becomes a new version, which is a draft.
     """
 
     model_config = example(body="Hi {{ first_name }}, we are in Quincy again. Shall we come by?")
@@ -77,7 +77,7 @@ class TemplateDecision(RequestModel):
     """A submission or an approval of the newest version of a template.
 
     Attributes:
-        note: A text for the others; null for none.
+        note: A note for the other users; null for none.
     """
 
     model_config = example(version=2, note="Please look at the second sentence.")
@@ -100,17 +100,17 @@ class TemplateRejection(RequestModel):
 
 
 class TemplateVersionRead(ReadModel):
-    """A body that a template has or had. It never changes.
+    """A body that a template has or had. The body of a version never changes.
 
     Attributes:
         version: The number of the version; the first one is 1.
         body: The message body, in Liquid.
-        status: Whether the version may be sent where campaigns need an approval.
+        status: Whether the version may be sent if campaigns need an approval.
         author_name: The key or user who wrote the body; null if it is not known.
         submitted_at: When the version was last submitted; null if it never was.
         decided_at: When the version was approved or rejected; null until then.
         decided_by: The key or user who decided; null until then.
-        note: What the person who submitted or decided last wrote; null for nothing.
+        note: The note of the last submission or decision; null if there is none.
         created_at: When the body was written.
     """
 
@@ -140,12 +140,12 @@ class TemplateRead(ReadModel):
     Attributes:
         id: The id of the template.
         name: The name of the template.
-        category: A free word by which you find templates; null for none.
+        category: A word of your choice by which you find templates; null for none.
         body: The message body, in Liquid: that of the newest version.
         version: The number of the newest version.
         status: The status of the newest version.
-        note: What the person who submitted or decided last wrote; null for nothing.
-        versions: All bodies that the template had, the oldest first, but only the newest 100.
+        note: The note of the last submission or decision; null if there is none.
+        versions: The newest 100 versions of the template, in ascending order.
         variables: The variables in the body, such as ``first_name`` or ``attributes.roof``.
         encoding: The encoding of the message; null if the body has variables or tags, because the
             encoding then depends on the contact.

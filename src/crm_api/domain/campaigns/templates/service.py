@@ -92,7 +92,7 @@ async def list_templates(
 async def update_template(
     uow: UnitOfWork, changes: TemplateUpdate, *, template_id: UUID, author: Author, now: datetime
 ) -> TemplateDetail:
-    """Change a template. A changed body is a new version, as a draft.
+    """Change a template. A changed body becomes a new version, which is a draft.
 
     Campaigns that copied the body do not change.
 

@@ -114,7 +114,7 @@ def render_message(
     Args:
         compiled: The compiled body.
         context: The same as for ``render_body``.
-        footer: The text below the message; None for none.
+        footer: The text below the message; None if there is no footer.
 
     Raises:
         MissingValueError: A value is missing and has no default, or the message is empty.
@@ -178,7 +178,7 @@ def find_template_faults(
     Args:
         body: The body that shall be saved.
         pointer: The JSON pointer of the body in the request.
-        more: Further variables that the body may name: the fields of each.
+        more: Further variables that the body may contain, each with the names of its fields.
 
     Returns:
         One problem for each fault, with line and column, both from 1; empty without faults.

@@ -42,13 +42,16 @@ class TemplateDetail:
 
     @property
     def current(self) -> TemplateVersion | None:
-        """The version with the present body; None if a process of an old release changed it."""
+        """The version with the present body of the template.
+
+        None if a process of an older release changed the body without storing a version.
+        """
         newest = self.versions[-1] if self.versions else None
         return newest if newest is not None and newest.body == self.template.body else None
 
 
 def versions_statement(template_ids: Sequence[UUID]) -> Select[TemplateVersion]:
-    """Return the statement that reads the newest versions of templates, in their order."""
+    """Return the statement that reads the newest versions of templates, in ascending order."""
     newest = (
         select(TemplateVersion)
         .where(TemplateVersion.template_id == MessageTemplate.id)
@@ -92,7 +95,8 @@ async def keep_version(
 ) -> None:
     """Store the present body of a template as a new version, unless the newest version has it.
 
-    The transaction must have locked the template, so that no other one takes the same number.
+    The transaction must have locked the template, so that no other transaction uses the same
+    version number. ``author`` is None if it is not known who wrote the body.
     """
     detail = await load_template(uow, template)
     if detail.current is not None:
@@ -111,7 +115,7 @@ async def keep_version(
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateText:
-    """A body of a template, and its version; None if the present body has no version."""
+    """A body of a template. ``version`` is None if the present body has no version."""
 
     body: str
     version: int | None
@@ -119,7 +123,7 @@ class TemplateText:
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateReference:
-    """A template that a campaign copies; without a version, its newest one."""
+    """A template whose body a campaign copies. ``version`` is None for the newest version."""
 
     template_id: UUID
     version: int | None
@@ -128,7 +132,7 @@ class TemplateReference:
 async def find_template_texts(
     uow: UnitOfWork, references: Iterable[TemplateReference]
 ) -> dict[TemplateReference, TemplateText]:
-    """Return the bodies to which these references lead.
+    """Return the template body for each of these references.
 
     References to templates or versions that do not exist are left out.
     """
