@@ -15,7 +15,7 @@ from crm_api.domain.provider.openphone.listing import CallExtras
 class ListedCall:
     """A call from the provider's list of calls with one person.
 
-    The listed call does not contain the number of that person, so ``person`` contains it.
+    The listed call does not contain the phone number of the person, so ``person`` contains it.
     """
 
     item: Any
@@ -40,13 +40,14 @@ class ListedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A time span for which the batch contains every message that is listed for these lines.
+    """A time span in which the batch contains every message that the provider lists.
 
     Attributes:
-        lines: The provider's ids of the lines.
+        lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of listed messages whose time is just outside the span.
+        near: The ids of listed messages just outside the span. Such a message does not count as
+            absent.
     """
 
     lines: Sequence[str]
@@ -61,7 +62,7 @@ class ListedThread:
 
     Attributes:
         line: The provider's id of the line.
-        person: The number of the person.
+        person: The phone number of the person.
         kind: ``message`` or ``call``.
     """
 

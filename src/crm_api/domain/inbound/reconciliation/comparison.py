@@ -114,9 +114,9 @@ async def compare_batch(
     return found
 
 
-# Selects listed messages that are not stored or have an earlier status; ranks as in `sends.report`.
-# LIMIT makes it one index look-up per id. Without it, the planner reads the whole table if the list
-# is long.
+# Selects listed messages that are not stored, or are stored with an earlier status. The ranks are
+# those of `sends.report`. With LIMIT, the query does one index look-up per id. Without LIMIT, the
+# planner reads the whole table if there are many ids.
 COMPARE_MESSAGES = sqlalchemy.text("""
     SELECT listed.place, a.status
     FROM unnest(CAST(:ids AS text[]), CAST(:ranks AS smallint[]))

@@ -101,12 +101,13 @@ async def read_sides(uow: UnitOfWork) -> list[SideState]:
     return typed_rows(SideState, await uow.session.execute(READ_SIDES))
 
 
-# Between the read of what is due and the order, another worker could order and conclude a check.
+# Without this lock, two workers could find the same check due. After the first worker has ordered
+# and concluded the check, the second would order it again.
 LOCK_SCHEDULE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhook health', 0))")
 
 
 async def lock_schedule(uow: UnitOfWork) -> None:
-    """Let only one worker at a time read what is due and order it, until the transaction ends."""
+    """Lock the schedule until the transaction ends, so that one worker at a time orders checks."""
     await uow.session.execute(LOCK_SCHEDULE)
 
 

@@ -28,7 +28,7 @@ NEEDED: Mapping[SignatureScheme, frozenset[str]] = {
     ),
     SignatureScheme.LEGACY: LEGACY_FAMILIES["messages"] | LEGACY_FAMILIES["calls"],
 }
-"""Event types that this service needs, by scheme."""
+"""Event types that this service needs, by signature scheme."""
 BY_PLAN = frozenset(("call.summary.completed", "call.transcript.completed"))
 """Event types that are requested but not required, because only some plans have them."""
 _TASK_EVENTS = (
@@ -205,7 +205,7 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the types that a webhook must deliver; if legacy, only the types of its family."""
+    """Return the event types that a webhook must deliver; a legacy webhook has only one family."""
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
     families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))

@@ -91,7 +91,8 @@ class KeyRing:
             None, without verifying, if the keys must be read first.
 
         Raises:
-            SignatureError: ``verify`` may succeed all the same, because it reads the saved keys.
+            SignatureError: The signature is not valid, or no key in memory matches. ``verify`` may
+                still succeed, because it reads the saved keys.
         """
         if self._has_retired(now) or self._age() >= FRESH_SECONDS:
             return None
