@@ -51,7 +51,7 @@ class ColumnGuess:
 def rate_column(
     column: str, target: str | None, told_by: ColumnBasis, values: Sequence[str]
 ) -> ColumnGuess:
-    """Rate the field found for a column by the share of sample values that fit the field.
+    """Rate the field that was found for a column: what share of the sample values fits the field?
 
     Args:
         values: The column's values in the sample, blank ones included.

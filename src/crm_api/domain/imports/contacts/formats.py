@@ -115,7 +115,7 @@ def detect_format(
         raise NoPhoneColumnError(
             "No column with phone numbers was found. The columns are: "
             + ", ".join(f"“{name}”" for name in header[:20])
-            + ". Name the right one in `mapping` of an import, for example {“Contact”: “phone”}, "
+            + '. Name the right one in `mapping` of an import, for example {"Contact": "phone"}, '
             "or in `column` of a do-not-contact upload."
         )
     named = "low" if notes else "high" if format_name != "generic" else "medium"

@@ -84,7 +84,7 @@ class ContactImport(FileImport):
     kind: Mapped[str] = mapped_column(server_default=text("'contacts'"))
     """What the rows are. Outcomes are recorded by ``domain/sales/outcome_imports``."""
     actor: Mapped[str | None]
-    """Who requested an import of outcomes; None for contacts, which do not store it."""
+    """Who requested an import of outcomes; None for an import of contacts."""
     source: Mapped[str] = mapped_column(server_default=text("'file'"))
     rows_sha256: Mapped[str | None]
     """SHA-256 of the CSV that is imported: the upload, or CSV made from a workbook or provider."""
@@ -112,7 +112,8 @@ class ContactImport(FileImport):
     updated: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     unchanged: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     changed_since_dry_run: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of people whose result differs from the dry run, as contacts have changed."""
+    """The number of people whose result differs from the result in the dry run, because contacts
+    have changed since then."""
     changes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """For each field: how often the import filled it, and how often it overwrote it."""
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
