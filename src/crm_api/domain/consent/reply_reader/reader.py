@@ -35,7 +35,7 @@ WORDS_SHOWN = 3
 CLASS_AT = 0.4
 """A class other than ``other`` is proposed if its probability is at least this.
 
-It was chosen on the replies with which the classes are measured.
+The value was chosen with the same replies with which the classes are measured.
 """
 
 _REACTION = re.compile(
@@ -133,7 +133,8 @@ def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Read
 
     One call for many replies takes about half the time of one call for each.
     """
-    # The model needs numpy, 11 MB. A process that reads no reply does not need it: the API.
+    # The model needs numpy (11 MB of memory). A process that reads no replies, such as the API,
+    # does not load numpy.
     from crm_api.domain.consent.reply_reader.classifier import current_model, score_replies  # noqa: PLC0415 - as above
 
     analyses = [analyse(text) for text in texts]
