@@ -1,4 +1,4 @@
-"""The flag ``blocked_sender``: nobody has to answer what the number sends."""
+"""The flag ``blocked_sender``: messages and calls from the number need no answer."""
 
 from crm_api.domain.consent.models import FlagType
 

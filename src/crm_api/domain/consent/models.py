@@ -87,7 +87,7 @@ any other source adds an entry.
 
 
 class ExampleLabel(StrEnum):
-    """Whether a reply asked for no more messages, as a person decided."""
+    """What a person decided about a reply: whether it asked for no more messages."""
 
     STOP = "stop"
     """The reply asked for no more messages."""

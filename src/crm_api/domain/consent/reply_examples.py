@@ -62,7 +62,7 @@ class DecidedReply:
         previous: Our last message before the reply; None if there was none.
         is_sale: True if a person of the office wrote ``previous``.
         has_entry: True if the reply has an entry in the consent history.
-        reading: How the reply was read when it arrived; None if no consent entry contains this.
+        reading: The reader's result when the reply arrived; None if no consent entry contains it.
     """
 
     id: UUID

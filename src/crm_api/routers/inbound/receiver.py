@@ -151,9 +151,10 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _verify(state: State, headers: Mapping[str, str], body: bytes) -> Verified:
-    """Verify a signature. If it seems stale, compare its time with the database's clock too.
+    """Verify a signature.
 
-    Otherwise a host with a wrong clock would refuse every delivery, including opt-outs.
+    If the signature seems stale, its time is also compared with the database's clock. Otherwise a
+    host with a wrong clock would refuse every delivery, including opt-outs.
 
     Raises:
         SignatureError: The signature is missing, wrong or stale.

@@ -2,8 +2,8 @@
 
 A zone key names the states and time zones that are possible for a phone number. The local date of
 the recipient decides whether a rule is in force. If several states or time zones are possible, the
-rules of every state must allow the message in every time zone. If the state is not known, the rules
-of all states apply. So the strictest rule decides. All functions are pure.
+rules of each of these states must allow the message in each of these time zones. If the state is
+not known, the rules of all states apply. So the strictest rule decides. All functions are pure.
 """
 
 from collections.abc import Iterable

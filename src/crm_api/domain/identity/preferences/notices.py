@@ -23,7 +23,7 @@ class NoticeKind(StrEnum):
         REPLY: A person's message or call waits for an answer. The conversation is assigned to the
             user or to nobody.
         MENTION: An internal note mentions the user.
-        TASK: A task that is assigned to the user or to nobody is due.
+        TASK: A task is due. The task is assigned to the user or to nobody.
     """
 
     REPLY = "reply"
@@ -48,7 +48,7 @@ class QuietHours(RequestModel):
 
     Attributes:
         start: When the quiet time begins.
-        end: When the quiet time ends. If `end` is not later than `start`, it is on the next day.
+        end: When the quiet time ends. If `end` is not later than `start`, `end` is on the next day.
     """
 
     model_config = example(start="20:00", end="07:30")
@@ -85,7 +85,7 @@ class NoticePreferences(RequestModel):
         delay_minutes: The minutes between a reply or a mention and its notice. If the user reads
             the reply or the mention in this time, there is no notice.
         quiet_hours: A daily time without notices; null if there is none. A notice that is due in
-            this time is sent at the end, if its reason still exists.
+            this time is sent at the end of the time, if the reason of the notice still exists.
         quiet_days: The days of the week without notices.
         show_text: True if mails and pushes contain the text of messages, notes and tasks. Mails and
             pushes pass through servers of other companies, and a locked phone may show them.

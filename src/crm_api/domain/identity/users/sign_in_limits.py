@@ -81,8 +81,10 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The first counter and, if the address is not known for the account, the second counter.
-        shared: The third counter; None if the address is known for the account.
+        own: The first and the second counter of the module's list; only the first counter if the
+            address is known for the account.
+        shared: The third counter of the module's list; None if the address is known for the
+            account.
     """
 
     user: User | None
@@ -136,7 +138,7 @@ async def count_attempt(
 
 
 async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
-    """Delete the counters of the account, and subtract this attempt from the third counter."""
+    """Delete the counters of the account; subtract this attempt from the address's counter."""
     subjects = [subject for subject, _ in counted.subjects]
     await uow.session.execute(_UNCOUNT, {"subjects": subjects, "shared": counted.shared})
 

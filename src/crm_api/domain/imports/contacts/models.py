@@ -87,7 +87,8 @@ class ContactImport(FileImport):
     """Who requested an import of outcomes; None for an import of contacts."""
     source: Mapped[str] = mapped_column(server_default=text("'file'"))
     rows_sha256: Mapped[str | None]
-    """SHA-256 of the CSV that is imported: the upload, or CSV made from a workbook or provider."""
+    """SHA-256 of the CSV that is imported: the upload, or the CSV that was made from a workbook or
+    from the provider's contacts."""
     detected_format: Mapped[str | None]
     mapping: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     columns: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
@@ -153,7 +154,8 @@ class ContactImportChunk(Base):
     """The contacts that the chunk created; in an import of outcomes, the outcomes it recorded."""
     changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changes: Mapped[list[Any]] = mapped_column(ARRAY(JSONB()))
-    """For each of ``changed_ids``: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
+    """For each of ``changed_ids``, the fields that were empty before and the old values of other
+    fields: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
     undone_at: Mapped[datetime | None]
 
 

@@ -16,7 +16,7 @@ from crm_api.domain.imports.files.number_set import NumberSet
 from crm_api.domain.imports.files.reader import inspect_file, read_rows
 
 CHUNK_ROWS = 5_000
-"""Most rows in one transaction. With more rows, locks would last too long."""
+"""Maximum number of rows in one transaction. With more rows, locks would last too long."""
 CHUNK_CHARACTERS = 8_000_000
 """A chunk ends early when its attributes and problems have more characters than this."""
 

@@ -49,7 +49,7 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key depends on the stored address and that in the file."""
+    """A planned person whose zone key depends on both the file's address and the stored one."""
 
     position: int
     timezone: str | None

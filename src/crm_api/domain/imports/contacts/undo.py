@@ -210,7 +210,7 @@ _REMOVE_MEMBERS = text("""
 async def remove_list_members(
     session: AsyncSession, *, list_id: UUID, applied_at: datetime, staying: Sequence[UUID]
 ) -> int:
-    """Remove from the list the contacts that a chunk added, except contacts that were edited later.
+    """Remove the contacts that a chunk added to the list, except contacts that were edited later.
 
     Args:
         staying: The ids of contacts that stay on the list, because they were used after the import.

@@ -11,7 +11,7 @@ _WORD = (1 << 64) - 1
 
 
 class NumberSet:
-    """A set of positive integers in one array, which needs less memory than a Python set."""
+    """A set of positive integers in one array. It needs less memory than a Python set."""
 
     def __init__(self) -> None:
         self._slots = array("Q", bytes(8 * _START_SLOTS))

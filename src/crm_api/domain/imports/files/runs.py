@@ -35,7 +35,7 @@ async def _emit_nothing(_uow: UnitOfWork, _row: FileImport) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportKind(Generic[ImportRow]):
-    """The tables, the job and the errors of one kind: contact imports or do-not-contact uploads.
+    """What differs between the kinds of imports: contact imports and do-not-contact uploads.
 
     Attributes:
         job: The job that runs imports of this kind.

@@ -73,13 +73,15 @@ class ListedThread:
 
 @dataclass(slots=True)
 class Batch:
-    """Listed items by id, so that an item listed twice counts once.
+    """Messages and calls from the provider's lists, by id.
+
+    An item that is listed twice counts once.
 
     Attributes:
         nameless: The number of items without an id.
         pages: The number of pages that were read.
-        span: The time span whose messages the batch contains completely; None if messages were
-            read by conversation.
+        span: The time span whose messages the batch contains completely; None if messages were read
+            by conversation.
         threads: The message or call lists that the batch contains completely.
         unread: For each conversation that could not be read, the reason.
     """
@@ -93,7 +95,7 @@ class Batch:
     unread: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        """Return the number of listed items, including those without an id."""
+        """Return the number of messages and calls in the batch, including those without an id."""
         return len(self.messages) + len(self.calls) + self.nameless
 
     def add_messages(self, items: Sequence[Any]) -> None:
@@ -131,7 +133,7 @@ class ListedItem:
 
     Attributes:
         at: When the message or call happened; items are applied in this order.
-        changed_at: When it reached its current status.
+        changed_at: When the message or call reached its current status.
         was: Its stored status; None if it is not stored.
         now: Its status at the provider.
     """

@@ -58,7 +58,7 @@ class AbsentItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallToRead:
-    """A listed call to update: it differs from the stored call, or parts of it may be missing.
+    """A listed call to update: the stored call differs, or may lack some parts.
 
     Attributes:
         call: The call from the list.
@@ -304,7 +304,7 @@ ABSENT_IN_THREADS = sqlalchemy.text(f"""
 async def _absent_in_threads(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime
 ) -> list[AbsentItem]:
-    """Return messages and calls that are stored for the batch's threads but not listed."""
+    """Return the stored messages and calls of the batch's threads that are not listed."""
     values = {
         "lines": [thread.line for thread in batch.threads],
         "phones": [thread.person for thread in batch.threads],

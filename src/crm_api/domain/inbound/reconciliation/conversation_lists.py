@@ -1,4 +1,4 @@
-"""Read the provider's conversations and the calls in each; on API v1, also the messages."""
+"""Read the provider's conversations and their calls; with API v1, also their messages."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime

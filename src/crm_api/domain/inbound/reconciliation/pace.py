@@ -77,7 +77,7 @@ class RequestPace:
 
         Args:
             seconds: The length of the pause.
-            asked_seconds: The length that the provider asked for, if it is longer.
+            asked_seconds: The length that the provider asked for, if it is longer than ``seconds``.
         """
         self._left = 0
         async with self._new_uow() as uow:

@@ -95,12 +95,12 @@ Position = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Reading:
-    """The state of a slice of a run, that is, of the work on the run within one time limit.
+    """The state of a slice, which is the work on a run within one time limit.
 
     Attributes:
         now: Returns the current time.
-        is_over: Returns whether the time is up. It is called after each page; the next slice
-            reads the remaining pages.
+        is_over: Returns whether the time is up. It is called after each page; the next slice reads
+            the remaining pages.
         batch: The items that were read but not written yet.
         written_at: When a batch was last written, by the monotonic clock.
     """

@@ -25,8 +25,9 @@ RECONCILED_AT_HOUR = 2
 """Hour of the daily run, in UTC."""
 
 OVERLAP = timedelta(hours=24)
-"""Time by which a run overlaps the run before. Each message is compared twice, the second time when
-it is a day old. By then its status is final, and the provider no longer retries a lost webhook."""
+"""How far the time span of a run overlaps the time span of the run before. So each message is
+compared twice, the second time when it is about a day old. By then its status is final, and the
+provider no longer retries a lost webhook."""
 OUTAGE_AFTER = timedelta(minutes=5)
 """If the receiver did not report for longer than this, it may have missed events."""
 BACKLOG_AFTER = timedelta(seconds=10)
@@ -104,8 +105,9 @@ LOCK_DAILY_RUN = text(
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Create the daily run if no run was created since 02:00 UTC; the first run imports everything.
 
-    If no worker was active at 02:00, the run is created later. The first run waits for the night
-    after the first line was added, so that a new installation does not begin with an import.
+    If no worker was active at 02:00, the run is created later. The first run is created in the
+    night after the first phone line was added, so that a new installation does not begin with an
+    import.
 
     Returns:
         The id of the run; None if no run is due.
@@ -127,7 +129,7 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What decides whether the next run must wait for received events.
+    """Two times that decide whether the next run must wait for received events.
 
     Attributes:
         made_at: When the next run was created; None if there is no unfinished run.
@@ -316,7 +318,7 @@ async def newest_made_at(uow: UnitOfWork) -> datetime | None:
 
 
 async def oldest_line_at(uow: UnitOfWork) -> datetime | None:
-    """Return when the oldest line was added; None if there is no line."""
+    """Return when the oldest phone line was added; None if there is no phone line."""
     query = select(Line.created_at).order_by(Line.created_at, Line.id).limit(1)
     found: datetime | None = await uow.session.scalar(query)
     return found

@@ -35,7 +35,7 @@ class Reception:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Create a reception from the settings of the process.
+        """Take the settings for applying events from the settings of the process.
 
         Raises:
             SettingsError: The settings have no secret key.

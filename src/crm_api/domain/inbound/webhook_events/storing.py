@@ -108,8 +108,8 @@ STORE_EVENTS = f"""
 fast.
 
 The key table decides whether an event is new, because partitions have no common unique index. The
-database's clock sets the time of receipt. That time limits the times that the provider reports.
-Workers use the same clock, so they find the event due at once.
+database's clock sets the time of receipt. A later time that the provider reports is replaced by the
+time of receipt. Workers use the same clock, so they find the event due at once.
 """
 
 

@@ -81,14 +81,14 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
 ) -> dict[str, bool]:
-    """Return which messages set a flag of their number while the message's line was unknown.
+    """Return which messages were applied while their line was unknown, and what each changed.
 
     Args:
         senders: Maps the provider's id of each message to the sender's phone number.
 
     Returns:
-        True for a message that set the flag; False if the number already had the flag. A message
-        that was not applied at that time is missing.
+        By message id: True if the message set a flag, False if the number already had the flag. A
+        message that was not applied at that time is missing.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)

@@ -30,7 +30,8 @@ EVERY = timedelta(hours=1)
 EVERY_WHILE_FAILING = timedelta(minutes=5)
 """Time between checks after a failure; it is short, so that a repair shows soon."""
 SLACK = timedelta(seconds=30)
-"""A check may be ordered this early, because the schedule does not run at exact seconds."""
+"""A check may be ordered so much before it is due, because the schedule does not run at exact
+seconds."""
 KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
 """Value of ``leg`` for a failed check whose kind was switched off afterwards."""

@@ -1,4 +1,4 @@
-"""Compare our webhooks at the provider with those that this service needs; pure functions."""
+"""Compare our webhooks at the provider with the webhooks that this service needs."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -222,10 +222,10 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 
 
 def _findings(found: Registration) -> Iterator[Finding]:
-    """Yield the faults of our webhooks, in the newest scheme that has such a webhook.
+    """Yield the faults of our webhooks; only the newest scheme with a webhook of ours counts.
 
-    There is no fault if the webhooks of that scheme deliver all needed events. If no webhook
-    points to our address, this is the only fault.
+    There is no fault if the webhooks of that scheme deliver all needed events. If no webhook points
+    to our address, this is the only fault.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):

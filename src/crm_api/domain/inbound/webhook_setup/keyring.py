@@ -88,7 +88,7 @@ class KeyRing:
         """Verify the signature of one webhook with the keys in memory.
 
         Returns:
-            None, without verifying, if the keys must be read first.
+            The verified signature; None, without verifying, if the keys must be read first.
 
         Raises:
             SignatureError: The signature is not valid, or no key in memory matches. ``verify`` may
