@@ -1,4 +1,4 @@
-"""The flag ``blocked_sender``: nobody has to answer what the number sends."""
+"""The flag ``blocked_sender``: messages and calls from the number need no answer."""
 
 from crm_api.domain.consent.models import FlagType
 
@@ -9,11 +9,12 @@ _IS_BLOCKED = f"""EXISTS (
 
 
 def is_blocked_sender(*, phone: str) -> str:
-    """Return the SQL condition that nobody has to answer messages and calls from the number now.
+    """Return an SQL condition that is true while a phone number has the flag ``blocked_sender``.
 
-    Such a conversation does not wait, and causes neither a notice nor an away reply.
+    Messages and calls from such a number need no answer: their conversation does not wait, and they
+    cause neither a notice nor an away reply.
 
     Args:
-        phone: The SQL expression of the number.
+        phone: The SQL expression of the phone number.
     """
     return _IS_BLOCKED.format(phone=phone)

@@ -49,7 +49,7 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes that are hashed by releases that lack the column ``claimed_at``."""
+        """Return the bytes to hash, as in releases that lack the column ``claimed_at``."""
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:

@@ -21,7 +21,7 @@ _STRICTNESS = {
 
 
 class Decision(NamedTuple):
-    """A decision about a number.
+    """A decision about a phone number.
 
     Attributes:
         at: The earlier of two times: when the decision was made, and when it arrived. Decisions are
@@ -73,9 +73,10 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
     Args:
         said: The stored decisions, in the order of arrival.
         new: The new decision.
-        now: The consent that the number's current flags show. If it is not the result of ``said``,
-            a flag was set without a decision. Then ``new`` is applied to ``now``, and ``said`` is
-            ignored. Otherwise that flag would be lost, although only a decision may remove it.
+        now: The consent that the number's current flags show. If this consent is not the result of
+            ``said``, a flag was set without a decision. Then ``new`` is applied to ``now``, and
+            ``said`` is ignored. Otherwise the flag would be lost, although only a decision may
+            remove the flag.
     """
     decisions = list(said)
     if state_after(decisions) != now:

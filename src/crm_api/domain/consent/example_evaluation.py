@@ -58,7 +58,7 @@ class ReadExample:
     Attributes:
         previous: Our last message before the reply; None if there was none.
         is_sale: True if a person of the office wrote ``previous``.
-        label: Whether the reply asked for no more messages, as a person decided.
+        label: What a person decided: whether the reply asked for no more messages.
         decision: The decision of the person who labelled the reply, a ``ConsentAction``.
         read_as: The reader's result when the reply arrived, a ``ReplyKind``.
         model: The model that was used when the reply arrived; None if this was not stored.
@@ -196,7 +196,7 @@ def misread(examples: Iterable[ReadExample]) -> list[ReadExample]:
     """Return the examples that the current reader misreads, the worst first.
 
     The order is: requests to stop that the reader ignores, wrong opt-outs, wrong holds, requests to
-    stop that the reader only holds.
+    stop that the reader only puts on hold.
     """
     return sorted((one for one in examples if one.is_misread), key=_severity)
 

@@ -131,7 +131,7 @@ async def add_links(
     Args:
         after: The position of the last link.
         key_id: The name of the key that made the digests.
-        entry_ids: The entries.
+        entry_ids: The ids of the entries.
         digests: The digest of the link of each entry.
     """
     values = {
@@ -149,8 +149,8 @@ class ChainVerification:
 
     Attributes:
         position: The position of the last verified link.
-        head: The digest of that link. A person who stores this digest outside of the database can
-            prove later that no entry up to this link was removed.
+        head: The digest of the last verified link. A person who stores this digest outside of the
+            database can prove later that no entry up to this link was removed.
         findings: A sentence for each of the first ``SHOWN_FINDINGS`` faults.
         faults: The number of all faults.
         other_keys: The number of links that were made with another secret key. They cannot be
@@ -216,7 +216,7 @@ class StoredLink:
     """A link of the chain, with its entry and the words of the entry.
 
     Attributes:
-        entry: None if the entry was removed from the database.
+        entry: The entry of the link; None if the entry was removed from the database.
         salt: The salt of the digest of the words; None if the words were erased.
         canonical: The words in the form that their digest covers; None if they were erased.
     """

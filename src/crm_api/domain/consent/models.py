@@ -26,16 +26,20 @@ from crm_api.platform.ids import new_id
 class FlagType(StrEnum):
     """The flags with a meaning for this service; clients may set flags with other names too.
 
-    ``opted_out``: the person wants no more messages. ``opt_out_hold``: the person may want no more
-    messages, and somebody must decide. ``do_not_contact``: no message may be sent, for example
-    because the number is on a do-not-contact list or the person was erased. ``office_number``: the
-    number belongs to an office, not to a property owner; this is only a label. ``recently_texted``:
-    another sender has sent the person a message. A campaign that skips or reviews people who were
-    contacted before treats this person in the same way. ``invalid_number``: no message reaches the
-    contact at this number, because two messages failed permanently, or because a person chose the
-    reply class ``wrong_number``; campaigns skip the number until a person removes the flag.
-    ``blocked_sender``: messages and calls from the number are stored, but nobody has to answer
-    them, and they cause no notice and no away reply. It does not stop messages to the number.
+    Attributes:
+        OPTED_OUT: The person wants no more messages.
+        OPT_OUT_HOLD: The person may want no more messages, and a user must decide.
+        DO_NOT_CONTACT: No message may be sent, for example because the number is on a
+            do-not-contact list or the person was erased.
+        OFFICE_NUMBER: The number belongs to an office, not to a property owner. This is only a
+            label.
+        RECENTLY_TEXTED: Another sender has sent the person a message. A campaign that skips or
+            reviews people who were contacted before treats this person in the same way.
+        INVALID_NUMBER: No message reaches the contact at this number, because two messages failed
+            permanently, or because a user chose the reply class ``wrong_number``. Campaigns skip
+            the number until a user removes the flag.
+        BLOCKED_SENDER: Messages and calls from the number are stored, but need no answer and cause
+            no notice and no away reply. The flag does not stop messages to the number.
     """
 
     OPTED_OUT = "opted_out"
@@ -75,14 +79,15 @@ class ConsentSource(StrEnum):
 
 
 REPEATED_BY_LISTS = (ConsentSource.IMPORT, ConsentSource.PROVIDER)
-"""Sources that repeat opt-outs that are already stored, because they deliver whole lists.
+"""Sources that deliver whole lists, so that they repeat opt-outs that are already stored.
 
-Such an opt-out adds no entry for a number that is opted out. From any other source it adds one.
+An opt-out from such a source adds no entry for a number that is already opted out. An opt-out from
+any other source adds an entry.
 """
 
 
 class ExampleLabel(StrEnum):
-    """Whether a reply asked for no more messages, as a person decided."""
+    """What a person decided about a reply: whether it asked for no more messages."""
 
     STOP = "stop"
     """The reply asked for no more messages."""
@@ -107,7 +112,7 @@ class ContactFlag(Base):
             "idx_contact_flag_other",
             "flag_type",
             postgresql_include=["phone", "expires_at"],
-            # Not NOT (…): PostgreSQL would use it for a look-up by number and another flag too.
+            # Not NOT (…): with NOT, PostgreSQL would use this index also to look up other flags.
             postgresql_where=text(f"({one_of('flag_type', SUPPRESSING_FLAGS)}) IS FALSE"),
         ),
         Index(
@@ -132,7 +137,7 @@ class ErasedNumber(Base):
 
     phone_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     erased_at: Mapped[datetime]
-    """When the person was erased. Messages and calls of an earlier time are not stored again."""
+    """When the person was erased. Messages and calls from before this time are not stored again."""
     lifted_at: Mapped[datetime | None]
     """When a user removed ``do_not_contact``, so that the number may get messages again."""
 
@@ -166,7 +171,8 @@ class ConsentEntry(Base):
     None if the decision does not come from a message, and for entries of older releases.
     """
     occurred_at: Mapped[datetime]
-    """When the decision was made, at the latest when it was received; it orders the decisions."""
+    """The earlier of two times: when the decision was made, and when it was received. Decisions are
+    applied in the order of this time."""
     created_at: Mapped[datetime]
     wording_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """SHA-256 of the salt and the words, so that the chain covers the words too.

@@ -13,7 +13,7 @@ from crm_api.domain.consent.models import (
     ConsentWording,
 )
 
-# Every transaction locks in the order of the numbers, so that none deadlock.
+# All transactions lock in the order of the numbers, so that they cannot deadlock.
 _LOCK_DECISIONS = text("""
     SELECT pg_advisory_xact_lock(hashtextextended(number.phone, 1))
     FROM (
@@ -94,7 +94,7 @@ _SHARED_NUMBERS = text("""
 
 
 async def find_shared_numbers(session: AsyncSession, *, phones: Sequence[str]) -> set[str]:
-    """Return those of these numbers whose person has several numbers."""
+    """Return the given numbers that belong to a person with several numbers."""
     return set(await session.scalars(_SHARED_NUMBERS, {"phones": list(phones)}))
 
 
@@ -213,11 +213,13 @@ _EVIDENCE_OF_MESSAGES = text("""
 async def evidence_of_messages(
     session: AsyncSession, messages: Mapping[str, bytes]
 ) -> dict[str, dict[str, Any]]:
-    """Return the evidence of the consent entries about messages; a message without one is missing.
+    """Return the evidence in the consent entries about messages, by message id at the provider.
+
+    A message without a consent entry is missing in the result.
 
     Args:
-        messages: The hash of the sender's number for each id of a message at the provider. A
-            message that came over an unknown line has only this id.
+        messages: Maps the provider's id of each message to the hash of the sender's phone number.
+            The consent entry about a message on an unknown line has only this message id.
     """
     values = {"hashes": list(messages.values()), "message_ids": list(messages)}
     found = await session.execute(_EVIDENCE_OF_MESSAGES, values)

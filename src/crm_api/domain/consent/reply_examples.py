@@ -62,7 +62,7 @@ class DecidedReply:
         previous: Our last message before the reply; None if there was none.
         is_sale: True if a person of the office wrote ``previous``.
         has_entry: True if the reply has an entry in the consent history.
-        reading: How the reply was read when it arrived; None if no consent entry contains this.
+        reading: The reader's result when the reply arrived; None if no consent entry contains it.
     """
 
     id: UUID
@@ -83,8 +83,8 @@ LAST_ENTRY = text("""
     WHERE e.phone_hash = :phone_hash AND e.action = :action
     ORDER BY e.id DESC LIMIT 1
 """)
-# The example that an earlier decision has stored. Both have the same instant, and no other decision
-# about the number has it.
+# Finds the example that an earlier decision has stored. The example and the decision have the same
+# time, and no other decision about the number has this time.
 DECIDED_AT = text("""
     SELECT r.activity_id FROM reply_example r
     WHERE r.phone_hash = :phone_hash AND r.decided_at = :decided_at
@@ -169,7 +169,7 @@ async def keep_reply_example(
         before: The consent state of the number before the decision.
         phones: The number of the decision first, then the other numbers of the same person.
         source: The source of the decision.
-        message_id: The reply; None if the decision does not give it.
+        message_id: The id of the reply; None if the decision gives no id.
     """
     if message_id is None and source not in BY_THE_OFFICE:
         return
@@ -252,9 +252,9 @@ async def _read_decided_reply(
 def _reading_of(reply: DecidedReply) -> dict[str, Any]:
     """Return how a reply was read when it arrived.
 
-    No reading is stored for a reply that changed nothing, so the current reader reads it again. If
-    the new reading would change consent, its kind is replaced by one that changes nothing, because
-    the reply changed nothing when it arrived.
+    No reading is stored for a reply that changed nothing, so the current reader reads such a reply
+    again. If the new reading would change consent, its kind is replaced by ``none``, because the
+    reply changed nothing when it arrived.
     """
     if reply.reading is not None:
         return dict(reply.reading)
@@ -274,8 +274,8 @@ async def require_reply(
     """Check that a message was received from a person.
 
     Args:
-        message_id: The message.
-        contact_id: The contact of the person.
+        message_id: The id of the message.
+        contact_id: The id of the person's contact.
         phone: A number of the person; a message from any number of the person is accepted.
 
     Raises:
@@ -288,5 +288,5 @@ async def require_reply(
 
 
 async def erase_reply_examples(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
-    """Delete all reply examples of the numbers with these keyed hashes."""
+    """Delete all reply examples of the phone numbers with these keyed hashes."""
     await session.execute(ERASE_EXAMPLES, {"hashes": list(hashes)})

@@ -29,7 +29,7 @@ class ReplyReading:
     """How the reply reader read a reply when it arrived.
 
     Attributes:
-        message_id: The reply; None if it came over an unknown line.
+        message_id: The id of the reply; None if the reply came over an unknown line.
         kind: The result, a ``ReplyKind``.
         decided_by: The part of the reader that decided, a ``DecidedBy``.
         words: The keyword, or the words of the reply with the highest weight.
@@ -56,7 +56,7 @@ class ReplyReading:
         """Build the reading from the evidence of a consent entry.
 
         Returns:
-            None if the evidence lacks a field, because another release wrote it.
+            The reading; None if the evidence lacks a field, because another release wrote it.
         """
         names = {field.name for field in fields(cls)} - {"message_id"}
         if not names <= evidence.keys():
@@ -68,8 +68,8 @@ async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> R
     """Return how the reader read the reply that opted a number out or put it on hold.
 
     Returns:
-        None if there is no such reply, if a later decision ended the opt-out or the hold, or if the
-        words of the reply were erased.
+        The reading; None if there is no such reply, if a later decision ended the opt-out or the
+        hold, or if the words of the reply were erased.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

@@ -97,7 +97,8 @@ class FlagRead(ReadModel):
 class ConsentEntryRead(ReadModel):
     """One entry of the consent history: a decision about a contact's number.
 
-    `reason`, `note` and `text_shown` are null, and `evidence` is empty, once the person was erased.
+    After the person was erased, `reason`, `note` and `text_shown` are null, and `evidence` is
+    empty.
 
     Attributes:
         actor: Who decided: `person` for the recipient's own message, otherwise for example the name

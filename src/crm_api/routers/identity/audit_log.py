@@ -43,7 +43,7 @@ async def read_filter(
     subject: Annotated[
         Line200 | None,
         Query(
-            description="Only changes to the thing with this id, such as a campaign.",
+            description="Only changes to the object with this id, such as a campaign.",
             examples=[CAMPAIGN],
         ),
     ] = None,

@@ -57,7 +57,7 @@ InCookie = Annotated[
     Query(
         alias="cookie",
         description="If true, the refresh token is set as a cookie that scripts cannot read, and "
-        "the answer does not contain it. To renew the tokens, send the value of the cookie "
+        "the response does not contain it. To renew the tokens, send the value of the cookie "
         "`crm_csrf` in the header `X-CSRF-Token`.",
     ),
 ]
@@ -191,7 +191,7 @@ async def read_caller(caller: AnyCaller) -> CallerRead:
 async def _renewed(uow: Uow, token: str) -> SessionTokens:
     async with uow:
         tokens = await sessions.renew_session(uow, token, now=clock.wall_now())
-    if tokens is None:  # only now, because the commit ends the session of a token used twice
+    if tokens is None:  # after the commit, which ends the session of a token used twice
         raise SessionOverError
     return tokens
 

@@ -1,4 +1,4 @@
-"""Route that lists the users whom a caller can make responsible or mention."""
+"""Route that lists the users to whom work can be assigned and whom a note can mention."""
 
 from typing import Annotated
 
@@ -18,8 +18,8 @@ Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 async def list_colleagues(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ColleagueRead]:
     """List the active users, newest first, without their roles.
 
-    A conversation, a task or an appointment can be assigned to each of them, and a note can mention
-    them. `GET /v1/users` also lists invited and disabled users.
+    A conversation, a task or an appointment can be assigned to each of these users, and a note can
+    mention them. `GET /v1/users` also lists invited and disabled users.
     """
     async with uow:
         found = await accounts.list_colleagues(uow, cursor=page.cursor, limit=page.limit)

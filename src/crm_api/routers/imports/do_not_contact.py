@@ -49,7 +49,7 @@ _FORM: dict[str, Any] = {
                             "type": "string",
                             "maxLength": 200,
                             "default": "do-not-contact list",
-                            "description": "The reason that is stored with each number's flag.",
+                            "description": "The reason that is stored with the flag of a number.",
                         },
                         "column": {
                             "type": "string",

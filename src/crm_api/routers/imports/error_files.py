@@ -15,7 +15,11 @@ from crm_api.platform.database import UnitOfWorkFactory
 def answer_with_errors(
     new_uow: UnitOfWorkFactory, kind: ImportKind[ImportRow], import_id: UUID, *, name: str
 ) -> StreamingResponse:
-    """Stream the errors of an import in the order of the file, as a CSV file with this name."""
+    """Stream the errors of an import as a CSV file, in the order of the imported file.
+
+    Args:
+        name: The file name of the CSV file.
+    """
     return StreamingResponse(
         _error_lines(new_uow, kind, import_id),
         media_type="text/csv",

@@ -283,7 +283,7 @@ async def get_import_errors(
     "/{import_id}/cancel", openapi_extra=fails_with("import_finished") | shows(status="cancelled")
 )
 async def cancel_import(import_id: UUID, state: State, uow: Uow, _caller: Writer) -> ImportRead:
-    """Cancel an import. What it has already created or changed stays, until an undo."""
+    """Cancel an import. What it has created or changed stays until the import is undone."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, CONTACT_IMPORTS, import_id=import_id, now=now)
@@ -337,8 +337,8 @@ async def correct_import(
 async def commit_import(import_id: UUID, uow: Uow, caller: Writer) -> ImportRead:
     """Import exactly the rows that a dry run has read. The response is the new import.
 
-    If the dry run was already committed, the response is the earlier import, unless that import
-    failed, was cancelled or was undone.
+    If the dry run was already committed, the response is the earlier import. But if the earlier
+    import failed, was cancelled or was undone, a new import is created.
     """
     async with uow:
         await _check_scope(caller, await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id))
@@ -363,8 +363,9 @@ async def undo_import(
 ) -> UndoneImportRead:
     """Undo an import. Contacts that were edited after the import do not change.
 
-    A contact that the import created is not removed if it then got a message, a phone call, a flag
-    or a note. Outcomes are reversed, each by a second row.
+    A contact that the import created is removed, unless it then got a message, a phone call, a
+    flag, a note, a task or a sales record (appointment, quote, invoice, outcome). An outcome that
+    the import recorded stays, and a reversal of it is added.
     """
     wanted = body or UndoRequest()
 

@@ -78,7 +78,8 @@ class EventIntake:
 
         Args:
             event: The event.
-            cause: The ids of the request, for the nudge; the first new event of a batch gives them.
+            cause: The ids of the request that caused the event. A nudge has the ids of the first
+                delivery of its batch.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries wait for it.
@@ -103,23 +104,23 @@ class EventIntake:
                 await self._store_batch(lane, batch)
             except Exception:  # the task must survive the failure of one batch
                 log.exception(
-                    "deliveries refused because their webhook events were not stored",
+                    "webhook requests refused because their events could not be stored",
                     count=len(batch),
                 )
             finally:
                 _refuse(batch)
 
     async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
-        """Store a batch and release the requests of stored events; the caller refuses the rest."""
+        """Store a batch and let the requests of stored events end; the caller refuses the rest."""
         try:
             await self._insert(lane, batch)
         except UNACCEPTABLE_ROW:
-            # One row that PostgreSQL refuses must not fail its neighbours.
+            # One row that PostgreSQL refuses must not make the other rows fail.
             for waiting in batch:
                 await self._store_alone(lane, waiting)
         except (asyncpg.PostgresError, *LOST_CONNECTION) as error:
             log.warning(
-                "deliveries refused because their webhook events were not stored",
+                "webhook requests refused because their events could not be stored",
                 count=len(batch),
                 error=type(error).__name__,
             )

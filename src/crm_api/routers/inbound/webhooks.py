@@ -90,7 +90,8 @@ receive_route = APIRoute(
     )
     | {"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
 )
-"""Documented like other routes, but served by ``receive_event``; the app matches it first."""
+"""Documented like other routes, but served by ``receive_event``. The app matches this route first.
+"""
 receive_route.app = receive_event
 
 

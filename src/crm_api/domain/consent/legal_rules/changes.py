@@ -99,7 +99,7 @@ class RuleChangeRead(ReadModel):
     )
     places: list[AffectedPlace] = Field(
         description="The zone keys of the contacts to whom the rule applies, with the number of "
-        f"contacts of each. The largest come first; there are at most {MOST_PLACES}."
+        f"contacts of each; at most {MOST_PLACES}, those with the most contacts first."
     )
     sample: list[AffectedContact] = Field(
         description=f"Up to {SAMPLE} contacts to whom the rule applies, as examples."
@@ -221,7 +221,7 @@ def _read(
 
 
 def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
-    """Return the API's name for a rule book; ``file`` for a file, whose path stays hidden."""
+    """Return the API's name for a rule book; ``file`` for a rule file, whose path is not shown."""
     if book.name == NO_RULES.name:
         return "none"
     return "us" if book.name == SHIPPED else "file"

@@ -2,8 +2,8 @@
 
 A zone key names the states and time zones that are possible for a phone number. The local date of
 the recipient decides whether a rule is in force. If several states or time zones are possible, the
-rules of every state must allow the message in every time zone. If the state is not known, the rules
-of all states apply. So the strictest rule decides. All functions are pure.
+rules of each of these states must allow the message in each of these time zones. If the state is
+not known, the rules of all states apply. So the strictest rule decides. All functions are pure.
 """
 
 from collections.abc import Iterable
@@ -50,9 +50,9 @@ class RuleBook:
         return [rule for rule in self.rules if rule.is_in_force(on)]
 
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the end of the hours in which messages may be sent to a zone key now.
+        """Return when the allowed hours that contain ``now`` end for a zone key.
 
-        None if no message may be sent to the zone key now.
+        None if no message may be sent now to numbers with this zone key.
         """
         if not self.rules:
             return FOREVER
@@ -60,7 +60,7 @@ class RuleBook:
         return windows.open_until(partial(self._span_of, key.states), key.zones, now)
 
     def next_open(self, zone_key: str, now: datetime) -> datetime | None:
-        """Return the first time, not before ``now``, at which a message may be sent to a zone key.
+        """Return the first time from ``now`` on at which messages to a zone key are allowed.
 
         None if no message may be sent within two weeks.
         """

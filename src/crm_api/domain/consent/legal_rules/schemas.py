@@ -85,11 +85,12 @@ class ComplianceRule(DocumentedModel):
         max_texts: For the kind ``frequency``: the largest number of messages that a phone number
             may get in ``per_hours`` hours.
         per_hours: For the kind ``frequency``: the length of the period in hours.
-        effective_from: The first local day on which the rule is in force; null means that it has
-            no beginning.
-        effective_until: The last local day on which the rule is in force; null means that it has
-            no end.
-        source: The text of the law, such as a section of a code; null if none is known.
+        effective_from: The first local day on which the rule is in force; null means that it has no
+            beginning.
+        effective_until: The last local day on which the rule is in force; null means that it has no
+            end.
+        source: The law on which the rule is based, such as a section of a code; null if none is
+            known.
         verified: True if a person has checked the rule against its source.
         reviewed: The day on which a person last reviewed the rule.
         note: An explanation of the rule.

@@ -64,11 +64,12 @@ PHRASES: dict[str, ReplyClass] = {
     for line in lines.strip().splitlines()
     for phrase in line.split("|")
 }
-"""Replies that always have the same class, written by ``keywords.only_words``."""
+"""Maps replies that always have the same class to this class. The replies have the form that
+``keywords.only_words`` returns."""
 
 
 def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
-    """Return the class of a reply that consists only of a listed phrase and of courtesies."""
+    """Return the class of a reply that is only a listed phrase and courtesies; else None."""
     whole = PHRASES.get(only_words(analysis.whole))
     if whole is not None or analysis.folded == analysis.whole:
         return whole
@@ -76,7 +77,7 @@ def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
 
 
 def is_question(analysis: Analysis) -> bool:
-    """Return True if the last thing that the reply says, before courtesies, is a question."""
+    """Return True if the reply ends with a question; courtesies after it are ignored."""
     words = analysis.whole.rstrip(" .!").split(" ")
     while words and words[-1].strip(".,!") in COURTESIES:
         words.pop()

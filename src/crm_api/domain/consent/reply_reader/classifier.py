@@ -1,9 +1,10 @@
 """The trained part of the reply reader: a small network with hashed features.
 
 A hidden unit adds the weights of the reply's features, and is active if the sum is above 0. The
-score of an output is a weighted sum of the active units. So, for a given reply, each feature adds
-a known part to a score, and the service can show the words that add most. The hidden units read
-words together: "not", "stop" and "writing" mean something else than their sum.
+score of an output is a weighted sum of the active units. So, for a given reply, each feature adds a
+known part to a score, and the service can show the words that add most. The hidden units read words
+together, because words such as "not", "stop" and "writing" have another meaning together than
+alone.
 """
 
 import json
@@ -28,7 +29,7 @@ OUTPUTS = ("asks_to_stop", "needs_a_person", *CLASSES)
 """The outputs of the model, in the order of the columns of the weights.
 
 ``asks_to_stop``: the person asks for no more messages. ``needs_a_person``: the person asks or may
-ask for that. Then one output for each class of reply.
+ask for no more messages. Then one output for each class of reply.
 """
 HIDDEN = 12
 """The number of hidden units."""
@@ -39,7 +40,7 @@ Rows = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint32]
 _UNITS = np.arange(HIDDEN)
 _SMALLEST = 0.0001
-"""No reading is certain: a probability is at least this, and at most 1 less this."""
+"""No reading is certain: a probability is at least this value, and at most 1 minus this value."""
 _BUCKET_BITS = np.uint32(16)
 
 
@@ -52,9 +53,9 @@ class Model:
         weights: One row per feature, one column per hidden unit, as 16-bit integers. The real
             weight is this number times the scale of the unit.
         scales: One number per hidden unit, for ``weights``.
-        bias: One number per hidden unit, which is added to its sum.
+        bias: One number per hidden unit, which is added to the sum of the unit.
         heads: One row per hidden unit, one column per output: what an active unit adds to a score.
-        head_bias: One number per output, which is added to its score.
+        head_bias: One number per output, which is added to the score of the output.
         opt_out_at: A reply is an opt-out if its probability of ``asks_to_stop`` is at least this.
         hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is at
             least this.
@@ -143,9 +144,10 @@ class Scores:
         analyses: The replies, in the order in which they were given.
         probabilities: One row per reply, one column per output, from 0 to 1.
         known: Where the replies contain features that the model knows: one item per occurrence.
-        values: One row per occurrence: what it adds to each hidden unit, in steps of its scale.
-        factors: For each reply, hidden unit and one of the first two outputs: what a step of the
-            unit adds to the score. 0 if the unit is not active.
+        values: One row per occurrence: what the occurrence adds to each hidden unit, as a multiple
+            of the scale of the unit.
+        factors: For each reply, each hidden unit and each of the first two outputs: ``values``
+            times this factor is what the occurrence adds to the score. 0 if the unit is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -156,7 +158,7 @@ class Scores:
 
     @cached_property
     def parts(self) -> npt.NDArray[np.float64]:
-        """One row per occurrence: what it adds to the scores of the first two outputs."""
+        """One row per occurrence: what it adds to the score of each of the first two outputs."""
         factors = self.factors[self.known.owners]
         parts: npt.NDArray[np.float64] = np.einsum("ou,ouk->ok", self.values, factors)
         return parts

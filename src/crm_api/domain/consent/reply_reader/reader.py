@@ -1,8 +1,8 @@
 """Read replies: find out whether a person asks for no more messages, and what kind of reply it is.
 
 A reply is read in three steps. First, a reply that is only a courtesy, or a reaction to our own
-message, changes nothing. Second, a keyword decides if it is the whole reply. Third, the trained
-model decides all other replies, with one threshold for an opt-out and one for a hold.
+message, changes nothing. Second, if the whole reply is a keyword, the keyword decides. Third, the
+trained model decides about all other replies, with one threshold for an opt-out and one for a hold.
 ``docs/explanation/reply-reading.md`` has the measured rates.
 """
 
@@ -33,9 +33,9 @@ WORDS_SHOWN = 3
 """The largest number of words that a reading names as those with the highest weight."""
 
 CLASS_AT = 0.4
-"""A class other than ``other`` is proposed if its probability is at least this.
+"""A class other than ``other`` is proposed if its probability is at least this value.
 
-It was chosen on the replies with which the classes are measured.
+The value was chosen with the same replies with which the classes are measured.
 """
 
 _REACTION = re.compile(
@@ -47,7 +47,8 @@ _REACTION = re.compile(
 """How phones send a reaction as text, such as ``Liked "…"``. The quoted words are from our message.
 """
 _PICTURES = re.compile("[\U0001f6d1\u26d4\U0001f6ab\U0001f595]")
-"""Stop signs and a middle finger: a reply with one is doubtful, even if its words say nothing."""
+"""Stop signs and a middle finger: a reply with one of them is doubtful, even if its words say
+nothing."""
 
 
 class ReplyKind(StrEnum):
@@ -84,7 +85,7 @@ class Reading:
         reply_class: The proposed class of the reply. ``stop`` is proposed exactly for opt-outs.
         class_by: What proposed the class.
         decided_by: Which part of the reply reader decided what the reply means.
-        wording: The keyword, or the words with the highest weight in the order of the reply. None
+        wording: The keyword, or the words with the highest weight, in the order of the reply. None
             if the reply changes nothing.
         provider_confirms: True if the provider itself confirms this opt-out, so that this service
             must not send a second confirmation.
@@ -133,7 +134,8 @@ def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Read
 
     One call for many replies takes about half the time of one call for each.
     """
-    # The model needs numpy, 11 MB. A process that reads no reply does not need it: the API.
+    # The model needs numpy (11 MB of memory). A process that reads no replies, such as the API,
+    # does not load numpy.
     from crm_api.domain.consent.reply_reader.classifier import current_model, score_replies  # noqa: PLC0415 - as above
 
     analyses = [analyse(text) for text in texts]
@@ -248,8 +250,8 @@ def propose_class(
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
     """Change the reading of a long reply to doubtful if its beginning or end alone is an opt-out.
 
-    This concerns only replies that are read as changing nothing. The score is a sum over all words,
-    so in a long reply many other words can hide the few words that ask us to stop.
+    Only replies whose reading changes nothing are checked. The score is a sum over all words, so in
+    a long reply many other words can hide the few words that ask us to stop.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading

@@ -1,12 +1,12 @@
-"""The kinds of replies, which the reply reader proposes and people decide."""
+"""The classes of replies: the reply reader proposes a class, and a user may change it."""
 
 from enum import StrEnum
 
 
 class ReplyClass(StrEnum):
-    """The kind of a reply, such as a question.
+    """The class of a reply, such as a question.
 
-    The reply reader proposes one when the message arrives, and a person may choose another.
+    The reply reader proposes a class when the message arrives, and a user may choose another class.
 
     Attributes:
         INTERESTED: The person wants the offer or an appointment.
@@ -32,7 +32,8 @@ class ReplyClassSource(StrEnum):
 
     Attributes:
         MODEL: The trained model.
-        RULE: A rule: the reply is a keyword, a courtesy, or a reaction to our message.
+        RULE: A rule: the reply is a keyword, a courtesy, a reaction to our message, a known phrase,
+            or a question.
     """
 
     MODEL = "model"
@@ -40,4 +41,4 @@ class ReplyClassSource(StrEnum):
 
 
 CLASSES = tuple(ReplyClass)
-"""All kinds, in the order of the model's outputs."""
+"""All classes, in the order of the model's outputs."""

@@ -15,7 +15,9 @@ class MissingCredentialsError(UnauthenticatedError):
 
     code = "missing_credentials"
     title = "Credentials missing"
-    example = Example("Send an API key or an access token as `Authorization: Bearer <it>`.")
+    example = Example(
+        "Send an API key or an access token as `Authorization: Bearer <key or token>`."
+    )
 
 
 class InvalidCredentialsError(UnauthenticatedError):

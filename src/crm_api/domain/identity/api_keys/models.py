@@ -63,8 +63,8 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None]
     """When the key was last used, accurate to the minute; None if it was never used."""
     replaces_id: Mapped[UUID | None]
-    """The older key that this key replaced in a rotation. It may be deleted, so this is no foreign
-    key."""
+    """The older key that this key replaced in a rotation. The older key may be deleted, so the
+    column is not a foreign key."""
     revoked_at: Mapped[datetime | None]
 
     def status(self, now: datetime) -> KeyStatus:

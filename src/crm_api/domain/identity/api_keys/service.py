@@ -40,8 +40,8 @@ class KeyMaker:
 
 
 COMMAND_LINE = KeyMaker(name="command line", scopes=frozenset({Scope.ADMIN}))
-"""The caller of commands. It has every scope, because such a person can change the database anyway.
-"""
+"""The caller of ``crm-api`` commands. It has every scope, because a person who can run commands can
+also change the database."""
 
 
 def parse_scopes(names: Iterable[str]) -> list[Scope]:
@@ -218,8 +218,9 @@ async def rotate_api_key(
 ) -> tuple[ApiKey, str]:
     """Replace an API key by a new key with the same name and scopes.
 
-    The old key expires after ``overlap``, unless it already expires earlier. The new key is valid
-    for as long as the time from the creation to the expiry of the old key.
+    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key has
+    the lifetime that the old key had from its creation to its expiry. If the old key did not
+    expire, the new key does not expire either.
 
     Returns:
         The new key and its secret text.
@@ -254,7 +255,7 @@ async def rotate_api_key(
 
 
 def successor_statement(key_id: UUID) -> Select[UUID]:
-    """Build the statement that reads the id of the key that replaced the key ``key_id``."""
+    """Build the statement that reads the id of the key that replaced ``key_id``."""
     return select(ApiKey.id).where(ApiKey.replaces_id == key_id)
 
 

@@ -24,7 +24,7 @@ class Theme(StrEnum):
     """The colours of the screens.
 
     Attributes:
-        SYSTEM: As the device of the user.
+        SYSTEM: The colours that the user's device uses.
         LIGHT: Dark text on a light background.
         DARK: Light text on a dark background.
     """

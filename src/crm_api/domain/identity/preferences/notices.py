@@ -20,10 +20,10 @@ class NoticeKind(StrEnum):
     """What a notice is about.
 
     Attributes:
-        REPLY: A person's message or call waits, in a conversation that is assigned to the user or
-            to nobody.
+        REPLY: A person's message or call waits for an answer. The conversation is assigned to the
+            user or to nobody.
         MENTION: An internal note mentions the user.
-        TASK: A task that is assigned to the user or to nobody is due.
+        TASK: A task is due. The task is assigned to the user or to nobody.
     """
 
     REPLY = "reply"
@@ -47,8 +47,8 @@ class QuietHours(RequestModel):
     """A daily time without notices, by the clock of the user's time zone.
 
     Attributes:
-        start: When it begins.
-        end: When it ends; on the next day if it is not later than `start`.
+        start: When the quiet time begins.
+        end: When the quiet time ends. If `end` is not later than `start`, `end` is on the next day.
     """
 
     model_config = example(start="20:00", end="07:30")
@@ -82,13 +82,13 @@ class NoticePreferences(RequestModel):
     Attributes:
         mail: What the user gets mails about.
         push: What the subscribed devices of the user show.
-        delay_minutes: How many minutes a reply or a mention waits before the notice. If the user
-            reads it before, there is no notice.
-        quiet_hours: A daily time without notices; null for none. They come when it ends, if they
-            still matter.
+        delay_minutes: The minutes between a reply or a mention and its notice. If the user reads
+            the reply or the mention in this time, there is no notice.
+        quiet_hours: A daily time without notices; null if there is none. A notice that is due in
+            this time is sent at the end of the time, if the reason of the notice still exists.
         quiet_days: The days of the week without notices.
-        show_text: Whether mails and pushes contain the words of messages, notes and tasks. They
-            pass through servers of others, and a phone may show them while it is locked.
+        show_text: True if mails and pushes contain the text of messages, notes and tasks. Mails and
+            pushes pass through servers of other companies, and a locked phone may show them.
     """
 
     model_config = example(
@@ -122,5 +122,5 @@ class NoticePreferences(RequestModel):
 
 
 def read_notice_preferences(stored: dict[str, Any] | None) -> NoticePreferences:
-    """Return the preferences of a user from the stored column; it has only changed fields."""
+    """Return the notice preferences of a user; ``stored`` has only the fields that were changed."""
     return NoticePreferences.model_validate(stored or {})

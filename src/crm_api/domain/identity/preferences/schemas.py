@@ -45,7 +45,7 @@ class PreferencesUpdate(RequestModel):
     """The preferences to change. A field that is left out keeps its value.
 
     Attributes:
-        timezone: The IANA time zone in which screens show times; null: that of the device.
+        timezone: The IANA time zone of times on screens; null for the device's time zone.
         language: The language of the screens.
         theme: The colours of the screens.
         notices: What you are notified of.
@@ -63,11 +63,11 @@ class PreferencesRead(ReadModel):
     """The preferences of the calling user.
 
     Attributes:
-        timezone: The IANA time zone in which screens show times; null: that of the device.
+        timezone: The IANA time zone of times on screens; null for the device's time zone.
         language: The language of the screens.
         theme: The colours of the screens.
         notices: What you are notified of.
-        updated_at: When they were last changed; null if they never were.
+        updated_at: When the preferences were last changed; null if they were never changed.
     """
 
     model_config = example(timezone="America/New_York", language="en", theme="dark")

@@ -41,9 +41,9 @@ async def read_preferences(uow: UnitOfWork, *, user_id: UUID) -> UserPreferences
 async def update_preferences(
     uow: UnitOfWork, changes: PreferencesUpdate, *, user_id: UUID, now: datetime
 ) -> UserPreferences | None:
-    """Change preferences of a user; return None if they never were changed.
+    """Change preferences of a user; return all preferences, or None if there was never a change.
 
-    Of ``notices`` too, a field that is left out keeps its value.
+    A field that is left out keeps its value. This is also true for each field of ``notices``.
     """
     values = changes.model_dump(exclude_unset=True)
     if "notices" in values:
@@ -121,7 +121,7 @@ def saved_views_statement(
 async def list_saved_views(
     uow: UnitOfWork, *, user_id: UUID, viewed: ViewedList | None, cursor: str | None, limit: int
 ) -> Page[SavedView]:
-    """Return a page of a user's views, newest first; of all lists if ``viewed`` is None.
+    """Return a page of a user's views of one list (all lists if ``viewed`` is None), newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

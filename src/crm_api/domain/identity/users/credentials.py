@@ -19,7 +19,8 @@ from crm_api.domain.identity.users.errors import PasswordsBusyError, WeakPasswor
 SHORTEST = 10
 """The smallest number of characters of a password."""
 LONGEST = 256
-"""The largest number of characters of a password. A longer one only takes more time to hash."""
+"""The largest number of characters of a password. A longer password only takes more time to hash.
+"""
 _FEWEST_DIFFERENT = 4
 WAIT_SECONDS = 5.0
 
@@ -31,7 +32,7 @@ _HASHER = PasswordHash((Argon2Hasher(),))
 
 @cache
 def _dummy_hash() -> str:
-    """Return a hash to verify when the user does not exist, so that this takes equally long."""
+    """Return a hash to verify if the user does not exist, so that the check takes equally long."""
     return _HASHER.hash("the password of no user")
 
 
@@ -100,7 +101,8 @@ class PasswordHasher:
                 await self._threads.acquire()
         except TimeoutError:
             raise PasswordsBusyError from None
-        # If the caller disconnects, the thread still finishes its hash. It counts until then.
+        # If the caller disconnects, the thread still finishes its hash. Until then, the thread
+        # counts as running.
         hashing = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
         hashing.add_done_callback(lambda _: self._threads.release())
         return await asyncio.shield(hashing)

@@ -61,7 +61,7 @@ class SessionOverError(UnauthenticatedError):
 
 
 class CsrfError(ForbiddenError):
-    """The request has the refresh cookie, but not the CSRF header, which only the frontend sets."""
+    """The request has the refresh cookie, but its CSRF header is missing or wrong."""
 
     code = "csrf_token_missing"
     title = "CSRF token missing"

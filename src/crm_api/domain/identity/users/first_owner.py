@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LOCK_FIRST_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended('first owner', 0))")
-"""Let one transaction at a time find out that there is no user."""
+"""Lets only one transaction at a time find out that there is no user."""
 
 
 def require_first_owner_token(token: str, expected: Iterable[str]) -> None:

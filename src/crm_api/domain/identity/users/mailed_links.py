@@ -47,7 +47,7 @@ async def create_ticket(
 
 
 def ticket_created_at_statement(user_id: UUID, purpose: TicketPurpose) -> Select[datetime]:
-    """Build the statement that reads when the valid ticket of a user was created."""
+    """Build the statement that reads when the user's last ticket for a purpose was created."""
     return select(UserTicket.created_at).where(
         UserTicket.user_id == user_id, UserTicket.purpose == purpose
     )
@@ -105,7 +105,7 @@ class UserMailSender:
     Attributes:
         name: The name of the business.
         api_url: The public URL of this service, which serves the console.
-        app_url: The URL of another frontend; None if users work in the console. The mail then also
+        app_url: The URL of another frontend; None if users work in the console; then the mail also
             shows the API request.
     """
 

@@ -16,9 +16,10 @@ from crm_api.platform.ids import new_id
 class UserRole(StrEnum):
     """The role of a user, which determines the user's scopes.
 
-    Owners may do everything. Managers may do everything except manage API keys and users. Agents
-    reply to people and book appointments. Viewers only read. Marketers run campaigns and read
-    figures; they see no money, and of people first name and city only.
+    Owners may do everything. Managers have all scopes except ``admin``, so they cannot, for
+    example, manage API keys and users. Agents reply to people and book appointments. Viewers only
+    read. Marketers run campaigns and read figures; they see no amounts of money, and only the first
+    name and the city of people.
     """
 
     OWNER = "owner"
@@ -56,11 +57,12 @@ MASKED = frozenset(
         *("GET /v1/tags", "GET /v1/custom-fields"),
     }
 )
-"""What a marketer may call beside the operations of the scopes, with hidden fields."""
+"""API operations that a marketer may call in addition to those of the marketer's scopes. Some
+fields of their responses are hidden."""
 
 
 class UserStatus(StrEnum):
-    """Whether a user can sign in: only an active user can."""
+    """The state of a user. Only an active user can sign in."""
 
     INVITED = "invited"
     """The user has not accepted the invitation."""

@@ -126,7 +126,8 @@ async def _set_password(
     )
     if changed is None:
         return None
-    # The update may have waited for a sign-in to commit. This later statement sees its session.
+    # The update may have waited for a sign-in to commit. This later statement sees the session of
+    # that sign-in.
     await sessions.revoke_sessions(uow.session, user_id=user_id, now=now)
     await note_decision(
         uow,

@@ -113,7 +113,7 @@ class UserRead(ReadModel):
     Attributes:
         status: `invited` until the user has chosen a password, then `active`. A `disabled` user
             cannot sign in.
-        last_login_at: When the user last signed in; null if the user never has.
+        last_login_at: When the user last signed in; null if the user has never signed in.
     """
 
     model_config = example(
@@ -131,7 +131,7 @@ class UserRead(ReadModel):
 
 
 class ColleagueRead(ReadModel):
-    """An active user, as colleagues see the user."""
+    """An active user, with the fields that colleagues may see."""
 
     model_config = example(email="olga@granite.example.com", name="Olga")
 
@@ -149,7 +149,7 @@ class UserInvited(UserRead):
         str | None,
         Field(
             description="The token of the invitation, which you must send to the user yourself. No "
-            "other answer shows it again. Null if the service has mailed the invitation."
+            "other response contains the token. Null if the service has mailed the invitation."
         ),
     ]
 

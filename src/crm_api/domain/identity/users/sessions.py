@@ -206,8 +206,9 @@ async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> Sess
     """Use up a refresh token, and return new tokens for its session.
 
     Returns:
-        None if the token is not valid. If the token was used before, this function also ends the
-        session and raises an alert. So the caller must commit even if None is returned.
+        The new tokens; None if the token is not valid. If the token was already used more than
+        ``TWICE_WITHIN`` ago, this function ends the session, raises an alert and returns None. So
+        the caller must commit even if None is returned.
     """
     token_hash = hash_token(refresh)
     is_first = await _use_refresh_token(uow, token_hash, now=now)
@@ -246,7 +247,7 @@ FIND_LIVE_SESSIONS = """
 """
 """Read the active users to whom these access tokens belong; run by ``HotReads``.
 
-Ended sessions are left out; expired access tokens are not.
+Ended sessions are left out, but expired access tokens are included.
 """
 
 
@@ -310,7 +311,7 @@ async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -
 
 
 async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
-    """Delete the sessions that expired before the given time; return their number."""
+    """Delete the sessions that expired before ``before``; return the number of deleted sessions."""
     gone = await session.execute(delete(UserSession).where(UserSession.expires_at < before))
     return cast("CursorResult[Any]", gone).rowcount
 

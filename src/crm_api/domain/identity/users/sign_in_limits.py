@@ -34,14 +34,13 @@ PAIR_FAILURES, ACCOUNT_FAILURES, ADDRESS_FAILURES = 5, 20, 50
 """For each of the three counters, the number of failures that cause no wait. An hour without a
 failure resets a counter."""
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=15))
-"""The waits after the failures beyond these numbers."""
+"""The waits after the first, second … failure beyond these numbers."""
 KNOWN_FOR = timedelta(days=90)
 """How long an address stays known for an account after the last sign-in from it."""
 
 # An attempt is counted as failed before its password is verified, so that a thousand simultaneous
-# attempts count a thousand times. A success removes the count.
-# `blocked_until` is long past while nothing is blocked. So two simultaneous attempts both pass, in
-# whatever order they are counted.
+# attempts count a thousand times. A success removes the count. While a counter blocks no attempt,
+# its `blocked_until` is far in the past. So two simultaneous attempts both pass, in any order.
 _COUNT_TRY = text(f"""
     INSERT INTO sign_in_throttle AS t (subject, allowance, failures, last_failed_at, blocked_until)
     SELECT s.subject, s.allowance, 1, CAST(:now AS timestamptz), to_timestamp(0)
@@ -82,8 +81,10 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The first counter and, if the address is not known for the account, the second counter.
-        shared: The third counter; None if the address is known for the account.
+        own: The first and the second counter of the module's list; only the first counter if the
+            address is known for the account.
+        shared: The third counter of the module's list; None if the address is known for the
+            account.
     """
 
     user: User | None
@@ -102,7 +103,10 @@ class CountedAttempt:
 async def count_attempt(
     uow: UnitOfWork, user: User | None, *, email: str, address: str, now: datetime
 ) -> CountedAttempt:
-    """Count a sign-in or a password change as failed; ``uncount_attempt`` removes the count.
+    """Count an attempt to sign in or to change the password.
+
+    The attempt is counted as failed before the password is verified. If the password is right, the
+    caller removes the count with ``uncount_attempt``.
 
     Args:
         uow: The unit of work. The caller must commit it before the password is verified.
@@ -134,7 +138,7 @@ async def count_attempt(
 
 
 async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
-    """Delete the counters of the account, and subtract this attempt from the third counter."""
+    """Delete the counters of the account; subtract this attempt from the address's counter."""
     subjects = [subject for subject, _ in counted.subjects]
     await uow.session.execute(_UNCOUNT, {"subjects": subjects, "shared": counted.shared})
 

@@ -24,7 +24,8 @@ from crm_api.domain.imports.files.errors import file_error
 THREAD_BYTES = 256 * 1024
 """Files up to this size are read in a thread, because starting a process would take longer."""
 _AHEAD_BYTES = 1 << 20
-"""Half of the bytes that the process may write before it has to wait for the worker."""
+"""Size of the pipe's buffer in bytes. The process may write twice as much before it must wait for
+the worker."""
 
 
 async def open_chunk_reader(

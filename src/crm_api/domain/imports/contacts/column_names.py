@@ -1,4 +1,4 @@
-"""The names of columns that are known in contact files, and the field of each.
+"""The column names that are known in contact files, and the field of each name.
 
 A name is written without spaces, punctuation and capital letters, unless its constant says
 otherwise.
@@ -71,7 +71,8 @@ NOT_READ_BACK = {
     *("id", "created_at", "updated_at", "lists", "source", "flags"),
     *("opted_out_at", "opt_out_reason", "opt_out_hold"),
 }
-"""Columns of an export that an import does not read: it sets them itself, or never changes them.
+"""Columns of an export that an import ignores. The import sets their values itself, or never
+changes them.
 
 ``opted_out`` is read, because it can only stop messages.
 """

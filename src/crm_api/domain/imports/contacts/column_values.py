@@ -51,7 +51,7 @@ class ColumnGuess:
 def rate_column(
     column: str, target: str | None, told_by: ColumnBasis, values: Sequence[str]
 ) -> ColumnGuess:
-    """Rate the field found for a column by the share of sample values that fit the field.
+    """Rate the field of a column by the share of sample values that look like the field's values.
 
     Args:
         values: The column's values in the sample, blank ones included.
@@ -134,7 +134,8 @@ def map_by_value(
 ) -> None:
     """Find an e-mail column and a name column by their values, among columns without a field.
 
-    Each column that is found is added to ``mapping``, and a sentence about the column to ``notes``.
+    Each column that is found is added to ``mapping``. A sentence about the column is added to
+    ``notes``.
     """
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():

@@ -65,8 +65,9 @@ async def commit_dry_run(
 ) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
-    If an earlier commit of the dry run created an import, return this import, unless it failed, was
-    cancelled or was undone. Otherwise create an import and request the job ``run_imports``.
+    If the dry run was already committed, return the import that this commit created. If there was
+    no commit, or if its import failed, was cancelled or was undone, create an import and request
+    the job ``run_imports``.
 
     Raises:
         ImportNotFoundError: No import has this id.
@@ -144,7 +145,8 @@ async def correct_dry_run(
 ) -> ContactImport:
     """Change the options of a dry run, and run it again with the same rows.
 
-    This deletes its counts, errors and examples, and requests the job ``run_imports``.
+    The counts, errors and examples of its previous run are deleted. The job ``run_imports`` is
+    requested.
 
     Raises:
         ImportNotFoundError: No import has this id.

@@ -196,7 +196,7 @@ class _Spool:
         return True
 
     async def add(self, rows: list[list[str]], *, token: str | None) -> bool:
-        """Append rows, and store the token of the next page.
+        """Append rows, and store the token of the next page (``_ALL`` if there is no next page).
 
         The database row of the import is locked during the write, so that two workers never write
         to the file at the same time.
@@ -235,7 +235,7 @@ class _Spool:
             raise UploadGoneError(_LOST) from error
 
     def _write(self, content: bytes) -> None:
-        """Cut off what a crashed worker wrote after the checkpoint; write ``content`` there."""
+        """Remove what a crashed worker wrote after the checkpoint; write ``content`` there."""
         if not self.size:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(content)

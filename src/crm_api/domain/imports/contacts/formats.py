@@ -115,7 +115,7 @@ def detect_format(
         raise NoPhoneColumnError(
             "No column with phone numbers was found. The columns are: "
             + ", ".join(f"“{name}”" for name in header[:20])
-            + ". Name the right one in `mapping` of an import, for example {“Contact”: “phone”}, "
+            + '. Name the right one in `mapping` of an import, for example {"Contact": "phone"}, '
             "or in `column` of a do-not-contact upload."
         )
     named = "low" if notes else "high" if format_name != "generic" else "medium"
@@ -229,7 +229,7 @@ def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
 def _map_opt_outs(
     header: Sequence[str], sample: Sequence[Sequence[str]], mapping: dict[str, str | None]
 ) -> None:
-    """Map the columns that say who must not get messages, unless they contain phone numbers."""
+    """Map the columns that say who must not get messages; skip columns with phone numbers."""
     for position, name in enumerate(header):
         target = None if name in mapping else consent_field(name)
         if target is None or share_at(sample, position, is_phone) >= MAJORITY:

@@ -79,7 +79,7 @@ def _merged_attributes(on_duplicate: OnDuplicate) -> str:
 
 
 def _plan(on_duplicate: OnDuplicate) -> TextClause:
-    """Return the statement that plans a result for each staged person who has none yet."""
+    """Return the statement that plans a result for each staged person who has no result yet."""
     merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
     stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)
     changed = " OR ".join(f"{name} IS DISTINCT FROM old_{name}" for name in COLUMNS)
@@ -159,9 +159,9 @@ def _plan(on_duplicate: OnDuplicate) -> TextClause:
 _PLAN = {on_duplicate: _plan(on_duplicate) for on_duplicate in OnDuplicate}
 
 
-# If the number in the file belongs to a merged duplicate, take the number of the contact that it
-# was merged into, and let the zone key be computed again. If several rows mean the same contact,
-# only the first of them gets its number; the others change nothing.
+# If the number in the file belongs to a merged duplicate, replace the number by that of the primary
+# contact, and clear the zone key, so that it is computed again. If several rows belong to one
+# primary contact, only the first row gets its number. The other rows change nothing.
 RESOLVE = text("""
     UPDATE import_person s SET phone = x.phone, zone_key = NULL
     FROM (
@@ -187,5 +187,5 @@ async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None
 
 
 async def plan_merge(session: AsyncSession, *, on_duplicate: OnDuplicate) -> None:
-    """Plan a result for each staged person who has none yet; write it to ``import_plan``."""
+    """Plan a result for each staged person without a result; write it to ``import_plan``."""
     await session.execute(_PLAN[on_duplicate])

@@ -84,10 +84,11 @@ class ContactImport(FileImport):
     kind: Mapped[str] = mapped_column(server_default=text("'contacts'"))
     """What the rows are. Outcomes are recorded by ``domain/sales/outcome_imports``."""
     actor: Mapped[str | None]
-    """Who requested an import of outcomes; None for contacts, which do not store it."""
+    """Who requested an import of outcomes; None for an import of contacts."""
     source: Mapped[str] = mapped_column(server_default=text("'file'"))
     rows_sha256: Mapped[str | None]
-    """SHA-256 of the CSV that is imported: the upload, or CSV made from a workbook or provider."""
+    """SHA-256 of the CSV that is imported: the upload, or the CSV that was made from a workbook or
+    from the provider's contacts."""
     detected_format: Mapped[str | None]
     mapping: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     columns: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
@@ -112,7 +113,8 @@ class ContactImport(FileImport):
     updated: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     unchanged: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     changed_since_dry_run: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of people whose result differs from the dry run, as contacts have changed."""
+    """The number of people whose result differs from the result in the dry run, because contacts
+    have changed since then."""
     changes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """For each field: how often the import filled it, and how often it overwrote it."""
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
@@ -152,7 +154,8 @@ class ContactImportChunk(Base):
     """The contacts that the chunk created; in an import of outcomes, the outcomes it recorded."""
     changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changes: Mapped[list[Any]] = mapped_column(ARRAY(JSONB()))
-    """For each of ``changed_ids``: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
+    """For each of ``changed_ids``, the fields that were empty before and the old values of other
+    fields: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
     undone_at: Mapped[datetime | None]
 
 

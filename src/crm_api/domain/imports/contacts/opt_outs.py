@@ -1,7 +1,7 @@
 """Find the columns of a file that say who must not get messages, and read their cells.
 
 Such a column can only stop messages. A "no" or an empty cell has no effect. A cell that is neither
-a yes nor a no puts the number on hold until somebody decides.
+a yes nor a no puts the phone number on hold until a person decides.
 """
 
 import re
@@ -62,7 +62,7 @@ class OptOutRow:
     """A cell that forbids messages to one person, or whose meaning is unclear.
 
     Attributes:
-        phones: All numbers of the person. The first number is the contact's number.
+        phones: All phone numbers of the person. The first one is the number of the contact.
         column: The name of the column.
         value: The text of the cell.
         is_do_not_contact: True if the column forbids every kind of contact; False if it forbids

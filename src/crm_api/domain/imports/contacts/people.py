@@ -43,10 +43,10 @@ from crm_api.domain.kit.zones import (
 
 _MAX_NAME = 200
 _MAX_NUMBERS = 1_000
-"""A longer cell is not split into several phone numbers."""
+"""Maximum number of characters of a cell that is split into several phone numbers."""
 _MAX_ATTRIBUTE = 5_000
 _MAX_ATTRIBUTES_TOGETHER = 12_000
-"""Most characters of all attributes of a person, because the API allows 16 KiB of them."""
+"""Maximum number of characters of all attributes of a person together. The API allows 16 KiB."""
 _MAX_COUNT = 90
 _MAX_TAGS = 50
 _MAX_TAG = 64
@@ -119,9 +119,9 @@ class RowReader:
         return [numbers[0] for numbers in found if numbers]
 
     def _cells(self, row: RawRow) -> list[str] | None:
-        """Return the values, with empty ones up to the header's length; None for a header row."""
+        """Return the values, padded to the header's length; None if the row repeats the header."""
         cells = [value.strip() for value in row.values]
-        # This ends at the first cell that differs, nearly always the first one.
+        # ``all`` stops at the first cell that differs, which is nearly always the first cell.
         folded = (cell.casefold() for cell in cells)
         if len(cells) == len(self._folded) and all(map(eq, folded, self._folded)):
             return None
@@ -237,7 +237,7 @@ class RowReader:
     def _numbers(
         self, line: int, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> tuple[list[str], str | None]:
-        """Return the numbers of a person, and the extension of the first number or None.
+        """Return the phone numbers of a person, and the extension of the first number or None.
 
         Invalid numbers are added to ``problems``. The person is refused only if no number is valid.
         """
@@ -383,7 +383,7 @@ class RowReader:
             person.attributes["owner_role"] = plan.role
 
     def _without_number(self, line: int) -> list[RowProblem]:
-        """Return the problem of a row without a number.
+        """Return the problem of a row without a phone number.
 
         Return no problem if the file has columns for two people.
         """

@@ -20,7 +20,7 @@ _YEAR = re.compile(r"(\d{4})(?:\.0)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PropertyRow:
-    """A property, and the number and role of each of its people in the order of the row."""
+    """A property, and its people in the order of the row: the phone number and role of each."""
 
     street: str
     city: str | None

@@ -4,7 +4,7 @@ The worker writes one ``Order`` as a JSON line to standard input. The process wr
 standard output. A frame is a length in four bytes, big-endian, and a JSON object. The first frame
 is ``{"rows_total": 1000}``. One frame for each chunk follows, and ``{"end": true}`` is the last.
 ``{"error": {"code": "not_csv", "detail": "…"}}`` may replace any frame. If the worker dies, the
-pipe breaks, and this process ends because of it.
+pipe breaks, and this process ends.
 """
 
 import os

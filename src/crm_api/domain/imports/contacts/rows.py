@@ -87,8 +87,8 @@ class RowProblem:
 class RowResult:
     """The content of a row.
 
-    If the file has columns for two people and the row has no number, the result has neither people
-    nor problems.
+    If the file has columns for two people and the row has no phone number, the result has neither
+    people nor problems.
     """
 
     people: list[PersonRow]

@@ -159,13 +159,15 @@ class ImportUndoRead(ReadModel):
 
     Attributes:
         removed: The number of contacts that the import created and the undo removed; in an import
-            of outcomes, of outcomes that the undo reversed.
+            of outcomes, the number of outcomes that the undo reversed.
         restored: The number of contacts that got back the values that they had before the import.
         memberships_removed: The number of contacts that the undo removed from the import's list.
         left_edited: The number of contacts that the undo did not change, because they were edited
-            after the import; in an import of outcomes, of outcomes that were reversed before.
+            after the import; in an import of outcomes, the number of outcomes that were already
+            reversed.
         left_in_use: The number of created contacts that the undo did not remove, because they got a
-            message, a phone call, a flag or a note after the import.
+            message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
+            invoice, outcome) after the import.
     """
 
     status: Annotated[str, Vocabulary(UndoState, "ImportUndoStatus")]
@@ -179,8 +181,8 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    In an import of outcomes, `created` counts the outcomes that were recorded, and `unchanged`
-    those that were recorded before. `updated` is 0: an outcome never changes.
+    In an import of outcomes, `created` counts the outcomes that this import recorded, and
+    `unchanged` the outcomes that were already recorded. `updated` is 0: an outcome never changes.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.
@@ -316,15 +318,17 @@ def read_options(fields: Mapping[str, Any]) -> ImportOptions:
     if options.kind is ImportContent.OUTCOMES:
         check_outcome_options(options)
         if options.source is not ImportSourceKind.FILE:
-            raise _wrong("/source", "Outcomes are imported from a file alone. Leave out `source`.")
+            raise _wrong(
+                "/source", "Outcomes can be imported only from a file. Leave out `source`."
+            )
     return options
 
 
 def check_outcome_options(options: ImportOptions | ImportCorrection) -> None:
-    """Check that the options of an import of outcomes have no list and no rule for duplicates.
+    """Check that an import of outcomes has no list, and no ``on_duplicate`` other than ``fill``.
 
     Raises:
-        ImportOptionError: One of them is given.
+        ImportOptionError: One of these options is given.
     """
     if options.list_name is not None or options.list_id is not None:
         pointer = "/list_name" if options.list_name is not None else "/list_id"

@@ -39,7 +39,7 @@ def upload_path(
 
     An import that commits a dry run has no file of its own. It reads the file of the dry run. A
     file of outcomes has another name, because a worker of a release without outcomes must not read
-    it as contacts: it finds no file, and the import fails with a sentence.
+    the file as contacts. Such a worker finds no file, so the import fails with an error sentence.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"

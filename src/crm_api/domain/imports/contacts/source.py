@@ -16,7 +16,7 @@ from crm_api.domain.imports.files.number_set import NumberSet
 from crm_api.domain.imports.files.reader import inspect_file, read_rows
 
 CHUNK_ROWS = 5_000
-"""Most rows in one transaction. With more rows, locks would last too long."""
+"""Maximum number of rows in one transaction. With more rows, locks would last too long."""
 CHUNK_CHARACTERS = 8_000_000
 """A chunk ends early when its attributes and problems have more characters than this."""
 
@@ -28,7 +28,7 @@ class ContactChunk:
     Attributes:
         start: The number of rows of the file before this chunk.
         rows: The number of rows in this chunk.
-        records: The people whose numbers did not occur earlier in the file.
+        records: The people whose phone numbers did not occur earlier in the file.
         duplicates: The number of people who were left out because their number is in an earlier
             row.
         invalid: The number of rows from which no person could be read.
@@ -84,7 +84,7 @@ def examine_stored_file(path: Path, overrides: Mapping[str, str | None]) -> Dete
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
-    When a dry run is committed, this shows whether its file has changed since.
+    Before a commit, the digest shows whether the file has changed since the dry run.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -96,8 +96,8 @@ def sha256_of(path: Path) -> str:
 class ImportSource:
     """Reads the people of one file, and remembers their phone numbers to find duplicates.
 
-    Nothing else is remembered, to save memory. To resume an interrupted import, make a new source
-    and call ``skip_to``, which reads the skipped rows to remember their numbers.
+    Nothing else is remembered, to save memory. To resume an interrupted import, create a new source
+    and call ``skip_to``. It reads the skipped rows to remember their phone numbers.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:
@@ -129,7 +129,10 @@ class ImportSource:
         return sum(1 for _ in read_rows(self._path, self._layout))
 
     def skip_to(self, position: int) -> None:
-        """Skip rows until ``position`` rows are read, but remember their numbers."""
+        """Skip rows until ``position`` rows are read, but remember their phone numbers.
+
+        A later row with one of these phone numbers is a duplicate.
+        """
         for row in islice(self._rows, position - self._position):
             for phone in self._reader.phones(row):
                 self._is_new(phone)

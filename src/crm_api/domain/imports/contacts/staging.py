@@ -35,11 +35,12 @@ LOCK = text("""
         ORDER BY phone FOR NO KEY UPDATE
     ) known
 """)
-"""All code locks contacts in the order of their numbers, so that no two transactions deadlock."""
+"""All code locks contacts in the order of their phone numbers, so that two transactions cannot
+deadlock."""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
-    """Lock the contacts that have the number of a staged person, in the order of the numbers.
+    """Lock the contacts that have the number of a staged person, in the order of their numbers.
 
     Deleted contacts are locked too.
     """
@@ -48,7 +49,7 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key depends on the address in the file and on the stored one."""
+    """A planned person whose zone key depends on both the file's address and the stored one."""
 
     position: int
     timezone: str | None
@@ -99,7 +100,7 @@ UPDATE = text(f"""
 
 
 async def update_known_contacts(session: AsyncSession, *, now: datetime) -> None:
-    """Write the changed contacts. A deleted contact is restored as if it were new."""
+    """Write the changed contacts. A deleted contact is restored like a new contact."""
     await session.execute(UPDATE, {"now": now})
 
 
@@ -115,7 +116,7 @@ INSERT = text(f"""
 async def insert_new_contacts(session: AsyncSession, *, now: datetime) -> int:
     """Insert the new contacts; return how many were inserted.
 
-    A number that another transaction has just inserted is left out.
+    A contact is left out if another transaction has just inserted a contact with its number.
     """
     return _count(await session.execute(INSERT, {"now": now}))
 

@@ -52,10 +52,10 @@ class AppliedChunk:
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
     """Undo the last of the chunks that are not undone yet, and update the counts of the undo.
 
-    A contact that the import created is removed, unless it was edited after the import, or got a
-    message, a phone call, a flag or a note. A contact that the import changed gets its previous
-    values back, unless it was edited after the import. The contacts are also removed from the list
-    of the import, unless they were edited or are in use. Flags and consent decisions stay, even
+    A contact that the import created is removed, unless it was edited or used after the import (see
+    ``CreatedContact``). A contact that the import changed gets its previous values back, unless it
+    was edited after the import. Both kinds of contacts are also removed from the list of the
+    import, unless they were edited or used after the import. Flags and consent decisions stay, even
     those that the import set: an opt-out belongs to the number, and an undo must not revoke it.
 
     Returns:
@@ -210,10 +210,10 @@ _REMOVE_MEMBERS = text("""
 async def remove_list_members(
     session: AsyncSession, *, list_id: UUID, applied_at: datetime, staying: Sequence[UUID]
 ) -> int:
-    """Remove from the list the contacts that a chunk added, except contacts that were edited later.
+    """Remove the contacts that a chunk added to the list, except contacts that were edited later.
 
     Args:
-        staying: The ids of contacts that stay on the list because they are in use.
+        staying: The ids of contacts that stay on the list, because they were used after the import.
 
     Returns:
         The number of contacts that were removed from the list.
@@ -258,7 +258,7 @@ async def restore_contacts(
     undone later.
 
     Returns:
-        One entry for each restored contact: its number if its zone key changed, else None.
+        One entry for each restored contact: its phone number if its zone key changed, else None.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
     return list(await session.scalars(_RESTORE, values))
@@ -270,8 +270,9 @@ class CreatedContact:
 
     Attributes:
         is_edited: True if the contact was edited after the chunk was stored.
-        is_used: True if the contact got a message, a phone call, a flag or a note after the chunk
-            was stored.
+        is_used: True if the contact got a message, a phone call, a flag, a note, a task or a sales
+            record (appointment, quote, invoice, outcome) after the chunk was stored. Flags that the
+            import set do not count.
     """
 
     id: UUID

@@ -37,7 +37,7 @@ IS_USED = """
 KEPT_FOR = timedelta(days=30)
 """How long after its end an import can be undone, or committed if it is a dry run.
 
-Then the data that is needed for it is deleted.
+Then the data that an undo or a commit needs is deleted.
 """
 
 

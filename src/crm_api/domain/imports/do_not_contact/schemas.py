@@ -35,8 +35,9 @@ class UploadRead(ReadModel):
         actor: The API key or the user that uploaded the file, by name or e-mail address.
         dry_run: True if the upload only counts what would happen, and changes nothing.
         rows_processed: The number of rows that were read so far.
-        numbers_read: The number of phone numbers that were read so far, valid or not. It is the sum
-            of ``invalid``, ``duplicates_in_file``, ``already_suppressed`` and ``newly_suppressed``.
+        numbers_read: The number of values that were read so far: phone numbers, values that are not
+            phone numbers, and rows that cannot be read. It is the sum of ``invalid``,
+            ``duplicates_in_file``, ``already_suppressed`` and ``newly_suppressed``.
         invalid: The number of values that are not phone numbers, and of rows that cannot be read.
             The error file lists them.
         duplicates_in_file: The number of phone numbers that occurred earlier in the file.

@@ -117,9 +117,8 @@ class NumberSurvey:
     Attributes:
         suppressed: Numbers that are opted out or flagged ``do_not_contact``.
         contacts: Contacts that have one of the numbers.
-        waiting: Recipients at these numbers whose message waits and was not taken by a worker yet.
-        claimed: Campaign messages that a worker has taken in order to send them, but has not sent
-            yet.
+        waiting: Campaign recipients with these numbers whose message no worker has claimed yet.
+        claimed: Campaign messages that a worker has claimed but not sent yet.
         sent: Messages that the provider accepted since the given instant.
     """
 
@@ -152,7 +151,7 @@ _SURVEY_NUMBERS = text("""
 async def survey_numbers(
     session: AsyncSession, *, phones: Sequence[str], since: datetime, now: datetime
 ) -> NumberSurvey:
-    """Count the flags, contacts and messages of these numbers.
+    """Count the flags, contacts and messages of these phone numbers.
 
     Messages that the provider accepted before ``since`` are not counted.
     """

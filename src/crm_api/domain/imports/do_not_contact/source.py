@@ -1,4 +1,4 @@
-"""Read the numbers of an uploaded list chunk by chunk. The calls block: run them in a thread."""
+"""Read the phone numbers of a file chunk by chunk. The calls block: run them in a thread."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,8 @@ from crm_api.domain.imports.files.reader import RawRow, inspect_file, read_rows
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone, split_numbers
 
 CHUNK_ROWS = 1_000
-"""Rows per transaction, which flags their numbers and withdraws the waiting messages to them."""
+"""Rows per transaction. The transaction flags the phone numbers in these rows, and withdraws the
+waiting messages to these phone numbers."""
 _SHOWN_VALUE = 100
 """An error shows at most this many characters of a cell."""
 
@@ -31,14 +32,14 @@ class Fault:
 
 @dataclass(kw_only=True)
 class NumberChunk:
-    """The numbers in a chunk of consecutive rows.
+    """The phone numbers in a chunk of consecutive rows.
 
     Attributes:
         start: The number of rows of the file before this chunk.
         end: The number of rows of the file up to the end of this chunk.
-        phones: The numbers in E.164 that did not occur earlier in the file.
-        read: The count of all numbers in the cells, valid or not.
-        duplicates: The count of numbers that occurred earlier in the file.
+        phones: The phone numbers, in E.164, that did not occur earlier in the file.
+        read: The count of all values, valid or not. A row that cannot be read counts as one value.
+        duplicates: The count of phone numbers that occurred earlier in the file.
     """
 
     start: int
@@ -75,10 +76,10 @@ def _is_phone(target: str | None) -> bool:
 
 
 class NumberSource:
-    """Reads the numbers of one file, and remembers them to find duplicates.
+    """Reads the phone numbers of one file, and remembers them to find duplicates.
 
-    To resume an interrupted upload, make a new source and call ``skip_to``, which reads the skipped
-    rows to remember their numbers.
+    To resume an interrupted upload, create a new source and call ``skip_to``. It reads the skipped
+    rows to remember their phone numbers.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -100,7 +101,7 @@ class NumberSource:
         return self._position
 
     def skip_to(self, position: int) -> None:
-        """Skip rows until ``position`` rows are read, but remember their numbers."""
+        """Skip rows until ``position`` rows are read, but remember their phone numbers."""
         while self._position < position and self.next_chunk(position - self._position):
             pass
 
@@ -139,7 +140,7 @@ class NumberSource:
                 chunk.duplicates += 1
 
     def _cells(self, row: RawRow) -> Iterator[tuple[str, str]]:
-        """Yield the column and the text of each number in a row; a cell may contain several."""
+        """Yield each value of a row as column name and text; a cell may have several values."""
         for position, name in self._columns:
             if position < len(row.values):
                 for part in split_numbers(row.values[position]):

@@ -5,12 +5,13 @@ from array import array
 _START_SLOTS = 1 << 12
 _MAX_FILL = 0.6
 _SPREAD = 0x9E3779B97F4A7C15
-"""2^64 divided by the golden ratio. Multiplying by it gives similar numbers distant slots."""
+"""2^64 divided by the golden ratio. Multiplication by this constant puts similar phone numbers into
+distant slots."""
 _WORD = (1 << 64) - 1
 
 
 class NumberSet:
-    """A set of positive integers in one array, which needs less memory than a Python set."""
+    """A set of positive integers in one array. It needs less memory than a Python set."""
 
     def __init__(self) -> None:
         self._slots = array("Q", bytes(8 * _START_SLOTS))

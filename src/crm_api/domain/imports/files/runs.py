@@ -21,7 +21,8 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 LEASE = timedelta(seconds=60)
-"""How long after its last stored chunk a worker has an import; then another may claim it."""
+"""How long an import belongs to its worker after the last stored chunk. Then another worker may
+claim the import."""
 ERROR_COLUMNS = ("line", "column", "value", "reason")
 _ERROR_BATCH = 1_000
 
@@ -34,7 +35,7 @@ async def _emit_nothing(_uow: UnitOfWork, _row: FileImport) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportKind(Generic[ImportRow]):
-    """The tables, the job and the errors of one kind: contact imports or do-not-contact uploads.
+    """What differs between the kinds of imports: contact imports and do-not-contact uploads.
 
     Attributes:
         job: The job that runs imports of this kind.
@@ -284,7 +285,8 @@ async def errors_as_csv(
     """Return up to 1,000 errors with ids above ``after`` as CSV lines, in the order of the file.
 
     Returns:
-        The lines, and the value of ``after`` for the next part; None if no errors remain.
+        The lines, and the value of ``after`` for the next part; the value is None if no errors
+        remain.
     """
     found = await list_errors(
         uow.session, kind, import_id=import_id, after=after, limit=_ERROR_BATCH

@@ -18,7 +18,8 @@ from crm_api.domain.imports.files.errors import NotCsvError, WorkbookTooLargeErr
 
 MAX_UNPACKED_BYTES = 768 << 20
 MAX_RATIO = 200
-"""How many times larger a part may be when unpacked: repeated words 100, a zip bomb 1,000."""
+"""Maximum ratio of the unpacked size of a part to its packed size. Repeated words have a ratio of
+about 100, a zip bomb has a ratio of about 1,000."""
 _RATIO_MATTERS_FROM = 8 << 20
 _MAX_ENTRIES = 10_000
 TIMEOUT_SECONDS = 120.0
@@ -54,14 +55,14 @@ def is_workbook(path: Path) -> bool:
 
 
 async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[str]:
-    """Overwrite a workbook file with CSV in UTF-8: the rows of its first sheet that has rows.
+    """Overwrite a workbook file with CSV in UTF-8: the rows of its first visible sheet with rows.
 
     Returns:
         Sentences for the user, for example which sheet was read if there are several.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.
-        WorkbookTooLargeError: Unpacking it needs more memory or time than allowed.
+        WorkbookTooLargeError: Unpacking the workbook needs more memory or time than allowed.
     """
     async with _ONE_AT_A_TIME:
         return await _convert(path, timeout_seconds)

@@ -15,7 +15,7 @@ from crm_api.domain.provider.openphone.listing import CallExtras
 class ListedCall:
     """A call from the provider's list of calls with one person.
 
-    The listed call does not contain the number of that person, so ``person`` contains it.
+    The listed call does not contain the phone number of the person, so ``person`` contains it.
     """
 
     item: Any
@@ -40,13 +40,14 @@ class ListedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A time span for which the batch contains every message that is listed for these lines.
+    """A time span in which the batch contains every message that the provider lists.
 
     Attributes:
-        lines: The provider's ids of the lines.
+        lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of listed messages whose time is just outside the span.
+        near: The ids of listed messages just outside the span. Such a message does not count as
+            absent.
     """
 
     lines: Sequence[str]
@@ -61,7 +62,7 @@ class ListedThread:
 
     Attributes:
         line: The provider's id of the line.
-        person: The number of the person.
+        person: The phone number of the person.
         kind: ``message`` or ``call``.
     """
 
@@ -72,13 +73,15 @@ class ListedThread:
 
 @dataclass(slots=True)
 class Batch:
-    """Listed items by id, so that an item listed twice counts once.
+    """Messages and calls from the provider's lists, by id.
+
+    An item that is listed twice counts once.
 
     Attributes:
         nameless: The number of items without an id.
         pages: The number of pages that were read.
-        span: The time span whose messages the batch contains completely; None if messages were
-            read by conversation.
+        span: The time span whose messages the batch contains completely; None if messages were read
+            by conversation.
         threads: The message or call lists that the batch contains completely.
         unread: For each conversation that could not be read, the reason.
     """
@@ -92,7 +95,7 @@ class Batch:
     unread: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
-        """Return the number of listed items, including those without an id."""
+        """Return the number of messages and calls in the batch, including those without an id."""
         return len(self.messages) + len(self.calls) + self.nameless
 
     def add_messages(self, items: Sequence[Any]) -> None:
@@ -130,7 +133,7 @@ class ListedItem:
 
     Attributes:
         at: When the message or call happened; items are applied in this order.
-        changed_at: When it reached its current status.
+        changed_at: When the message or call reached its current status.
         was: Its stored status; None if it is not stored.
         now: Its status at the provider.
     """

@@ -58,7 +58,7 @@ class AbsentItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallToRead:
-    """A listed call to update: it differs from the stored call, or parts of it may be missing.
+    """A listed call to update: the stored call differs, or may lack some parts.
 
     Attributes:
         call: The call from the list.
@@ -114,9 +114,9 @@ async def compare_batch(
     return found
 
 
-# Selects listed messages that are not stored or have an earlier status; ranks as in `sends.report`.
-# LIMIT makes it one index look-up per id. Without it, the planner reads the whole table if the list
-# is long.
+# Selects listed messages that are not stored, or are stored with an earlier status. The ranks are
+# those of `sends.report`. With LIMIT, the query does one index look-up per id. Without LIMIT, the
+# planner reads the whole table if there are many ids.
 COMPARE_MESSAGES = sqlalchemy.text("""
     SELECT listed.place, a.status
     FROM unnest(CAST(:ids AS text[]), CAST(:ranks AS smallint[]))
@@ -304,7 +304,7 @@ ABSENT_IN_THREADS = sqlalchemy.text(f"""
 async def _absent_in_threads(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime
 ) -> list[AbsentItem]:
-    """Return messages and calls that are stored for the batch's threads but not listed."""
+    """Return the stored messages and calls of the batch's threads that are not listed."""
     values = {
         "lines": [thread.line for thread in batch.threads],
         "phones": [thread.person for thread in batch.threads],

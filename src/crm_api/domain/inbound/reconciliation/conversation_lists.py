@@ -1,4 +1,4 @@
-"""Read the provider's conversations and the calls in each; on API v1, also the messages."""
+"""Read the provider's conversations and their calls; with API v1, also their messages."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -13,7 +13,7 @@ from crm_api.domain.provider.openphone.listing import ListPage
 from crm_api.domain.provider.openphone.wire import parse_conversation
 
 THREAD_REFUSED = frozenset({400, 403, 404, 422})
-"""Statuses with which the provider refuses one conversation only, for example after a call with
+"""HTTP statuses of a refusal that concerns one conversation only, for example because a call had
 more than two parties."""
 
 
@@ -38,8 +38,9 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 async def read(reading: Reading, position: Position) -> bool:
     """Read pages of conversations until the list ends or the time is up.
 
-    A conversation that becomes active during the reading moves to the top of the list, where it
-    is not read. So a second, short pass reads the conversations that were updated during the first.
+    A conversation that becomes active during the reading moves to the top of the list, so the
+    reading may miss it. Therefore, a second, short pass reads the conversations that were updated
+    during the first pass.
 
     Returns:
         True at the end of the list; False if the time was up first.

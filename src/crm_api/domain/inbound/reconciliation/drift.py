@@ -77,7 +77,7 @@ def count_difference(drift: Document, kind: DriftKind, example: DriftExample) ->
 
 
 def count_by_kind(drift: Document) -> dict[str, int]:
-    """Return the number of differences of each kind, including 0."""
+    """Return the number of differences by kind; a kind without differences has the number 0."""
     return {kind.value: drift.get(kind.value, {}).get("count", 0) for kind in DriftKind}
 
 

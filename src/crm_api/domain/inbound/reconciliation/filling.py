@@ -1,4 +1,4 @@
-"""Store the items that a comparison found missing, as if webhooks had delivered them."""
+"""Store the items that a comparison found missing, with the same effects as webhook events."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -32,9 +32,10 @@ log = structlog.get_logger()
 TOGETHER = 20
 """Items per transaction: few, so that their locks are soon released."""
 PLAIN_TOGETHER = 500
-"""Plain messages per transaction; they are stored with a few statements for all."""
+"""Plain messages per transaction. A few SQL statements store all of them."""
 IN_FLIGHT = timedelta(minutes=2)
-"""Items that are younger may still arrive by webhook. They are stored, but not counted as drift."""
+"""Minimum age of a change that counts as drift. The webhook about a newer change may still arrive,
+so a newer change is stored but not counted."""
 LONGEST_REASON = 300
 COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
 """Lets the transaction commit without waiting for the disk."""
@@ -44,7 +45,8 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: Parts that could not be fetched; the next run that covers these calls tries again.
+        missed: Parts of calls that could not be fetched. The next run that covers these calls
+            fetches them.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:

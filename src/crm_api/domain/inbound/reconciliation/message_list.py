@@ -9,24 +9,26 @@ from crm_api.domain.provider.openphone.json_values import instant, mapping
 from crm_api.domain.provider.openphone.listing import ListPage
 
 SKEW = timedelta(seconds=5)
-"""Maximum difference between the stored time of a message and the provider's time. They differ if
-the response to the send had no time."""
+"""Maximum difference between the stored time of a message and the provider's time. The two times
+differ if the response to the send had no time."""
 LIST_LAG = timedelta(minutes=2)
 """A message that is younger than this may not be in the list yet."""
 MILLISECOND = timedelta(milliseconds=1)
-"""Widens a bound, because the provider's bounds are exclusive and its times have milliseconds."""
+"""Widens the bounds of a list request, because the provider's bounds are exclusive and its times
+have milliseconds."""
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_NEAR = 20_000
-"""Maximum number of message ids that are stored around an edge of a time span. If there are more,
-none of these messages is reported as absent."""
+"""Maximum number of message ids that are stored for the edge of a time span. If more messages are
+near the edge, no message near the edge is reported as absent."""
 NO_SUCH_LIST = frozenset({400, 404, 405, 410, 501})
-"""Statuses in the response of a host that has only API v1 to a request for this list."""
+"""HTTP statuses that mean that the provider's host has only API v1, so it does not have this list.
+"""
 TOKEN_REFUSED = frozenset({400, 404, 410, 422})
-"""Statuses with which the provider refuses a page token."""
+"""HTTP statuses with which the provider refuses a page token."""
 
 
 def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
-    """Return the first position of a run; ``lines`` maps the provider's line ids to numbers."""
+    """Return the first position of a run; ``lines`` maps line ids to phone numbers."""
     edge = min(reading.run.until, reading.now() - LIST_LAG)
     return {
         "stage": "messages",
@@ -42,7 +44,7 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages until the list ends or the time is up.
 
     Args:
-        after: Values to set in the position after the last page.
+        after: The members to set in the position after the last page.
 
     Returns:
         True at the end of the list; False if the time was up first; None if the provider does not
@@ -92,8 +94,8 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
     """After a refused page token, prepare to read the list again from the oldest message read.
 
-    Return False if the error is another one, if no message was read, or if the list was already
-    begun again at this message.
+    Return False, without a change, in three cases: the provider refused something other than the
+    token, no message was read yet, or the reading already began again at this message.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -146,7 +148,7 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the stored ids of messages near the end of the next span, and their times."""
+    """Return the ids of the messages near the end of the next span, with the messages' times."""
     near = position["near"]
     if not isinstance(near, dict):  # stored by the previous release
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

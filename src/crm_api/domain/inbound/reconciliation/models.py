@@ -19,7 +19,7 @@ class Trigger(StrEnum):
     Attributes:
         DAILY: It is the daily run.
         OUTAGE: Webhooks may have been missed for some time.
-        MANUAL: A person asked for it.
+        MANUAL: A person asked for the run.
         IMPORT: It is the first run, which stores everything that the provider has.
     """
 
@@ -76,8 +76,8 @@ class ReconciliationRun(Base):
     """Start of the compared time span; None means from the beginning."""
     until: Mapped[datetime]
     continues: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether earlier runs cover everything before ``since``. Then the next run may begin at
-    ``until``."""
+    """True if earlier runs cover everything before ``since``. When this run is completed, the runs
+    cover everything before ``until``."""
     position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     pages_done: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     items_seen: Mapped[int] = mapped_column(Integer, server_default=text("0"))

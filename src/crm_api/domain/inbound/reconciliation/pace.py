@@ -12,7 +12,8 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.platform.database import UnitOfWorkFactory
 
 SLICE_SECONDS = 0.1
-"""Time in seconds that is reserved from the limiter at once. A send waits at most this long."""
+"""Time in seconds that is reserved from the limiter in one step. A send waits at most this long for
+reconciliation requests."""
 SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
 """Seconds between two checks whether messages wait to be sent."""
@@ -76,7 +77,7 @@ class RequestPace:
 
         Args:
             seconds: The length of the pause.
-            asked_seconds: The length that the provider asked for, if it is longer.
+            asked_seconds: The length that the provider asked for, if it is longer than ``seconds``.
         """
         self._left = 0
         async with self._new_uow() as uow:
@@ -89,7 +90,7 @@ class RequestPace:
             )
 
     def _is_stale(self) -> bool:
-        """Return whether the reserved start times are in the past and would cause a burst."""
+        """Return whether the next reserved start time is over 1 s old and could cause a burst."""
         return self._next is not None and self._now() - self._next > timedelta(seconds=1)
 
     async def _reserve(self) -> None:

@@ -18,7 +18,7 @@ from crm_api.domain.provider.openphone.listing import ListPage
 REMEMBERED_PAGES = 200
 
 MOST_EMPTY = 3
-"""Number of consecutive empty pages, each with a token for a next page, that ends the reading."""
+"""The reading fails after this many consecutive empty pages that have a token for a next page."""
 
 MOST_PAGES = 20_000
 """Maximum number of pages of one list: a million messages. A longer list counts as broken."""
@@ -86,8 +86,8 @@ WRITE_ITEMS = 2_000
 WRITE_PAGES = 200
 WRITE_SECONDS = 10.0
 WRITE_CALLS = 25
-"""Maximum number of calls in a batch. Fetching the parts of so many calls takes much less time than
-a lease."""
+"""Number of phone calls after which a batch is written. Fetching the parts of so many calls takes
+much less time than the length of a lease."""
 
 Position = dict[str, Any]
 """Progress of a run, as JSON; the module ``walking`` describes its members."""
@@ -95,12 +95,12 @@ Position = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Reading:
-    """The state of a slice of a run, that is, of the work on the run within one time limit.
+    """The state of a slice, which is the work on a run within one time limit.
 
     Attributes:
         now: Returns the current time.
-        is_over: Returns whether the time is up. It is called after each page; the next slice
-            reads the remaining pages.
+        is_over: Returns whether the time is up. It is called after each page; the next slice reads
+            the remaining pages.
         batch: The items that were read but not written yet.
         written_at: When a batch was last written, by the monotonic clock.
     """
@@ -123,7 +123,7 @@ class Reading:
 
     @property
     def is_due(self) -> bool:
-        """True if enough was read to compare and store it."""
+        """True if the batch is large enough or old enough to be compared and stored."""
         return (
             len(self.batch) >= WRITE_ITEMS
             or self.batch.pages >= WRITE_PAGES

@@ -16,7 +16,8 @@ from crm_api.domain.kit.errors import ConflictError, Example
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
-"""How long after its last write a run belongs to its worker; then another one may claim it."""
+"""How long a run belongs to its worker after the worker's last write. Then another worker may claim
+the run."""
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
 """Waits after failures; the waits before the sixth failure add up to half an hour."""

@@ -25,8 +25,9 @@ RECONCILED_AT_HOUR = 2
 """Hour of the daily run, in UTC."""
 
 OVERLAP = timedelta(hours=24)
-"""Time by which a run overlaps the run before. Each message is compared twice, the second time when
-it is a day old. By then its status is final, and the provider no longer retries a lost webhook."""
+"""How far the time span of a run overlaps the time span of the run before. So each message is
+compared twice, the second time when it is about a day old. By then its status is final, and the
+provider no longer retries a lost webhook."""
 OUTAGE_AFTER = timedelta(minutes=5)
 """If the receiver did not report for longer than this, it may have missed events."""
 BACKLOG_AFTER = timedelta(seconds=10)
@@ -68,7 +69,14 @@ async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datet
 async def _store_run(
     uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
 ) -> UUID:
-    """Store a run; if ``since`` is None, it begins ``OVERLAP`` before ``covered_until``."""
+    """Store a run, and wake ``reconcile_openphone``.
+
+    If ``since`` is None, the time span of the run begins ``OVERLAP`` before the time up to which
+    completed runs cover everything. If no run has completed, the time span has no start.
+
+    Raises:
+        EmptySpanError: ``since`` is not before ``until``.
+    """
     covered = await covered_until(uow)
     if since is None:
         since = None if covered is None else min(covered, until) - OVERLAP
@@ -95,10 +103,11 @@ LOCK_DAILY_RUN = text(
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create the daily run if none was created since 02:00 UTC; the first run imports everything.
+    """Create the daily run if no run was created since 02:00 UTC; the first run imports everything.
 
-    If no worker was active at 02:00, the run is created later. The first run waits for the night
-    after the first line was added, so that a new installation does not begin with an import.
+    If no worker was active at 02:00, the run is created later. The first run is created in the
+    night after the first phone line was added, so that a new installation does not begin with an
+    import.
 
     Returns:
         The id of the run; None if no run is due.
@@ -120,9 +129,12 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """When the next run was created, and since when the oldest waiting event has been due.
+    """Two times that decide whether the next run must wait for received events.
 
-    The time is None if there is no such run, or no such event.
+    Attributes:
+        made_at: When the next run was created; None if there is no unfinished run.
+        due_at: Since when the oldest waiting event has been due; None if no event waits. It can be
+            in the future.
     """
 
     made_at: datetime | None
@@ -149,8 +161,8 @@ async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
     return now - backlog.made_at <= LONGEST_WAIT and now - backlog.due_at > BACKLOG_AFTER
 
 
-# Selects when the first of these alerts began: it has ended since :after, lasted longer than
-# :seconds, and means that webhooks may have been missed during that time.
+# Selects when the earliest relevant alert began. An alert is relevant if it ended after :after,
+# lasted longer than :seconds, and means that webhooks may have been missed.
 ENDED_GAP = text("""
     SELECT min(opened_at) FROM alert
     WHERE kind IN ('provider_down', 'webhook_health', 'webhook_refused')
@@ -180,8 +192,8 @@ async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     )
 
 
-# The row is locked before the old value is read, so that of several processes that restart at the
-# same time, only one sees the outage.
+# The row is locked before the old value is read. If several processes restart at the same time,
+# only one of them sees the outage.
 STORE_HEARTBEAT = text("""
     WITH before AS (
         SELECT seen_at FROM receiver_heartbeat WHERE name = :name FOR NO KEY UPDATE
@@ -197,11 +209,12 @@ async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | 
     """Record that webhooks can be received now; after an outage, create a run.
 
     A web process calls this twice a minute. The heartbeat is stored in the same database as the
-    received events. So it is missing while the process or this database is unavailable.
+    received events. So there is no heartbeat while the database or all web processes are
+    unavailable.
 
     Returns:
-        The id of the new run; None if there was no outage, or if a run for an outage has not begun
-        yet.
+        The id of the new run; None if there was no outage, or if a run for an earlier outage has
+        not begun yet.
     """
     values = {"name": RECEIVER, "now": now}
     seen_at: datetime | None = await uow.session.scalar(STORE_HEARTBEAT, values)
@@ -305,7 +318,7 @@ async def newest_made_at(uow: UnitOfWork) -> datetime | None:
 
 
 async def oldest_line_at(uow: UnitOfWork) -> datetime | None:
-    """Return when the oldest line was added; None if there is no line."""
+    """Return when the oldest phone line was added; None if there is no phone line."""
     query = select(Line.created_at).order_by(Line.created_at, Line.id).limit(1)
     found: datetime | None = await uow.session.scalar(query)
     return found

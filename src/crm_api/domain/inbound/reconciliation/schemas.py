@@ -13,8 +13,8 @@ class ReconciliationCreate(RequestModel):
     """The time span to compare.
 
     Attributes:
-        since: The start of the time span. By default, it is 24 hours before the time up to which
-            completed runs have compared everything.
+        since: The start of the time span. By default, the span overlaps the completed runs by 24
+            hours; if no run has completed, it has no start.
         until: The end of the time span; by default, now.
     """
 

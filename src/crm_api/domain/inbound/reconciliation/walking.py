@@ -5,6 +5,20 @@ The position of a run is JSON, and any worker can continue from it::
      "edge": "2026-11-24T…", "near": {"AC…": "2026-11-24T…"}, "reached": "2026-11-24T…"}
     {"stage": "threads", "is_v1": false, "token": "…", "pages": 1, "done": ["CN…"],
      "began_at": "2026-11-24T…"}
+
+- ``stage``: ``messages``; then ``threads``, which reads the conversations; then ``late_threads``,
+  which reads the conversations that were updated since ``began_at``; then ``done``.
+- ``lines``: Maps the provider's line ids to phone numbers.
+- ``token``, ``pages``: The token of the next page (null for the first page), and the number of
+  pages that were read.
+- ``edge``: The end of the time span of the next batch; newer messages were compared already.
+- ``near``: Maps the ids of listed messages near the edge to their times.
+- ``reached``: The start of the time span that was read. If the provider refuses the token, the
+  reading begins again here, and ``below`` and ``begun_below`` are set.
+- ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
+  all messages.
+- ``done``: The ids of the conversations of the current page that were read.
+- ``began_at``: When the reading of the conversations began.
 """
 
 import asyncio
@@ -72,10 +86,10 @@ async def work_on_next_run(
 ) -> SliceResult | None:
     """Work on the next run until it ends or the time is up.
 
-    The end of the run, or the reason why it could not continue, is stored in its row.
+    The row of the run stores its end, or the reason why it could not continue.
 
     Returns:
-        None if there is no run to work on.
+        The result; None if there is no run to work on.
     """
     async with parts.new_uow() as uow:
         run = await run_progress.claim_run(uow, now=parts.now())

@@ -48,7 +48,7 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class _ReceivedFacts:
-    """A received message that was not read yet, and the line that received it."""
+    """A received message without its reply class, and the phone line that received it."""
 
     facts: MessageFacts
     line: Line
@@ -91,8 +91,9 @@ async def apply_facts(
                 )
             )
     contacts = await _lock_senders(uow, texts, now=now)
-    # A transaction that records answers locks attempts before conversations. So reports come before
-    # texts, which lock conversations; in the reverse order the two could deadlock.
+    # A transaction that records answers locks attempts before conversations. So reports are applied
+    # before received messages, which lock conversations. In the reverse order, the two transactions
+    # could deadlock.
     await _apply_reports(uow, reports, now=now, reception=reception)
     await _apply_texts(uow, texts, contacts, now=now, reception=reception)
     await _apply_calls(uow, calls, now=now, reception=reception)
@@ -125,7 +126,7 @@ async def _apply_reports(
 async def _apply_calls(
     uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Store facts about calls, add unknown callers as contacts, and end the callers' follow-ups."""
+    """Store facts about calls, add unknown callers as contacts, and end their follow-ups."""
     if not calls:
         return
     heard: dict[str, datetime] = {}
@@ -138,13 +139,13 @@ async def _apply_calls(
 async def _lock_senders(
     uow: UnitOfWork, texts: Sequence[_ReceivedFacts], *, now: datetime
 ) -> dict[str, UUID]:
-    """Add unknown senders as contacts; lock consent decisions about the numbers of all senders.
+    """Add unknown senders as contacts; lock consent decisions about all senders.
 
     These locks come before those of attempts and conversations (ARCHITECTURE.md, "Transactions,
     time and locks").
 
     Returns:
-        The contact of each number.
+        The id of the contact of each sender, by phone number.
     """
     senders = {phone for one in texts if (phone := as_phone(one.facts.from_number or ""))}
     contacts = await find_or_add_contacts(uow, (), may_add=senders, now=now)
@@ -155,10 +156,11 @@ async def _lock_senders(
 async def _read_texts(
     uow: UnitOfWork, texts: Sequence[_ReceivedFacts], *, times: SendTimes
 ) -> tuple[list[ReceivedMessage], AwaySettings | None]:
-    """Read received messages before they are stored, so that their rows contain the reading.
+    """Classify received messages before they are stored, so that their rows contain the result.
 
     Returns:
-        The messages, and the settings of the away reply; None if it is off.
+        The messages in the same order, and the settings of the away reply. The settings are None if
+        the away reply is off.
     """
     found = await reply_context.read_reply_contexts(
         uow,
@@ -181,7 +183,7 @@ async def _apply_texts(
     now: datetime,
     reception: Reception,
 ) -> None:
-    """Store received messages, act on the new ones, and let their conversations wait."""
+    """Store received messages, act on the new ones, and mark conversations as waiting."""
     if not texts:
         return
     times = reception.times

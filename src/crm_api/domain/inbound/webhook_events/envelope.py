@@ -1,4 +1,4 @@
-"""Convert the bytes of a webhook delivery into the row to store, without parsing its data.
+"""Convert the bytes of a webhook delivery into the row to store; the event's data is not read.
 
 Only the outermost members are read: ``{"id": "EV…", "type": "message.received", …}``, or the same
 members inside one wrapper: ``{"object": {"id": "EV…", "type": …}}``.
@@ -47,8 +47,8 @@ class ReceivedEvent:
     """One webhook delivery with a valid signature, ready to be stored.
 
     Attributes:
-        payload: The JSON text to store. It is the received text, unless PostgreSQL cannot store
-            that.
+        payload: The JSON text to store. It is the received text. If PostgreSQL cannot store the
+            received text, it is a changed copy.
     """
 
     id: UUID
@@ -60,7 +60,7 @@ class ReceivedEvent:
 
 
 def read_event(body: bytes, *, scheme: str, delivery_id: str | None) -> ReceivedEvent:
-    """Read the envelope of a delivery; the database sets the time of receipt when it is stored.
+    """Read the envelope of a delivery; the time of receipt is set later, by the database.
 
     Raises:
         MalformedEventError: The body is not a JSON object.

@@ -1,4 +1,4 @@
-"""Skip events that happened before their person was erased; only consent decisions are stored."""
+"""Skip events that happened before their person was erased, but store their consent decisions."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -33,9 +33,9 @@ async def leave_out_erased(
     """Return the events without those that happened before their person was erased.
 
     If a call began before the erasure, all its events are skipped. A skipped message that opts out,
-    opts in or is doubtful adds an entry to the consent history, without the message body. If the
-    erased person has newer events, the number gets its flags again (``do_not_contact``, and the
-    opt-out or hold), so that nothing is sent to it.
+    opts in or is doubtful adds an entry to the consent history, without the message body. If there
+    are newer events of an erased person, the phone number gets its flags again (``do_not_contact``,
+    and the opt-out or hold), so that no message is sent to the number.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}
@@ -72,7 +72,7 @@ async def leave_out_erased(
 async def _record_late_decisions(
     uow: UnitOfWork, past: Iterable[tuple[str, ProviderEvent]], *, now: datetime, secret: bytes
 ) -> None:
-    """Record the consent decisions in messages from before an erasure; a late STOP must count."""
+    """Record the decisions in messages from before an erasure, because a late STOP must count."""
     for phone, event in past:
         facts = event.message
         if facts is None or facts.direction != Direction.INCOMING:
@@ -91,7 +91,7 @@ async def _record_late_decisions(
 
 
 def _person(event: ProviderEvent) -> str | None:
-    """Return the outside party's number in E.164; None if the event has none."""
+    """Return the phone number of the other party in E.164; None if the event has none."""
     if event.message is not None:
         is_theirs = event.message.direction == Direction.INCOMING
         named = (event.message.from_number,) if is_theirs else event.message.to_numbers[:1]

@@ -89,7 +89,8 @@ def failed_outcome(
     """Return the state after a failed try: a later retry, or dead after the last retry.
 
     Args:
-        means: Mean wait after the first, second … failure.
+        means: The mean waits after the first failure, the second failure, and so on. There are as
+            many retries as waits.
     """
     attempts = claimed.attempts + 1
     is_last = attempts > len(means)

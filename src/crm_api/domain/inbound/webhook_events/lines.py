@@ -15,7 +15,8 @@ from crm_api.domain.provider.openphone.facts import CallFacts, MessageFacts
 from crm_api.platform.database import UnitOfWork
 
 Place = tuple[str | None, tuple[str, ...]]
-"""How an event identifies its line: the provider's id of the line, and our own numbers."""
+"""How an event identifies its phone line: the provider's id of the line, and our own phone numbers
+in the event."""
 
 
 class LineUnknownError(InvalidError):
@@ -37,7 +38,7 @@ class IncompleteEventError(InvalidError):
 
 
 class LineFinder:
-    """Finds the lines of events within one transaction, and remembers them."""
+    """Finds the phone lines of events within one transaction, and remembers the lines it found."""
 
     def __init__(self, uow: UnitOfWork, *, resend_unclear: bool, now: datetime) -> None:
         self._uow = uow
@@ -76,7 +77,7 @@ class LineFinder:
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
         """Find a line by the provider's id or, if there is no id, by the number.
 
-        If the event has both and the line is not stored, add the line.
+        If the event has both an id and a number, and the line is not stored, add the line.
         """
         if phone_number_id is None:
             return await lines.find_line_by_number(self._uow, numbers=own) if own else None

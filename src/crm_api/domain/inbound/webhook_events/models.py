@@ -33,7 +33,7 @@ class WebhookEventStatus(StrEnum):
 
 
 UNUSUAL = (WebhookEventStatus.FAILED, WebhookEventStatus.DEAD, WebhookEventStatus.IGNORED)
-"""Statuses in a partial index. Most events are new or applied; they are not in this index."""
+"""Statuses in a partial index. Most events are pending or processed; they are not in this index."""
 WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 
 

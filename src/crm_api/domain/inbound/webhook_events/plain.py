@@ -33,7 +33,7 @@ PAST_AFTER = timedelta(days=4)
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Store those of the messages that are plain, all with the same few SQL statements.
+    """Store the plain messages among ``texts``, with a few SQL statements for all of them.
 
     A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
     not concern consent. The other party never got a message from us and was never erased.
@@ -74,10 +74,10 @@ async def apply_plain_messages(
 
 
 def _read(plain: Sequence[tuple[MessageFacts, str, UUID]]) -> list[PastMessage]:
-    """Read the received ones of these messages, so that each gets its class.
+    """Convert plain messages into rows to store; the reply reader classifies the received ones.
 
-    The messages before them are not known yet, so they are read without context. This cannot
-    matter for consent, because none of them concerns consent in any context.
+    The messages before them are not known yet, so the reply reader gets no context. That is safe
+    for consent, because no plain message concerns consent in any context.
     """
     received = [facts.direction == Direction.INCOMING for facts, _, _ in plain]
     texts = [facts.text for (facts, _, _), is_in in zip(plain, received, strict=True) if is_in]
@@ -120,7 +120,7 @@ async def _lines_of(
 
 
 def _person_of(facts: MessageFacts) -> str | None:
-    """Return the number of the only other party; None if the message is not plain."""
+    """Return the phone number of the only other party; None if the message is not plain."""
     if facts.media or len(facts.to_numbers) != 1:
         return None
     if facts.direction == Direction.INCOMING:

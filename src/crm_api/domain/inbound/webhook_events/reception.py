@@ -8,7 +8,7 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.settings import Settings
 
 RETRY_MEANS = tuple(timedelta(minutes=wait) for wait in (1, 5, 30, 120, 360, 960))
-"""Mean wait after the first, second … failure; together about a day."""
+"""Mean waits after the first, second … failure; their sum is about a day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +16,14 @@ class Reception:
     """Settings for applying events: the business, the consent key, time limits and retries.
 
     Attributes:
-        business_name: Name of the business in automatic replies; None means the line's name.
-        business_contact: How people reach the business; None means the line's number.
+        business_name: Name of the business in automatic replies; None means the name of the phone
+            line.
+        business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
         times: Time limits of sends.
         resend_unclear: Value of ``resend_unclear`` for a line that is added because of an event.
-        retry_means: Mean wait after the first, second … failure.
+        retry_means: Mean waits after the first, second … failure; their number is the number of
+            retries.
     """
 
     business_name: str | None
@@ -33,7 +35,7 @@ class Reception:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Create a reception from the settings of the process.
+        """Take the settings for applying events from the settings of the process.
 
         Raises:
             SettingsError: The settings have no secret key.

@@ -1,4 +1,4 @@
-"""Decide about consent, queue automatic replies and ask a person, because of received messages."""
+"""Act on received messages: decide about consent, queue automatic replies, ask a person."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ sender's name (47 CFR 64.1200(a)(12), read 2026-11-24)."""
 HELP = "{name}: for help, reach us at {contact}. Reply STOP to get no more texts."
 ANSWERED_WITHIN = timedelta(days=1)
 """Maximum age of a message that gets an automatic reply. Older messages come from an import of the
-history or from a long outage. A confirmation is due within five minutes, and a later one needs a
-recorded reason (47 CFR 64.1200(a)(12)). After an outage, the stored event is that record; for an
-old imported message, there is none."""
+history or from a long outage. A confirmation is due within five minutes, and a later confirmation
+needs a recorded reason (47 CFR 64.1200(a)(12)). After an outage, the stored event is that record;
+for an old imported message, there is no record."""
 HELP_AGAIN_AFTER = timedelta(minutes=10)
 """Minimum time between two automatic replies to HELP in a conversation. Without it, two machines
 that reply to each other would never stop."""
@@ -45,10 +45,10 @@ that reply to each other would never stop."""
 
 @dataclass(frozen=True, kw_only=True)
 class NewReply:
-    """A received message that was not stored before, from a phone number, and its reading.
+    """A new message from a phone number, with the result of the reply reader.
 
     Attributes:
-        replied_to: The campaign message to which it replies; None if there is none.
+        replied_to: The campaign message to which the person replies; None if there is none.
     """
 
     facts: MessageFacts
@@ -60,7 +60,7 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that got no other automatic answer and are not only a reaction."""
+    """Return the messages that do not concern consent, are not HELP and not only a reaction."""
     return [
         UnattendedMessage(
             line_id=one.line.id,
@@ -81,7 +81,8 @@ async def act_on_replies(
 
     Then queue automatic replies and raise alerts, for the messages that need one.
     """
-    # A message of one of our own lines has no contact, so there is nobody to ask about.
+    # A message from one of our own lines has no contact. If it is doubtful, there is no person to
+    # ask about.
     deciding = [
         one
         for one in replies

@@ -80,7 +80,7 @@ async def apply_batch(
 
 
 async def claim_events(session: AsyncSession, *, limit: int, now: datetime) -> list[ClaimedEvent]:
-    """Lock up to ``limit`` due events, those that have been due longest first; return them."""
+    """Lock up to ``limit`` due events and return them, in the order in which they became due."""
     await session.execute(READ_INDEX_IN_ORDER)
     rows = await session.execute(CLAIM_EVENTS, {"now": now, "limit": limit})
     claimed = typed_rows(ClaimedEvent, rows)
@@ -125,7 +125,7 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
 
 
 def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) -> None:
-    """Measure how long after its receipt each event was applied; skip events that were not."""
+    """Measure how long after their receipt events were applied; skip events not applied."""
     received = {one.id: one.received_at for one in claimed}
     for outcome in outcomes:
         if outcome.processed_at is not None:
@@ -261,7 +261,7 @@ class _Run:
                 raise
             # The next try of the event stores the opt-out.
             log.warning(
-                "opt-out received on an unknown line not stored; it will be stored when its event "
+                "opt-out on an unknown line could not be stored; it will be stored when its event "
                 "is processed again",
                 event_id=str(claimed.id),
                 exc_info=failure,

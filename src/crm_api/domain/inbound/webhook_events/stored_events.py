@@ -74,7 +74,7 @@ class ErrorClass:
 
 @dataclass(frozen=True, kw_only=True)
 class EventSelection:
-    """A selection of events by conditions that must all hold; no condition selects all events."""
+    """Conditions that a selected event meets; without any condition, all events are selected."""
 
     status: WebhookEventStatus | None = None
     type: str | None = None
@@ -93,7 +93,7 @@ REPLAY_EVENT = text("""
 
 
 async def replay_event(uow: UnitOfWork, *, event_id: UUID, now: datetime) -> None:
-    """Make an event of any status due again, and wake the worker.
+    """Schedule one event again with all its retries, whatever its status, and wake the worker.
 
     Raises:
         WebhookEventNotFoundError: No received event has this id.
@@ -132,7 +132,7 @@ LOCK_REPLAY = text("SELECT pg_advisory_xact_lock(hashtextextended('replay of eve
 async def replay_events(
     uow: UnitOfWork, selection: EventSelection, *, actor: str, now: datetime
 ) -> int:
-    """Make all selected events due again, in order of receipt; return their number.
+    """Schedule all selected events again, in order of receipt; return the number of events.
 
     The function also writes an audit entry and wakes the worker.
     """
@@ -151,10 +151,10 @@ async def replay_events(
 
 
 async def _make_due(uow: UnitOfWork, selection: EventSelection, *, now: datetime) -> int:
-    """Make events due again, as if they were new; return their number.
+    """Schedule the selected events again with all their retries; return the number of events.
 
-    They become due one after another, ``PER_SECOND`` of them per second. Only one replay runs at a
-    time, because two replays that update the same rows could deadlock.
+    In each second, ``PER_SECOND`` of the events become due. Only one replay runs at a time, because
+    two replays that update the same rows could deadlock.
     """
     await uow.session.execute(LOCK_REPLAY)
     place = func.row_number().over(order_by=(WebhookEvent.received_at, WebhookEvent.id)) - 1

@@ -13,8 +13,8 @@ from crm_api.platform.postgres import connect
 
 CONNECT_SECONDS = 2.0
 STORE_SECONDS = 3.0
-"""Time limit for storing a batch. Even after one reconnect, the provider gets a response within its
-limit of 10 seconds."""
+"""Time limit in seconds for storing a batch. Even after one reconnect, the provider gets a response
+within its limit of 10 seconds."""
 
 LOST_CONNECTION = (
     OSError,
@@ -104,11 +104,12 @@ STORE_EVENTS = f"""
            payload::jsonb
       FROM received JOIN new ON new.event_id = received.id CROSS JOIN receipt
 """
-"""Stores a batch with one statement, over the driver alone, because this path must be fast.
+"""Stores a batch with one statement, directly over the database driver, because this path must be
+fast.
 
 The key table decides whether an event is new, because partitions have no common unique index. The
-database's clock sets the time of receipt. That time limits the times that the provider reports.
-Workers use the same clock, so they find the event due at once.
+database's clock sets the time of receipt. A later time that the provider reports is replaced by the
+time of receipt. Workers use the same clock, so they find the event due at once.
 """
 
 

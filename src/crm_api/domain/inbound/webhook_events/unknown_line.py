@@ -33,8 +33,9 @@ APPLIED_AT_ONCE = {
     ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
     ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
 }
-"""Decisions that are applied at once, and the flag that each sets. An opt-in waits until the line
-is stored, because a message against a person's will is worse than a late message."""
+"""The reply kinds whose decision is applied at once: the function that applies the decision, and
+the flag that it sets. An opt-in waits until the line is stored, because a message against a
+person's will is worse than a late message."""
 
 
 KNOWN = text("""
@@ -51,15 +52,15 @@ async def apply_decision_on_unknown_line(
 ) -> bool:
     """Opt out or hold a number because of a message on an unknown line; raise an alert.
 
-    This may be repeated: one message adds at most one entry to the consent history. Events that
+    The call may be repeated: one message adds at most one entry to the consent history. Events that
     happened before the person was erased are skipped.
 
     Args:
         event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction. A later time in the event is replaced by it.
+        now: The database's time of this transaction. It replaces every later time in the event.
 
     Returns:
-        False if the event is no opt-out and is not doubtful; then nothing is changed.
+        True if the message opts out or is doubtful; False if it does neither, or if it was skipped.
     """
     kept = await erased.leave_out_erased(
         uow, [bound_event(event, received_at=now)], secret=reception.secret, now=now
@@ -80,14 +81,14 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
 ) -> dict[str, bool]:
-    """Return which messages set a flag of their number while the message's line was unknown.
+    """Return which messages were applied while their line was unknown, and what each changed.
 
     Args:
-        senders: The sender's number for each id of a message at the provider.
+        senders: Maps the provider's id of each message to the sender's phone number.
 
     Returns:
-        True for a message that set the flag; False if the number already had the flag. A message
-        that was not applied at that time is missing.
+        By message id: True if the message set a flag, False if the number already had the flag. A
+        message that was not applied at that time is missing.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)

@@ -44,14 +44,14 @@ class WebhookHealthCheckOffError(ConflictError):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnLines:
-    """The two lines of the test message: ids or numbers, as the settings name them."""
+    """The two phone lines that send and receive the test message, as ids or phone numbers."""
 
     sender: str
     to: str
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
-        """Read the two lines from the settings; None if the settings do not name both."""
+        """Read the two phone lines from the settings; None if the settings do not name both."""
         if settings.health_check_from is None or settings.health_check_to is None:
             return None
         return cls(sender=settings.health_check_from, to=settings.health_check_to)
@@ -117,7 +117,7 @@ async def begin_message_check(
 
 
 async def _find_line(uow: UnitOfWork, name: str) -> Line | None:
-    """Return a line by our id, the provider's id or its number; None if there is no such line."""
+    """Return the phone line with this id, id of the provider, or number; None if there is none."""
     try:
         number = parse_phone(name)
     except InvalidPhoneError:
@@ -180,7 +180,7 @@ async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime 
     """Store the result of the waiting check that uses a test message, if the result is known.
 
     Returns:
-        When the wait for the result ends; None if no such check is waiting now.
+        When the wait for the result ends; None if no such check is waiting any more.
     """
     check = await find_waiting_check(uow, WebhookHealthSide.TEST_TEXT, locks=True)
     if check is None:

@@ -30,7 +30,8 @@ EVERY = timedelta(hours=1)
 EVERY_WHILE_FAILING = timedelta(minutes=5)
 """Time between checks after a failure; it is short, so that a repair shows soon."""
 SLACK = timedelta(seconds=30)
-"""A check may be ordered this early, because the schedule does not run at exact seconds."""
+"""A check may be ordered so much before it is due, because the schedule does not run at exact
+seconds."""
 KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
 """Value of ``leg`` for a failed check whose kind was switched off afterwards."""
@@ -101,12 +102,13 @@ async def read_sides(uow: UnitOfWork) -> list[SideState]:
     return typed_rows(SideState, await uow.session.execute(READ_SIDES))
 
 
-# Between the read of what is due and the order, another worker could order and conclude a check.
+# Without this lock, two workers could find the same check due. After the first worker has ordered
+# and concluded the check, the second would order it again.
 LOCK_SCHEDULE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhook health', 0))")
 
 
 async def lock_schedule(uow: UnitOfWork) -> None:
-    """Let only one worker at a time read what is due and order it, until the transaction ends."""
+    """Lock the schedule until the transaction ends, so that one worker at a time orders checks."""
     await uow.session.execute(LOCK_SCHEDULE)
 
 

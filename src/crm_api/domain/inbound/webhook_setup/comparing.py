@@ -1,4 +1,4 @@
-"""Compare our webhooks at the provider with those that this service needs; pure functions."""
+"""Compare our webhooks at the provider with the webhooks that this service needs."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ NEEDED: Mapping[SignatureScheme, frozenset[str]] = {
     ),
     SignatureScheme.LEGACY: LEGACY_FAMILIES["messages"] | LEGACY_FAMILIES["calls"],
 }
-"""Event types that this service needs, by scheme."""
+"""Event types that this service needs, by signature scheme."""
 BY_PLAN = frozenset(("call.summary.completed", "call.transcript.completed"))
 """Event types that are requested but not required, because only some plans have them."""
 _TASK_EVENTS = (
@@ -205,7 +205,7 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the types that a webhook must deliver; if legacy, only the types of its family."""
+    """Return the event types that a webhook must deliver; a legacy webhook has only one family."""
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
     families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))
@@ -222,10 +222,10 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 
 
 def _findings(found: Registration) -> Iterator[Finding]:
-    """Yield the faults of our webhooks, in the newest scheme that has such a webhook.
+    """Yield the faults of our webhooks; only the newest scheme with a webhook of ours counts.
 
-    There is no fault if the webhooks of that scheme deliver all needed events. If no webhook
-    points to our address, this is the only fault.
+    There is no fault if the webhooks of that scheme deliver all needed events. If no webhook points
+    to our address, this is the only fault.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):

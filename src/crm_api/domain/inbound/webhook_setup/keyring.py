@@ -88,10 +88,11 @@ class KeyRing:
         """Verify the signature of one webhook with the keys in memory.
 
         Returns:
-            None, without verifying, if the keys must be read first.
+            The verified signature; None, without verifying, if the keys must be read first.
 
         Raises:
-            SignatureError: ``verify`` may succeed all the same, because it reads the saved keys.
+            SignatureError: The signature is not valid, or no key in memory matches. ``verify`` may
+                still succeed, because it reads the saved keys.
         """
         if self._has_retired(now) or self._age() >= FRESH_SECONDS:
             return None

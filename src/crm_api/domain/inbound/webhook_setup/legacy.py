@@ -33,7 +33,7 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
 
 
 async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
-    """Replace each legacy webhook, because only a new one gets a new key.
+    """Replace each legacy webhook, because the provider creates a key only for a new webhook.
 
     Return one sentence per replaced family.
     """

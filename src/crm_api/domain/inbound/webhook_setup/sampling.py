@@ -73,7 +73,8 @@ async def receive_sample(
         freed = await uow.session.execute(FREE_EVENT_ID, {"event_id": event_id})
         was_there = freed.first() is not None
     if was_there:
-        # The stored event may be an earlier sample or already this one. A second sample is new.
+        # The stored event may be an earlier sample, or this sample. A second sample is new in both
+        # cases.
         await registrar.hooks.send_test(webhook_id, kind)
     while monotonic() - began < seconds:
         async with registrar.new_uow() as uow:

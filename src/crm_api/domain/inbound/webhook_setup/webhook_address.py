@@ -1,4 +1,4 @@
-"""Our address, keys and audit log, which every change of our webhooks needs."""
+"""What every change of our webhooks needs: our address, the keys and the audit log."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +26,11 @@ FEWER_EVENTS_MAY_DO = {
     HTTPStatus.FORBIDDEN,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-"""Statuses of a refusal whose reason may be event types that the plan lacks or the provider does
-not know. A request for fewer event types may then succeed."""
+"""HTTP statuses of a refusal after which a request for fewer event types may succeed. The plan may
+lack some event types, or the provider may not know them."""
 _NOT_OFFERED = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.BAD_REQUEST}
-"""Statuses of a provider that does not support this kind of webhook, or its API version."""
+"""HTTP statuses that mean that the provider does not support this kind of webhook, or its API
+version."""
 _LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - recognised, not bound
 
 
