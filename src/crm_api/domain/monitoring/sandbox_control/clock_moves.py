@@ -203,7 +203,10 @@ _NEXT_WAITING = text("""
 
 
 async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
-    """Return when the next work of each job is due; leave out the work of campaigns."""
+    """Return when the next postponed work of each job is due; jobs without such work are left out.
+
+    The work of campaigns is not included.
+    """
     row = (await uow.session.execute(_NEXT_WAITING)).mappings().one()
     return {JobName(name): instant for name, instant in row.items() if instant is not None}
 
