@@ -81,7 +81,12 @@ WantsCsv = Annotated[bool, Depends(wants_csv)]
 
 
 def csv_answer(rows: AsyncIterator[bytes], *, name: str) -> StreamingResponse:
-    """Return a streaming response of CSV rows, which browsers save as the file ``name.csv``."""
+    """Return a streaming response of CSV rows; a browser saves it as a file.
+
+    Args:
+        rows: The encoded rows of the file.
+        name: The name of the file, without ``.csv``.
+    """
     return StreamingResponse(
         rows,
         media_type="text/csv; charset=utf-8",
