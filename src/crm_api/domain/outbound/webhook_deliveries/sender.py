@@ -208,7 +208,7 @@ class WebhookSender:
 
 
 async def _read_beginning(answer: aiohttp.ClientResponse) -> str:
-    """Read as much of the body as is stored; if there is more, close the connection."""
+    """Return the first ``KEPT_OF_ANSWER`` bytes; if there are more, close the connection."""
     kept = b""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(READ_SECONDS):
