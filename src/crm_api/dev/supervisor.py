@@ -51,7 +51,9 @@ class Program:
         return self._process
 
     def spawn(self) -> None:
-        """Start the process without waiting; the kernel kills it if this process dies.
+        """Start the process without waiting until it is ready.
+
+        If the supervisor dies, the kernel kills the process.
 
         Raises:
             StartError: The system cannot start the process.

@@ -46,7 +46,7 @@ class Check:
 
 @dataclass(frozen=True)
 class FigureCheck:
-    """One figure of the API's insight, with its records.
+    """One figure of ``GET /v1/insight``, with the values to compare.
 
     Attributes:
         name: Name of the measure.
@@ -133,7 +133,7 @@ def waiting(stats: JSON) -> int:
 
 
 def was_sent(stats: JSON) -> int:
-    """Return how many recipients' messages were sent, including those that failed afterwards."""
+    """Return the number of recipients whose message was sent, even if it failed afterwards."""
     return _sum(stats["by_status"], (*REACHED, "failed"))
 
 

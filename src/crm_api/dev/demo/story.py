@@ -74,7 +74,9 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Return the figures of the campaign, each with the count of its records and of the demo.
+    """Return the figures of the campaign, each with two counts to compare.
+
+    One count comes from the records of the figure, the other from what the demo recorded.
 
     Args:
         api: The client.
@@ -104,7 +106,7 @@ def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -
 
 
 def _interested(api: Api, campaign_id: str) -> list[str]:
-    """Return the ids of the contacts whose replies show interest; the first to reply is first."""
+    """Return the ids of the contacts with an interested reply, in the order of these replies."""
     query = f"campaign_id={campaign_id}&direction=incoming&reply_class=interested"
     replies = [one for one in api.pages(f"/v1/messages?{query}") if one["contact_id"]]
     return list(dict.fromkeys(one["contact_id"] for one in reversed(replies)))

@@ -233,7 +233,7 @@ async def send_from_app(workspace: Workspace, request: Request) -> dict[str, Any
 
 
 async def make_call(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Simulate a call and send its events; ``calls.read_call`` describes the body."""
+    """Simulate a phone call and send its events; ``calls.read_call`` describes the request body."""
     body = await read_json(request)
     call = read_call(
         body,

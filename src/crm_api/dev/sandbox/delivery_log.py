@@ -1,4 +1,4 @@
-"""Endpoints of the provider's log of webhook deliveries, its test events, and manual retries."""
+"""The provider's endpoints for the log of webhook deliveries, test events and manual retries."""
 
 from datetime import datetime
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Faults that a test or developer adds: what goes wrong, for which numbers, and how often."""
+"""Faults that a test or developer adds: what goes wrong, for which phone numbers, and how often."""
 
 import random
 from dataclasses import dataclass

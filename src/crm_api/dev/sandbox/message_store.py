@@ -1,4 +1,4 @@
-"""Store the sandbox's messages in memory and, if one is set, in a journal file."""
+"""Store the sandbox's messages in memory and, if a journal file is configured, in this file."""
 
 import logging
 import os

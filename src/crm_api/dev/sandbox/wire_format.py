@@ -81,7 +81,7 @@ def read_instant(query: QueryParams, name: str) -> datetime | None:
 
 
 def write_token(seq: int) -> str:
-    """Return the token of the page that begins after the item at this position."""
+    """Return the token of the page that begins after the item at position ``seq``."""
     return urlsafe_b64encode(b"seq:%d" % seq).decode()
 
 

@@ -72,7 +72,7 @@ class Workspace:
         self.store.close()
 
     def line(self, name: str) -> OwnLine | None:
-        """Return the phone line with this id or phone number; None if there is none."""
+        """Return the phone line whose id or phone number is ``name``; None if there is none."""
         for line in self.config.lines:
             if name in (line.id, line.number):
                 return line

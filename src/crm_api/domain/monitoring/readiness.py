@@ -23,13 +23,13 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: When the job that has not worked for the longest time last worked; None
-            if no scheduled job has run.
+        jobs_covered_until: The oldest of these times: for each scheduled job, when it last worked.
+            None if no scheduled job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event
             waits. It may be in the future.
-        webhooks_fail: True if a kind of webhook health check failed the last time.
+        webhooks_fail: True if the last webhook health check of at least one kind failed.
         down: The outside systems that are considered down.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.

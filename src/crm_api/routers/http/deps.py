@@ -139,8 +139,8 @@ State = Annotated[AppState, Depends(app_state)]
 async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
-    For a request that changes data, this is the unit of work of its ``Exchange``. It commits the
-    change together with the stored response (see ``preconditions``).
+    For a request that changes data, this is the unit of work of its ``Exchange``. This unit of work
+    commits the change together with the stored response (see ``preconditions``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()
@@ -303,7 +303,7 @@ HIDDEN_FILTERS = frozenset({"q", "phone", "state", "timezone", "has_email"})
 
 
 class Needs:
-    """FastAPI dependency that returns the caller and requires that it has a scope."""
+    """FastAPI dependency that returns the caller and requires that the caller has a scope."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope

@@ -191,7 +191,7 @@ async def _copy_media(settings: Settings, snapshot: Snapshot) -> tuple[int, int]
 
     Returns:
         The number of files that are now in the new store, and the number of files that are missing
-        in the old store. Both are 0 if nothing had to be copied.
+        in the old store. Both are 0 if ``CRM_MEDIA_URL`` is not set.
     """
     if settings.media_url is None:
         return 0, 0

@@ -23,7 +23,7 @@ from crm_api.domain.monitoring.retention.tables import ACTIVITY, Month, MonthlyT
 from crm_api.platform.database import UnitOfWork
 
 AHEAD = 2
-"""The number of months that are created in advance, so that workers may be stopped for two."""
+"""The number of months that are created in advance. Workers may be stopped for that long."""
 
 MONTHS = text(r"""
     SELECT c.relname AS name,

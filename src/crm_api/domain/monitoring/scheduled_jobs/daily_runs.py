@@ -18,7 +18,7 @@ HOUR = 7
 """The hour at which the daily run is due, in the time zone of the first line. At this hour people
 read mail, and the campaigns of the day have not begun to send."""
 MAIL_TAKES = timedelta(seconds=120)
-"""How long a worker owns the digest mail. It is longer than sending takes. If the worker dies,
+"""How long a worker owns the digest mail. Sending the mail takes less time. If the worker dies,
 another worker sends the mail after this time."""
 RETRY = timedelta(minutes=10)
 """The wait before the digest mail is tried again after an error."""

@@ -29,7 +29,11 @@ MOST_LINES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAlerts:
-    """The number of unresolved alerts of one kind that are, or are not, acknowledged."""
+    """The number of unresolved alerts of one kind and state.
+
+    Attributes:
+        is_acknowledged: True if these alerts are acknowledged, False if they are not.
+    """
 
     kind: str
     is_acknowledged: bool

@@ -11,14 +11,14 @@ from crm_api.platform.settings import Settings
 
 GIB = 2**30
 LEAST_BYTES = GIB
-"""A disk with less free space than this is low, because an import or a backup needs as much."""
+"""A disk with less free space than this is low: an import or a backup may need that much."""
 LEAST_SHARE = 0.10
 """A disk with a smaller share of free space than this is low, unless ``ENOUGH_BYTES`` are free."""
 ENOUGH_BYTES = 20 * GIB
 """A disk with this much free space is not low, whatever its size is."""
 LEAST_SHARE_OF_FILES = 0.05
-"""A disk is also low if the number of files that it can still hold is a smaller share than this of
-the largest number of files. Without room for new files, free space cannot be used."""
+"""A disk is also low if it has room for few new files: fewer than this share of the largest number
+of files. Without room for new files, free space cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

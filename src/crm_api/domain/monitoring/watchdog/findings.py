@@ -73,8 +73,7 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: How long a problem must have been found by every check before an alert is
-            raised.
+        patience: An alert is raised only when every check has found the problem for this long.
         among: The check covers only alerts whose subject has this prefix. Other alerts do not
             change.
     """

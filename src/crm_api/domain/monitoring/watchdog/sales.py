@@ -13,13 +13,13 @@ from crm_api.domain.sales.calendar_accounts.models import CalendarAccount
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 SCHEDULED_WITHIN = timedelta(days=2)
-"""How long the contact of an approved quote may have no appointment."""
+"""How long the contact of an approved quote may be without an appointment."""
 MOST_ALERTS = 50
 """The largest number of quotes that have an alert at the same time: those that wait the longest."""
 
 
 async def check_quotes(uow: UnitOfWork, *, now: datetime) -> None:
-    """Raise an alert for each quote that was approved over two days ago without an appointment.
+    """Raise an alert for each quote that was approved over two days ago and has no appointment.
 
     Alerts of other quotes are resolved. A quote has an appointment if there is one with the same
     contact that ends after the approval. Cancelled appointments, and appointments at which the

@@ -25,8 +25,8 @@ fit into this time."""
 REPORTED_WITHIN = timedelta(minutes=15)
 """How long it may take until the events about an accepted message arrive."""
 FEWEST_UNREPORTED = 20
-"""The number of accepted messages without any event that raises an alert. Usually each accepted
-message causes an event, so this many are not chance."""
+"""An alert is raised if at least this many messages were accepted and no event has arrived. Usually
+each accepted message causes an event, so this cannot be chance."""
 UNREPORTED_SINCE = timedelta(days=1)
 """Messages that were accepted earlier than this are not counted."""
 PATIENCE = timedelta(minutes=2)

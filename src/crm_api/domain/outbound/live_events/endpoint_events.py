@@ -36,7 +36,10 @@ _KNOWN = frozenset(one.value for one in WebhookEventType)
 
 
 def is_for_endpoints(event: LoggedEvent) -> bool:
-    """Return whether endpoints can get an event: its type is known, and it is not for one user."""
+    """Return whether endpoints can get an event.
+
+    Its type must be known, and the event must not be for one user only.
+    """
     return event.type in _KNOWN and "user_id" not in event.data
 
 

@@ -90,9 +90,9 @@ async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: 
 
 
 def _watching(watchers: Sequence[Watcher], kind: NoticeKind) -> dict[str, list[Any]]:
-    """Return the users who want notices of a kind, as columns; a user has a row for each channel.
+    """Return the users who want notices of a kind, as lists of equal length, by parameter name.
 
-    The columns, by the name of their parameter, have the same length.
+    A user is in the lists once for each channel.
     """
     pairs = [
         (watcher, channel)

@@ -112,7 +112,7 @@ class WebhookDispatcher:
 
         Args:
             for_seconds: Number of seconds after which no more requests begin.
-            stays: Whether to wait while no delivery is due. If False, return.
+            stays: True to wait while no delivery is due, False to return then.
         """
         ends_at = time.monotonic() + for_seconds
         try:

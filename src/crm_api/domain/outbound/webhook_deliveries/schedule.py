@@ -1,4 +1,4 @@
-"""Decide when a delivery is retried, and when it has failed for good.
+"""Decide when a delivery is retried, and when it has finally failed.
 
 The first attempt is made immediately. Retries follow after 5 seconds, 5 minutes, 30 minutes, 2, 5,
 10, 14, 20 and 24 hours. Each wait begins at the failure before it and is lengthened at random.
