@@ -292,8 +292,8 @@ class FaultCreate(RequestModel):
     )
     phone: PhoneNumber | None = Field(
         default=None,
-        description="The fault happens only for messages to this phone number. By default, it "
-        "happens for all phone numbers.",
+        description="The fault happens only for requests and webhooks about this phone number. By "
+        "default, it happens for all phone numbers.",
     )
     count: int | None = Field(
         default=None,
@@ -332,7 +332,8 @@ class FaultRead(ReadModel):
     Attributes:
         kind: What goes wrong.
         on: What fails: sends, look-ups, or webhooks.
-        phone: The fault happens only for messages to this phone number; null means for all.
+        phone: The fault happens only for requests and webhooks about this phone number; null means
+            for all phone numbers.
         count: The number of times that the fault will still happen; null if it is not limited.
         percent: The percentage of requests for which the fault happens; null means all requests.
         retry_after_seconds: The header ``Retry-After`` of the response, in seconds; null if there
