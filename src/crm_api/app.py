@@ -127,8 +127,8 @@ from the provider by webhook.
   parameter `cursor` to get the next page.
 - **Repeated requests**: If you repeat a POST with the same `Idempotency-Key`, the operation runs
   only once.
-- **Lost updates**: If you send an `ETag` in `If-Match`, the change is refused if the resource has
-  changed since you read it.
+- **Lost updates**: Send the `ETag` that you read in the header `If-Match`. If the resource has
+  changed since then, your change is refused.
 """
 
 

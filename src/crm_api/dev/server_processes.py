@@ -25,7 +25,7 @@ _REDIS_SOCKET = "redis.sock"
 _POSTGRES_SOCKETS = (".s.PGSQL.5432", ".s.PGSQL.5432.lock")
 _LOG_LIMIT = 10_000_000
 _FULL_BELOW = 1_000_000
-"""With fewer free bytes than this, a server that does not start has failed for lack of space."""
+"""If a server does not start and fewer bytes are free, the error says that the disk is full."""
 _BUILTIN_LOCALE_SINCE = 17
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 """Environment of the servers. Our own environment is not passed on, because it contains secrets."""
@@ -171,7 +171,7 @@ class Postgres(_Process):
         """Start PostgreSQL; at the first start, create its files first.
 
         Raises:
-            StartError: The files are of another major version, or they cannot be written.
+            StartError: The files are of another major version of PostgreSQL, or cannot be written.
         """
         program = str(self._binaries / "postgres")
         major = major_version(program)
@@ -241,7 +241,7 @@ class Postgres(_Process):
         with suppress(OSError):
             lines = (self._folder / "postmaster.pid").read_text().splitlines()
             # Line 8 is "ready" when the server accepts connections; pg_ctl checks it too. Line 1
-            # must be our process. The file may be empty while it is being written.
+            # must be the id of our process. The file may be empty while it is being written.
             return (
                 self._process is not None
                 and lines[:1] == [str(self._process.pid)]
@@ -270,7 +270,7 @@ class Redis(_Process):
         """Start the server.
 
         Raises:
-            StartError: Its files cannot be written.
+            StartError: The server's files cannot be written.
         """
         path = str(self._sockets / _REDIS_SOCKET)
         Path(path).unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""Keep child processes running: restart those that end, with growing waits; stop all at the end."""
+"""Keep child processes running, and stop all of them at the end.
+
+A process that ends is started again. The wait before a restart grows with each failure in a row.
+"""
 
 import asyncio
 import signal
@@ -24,7 +27,7 @@ HEALTHY_AFTER_SECONDS = 60.0
 """After a child process has run this long, its back-off starts again at the shortest wait."""
 _POLL_SECONDS = 0.1
 _ENDS_AT_START = 5
-"""If a child process ends this often before the service is ready, the start fails."""
+"""If a child process ends this many times before the service is ready, the start fails."""
 
 log = structlog.get_logger()
 
@@ -48,16 +51,18 @@ class Program:
         return self._process
 
     def spawn(self) -> None:
-        """Start the process without waiting; the kernel kills it if this process dies.
+        """Start the process without waiting until it is ready.
+
+        If the supervisor dies, the kernel kills the process.
 
         Raises:
-            StartError: The system cannot start it.
+            StartError: The system cannot start the process.
         """
         with explained(self._held.path):
             self._process = start(
                 self._argv,
                 account=own_account(),
-                # SIGKILL, because its database ends too, so that it could not shut down in order.
+                # SIGKILL: the database ends as well, so an orderly shutdown would not be possible.
                 death_signal=signal.SIGKILL,
                 environment=self._environment,
                 pass_fd=self._held.children_fd,
@@ -95,8 +100,8 @@ class _Watched:
         child: The program or server.
         started_at: When the child was last started.
         start_at: When it will be started again; None while it runs.
-        failures: How many times in a row it has ended. The number is 0 again if the child has run
-            for ``HEALTHY_AFTER_SECONDS``.
+        failures: How many times in a row it has ended. A run of at least
+            ``HEALTHY_AFTER_SECONDS`` resets the number to 0.
         endings: How many times it has ended since the supervisor's start.
     """
 
@@ -115,7 +120,7 @@ class _Watched:
         if self.child.is_alive():
             return
         if isinstance(self.child, Program):
-            # Kill the processes that it has started, before another one starts the same.
+            # Kill the processes that the program has started; the restarted program starts its own.
             self.child.kill()
         if now - self.started_at >= HEALTHY_AFTER_SECONDS:
             self.failures = 0

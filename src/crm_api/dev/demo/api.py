@@ -46,7 +46,7 @@ class Api:
         return _answer(self._http.get(path, params=query or None))
 
     def post(self, path: str, body: JSON | None = None) -> JSON:
-        """Send a POST request; return the JSON in the response, or an empty object without a body.
+        """Send a POST request; return the JSON of the response, or ``{}`` if it has no body.
 
         Raises:
             DemoError: The API responded with an error.
@@ -71,7 +71,7 @@ class Api:
         return _answer(self._http.post(path, files=files, data=fields))
 
     def pages(self, path: str) -> Iterator[JSON]:
-        """Yield all items of a list; ``path`` may have a query. Request further pages as needed."""
+        """Yield all items of a list, page by page; ``path`` may contain a query string."""
         cursor: str | None = None
         while True:
             query = f"limit={PAGE}" if cursor is None else f"limit={PAGE}&cursor={cursor}"
@@ -90,7 +90,7 @@ class Sandbox:
         self._transport = transport
 
     def lines(self) -> list[str]:
-        """Return the ids of the sandbox's lines.
+        """Return the ids of the sandbox's phone lines.
 
         Raises:
             DemoError: No sandbox answers at the URL.
@@ -105,7 +105,7 @@ class Sandbox:
             ) from error
 
     def messages(self, *, after: int) -> list[JSON]:
-        """Return the messages that the sandbox stored after this position, oldest first."""
+        """Return the messages whose position (``seq``) is greater than ``after``, oldest first."""
         messages: list[JSON] = self._get("/sandbox/messages", after=after)["data"]
         return messages
 

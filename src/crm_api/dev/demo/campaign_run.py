@@ -18,7 +18,7 @@ OPT_OUTS = 5
 """Number of contacts that the demo opts out before the start, to show that they get no message."""
 POLL_SECONDS = 1.0
 STALL_SECONDS = 150.0
-"""After this time without progress, which is more than two scheduled runs, the demo fails."""
+"""Longest time without progress before the demo fails; it is longer than two runs of a job."""
 SETTLE_SECONDS = 30.0
 """Longest wait for replies and delivery reports; simulated people reply within 8 seconds."""
 ROOM = 1_000
@@ -42,7 +42,7 @@ class Upload:
 
 
 def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: datetime) -> bool:
-    """Run the whole demo; return True if all sources agree on all figures.
+    """Run the whole demo; return True if all figures agree and all recipients have a final status.
 
     Raises:
         DemoError: The API refuses a request, or there is no progress for ``STALL_SECONDS``.
@@ -87,12 +87,13 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
 
 
 def _line(api: Api, sandbox: Sandbox) -> JSON:
-    """Return the line to send from; refuse a service that has other lines than the sandbox's.
+    """Return the phone line to send from.
 
-    A service with other lines could send real messages.
+    If the service has a line that the sandbox does not have, it could send real messages. The demo
+    refuses such a service.
 
     Raises:
-        DemoError: The service uses another provider than this sandbox.
+        DemoError: The service has no line of the sandbox, or also has other lines.
     """
     own = set(sandbox.lines())
     found: list[JSON] = api.post("/v1/lines/sync")["data"]
@@ -256,7 +257,7 @@ def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops:
 
 
 def _earn(api: Api, campaign_id: str, snapshot: Snapshot, screen: Screen) -> list[FigureCheck]:
-    """Record what comes of the campaign; return its figures."""
+    """Record appointments, quotes and jobs of people who replied; return the campaign's figures."""
     rows = int(snapshot.stats["recipients_total"])
     story = play_story(api, campaign_id=campaign_id, rows=rows)
     counts = story.counts

@@ -46,14 +46,15 @@ class Check:
 
 @dataclass(frozen=True)
 class FigureCheck:
-    """One figure of the API's insight, with its records.
+    """One figure of ``GET /v1/insight``, with the values to compare.
 
     Attributes:
         name: Name of the measure.
-        figure: The figure, for people.
+        figure: The figure as a text to print.
         counted: The numerator of the figure.
-        rows: The same, counted in the records behind the figure.
-        recorded: The same, as the demo recorded it; None if the demo does not know it.
+        rows: The numerator, counted in the records of the figure.
+        recorded: The numerator that the demo expects from what it recorded; None if the demo
+            expects nothing.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Snapshot:
         recipients: All recipients of the campaign, from the API.
         texts: The campaign's messages that the sandbox has accepted.
         answers: The messages that the sandbox's people have sent since the campaign's start.
-        stops: The sandbox's count of replies that asked to stop.
+        stops: The sandbox's count of the replies that asked to stop since the campaign's start.
     """
 
     stats: JSON
@@ -132,7 +133,7 @@ def waiting(stats: JSON) -> int:
 
 
 def was_sent(stats: JSON) -> int:
-    """Return how many recipients' messages were sent, including those that failed afterwards."""
+    """Return the number of recipients whose message was sent, even if it failed afterwards."""
     return _sum(stats["by_status"], (*REACHED, "failed"))
 
 

@@ -1,6 +1,7 @@
 """Create an invented list of properties as CSV, in PropertyRadar's format with 39 columns.
 
-Each row has two owners. Their phone numbers begin with 555, so they belong to nobody.
+Each row has two owners. In their phone numbers, the digits after the area code are 555, so that the
+phone numbers belong to nobody.
 """
 
 import csv
@@ -40,7 +41,10 @@ _CITIES = (
 )
 _WRITINGS = ("({0}) {1}-{2}", "{0}-{1}-{2}", "+1{0}{1}{2}", "{0}.{1}.{2}", "1-{0}-{1}-{2}")
 _HAS_PHONE = (0.62, 0.34)
-"""Shares of the first and of the second owners with a phone number, about as in a real list."""
+"""Shares of the first owners and of the second owners who have a phone number, from 0 to 1.
+
+The shares are similar to those of a real list.
+"""
 _SAME_AGAIN = 0.02
 _UNUSABLE = 0.01
 
@@ -53,10 +57,10 @@ class _Owner:
 
 
 def make_csv(*, rows: int = ROWS, seed: int = SEED) -> bytes:
-    """Return the list as CSV; the same seed gives the same file.
+    """Return the list of properties as CSV; the same seed gives the same file.
 
-    Some phone numbers appear twice and some are not phone numbers, so that the import has something
-    to report.
+    Some phone numbers appear twice, and some values in the phone columns are not phone numbers, so
+    that the import has problems to report.
     """
     random = Random(seed)  # noqa: S311 - made-up people, no secret
     text = io.StringIO()
@@ -106,7 +110,7 @@ def _owner(random: Random, last: str, *, area: str, has_phone: bool, phones: lis
         return _Owner(name, "unknown", "")
     if chance < _UNUSABLE + _SAME_AGAIN and phones:
         return _Owner(name, random.choice(phones), "")
-    # Numbers are counted up, so that two people share one only where that is intended above.
+    # Each phone number is new, so that two people share one only in the case above.
     number = (area, "555", f"{1_000 + len(phones) * 7 % 9_000:04d}")
     phone = random.choice(_WRITINGS).format(*number)
     phones.append(phone)

@@ -106,7 +106,7 @@ class Screen:
         self._console.print(proof)
 
     def figures(self, checks: Sequence[FigureCheck]) -> None:
-        """Print a table of figures, each with what its records and the demo itself counted."""
+        """Print a table of figures, each with the count of its records and the expected count."""
         table = Table(title="What the campaign earned", title_justify="left")
         table.add_column("", no_wrap=True)
         for heading in ("figure", "counted", "its rows", "recorded"):

@@ -1,7 +1,8 @@
-"""Play what comes of the campaign, as an office records it: visits, quotes, jobs and payments.
+"""Record the results of the demo's campaign: appointments, quotes, jobs and payments.
 
-The people are those whose replies show interest. Everything is recorded over the public API, and
-then each figure is compared with its records and with what was recorded.
+The demo records results only for people whose replies show interest. It uses the public API, as an
+office does. Then it compares each figure of the API with the figure's records, and with what the
+demo recorded.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from crm_api.dev.demo.figures import FigureCheck
 ZONE = "America/New_York"
 VISIT = timedelta(hours=1)
 ROW_CENTS = 20
-"""Price of one row of the list."""
+"""Price in cents of one row of the purchased list."""
 QUOTES_CENTS = (285_000, 1_240_000, 640_000)
 _RECORDED = ("appointments", "quotes", "jobs", "revenue_attributed")
 _MEASURES = (
@@ -32,7 +33,8 @@ class Story:
 
     Attributes:
         people: How many people were interested.
-        counts: The number of outcomes, by the measure that counts them; of money the cents.
+        counts: The number of outcomes for each measure; for ``revenue_attributed``, the sum in
+            cents.
     """
 
     people: int
@@ -40,16 +42,17 @@ class Story:
 
 
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
-    """Record what comes of the campaign.
+    """Record the results of the campaign.
 
-    Everybody with an interested reply books an appointment. Every second person is visited at once
-    and gets a quote. Every second quote is approved, and every second approved one is done; its
-    invoice is paid. The first person gets through all of it.
+    Every person with an interested reply books an appointment, as long as there are free hours.
+    Half of these people are visited immediately and get a quote. Half of the quotes are approved.
+    For half of the approved quotes, the job is done and the invoice is paid. The first person goes
+    through all of these steps.
 
     Args:
         api: The client.
         campaign_id: The campaign.
-        rows: The number of rows in its list, which were paid for.
+        rows: The number of rows in the purchased list; the demo records their price as a cost.
 
     Raises:
         DemoError: The API refuses a request.
@@ -71,13 +74,15 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Return the figures of the campaign, each with its records and with what was recorded.
+    """Return the figures of the campaign, each with two counts to compare.
+
+    One count comes from the records of the figure, the other from what the demo recorded.
 
     Args:
         api: The client.
-        story: What was recorded.
+        story: What the demo recorded.
         campaign_id: The campaign.
-        replied: The number of people who replied, by the campaign's statistics.
+        replied: The number of people who replied, according to the campaign's statistics.
 
     Raises:
         DemoError: The API refuses a request.
@@ -101,14 +106,14 @@ def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -
 
 
 def _interested(api: Api, campaign_id: str) -> list[str]:
-    """Return the contacts whose replies show interest, in the order of their first such reply."""
+    """Return the ids of the contacts with an interested reply, in the order of these replies."""
     query = f"campaign_id={campaign_id}&direction=incoming&reply_class=interested"
     replies = [one for one in api.pages(f"/v1/messages?{query}") if one["contact_id"]]
     return list(dict.fromkeys(one["contact_id"] for one in reversed(replies)))
 
 
 def _free_hours(api: Api) -> list[datetime]:
-    """Return the full hours of the next weeks in which nothing takes place."""
+    """Return the start times of the free full hours in the next weeks, earliest first."""
     found = api.get("/v1/appointments/free", timezone=ZONE)["data"]
     hours = []
     for span in found:
@@ -127,8 +132,15 @@ def _book(api: Api, contact_id: str, at: datetime) -> JSON:
 
 
 def _visit(api: Api, contact_id: str, place: int, story: Story) -> None:
-    """Visit a person at once, and record what comes of it."""
-    # The time of the database, because the sandbox's clock may have moved.
+    """Record a visit to a person, and the quote, job and payment that follow from the visit.
+
+    Args:
+        api: The client.
+        contact_id: The contact.
+        place: The position among the visited people, from 0; it decides how far the person gets.
+        story: The counts to increase.
+    """
+    # Use the time of the database, because the sandbox's clock may have been moved.
     now = api.get("/v1/insight", measure="appointments")["as_of"]
     visit = _book(api, contact_id, datetime.fromisoformat(now))
     api.patch(f"/v1/appointments/{visit['id']}", {"status": "held"})
@@ -150,7 +162,7 @@ def _visit(api: Api, contact_id: str, place: int, story: Story) -> None:
 
 
 def _count(rows: Sequence[JSON], unit: str) -> Decimal:
-    """Return the numerator of a figure, counted in its records."""
+    """Return the numerator of a figure, computed from the records of the figure."""
     if unit == "rate":
         return Decimal(sum(one["counted"] is True for one in rows))
     above = [one for one in rows if one["part"] != "denominator"]
@@ -164,7 +176,7 @@ def _plain(value: Any) -> Decimal:  # noqa: ANN401 - an integer, text or null of
 
 
 def _shown(total: JSON, unit: str) -> str:
-    """Return a figure for people, with its interval."""
+    """Return a figure as a text to print; a rate has its confidence interval."""
     value = total["value"]
     if value is None:
         return "none"

@@ -1,6 +1,6 @@
 """Simulation of OpenPhone as an ASGI application: its API, its webhooks, and controls for tests.
 
-It sends no real messages. Messages are stored in memory and, if set, in a journal file.
+It sends no real messages. It stores messages in memory, and in a journal file if one is configured.
 """
 
 import contextlib
@@ -101,7 +101,7 @@ async def _answer_bad_request(request: Request, error: Exception) -> Response:
 
 
 def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
-    """Return a span for a send request, in the trace that its header ``traceparent`` names.
+    """Return a trace span for a request to send; the header ``traceparent`` names its trace.
 
     Workers send this header only to the sandbox.
     """
@@ -131,7 +131,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 class _MovedDate:
     """Adds the header ``Date`` with the sandbox's time to every response.
 
-    It replaces uvicorn's own ``Date`` header, which would contain the real time.
+    This header replaces uvicorn's own ``Date`` header, which would contain the real time.
     """
 
     def __init__(self, app: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""Simulate phone calls: the events that the provider sends about them, and the lists of calls."""
+"""Simulate phone calls: the events that the provider sends about a call, and the lists of calls."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,11 +23,11 @@ class SandboxCall:
     """One simulated call.
 
     Attributes:
-        line: The line of the company.
+        line: The phone line of the company.
         person: Phone number of the person.
         is_incoming: True if the person calls.
         is_answered: True if the call is answered.
-        seconds: Duration of the conversation.
+        seconds: Duration of the call in seconds, without the ringing.
         started_at: When the phone begins to ring.
         extras: Which of recording, voicemail, summary and transcript the call has.
         media_url: URL of the sandbox, for the links to recordings; None if unknown.
@@ -72,7 +72,7 @@ class SandboxCall:
         return {**shown, "callRoute": "phone-number", "aiHandled": None}
 
     def recordings(self) -> list[Payload]:
-        """Return the recordings of the call as a list: one, or none."""
+        """Return a list with the recording of the call; empty if it was not recorded."""
         if "recording" not in self.extras:
             return []
         return [
@@ -275,7 +275,7 @@ def read_call(
 
     Args:
         body: ``{person, direction?, answered?, seconds?, with?: [recording, summary, …]}``.
-        line: The line of the company.
+        line: The phone line of the company.
         at: When the phone begins to ring.
         media_url: URL of the sandbox; None if unknown.
 

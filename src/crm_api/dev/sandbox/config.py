@@ -29,12 +29,15 @@ class SigningScheme(StrEnum):
     STANDARD = "2026-03-30"
     """The provider's format of 2026-03-30."""
     ALTERNATING = "both"
-    """One event in the one format, the next in the other; failures always in 2026-03-30."""
+    """The formats take turns from event to event.
+
+    An event that does not exist in the legacy format is always sent in the format of 2026-03-30.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnLine:
-    """One of the phone numbers from which the sandbox accepts messages."""
+    """A phone line of the company; the sandbox accepts messages that are sent from this line."""
 
     id: str
     number: str
@@ -45,8 +48,8 @@ class OwnLine:
 class PeopleWeights:
     """What people do with a message: the share of people for each action, from 0 to 1.
 
-    For all other people, the message is only delivered. The action of a number depends only on the
-    number and the seed, so it is the same in every run.
+    For all other people, the message is only delivered. The action depends only on the person's
+    phone number and on the seed, so the action is the same in every run.
 
     Attributes:
         reply: Share of people who reply.
@@ -85,12 +88,14 @@ class SandboxConfig:
         webhook_timeout_seconds: Timeout for the delivery of a webhook.
         hang_seconds: How long the sandbox does not respond to a request with the fault ``hang``.
         slow_seconds: By how many seconds the fault ``slow`` delays a response.
-        journal: File in which messages are stored, so that they survive a restart; None for none.
-        lines: The own lines.
+        journal: File in which messages are stored, so that they survive a restart. With None,
+            messages are stored only in memory.
+        lines: The phone lines of the company.
         clock: Returns the current time.
         media_url: URL of this sandbox, for links to pictures and recordings in events; without it
             the files cannot be fetched.
-        post: Function that delivers webhooks instead of HTTP, for tests in one process.
+        post: Function that delivers webhooks, for tests in one process. None delivers them over
+            HTTP.
     """
 
     webhook_url: str | None = None

@@ -44,7 +44,10 @@ class AddressBook:
             self.fields.append({name: str(one[name]) for name in ("name", "key", "type")})
 
     def add(self, contacts: list[dict[str, Any]], *, at: str) -> None:
-        """Add contacts; each has fields such as ``firstName``, and ``customFields`` by key."""
+        """Add contacts; each has fields such as ``firstName``.
+
+        The item ``customFields`` of a contact has values by the key of the custom field.
+        """
         types = {one["key"]: one for one in self.fields}
         for one in contacts:
             custom = [

@@ -73,7 +73,7 @@ def _endpoint(workspace: Workspace, act: Handler) -> Callable[[Request], Awaitab
 
 
 async def show_banner(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Return a text that identifies the sandbox, and its own lines."""
+    """Return the phone lines of the sandbox, and a text which says that this is a sandbox."""
     return {"banner": BANNER, "lines": [asdict(line) for line in workspace.config.lines]}
 
 
@@ -106,9 +106,10 @@ async def show_stats(workspace: Workspace, request: Request) -> dict[str, Any]: 
 
 
 async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Set what a number does when it gets a message: ``{number, script: [{do, after, …}]}``.
+    """Set what a person does after a message: ``{number, script: [{do, after, …}]}``.
 
-    A number that ends with ``*`` stands for all numbers that begin with the part before the ``*``.
+    ``number`` is the person's phone number. A value such as ``+1617*`` sets the script for all
+    phone numbers that begin with ``+1617``.
     """
     body = await read_json(request)
     steps = read_script(body["script"])
@@ -117,7 +118,10 @@ async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """Return the sandbox's time and the seconds until its next planned event (null if none)."""
+    """Return the sandbox's time and the seconds until its next planned event (null if none).
+
+    ``shift_seconds`` and ``is_moving`` have the meaning that they have in ``move_clock``.
+    """
     return {
         "now": workspace.timeline.now().isoformat(),
         "shift_seconds": workspace.timeline.shift.total_seconds(),
@@ -129,9 +133,9 @@ async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]: 
 async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
     """Move the sandbox's clock: ``{shift_seconds, is_moving?}``.
 
-    ``shift_seconds`` is how far the clock is ahead of real time. The move makes planned events due;
-    the response is sent after these events were delivered, or after ``DELIVERED_SECONDS``. If
-    ``is_moving`` is true, the rate limit is off.
+    ``shift_seconds`` is how far the clock is ahead of real time. Planned events that are due by the
+    new time are sent. The response follows when these events are delivered, or after
+    ``DELIVERED_SECONDS``. While ``is_moving`` is true, the rate limit is off.
     """
     body = await read_json(request)
     workspace.is_moving = bool(body.get("is_moving", False))
@@ -144,7 +148,7 @@ async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def list_scripts(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
-    """List the numbers that have a script, with their scripts."""
+    """List all scripts, each with the phone numbers to which it applies."""
     return {
         "data": [
             {"number": number, "script": [asdict(step) for step in steps]}
@@ -229,7 +233,7 @@ async def send_from_app(workspace: Workspace, request: Request) -> dict[str, Any
 
 
 async def make_call(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Simulate a call and send its events; ``calls.read_call`` describes the body."""
+    """Simulate a phone call and send its events; ``calls.read_call`` describes the request body."""
     body = await read_json(request)
     call = read_call(
         body,
@@ -266,13 +270,23 @@ async def change_config(workspace: Workspace, request: Request) -> dict[str, Any
     if isinstance(body.get("people"), dict):
         body["people"] = PeopleWeights(**body["people"])
     elif body.get("people", "silent") != "silent":
-        raise BadRequestError('`people` must be "silent" or an object with shares of people')
+        raise BadRequestError(
+            '`people` must be "silent" or an object such as {"reply": 0.2, "stop": 0.05}, with the '
+            "share of people for each action (0 to 1)"
+        )
     workspace.configure(**body)
     return {name: body[name] for name in body if name != "people"}
 
 
 def _line(workspace: Workspace, name: object, *, of: str | None = None) -> OwnLine:
-    """Return the line of this name; without one, that of the person's newest message or call."""
+    """Return the phone line whose id or phone number is ``name``.
+
+    If ``name`` is None, return the line of the newest message or call of the person ``of``. If
+    there is no such message or call, return the first line of the sandbox.
+
+    Raises:
+        BadRequestError: ``name`` is not a line of the sandbox.
+    """
     if name is None:
         known = workspace.store.line_of.get(of) if of else None
         return (workspace.line(known) if known else None) or workspace.config.lines[0]

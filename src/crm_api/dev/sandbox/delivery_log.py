@@ -1,4 +1,4 @@
-"""Endpoints of the provider's log of webhook deliveries, its test events, and manual retries."""
+"""The provider's endpoints for the log of webhook deliveries, test events and manual retries."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -116,10 +116,12 @@ def _entry(delivery: Delivery) -> dict[str, Any]:
 
 
 def _list_older(workspace: Workspace, cursor: str | None) -> list[Delivery]:
-    """Return the deliveries that are older than the delivery with this id, newest first.
+    """Return the deliveries that are older than the delivery with the id ``cursor``, newest first.
+
+    If ``cursor`` is None, return all deliveries.
 
     Raises:
-        BadRequestError: No delivery has this id.
+        BadRequestError: No delivery has the id ``cursor``.
     """
     log = list(reversed(workspace.deliverer.log.values()))
     if cursor is None:

@@ -17,7 +17,7 @@ class SandboxEvent:
 
     Attributes:
         type: The event type.
-        phone_number_id: The id of the own line.
+        phone_number_id: The provider's id of the phone line.
         dated: The event in the format of 2026-03-30.
         legacy: The event in the legacy format; None if that format does not have this type.
     """

@@ -1,4 +1,4 @@
-"""Faults that a test or developer adds: what goes wrong, for which numbers, and how often."""
+"""Faults that a test or developer adds: what goes wrong, for which phone numbers, and how often."""
 
 import random
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class FaultScope(StrEnum):
     SEND = "send"
     READ = "read"
     WEBHOOK = "webhook"
-    """Deliveries of events; ``Fault.number`` is the number of the person."""
+    """Deliveries of events; ``Fault.number`` is the phone number of the person."""
 
 
 @dataclass
@@ -23,11 +23,11 @@ class Fault:
     Attributes:
         kind: What goes wrong.
         on: What the fault applies to.
-        number: Only requests about this number; None for all.
+        number: The fault applies only to requests about this phone number; None for all requests.
         count: How many more times the fault happens; None means until the fault is deleted.
         probability: Probability that the fault happens, from 0 to 1; None means always.
         retry_after: Seconds in the header ``Retry-After``; None for no header.
-        delay: Seconds by which an event is delayed, if ``kind`` is a late event.
+        delay: Seconds by which an event is delayed, if ``kind`` is ``WEBHOOK_LATE``.
     """
 
     kind: FaultKind

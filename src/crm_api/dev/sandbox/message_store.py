@@ -1,4 +1,4 @@
-"""Store the sandbox's messages in memory and, if one is set, in a journal file."""
+"""Store the sandbox's messages in memory and, if a journal file is configured, in this file."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class StoredMessage:
-    """One message; ``seq`` is its number in the order of creation, by which lists are paged."""
+    """One message; ``seq`` is its position in the order of creation, from 1."""
 
     seq: int
     id: str
@@ -35,7 +35,7 @@ class StoredMessage:
 
     @property
     def participants(self) -> tuple[str, ...]:
-        """The sorted numbers of the people; these and the line identify the conversation."""
+        """The sorted phone numbers of the people; with the line, they identify the conversation."""
         return tuple(sorted(self.to)) if self.direction == "outgoing" else (self.sender,)
 
     @property
@@ -46,7 +46,11 @@ class StoredMessage:
 
 @dataclass(slots=True)
 class Conversation:
-    """A conversation; ``seq`` is the number of its last activity, by which the list is sorted."""
+    """A conversation, that is, the messages and calls between a phone line and people.
+
+    ``seq`` is the position of the conversation's newest message or call among those of all
+    conversations. The list of conversations is sorted by ``seq``.
+    """
 
     seq: int
     phone_number_id: str
@@ -81,7 +85,7 @@ class MessageStore:
             self._file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def add(self, message: StoredMessage) -> None:
-        """Store a message; if there is a journal, write the message there before this returns."""
+        """Store a message in memory and, if there is a journal, in the journal."""
         self._index(message)
         self._write(
             {
@@ -132,7 +136,10 @@ class MessageStore:
     def note_activity(
         self, phone_number_id: str, participants: tuple[str, ...], *, at: datetime, activity_id: str
     ) -> None:
-        """Record a message or call in its conversation, which is created if it does not exist."""
+        """Record the time and id of a message or call in its conversation.
+
+        If the conversation does not exist, it is created.
+        """
         self._activities += 1
         thread = (phone_number_id, participants)
         found = self.conversations.pop(thread, None) or Conversation(

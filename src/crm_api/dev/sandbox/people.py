@@ -1,4 +1,4 @@
-"""The simulated people: decide what a number does when it gets a message."""
+"""The simulated people: decide what a person does after a message to the person's phone number."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from crm_api.domain.monitoring.sandbox_control.schemas import Act
 PROVIDER_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 PROVIDER_START_WORDS = frozenset({"START", "UNSTOP"})
 BLOCKED_CODE = "21610"
-"""Error code of a message to a number that sent STOP; we inferred it, the provider has no docs."""
+"""Error code of a message to a phone number that sent STOP.
+
+The provider does not document this code; we inferred it.
+"""
 
 REPLIES = (
     "Yes, please call me tomorrow afternoon.",
@@ -53,13 +56,20 @@ class Step:
 
 
 class People:
-    """Decides what a number does: by its script; without a script, by the number and the seed."""
+    """Decides what the person with a phone number does after a message.
+
+    The script of the phone number decides. Without a script, the action depends on the phone number
+    and on the seed.
+    """
 
     def __init__(self) -> None:
         self.scripts: dict[str, tuple[Step, ...]] = {}
-        """Scripts by number, or by the beginning of a number and ``*``; ``*`` is every number."""
+        """Scripts by phone number, or by the first characters of phone numbers and a ``*``.
+
+        The key ``*`` is for every phone number.
+        """
         self.blocked: set[str] = set()
-        """Numbers that sent a stop word of the provider, so that it blocks messages to them."""
+        """Phone numbers that sent a stop word; the provider blocks messages to them."""
         self._answered: set[str] = set()
         self._texts: Counter[str] = Counter()
 
@@ -71,9 +81,9 @@ class People:
         self._texts.clear()
 
     def script_of(self, number: str) -> tuple[Step, ...] | None:
-        """Return the script of a number; if it has none, that of its longest prefix with a script.
+        """Return the script for a phone number; None if there is none.
 
-        Return None if no prefix has a script.
+        If the phone number has no script of its own, the script of its longest prefix applies.
         """
         if number in self.scripts:
             return self.scripts[number]
@@ -84,9 +94,9 @@ class People:
         return None
 
     def note_incoming(self, number: str, text: str) -> None:
-        """Record a message from a number. If it is a stop word, block the number.
+        """Record a message from a phone number.
 
-        If it is a start word, unblock the number.
+        A stop word blocks the phone number, and a start word unblocks it.
         """
         self._answered.add(number)
         word = text.strip().upper()
@@ -96,7 +106,7 @@ class People:
             self.blocked.discard(number)
 
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
-        """Return what happens after this number gets a message.
+        """Return what happens after a message to this phone number.
 
         Without a script, a person replies only to the first message. Otherwise the service and the
         sandbox could reply to each other without end.
@@ -155,7 +165,7 @@ def read_script(steps: list[dict[str, Any]]) -> tuple[Step, ...]:
 
 
 def is_stop(text: str) -> bool:
-    """Return True if this text is a stop word of the provider or a stop text of our people."""
+    """Return True if a text is a stop word of the provider or one of ``STOPS``."""
     return text.strip().upper() in PROVIDER_STOP_WORDS or text in STOPS
 
 

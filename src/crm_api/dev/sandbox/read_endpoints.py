@@ -95,7 +95,7 @@ async def get_message(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_phone_numbers(workspace: Workspace, request: Request) -> Response:  # noqa: ARG001
-    """List the own lines."""
+    """List the phone lines of the sandbox."""
     return json_answer({"data": [phone_number_form(line) for line in workspace.config.lines]})
 
 

@@ -233,7 +233,7 @@ async def _reset(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: A
     """Reset the connection instead of sending a response.
 
     Under uvicorn, SO_LINGER is set to zero, so that the client sees a reset. In tests without a
-    connection, this raises the error that a client would get.
+    connection, this function raises the error that a client would get.
 
     Raises:
         ConnectionResetError: There is no connection to reset.

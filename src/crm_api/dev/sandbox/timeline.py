@@ -1,7 +1,7 @@
 """The sandbox's clock, and the actions that are planned for a time on this clock.
 
-If the clock is moved forward, the actions that become due run at once, in their order. While an
-action runs, the clock shows the time at which the action was due.
+If the clock is moved forward, the actions that become due run immediately, one after the other.
+While such an action runs, the clock shows the time at which the action was due.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ class Timeline:
     """A clock that can be moved forward, with functions that run at planned times.
 
     Attributes:
-        shift: How far this clock is ahead of the base clock.
+        shift: How far this clock is ahead of the base clock, which is usually the real time.
     """
 
     def __init__(self, base: Callable[[], datetime]) -> None:
         self.shift = _NOT_MOVED
         self._base = base
         self._stopped_at: datetime | None = None
-        """While the clock is moved: the time at which the current action was due; else None."""
+        """The time at which the current action was due; None if the clock is not being moved."""
         self._planned: list[tuple[datetime, int, Action]] = []
         self._order = itertools.count()
         self._wake = asyncio.Event()

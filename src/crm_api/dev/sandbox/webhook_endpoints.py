@@ -1,7 +1,8 @@
 """The provider's endpoints to manage webhooks, in its two APIs: legacy and 2026-03-30.
 
-Each API lists only its own webhooks. A legacy webhook cannot be changed, and its signing key cannot
-be replaced; a webhook of 2026-03-30 allows both.
+Each API lists only the webhooks of its own format. A webhook that alternates between both formats
+is in both lists. The legacy API cannot change a webhook and cannot replace its signing key; the API
+of 2026-03-30 can do both.
 """
 
 import os
@@ -91,7 +92,7 @@ async def get_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def change_dated(workspace: Workspace, request: Request) -> Response:
-    """Change the fields of a webhook that the body contains; a new list replaces the old list."""
+    """Change the webhook's fields that are in the request body; a list replaces the old list."""
     hook = find_dated(workspace, request)
     if hook is None:
         return webhook_not_found()

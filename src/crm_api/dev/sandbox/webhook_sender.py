@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 LOG_LENGTH = 20_000
 RETRY_AFTER_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
-"""Waits between the eight attempts. Source: Quo, "Webhooks overview", read 2026-11-24."""
+"""Seconds between the eight attempts. Source: Quo, "Webhooks overview", read 2026-11-24."""
 
 
 @dataclass(kw_only=True)
@@ -35,7 +35,7 @@ class Hook:
     events: frozenset[str] | None = None
     """The event types to send; None for all."""
     resource_ids: frozenset[str] | None = None
-    """The ids of the lines whose events to send; None for all."""
+    """The ids of the phone lines whose events are sent; None for all lines."""
     label: str | None = None
     status: str = "enabled"
     created_at: datetime
@@ -273,7 +273,7 @@ class Deliverer:
         headers = {"content-type": "application/json"}
         key = delivery.hook.key
         if delivery.scheme is SigningScheme.LEGACY:
-            # Retries have the timestamp of the first attempt, which is harder for the receiver.
+            # Retries keep the timestamp of the first attempt: a receiver must accept this case too.
             return headers | sign_legacy(key, delivery.body, at=delivery.first_at)
         now = self._config.clock()
         return headers | sign_standard(key, delivery.body, delivery_id=delivery.id, at=now)

@@ -81,12 +81,12 @@ def read_instant(query: QueryParams, name: str) -> datetime | None:
 
 
 def write_token(seq: int) -> str:
-    """Return the token of the page that begins after the item with this number."""
+    """Return the token of the page that begins after the item at position ``seq``."""
     return urlsafe_b64encode(b"seq:%d" % seq).decode()
 
 
 def read_token(token: str | None) -> int | None:
-    """Return the number in a page token; None if there is no token, as for the first page.
+    """Return the position in a page token; None if there is no token, as for the first page.
 
     Raises:
         BadRequestError: The token is not from this sandbox.
@@ -117,7 +117,7 @@ def not_found(code: str) -> Response:
 
 
 def read_recipients(request: Request) -> tuple[str, ...]:
-    """Return the recipients in the query (``to`` and ``to[all]``) by which a list is filtered."""
+    """Return the phone numbers in the parameters ``to`` and ``to[all]``, which filter a list."""
     query = request.query_params
     together = query.get("to[all]", "")
     return (*query.getlist("to"), *(part for part in together.split(",") if part))
@@ -166,7 +166,7 @@ def conversation_form(found: Conversation) -> dict[str, Any]:
 
 
 def phone_number_form(line: OwnLine) -> dict[str, Any]:
-    """Return an own line in the format of the provider's API."""
+    """Return a phone line in the format of the provider's API."""
     free = {"US": "unrestricted", "CA": "unrestricted", "Intl": "restricted"}
     return {
         "id": line.id,
@@ -219,7 +219,7 @@ def problem(
 
 
 def nested_problem(message: str, key: str) -> bytes:
-    """Return an error body in the format in which the provider's gateway refuses a missing key."""
+    """Return an error body in the format of the provider's gateway, which checks API keys."""
     return orjson.dumps({"error": {"message": message, "key": key, "trace": "sandbox"}})
 
 

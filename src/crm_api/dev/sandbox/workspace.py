@@ -60,7 +60,7 @@ class Workspace:
             )
 
     def resume(self) -> None:
-        """Plan what happens with messages that an earlier run accepted but did not finish."""
+        """Plan the deliveries and replies that an earlier run has not finished."""
         for message in self.store.ordered:
             if message.direction == "outgoing" and message.status == "sent":
                 self._schedule_steps(message)
@@ -72,7 +72,7 @@ class Workspace:
         self.store.close()
 
     def line(self, name: str) -> OwnLine | None:
-        """Return an own line by id or number; None if there is none."""
+        """Return the phone line whose id or phone number is ``name``; None if there is none."""
         for line in self.config.lines:
             if name in (line.id, line.number):
                 return line
@@ -101,7 +101,7 @@ class Workspace:
         user_id: str = OWNER,
         media: tuple[dict[str, str], ...] = (),
     ) -> StoredMessage:
-        """Store a message from an own line, and plan what happens with it."""
+        """Store a message from a line of the company, and plan its delivery and the replies."""
         message = self._new(line, line.number, to, text, user_id=user_id, media=media)
         if not self._stopped.isdisjoint(to):
             self.after_stop += 1
@@ -228,7 +228,7 @@ class Workspace:
             self._stopped.discard(sender)
 
     def _arrive(self, message: StoredMessage, line: OwnLine) -> None:
-        """Deliver a message from one own line to another own line.
+        """Deliver a message from one line of the company to another.
 
         A webhook health check sends such a message.
         """

@@ -21,7 +21,8 @@ CHANNEL = "mail"
 class AlertReporter:
     """Mails news about alerts.
 
-    Several processes may have a reporter. Only one of them reserves an item of news and mails it.
+    Several processes may have a reporter. Each item of news is reserved and mailed by only one of
+    them.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory, mailer: Mailer, settings: Settings) -> None:
@@ -34,8 +35,8 @@ class AlertReporter:
         """Send one mail with all news that was not reported yet; return the number of alerts in it.
 
         One transaction reserves the news, then the mail is sent, then a second transaction stores
-        this. If the process dies before the second one, the reservation expires and another process
-        sends the news, perhaps again.
+        that the mail was sent. If the process dies before the second transaction, the reservation
+        expires, and another process sends the news, perhaps for the second time.
         """
         if not await self._may_mail(now=now()):
             return 0

@@ -23,11 +23,13 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: The oldest of the times at which each scheduled job last worked.
+        jobs_covered_until: The oldest of these times: for each scheduled job, when it last worked.
+            None if no scheduled job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
-        oldest_event_at: When the first waiting event was due; None if no event waits.
-        webhooks_fail: True if the last webhook health check of any kind failed.
+        oldest_event_at: The earliest due time of the received events that wait; None if no event
+            waits. It may be in the future.
+        webhooks_fail: True if the last webhook health check of at least one kind failed.
         down: The outside systems that are considered down.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.
@@ -77,7 +79,7 @@ async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
 
 
 async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, str]:
-    """Return the state of each part, by its name, as far as the database shows it.
+    """Return the state of each part that the database shows, by the name of the part.
 
     ``migrations`` is ``ok``, or a text with both revisions. Every other part is ``ok`` or
     ``degraded``. ``jobs`` is degraded if a scheduled job is overdue; ``GET /v1/scheduled-jobs``
@@ -112,7 +114,10 @@ async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[s
 
 
 def _are_jobs_late(row: SystemOverview, *, now: datetime) -> bool:
-    """Return whether a job is overdue, or has not run yet although a worker has run for long."""
+    """Return whether a scheduled job is overdue.
+
+    If a job has never run, it is overdue when a worker has run for longer than ``LATE_AFTER``.
+    """
     covered, started = row.jobs_covered_until, row.worker_started_at
     if covered is not None and schedule.is_overdue(covered, now=now):
         return True

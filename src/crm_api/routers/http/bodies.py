@@ -180,11 +180,11 @@ def _check_kind(scope: Scope, kind: str) -> None:
 
 
 def giving(body: bytes | None, receive: Receive) -> Receive:
-    """Return a ``receive`` function that delivers what was read, and then what follows.
+    """Return a ``receive`` function that delivers the body, and then all later ASGI messages.
 
     Args:
         body: The complete body of the request; None if the client disconnected.
-        receive: The function that delivers what follows.
+        receive: The function that delivers the later messages.
     """
     message: Message = (
         {"type": "http.disconnect"}

@@ -1,7 +1,8 @@
-"""Serve the web console: its page at every address that it has, and its files under ``/assets/``.
+"""Serve the web console: one HTML page at all its addresses, and its files under ``/assets/``.
 
-The files are in ``src/crm_api/console``, built from the folder ``console`` by ``make console``. The
-page has the same bytes at each address; its script reads the address and shows the screen.
+``make console`` builds the files from the folder ``console`` and writes them to
+``src/crm_api/console``. The page has the same bytes at each address; its script reads the address
+and shows the screen.
 """
 
 import gzip
@@ -45,7 +46,8 @@ PAGES = (
     "/operations",
     "/settings",
 )
-"""The addresses of the console. ``console/src/routes.tsx`` has the same; a test compares both."""
+"""The addresses of the console. ``console/src/routes.tsx`` has the same list; a test compares them.
+"""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -53,14 +55,17 @@ POLICY = (
     "form-action 'self'; frame-ancestors 'none'; object-src 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""Content security policy: only this service, no inline script or style, and no HTML from text."""
+"""Content security policy: the page loads from and connects to this service only.
+
+It has no inline scripts or styles, and its scripts cannot create HTML from text.
+"""
 ISOLATED = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
 FOREVER = "public, max-age=31536000, immutable"
-"""The names of assets contain a hash of their content, so the content of a name never changes."""
+"""The name of an asset contains a hash of its content, so a browser can keep the file forever."""
 _SMALLEST_PACKED = 1_400
 _PACKED = frozenset({"text/html", "text/css", "text/javascript", "image/svg+xml"})
 _SANDBOX = (b'data-sandbox="false"', b'data-sandbox="true"')
@@ -74,7 +79,7 @@ class ConsoleFile:
         plain: The content.
         packed: The content, compressed with gzip; None if that would not make it smaller.
         media_type: The media type.
-        etag: Weak ETag of the content, the same for both forms.
+        etag: Weak ETag of the content, the same for ``plain`` and ``packed``.
     """
 
     plain: bytes = field(repr=False)
@@ -84,7 +89,7 @@ class ConsoleFile:
 
 
 def is_page_wanted(request: Request) -> bool:
-    """Return True if the client is a browser that opens a page, not a program."""
+    """Return True if the client prefers HTML to JSON, as a browser that opens a page does."""
     accept = request.headers.get("accept", JSON)
     return preference(accept, HTML) > preference(accept, JSON)
 
@@ -110,10 +115,11 @@ async def send_asset(request: Request) -> Response:
 
 
 async def on_unknown_path(request: Request, error: Exception) -> Response:
-    """Answer an error of the framework; a browser at an unknown address gets the console's page.
+    """Return the response to an error of the framework, usually a problem document.
 
-    The page says that the address does not exist, and its status is 404 too. Addresses of the API
-    and of files always get a problem document.
+    For an unknown address, a browser gets the page of the console with status 404. The page says
+    that the address does not exist. For an address of the API or of a file, the response is always
+    a problem document.
     """
     is_unknown = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
     if is_unknown and request.method == "GET" and is_page_wanted(request):
@@ -126,11 +132,14 @@ async def on_unknown_path(request: Request, error: Exception) -> Response:
 _AREAS_OF_THE_API = frozenset(
     {"v1", "webhooks", "docs", "assets", "calendar", "openapi.json", "healthz", "readyz", "metrics"}
 )
-"""First parts of the addresses below which no page of the console can be."""
+"""First path segments of addresses that never belong to the console."""
 
 
 class ConsoleRoute(Route):
-    """A route that names itself in the scope, for the log line, as FastAPI's own routes do."""
+    """A route that adds itself to the ASGI scope, as FastAPI's own routes do.
+
+    The log line of the request takes the path of the route from the scope.
+    """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return whether the route matches, and what to add to the scope."""

@@ -37,11 +37,10 @@ def csv_list(row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
 
 
 CSV_OF_ERRORS = csv_response(
-    "The lines of the file that could not be read, as CSV with the columns line, column, value "
-    "and reason.",
+    "The unreadable lines of the file, as CSV with the columns line, column, value and reason.",
     {"line": "17", "column": "Mobile", "value": "555-01", "reason": "This is not a phone number."},
 )
-"""``responses`` of a route that lists the lines of a file that could not be read."""
+"""``responses`` of a route that lists the unreadable lines of a file."""
 
 
 async def wants_csv(request: Request) -> bool:
@@ -81,7 +80,12 @@ WantsCsv = Annotated[bool, Depends(wants_csv)]
 
 
 def csv_answer(rows: AsyncIterator[bytes], *, name: str) -> StreamingResponse:
-    """Return a streaming response of CSV rows, which browsers save as the file ``name.csv``."""
+    """Return a streaming response of CSV rows; a browser saves it as a file.
+
+    Args:
+        rows: The encoded rows of the file.
+        name: The name of the file, without ``.csv``.
+    """
     return StreamingResponse(
         rows,
         media_type="text/csv; charset=utf-8",

@@ -56,7 +56,7 @@ class AppState:
         secret: The root secret of the service.
         provider: Client for the provider's API.
         rules: The legal rules that apply.
-        replica: The replica for lists and statistics; None if none is set.
+        replica: The replica of the database for lists and statistics; None if none is configured.
         passwords: Hashes and checks the passwords of users.
     """
 
@@ -96,7 +96,10 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        """False for a marketer, who sees no money, and of people first name and city only."""
+        """False for a user with the role marketer, True for all other callers.
+
+        A marketer sees no amounts of money, and only the first name and the city of people.
+        """
         return self.user is None or self.user.role != UserRole.MARKETER
 
     @property
@@ -136,8 +139,8 @@ State = Annotated[AppState, Depends(app_state)]
 async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
-    For a request that changes data, this is the unit of work of its ``Exchange``. It commits the
-    change together with the stored response (see ``preconditions``).
+    For a request that changes data, this is the unit of work of its ``Exchange``. This unit of work
+    commits the change together with the stored response (see ``preconditions``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()
@@ -202,8 +205,8 @@ class Identified:
 async def identify(scope: AsgiScope) -> Caller:
     """Return the caller of a request, from its API key or access token.
 
-    The rate limit and the route both call this. The second call uses the stored result of the
-    first if it is at most ``IDENTIFIED_SECONDS`` old.
+    The rate limit and the route both call this function. The second call returns the stored result
+    of the first call if the result is at most ``IDENTIFIED_SECONDS`` old.
 
     Raises:
         MissingCredentialsError: The request has no bearer token.
@@ -296,11 +299,11 @@ SignedIn = Annotated[Caller, Depends(signed_in)]
 
 LISTS_OF_PEOPLE = frozenset({"contacts", "recipients"})
 HIDDEN_FILTERS = frozenset({"q", "phone", "state", "timezone", "has_email"})
-"""Query parameters of lists of people that search by what a marketer does not see."""
+"""Query parameters of lists of people that search in fields which a marketer does not see."""
 
 
 class Needs:
-    """FastAPI dependency that returns the caller and requires that it has a scope."""
+    """FastAPI dependency that returns the caller and requires that the caller has a scope."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -329,7 +332,12 @@ class Needs:
         return caller
 
     def _marketer(self, caller: Caller, request: Request) -> Caller:
-        """Return a marketer who may call the operation."""
+        """Return the caller, a marketer, if the marketer may make this request.
+
+        Raises:
+            MissingScopeError: The marketer may not call the operation, or searches in fields that
+                the role does not show.
+        """
         route: str = request.scope["route"].path
         may = caller.may(self.scope) or f"{request.method} {route}" in MASKED
         searched = HIDDEN_FILTERS & set(request.query_params)

@@ -1,6 +1,6 @@
-"""Identify the current API request by its method, its path and its caller.
+"""Describe the current API request for a route that supports dry runs.
 
-The token of a dry run is valid only for the same operation and the same caller.
+The token of a dry run is valid only for a request with the same method, path and caller.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from crm_api.routers.http.deps import Caller, State
 
 @dataclass(frozen=True)
 class CallMaker:
-    """Creates the ``Call`` that identifies the current request.
+    """Creates the ``Call``, which describes the current API request by name, caller and time.
 
     Attributes:
         name: Method and path of the request.
@@ -26,12 +26,15 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return a ``Call`` that contains this request, this caller and the current time."""
+        """Return the ``Call`` of the current API request, which ``caller`` has sent."""
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 
 async def call_maker(request: Request, state: State) -> CallMaker:
-    """Return the ``CallMaker`` of this request; the route passes the caller to it."""
+    """Return the ``CallMaker`` of the current API request.
+
+    The route passes the authenticated caller to ``CallMaker.by`` and gets the ``Call``.
+    """
     return CallMaker(f"{request.method} {request.url.path}", state.secret)
 
 

@@ -1,7 +1,8 @@
-"""Hide from marketers what their role does not show: people but first name and city, and money.
+"""Hide from marketers the fields that their role does not show.
 
-The answers of all operations pass here, so that a new operation hides the same fields. Which
-operations a marketer may call at all is decided by scopes, and by ``MASKED``.
+A marketer sees no amounts of money, and only the first name and the city of people. The responses
+of all operations pass through this module, so that a new operation hides the same fields. Scopes
+and ``MASKED`` decide which operations a marketer may call.
 """
 
 import csv
@@ -21,21 +22,21 @@ SHOWN_OF_PERSON = frozenset(
     {"id", "contact_id", "first_name", "city", "address", "tags", "opted_out", "flags"}
     | {"created_at", "updated_at"}
 )
-"""The fields of a contact that a marketer sees. Of the address only the city."""
+"""The fields of a contact that a marketer sees. In the address, only the city is visible."""
 HIDDEN = frozenset(
     {"phone", "phones", "last_name", "company", "street", "postal_code", "attributes"}
     | {"contact_name", "participants", "body_preview"}
     | {"amount_cents", "unattributed_cents", "cents", "cost", "sums"}
 )
-"""Fields of every answer that a marketer does not see."""
+"""Fields that a marketer does not see in any response."""
 ABOUT_PERSON = frozenset({"name", "body", "text", "media", "call", "note", "reason", "detail"})
-"""Fields that are hidden beside the number of a person, and in the entries of a timeline."""
+"""Further fields that are hidden in an object with a field ``phone``, and in timeline entries."""
 _MONEY = frozenset({Unit.CENTS, Unit.RATIO})
 _AMOUNTS = ("numerator", "denominator", "value")
 
 
 def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return JSON in which the hidden fields are null."""
+    """Return a copy of a JSON value in which the hidden fields are null."""
     if isinstance(value, list):
         return [mask(one) for one in value]
     if not isinstance(value, dict):
@@ -55,7 +56,11 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def hidden_of(names: Collection[str]) -> set[str]:
-    """Return which of these fields of an object, or columns of a file, are hidden."""
+    """Return the names that are hidden.
+
+    Args:
+        names: The names of all fields of a JSON object, or of all columns of a CSV file.
+    """
     if "first_name" in names:
         return set(names) - SHOWN_OF_PERSON
     hidden = set(HIDDEN)
@@ -65,13 +70,13 @@ def hidden_of(names: Collection[str]) -> set[str]:
 
 
 class MaskingMiddleware:
-    """ASGI middleware that hides fields in the answers to marketers."""
+    """ASGI middleware that hides fields in the responses to marketers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; change the answer if the caller is a marketer."""
+        """Pass the request on; change the response if the caller is a marketer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -79,7 +84,7 @@ class MaskingMiddleware:
 
 
 class _Answer:
-    """Sends an answer, with hidden fields if the caller is a marketer."""
+    """Sends a response; if the caller is a marketer, hides fields in it."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope = scope
@@ -101,7 +106,11 @@ class _Answer:
         await self._send(message)
 
     async def _begin(self, length: int | None) -> None:
-        """Send the start of the answer with the length of the changed body, once."""
+        """Send the start of the response, if it was not sent yet.
+
+        Args:
+            length: The length of the changed body; None if the body has several parts.
+        """
         if self._start is None:
             return
         headers = [one for one in self._start["headers"] if one[0].lower() != b"content-length"]
@@ -123,21 +132,21 @@ class _Answer:
         return EventMask() if kind == "text/event-stream" else None
 
     def _asks_for_money(self) -> bool:
-        """Return whether the request lists the records of a measure of money."""
+        """Return whether the query parameter ``measure`` names a measure of money."""
         asked = parse_qs(self._scope["query_string"].decode("latin-1")).get("measure", [""])
         measure = MEASURES.get(asked[0])
         return measure is not None and measure.unit in _MONEY
 
 
 class JsonMask:
-    """Collects a JSON body, and returns all of it at its end."""
+    """Collects the parts of a JSON body, and hides fields in the complete body."""
 
     def __init__(self, *, hides_amount: bool) -> None:
         self._parts: list[bytes] = []
         self._hides_amount = hides_amount
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Return nothing, and at the end the whole body."""
+        """Return the masked body for the last part, and no bytes for earlier parts."""
         self._parts.append(part)
         body = b"".join(self._parts)
         if not is_last or not body:
@@ -150,7 +159,7 @@ class JsonMask:
 
 
 class CsvMask:
-    """Blanks columns of a CSV body, line by line."""
+    """Empties the hidden columns of a CSV body, line by line."""
 
     def __init__(self, *, hides_amount: bool) -> None:
         self._rest = b""
@@ -158,7 +167,7 @@ class CsvMask:
         self._hides_amount = hides_amount
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Return the lines that have ended."""
+        """Return the masked lines that are complete with this part; keep the rest."""
         self._rest += part
         whole = self._whole_lines(is_last=is_last)
         written = io.StringIO()
@@ -175,7 +184,7 @@ class CsvMask:
         return written.getvalue().encode()
 
     def _whole_lines(self, *, is_last: bool) -> bytes:
-        """Take the lines that have ended; a line break in quotes ends none."""
+        """Remove and return the complete lines. A line break in quotes does not end a line."""
         end = len(self._rest) if is_last else self._rest.rfind(b"\n") + 1
         while not is_last and end > 0 and self._rest.count(b'"', 0, end) % 2:
             end = self._rest.rfind(b"\n", 0, end - 1) + 1
@@ -190,7 +199,7 @@ class EventMask:
         self._rest = b""
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Return the lines that have ended."""
+        """Return the masked lines that are complete with this part; keep the rest."""
         self._rest += part
         end = len(self._rest) if is_last else self._rest.rfind(b"\n") + 1
         whole, self._rest = self._rest[:end], self._rest[end:]

@@ -26,7 +26,7 @@ HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """Request ids of callers that are accepted; other characters could forge log lines."""
 OUT_OF_TIME = "Task cancelled, timeout graceful shutdown exceeded"
-"""The message with which uvicorn cancels a request that is still running when it must stop.
+"""The message with which uvicorn cancels requests that still run when the server must stop.
 
 Source: uvicorn 0.54.0, ``Server.shutdown`` in ``uvicorn/server.py``, read 2026-11-28.
 """
@@ -51,8 +51,8 @@ def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
 class RequestMiddleware:
     """ASGI middleware that gives each request an id, one log line and one trace span.
 
-    Each response gets the id and the security headers, also those that this middleware sends. It
-    uses plain ASGI, because it must add almost no time to the receipt of webhooks.
+    Each response gets the id and the security headers, also an error response of this middleware.
+    The middleware uses plain ASGI, because it must add almost no time to the receipt of webhooks.
     """
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
@@ -71,7 +71,7 @@ class RequestMiddleware:
             scope[ORIGIN] = RequestOrigin(
                 request_id=request_id, address=client[0] if client else ""
             )
-        # The receiver of webhooks has begun to measure a request that it passes on.
+        # For a request that the receiver of webhooks passes on, ``HANDLED`` is already set.
         handled = scope[HANDLED] = scope.get(HANDLED) or Handled(method=scope["method"])
 
         async def send_with_id(message: Message) -> None:
@@ -111,8 +111,9 @@ def request_id_of(given: bytes) -> tuple[str, str]:
     """Return the id of a request, and the same id as log lines show it.
 
     Args:
-        given: The id that the client sent; empty if it sent none. Log lines mask personal data in
-            it, which takes longer than writing the line, so generated ids are not masked.
+        given: The id that the client sent; empty if it sent none. Personal data in it are masked
+            for log lines. A generated id has no such data and is not masked, because masking takes
+            longer than writing the line.
     """
     if ACCEPTED.fullmatch(given):
         request_id = given.decode()

@@ -1,6 +1,7 @@
 """Find the methods of each path, and the media types of their request and response bodies.
 
-They are read from the routes, because it would take longer to build the OpenAPI document.
+This information is read from the routes, because it would take longer to build the OpenAPI
+document.
 """
 
 import re

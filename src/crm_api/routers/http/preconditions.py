@@ -126,7 +126,7 @@ class PreconditionMiddleware:
     async def _stale(self, scope: Scope, exchange: Exchange) -> Answer | None:
         """Return an error response if the resource does not match ``If-Match``, else None.
 
-        It reads the current version with the GET route of the same path, in the transaction of the
+        The current version is read with the GET route of the same path, in the transaction of the
         change.
         """
         seen = header(scope, b"if-match")

@@ -206,10 +206,10 @@ _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 
 
 async def _no_such_id(request: Request) -> Response:
-    """Return the response to a request whose path has a value that is not a UUID as an id.
+    """Return the response to a request with an id in its path that is not a UUID.
 
     The status is 404. If the path belongs to another route that does not support the method, the
-    status is 405. An example is GET ``/v1/segments/preview``.
+    status is 405. An example of 405 is GET ``/v1/segments/preview``.
     """
     is_known = bool(paths_of(request.app.state).allowed(request.url.path))
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND
@@ -273,7 +273,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_database_error(request: Request, error: Exception) -> Response:
     """Return the response to a database error.
 
-    It is 503 if the database is unavailable, 422 if it cannot store a text, else 500.
+    The status is 503 if the database is unavailable, 422 if it cannot store a text, else 500.
     """
     if is_unstorable_text(error):
         return await on_crm_error(request, UnstorableTextError())
@@ -292,9 +292,9 @@ _UNDEFINED = {"42P01", "42703"}
 
 
 def schema_is_older(error: BaseException) -> bool:
-    """Return True if a table or column is missing.
+    """Return True if the error means that a table or column is missing.
 
-    The reason is that a migration of this release has not run yet.
+    This happens before a migration of this release has run.
     """
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _UNDEFINED
 

@@ -29,8 +29,8 @@ log = structlog.get_logger()
 
 WINDOW_SECONDS = 1
 LIMITED = ("/v1/", "/calendar/")
-"""Only requests below these paths are limited. Webhooks of the provider are not, so none is lost.
-Readers of calendars have no credentials: they are counted by their network."""
+"""Only requests below these paths are limited. Webhooks of the provider are not limited, so that no
+event is lost. Calendar programs send no credentials, so their requests are counted by network."""
 POLICY = "caller"
 AWAY_SECONDS = 5.0
 """How long Redis is not used after an error, so that requests do not wait for its timeout."""
@@ -122,7 +122,7 @@ class RequestRate:
 class RateLimitMiddleware:
     """ASGI middleware that limits the requests of each caller.
 
-    For a request that it refuses, only the caller is looked up.
+    A refused request costs little: the middleware looks up the caller, and nothing else runs.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -160,8 +160,9 @@ class RateLimitMiddleware:
 async def _payer(scope: Scope) -> str:
     """Return the name under which a request is counted.
 
-    This is the id of the API key or user. If the caller is unknown, it is the client's network.
-    All sessions of a user are counted together. Redis stores the name, so it contains no secret.
+    The name contains the id of the API key or user. If the caller is unknown, it contains the
+    client's network. All sessions of a user are counted together. The name contains no secret,
+    because Redis stores it.
     """
     try:
         caller = await identify(scope)

@@ -1,4 +1,4 @@
-"""Serve ``/docs``: Swagger UI, which shows the OpenAPI document. ``/`` leads to all parts.
+"""Serve ``/docs``, where Swagger UI shows the OpenAPI document, and the index page ``/``.
 
 This process serves the scripts of Swagger UI from an installed Python package. Users type API keys
 into the page, so it must not load code from another host. The page also works without the internet.

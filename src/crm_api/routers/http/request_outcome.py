@@ -95,9 +95,12 @@ class Handled:
                 tracing.fail(span, str(self.status))
 
     def write_line(self, shown_id: str) -> None:
-        """Write the log line, with the id of the request without personal data.
+        """Write the log line of the request.
 
         The level is warning for a server error, debug for health checks and metrics, else info.
+
+        Args:
+            shown_id: The id of the request, without personal data.
         """
         fields: dict[str, Any] = {
             "method": self.method,

@@ -15,7 +15,7 @@ def fails_with(*codes: str) -> dict[str, Any]:
 
     Codes that follow from the route itself (authentication, request body, paging, ids in the path)
     are added automatically. If you name a code that ends in ``_not_found``, name all such codes of
-    the route. A missing code fails a test, because the tests compare every response with the
+    the route. If a code is missing, a test fails, because the tests compare every response with the
     document.
     """
     return {PROBLEMS: codes}

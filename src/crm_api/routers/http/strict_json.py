@@ -21,7 +21,8 @@ from crm_api.domain.kit.faults import pointer_to
 LARGEST_NUMBER = 2**53 - 1
 """Largest integer that JSON clients represent exactly (2^53 - 1)."""
 DEEPEST = 64
-"""Largest accepted number of nested levels; the rules of a segment need the most, but far fewer."""
+"""Largest accepted number of nested levels. The API itself needs far fewer levels: the deepest JSON
+is that of a segment's rules."""
 _SAFE_DIGITS = 15
 """An integer with at most this many characters is always below ``LARGEST_NUMBER``."""
 

@@ -45,7 +45,7 @@ def sandbox_only(state: State) -> None:
     """Refuse the request unless this service uses the sandbox instead of the real provider.
 
     Raises:
-        SandboxOnlyError: A real API key of the provider is set, so messages are really sent.
+        SandboxOnlyError: A real API key of the provider is set, so there is no sandbox.
     """
     if not state.settings.uses_sandbox:
         raise SandboxOnlyError
@@ -68,7 +68,7 @@ Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
     openapi_extra=fails_with("clock_goes_forward", "clock_moves", "clock_too_far", "sandbox_only"),
 )
 async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
-    """Move the clock of the sandbox forward. Everything that is due before the new time happens.
+    """Move the clock of the sandbox forward, and run everything that is due by the new time.
 
     Each event happens at its own time on the sandbox clock: campaigns send within their hours, pace
     and limits, people reply, follow-ups are sent, and daily jobs run. In real time, this takes
@@ -119,11 +119,11 @@ async def _read_clock(uow: UnitOfWork) -> ClockRead:
 async def script_sandbox_person(
     body: PersonScript, controls: Controls, _caller: Admin
 ) -> PersonScriptRead:
-    """Set the script of a phone number: what its person does when a message arrives.
+    """Set the script of a phone number: what the person with this number does after each message.
 
     The script replaces an earlier script of the same number. All scripts are lost when the sandbox
-    stops. If a number has no script, the sandbox chooses a behaviour that is always the same for
-    this number: most people only receive the message, some reply, and a few reply STOP.
+    stops. If a number has no script, the sandbox chooses a behaviour, which is always the same for
+    this number: most people do nothing, some reply, and a few reply STOP.
     """
     return await controls.set_script(body)
 
@@ -151,8 +151,8 @@ async def forget_sandbox_people(
     phone: Annotated[
         Phones | None,
         Query(
-            description="Remove only the script of this number. Write the number as in the "
-            "script. By default all scripts are removed."
+            description="Remove only the script of this phone number. Write the number as in the "
+            "script. By default, all scripts are removed."
         ),
     ] = None,
 ) -> None:
@@ -166,9 +166,10 @@ async def forget_sandbox_people(
     openapi_extra=fails_with("sandbox_away", "sandbox_only", "unknown_sandbox_line"),
 )
 async def write_as_sandbox_person(body: PersonMessage, controls: Controls, _caller: Admin) -> None:
-    """Let a simulated person write to the company. It arrives by webhook, within a second.
+    """Let a simulated person write to the company. The message arrives by webhook within a second.
 
-    The number needs no script and no contact. `STOP` opts the number out, as a real one would.
+    The phone number needs no script and no contact. `STOP` opts the number out, as the `STOP` of a
+    real person does.
     """
     await controls.send_as_person(body)
 
@@ -179,7 +180,7 @@ async def write_as_sandbox_person(body: PersonMessage, controls: Controls, _call
     openapi_extra=fails_with("sandbox_away", "sandbox_only", "unknown_sandbox_line"),
 )
 async def call_as_sandbox_person(body: PersonCall, controls: Controls, _caller: Admin) -> None:
-    """Let a simulated person call the company. A call that nobody takes is a missed call."""
+    """Let a simulated person call the company. A call that nobody answers is a missed call."""
     await controls.call_as_person(body)
 
 

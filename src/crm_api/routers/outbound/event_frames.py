@@ -21,7 +21,7 @@ SLOW_SECONDS = 30.0
 LAST_SECONDS = 1.0
 """Time limit for sending the end of a stream to its caller."""
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-"""Headers that make proxies forward each event at once."""
+"""Headers that make proxies forward each event immediately."""
 
 
 def write_events(events: Sequence[LoggedEvent]) -> bytes:
@@ -70,7 +70,7 @@ MARKS = StreamMarks(hello=_hello, reset=_reset, heartbeat=_heartbeat)
 
 
 class EventStreamResponse(EventSourceResponse):
-    """Sends chunks until there are no more, or the caller is too slow or loses its access."""
+    """Sends chunks until the chunks end, the caller is too slow, or the caller loses its access."""
 
     def __init__(
         self,
@@ -83,8 +83,8 @@ class EventStreamResponse(EventSourceResponse):
 
         Args:
             chunks: The formatted events.
-            access: Returns the context in which chunks are sent. It ends its block when the caller
-                loses its access.
+            access: Returns the context in which chunks are sent. When the caller loses its access,
+                the context ends the sending.
             slow_seconds: Maximum seconds that the caller may take to receive one chunk.
         """
         super().__init__(chunks, headers=HEADERS)

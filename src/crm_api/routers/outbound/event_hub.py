@@ -44,7 +44,7 @@ class StreamListener:
         event_filter: Selects the events of the stream.
         is_live: Whether the hub adds new events. While False, the stream reads the missed events
             from the log.
-        is_over: Whether the stream has ended, because it was too slow or the process stops.
+        is_over: Whether the stream has ended, because its client was too slow or the process stops.
     """
 
     def __init__(self, event_filter: EventFilter) -> None:
@@ -210,7 +210,10 @@ class EventHub:
     async def read_details(
         self, uow: UnitOfWork, found: Sequence[LoggedEvent], filters: Iterable[EventFilter]
     ) -> dict[UUID, LoggedEvent]:
-        """Return the received messages among events with details, if a filter may show them."""
+        """Return the ``message.received`` events among ``found`` with details, by message id.
+
+        The result is empty if no filter shows details.
+        """
         if not any(one.reads_messages for one in filters):
             return {}
         return await with_message_details(uow.session, found)

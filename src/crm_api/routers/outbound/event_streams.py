@@ -87,14 +87,14 @@ OneStream = Annotated[None, Depends(_one_stream, scope="request")]
 
 @dataclass(eq=False)
 class _StreamGroup:
-    """The open streams with the same credentials, and the task that checks these."""
+    """The open streams with the same credentials, and the task that checks the credentials."""
 
     streams: set[asyncio.Timeout] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
 
 
 class AccessChecks:
-    """Checks the credentials of open streams, once for all streams that have the same ones."""
+    """Checks the credentials of open streams, once for all streams with the same credentials."""
 
     def __init__(self, *, check_seconds: float = CHECK_SECONDS) -> None:
         """Create the checks of one web process.
@@ -112,8 +112,8 @@ class AccessChecks:
         """Run a block, and end it as soon as ``is_valid`` returns False or raises an exception.
 
         Args:
-            credentials: Equal for streams that one check serves.
-            is_valid: Checks the credentials.
+            credentials: A key for the credentials. Streams with equal keys share one check.
+            is_valid: Returns True if the credentials are still valid.
         """
         group = self._groups.get(credentials)
         if group is None:
@@ -160,10 +160,11 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return the context in which a stream of the caller is sent.
+    """Return a function that opens the context in which a stream of the caller is sent.
 
-    It ends the stream when the credentials are no longer valid or have other scopes. While the
-    database is unavailable, the stream stays open. That is safe, because no event can be read then.
+    The context ends the stream when the credentials are no longer valid or have other scopes. While
+    the database is unavailable, the stream stays open. This is safe, because no event can be read
+    during that time.
     """
 
     async def is_valid() -> bool:

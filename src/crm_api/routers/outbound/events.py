@@ -59,7 +59,7 @@ async def _after(
         Query(
             alias="last_event_id",
             description="The same as the header `Last-Event-ID`, for clients that cannot set "
-            "headers. If both are given, the header counts.",
+            "headers. If both are given, the header is used.",
             examples=["90151-3072"],
         ),
     ] = None,

@@ -35,10 +35,10 @@ async def read_push_key(state: State, _caller: SignedIn) -> PushKeyRead:
 async def create_push_subscription(
     body: PushSubscriptionCreate, uow: Uow, state: State, caller: SignedIn
 ) -> PushSubscriptionRead:
-    """Show your notices on a device. The same endpoint again replaces its keys.
+    """Show your notices on a device. If its endpoint is already stored, its keys are replaced.
 
-    Of more than 20 devices, the oldest is removed. `notices` in your preferences says what you are
-    notified of.
+    If you have more than 20 devices, the oldest one is removed. `notices` in your preferences says
+    what you are notified of.
     """
     async with uow:
         stored = await web_push.subscribe(

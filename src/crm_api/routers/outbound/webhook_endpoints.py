@@ -54,7 +54,7 @@ WAITING = {
     "response_body": None,
     "delivered_at": None,
 }
-"""The example of a delivery before its first attempt, where it differs from a later one."""
+"""Example values of a delivery before its first attempt, for the fields that an attempt changes."""
 
 
 @router.post(
@@ -174,7 +174,7 @@ async def rotate_webhook_secret(
     """Replace the signing secret. The old secret also signs for a grace period.
 
     The period is one day by default. During the period, each delivery has two signatures, so a
-    receiver with either secret accepts it.
+    receiver accepts the delivery with the old or the new secret.
     """
     wanted = body or WebhookSecretRotate()
     async with uow:

@@ -5,8 +5,8 @@
 - ``manifest.json``;
 - ``secret-key``, if the data directory has one;
 - ``media/<sha256>`` for each media file;
-- ``database/00000``, ``database/00001`` and so on: the output of ``pg_dump --format=custom``. It is
-  split, because tar needs the length of a member before its content.
+- ``database/00000``, ``database/00001`` and so on: the output of ``pg_dump --format=custom``. The
+  output is split, because tar needs the length of a member before its content.
 
 A backup that was truncated or changed cannot be decrypted.
 """
@@ -36,7 +36,7 @@ class Manifest(BaseModel):
 
     format: Literal[1]
     made_at: Instant
-    """The time of the data; later changes are not in the backup."""
+    """The time to which the data belong; later changes are not in the backup."""
     program: str
     """The version of crm-api that made the backup."""
     revision: str

@@ -29,7 +29,7 @@ from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
 
 Report = Callable[[str], None]
-"""A function that receives a line about the progress, for the person who runs the command."""
+"""A function that shows a sentence about the progress to the person who runs the command."""
 _REPORT_EVERY = 64 * PART_BYTES
 _TABLES = text("""
     SELECT c.relname FROM pg_class c
@@ -60,7 +60,7 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The state of the database at one moment, which an open transaction keeps readable.
+    """The state of the database at one moment; it is readable while its transaction is open.
 
     Attributes:
         name: The name of the exported snapshot, for ``pg_dump``.
@@ -78,7 +78,7 @@ class Snapshot:
 
 
 def choose_target(wanted: Path, *, made_at: datetime) -> Path:
-    """Return the path of the backup file: ``wanted``; if that is a folder, a new file in it.
+    """Return the path of the backup file: ``wanted``, or a new file in it if it is a folder.
 
     Raises:
         BackupError: The file already exists.
@@ -107,7 +107,7 @@ async def make(
         recipients: The public keys whose owners can read the backup.
         made_at: The time of the data. Pass the current time, except if the database was restored
             to an earlier time.
-        report: Receives lines about the progress.
+        report: Receives sentences about the progress.
 
     Raises:
         BackupError: The file cannot be written, or the database cannot be dumped.

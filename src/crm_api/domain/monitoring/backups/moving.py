@@ -1,7 +1,7 @@
 """Move a service from the embedded servers to other servers, and check that nothing was lost.
 
 No process of the service runs during the move, so the database has every message that was sent.
-Therefore a moved service may send at once, unlike a restored service. The old copy never sends
+Therefore a moved service may send immediately, unlike a restored service. The old copy never sends
 again: before the new database can be used, the data directory records that its database has moved
 (``data_dir.mark_moved``).
 """
@@ -38,8 +38,11 @@ _WAITING_FILES = text("""
 """)
 
 Digests = dict[str, tuple[int, str]]
-"""For each table, its number of rows and the sum of the digests of its rows. For each sequence, its
-last value."""
+"""Two values by the name of a table: its number of rows, and the sum of the digests of its rows.
+
+For a sequence, the key is ``sequence`` and its name, and the values are its last value and an empty
+text.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +66,16 @@ class Moved:
 
 
 async def move(settings: Settings, source_url: str, *, now: datetime, report: Report) -> Moved:
-    """Copy the embedded database to a new database, compare them, and make the copy usable.
+    """Copy the embedded database to a new one, compare both databases, and make the copy usable.
 
-    After an interruption, call this again; the move then continues.
+    After an interruption, call this function again; the move then continues.
 
     Args:
         settings: The settings, which name the new database, media store and secret key, and the
             data directory.
         source_url: The embedded database. Nothing else may use it during the move.
         now: The current time.
-        report: Receives lines about the progress.
+        report: Receives sentences about the progress.
 
     Raises:
         BackupError: The new database is not empty, or the databases differ after the copy.
@@ -117,7 +120,7 @@ def _require_same_key(settings: Settings) -> None:
     if kept.exists() and kept.read_bytes().strip() not in given:
         raise BackupError(
             f"CRM_SECRET_KEY differs from the key in {kept}, with which the data is encrypted; set "
-            "CRM_SECRET_KEY to that key, or do not set it"
+            "CRM_SECRET_KEY to that key, or remove it from the environment"
         )
 
 
@@ -182,11 +185,13 @@ async def digests(connection: AsyncConnection) -> Digests:
 
 
 async def _copy_media(settings: Settings, snapshot: Snapshot) -> tuple[int, int]:
-    """Copy the media files to the new store, unless the new store has them already.
+    """Copy the media files to the store of ``CRM_MEDIA_URL``, if that setting is set.
+
+    Files that the store has already are not copied.
 
     Returns:
         The number of files that are now in the new store, and the number of files that are missing
-        in the old store.
+        in the old store. Both are 0 if ``CRM_MEDIA_URL`` is not set.
     """
     if settings.media_url is None:
         return 0, 0

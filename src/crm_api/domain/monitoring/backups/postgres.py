@@ -18,10 +18,11 @@ _NEEDS_TLS = ("require", "verify-ca", "verify-full")
 
 
 def program(name: str, database_url: str) -> Path:
-    """Return the path of ``pg_dump`` or ``pg_restore``: on ``PATH`` or embedded, the newer one.
+    """Return the path of ``pg_dump`` or ``pg_restore``.
 
-    The newer one is used because ``pg_dump`` refuses a server that is newer than itself. The
-    embedded program does not support TLS, so it is not used if the database requires TLS.
+    Of the program on ``PATH`` and the embedded program, the newer one is used, because ``pg_dump``
+    refuses a server that is newer than itself. The embedded program does not support TLS, so it is
+    not used if the database requires TLS.
 
     Raises:
         BackupError: The program was not found.
@@ -38,7 +39,8 @@ def program(name: str, database_url: str) -> Path:
 def environment(database_url: str) -> dict[str, str]:
     """Return the environment of a program that connects to the database.
 
-    The address and the password are libpq variables, so they do not appear on a command line.
+    The address and the password are in environment variables of libpq, so they do not appear on a
+    command line.
     """
     url = make_url(database_url)
     found = {

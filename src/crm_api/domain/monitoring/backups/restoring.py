@@ -1,7 +1,8 @@
-"""Restore a backup into an empty database; the service sends nothing before a person decides.
+"""Restore a backup into an empty database.
 
-Messages that were sent after the backup was made are not in it. Therefore campaigns are paused,
-queued messages are dropped, and the missing messages are read from the provider first
+The backup does not contain the messages that were sent after it was made. Therefore a restore
+pauses campaigns, drops queued messages, and requests a reconciliation, which reads the missing
+messages from the provider. Campaigns send again only after a person resumes them
 (``docs/how-to/backup.md``).
 """
 
@@ -74,8 +75,8 @@ async def restore(
         source: The backup file.
         identities: Secret keys; one of them must be able to decrypt the backup.
         now: The current time.
-        report: Receives lines about the progress.
-        again: If True, first delete what an interrupted restore has left in the database.
+        report: Receives sentences about the progress.
+        again: If True, first delete the data that an interrupted restore has left in the database.
 
     Raises:
         BackupError: The backup cannot be read, needs a newer release or another secret key, or the
@@ -109,7 +110,8 @@ async def _prepare(
 ) -> Manifest:
     """Check that the backup fits the release and the key, and that the database is empty.
 
-    If ``again`` is True, first delete the data that an interrupted restore has left there.
+    If ``again`` is True, first delete the data that an interrupted restore has left in the
+    database.
     """
     name, content = next(members, ("", None))
     if name != "manifest.json" or content is None:
@@ -215,9 +217,9 @@ async def restore_media_file(store: MediaStore, sha256: str, content: IO[bytes])
 
 
 def _database_parts(first: IO[bytes], members: Members, *, report: Report) -> Iterator[bytes]:
-    """Yield the dump in parts; the last one only after the whole backup proved to be undamaged.
+    """Yield the dump in parts; yield the last part only after the whole backup was verified.
 
-    ``pg_restore`` may commit as soon as it has the last part.
+    The reason: ``pg_restore`` may commit as soon as it has the last part.
     """
     done, content = 0, first
     while True:

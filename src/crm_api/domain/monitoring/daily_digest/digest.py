@@ -38,7 +38,7 @@ class MessageFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class StoppedSender:
-    """A line or a campaign that sends nothing until a person acts, and the reason."""
+    """A phone line or a campaign that sends nothing until a person acts, and the reason."""
 
     id: str
     name: str
@@ -54,10 +54,12 @@ class Digest:
         since: The beginning of the reported period.
         until: The end of the reported period.
         zone: The time zone in which the mail shows days.
-        texts: The message counts of the period: for each campaign, and outside campaigns.
+        texts: The message counts of the period: one item for each campaign, and one item for the
+            messages outside campaigns.
         opt_outs: The number of phone numbers that were opted out in the period, in any way.
-        lines: The blocked lines.
-        campaigns: The campaigns that are blocked or were paused automatically.
+        lines: The blocked phone lines.
+        campaigns: The campaigns that are blocked or were paused automatically: at most
+            ``MOST_CAMPAIGNS``, the newest first.
         held: The number of phone numbers on hold, for which a person must decide.
         in_review: The number of recipients in review, about whom a person must decide.
         parked: The number of attempts whose outcome a person must find out.
@@ -83,8 +85,8 @@ class Digest:
     week: WeekFigures
 
 
-# Messages between own lines are left out, because they only check webhooks. An opt-out in the
-# period counts for the campaign to which the person replied.
+# Messages between two lines of the company are left out, because they only check webhooks. An
+# opt-out in the period counts for the campaign to which the person replied.
 TEXTS = text("""
     SELECT x.campaign_id, c.name,
            CAST(sum(x.sent) AS bigint) AS sent, CAST(sum(x.delivered) AS bigint) AS delivered,
@@ -161,7 +163,7 @@ async def read_digest(
 
     Args:
         zone: The time zone in which the mail shows days.
-        figures: The metrics of the service, which show what a person must do now.
+        figures: The numbers about the current state of the service.
     """
     session = uow.session
     span = {"since": since, "until": until}

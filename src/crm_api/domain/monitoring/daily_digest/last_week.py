@@ -1,4 +1,4 @@
-"""Read the figures of the last seven days for the digest mail, by the measures of insight."""
+"""Compute the figures of the last seven days for the digest mail, as ``GET /v1/insight`` does."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ class WeekFigures:
 async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetime) -> WeekFigures:
     """Read the figures of the seven days before ``until``, a midnight in the time zone."""
     local = until.astimezone(ZoneInfo(zone))
-    # The clock on the wall decides: a week with a clock change has an hour more or less.
+    # Seven local days: in a week with a change of the clocks, this is an hour more or less.
     since = (local - timedelta(days=DAYS)).astimezone(UTC)
     rules = await find_rules(uow, version=None)
     asked = InsightQuestion(

@@ -18,8 +18,9 @@ class SealedColumn:
     """A column with encrypted values.
 
     Attributes:
-        about: The SQL expression for a text that belongs to each row. A value can be decrypted only
-            with the text of its own row, so a value that is copied to another row is useless.
+        about: The SQL expression for the associated data of the encryption, a text. A value can be
+            decrypted only with the same text. If the text contains the id of the row, a value that
+            is copied to another row cannot be decrypted.
     """
 
     table: str
@@ -44,7 +45,8 @@ class SealedValue:
 
     Attributes:
         position: The physical position of its row (``ctid``).
-        about: The text of its row, without which it cannot be decrypted.
+        about: The associated data of the encryption, which decryption needs (see
+            ``SealedColumn``).
         sealed: The encrypted bytes.
     """
 
@@ -92,8 +94,8 @@ async def reseal_all(
 ) -> AsyncGenerator[tuple[str, int]]:
     """Encrypt again, with the current key, every value that another known key decrypts.
 
-    Each batch is a transaction. After each batch, the name of the table and the number of changed
-    rows are yielded. After an interruption the function can be called again; it skips finished
+    Each batch is one transaction. After each batch, the function yields the name of the table and
+    the number of changed rows. After an interruption it can be called again; it skips finished
     rows. A row that another process changes meanwhile is skipped, because that process encrypts it
     with the current key.
     """

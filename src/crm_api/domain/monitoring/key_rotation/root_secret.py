@@ -16,11 +16,12 @@ from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings, SettingsError
 
 PATIENCE_SECONDS = 30.0
-"""How long a process waits for a database that restarts. After it, the process ends, and the
+"""How long a process waits for a database that restarts. After this time the process ends, and the
 supervisor starts it again."""
 _POLL_SECONDS = 0.5
 _FEWEST_TRIES = 4
-"""Also after the deadline: a process that was suspended wakes up long after it."""
+"""The smallest number of tries. It also applies after the deadline, because a process that was
+suspended may continue only after the deadline."""
 
 
 async def with_secret(
@@ -75,7 +76,7 @@ async def _open(settings: Settings, *, adopts: bool) -> Settings:
 
 _NAME = "root"
 ABOUT_ROOT = "root secret"
-"""The text to which the encrypted root secret is bound."""
+"""The associated data of the encrypted root secret; decryption needs the same text."""
 _READ_ROOT = text("SELECT sealed FROM root_secret WHERE name = :name")
 _ADD_ROOT = text("""
     INSERT INTO root_secret (name, sealed, created_at) VALUES (:name, :sealed, :now)
@@ -95,8 +96,8 @@ async def open_root_secret(
         adopts: Whether to store the current secret key as the root secret if the database has none.
 
     Raises:
-        UnsealError: No key decrypts the root secret. Or a root secret must be stored and there are
-            several keys, so it is unclear which one to store.
+        UnsealError: No key decrypts the root secret. Or the database has no root secret, and there
+            are several keys, so it is unclear which key to store.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
     if sealed is None:

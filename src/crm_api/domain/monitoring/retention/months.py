@@ -1,8 +1,9 @@
 """Create monthly partitions ahead, and detach and drop the months past their retention time.
 
-A month past its retention time is handled in this order: delete the rows of other tables that refer
-to it, detach it, archive it (``archive.py``), and drop it. Each step may be repeated. The service
-has no permission to change the schema, so it calls database functions that a migration has created.
+A month past its retention time is handled in four steps: delete the rows of other tables that refer
+to the month, detach the month, archive it (``archive.py``), and drop it. Each step may be repeated.
+The service has no permission to change the schema, so it calls database functions that a migration
+has created.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,7 @@ from crm_api.domain.monitoring.retention.tables import ACTIVITY, Month, MonthlyT
 from crm_api.platform.database import UnitOfWork
 
 AHEAD = 2
-"""The number of months that are created in advance. So workers may be stopped for a month or two.
-"""
+"""The number of months that are created in advance. Workers may be stopped for that long."""
 
 MONTHS = text(r"""
     SELECT c.relname AS name,
@@ -45,12 +45,12 @@ ADD = text("SELECT add_partition(:parent, :month)")
 
 
 async def add_month(session: AsyncSession, table: MonthlyTable, *, month: date) -> None:
-    """Create the partition of a month; its rows in the default partition are moved to it."""
+    """Create the partition of a month; move the month's rows from the default partition to it."""
     await session.execute(ADD, {"parent": table.name, "month": month})
 
 
 async def add_next_month(uow: UnitOfWork, table: MonthlyTable, *, now: datetime) -> bool:
-    """Create the month after the newest month, unless it is over ``AHEAD`` months from now.
+    """Create the month after the newest month, if it is at most ``AHEAD`` months from now.
 
     Returns:
         False if no month was missing.
@@ -129,9 +129,9 @@ _DELETE_PROVIDER_IDS = """
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
     """Delete the stored provider ids of the next rows of the month, one batch per call.
 
-    This happens while the month is attached, so no stored id refers to a missing row. If the
-    provider later delivered such an event again, the event would count as new. But the provider
-    repeats events only for days, not for months.
+    The caller does this while the month is attached, so no stored id refers to a missing row.
+    Without its stored id, an event that the provider delivers again would count as new. But the
+    provider repeats events only for days, not for months.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -204,7 +204,7 @@ async def detach_month(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
     """Detach a month from its table; it becomes a separate table that nothing reads or changes.
 
     Returns:
-        False if a row of the month must be applied or sent again; the month then stays attached.
+        False if a row of the month must still be applied or sent; the month then stays attached.
     """
     async with uow.session.begin_nested() as step:
         await uow.session.execute(DETACH, {"parent": month.table.name, "name": month.name})

@@ -83,7 +83,7 @@ class Month:
         table: The table to which the month belongs.
         name: The name of the partition.
         first_day: The first day of the month. The oldest partition also has all earlier rows.
-        is_attached: False if it was detached and is waiting to be archived.
+        is_attached: False if the month was detached and waits to be archived.
     """
 
     table: MonthlyTable

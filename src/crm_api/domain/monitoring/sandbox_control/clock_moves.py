@@ -31,8 +31,8 @@ from crm_api.platform.settings import Settings, SettingsError
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-"""How long a worker owns a move after its last step, by the machine's clock. If the worker dies,
-another worker continues the move after this time."""
+"""How long a worker owns a move after the last step of the move, by the machine's clock. If the
+worker dies, another worker continues the move after this time."""
 FARTHEST = timedelta(days=366)
 """The longest move."""
 
@@ -203,7 +203,10 @@ _NEXT_WAITING = text("""
 
 
 async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
-    """Return when the next work of each job is due; leave out the work of campaigns."""
+    """Return when the next postponed work of each job is due; jobs without such work are left out.
+
+    The work of campaigns is not included.
+    """
     row = (await uow.session.execute(_NEXT_WAITING)).mappings().one()
     return {JobName(name): instant for name, instant in row.items() if instant is not None}
 

@@ -83,19 +83,19 @@ class SandboxControls:
         await self._ask("DELETE", "/people", params={} if phone is None else {"number": phone})
 
     async def send_as_person(self, wanted: PersonMessage) -> None:
-        """Let a person send a message; the sandbox reports it by webhook.
+        """Let a person send a message; the sandbox reports the message by webhook.
 
         Raises:
-            UnknownSandboxLineError: The sandbox has no line with this number.
+            UnknownSandboxLineError: The sandbox has no line with the phone number ``wanted.line``.
         """
         body = {"from": wanted.phone, "text": wanted.text, "media": [{}] * wanted.pictures}
         await self._act("/receive", body, line=wanted.line)
 
     async def call_as_person(self, wanted: PersonCall) -> None:
-        """Let a person call; the sandbox reports the call by webhooks.
+        """Let a person make a phone call; the sandbox reports the call by webhooks.
 
         Raises:
-            UnknownSandboxLineError: The sandbox has no line with this number.
+            UnknownSandboxLineError: The sandbox has no line with the phone number ``wanted.line``.
         """
         extras = ["voicemail"] if wanted.voicemail else []
         body = {"person": wanted.phone, "answered": wanted.answered, "with": extras}

@@ -39,7 +39,7 @@ class SandboxAwayError(TransientError):
 
 
 class UnknownSandboxLineError(InvalidError):
-    """The sandbox has no line with the given number."""
+    """The sandbox has no line with the given phone number."""
 
     code = "unknown_sandbox_line"
     title = "Line not in the sandbox"
@@ -47,8 +47,8 @@ class UnknownSandboxLineError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The sandbox has no line with this number. GET /v1/lines lists the lines; without "
-            "`line`, the line with which the person last had contact is used."
+            "The sandbox has no line with this phone number. GET /v1/lines lists the lines. "
+            "Without `line`, the line with which the person last had contact is used."
         )
 
 

@@ -10,9 +10,10 @@ from crm_api.platform.database import Base
 
 
 class SandboxClock(Base):
-    """The sandbox clock and its current or last move. No row: the clock was never moved.
+    """The sandbox clock and its current or last move; no row exists if the clock was never moved.
 
-    The times of the move are sandbox times; ``held_until`` is a time of the machine's clock.
+    ``from_at`` and ``to_at`` are sandbox times. ``held_until`` is a time of the machine's clock:
+    until then, only the job run ``holder`` makes the steps of the move.
     """
 
     __tablename__ = "sandbox_clock"
@@ -27,7 +28,7 @@ class SandboxClock(Base):
     stops: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """The number of steps of the move so far."""
     failure: Mapped[str | None]
-    """Why the move is delayed; None if it is not. It continues automatically."""
+    """Why the move is delayed; None if it is not delayed. The move continues automatically."""
     holder: Mapped[UUID | None]
-    """The id of the job run that owns the move; None if none does."""
+    """The id of the job run that owns the move; None if no job run owns it."""
     held_until: Mapped[datetime | None]

@@ -112,7 +112,7 @@ class PersonStep(RequestModel):
 
     do: Act = Field(
         description="The action. `deliver`, `fail` and `undeliver` set the final status of the "
-        "message. `reply` sends a message back. `call` calls the line."
+        "message. `reply` sends a message to the line. `call` makes a phone call to the line."
     )
     after: Duration = Field(
         default=timedelta(seconds=1),
@@ -136,16 +136,16 @@ class PersonStep(RequestModel):
         default=None,
         ge=1,
         le=1000,
-        description="Do this only for one message to the number: 1 for the first, 2 for the "
-        "second. By default it is done for every message.",
+        description="Do this only after one message to the phone number: 1 for the first message, "
+        "2 for the second. By default, it is done after every message.",
     )
     answered: bool = Field(
-        strict=True, default=True, description="Whether the call of `call` is answered."
+        strict=True, default=True, description="Whether the phone call of `call` is answered."
     )
 
 
 class PersonScript(RequestModel):
-    """What the simulated person does after each message to the number.
+    """What a simulated person does after each message to the person's phone number.
 
     A script is either the name of a behaviour or a list of steps.
     """
@@ -160,15 +160,16 @@ class PersonScript(RequestModel):
 
     phone: Phones = Field(
         description="A phone number, the first digits of several numbers and a star (such as "
-        "`+1617555*`), or `*` for all numbers. If several scripts fit a number, the most specific "
-        "one applies."
+        "`+1617555*`), or `*` for all numbers. If several scripts match a number, the one with the "
+        "most digits applies."
     )
     behaviour: Behaviour | None = Field(
         default=None,
         description="A named script. `replies`: the person replies to the first message. `stops`: "
-        "the person replies STOP to the first message. `calls`: the person calls back. `silent`: "
-        "the person only receives. `landline`: every message fails. `undelivered`: the carrier "
-        "filters every message. `unreached`: the provider never reports on a message.",
+        "the person replies STOP to the first message. `calls`: the person calls back after the "
+        "first message. `silent`: the person gets the messages and does nothing. `landline`: every "
+        "message fails. `undelivered`: the carrier filters every message. `unreached`: the "
+        "provider never reports what happened to a message.",
     )
     script: list[PersonStep] | None = Field(
         default=None,
@@ -188,7 +189,7 @@ class PersonScriptRead(ReadModel):
 
     Attributes:
         phone: The phone number, or the first digits of several numbers and a star.
-        script: The steps that happen for each message to the number.
+        script: The steps that happen after each message to the phone number.
     """
 
     model_config = example(script=[])
@@ -202,7 +203,7 @@ class PersonMessage(RequestModel):
 
     model_config = example(phone="+16175550123", text=REPLY)
 
-    phone: PhoneNumber = Field(description="The number of the person who writes.")
+    phone: PhoneNumber = Field(description="The phone number of the person who writes.")
     text: Annotated[str, Text(shortest=1, longest=1600, has_lines=True)] = Field(
         description="What the person writes. `STOP` opts out."
     )
@@ -221,18 +222,18 @@ class PersonMessage(RequestModel):
 
 
 class PersonCall(RequestModel):
-    """A call of a simulated person to a line of the company."""
+    """A phone call of a simulated person to a line of the company."""
 
     model_config = example(phone="+16175550123", answered=False, voicemail=True)
 
-    phone: PhoneNumber = Field(description="The number of the person who calls.")
+    phone: PhoneNumber = Field(description="The phone number of the person who calls.")
     line: PhoneNumber | None = Field(
         default=None,
         description="The number of the line. By default the line with which the person had the "
         "newest message or call, else the sandbox's first line.",
     )
     answered: bool = Field(
-        strict=True, default=False, description="Whether somebody takes the call."
+        strict=True, default=False, description="Whether a user answers the phone call."
     )
     voicemail: bool = Field(
         strict=True, default=False, description="Whether the person leaves a voicemail."
@@ -242,8 +243,9 @@ class PersonCall(RequestModel):
 class FaultKind(StrEnum):
     """The kind of a simulated fault.
 
-    A number is the HTTP status of the response. `_after` means that the sandbox accepts the message
-    before the fault; `_before` means that it does not accept the message.
+    A number at the beginning of a value is the HTTP status of the response. `_after` means that the
+    sandbox accepts the message before the fault; `_before` means that it does not accept the
+    message.
     """
 
     THROTTLED = "429"
@@ -290,8 +292,8 @@ class FaultCreate(RequestModel):
     )
     phone: PhoneNumber | None = Field(
         default=None,
-        description="The fault happens only for messages to this number. By default it happens "
-        "for all numbers.",
+        description="The fault happens only for requests and webhooks about this phone number. By "
+        "default, it happens for all phone numbers.",
     )
     count: int | None = Field(
         default=None,
@@ -330,10 +332,12 @@ class FaultRead(ReadModel):
     Attributes:
         kind: What goes wrong.
         on: What fails: sends, look-ups, or webhooks.
-        phone: The number to which messages fail; null means all numbers.
+        phone: The fault happens only for requests and webhooks about this phone number; null means
+            for all phone numbers.
         count: The number of times that the fault will still happen; null if it is not limited.
         percent: The percentage of requests for which the fault happens; null means all requests.
-        retry_after_seconds: The ``Retry-After`` of the response, in seconds; null if there is none.
+        retry_after_seconds: The header ``Retry-After`` of the response, in seconds; null if there
+            is no such header.
         delay: The delay of a late webhook.
     """
 
@@ -382,11 +386,12 @@ class ClockMoveRead(ReadModel):
     from_at: Instant
     to_at: Instant
     stops: int = Field(
-        description="The number of times that the clock has stopped during the move to let due "
-        "work be done."
+        description="The number of times that the clock has stopped during the move, so that due "
+        "work could be done."
     )
     failure: str | None = Field(
-        description="Why the move is delayed; null if it is not. It continues automatically."
+        description="Why the move is delayed; null if it is not delayed. The move continues "
+        "automatically."
     )
 
 

@@ -1,6 +1,7 @@
-"""The daily run: a clean-up and a digest mail each morning, in the time zone of the first line.
+"""The daily run: a clean-up and a digest mail each morning.
 
-If no worker runs in the morning, the daily run happens later on that day.
+The time zone of the *first line* applies. This is the phone line that was added first. If no worker
+runs in the morning, the daily run happens later on that day.
 """
 
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from crm_api.domain.monitoring.scheduled_jobs.models import DailyRun as StoredRu
 from crm_api.platform.database import UnitOfWork
 
 HOUR = 7
-"""The hour at which the daily run is due, in the time zone of the first line. It is before the
-messages of the day begin, when people read mail."""
+"""The hour at which the daily run is due, in the time zone of the first line. At this hour people
+read mail, and the campaigns of the day have not begun to send."""
 MAIL_TAKES = timedelta(seconds=120)
-"""How long a worker owns the digest mail. It is longer than sending takes. If the worker dies,
+"""How long a worker owns the digest mail. Sending the mail takes less time. If the worker dies,
 another worker sends the mail after this time."""
 RETRY = timedelta(minutes=10)
 """The wait before the digest mail is tried again after an error."""
@@ -30,8 +31,9 @@ class DailyRun:
     """The daily run of one day, and what is still to do.
 
     Attributes:
-        day: The day on whose morning the run is due.
-        zone: The time zone of the first line.
+        day: The run is due in the morning of this day.
+        zone: The time zone of the phone line that was added first; the default time zone if there
+            is no line.
         since: The beginning of the period of the digest mail.
         until: The end of the period of the digest mail: the midnight at which ``day`` begins.
         is_cleaned: True if the clean-up of this day is done.
@@ -47,9 +49,9 @@ class DailyRun:
 
 
 def due_day_of(now: datetime, zone: str) -> date:
-    """Return the last day whose run is due in a time zone.
+    """Return the last day whose daily run is due: before ``HOUR`` yesterday, otherwise today.
 
-    Before ``HOUR``, this day is yesterday; from ``HOUR`` on, it is today.
+    ``HOUR`` and the days are those of the time zone ``zone``.
     """
     local = now.astimezone(ZoneInfo(zone))
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
@@ -66,7 +68,7 @@ MAKE_RUN = text("""
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
-    """Store the run that is due now, unless it is stored already; return what is still to do.
+    """Store the daily run that is due now, if it is not stored yet; return what is still to do.
 
     No digest mail is due if the first line was added after the period, because nothing was sent.
     """
@@ -138,13 +140,13 @@ POSTPONE_MAIL = text("""
 
 
 async def postpone_digest_mail(uow: UnitOfWork, *, day: date, error: str, now: datetime) -> None:
-    """Store why the digest mail was not sent, and try again after ``RETRY``."""
+    """Store why the digest mail was not sent, and plan the next try after ``RETRY``."""
     values = {"day": day, "retry_at": now + RETRY, "error": error[:LONGEST_ERROR]}
     await uow.session.execute(POSTPONE_MAIL, values)
 
 
 async def _find_first_line(uow: UnitOfWork) -> Line | None:
-    """Return the line that was added first; None if there is no line."""
+    """Return the phone line that was added first; None if there is no line."""
     line: Line | None = await uow.session.scalar(
         select(Line).order_by(Line.created_at, Line.id).limit(1)
     )

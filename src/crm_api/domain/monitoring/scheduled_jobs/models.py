@@ -27,13 +27,13 @@ class ScheduledJob(Base):
     last_error: Mapped[str | None]
     runs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     covered_until: Mapped[datetime | None]
-    """The last time at which the job is known to have begun, run or ended."""
+    """The last time at which the job began, was running, or ended."""
     misses: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """The number of whole minutes before its last start in which the job neither began nor ran."""
     missed_from: Mapped[datetime | None]
-    """The first minute of the last series of missed minutes."""
+    """The first minute of the last series of missed minutes; None if no minute was missed."""
     missed_until: Mapped[datetime | None]
-    """The last minute of the last series of missed minutes."""
+    """The last minute of the last series of missed minutes; None if no minute was missed."""
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """The number of failed runs in a row."""
     failing_since: Mapped[datetime | None]
@@ -57,7 +57,7 @@ class WorkerHeartbeat(Base):
 class DailyRun(Base):
     """The daily run of one day, and which of its parts are done.
 
-    The day begins and ends in the time zone of the first line.
+    The day begins and ends in the time zone of the phone line that was added first.
     """
 
     __tablename__ = "daily_run"

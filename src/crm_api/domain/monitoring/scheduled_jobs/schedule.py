@@ -41,7 +41,7 @@ SCHEDULE = {
     "wake_conversations": "every 60 s",
     "write_audiences": "every 60 s",
 }
-"""Every scheduled job, and in words when it works.
+"""Every scheduled job, with a text that says when the job works.
 
 Each job begins every minute and looks for work. A worker refuses to start if its registered jobs
 are not exactly these.
@@ -49,7 +49,8 @@ are not exactly these.
 
 MINUTE = timedelta(minutes=1)
 LATE_AFTER = timedelta(seconds=90)
-"""A worker without a heartbeat, or a job that has not begun, for this time is late."""
+"""A worker is late if it has sent no heartbeat for this time. A job is late if it has neither begun
+nor run for this time."""
 
 
 # The last time at which a job was at work. It includes the columns that an older release writes,

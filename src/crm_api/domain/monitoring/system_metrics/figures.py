@@ -1,6 +1,7 @@
 """Read the numbers that describe the state of the whole service, for metrics and the digest.
 
-They come from the database, so every process returns the same numbers.
+The numbers come from the database, so they are the same in every process. Only the difference
+between the clocks (``skew``) depends on the process.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +29,11 @@ MOST_LINES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAlerts:
-    """The number of alerts of one kind that are acknowledged, or not, but are not resolved."""
+    """The number of unresolved alerts of one kind and state.
+
+    Attributes:
+        is_acknowledged: True if these alerts are acknowledged, False if they are not.
+    """
 
     kind: str
     is_acknowledged: bool
@@ -37,7 +42,7 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """The number of attempts with an unclear outcome, and when the first of them began."""
+    """The number of attempts with an unclear outcome, and when the first of them was sent."""
 
     count: int = 0
     since: datetime | None = None
@@ -69,12 +74,13 @@ class Figures:
     Attributes:
         skew: How far this process's clock is ahead of the database's clock.
         last_run: The last reconciliation that ended; None if there is none.
-        covered_until: The time until which reconciliations have compared everything.
-        events: The number of received events that are not applied, by status.
-        event_due_at: The earliest due time of such an event.
+        covered_until: The time until which reconciliations have compared all messages and calls.
+        events: The number of received events that are not applied, by status: ``pending``,
+            ``failed`` or ``dead``.
+        event_due_at: The earliest due time of a pending or failed event.
         campaign_due_at: The earliest due time of a recipient of a running campaign.
         single: The number of queued messages outside campaigns.
-        single_due_at: The earliest due time of such a message.
+        single_due_at: The earliest due time of a queued message outside campaigns.
         unclear: The attempts with an unclear outcome, by status.
         people: The number of recipients of campaigns that have not ended, by status. Follow-ups
             count too.

@@ -11,14 +11,14 @@ from crm_api.platform.settings import Settings
 
 GIB = 2**30
 LEAST_BYTES = GIB
-"""A disk with less free space than this is low, because an import or a backup needs as much."""
+"""A disk with less free space than this is low: an import or a backup may need that much."""
 LEAST_SHARE = 0.10
 """A disk with a smaller share of free space than this is low, unless ``ENOUGH_BYTES`` are free."""
 ENOUGH_BYTES = 20 * GIB
 """A disk with this much free space is not low, whatever its size is."""
 LEAST_SHARE_OF_FILES = 0.05
-"""A disk is also low if it has room for a smaller share of its files than this. Without room for
-new files, free space cannot be used."""
+"""A disk is also low if it has room for few new files: fewer than this share of the largest number
+of files. Without room for new files, free space cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def folders_of(settings: Settings) -> list[Path]:
 
 
 def measure_disks(paths: Sequence[Path]) -> list[Disk]:
-    """Measure each file system of these folders once; a network disk that hangs blocks this."""
+    """Measure each file system of these folders once. A network disk that hangs blocks it."""
     found: dict[int, Disk] = {}
     for path in paths:
         there = next(one for one in (path, *path.parents) if one.exists())

@@ -16,8 +16,8 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.platform.database import UnitOfWork
 
 STALE = timedelta(minutes=3)
-"""Checks happen every minute. After a longer pause than this, it is unknown whether a problem
-persisted, so it counts as new."""
+"""Checks happen every minute. If the checks pause for longer than this, it is unknown whether a
+problem persisted, so the problem counts as new."""
 RAISED_AGAIN_AFTER = timedelta(seconds=50)
 """While a problem lasts, its alert is raised again after this time. So the count of the alert grows
 once a minute, even if several processes check."""
@@ -73,8 +73,7 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: How long a problem must have been found by every check before an alert is
-            raised.
+        patience: An alert is raised only when every check has found the problem for this long.
         among: The check covers only alerts whose subject has this prefix. Other alerts do not
             change.
     """

@@ -13,16 +13,17 @@ from crm_api.domain.sales.calendar_accounts.models import CalendarAccount
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 SCHEDULED_WITHIN = timedelta(days=2)
-"""How long an approved quote may wait until an appointment is booked."""
+"""How long the contact of an approved quote may be without an appointment."""
 MOST_ALERTS = 50
 """The largest number of quotes that have an alert at the same time: those that wait the longest."""
 
 
 async def check_quotes(uow: UnitOfWork, *, now: datetime) -> None:
-    """Raise an alert for each approved quote without an appointment for two days; resolve others.
+    """Raise an alert for each quote that was approved over two days ago and has no appointment.
 
-    An appointment with the same contact that ends after the approval counts, unless it was
-    cancelled or the person was not there.
+    Alerts of other quotes are resolved. A quote has an appointment if there is one with the same
+    contact that ends after the approval. Cancelled appointments, and appointments at which the
+    person was not there, do not count.
     """
     waiting = await find_waiting_quotes(uow, now=now)
     found = [
@@ -61,13 +62,14 @@ WAITING_QUOTES = text(f"""
 
 
 async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[WaitingQuote]:
-    """Return the approved quotes that have waited too long, the longest first."""
+    """Return the approved quotes without an appointment that have waited too long, oldest first."""
     values = {"before": now - SCHEDULED_WITHIN, "since": now - NOT_OLDER, "most": MOST_ALERTS}
     return typed_rows(WaitingQuote, await uow.session.execute(WAITING_QUOTES, values))
 
 
 MOST_FAILURES = 6
-"""So many synchronisations in a row must fail. Their pauses grow: it takes about an hour."""
+"""The number of failed synchronisations in a row that raises an alert. The pauses between them
+grow, so this takes about an hour."""
 
 
 async def check_calendars(uow: UnitOfWork, *, now: datetime) -> None:

@@ -20,13 +20,13 @@ LATE_AFTER = timedelta(minutes=5)
 """How long a message outside campaigns may wait. A confirmation of an opt-out must be sent within
 five minutes."""
 GRACES = 3
-"""How long an outcome may be unclear, as a multiple of ``grace``. Two complete look-ups fit into
-this time."""
+"""How long an outcome may be unclear, as a multiple of ``SendTimes.grace``. Two complete look-ups
+fit into this time."""
 REPORTED_WITHIN = timedelta(minutes=15)
-"""How long the events about an accepted message may take."""
+"""How long it may take until the events about an accepted message arrive."""
 FEWEST_UNREPORTED = 20
-"""The number of accepted messages without any event that raises an alert. Usually each accepted
-message causes an event, so this many are not chance."""
+"""An alert is raised if at least this many messages were accepted and no event has arrived. Usually
+each accepted message causes an event, so this cannot be chance."""
 UNREPORTED_SINCE = timedelta(days=1)
 """Messages that were accepted earlier than this are not counted."""
 PATIENCE = timedelta(minutes=2)

@@ -19,16 +19,16 @@ from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
 AWAY_FOR = timedelta(minutes=1)
-"""How long no worker may be alive, besides the 90 seconds after which a worker counts as silent. A
-restart is shorter."""
+"""How long the service may be without a living worker, in addition to the 90 seconds after which a
+worker counts as silent. A restart takes less time."""
 OVERDUE_FOR = timedelta(minutes=4)
 """How long a job may be overdue."""
 FAILING_FOR = timedelta(minutes=10)
 FEWEST_FAILURES = 3
-"""A job is reported if it has failed this often in a row, for at least ``FAILING_FOR``."""
+"""A job is reported if this many runs in a row have failed, over at least ``FAILING_FOR``."""
 EVENTS_LATE_AFTER = timedelta(minutes=5)
 EVENTS_PATIENCE = timedelta(minutes=3)
-"""How long received events may wait for more than ``EVENTS_LATE_AFTER``."""
+"""How long events may be overdue by more than ``EVENTS_LATE_AFTER`` before an alert is raised."""
 COMPARED_WITHIN = timedelta(hours=50)
 """How old the last reconciliation may be: two nights and two hours."""
 MOST_NAMED = 5
@@ -51,7 +51,7 @@ WORKER_SEEN_AT = text("""
 
 
 async def check_workers(uow: UnitOfWork, *, now: datetime) -> bool:
-    """Check that a worker is alive and that jobs begin, and raise and resolve their alerts.
+    """Check that a worker is alive and that jobs begin, and raise and resolve alerts about this.
 
     A web process runs this check too, because a dead or hanging worker cannot report itself.
 

@@ -1,4 +1,4 @@
-"""The events that webhook endpoints can get, and what they get of each."""
+"""The types of events that webhook endpoints can get, and the data that endpoints get."""
 
 from enum import StrEnum
 from typing import Any, cast
@@ -15,7 +15,7 @@ class WebhookEventType(StrEnum):
     These are all types of the event log except two that matter only to screens.
     ``campaign.counters`` occurs a few times per second while a campaign sends, and contains only
     the information that the counters of the campaign changed. Read the statistics of the campaign
-    instead. ``conversation.presence`` is over after some seconds.
+    instead. ``conversation.presence`` is valid only for some seconds.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -36,7 +36,10 @@ _KNOWN = frozenset(one.value for one in WebhookEventType)
 
 
 def is_for_endpoints(event: LoggedEvent) -> bool:
-    """Return whether endpoints can get an event: a known one that is not for one user alone."""
+    """Return whether endpoints can get an event.
+
+    Its type must be known, and the event must not be for one user only.
+    """
     return event.type in _KNOWN and "user_id" not in event.data
 
 

@@ -16,9 +16,9 @@ ALL_TYPES = frozenset(EventType)
 
 @lru_cache(maxsize=128)
 def _open_types(asked: frozenset[EventType], scopes: frozenset[str]) -> frozenset[EventType]:
-    """Return the types that the scopes allow; the same object for the same arguments.
+    """Return the types that the scopes allow; equal arguments give the same object.
 
-    Each open stream keeps its filter, so a thousand alike share one set.
+    Each open stream keeps its filter in memory. Streams with equal filters share one set.
     """
     return frozenset(one for one in asked if SCOPE_OF[one] in scopes)
 
@@ -33,7 +33,8 @@ class EventFilter:
         types: Event types that pass if the event belongs to no campaign.
         campaign_types: Event types that pass if the event belongs to a campaign.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
-        reads_messages: Received messages have their number, contact and first words.
+        reads_messages: True if events about received messages get phone number, contact and first
+            words.
     """
 
     types: frozenset[EventType]

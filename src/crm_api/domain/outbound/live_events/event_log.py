@@ -73,7 +73,7 @@ class LoggedEvent:
         position: Its position in the log, which is also its public id; None if it is not stored.
         type: An ``EventType``, or a type of a newer version, which passes no filter of this
             version.
-        subject_id: The id of the message, call, campaign, import, contact or alert.
+        subject_id: The id of what the event is about, such as a message, a contact or an alert.
     """
 
     position: LogPosition | None
@@ -132,7 +132,13 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The oldest transaction that may still write events, and the newest deleted event or None."""
+    """The ends of the log, as the database returns them.
+
+    Attributes:
+        final: The oldest transaction that may still write events.
+        transaction_id: The transaction of the newest deleted event; None if no event was deleted.
+        id: The id of the newest deleted event; None if no event was deleted.
+    """
 
     final: int
     transaction_id: int | None
@@ -213,7 +219,10 @@ READ_SPAN = text("""
 async def read_event_span(
     uow: UnitOfWork, *, after: LogPosition, until: LogPosition, limit: int = PAGE
 ) -> LogPage:
-    """Read the events after ``after`` up to ``until``, in order; the head must be later."""
+    """Read the events after ``after`` up to ``until``, in order.
+
+    ``until`` must be before the head of the log (see ``LogEnds``).
+    """
     values = {
         "transaction_id": after.transaction_id,
         "id": after.id,

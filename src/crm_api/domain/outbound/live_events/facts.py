@@ -1,9 +1,9 @@
 """What the ``data`` of each event contains when it is sent to webhook endpoints.
 
 Events contain ids and states, but no phone number, name or message body. A receiver that needs more
-reads it from the API, with a key whose scopes allow it. Only ``message.received`` also contains
-number, contact and first words, for receivers with the scope ``messages:read``. They are read when
-the event is sent, and not stored with it (``message_details``).
+reads it from the API, with a key whose scopes allow it. Only ``message.received`` also contains the
+phone number, the contact and the first words, for receivers with the scope ``messages:read``. These
+details are read when the event is sent, and are not stored with the event (``message_details``).
 """
 
 from typing import Annotated, Any
@@ -65,13 +65,13 @@ class EventContact(ReadModel):
 
 
 class ReceivedMessageFacts(MessageFacts):
-    """A received message. Number, contact and words need the scope `messages:read`.
+    """A received message. Phone number, contact and first words need the scope `messages:read`.
 
     Attributes:
         contact: The contact of the sender: its `id`, `first_name`, `last_name` and `company`; null
             if there is none, or without the scope `messages:read`.
-        phone: The sender's number in E.164, or another identifier; null if the person was erased,
-            or without the scope `messages:read`.
+        phone: The sender's phone number in E.164, or another identifier; null if the person was
+            erased, or without the scope `messages:read`.
         body_preview: The first 160 characters of the message; null without the scope
             `messages:read`.
     """
@@ -202,13 +202,13 @@ class TaskFacts(ReadModel):
 
 
 class ConversationFacts(ReadModel):
-    """The work in a conversation after a change.
+    """A conversation after a change of its state, assignee, snooze or contact.
 
     Attributes:
         state: The state of the conversation.
         waiting_since: Since when the person waits for an answer; null if the person does not wait.
         assignee_id: The user who is responsible; null if nobody is.
-        snoozed_until: When the conversation comes back; null if it is not snoozed.
+        snoozed_until: When the snooze of the conversation ends; null if it is not snoozed.
     """
 
     model_config = example(state="waiting", waiting_since=NOW, assignee_id=None, snoozed_until=None)

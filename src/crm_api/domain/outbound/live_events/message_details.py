@@ -1,7 +1,8 @@
-"""Read what a ``message.received`` event says about its message: number, contact, first words.
+"""Read the details of a ``message.received`` event: phone number, contact and first words.
 
-The log of events and the stored deliveries do not contain this. It is read when an event is sent,
-and only for callers who may read messages. So an erasure reaches it without another statement.
+The log of events and the stored deliveries do not contain these details. They are read when an
+event is sent, and only for callers who may read messages. So the erasure of a person need not
+change the log or the deliveries.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from crm_api.platform.database import typed_rows
 LONGEST_PREVIEW = 160
 """The largest number of characters of the preview of a message."""
 ERASED = "erased:"
-"""The beginning of the text that replaces the number of an erased person."""
+"""The beginning of the text that replaces the phone number of an erased person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ class _MessageRow:
     company: str | None
 
 
-# A message of a deleted contact has no contact here. One that was merged has the other contact.
+# A message of a deleted contact has no contact here. A message of a merged contact has the contact
+# into which it was merged.
 READ_DETAILS = text("""
     SELECT a.id, a.conversation_id, a.phone, a.body, c.id AS contact_id, c.first_name, c.last_name,
            c.company

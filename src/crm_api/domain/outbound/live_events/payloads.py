@@ -23,7 +23,7 @@ from crm_api.domain.outbound.live_events.facts import (
 )
 
 TEST_TYPE = "webhook.test"
-"""Type of the test event. It is sent only on request, to an endpoint with any event types."""
+"""Type of the test event. It is sent only on request, whatever the endpoint's event types are."""
 
 
 class EventPayload(ReadModel):

@@ -1,7 +1,8 @@
 """Find what users must be notified of, and store it as notices.
 
-Notices are found by what waits now, not by events. So the way of a message costs nothing for them,
-a message that the reconciliation found later is noticed too, and nothing is lost at a restart.
+Notices are found by queries for what waits now, not by events. So receiving a message needs no work
+for notices. A message that the reconciliation adds later also causes notices, and nothing is lost
+at a restart.
 """
 
 from collections.abc import Sequence
@@ -17,13 +18,13 @@ from crm_api.domain.outbound.notices.work_conditions import LAST_HEARD, READ_UNT
 from crm_api.platform.database import UnitOfWork
 
 LOOK_BACK = timedelta(days=1)
-"""How old a waiting message, a note or a due task may be. Older ones are in the daily digest."""
+"""A conversation, a note or a task that has waited for longer than this causes no notice."""
 KEPT_FOR = timedelta(days=7)
-"""How long notices are kept. It must be longer than ``LOOK_BACK``, because a stored notice is what
-keeps a second one away."""
+"""How long notices are kept. It must be longer than ``LOOK_BACK``, because a stored notice prevents
+a second notice about the same thing."""
 
-# Two runs at once would not see each other's notices, and a message between their statements would
-# give both of them one.
+# Two runs at the same time would not see each other's notices. A message that arrives between their
+# statements could then cause two notices.
 LOCK_COLLECTION = text("SELECT pg_try_advisory_xact_lock(hashtextextended('crm-api notices', 0))")
 
 _WATCHERS = """unnest(CAST(:user_ids AS uuid[]), CAST(:emails AS text[]),
@@ -32,8 +33,8 @@ _WATCHERS = """unnest(CAST(:user_ids AS uuid[]), CAST(:emails AS text[]),
 _DELAYED = "CAST(:now AS timestamptz) - make_interval(mins => w.minutes)"
 _READ = READ_UNTIL.format(user_id="w.user_id", conversation_id="c.id")
 
-# One notice for each time that a person waits and the user has read everything before: more
-# messages before the user reads the first cause no further notice.
+# A user gets a notice when a person begins to wait. While the person waits, the user gets another
+# notice only if the person writes again after the user has read the conversation.
 COLLECT_REPLIES = text(f"""
     INSERT INTO notice (id, user_id, channel, kind, subject_id, about, created_at)
     SELECT uuid_v7(), w.user_id, w.channel, 'reply', c.id, {LAST_HEARD}, :now
@@ -74,9 +75,11 @@ _COLLECT = {
 
 
 async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: datetime) -> None:
-    """Store a notice for each user and channel of what waits unread, longer than the user's delay.
+    """Store notices about what waits, one for each subject, user and channel.
 
-    If another worker is at it, nothing is done.
+    A waiting conversation or a mention causes a notice if the user does not read it within the
+    user's delay. A task causes a notice when it is due. If another worker collects notices at the
+    moment, this function does nothing.
     """
     if not await uow.session.scalar(LOCK_COLLECTION):
         return
@@ -87,7 +90,10 @@ async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: 
 
 
 def _watching(watchers: Sequence[Watcher], kind: NoticeKind) -> dict[str, list[Any]]:
-    """Return the users who want a kind, once for each channel."""
+    """Return the users who want notices of a kind, as lists of equal length, by parameter name.
+
+    A user is in the lists once for each channel.
+    """
     pairs = [
         (watcher, channel)
         for watcher in watchers
@@ -106,5 +112,5 @@ DELETE_OLD = text("DELETE FROM notice WHERE created_at < CAST(:before AS timesta
 
 
 async def delete_old_notices(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete the notices that are too old to keep a second one away."""
+    """Delete the notices that are older than ``KEPT_FOR``."""
     await uow.session.execute(DELETE_OLD, {"before": now - KEPT_FOR})

@@ -16,7 +16,7 @@ from crm_api.domain.outbound.notices.wording import write_notice_mail
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 MAIL_EVERY = timedelta(minutes=15)
-"""The shortest time between two mails to a user; what happens meanwhile is in the next mail."""
+"""The shortest time between two mails to a user. Later notices wait for the next mail."""
 MAIL_LASTS = timedelta(hours=12)
 MOST_AT_ONCE = 50
 
@@ -38,8 +38,8 @@ def subjects_of(notices: list[LockedNotice]) -> dict[NoticeKind, list[UUID]]:
     return {kind: list(ids) for kind, ids in found.items()}
 
 
-# Another worker that mails the same user at this moment has locked the rows, so this one finds
-# none.
+# If another worker mails the same user at this moment, it has locked the rows, and this statement
+# returns no row.
 LOCK_NOTICES = text("""
     SELECT n.id, n.kind, n.subject_id FROM notice n
     WHERE n.user_id = :user_id AND n.channel = 'mail' AND n.ended_at IS NULL
@@ -69,11 +69,11 @@ async def end_notices(
 async def mail_notices(
     uow: UnitOfWork, watcher: Watcher, *, name: str, app_url: str, secret: bytes, now: datetime
 ) -> int:
-    """Queue one mail with the notices of a user that wait; return how many it has.
+    """Queue one mail with the waiting notices of a user; return the number of items in the mail.
 
-    Notices that do not matter any more are left out. A mail is queued in the transaction that ends
-    its notices, so it is neither lost nor repeated. Within ``MAIL_EVERY`` of the last mail, nothing
-    is done.
+    Notices that are no longer needed are left out. The transaction that queues the mail also ends
+    the notices, so the mail is neither lost nor repeated. If the last mail to the user is not older
+    than ``MAIL_EVERY``, the function does nothing.
     """
     found = await uow.session.execute(
         LOCK_NOTICES,

@@ -18,16 +18,16 @@ class NoticeOutcome(StrEnum):
 
     SENT = "sent"
     OBSOLETE = "obsolete"
-    """It did not matter any more: read, answered, done, or nothing could show it."""
+    """It was no longer needed: it was read, answered or done, or the user has no device."""
     FAILED = "failed"
     """The push services did not accept it in time."""
 
 
 class Notice(Base):
-    """A notice about one thing to one user by one channel; it is also the outbox.
+    """A notice about one thing to one user by one channel; rows that have not ended will be sent.
 
-    The unique key makes a notice come once. A row is deleted days after its end, when its subject
-    is too old to be found again.
+    The unique key prevents a second notice about the same thing. A row is deleted a week after its
+    creation, when its subject is too old to cause a notice again.
     """
 
     __tablename__ = "notice"
@@ -50,10 +50,10 @@ class Notice(Base):
     about: Mapped[datetime]
     """The instant of the message or note, or when the task is due."""
     batch: Mapped[UUID | None]
-    """The pushes that were claimed together; a repeated push has the same topic."""
+    """The id of the push that contains this notice. It is the topic of the push in each attempt."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     claimed_until: Mapped[datetime | None]
-    """Until when a worker sends the push, or waits to send it again."""
+    """Until this time, a worker sends the push, or the push waits for its next attempt."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     created_at: Mapped[datetime]

@@ -28,7 +28,7 @@ CLAIMED_FOR = timedelta(minutes=2)
 """How long a worker owns the pushes that it claimed; longer than all requests may take."""
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=30))
 MOST_ATTEMPTS = 8
-"""About an hour and a half. A notice that comes later than that does not help."""
+"""The largest number of attempts, over about an hour and a half. A later notice would not help."""
 PUSH_LASTS = timedelta(hours=4)
 """How long the push service keeps a notice for a device that is not connected."""
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
@@ -60,8 +60,8 @@ class ClaimedPush:
     """One push to all devices of a user, which only this worker sends.
 
     Attributes:
-        ids: The notices.
-        topic: The same for each attempt.
+        ids: The ids of the notices in the push.
+        topic: The topic of the push, which is the same in each attempt.
         payload: The JSON for the service worker.
         targets: The devices, by the id of the subscription.
         attempts: The number of this attempt; the first is 1.
@@ -74,8 +74,8 @@ class ClaimedPush:
     attempts: int
 
 
-# A push that was claimed before is repeated as it was, without newer notices. So its topic is the
-# same, and a device that has shown it already replaces it.
+# A push that was claimed before is repeated with the same notices, without newer ones. Its topic is
+# the same, so a device that has already shown the push replaces it.
 CLAIM_PUSH = text("""
     WITH waiting AS (
         SELECT n.id, n.batch FROM notice n
@@ -102,7 +102,9 @@ SUBSCRIPTIONS = text("""
 
 
 async def claim_push(uow: UnitOfWork, watcher: Watcher, *, now: datetime) -> ClaimedPush | None:
-    """Claim the notices of a user that wait for a push; None if none waits or matters any more.
+    """Claim the waiting notices of a user for one push; None if there is nothing to send.
+
+    Notices that are no longer needed end here.
 
     The caller commits before it calls the push services.
     """
@@ -148,7 +150,7 @@ async def claim_push(uow: UnitOfWork, watcher: Watcher, *, now: datetime) -> Cla
 
 @dataclass(frozen=True, kw_only=True)
 class PushResult:
-    """What became known about a push to one device.
+    """The result of a push to one device.
 
     Attributes:
         status: The HTTP status of the push service; None if it did not answer.
@@ -188,10 +190,11 @@ POSTPONE = text("""
 async def record_push(
     uow: UnitOfWork, push: ClaimedPush, results: Sequence[PushResult], *, now: datetime
 ) -> None:
-    """Store the answers of the push services to a claimed push.
+    """Store the results of a claimed push, and delete the subscriptions that are over.
 
-    One device that accepted it is enough: a repetition would show it twice there. If none did, and
-    one may do so later, the push is repeated with growing waits.
+    If the push was accepted for at least one device, its notices end as sent. A repetition would
+    show the push twice on that device. If it was accepted for no device, but may be accepted later,
+    it is repeated after a wait, which grows with each attempt. Otherwise its notices end as failed.
     """
     over = [one.subscription_id for one in results if one.is_over]
     if over:

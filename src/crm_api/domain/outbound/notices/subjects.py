@@ -1,4 +1,4 @@
-"""What a user is notified of: the conditions under which it still matters, and its words."""
+"""The subjects of notices: whether a subject still needs a notice, and which text is shown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,11 @@ _OWN_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="c.id")
 WAITS_UNREAD = f"""(
     {WAITS} AND {IS_FOR_USER} AND {LAST_HEARD} > {_OWN_READ_UNTIL}
     AND NOT {is_blocked_sender(phone="c.phone")})"""
-"""SQL condition that conversation ``c`` waits, for user ``w.user_id`` or anybody, unread."""
+"""SQL condition that user ``w.user_id`` needs a notice about conversation ``c``.
+
+The conversation waits for an answer, it is assigned to this user or to nobody, and the user has not
+read its last message.
+"""
 
 _NOTE_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="n.conversation_id")
 MENTION_UNREAD = f"""(
@@ -32,17 +36,17 @@ MENTION_UNREAD = f"""(
 TASK_DUE = """(
     t.done_at IS NULL AND t.due_at <= CAST(:now AS timestamptz)
     AND (t.assignee_id = w.user_id OR t.assignee_id IS NULL))"""
-"""SQL condition that task ``t`` is due for user ``w.user_id``, or for anybody."""
+"""SQL condition that task ``t`` is due, and is assigned to user ``w.user_id`` or to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeItem:
-    """A subject that still matters, with its words.
+    """A subject that still needs a notice, with the texts to show.
 
     Attributes:
         conversation_id: The conversation to open; None for a task without one.
         name: The person who waits, or the colleague who wrote the note; None for a task.
-        text: The message, the note or the title of the task; None if it has no words.
+        text: The text of the message or note, or the title of the task; None if there is no text.
     """
 
     subject_id: UUID
@@ -94,10 +98,10 @@ async def read_items(
     user_id: UUID,
     now: datetime,
 ) -> list[NoticeItem]:
-    """Return the subjects of notices that still matter to a user: replies, mentions, then tasks.
+    """Return the subjects that still need a notice to a user: replies, then mentions, then tasks.
 
     Args:
-        subjects: The ids of conversations, notes and tasks.
+        subjects: The ids of conversations, notes and tasks, by kind of notice.
     """
     items: list[NoticeItem] = []
     for kind, statement in _ITEMS.items():

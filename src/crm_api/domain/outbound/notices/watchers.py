@@ -1,4 +1,4 @@
-"""Read which users get notices, and what they want."""
+"""Read which users get notices, and of which kinds."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ class Watcher:
 
     Attributes:
         timezone: The IANA time zone of the user's quiet times.
-        wanted: The kinds that the user wants by each channel, and may read.
+        wanted: For each channel, the kinds of notices that the user wants and may read.
     """
 
     user_id: UUID
@@ -70,7 +70,8 @@ WATCHERS = text("""
 async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
     """Return the active users who get notices.
 
-    Quiet times follow the user's time zone, or else that of the office hours, or else UTC.
+    Quiet times are in the time zone of the user; without one, in that of the office hours; without
+    both, in UTC.
 
     Args:
         has_mail: Whether the service can send mail.

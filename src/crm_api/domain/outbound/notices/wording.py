@@ -1,4 +1,7 @@
-"""Write mails and pushes about notices. They have no words of people unless the user wants them."""
+"""Write mails and pushes about notices.
+
+They contain the texts of messages, notes and tasks only if the user wants this.
+"""
 
 import json
 from collections.abc import Sequence
@@ -34,7 +37,7 @@ def write_notice_mail(
 
     Args:
         items: What the user is notified of.
-        show_text: Whether the mail has the words of messages, notes and tasks.
+        show_text: Whether the mail contains the texts of messages, notes and tasks.
         name: The name of the business.
         app_url: The URL of the frontend, for links.
     """
@@ -65,7 +68,7 @@ def write_push(items: Sequence[NoticeItem], *, show_text: bool, tag: str) -> byt
     }
     payload = json.dumps(shown, ensure_ascii=False).encode()
     if len(payload) > MOST_BYTES:
-        # Names and words in a script with four bytes a character could be too long.
+        # Some alphabets need up to four bytes per character, so that the body can be too long.
         payload = json.dumps(shown | {"body": ""}, ensure_ascii=False).encode()
     return payload
 

@@ -4,10 +4,10 @@
 """
 
 WAITING_SINCE = "c.waiting_since"
-"""When the first message or call happened that waits for an answer."""
+"""The time of the first message or call that waits for an answer."""
 
 LAST_HEARD = "greatest(c.waiting_since, c.last_incoming_at)"
-"""The last message or call that waits."""
+"""The time of the last message or call that waits for an answer."""
 
 WAITS = "(c.state = 'waiting' AND c.waiting_since IS NOT NULL)"
 """Condition that the conversation waits for an answer, and is not snoozed."""

@@ -25,11 +25,11 @@ class PushSubscription(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
     endpoint: Mapped[str]
-    """The address at the push service; only our key can send there."""
+    """The address at the push service, which accepts only requests that our key has signed."""
     p256dh: Mapped[str]
     """The public key of the browser, in base64url."""
     auth: Mapped[str]
-    """The authentication secret of the browser, in base64url. With it and our key, a message can
+    """The authentication secret of the browser, in base64url. With it and ``p256dh``, a message can
     be encrypted, but not decrypted."""
     created_at: Mapped[datetime]
     last_success_at: Mapped[datetime | None]

@@ -26,7 +26,8 @@ _CURVE = ec.SECP256R1()
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order of the group of P-256. Source: SEC 2, section 2.4.2."""
 _SCALAR_BYTES = 48
-"""Bytes from which the private key is derived: 16 more than it has, against modulo bias."""
+"""Number of bytes from which the private key is derived: 16 more than the key has, to avoid modulo
+bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def build_push_request(
     Raises:
         ValueError: The payload is too long, or the address or a key of the browser is not valid.
     """
-    # Only a worker that sends a push needs them.
+    # Imported here, because only a worker that sends a push needs these modules.
     import http_ece  # noqa: PLC0415
     from py_vapid import Vapid02, VapidException  # noqa: PLC0415
 

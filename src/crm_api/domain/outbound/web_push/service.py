@@ -1,4 +1,4 @@
-"""Keep the push subscriptions of users."""
+"""Store, list and delete the push subscriptions of users."""
 
 from datetime import datetime
 from uuid import UUID
@@ -31,8 +31,8 @@ async def subscribe(
 ) -> PushSubscription:
     """Store a subscription of a user.
 
-    The same endpoint again replaces its keys. If it belonged to another user, it belongs to this
-    user now, because a browser shows the notices of whom it is signed in for.
+    If the endpoint is already stored, its keys are replaced. If it belonged to another user, it
+    belongs to this user now, because a browser shows the notices of the user who is signed in.
 
     Raises:
         InvalidPushEndpointError: The address is not allowed.

@@ -50,8 +50,8 @@ class DeliveryResult:
     """A reserved delivery with the endpoint's response.
 
     Attributes:
-        reply: The response; None if the delivery was not sent. Such a delivery is due again at
-            once.
+        reply: The response; None if the delivery was not sent. Such a delivery is due again
+            immediately.
     """
 
     claimed: ClaimedDelivery
@@ -122,10 +122,12 @@ async def claim_deliveries(
 async def add_message_details(
     uow: UnitOfWork, claimed: Sequence[ClaimedDelivery], *, readers: Collection[UUID]
 ) -> list[ClaimedDelivery]:
-    """Return deliveries, those about received messages with number, contact and first words.
+    """Return the deliveries; add details to those about received messages.
+
+    The details are phone number, contact and first words.
 
     Args:
-        readers: The endpoints that may read messages; the others get no details.
+        readers: The ids of the endpoints that may read messages; other endpoints get no details.
     """
     shown = {
         one.id: UUID(one.data["message_id"])
@@ -158,7 +160,7 @@ async def record_results(
 
     Args:
         disable_after: How long an endpoint may fail without any success before it is disabled.
-        jitter: Returns a number from 0 to 1 that lengthens a wait.
+        jitter: Returns a random number from 0 to 1, by which a wait is lengthened.
     """
     untried = [one.claimed for one in outcomes if one.reply is None]
     tried = [(one.claimed, one.reply) for one in outcomes if one.reply is not None]

@@ -112,7 +112,7 @@ class WebhookDispatcher:
 
         Args:
             for_seconds: Number of seconds after which no more requests begin.
-            stays: Whether to wait while no delivery is due. If False, return.
+            stays: True to wait while no delivery is due, False to return then.
         """
         ends_at = time.monotonic() + for_seconds
         try:
@@ -137,7 +137,7 @@ class WebhookDispatcher:
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _hand_out(self) -> bool:
-        """If a read is due, create deliveries from a page of the log; True if more pages wait."""
+        """If a read is due, create deliveries from a page of the log; return whether more wait."""
         if time.monotonic() < self._looks_at:
             return False
         async with self._new_uow() as uow:

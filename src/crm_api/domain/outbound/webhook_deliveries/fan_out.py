@@ -170,7 +170,8 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
     page = await events.read_new_events(uow, after=after, limit=limit)
     if not page.events:
         return FannedOutPage()
-    # Read the endpoints after the log, so that each endpoint that existed at an event is included.
+    # Read the endpoints after the log. Then an endpoint that existed when an event happened is
+    # included.
     listeners = await _read_listeners(uow)
     messages, wanted = _match(page.events, listeners)
     if wanted:
@@ -248,7 +249,7 @@ async def _add_deliveries(
     wanted: Sequence[NewDelivery],
     now: datetime,
 ) -> None:
-    """Add a delivery for each pair of event and endpoint; each is due at once."""
+    """Add a delivery for each pair of event and endpoint; each delivery is due immediately."""
     await uow.session.execute(
         ADD_DELIVERIES,
         {

@@ -58,14 +58,14 @@ class WebhookDelivery(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     endpoint_id: Mapped[UUID]
-    """This is no foreign key, because it would be checked for thousands of rows per second."""
+    """Not a foreign key, because PostgreSQL would check it for thousands of rows per second."""
     type: Mapped[str]
     happened_at: Mapped[datetime]
     data: Mapped[dict[str, Any]]
     """The member ``data`` of the sent body: ids and states."""
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """Number of ended attempts since it was created, or since it was sent again on request."""
+    """Number of ended attempts since the delivery was created or was sent again on request."""
     claims: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     next_attempt_at: Mapped[datetime]
     last_attempt_at: Mapped[datetime | None]

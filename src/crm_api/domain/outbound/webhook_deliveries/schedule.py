@@ -1,7 +1,7 @@
-"""Decide when a delivery is retried, and when it has failed for good.
+"""Decide when a delivery is retried, and when it has finally failed.
 
-The first attempt is made at once. Retries follow after 5 seconds, 5 minutes, 30 minutes, 2, 5, 10,
-14, 20 and 24 hours, each with jitter.
+The first attempt is made immediately. Retries follow after 5 seconds, 5 minutes, 30 minutes, 2, 5,
+10, 14, 20 and 24 hours. Each wait begins at the failure before it and is lengthened at random.
 
 Source: Standard Webhooks specification, "Deliverability and reliability", read 2026-11-26.
 """
@@ -86,7 +86,7 @@ def next_state_of(
     Args:
         reply: The endpoint's response.
         failures: The number of failed attempts, including this attempt if it failed.
-        jitter: Returns a number from 0 to 1 that lengthens the wait.
+        jitter: Returns a random number from 0 to 1, by which the wait is lengthened.
     """
     if reply.has_arrived:
         return NextState(status=DeliveryStatus.DELIVERED, next_attempt_at=now)

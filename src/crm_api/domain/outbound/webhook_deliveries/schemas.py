@@ -75,7 +75,7 @@ class DeliveriesRetry(RequestModel):
         status: Only deliveries in this status; ``failed`` by default. Null allows every status.
         type: Only deliveries of events of this type.
         created_after: Only deliveries that were created at this time or later.
-        dry_run: True: only count the deliveries; send nothing.
+        dry_run: True to only count the deliveries and send nothing.
     """
 
     model_config = example(created_after="2026-11-29T00:00:00Z", dry_run=True)
@@ -84,7 +84,7 @@ class DeliveriesRetry(RequestModel):
     type: Line200 | None = None
     created_after: RequestInstant | None = None
     dry_run: StrictBool = Field(
-        default=False, description="True: only count the deliveries; send nothing."
+        default=False, description="True to only count the deliveries and send nothing."
     )
 
 

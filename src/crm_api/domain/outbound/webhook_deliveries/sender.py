@@ -40,7 +40,7 @@ def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:
 class PatientResolver(AbstractResolver):
     """Resolves host names in threads.
 
-    If a caller times out, its look-up continues, and later callers wait for that look-up.
+    If a caller times out, its look-up continues, and later callers for the same host wait for it.
     """
 
     def __init__(self, look_up: LookUp = _ask_system) -> None:
@@ -92,7 +92,7 @@ CONNECT_SECONDS = 5.0
 KEPT_OF_ANSWER = 500
 """Maximum number of bytes of an endpoint's response that are stored."""
 READ_SECONDS = 2.0
-"""Time limit for reading the body of a response. The result depends only on the status."""
+"""Time limit for reading the body of a response. Only the status decides about success."""
 HEADERS = {
     "content-type": "application/json",
     "user-agent": "crm-api-webhooks",
@@ -208,7 +208,7 @@ class WebhookSender:
 
 
 async def _read_beginning(answer: aiohttp.ClientResponse) -> str:
-    """Read as much of the body as is stored; if there is more, close the connection."""
+    """Return the first ``KEPT_OF_ANSWER`` bytes; if there are more, close the connection."""
     kept = b""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(READ_SECONDS):

@@ -35,7 +35,7 @@ class DeliverySelection:
     """A selection of deliveries of one endpoint; a delivery must meet all given conditions.
 
     Attributes:
-        created_after: Created at this time or later.
+        created_after: Only deliveries that were created at this time or later.
     """
 
     endpoint_id: UUID
@@ -45,7 +45,7 @@ class DeliverySelection:
 
 
 async def send_test_event(uow: UnitOfWork, *, endpoint_id: UUID, now: datetime) -> WebhookDelivery:
-    """Add a delivery of a test event, due at once, and wake the worker.
+    """Add a delivery of a test event, which is due now, and wake the worker.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -111,7 +111,9 @@ async def list_deliveries(
 async def retry_delivery(
     uow: UnitOfWork, *, endpoint_id: UUID, delivery_id: UUID, now: datetime
 ) -> WebhookDelivery:
-    """Make one delivery of any status due again, with all its retries, and wake the worker.
+    """Schedule one delivery again, and wake the worker.
+
+    The delivery may have any status. It is due now, and it gets all its retries again.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -140,9 +142,10 @@ async def count_deliveries(uow: UnitOfWork, selection: DeliverySelection) -> int
 async def retry_deliveries(
     uow: UnitOfWork, selection: DeliverySelection, *, actor: str, now: datetime
 ) -> int:
-    """Make selected deliveries due again, with all their retries; return their number.
+    """Schedule the selected deliveries again; return the number of deliveries.
 
-    The function also writes an audit entry and wakes the worker.
+    The deliveries are due now, and each gets all its retries again. The function also writes an
+    audit entry and wakes the worker.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -197,9 +200,12 @@ async def _restart_deliveries(
     delivery_id: UUID | None = None,
     now: datetime,
 ) -> int:
-    """Make the selected deliveries, or only one of them, due now; return the number.
+    """Schedule the selected deliveries again; return the number of deliveries.
 
-    They get all their retries again.
+    The deliveries are due now, and each gets all its retries again.
+
+    Args:
+        delivery_id: Schedule only this delivery, if it matches the selection; None for all.
     """
     where = list(_conditions(selection))
     if delivery_id is not None:

@@ -206,8 +206,8 @@ async def _disable_endpoints(
 ) -> Sequence[WebhookEndpoint]:
     """Disable endpoints and return them.
 
-    Only active endpoints in ``endpoint_ids`` are disabled. If ``failing_before`` is not None, only
-    those that have failed since an earlier time are disabled.
+    Only active endpoints in ``endpoint_ids`` are disabled. If ``failing_before`` is not None, an
+    endpoint is disabled only if its failures began before this time.
     """
     statement = update(WebhookEndpoint).where(
         WebhookEndpoint.id.in_(endpoint_ids), WebhookEndpoint.status == EndpointStatus.ACTIVE

@@ -80,13 +80,13 @@ class WebhookEndpoint(Base):
     disabled_reason: Mapped[str | None]
     disabled_at: Mapped[datetime | None]
     failing_since: Mapped[datetime | None]
-    """When the first failure since the last success happened; None if the last batch succeeded."""
+    """When the first failure since the last success happened; None if there was no failure."""
     held_until: Mapped[datetime | None]
     """End of a pause that the endpoint asked for (429 or 503 with Retry-After)."""
     since_transaction: Mapped[int] = mapped_column(
         BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
     )
-    """The endpoint gets only events of later transactions, that is, after it was enabled."""
+    """The endpoint gets only events of later transactions, so none from before it was enabled."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]

@@ -126,7 +126,7 @@ class WebhookSecretRotate(RequestModel):
 
     Attributes:
         grace_hours: The number of hours in which the old secret also signs deliveries; 0 ends the
-            old secret at once.
+            old secret immediately.
     """
 
     model_config = example(grace_hours=48)

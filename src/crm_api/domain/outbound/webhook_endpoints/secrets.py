@@ -42,7 +42,7 @@ def signer(sealed: bytes, *, endpoint_id: UUID, key: bytes) -> Webhook:
 def sign(
     signers: Sequence[Webhook], *, message_id: str, body: str, now: datetime
 ) -> dict[str, str]:
-    """Return the signature headers of a delivery, with one signature per signer, in their order.
+    """Return the signature headers of a delivery; the signatures are in the order of ``signers``.
 
     Args:
         signers: One per secret, the current secret first.

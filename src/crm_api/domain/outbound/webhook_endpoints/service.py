@@ -154,7 +154,7 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint; if its address or event types are given, also set the maker's scopes.
 
-    If the old scopes stayed, the endpoint could get events that the caller may not read.
+    With the old scopes, the endpoint could get events that the caller may not read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -264,13 +264,14 @@ def _check_url(address: str, policy: AddressPolicy) -> None:
 
 
 def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
-    """Check that the maker's scopes allow each named type, or any type if none is named.
+    """Check that the maker's scopes allow all types, or at least one type if ``types`` is empty.
 
-    If the scopes allow a named type only for campaigns (``campaigns:read``), the type is refused
-    too, because the endpoint would get only some of the events of this type.
+    With ``campaigns:read``, some types are allowed only for events of campaigns. Such a type is
+    refused, because the endpoint would get only some of its events.
 
     Raises:
-        MissingScopeError: A named type is not allowed; or no type is named, and none is allowed.
+        MissingScopeError: The scopes do not allow one of the types; or ``types`` is empty, and the
+            scopes allow no type.
     """
     event_filter = EventFilter.of(
         scopes=maker.scopes, types=[EventType(one) for one in types or WebhookEventType]

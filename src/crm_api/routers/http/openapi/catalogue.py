@@ -72,7 +72,7 @@ _DETAILS = {
     "of them as `errors` describes.",
     "internal_error": problems.DEFECT,
 }
-"""Examples of ``detail`` for errors without a class; the default is the meaning."""
+"""Examples of ``detail`` for errors without a class, by code; the default is their meaning."""
 _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
 
 
@@ -131,7 +131,7 @@ def _of_class(error: type[CrmError]) -> ProblemKind:
 
 
 def _example(error: type[CrmError]) -> CrmError:
-    """Return the example of an error class; without one, the docstring is the ``detail``."""
+    """Return the example of an error class; if it has none, its docstring is used as ``detail``."""
     example = vars(error).get("example")
     if example is not None:
         return error(*example.args, **example.kwargs)

@@ -1,7 +1,7 @@
-"""Describe schemas, properties, responses and parameters in the document.
+"""Describe schemas, properties, responses and parameters in the OpenAPI document.
 
 The docstring of a model describes its fields, and a route describes its parameters. This module
-describes what is still missing: fields that mean the same in many models, and ids.
+adds the missing descriptions: those of ids, and of fields that mean the same in many models.
 """
 
 import re
@@ -28,7 +28,7 @@ SHARED = {
     "created_at": "When the {thing} was created.",
     "detail": "What happened and what to do next, as text for people.",
     "direction": "Whether the {thing} is incoming or outgoing.",
-    "dry_run": "True: nothing is changed, and the response counts what would change.",
+    "dry_run": "True if nothing is changed and the response only counts what would change.",
     "email": "The e-mail address of the {thing}.",
     "error_code": "The code of the error; null if there was no error.",
     "expires_at": "When the {thing} expires; null if it never expires.",
@@ -118,7 +118,8 @@ _THINGS = {
 def tidy_docstrings(document: Node) -> None:
     """Remove the sections ("Attributes:", "Raises:") from all descriptions in the document.
 
-    ``DocumentedModel`` has already described the properties. For an enumeration, list its values.
+    ``DocumentedModel`` has already described the properties. The description of an enumeration
+    gets a list of the values instead.
     """
     for schema in document["components"]["schemas"].values():
         text, attributes = split_docstring(schema.get("description", ""))
@@ -139,7 +140,7 @@ def _with_values(text: str, attributes: dict[str, str]) -> str:
 def describe_answers(document: Node) -> None:
     """Describe each response that has no description.
 
-    The text is the first paragraph about the model of the body.
+    The new description is the first paragraph of the description of the body's model.
     """
     for _, _, operation in operations(document):
         for answer in operation["responses"].values():

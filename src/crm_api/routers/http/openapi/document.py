@@ -42,10 +42,10 @@ TAGS = {
     "appointments": "Appointments with contacts, as JSON and for calendars.",
     "reminders": "Messages that remind people of their appointments.",
     "quotes and invoices": "What contacts were offered, and what they owe.",
-    "calendars": "Calendars of CalDAV servers that are kept in step with appointments, and secret "
+    "calendars": "Calendars of CalDAV servers that are synchronised with appointments, and secret "
     "addresses under which calendar programs read appointments.",
-    "outcomes": "What came of messages: appointments, quotes, jobs and payments, as a ledger.",
-    "insight": "Which messages earn what: attribution, measures, costs and holdouts.",
+    "outcomes": "Results of messages: appointments, quotes, jobs and payments, as a ledger.",
+    "insight": "What messages cost and earn: attribution, measures, costs and holdouts.",
     "media": "Pictures in messages and recordings of calls.",
     "webhooks": "Events received from the provider, and how they were processed.",
     "webhook endpoints": "URLs to which this service sends its events, and the deliveries to them.",

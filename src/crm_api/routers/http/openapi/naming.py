@@ -21,7 +21,8 @@ SHARED = {
 
 JSON_OBJECT = "JsonObject"
 PAGE = "PageRead_"
-"""Prefix of the names that FastAPI gives to pages; each is replaced by the title of its schema."""
+"""Prefix of the names that FastAPI gives to schemas of pages. The title of a schema replaces such a
+name."""
 
 
 def name_schemas(document: Node) -> None:

@@ -21,8 +21,8 @@ PARAMETERS: Node = {
     ),
     "WebhookTimestamp": header_parameter(
         "webhook-timestamp",
-        "When this attempt was signed, as Unix time in seconds. Refuse the request if this differs "
-        "from your clock by more than five minutes.",
+        "When this attempt was signed, as Unix time in seconds. Refuse the request if this time "
+        "differs from your clock by more than five minutes.",
         "1796047512",
         required=True,
         pattern="^[0-9]+$",
@@ -40,10 +40,10 @@ PARAMETERS: Node = {
 ANSWERS: Node = {
     "2XX": {"description": "The endpoint has accepted the event; it is not sent again."},
     "default": {
-        "description": "410 disables the endpoint at once. 429 or 503 with `Retry-After` pauses "
-        "all deliveries to the endpoint until that time, for at most a day. After any other "
-        "response, or none in time, the event is sent again, up to ten times over some days. An "
-        "endpoint that accepts no event for days is disabled.",
+        "description": "410 disables the endpoint immediately. 429 or 503 with `Retry-After` "
+        "pauses all deliveries to the endpoint until that time, for at most a day. After any other "
+        "response, or after no response in time, the event is sent again, up to ten times over "
+        "some days. An endpoint that accepts no event for days is disabled.",
     },
 }
 _ASKED = "Sent to each endpoint that subscribes to this type and has the scope for it."

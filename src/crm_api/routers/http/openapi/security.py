@@ -29,7 +29,10 @@ SCOPES = {
     Scope.ADMIN: "Do everything, including API keys and users.",
 }
 BY_LINK = {"open_media": Scope.MESSAGES_READ}
-"""Operations that accept a signed link instead of credentials, and the scope for credentials."""
+"""Operations that accept a signed link instead of credentials.
+
+The value is the scope that is needed if the request has credentials.
+"""
 BY_COOKIE = frozenset({"refresh", "sign_out"})
 """Operations that authenticate by the refresh token in the request body or in the cookie."""
 
