@@ -13,6 +13,7 @@ FILE = """Cell,Contact,E-Mail,Zip,Roof
 (617) 555-0102,Leo Kim,n/a,02169,tin
 617-555-0103,Eva Chen,eva@example.com,02170,
 call after 5,Nora Silva,nora@example.com,02169,tin
+617 555 0101,Ada Rossi,ada@example.com,02169,slate
 """
 
 
@@ -95,6 +96,8 @@ async def test_file_is_checked_corrected_imported_and_undone(
         created = page.locator("[data-figure=created]")
         await expect(created).to_have_attribute("data-value", "3", timeout=30_000)
         await expect(page.get_by_text("The text contains no phone number.")).to_be_visible()
+        await page.get_by_text("1 line is twice in the file").click()
+        await expect(page.get_by_text("Line 6 repeats line 2")).to_be_visible()
 
         await page.get_by_label("What Roof becomes").select_option("")
         await page.get_by_role("button", name="Check again").click()
@@ -133,7 +136,7 @@ async def test_campaign_is_written_previewed_and_started(visit: Visit, service: 
 
         await page.get_by_role("button", name="Review and start").click()
         await page.get_by_role("button", name="Start sending").click()
-        await expect(page.get_by_text("Started.")).to_be_visible()
+        await expect(page.get_by_text("Started.", exact=True)).to_be_visible()
 
     found = service.api("GET", "/campaigns?q=Autumn")["data"]
     assert [one["status"] for one in found] != ["draft"]

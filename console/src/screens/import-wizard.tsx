@@ -14,7 +14,7 @@ import { fail, say } from "../ui/toasts";
 import { IMPORT_TONE, importStatus, plain } from "../ui/words";
 import { UploadPage } from "./do-not-contact";
 import { Check } from "./import-columns";
-import { BackToImports, Errors, Steps, Tally } from "./import-parts";
+import { BackToImports, Errors, Repeats, Steps, Tally } from "./import-parts";
 import "./imports.css";
 
 /** Events say that an import has gone on; while they do not arrive, it is asked for. */
@@ -52,7 +52,7 @@ function OneImport({ id }: { id: string }) {
           <Steps at={one.dry_run ? 1 : 2} />
           {one.error && <p className="notice notice-bad" role="alert">{one.error}</p>}
           {isWorking(one) && <Working one={one} />}
-          {(one.status === "completed" || one.status === "cancelled") && <Tally one={one} />}
+          {(one.status === "completed" || one.status === "cancelled") && <><Tally one={one} /><Repeats one={one} /></>}
           {one.status === "completed" && (one.dry_run ? <Check one={one} /> : <Done one={one} />)}
           {one.status === "failed" && <Link to="/imports/new" search={{}} className="button">{t("Choose another file")}</Link>}
         </div>
