@@ -53,7 +53,7 @@ function reasonOf({ factor, because, count }: EngagementReasonRead): string {
     replies: t("{n, plural, one {The person replied once.} other {The person replied # times.}}", { n: count }),
     appointments: t("Appointments and quotes: {n}.", { n: count }),
     bought: t("Done jobs and paid invoices: {n}.", { n: count }),
-    ignored: t("Campaign messages without a reply since then: {n}.", { n: count }),
+    ignored: t("Campaign messages without a reply: {n}.", { n: count }),
   }[factor];
 }
 

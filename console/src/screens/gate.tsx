@@ -75,9 +75,11 @@ export function SignIn({ next }: { next: string }) {
           {t("Sign in")}
         </Button>
       </form>
-      <button type="button" className="link" onClick={() => setAsksReset(true)}>
-        {t("Forgotten your password?")}
-      </button>
+      {!first.data?.needed && (
+        <button type="button" className="link" onClick={() => setAsksReset(true)}>
+          {t("Forgotten your password?")}
+        </button>
+      )}
     </Gate>
   );
 }
@@ -90,7 +92,7 @@ function Forgotten({ onBack }: { onBack: () => void }) {
   if (way.data?.by_mail === false) {
     return (
       <Gate title={t("Forgotten your password?")} lead={t("This service sends no mail, so it cannot send you a link.")}>
-        <p>{t("Ask an owner for a link to a new password: Settings, People who work here, New password.")}</p>
+        <p>{t("Ask an owner for a link to a new password: Settings, People, New password.")}</p>
         <p>{t("On the machine that runs the service, this command prints such a link:")}</p>
         <p className="secret">.venv/bin/crm-api users reset-password --email …</p>
         <button type="button" className="link" onClick={onBack}>{t("Back")}</button>

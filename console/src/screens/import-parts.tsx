@@ -78,8 +78,8 @@ export function Repeats({ one }: { one: ImportDetail }) {
   const isAll = lines.length === one.duplicates_in_file;
   return (
     <details className="card card-body">
-      <summary>{t("{n, plural, one {# line is twice in the file} other {# lines are twice in the file}}", { n: one.duplicates_in_file })}</summary>
-      <p className="faint">{t("Their number is in an earlier line, which is the one that counts.")}{!isAll && ` ${t("These are the first {n}.", { n: lines.length })}`}</p>
+      <summary>{t("{n, plural, one {# line repeats the number of an earlier line} other {# lines repeat the number of an earlier line}}", { n: one.duplicates_in_file })}</summary>
+      <p className="faint">{t("The earlier line counts; these are left out.")}{!isAll && ` ${t("These are the first {n}.", { n: lines.length })}`}</p>
       <ul className="repeats">
         {lines.map(({ line, first_line: first }, at) => <li key={at}>{t("Line {line} repeats line {first}", { line, first })}</li>)}
       </ul>

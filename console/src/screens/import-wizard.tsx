@@ -123,6 +123,7 @@ function Done({ one }: { one: ImportDetail }) {
         {one.kind === "outcomes"
           ? <Link to="/insight" search={{}} className="button button-main">{t("Show the figures")}</Link>
           : <Link to="/contacts" search={one.list_id ? { list: one.list_id } : {}} className="button button-main">{t("Show the contacts")}</Link>}
+        {one.list_id && one.kind !== "outcomes" && !one.undone_at && may("campaigns:write") && <Link to="/campaigns/new" search={{ list: one.list_id }} className="button">{t("Write to them")}</Link>}
         {may("contacts:write") && !one.undo && <Button busy={ask.isPending} onClick={() => ask.mutate()}>{t("Undo the import")}</Button>}
       </p>
       {asked && (

@@ -109,7 +109,7 @@ def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]
         because = f"Done jobs and paid invoices: {facts.bought}."
         found.append((EngagementFactor.BOUGHT, _BOUGHT, because, facts.bought))
     ignored = max(_IGNORED * facts.ignored, _MOST_IGNORED)
-    because = f"Campaign messages without a reply since then: {facts.ignored}."
+    because = f"Campaign messages without a reply: {facts.ignored}."
     found.append((EngagementFactor.IGNORED, ignored, because, facts.ignored))
     return [
         EngagementReason(factor=factor, points=points, because=because, count=count)
