@@ -17,6 +17,11 @@ function set(difference: number): void {
   for (const one of watchers) one();
 }
 
+/** How far the service's clock is ahead; what shows a time of day, such as "today", follows it. */
+export function useShift(): number {
+  return useSyncExternalStore((changed) => (watchers.add(changed), () => void watchers.delete(changed)), () => ahead);
+}
+
 /** The present minute; what shows "3 min ago" follows it, also when the sandbox moves its clock. */
 export function useMinute(): number {
   return useSyncExternalStore(watch, () => Math.floor(now() / 60_000));

@@ -110,6 +110,7 @@ async def signed_up(running: Service, browser: Browser) -> Service:
     async with watched(browser) as page:
         await page.goto(running.run.url)
         await page.get_by_text("Nobody can sign in yet.").wait_for()
+        await expect(page.get_by_role("button", name="Forgotten your password?")).to_have_count(0)
         await page.goto(link[0])
         await page.get_by_label("Your name").fill("Olga")
         await page.get_by_label("E-mail").fill(EMAIL)

@@ -51,6 +51,21 @@ async def test_double_click_acts_once(visit: Visit, service: Service) -> None:
     assert len(service.api("GET", f"/outcomes?contact_id={dora['id']}")["data"]) == 1
 
 
+async def test_click_right_after_a_search_leads_on(visit: Visit, service: Service) -> None:
+    person(service, "413-555-0165", first_name="Yolanda")
+
+    async def load_late(route: Route) -> None:
+        await asyncio.sleep(1)
+        await route.continue_()
+
+    async with visit("/contacts") as page:
+        await page.get_by_role("link", name="Yolanda").wait_for()
+        await page.route(re.compile(r"/assets/contact-[^/]*\.js"), load_late)
+        await page.get_by_role("searchbox").fill("yolanda")
+        await page.get_by_role("link", name="Yolanda").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Yolanda")
+
+
 async def test_dialog_begins_in_its_first_field(visit: Visit, service: Service) -> None:
     async with visit("/contacts") as page:
         await page.get_by_role("button", name="New contact").press("Enter")

@@ -12,6 +12,7 @@ from tests.console.conftest import (
     assert_fits,
     watched,
 )
+from tests.console.inbox_people import add_user
 
 
 async def test_visitor_is_asked_to_sign_in_and_goes_on_where_the_address_leads(
@@ -95,6 +96,32 @@ async def test_invited_user_chooses_a_secret_and_signs_out_of_all_tabs(
 
         await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         await expect(second.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+async def test_forgotten_password_is_replaced_by_the_link_of_an_owner(
+    service: Service, visit: Visit, browser: Browser
+) -> None:
+    email = add_user(service, "Fay", "viewer")
+    async with watched(browser, width=360) as page:
+        await page.goto(f"{service.run.url}/sign-in")
+        await page.get_by_role("button", name="Forgotten your password?").click()
+        await expect(page.get_by_text("This service sends no mail")).to_be_visible()
+        await expect(page.locator(".secret")).to_contain_text("crm-api users reset-password")
+        await expect(page.get_by_role("button", name="Send the link")).to_have_count(0)
+        await assert_accessible(page)
+        await assert_fits(page)
+        async with visit("/settings?part=people") as owners:
+            await owners.get_by_role("button", name="New password for Fay").click()
+            link = await owners.locator(".secret").inner_text()
+        await page.goto(link)
+        await page.get_by_label("New password").fill("a third good one")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Today")
+        assert service.api("GET", "/colleagues")
+        again = service.call(
+            "POST", "/auth/token", data={"username": email, "password": "a third good one"}
+        )
+        assert again.status_code == 200
 
 
 async def test_link_of_the_first_owner_works_once(service: Service) -> None:

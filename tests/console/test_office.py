@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import expect
 from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
+from tests.console.people import person
 
 PARTS = [
     "/today",
@@ -72,6 +73,9 @@ async def test_template_is_written_and_faulty_liquid_is_refused_at_its_field(
 
 
 async def test_texts_are_spanish_after_the_choice(visit: Visit, service: Service) -> None:
+    one = person(service, "617-555-0187", first_name="Inés")
+    quote = {"number": "Q-78", "contact_id": one["id"], "amount_cents": 90_000, "status": "sent"}
+    service.api("POST", "/quotes", json=quote)
     async with visit("/settings?part=you") as page:
         async with page.expect_response(lambda one: one.request.method == "PATCH"):
             await page.get_by_label("Language", exact=True).select_option("es")
@@ -79,6 +83,8 @@ async def test_texts_are_spanish_after_the_choice(visit: Visit, service: Service
         await page.goto(f"{service.run.url}/contacts")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Contactos")
         await assert_accessible(page)
+        await page.goto(f"{service.run.url}/contacts/{one['id']}")
+        await expect(page.get_by_text("Citas y presupuestos: 1.")).to_be_visible()
         await page.goto(f"{service.run.url}/settings?part=you")
         await page.get_by_label("Idioma", exact=True).select_option("en")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Settings")

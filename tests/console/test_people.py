@@ -253,6 +253,24 @@ async def test_contact_shows_consent_with_proof_engagement_and_sales(
     assert sorted(of_the_job) == [-185_000, 185_000]
 
 
+async def test_long_reason_of_a_flag_is_folded(visit: Visit, service: Service) -> None:
+    one = person(service, "617-555-0186", first_name="Lou")
+    reason = "Wrote that the neighbours, too, want no messages from us. " * 3
+    flag = {"flag": "do_not_contact", "reason": reason.strip()}
+    service.api("POST", f"/contacts/{one['id']}/flags", json=flag)
+    async with visit(f"/contacts/{one['id']}") as page:
+        text = page.get_by_text("Wrote that the neighbours")
+        folded = await text.bounding_box()
+        await page.get_by_role("button", name="Show all").click()
+        await expect(page.get_by_role("button", name="Show less")).to_be_visible()
+        opened = await text.bounding_box()
+        await assert_accessible(page)
+
+    assert folded
+    assert opened
+    assert folded["height"] < 70 < opened["height"]
+
+
 async def test_contact_by_hand_shows_faults_at_their_fields(visit: Visit, service: Service) -> None:
     async with visit("/contacts", refused=(422,)) as page:
         await page.get_by_role("button", name="New contact").click()

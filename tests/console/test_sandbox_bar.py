@@ -1,6 +1,10 @@
 """The bar of the sandbox: it says that nothing is sent, and moves clock, people and faults."""
 
-from playwright.async_api import expect
+import asyncio
+import re
+from datetime import datetime, timedelta
+
+from playwright.async_api import Route, expect
 from tests.console.conftest import Service, Visit, assert_accessible
 from tests.console.inbox_people import wait_for
 
@@ -70,3 +74,25 @@ async def test_clock_is_moved_and_all_times_follow(visit: Visit, service: Servic
     assert after["status"] == "still"
     assert after["now"] > before
     assert after["ahead"] != "PT0S"
+
+
+async def test_date_is_shown_once_the_clock_of_the_service_is_known(
+    visit: Visit, service: Service
+) -> None:
+    service.api("POST", "/lists", json={"name": "For the clock"})
+    is_shown = asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        await is_shown.wait()
+        answer = await route.fetch()
+        clock = await answer.json()
+        clock["now"] = (datetime.fromisoformat(clock["now"]) + timedelta(days=2)).isoformat()
+        await route.fulfill(response=answer, json=clock)
+
+    async with visit("/today") as page:
+        await page.route("**/v1/sandbox/clock", answer_late)
+        await page.goto(service.run.url + "/operations?part=audit")
+        time = page.locator("tbody td").first
+        await expect(time).to_have_text(re.compile(r"^\d+:\d\d"))
+        is_shown.set()
+        await expect(time).to_have_text(re.compile(r"^[A-Z][a-z]{2} \d"))

@@ -1,5 +1,6 @@
 """Contacts, campaigns and imports, as a person uses them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ FILE = """Cell,Contact,E-Mail,Zip,Roof
 (617) 555-0102,Leo Kim,n/a,02169,tin
 617-555-0103,Eva Chen,eva@example.com,02170,
 call after 5,Nora Silva,nora@example.com,02169,tin
+617 555 0101,Ada Rossi,ada@example.com,02169,slate
 """
 
 
@@ -95,6 +97,8 @@ async def test_file_is_checked_corrected_imported_and_undone(
         created = page.locator("[data-figure=created]")
         await expect(created).to_have_attribute("data-value", "3", timeout=30_000)
         await expect(page.get_by_text("The text contains no phone number.")).to_be_visible()
+        await page.get_by_text("1 line repeats the number").click()
+        await expect(page.get_by_text("Line 6 repeats line 2")).to_be_visible()
 
         await page.get_by_label("What Roof becomes").select_option("")
         await page.get_by_role("button", name="Check again").click()
@@ -102,6 +106,8 @@ async def test_file_is_checked_corrected_imported_and_undone(
         await expect(page.get_by_role("link", name="Show the contacts")).to_be_visible(
             timeout=30_000
         )
+        write = page.get_by_role("link", name="Write to them")
+        await expect(write).to_have_attribute("href", re.compile(r"/campaigns/new\?list=.+"))
         person = service.api("GET", "/contacts?phone=%2B16175550101")["data"][0]
         assert "roof" not in person["attributes"]
 
@@ -124,6 +130,8 @@ async def test_campaign_is_written_previewed_and_started(visit: Visit, service: 
     async with visit("/campaigns/new") as page:
         await page.get_by_label("Name of the campaign").fill("Autumn check")
         await page.get_by_label("To", exact=True).select_option(f"list:{made['id']}")
+        first = page.get_by_label("From", exact=True).locator("option").first
+        await expect(first).to_have_text(re.compile("^Sandbox line"))
         await page.get_by_label("Message", exact=True).fill("Hi {{ first_name }}, a free check?")
         preview = page.get_by_role("complementary", name="Preview")
         await expect(preview).to_contain_text("Hi Nora, a free check?")
@@ -132,8 +140,12 @@ async def test_campaign_is_written_previewed_and_started(visit: Visit, service: 
         await expect(page.get_by_label("Name of the campaign")).to_have_value("Autumn check")
 
         await page.get_by_role("button", name="Review and start").click()
+        await page.get_by_role("button", name="Send a test message").click()
+        lines = page.locator("#own-numbers option")
+        await expect(lines.first).to_have_attribute("label", "Sandbox line")
+        await page.keyboard.press("Escape")
         await page.get_by_role("button", name="Start sending").click()
-        await expect(page.get_by_text("Started.")).to_be_visible()
+        await expect(page.get_by_text("Started.", exact=True)).to_be_visible()
 
     found = service.api("GET", "/campaigns?q=Autumn")["data"]
     assert [one["status"] for one in found] != ["draft"]

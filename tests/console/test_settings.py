@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from playwright.async_api import expect
-from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
+from tests.console.conftest import EMAIL, Service, Visit, assert_accessible, assert_fits
 
 PARTS = [
     "/settings",
@@ -181,7 +181,9 @@ async def test_endpoint_is_added_and_bad_address_refused(visit: Visit, service: 
 
 async def test_audit_log_is_filtered_and_events_opened(visit: Visit, service: Service) -> None:
     service.api("POST", "/lists", json={"name": "For the log"})
-    async with visit("/operations?part=audit") as page:
+    async with visit("/operations?part=audit&action=create_first_owner") as page:
+        await expect(page.get_by_title(EMAIL).first).to_have_text("Olga")
+        await page.goto(f"{service.run.url}/operations?part=audit")
         await page.get_by_role("button", name="Create list").first.click()
         await expect(page.get_by_label("What, exactly")).to_have_value("create_list")
         assert "action=create_list" in page.url

@@ -5,7 +5,7 @@ import { useState, type FormEvent } from "react";
 import { data } from "../api/client";
 import {
   getEngagement, listAppointments, listOutcomes, listQuotes, recordOutcome, reverseOutcome,
-  type OutcomeCreate, type OutcomeKind, type OutcomeRead, type QuoteStatus,
+  type EngagementReasonRead, type OutcomeCreate, type OutcomeKind, type OutcomeRead, type QuoteStatus,
 } from "../api/generated";
 import { fieldError, sentenceOf } from "../api/problem";
 import { now } from "../clock";
@@ -35,13 +35,26 @@ export function Engagement({ id }: { id: string }) {
           {found.data.reasons.map((one) => (
             <li key={one.factor}>
               <b className="number">{one.points > 0 ? `+${one.points}` : one.points}</b>
-              <span>{one.because}</span>
+              <span>{reasonOf(one)}</span>
             </li>
           ))}
         </ul>
       )}
     </section>
   );
+}
+
+/** The sentence of the API, in the language of the screen. */
+function reasonOf({ factor, because, count }: EngagementReasonRead): string {
+  if (factor === "opted_out") return t("The person opted out and gets no messages.");
+  if (count === null) return because;
+  return {
+    recent: t("{n, plural, =0 {The last reply or call was less than a day ago.} one {The last reply or call was a day ago.} other {The last reply or call was # days ago.}}", { n: count }),
+    replies: t("{n, plural, one {The person replied once.} other {The person replied # times.}}", { n: count }),
+    appointments: t("Appointments and quotes: {n}.", { n: count }),
+    bought: t("Done jobs and paid invoices: {n}.", { n: count }),
+    ignored: t("Campaign messages without a reply: {n}.", { n: count }),
+  }[factor];
 }
 
 const QUOTE_TONE: Record<QuoteStatus, Tone> = { draft: "neutral", sent: "info", approved: "good", declined: "bad" };

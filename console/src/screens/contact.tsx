@@ -13,6 +13,7 @@ import { dollars, personName, phone } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
 import { Icon, type IconName } from "../ui/icons";
+import { Folded } from "../ui/folded";
 import { useKeyset } from "../ui/keyset";
 import { Badge, Button, Failed, Field, Loading, PageHead, Time } from "../ui/parts";
 import { fail } from "../ui/toasts";
@@ -345,7 +346,7 @@ function FlagsOf({ id }: { id: string }) {
         {flags.data?.data.map((one) => (
           <li key={one.flag} className="flag">
             <Badge tone={one.flag === "opted_out" ? "bad" : "warn"}>{plain(one.flag)}</Badge>
-            <span className="faint">{one.reason}</span>
+            <Folded text={one.reason ?? ""} />
             {may("contacts:write") && !["opted_out", "opt_out_hold"].includes(one.flag) && (
               <button type="button" className="icon-button" aria-label={t("Remove the flag {flag}", { flag: plain(one.flag) })} onClick={() => change.mutate({ remove: one.flag })}>
                 <Icon name="close" size={13} />

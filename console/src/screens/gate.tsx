@@ -3,7 +3,7 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent, type ReactNode } from "react";
 import { data } from "../api/client";
-import { acceptInvitation, checkFirstOwner, createFirstOwner, forgetPassword, resetPassword } from "../api/generated";
+import { acceptInvitation, checkFirstOwner, checkPasswordReset, createFirstOwner, forgetPassword, resetPassword } from "../api/generated";
 import { fieldError, sentenceOf } from "../api/problem";
 import { t, useLanguage } from "../i18n";
 import { signIn, SignInRefused, useSession } from "../session";
@@ -62,7 +62,7 @@ export function SignIn({ next }: { next: string }) {
       title={t("Sign in")}
       lead={session.state === "out" && session.why === "ended" ? t("Your session has ended. Sign in again to go on where you were.") : undefined}
     >
-      {first.data?.needed && <p className="notice" role="status">{t("Nobody can sign in yet. Open the link that make up has printed; it makes the first owner.")}</p>}
+      {first.data?.needed && <p className="notice" role="status">{t("Nobody can sign in yet. The terminal where make up runs shows a link with /welcome: open it, and you become the first owner. If the service was started another way, crm-api users invite prints an invitation.")}</p>}
       <form onSubmit={(event) => enter.mutate(valuesOf(event))}>
         <Refusal error={sentence} />
         <Field label={t("E-mail")}>
@@ -75,9 +75,11 @@ export function SignIn({ next }: { next: string }) {
           {t("Sign in")}
         </Button>
       </form>
-      <button type="button" className="link" onClick={() => setAsksReset(true)}>
-        {t("Forgotten? Get a link by mail")}
-      </button>
+      {!first.data?.needed && (
+        <button type="button" className="link" onClick={() => setAsksReset(true)}>
+          {t("Forgotten your password?")}
+        </button>
+      )}
     </Gate>
   );
 }
@@ -86,11 +88,22 @@ function Forgotten({ onBack }: { onBack: () => void }) {
   const ask = useMutation({
     mutationFn: ({ email }: Record<string, string>) => forgetPassword({ body: { email: email ?? "" }, throwOnError: true }),
   });
+  const way = useQuery({ queryKey: ["password-reset"], queryFn: () => data(checkPasswordReset({ throwOnError: true })), staleTime: Infinity });
+  if (way.data?.by_mail === false) {
+    return (
+      <Gate title={t("Forgotten your password?")} lead={t("This service sends no mail, so it cannot send you a link.")}>
+        <p>{t("Ask an owner for a link to a new password: Settings, People, New password.")}</p>
+        <p>{t("On the machine that runs the service, this command prints such a link:")}</p>
+        <p className="secret">.venv/bin/crm-api users reset-password --email …</p>
+        <button type="button" className="link" onClick={onBack}>{t("Back")}</button>
+      </Gate>
+    );
+  }
   return (
     <Gate title={t("Get a link by mail")} lead={t("The link lets you choose a new password. It works for one hour.")}>
       {ask.isSuccess ? (
         <p className="notice notice-good" role="status">
-          {t("If a user has this address, a mail is on its way. If none comes, ask an owner for a new invitation.")}
+          {t("If a user has this address, a mail is on its way. If none comes, ask an owner for a link to a new password.")}
         </p>
       ) : (
         <form onSubmit={(event) => ask.mutate(valuesOf(event))}>

@@ -68,11 +68,22 @@ export function Tally({ one }: { one: ImportDetail }) {
     ["duplicates_in_file", words.twice, one.duplicates_in_file],
     ["invalid", t("Rows not usable"), one.invalid],
   ];
+  return <Figures figures={figures} />;
+}
+
+/** The lines whose number is in an earlier line; the API names the first hundred. */
+export function Repeats({ one }: { one: ImportDetail }) {
+  const lines = one.repeated_lines;
+  if (!lines.length) return null;
+  const isAll = lines.length === one.duplicates_in_file;
   return (
-    <>
-      <Figures figures={figures} />
-      {one.duplicates_in_file > 0 && one.kind !== "outcomes" && <p className="faint card-body">{t("To see the lines that are twice in the file, sort it by phone number.")}</p>}
-    </>
+    <details className="card card-body">
+      <summary>{t("{n, plural, one {# line repeats the number of an earlier line} other {# lines repeat the number of an earlier line}}", { n: one.duplicates_in_file })}</summary>
+      <p className="faint">{t("The earlier line counts; these are left out.")}{!isAll && ` ${t("These are the first {n}.", { n: lines.length })}`}</p>
+      <ul className="repeats">
+        {lines.map(({ line, first_line: first }, at) => <li key={at}>{t("Line {line} repeats line {first}", { line, first })}</li>)}
+      </ul>
+    </details>
   );
 }
 

@@ -14,7 +14,7 @@ import { fail, say } from "../ui/toasts";
 import { IMPORT_TONE, importStatus, plain } from "../ui/words";
 import { UploadPage } from "./do-not-contact";
 import { Check } from "./import-columns";
-import { BackToImports, Errors, Steps, Tally } from "./import-parts";
+import { BackToImports, Errors, Repeats, Steps, Tally } from "./import-parts";
 import "./imports.css";
 
 /** Events say that an import has gone on; while they do not arrive, it is asked for. */
@@ -52,7 +52,7 @@ function OneImport({ id }: { id: string }) {
           <Steps at={one.dry_run ? 1 : 2} />
           {one.error && <p className="notice notice-bad" role="alert">{one.error}</p>}
           {isWorking(one) && <Working one={one} />}
-          {(one.status === "completed" || one.status === "cancelled") && <Tally one={one} />}
+          {(one.status === "completed" || one.status === "cancelled") && <><Tally one={one} /><Repeats one={one} /></>}
           {one.status === "completed" && (one.dry_run ? <Check one={one} /> : <Done one={one} />)}
           {one.status === "failed" && <Link to="/imports/new" search={{}} className="button">{t("Choose another file")}</Link>}
         </div>
@@ -123,6 +123,7 @@ function Done({ one }: { one: ImportDetail }) {
         {one.kind === "outcomes"
           ? <Link to="/insight" search={{}} className="button button-main">{t("Show the figures")}</Link>
           : <Link to="/contacts" search={one.list_id ? { list: one.list_id } : {}} className="button button-main">{t("Show the contacts")}</Link>}
+        {one.list_id && one.kind !== "outcomes" && !one.undone_at && may("campaigns:write") && <Link to="/campaigns/new" search={{ list: one.list_id }} className="button">{t("Write to them")}</Link>}
         {may("contacts:write") && !one.undo && <Button busy={ask.isPending} onClick={() => ask.mutate()}>{t("Undo the import")}</Button>}
       </p>
       {asked && (

@@ -1,6 +1,7 @@
 /** Small parts that all screens use. */
 import { useEffect, useId, useState, type ButtonHTMLAttributes, type ReactNode } from "react";
 import { sentenceOf, ApiProblem } from "../api/problem";
+import { useShift } from "../clock";
 import { ago, when } from "../format";
 import { t } from "../i18n";
 import { Icon, type IconName } from "./icons";
@@ -57,6 +58,7 @@ export function Field({ label, error, hint, hideLabel, children }: FieldProps) {
 }
 
 export function Time({ at, relative, zone }: { at: string | null | undefined; relative?: boolean; zone?: string }) {
+  useShift();
   if (!at) return <span className="faint">–</span>;
   // Of a relative time the full one is made when somebody points at it: a table has many.
   if (relative) return <time dateTime={at} onMouseEnter={({ currentTarget }) => (currentTarget.title = when(at, zone))}>{ago(at)}</time>;

@@ -10,13 +10,17 @@ export function Search({ label, value, onChange }: { label: string; value: strin
   }, [value]);
   useEffect(() => {
     if (text === sent.current) return;
-    const timer = setTimeout(() => onChange((sent.current = text)), 250);
+    const timer = setTimeout(() => text !== sent.current && onChange((sent.current = text)), 250);
     return () => clearTimeout(timer);
   }, [text, onChange]);
+  // A click on a hit leaves the field first: a later change of the address would bring the list back.
+  const leave = () => {
+    if (text !== sent.current) onChange((sent.current = text));
+  };
   return (
     <div className="search">
       <Icon name="search" />
-      <input type="search" aria-label={label} placeholder={label} value={text} onChange={(event) => setText(event.target.value)} />
+      <input type="search" aria-label={label} placeholder={label} value={text} onChange={(event) => setText(event.target.value)} onBlur={leave} />
     </div>
   );
 }

@@ -1,4 +1,4 @@
-"""`crm-api users`: invite a user, such as the first owner."""
+"""`crm-api users`: invite a user, such as the first owner, or reset a forgotten password."""
 
 import asyncio
 from typing import Annotated
@@ -7,7 +7,9 @@ import typer
 from pydantic import ValidationError
 
 from crm_api.cli.options import load_settings
+from crm_api.domain.identity.users import password_changes, sessions
 from crm_api.domain.identity.users import service as accounts
+from crm_api.domain.identity.users.errors import UserNotFoundError
 from crm_api.domain.identity.users.models import UserRole
 from crm_api.domain.identity.users.schemas import UserInvite
 from crm_api.platform import clock, logs
@@ -20,7 +22,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @cli.callback()
 def users() -> None:
-    """Invite users of the API."""
+    """Invite users of the API, and reset their passwords."""
 
 
 @cli.command()
@@ -44,6 +46,37 @@ def invite(
         '{"token": "…", "password": "…"}',
         err=True,
     )
+
+
+@cli.command()
+def reset_password(
+    email: Annotated[str, typer.Option(help="E-mail address of the user.")],
+) -> None:
+    """Print a link with which an active user chooses a new password within an hour."""
+    settings = load_settings()
+    logs.configure(settings.log_format, "WARNING", process="users")
+    try:
+        token = asyncio.run(_make_reset_link(settings, email))
+    except UserNotFoundError as error:
+        raise typer.BadParameter(error.detail, param_hint="--email") from None
+    base = settings.app_url or settings.public_base_url
+    typer.echo(f"{base.rstrip('/')}/reset-password?token={token}")
+    typer.echo("The link works once, for one hour. It ends all sessions of the user.", err=True)
+
+
+async def _make_reset_link(settings: Settings, email: str) -> str:
+    async with (
+        open_queue(settings.require_redis_url()) as queue,
+        open_engine(settings.require_database_url(), pool_size=1) as engine,
+        UnitOfWork(session_factory(engine), queue) as uow,
+    ):
+        user = await sessions.find_user_by_email(uow.session, email=email)
+        if user is None:
+            raise UserNotFoundError("No user has this e-mail address. Check it.")
+        _, token = await password_changes.make_reset_link(
+            uow, user_id=user.id, actor="command line", now=clock.wall_now()
+        )
+    return token
 
 
 async def _invite(settings: Settings, body: UserInvite) -> str:

@@ -2,14 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
+from pydantic import SecretStr
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.routers.identity.test_auth import EMAIL, PASSWORD, active, bearer, invited, signed_in
+from tests.routers.identity.test_auth import (
+    EMAIL,
+    OTHER,
+    PASSWORD,
+    active,
+    bearer,
+    invited,
+    signed_in,
+)
 
+from crm_api.domain.alerts.outgoing_mail.models import OutgoingMail
 from crm_api.domain.identity.api_keys.models import Scope
 
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
@@ -20,6 +31,7 @@ ROUTES = [
     ("GET", NOBODY),
     ("PATCH", NOBODY),
     ("POST", f"{NOBODY}/invite"),
+    ("POST", f"{NOBODY}/password-reset"),
     ("POST", f"{NOBODY}/sign-out"),
 ]
 
@@ -192,3 +204,49 @@ async def test_secrets_of_answers_that_may_be_repeated_are_sealed(
     kept = await session.scalar(text("SELECT body FROM idempotency_key"))
     assert again.json()["key"] == first.json()["key"]
     assert first.json()["key"].encode() not in kept
+
+
+async def test_owner_makes_a_link_for_a_forgotten_password_where_no_mail_is_sent(
+    client: httpx.AsyncClient,
+) -> None:
+    user = await active(client)
+    headers = bearer(await signed_in(client))
+
+    way = await client.get("/v1/auth/password-reset", headers={"Authorization": ""})
+    made = await client.post(f"/v1/users/{user['id']}/password-reset")
+    done = await client.post(
+        "/v1/auth/password-reset/confirm",
+        json={"token": made.json()["reset_token"], "password": OTHER},
+    )
+
+    assert way.json() == {"by_mail": False}
+    assert (made.status_code, done.status_code) == (202, 200)
+    assert (await client.get("/v1/auth/me", headers=headers)).status_code == 401
+    assert (await signed_in(client, password=OTHER)).status_code == 200
+    log = (await client.get("/v1/audit-log", params={"action": "make_reset_link"})).json()["data"]
+    assert [one["subject"] for one in log] == [user["id"]]
+
+
+async def test_invited_user_has_no_password_to_reset(client: httpx.AsyncClient) -> None:
+    user = await invited(client)
+
+    answer = await client.post(f"/v1/users/{user['id']}/password-reset")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "user_not_found")
+    assert "/invite" in answer.json()["detail"]
+
+
+async def test_link_is_mailed_where_mail_is_set_up(
+    client: httpx.AsyncClient, app: Any, session: AsyncSession
+) -> None:
+    user = await active(client)
+    state = app.state.crm
+    settings = state.settings.model_copy(update={"smtp_url": SecretStr("smtp://mail.example.com")})
+    app.state.crm = replace(state, settings=settings)
+
+    way = await client.get("/v1/auth/password-reset")
+    made = await client.post(f"/v1/users/{user['id']}/password-reset")
+
+    mails = list(await session.scalars(select(OutgoingMail.recipient)))
+    assert (way.json(), made.json()) == ({"by_mail": True}, {"reset_token": None})
+    assert mails == [EMAIL]

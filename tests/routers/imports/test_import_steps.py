@@ -99,6 +99,24 @@ def undone(body: dict[str, Any]) -> dict[str, int]:
     return {name: count for name, count in body["undo"].items() if name != "status" and count}
 
 
+async def test_lines_that_repeat_a_number_are_named(importer: Importer) -> None:
+    rows = ["phone,name", "6175550101,Ada", "6175550102,Leo", '"617-555-0101","Ada\nRossi"']
+    many = [f"(617) 555-{at % 120:04d},Ivan" for at in range(240)]
+    file = "\n".join([*rows, "1 617 555 0102,Leo", *many])
+
+    dry = await importer.upload(file, dry_run="true")
+    made = await importer.commit(dry["id"])
+
+    assert dry["duplicates_in_file"] == 124
+    assert dry["repeated_lines"][:3] == [
+        {"line": 4, "first_line": 2},
+        {"line": 6, "first_line": 3},
+        {"line": 108, "first_line": 2},
+    ]
+    assert len(dry["repeated_lines"]) == 100
+    assert made["repeated_lines"] == dry["repeated_lines"]
+
+
 async def test_dry_run_shows_what_a_commit_does(importer: Importer) -> None:
     await importer.client.post("/v1/contacts", json=KNOWN)
 

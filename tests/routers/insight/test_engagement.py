@@ -63,6 +63,8 @@ async def test_engagement_says_why(client: httpx.AsyncClient, session: AsyncSess
     assert points == {"recent": 36, "bought": 25, "ignored": -3}
     assert (found["score"], found["grade"]) == (58, "C")
     assert found["reasons"][0]["because"] == "The last reply or call was 5 days ago."
+    assert found["reasons"][2]["because"] == "Campaign messages without a reply: 1."
+    assert [one["count"] for one in found["reasons"]] == [5, 1, 1]
     await client.post(f"/v1/contacts/{ada.id}/opt-out", json={"reason": "asked"})
     left = (await client.get(f"/v1/contacts/{ada.id}/engagement")).json()
     assert (left["score"], left["reasons"][-1]["factor"]) == (0, "opted_out")

@@ -7,6 +7,7 @@ import { listLines, listLists, listSegments, type CampaignKind } from "../../api
 import { fieldError } from "../../api/problem";
 import { count, phone } from "../../format";
 import { t } from "../../i18n";
+import { byName } from "../../ui/by-name";
 import { Field } from "../../ui/parts";
 import { NO_WORDS, type Draft } from "./draft";
 
@@ -14,10 +15,10 @@ export type Part = { draft: Draft; set: (change: Partial<Draft>) => void; error:
 
 export function Who({ draft, set, error }: Part) {
   const lines = useQuery({ queryKey: ["lines"], queryFn: () => data(listLines({ query: { limit: 100 }, throwOnError: true })) });
-  const byName = [...(lines.data?.data ?? [])].sort((one, other) => (one.name || one.number).localeCompare(other.name || other.number));
+  const sorted = byName(lines.data?.data);
   const lists = useQuery({ queryKey: ["lists"], queryFn: () => data(listLists({ query: { limit: 200 }, throwOnError: true })) });
   const segments = useQuery({ queryKey: ["segments"], queryFn: () => data(listSegments({ query: { limit: 200 }, throwOnError: true })) });
-  const first = byName.find((one) => one.status === "active")?.id;
+  const first = sorted.find((one) => one.status === "active")?.id;
   useEffect(() => {
     if (!draft.line && first) set({ line: first });
   }, [draft.line, first]);
@@ -46,7 +47,7 @@ export function Who({ draft, set, error }: Part) {
         <Field label={t("From")} error={fieldError(error, "/line_id")} hint={lines.data?.data.length === 0 ? <>{t("There is no line yet.")} <Link to="/settings" search={{ part: "lines" }} className="link">{t("Read them from the provider")}</Link></> : undefined}>
           {(attributes) => (
             <select {...attributes} value={draft.line} onChange={(event) => set({ line: event.target.value })}>
-              {byName.map((one) => (
+              {sorted.map((one) => (
                 <option key={one.id} value={one.id}>{`${one.name || phone(one.number)} · ${t("{n} left today", { n: count(one.remaining_today) })}`}</option>
               ))}
             </select>

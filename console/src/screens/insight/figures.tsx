@@ -134,7 +134,7 @@ function Total({ found, period, onOpen }: { found: InsightRead; period: string; 
       </p>
       <p>{t(found.definition)}</p>
       {doubts(total).map((one) => <p key={one} className="notice notice-warn">{one}</p>)}
-      <p className="faint">{t("As of {time}", { time: when(found.as_of, found.timezone) })} · {t("Rules {version}", { version: found.rules_version })} · {found.timezone}</p>
+      <p className="faint">{t("As of {time}", { time: when(found.as_of, found.timezone) })} · {t("Attribution rules, version {version}", { version: found.rules_version })} · {found.timezone}</p>
     </section>
   );
 }

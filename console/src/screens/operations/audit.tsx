@@ -5,6 +5,7 @@ import { data } from "../../api/client";
 import { listAuditLog, type AuditEntryRead } from "../../api/generated";
 import { currentZone } from "../../format";
 import { t } from "../../i18n";
+import { Actor } from "../../ui/actor";
 import { useKeyset } from "../../ui/keyset";
 import { More } from "../../ui/more";
 import { Time, scrolls } from "../../ui/parts";
@@ -50,7 +51,7 @@ export function Audit() {
                 {rows.map((one) => (
                   <tr key={one.id}>
                     <td className="faint"><Time at={one.created_at} /></td>
-                    <td><button type="button" className="link" onClick={() => set({ actor: one.actor })}>{one.actor}</button></td>
+                    <td><button type="button" className="link" title={one.actor} onClick={() => set({ actor: one.actor })}><Actor who={one.actor} /></button></td>
                     <td><button type="button" className="link" title={one.action} onClick={() => set({ action: one.action })}>{plain(one.action)}</button> {one.decision && <span className="faint">{plain(one.decision)}</span>}</td>
                     <td className="faint">{one.address ?? ""}</td>
                     <td><Raw value={{ ...(one.subject ? { subject: one.subject } : {}), ...(one.detail as Record<string, unknown>), ...(one.request_id ? { request_id: one.request_id } : {}) }} /></td>

@@ -7,6 +7,7 @@ import { fieldError, sentenceOf } from "../../api/problem";
 import { count, phone } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
+import { byName } from "../../ui/by-name";
 import { Dialog } from "../../ui/dialog";
 import { Badge, Button, Field, Meter, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
@@ -37,7 +38,7 @@ export function Lines() {
           <table className="table">
             <thead><tr><th>{t("Name")}</th><th>{t("Number")}</th><th>{t("Status")}</th><th>{t("Today")}</th><th>{t("Time zone")}</th><th><span className="hidden">{t("Actions")}</span></th></tr></thead>
             <tbody>
-              {query.data?.data.map((one) => (
+              {byName(query.data?.data).map((one) => (
                 <tr key={one.id}>
                   <td><strong>{one.name}</strong></td>
                   <td className="number">{phone(one.number)}</td>

@@ -2,7 +2,7 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";
-import { inviteUser, inviteUserAgain, listUsers, signUserOut, updateUser, type UserRead, type UserRole } from "../../api/generated";
+import { inviteUser, inviteUserAgain, listUsers, makeResetLink, signUserOut, updateUser, type UserRead, type UserRole } from "../../api/generated";
 import { fieldError, sentenceOf } from "../../api/problem";
 import { t } from "../../i18n";
 import { currentSession } from "../../session";
@@ -17,23 +17,33 @@ import { Secret } from "./secret";
 
 const ROLES: UserRole[] = ["owner", "manager", "agent", "marketer", "viewer"];
 
-type Act = { user: UserRead; role?: UserRole; status?: "active" | "disabled"; isOut?: boolean; isAgain?: boolean };
+type Act = { user: UserRead; role?: UserRole; status?: "active" | "disabled"; isOut?: boolean; isAgain?: boolean; isReset?: boolean };
+
+type Link = { title: string; note: string; value: string };
 
 export function People() {
   const cache = useQueryClient();
   const [isInviting, setInviting] = useState(false);
   const [disabling, setDisabling] = useState<UserRead | null>(null);
-  const [link, setLink] = useState<string | null>(null);
+  const [link, setLink] = useState<Link | null>(null);
   const { query } = useKeyset<UserRead>(["users", "all"], (cursor) => data(listUsers({ query: { limit: 100, ...(cursor ? { cursor } : {}) }, throwOnError: true })));
   const refresh = () => void cache.invalidateQueries({ queryKey: ["users"] });
   const session = currentSession();
   const me = session.state === "in" ? session.me.id : "";
-  const show = (token: string | null | undefined) => (token ? setLink(`${location.origin}/accept-invitation?token=${token}`) : say(t("The invitation is on its way by mail.")));
+  const show = (token: string | null | undefined) =>
+    token
+      ? setLink({ title: t("Give this link to the person"), note: t("No mail server is set. The link works for a week, once, and is not shown again."), value: `${location.origin}/accept-invitation?token=${token}` })
+      : say(t("The invitation is on its way by mail."));
+  const showReset = (user: UserRead, token: string | null) =>
+    token
+      ? setLink({ title: t("Give this link to {name}", { name: user.name }), note: t("No mail server is set. The link to a new password works for an hour, once, and is not shown again."), value: `${location.origin}/reset-password?token=${token}` })
+      : say(t("A link to a new password is on its way to {name} by mail.", { name: user.name }));
   const act = useMutation({
-    mutationFn: async ({ user, role, status, isOut, isAgain }: Act) => {
+    mutationFn: async ({ user, role, status, isOut, isAgain, isReset }: Act) => {
       const path = { user_id: user.id };
       if (isOut) await signUserOut({ path, throwOnError: true });
       else if (isAgain) show((await data(inviteUserAgain({ path, throwOnError: true }))).invitation_token);
+      else if (isReset) showReset(user, (await data(makeResetLink({ path, throwOnError: true }))).reset_token);
       else await updateUser({ path, body: { ...(role ? { role } : {}), ...(status ? { status } : {}) }, throwOnError: true });
     },
     onSuccess: (_, { user, role, status, isOut }) => {
@@ -72,6 +82,7 @@ export function People() {
                     {one.status === "invited" && <Button kind="quiet" onClick={() => act.mutate({ user: one, isAgain: true })}>{t("Invite again")}</Button>}
                     {one.status === "active" && one.id !== me && (
                       <>
+                        <Button kind="quiet" aria-label={t("New password for {name}", { name: one.name })} onClick={() => act.mutate({ user: one, isReset: true })}>{t("New password")}</Button>
                         <Button kind="quiet" aria-label={t("End the sessions of {name}", { name: one.name })} onClick={() => act.mutate({ user: one, isOut: true })}>{t("End the sessions")}</Button>
                         <Button kind="danger" aria-label={t("Disable {name}", { name: one.name })} onClick={() => setDisabling(one)}>{t("Disable")}</Button>
                       </>
@@ -95,7 +106,7 @@ export function People() {
           <p>{t("All sessions end at once. What the person did stays, and you can enable the person again.")}</p>
         </Dialog>
       )}
-      {link && <Secret title={t("Give this link to the person")} note={t("No mail server is set. The link works for a week, once, and is not shown again.")} value={link} onClose={() => setLink(null)} />}
+      {link && <Secret {...link} onClose={() => setLink(null)} />}
     </section>
   );
 }

@@ -4,6 +4,7 @@ import { acknowledgeAlert, pauseCampaign, resumeCampaign, unblockLine, updateApp
 import { count, phone } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
+import { byName } from "../../ui/by-name";
 import { Badge, Button, Meter, Time } from "../../ui/parts";
 import { TruthBar } from "../../ui/truth";
 import { CAMPAIGN_TONE, campaignStatus, plain } from "../../ui/words";
@@ -81,9 +82,9 @@ export function Running() {
 export function Lines() {
   const query = useToday();
   const { act } = useAct();
-  const rows = query.data?.lines ?? [];
+  const rows = byName(query.data?.lines);
   return (
-    <Part title={t("Lines today")} query={query} isEmpty={rows.length === 0} empty={t("No line yet. Read them from the provider in the settings.")} more={may("admin") && <Link to="/settings" search={{ part: "lines" }} className="link">{t("Limits")}</Link>}>
+    <Part title={t("Lines today")} query={query} isEmpty={rows.length === 0} empty={may("admin") ? <>{t("There is no line yet.")} <Link to="/settings" search={{ part: "lines" }} className="link">{t("Read them from the provider")}</Link></> : t("There is no line yet.")} more={may("admin") && <Link to="/settings" search={{ part: "lines" }} className="link">{t("Limits")}</Link>}>
       <ul className="rows">
         {rows.map((one) => {
           const name = one.name || phone(one.number);

@@ -24,7 +24,7 @@ type PartProps = {
   title: string;
   figure?: string | undefined;
   query: { isPending: boolean; isLoadingError: boolean; error: unknown };
-  empty: string;
+  empty: ReactNode;
   isEmpty: boolean;
   more?: ReactNode;
   children: ReactNode;

@@ -9,8 +9,8 @@ _LAST_MINUTE = time(23, 59)
 
 
 def describe_hours(campaign: Campaign, *, line_timezone: str) -> str:
-    """Return the days and hours, such as "on mon, tue, 09:00 to 18:00 (America/New_York)"."""
-    chosen = [day for day in DAYS if day in campaign.days]
+    """Return the days and hours, such as "on Mon, Tue, 09:00 to 18:00 (America/New_York)"."""
+    chosen = [day.title() for day in DAYS if day in campaign.days]
     days = "on all days" if len(chosen) == len(DAYS) else f"on {', '.join(chosen)}"
     end = campaign.window_end
     last = "24:00" if end.replace(second=0, microsecond=0) == _LAST_MINUTE else f"{end:%H:%M}"

@@ -23,6 +23,7 @@ from crm_api.domain.identity.users.schemas import (
     PasswordChange,
     PasswordReset,
     PasswordResetRequest,
+    PasswordResetWay,
     UserRead,
 )
 from crm_api.platform import clock
@@ -72,6 +73,12 @@ async def change_password(
             now=clock.wall_now(),
         )
         await sign_in_limits.uncount_attempt(uow, counted)
+
+
+@router.get("/password-reset")
+async def check_password_reset(state: State) -> PasswordResetWay:
+    """Show whether this service mails the link to reset a password."""
+    return PasswordResetWay(by_mail=state.settings.smtp_url is not None)
 
 
 @router.post("/password-reset", status_code=HTTPStatus.ACCEPTED, responses=NOTHING)

@@ -1,5 +1,6 @@
 """Routes to invite, list, change, disable and sign out users."""
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -8,10 +9,16 @@ from fastapi import APIRouter
 
 from crm_api.domain.alerts.outgoing_mail import service as mailbox
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.identity.users import mailed_links, sessions
+from crm_api.domain.identity.users import mailed_links, password_changes, sessions
 from crm_api.domain.identity.users import service as accounts
 from crm_api.domain.identity.users.models import User
-from crm_api.domain.identity.users.schemas import UserInvite, UserInvited, UserRead, UserUpdate
+from crm_api.domain.identity.users.schemas import (
+    PasswordResetLink,
+    UserInvite,
+    UserInvited,
+    UserRead,
+    UserUpdate,
+)
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
@@ -31,7 +38,7 @@ async def invite_user(body: UserInvite, uow: Uow, state: State, caller: Admin) -
     now = clock.wall_now()
     async with uow:
         user, token = await accounts.invite_user(uow, body, actor=caller.name, now=now)
-        shown = await _send(uow, state, user, token)
+        shown = await _invite(uow, state, user, token)
     return UserInvited(**UserRead.model_validate(user).model_dump(), invitation_token=shown)
 
 
@@ -72,8 +79,27 @@ async def invite_user_again(user_id: UUID, uow: Uow, state: State, _caller: Admi
     """Send a new invitation to a user who has not accepted. The old invitation becomes invalid."""
     async with uow:
         user, token = await accounts.invite_user_again(uow, user_id=user_id, now=clock.wall_now())
-        shown = await _send(uow, state, user, token)
+        shown = await _invite(uow, state, user, token)
     return UserInvited(**UserRead.model_validate(user).model_dump(), invitation_token=shown)
+
+
+@router.post("/{user_id}/password-reset", status_code=HTTPStatus.ACCEPTED)
+async def make_reset_link(
+    user_id: UUID, uow: Uow, state: State, caller: Admin
+) -> PasswordResetLink:
+    """Mail an active user a link to choose a new password.
+
+    If the service has no mail server, the response contains the token of the link. The user stays
+    signed in until the new password is chosen.
+    """
+    now = clock.wall_now()
+    async with uow:
+        user, token = await password_changes.make_reset_link(
+            uow, user_id=user_id, actor=caller.name, now=now
+        )
+        mail = mailed_links.write_password_reset_mail(user, token, await mail_sender(uow, state))
+        shown = await _send(uow, state, user, token, mail=mail, lasts=mailed_links.RESET_FOR)
+    return PasswordResetLink(reset_token=shown)
 
 
 @router.post("/{user_id}/sign-out", status_code=HTTPStatus.NO_CONTENT)
@@ -86,17 +112,34 @@ async def sign_user_out(user_id: UUID, uow: Uow, caller: Admin) -> None:
         )
 
 
-async def _send(uow: UnitOfWork, state: AppState, user: User, token: str) -> str | None:
-    """Mail the invitation and return None; without a mail server, return the invitation's token."""
+async def _invite(uow: UnitOfWork, state: AppState, user: User, token: str) -> str | None:
+    mail = mailed_links.write_invitation_mail(user, token, await mail_sender(uow, state))
+    return await _send(uow, state, user, token, mail=mail, lasts=mailed_links.INVITATION_FOR)
+
+
+async def _send(
+    uow: UnitOfWork,
+    state: AppState,
+    user: User,
+    token: str,
+    *,
+    mail: tuple[str, str],
+    lasts: timedelta,
+) -> str | None:
+    """Queue the subject and text ``mail`` and return None; without a mail server, return ``token``.
+
+    Args:
+        lasts: How long the link in the mail works.
+    """
     if state.settings.smtp_url is None:
         return token
-    subject, text = mailed_links.write_invitation_mail(user, token, await mail_sender(uow, state))
+    subject, text = mail
     await mailbox.queue_mail(
         uow,
         to=user.email,
         subject=subject,
         body=text,
-        lasts=mailed_links.INVITATION_FOR,
+        lasts=lasts,
         secret=state.secret,
         now=clock.wall_now(),
     )

@@ -173,6 +173,7 @@ _FORM: dict[str, Any] = {
         dry_run=True,
         changes={},
         sample=[],
+        repeated_lines=[],
     ),
 )
 async def create_import(request: Request, state: State, uow: Uow, caller: Writer) -> ImportDetail:

@@ -138,7 +138,7 @@ def _schedule(case: _Case) -> str:
     known = f"The campaign sends only {hours}."
     if shut:
         known += f" {_people(shut)} can never get a message in these hours."
-    return f"{known} " + _advise_change(case, "Choose more days or hours (`days`, `window`)")
+    return f"{known} " + _advise_change(case, "Choose more days or hours")
 
 
 def _legal_hours(case: _Case) -> str:

@@ -5,8 +5,12 @@ from uuid import UUID
 
 from sqlalchemy import update
 
-from crm_api.domain.identity.users import mailed_links, sessions
-from crm_api.domain.identity.users.errors import TicketOverError, WrongCredentialsError
+from crm_api.domain.identity.users import mailed_links, service, sessions
+from crm_api.domain.identity.users.errors import (
+    TicketOverError,
+    UserNotFoundError,
+    WrongCredentialsError,
+)
 from crm_api.domain.identity.users.models import TicketPurpose, User, UserStatus
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.platform.database import UnitOfWork
@@ -51,6 +55,32 @@ async def request_password_reset(
         return None
     token = await mailed_links.create_ticket(
         uow, user.id, TicketPurpose.PASSWORD_RESET, mailed_links.RESET_FOR, now=now
+    )
+    return user, token
+
+
+async def make_reset_link(
+    uow: UnitOfWork, *, user_id: UUID, actor: str, now: datetime
+) -> tuple[User, str]:
+    """Create a token to reset the password of an active user, for an owner who asks for it.
+
+    Earlier tokens of the user become invalid. The audit log records it.
+
+    Raises:
+        UserNotFoundError: No user has this id, or the user is not active.
+    """
+    user = await service.read_user(uow, user_id=user_id)
+    if user.status != UserStatus.ACTIVE:
+        raise UserNotFoundError(
+            "This user has no password to reset: the user is invited or disabled. Invite an "
+            "invited user again with POST /v1/users/{user_id}/invite; enable a disabled user with "
+            "PATCH /v1/users/{user_id} and the status `active`."
+        )
+    token = await mailed_links.create_ticket(
+        uow, user.id, TicketPurpose.PASSWORD_RESET, mailed_links.RESET_FOR, now=now
+    )
+    await note_decision(
+        uow, actor=actor, action="make_reset_link", subject=str(user.id), detail={}, now=now
     )
     return user, token
 

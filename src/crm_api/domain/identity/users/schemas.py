@@ -210,6 +210,35 @@ class PasswordResetRequest(RequestModel):
     email: EmailAddress
 
 
+class PasswordResetWay(ReadModel):
+    """How a user who has forgotten the password gets a link to choose a new one.
+
+    Attributes:
+        by_mail: True if this service sends the link by mail. If it is false, an owner makes a link
+            with POST /v1/users/{user_id}/password-reset, or `crm-api users reset-password` prints
+            one.
+    """
+
+    model_config = example(by_mail=True)
+
+    by_mail: bool
+
+
+class PasswordResetLink(ReadModel):
+    """The token to reset a user's password, if this service has no mail server."""
+
+    model_config = example(reset_token=None)
+
+    reset_token: Annotated[
+        str | None,
+        Field(
+            description="The token of the link, which you must send to the user yourself. It works "
+            "once, for one hour, and no other answer shows it again. Null if the service has "
+            "mailed the link."
+        ),
+    ]
+
+
 class PasswordReset(RequestModel):
     """The token from the mail to reset the password, and the new password.
 

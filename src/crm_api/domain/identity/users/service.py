@@ -69,9 +69,9 @@ async def invite_user_again(uow: UnitOfWork, *, user_id: UUID, now: datetime) ->
     if user.status != UserStatus.INVITED:
         raise UserNotFoundError(
             "This user has no open invitation: the user has already accepted the invitation, or "
-            "is disabled. An active user who forgot the password can use POST "
-            "/v1/auth/password-reset. Enable a disabled user with PATCH /v1/users/{id} and the "
-            "status `active`."
+            "is disabled. An active user who forgot the password gets a link by POST "
+            "/v1/users/{id}/password-reset. Enable a disabled user with PATCH /v1/users/{id} and "
+            "the status `active`."
         )
     return user, await create_ticket(
         uow, user.id, TicketPurpose.INVITATION, INVITATION_FOR, now=now

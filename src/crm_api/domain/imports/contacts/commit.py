@@ -173,7 +173,8 @@ async def correct_dry_run(
     for name in _COUNTS:
         setattr(row, name, 0)
     row.status, row.updated_at = ImportStatus.PENDING, now
-    row.changes, row.sample, row.started_at, row.finished_at = {}, [], None, None
+    row.changes, row.sample, row.repeated_lines = {}, [], []
+    row.started_at, row.finished_at = None, None
     await _delete_results(uow.session, import_id=row.id)
     await uow.session.flush()
     uow.after_commit(Job(name=JobName.RUN_IMPORTS))

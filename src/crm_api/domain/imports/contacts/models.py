@@ -119,6 +119,8 @@ class ContactImport(FileImport):
     """For each field: how often the import filled it, and how often it overwrote it."""
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """The first new and changed contacts as examples, with the old and new value of each field."""
+    repeated_lines: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    """The first lines whose number is in an earlier line, as ``line`` and ``first_line``."""
     undo_state: Mapped[str | None]
     undo_counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """The counts of the undo so far, by the names in ``undo_request.COUNTS``."""

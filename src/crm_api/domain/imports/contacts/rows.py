@@ -101,7 +101,7 @@ def left_out(line: int, column: str, text: str, code: str, limit: int | None = N
     reason = {
         "invalid_email": "This is not an e-mail address. The person is imported without it.",
         "invalid_timezone": "This is not a time zone. The person is imported without it.",
-        "unknown_state": "This is not a known state, province or territory. The person was "
+        "unknown_state": "This is not a known state, province or territory. The person is "
         "imported without it. Until the state is known, messages to this number are sent only at "
         "hours that the rules of every state allow.",
         "unclear_opt_out": "This is neither a yes nor a no. Campaign messages to this number wait "

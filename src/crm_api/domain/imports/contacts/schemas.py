@@ -131,6 +131,20 @@ class ImportValueRead(ReadModel):
     after: Any
 
 
+class RepeatedLineRead(ReadModel):
+    """A line of a file whose phone number is in an earlier line, so that its person is left out.
+
+    Attributes:
+        line: The line number in the file.
+        first_line: The line number of the earlier line, whose person is imported.
+    """
+
+    model_config = example(line=31, first_line=17)
+
+    line: int
+    first_line: int
+
+
 class ImportExampleRead(ReadModel):
     """An example of a contact that the import creates or changes.
 
@@ -298,6 +312,8 @@ class ImportDetail(ImportRead):
         columns: The field to which each column of the file is imported.
         notes: Remarks about the file, as sentences.
         sample: Examples of contacts that the import creates or changes.
+        repeated_lines: The first 100 people that `duplicates_in_file` counts, in the order of the
+            file. Empty for outcomes.
     """
 
     model_config = example(ImportRead, notes=[])
@@ -305,6 +321,7 @@ class ImportDetail(ImportRead):
     columns: list[ImportColumnRead]
     notes: list[str]
     sample: list[ImportExampleRead]
+    repeated_lines: list[RepeatedLineRead]
 
 
 def read_options(fields: Mapping[str, Any]) -> ImportOptions:

@@ -12,13 +12,16 @@ from crm_api.domain.imports.contacts.people import RowReader
 from crm_api.domain.imports.contacts.property_rows import PropertyRow, property_of
 from crm_api.domain.imports.contacts.rows import Record, RowProblem, as_record
 from crm_api.domain.imports.files.errors import UploadGoneError
-from crm_api.domain.imports.files.number_set import NumberSet
+from crm_api.domain.imports.files.number_lines import NumberLines
 from crm_api.domain.imports.files.reader import inspect_file, read_rows
 
 CHUNK_ROWS = 5_000
 """Maximum number of rows in one transaction. With more rows, locks would last too long."""
 CHUNK_CHARACTERS = 8_000_000
 """A chunk ends early when its attributes and problems have more characters than this."""
+
+MAX_REPEATS = 100
+"""An import names at most this many lines whose number is in an earlier line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class ContactChunk:
         invalid: The number of rows from which no person could be read.
         properties: The properties of all rows, also of rows whose people were left out.
         opt_outs: The people who must not get messages, also if they are not in ``records``.
+        repeats: For the first ``MAX_REPEATS`` of ``duplicates``, the line and the earlier line with
+            the same number.
     """
 
     start: int
@@ -44,6 +49,7 @@ class ContactChunk:
     invalid: int
     properties: list[PropertyRow] = field(default_factory=list)
     opt_outs: list[OptOutRow] = field(default_factory=list)
+    repeats: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -94,7 +100,7 @@ def sha256_of(path: Path) -> str:
 
 
 class ImportSource:
-    """Reads the people of one file, and remembers their phone numbers to find duplicates.
+    """Reads the people of one file; remembers their phone numbers and lines to find duplicates.
 
     Nothing else is remembered, to save memory. To resume an interrupted import, create a new source
     and call ``skip_to``. It reads the skipped rows to remember their phone numbers.
@@ -112,7 +118,7 @@ class ImportSource:
         self._layout = layout
         self._reader = RowReader(layout.header, mapping)
         self._rows = read_rows(path, layout)
-        self._numbers = NumberSet()
+        self._numbers = NumberLines()
         self._position = 0
 
     @property
@@ -135,7 +141,7 @@ class ImportSource:
         """
         for row in islice(self._rows, position - self._position):
             for phone in self._reader.phones(row):
-                self._is_new(phone)
+                self._earlier_line(phone, row.line)
             self._position += 1
 
     def next_chunk(self, limit: int = CHUNK_ROWS) -> ContactChunk | None:
@@ -155,6 +161,7 @@ class ImportSource:
         problems: list[RowProblem] = []
         properties: list[PropertyRow] = []
         opt_outs: list[OptOutRow] = []
+        repeats: list[tuple[int, int]] = []
         rows = duplicates = invalid = size = 0
         # Check the size after each row, because a single row may have a million characters.
         for row in islice(self._rows, limit):
@@ -168,11 +175,14 @@ class ImportSource:
             if one := property_of(result.people):
                 properties.append(one)
             for person in result.people:
-                if self._is_new(person.phone):
+                earlier = self._earlier_line(person.phone, person.line)
+                if earlier is None:
                     records.append(as_record(person, len(records) + 1))
                     size += len(records[-1][-1])
                 else:
                     duplicates += 1
+                    if len(repeats) < MAX_REPEATS:
+                        repeats.append((person.line, earlier))
             if size > CHUNK_CHARACTERS:
                 break
         return ContactChunk(
@@ -182,12 +192,13 @@ class ImportSource:
             problems=problems,
             properties=properties,
             opt_outs=opt_outs,
+            repeats=repeats,
             duplicates=duplicates,
             invalid=invalid,
         )
 
-    def _is_new(self, phone: str) -> bool:
-        return self._numbers.add(int(phone[1:]))
+    def _earlier_line(self, phone: str, line: int) -> int | None:
+        return self._numbers.add(int(phone[1:]), line)
 
 
 def _size_of(problem: RowProblem) -> int:

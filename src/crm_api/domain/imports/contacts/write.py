@@ -16,7 +16,7 @@ from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
 from crm_api.domain.imports.contacts.models import ContactImport, OnDuplicate
 from crm_api.domain.imports.contacts.opt_outs import CONSENT
 from crm_api.domain.imports.contacts.rows import COLUMNS, MAX_SHOWN, PERSON, Record, RowProblem
-from crm_api.domain.imports.contacts.source import ContactChunk
+from crm_api.domain.imports.contacts.source import MAX_REPEATS, ContactChunk
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.imports.files.runs import LEASE
@@ -94,6 +94,9 @@ async def apply_chunk(
         await runs.add_errors(uow.session, CONTACT_IMPORTS, import_id=held.id, errors=errors)
     held.rows_processed = chunk.end
     held.duplicates_in_file += chunk.duplicates
+    if chunk.repeats:
+        named = [{"line": line, "first_line": first} for line, first in chunk.repeats]
+        held.repeated_lines = [*held.repeated_lines, *named][:MAX_REPEATS]
     held.invalid += chunk.invalid
     held.lease_until = now + LEASE
     held.updated_at = now

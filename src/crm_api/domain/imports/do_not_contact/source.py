@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from crm_api.domain.imports.contacts.formats import PHONE_FIELDS, SECOND, detect_format
-from crm_api.domain.imports.files.number_set import NumberSet
+from crm_api.domain.imports.files.number_lines import NumberLines
 from crm_api.domain.imports.files.reader import RawRow, inspect_file, read_rows
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone, split_numbers
 
@@ -92,7 +92,7 @@ class NumberSource:
         layout = inspect_file(path)
         self._columns = [(layout.header.index(name), name) for name in columns]
         self._rows = read_rows(path, layout)
-        self._numbers = NumberSet()
+        self._numbers = NumberLines()
         self._position = 0
 
     @property
@@ -134,7 +134,7 @@ class NumberSource:
                 reason = error.detail
                 chunk.faults.append(Fault(line=row.line, column=column, value=value, reason=reason))
                 continue
-            if self._numbers.add(int(phone[1:])):
+            if self._numbers.add(int(phone[1:]), row.line) is None:
                 chunk.phones.append(phone)
             else:
                 chunk.duplicates += 1

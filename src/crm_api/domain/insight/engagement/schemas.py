@@ -15,13 +15,18 @@ class EngagementReasonRead(ReadModel):
         factor: What moves the score.
         points: The points; negative if they lower the score.
         because: Why, in a sentence.
+        count: The number in `because`, for a sentence in another language: days for `recent`, else
+            how many. Null without a number.
     """
 
-    model_config = example(factor="replies", points=10, because="The person replied 2 times.")
+    model_config = example(
+        factor="replies", points=10, because="The person replied 2 times.", count=2
+    )
 
     factor: Annotated[str, Vocabulary(EngagementFactor)]
     points: int
     because: str
+    count: int | None
 
 
 class EngagementRead(ReadModel):

@@ -52,11 +52,16 @@ class EngagementFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementReason:
-    """The points of a factor, and why."""
+    """The points of a factor, and why.
+
+    Attributes:
+        count: The number in ``because``: days for `recent`, else how many; None without one.
+    """
 
     factor: EngagementFactor
     points: int
     because: str
+    count: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +97,21 @@ def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]
         points = round(_RECENT * 0.5 ** (age / HALF_LIFE))
         ago = {0: "less than a day ago", 1: "a day ago"}.get(age.days, f"{age.days} days ago")
         because = f"The last reply or call was {ago}."
-        found.append((EngagementFactor.RECENT, points, because))
+        found.append((EngagementFactor.RECENT, points, because, age.days))
     replies = min(_EACH_REPLY * facts.replies, _MOST_REPLIES)
     times = "once" if facts.replies == 1 else f"{facts.replies} times"
-    found.append((EngagementFactor.REPLIES, replies, f"The person replied {times}."))
+    because = f"The person replied {times}."
+    found.append((EngagementFactor.REPLIES, replies, because, facts.replies))
     if facts.appointments:
         because = f"Appointments and quotes: {facts.appointments}."
-        found.append((EngagementFactor.APPOINTMENTS, _BOOKED, because))
+        found.append((EngagementFactor.APPOINTMENTS, _BOOKED, because, facts.appointments))
     if facts.bought:
         because = f"Done jobs and paid invoices: {facts.bought}."
-        found.append((EngagementFactor.BOUGHT, _BOUGHT, because))
+        found.append((EngagementFactor.BOUGHT, _BOUGHT, because, facts.bought))
     ignored = max(_IGNORED * facts.ignored, _MOST_IGNORED)
-    because = f"Campaign messages without a reply since then: {facts.ignored}."
-    found.append((EngagementFactor.IGNORED, ignored, because))
+    because = f"Campaign messages without a reply: {facts.ignored}."
+    found.append((EngagementFactor.IGNORED, ignored, because, facts.ignored))
     return [
-        EngagementReason(factor=factor, points=points, because=because)
-        for factor, points, because in found
+        EngagementReason(factor=factor, points=points, because=because, count=count)
+        for factor, points, because, count in found
     ]

@@ -1,0 +1,4 @@
+/** The lines in the order of their names; the API lists the newest first. */
+export function byName<T extends { name: string | null; number: string }>(lines: T[] | null | undefined): T[] {
+  return (lines ?? []).toSorted((one, other) => (one.name || one.number).localeCompare(other.name || other.number));
+}
