@@ -9,12 +9,12 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class EngagementReasonRead(ReadModel):
-    """The points of a factor.
+    """A part of the score: a factor, with its points and a reason.
 
     Attributes:
-        factor: What moves the score.
+        factor: The factor.
         points: The points; negative if they lower the score.
-        because: Why, in a sentence.
+        because: The reason for the points, in a sentence.
     """
 
     model_config = example(factor="replies", points=10, because="The person replied 2 times.")
@@ -29,9 +29,9 @@ class EngagementRead(ReadModel):
 
     Attributes:
         contact_id: The id of the contact.
-        score: From 0 to 100: the sum of the points, within these bounds.
-        grade: `A` from 80, `B` from 60, `C` from 40, `D` from 20, else `E`.
-        reasons: The factors with points.
+        score: The sum of the points, limited to 0 to 100.
+        grade: `A` for a score of 80 or more, `B` from 60, `C` from 40, `D` from 20, otherwise `E`.
+        reasons: The factors that have points.
         as_of: When the score was computed.
     """
 
