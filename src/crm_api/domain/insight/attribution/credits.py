@@ -45,7 +45,8 @@ class Touch:
 
     Attributes:
         membership_id: The id of the recipient of the message.
-        at: When the person replied, called or got the message: the one that ``touch_class`` names.
+        touch_class: What the person did after the message.
+        at: When the person did it: replied, called or got the message.
     """
 
     membership_id: UUID

@@ -42,7 +42,7 @@ class Measure:
         numerator: What is counted or summed, in words.
         denominator: Of what, in words; None if it is not a part of something.
         base: The records.
-        by_campaign: The records for breakdowns by campaign, if they are others than ``base``.
+        by_campaign: The records for breakdowns by campaign, if these differ from ``base``.
         by: The allowed breakdowns.
         is_sum: Whether amounts are summed, not records counted.
         divided: The measures whose figures are divided: numerator and denominator.

@@ -90,8 +90,8 @@ class ConversationRead(ReadModel):
         contact_id: The contact with this phone number; null if there is none.
         contact: The names of the contact; null if there is no contact, or if it was deleted.
         state: The state of the conversation.
-        waiting_since: Since when the person waits for an answer: the time of the first message or
-            call without an answer. Null if the person does not wait.
+        waiting_since: The time of the first message or call for which the person waits for an
+            answer. Null if the person does not wait.
         unread_count: The number of received messages that you have not read. Messages from before
             your user or API key was created count as read.
         last_message: The last message; null if there were only calls.

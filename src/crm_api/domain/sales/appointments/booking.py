@@ -39,7 +39,7 @@ OUTCOMES = {
     AppointmentStatus.BOOKED: OutcomeKind.APPOINTMENT_BOOKED,
     AppointmentStatus.HELD: OutcomeKind.APPOINTMENT_HELD,
 }
-"""The outcome that each status records; the other statuses record none."""
+"""The kind of outcome that is recorded for a status. Other statuses record no outcome."""
 _OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
 """The fields whose change may cause a conflict."""
 _REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})

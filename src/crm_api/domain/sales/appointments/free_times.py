@@ -17,7 +17,7 @@ from crm_api.domain.sales.appointments.models import BUSY, Appointment
 from crm_api.platform.database import UnitOfWork
 
 LONGEST_PERIOD = timedelta(days=62)
-"""The longest period that one call searches, so that the response stays small."""
+"""The longest period that one request may search, so that the response stays small."""
 
 Span = tuple[datetime, datetime]
 """A period: its first instant and the instant at which it is over; both in UTC."""

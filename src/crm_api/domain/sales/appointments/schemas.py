@@ -35,11 +35,11 @@ class AppointmentCreate(RequestModel):
     """A new appointment.
 
     Attributes:
-        contact_id: The contact with whom the appointment is.
+        contact_id: The contact of the appointment.
         property_id: The property that the appointment is about; null if none.
         kind: What the appointment is for.
-        starts_at: When it begins.
-        ends_at: When it ends; at most 31 days after the start.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends; at most 31 days after the start.
         timezone: The IANA time zone in which calendars and reminders show the times. If you leave
             it out: the time zone of the contact, or `America/New_York` if that is unknown.
         assignee_id: The id of the user who goes there; null if nobody yet.
@@ -78,11 +78,11 @@ class AppointmentUpdate(RequestModel):
     """The fields of an appointment to change. A field that is left out keeps its value.
 
     Attributes:
-        contact_id: The contact with whom the appointment is.
+        contact_id: The contact of the appointment.
         property_id: The property that the appointment is about; null if none.
         kind: What the appointment is for.
-        starts_at: When it begins.
-        ends_at: When it ends; at most 31 days after the start.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends; at most 31 days after the start.
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes there; null if nobody.
         location: Where the appointment is, in one line of text. Null: calendars show the address of
@@ -127,13 +127,13 @@ class AppointmentRead(ReadModel):
     """An appointment.
 
     Attributes:
-        contact_id: The contact with whom the appointment is; null after an erasure, and if the
-            appointment comes from an event of a calendar.
+        contact_id: The contact of the appointment; null after an erasure, and if the appointment
+            comes from an event of a calendar.
         contact_name: First and last name of the contact; null if unknown.
         property_id: The property that the appointment is about; null if none.
         kind: What the appointment is for.
-        starts_at: When it begins.
-        ends_at: When it ends.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends.
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes there; null if nobody.
         assignee_name: The name of this user; null if nobody.

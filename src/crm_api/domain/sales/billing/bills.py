@@ -53,7 +53,10 @@ class BillKind(Generic[Bill]):
 
     Attributes:
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
-        outcomes: The outcome that each status records; the other statuses record none.
+        table: The class of the table.
+        missing: The error if the quote or invoice does not exist.
+        taken: The error if another quote or invoice has the number.
+        outcomes: The kind of outcome that is recorded for a status. Other statuses record none.
     """
 
     name: str

@@ -279,7 +279,7 @@ class DavClient:
                 found.deleted.discard(href)
         if len(found.changed) > MOST_EVENTS:
             raise CalendarTooLargeError(
-                f"The calendar has more than {MOST_EVENTS} events. Use a calendar of its own for "
+                f"The calendar has more than {MOST_EVENTS} events. Use a separate calendar for "
                 "appointments."
             )
         return is_cut
@@ -324,8 +324,8 @@ class DavClient:
             if self._left < 0:
                 answer.close()
                 raise CalendarTooLargeError(
-                    f"The calendar has more than {MOST_BYTES // 1_000_000} MB. Use a calendar of "
-                    "its own for appointments."
+                    f"The calendar has more than {MOST_BYTES // 1_000_000} MB. Use a separate "
+                    "calendar for appointments."
                 )
         return bytes(found)
 

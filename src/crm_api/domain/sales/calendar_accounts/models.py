@@ -52,9 +52,9 @@ class CalendarAccount(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     """The encrypted password."""
     timezone: Mapped[str]
-    """The IANA time zone of events without one."""
+    """The IANA time zone of events that have no time zone."""
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
-    """Whose appointments the calendar has; None: those of everybody."""
+    """The user whose appointments are in the calendar; None: those of all users."""
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     error: Mapped[str | None]
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))

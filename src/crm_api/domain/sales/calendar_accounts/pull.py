@@ -276,7 +276,7 @@ async def _add_appointment(
 async def delete_events(
     uow: UnitOfWork, account: CalendarAccount, hrefs: Collection[str], *, now: datetime
 ) -> int:
-    """Cancel the booked appointments whose events are gone; return the number of cancelled ones."""
+    """Cancel booked appointments whose events are gone; return the number of cancelled ones."""
     changed = 0
     for href in sorted(hrefs):
         statement = select(CalendarEvent).where(

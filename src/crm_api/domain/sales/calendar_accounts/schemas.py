@@ -30,7 +30,7 @@ class CalendarAccountCreate(RequestModel):
         assignee_id: The user whose appointments are in the calendar. New events of the calendar
             become appointments of this user. Null: the calendar has the appointments of all
             users.
-        timezone: The IANA time zone of events that have none.
+        timezone: The IANA time zone of events that have no time zone.
     """
 
     model_config = example(**_SHOWN, password="abcd-efgh", assignee_id=example_id("user"))  # noqa: S106 - an example
@@ -51,7 +51,7 @@ class CalendarAccountRead(ReadModel):
         url: The address of the calendar.
         username: The user name at the server.
         assignee_id: The user whose appointments are in the calendar; null: those of all users.
-        timezone: The IANA time zone of events that have none.
+        timezone: The IANA time zone of events that have no time zone.
         status: Whether the calendar is synchronised.
         error: Why the last synchronisation failed, and what to do; null if it succeeded.
         last_synced_at: When the last successful synchronisation ended; null if never.

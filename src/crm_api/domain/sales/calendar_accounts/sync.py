@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 @dataclass(kw_only=True)
 class SyncFigures:
-    """What one synchronisation did.
+    """The counts of one synchronisation.
 
     Attributes:
         pulled: The number of appointments that were changed because of the calendar.

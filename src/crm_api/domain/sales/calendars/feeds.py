@@ -1,4 +1,4 @@
-"""Create and delete calendar feeds, and write the calendar of one."""
+"""Create and delete calendar feeds, and write the calendar of a feed."""
 
 import hashlib
 import secrets

@@ -132,18 +132,18 @@ def _check_fields(header: Sequence[str], found: Mapping[str, str | None]) -> Non
     columns = "The columns are: " + ", ".join(f"“{name}”" for name in header[:20]) + "."
     if "phone" not in fields:
         raise NoPhoneColumnError(
-            f"No column with phone numbers was found. {columns} Name the right one in `mapping`, "
-            "for example {“Contact”: “phone”}."
+            f"No column with phone numbers was found. {columns} Name the right column in "
+            '`mapping`, for example {"Contact": "phone"}.'
         )
     if "date" not in fields:
         raise ImportFileError(
-            f"No column with the date of the outcomes was found. {columns} Name the right one in "
-            "`mapping`, for example {“Day”: “date”}."
+            f"No column with the date of the outcomes was found. {columns} Name the right column "
+            'in `mapping`, for example {"Day": "date"}.'
         )
     if not {"kind", "status"} & fields and noun_of(header, found) is None:
         raise ImportFileError(
-            f"No column says what happened. {columns} Name the right one in `mapping`, for example "
-            "{“Result”: “kind”}, or add a column `kind` with values such as invoice_paid."
+            f"No column says what happened. {columns} Name the right column in `mapping`, for "
+            'example {"Result": "kind"}, or add a column `kind` with values such as invoice_paid.'
         )
 
 

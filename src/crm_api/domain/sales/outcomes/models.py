@@ -35,7 +35,7 @@ class OutcomeKind(StrEnum):
         QUOTE_APPROVED: The person accepted a quote.
         JOB_DONE: The work was done.
         INVOICE_PAID: The person paid an invoice.
-        CUSTOM: Something else, with a name of your own.
+        CUSTOM: Something else; `name` says what.
     """
 
     APPOINTMENT_BOOKED = "appointment_booked"
