@@ -64,8 +64,8 @@ def zone_key(
     - The address gives a state: the written state or, without one, the state of the ZIP code.
     - The area code of the phone number gives a state too. If the two states differ, both count,
       because people keep their phone numbers when they move.
-    - For a state with two time zones, both zones count, if the ZIP code (for the state of the
-      address) or the area code (for another state) does not decide.
+    - If a state has two time zones, the ZIP code (for the state of the address) or the area code
+      (for another state) decides which zone counts. If the code is in both zones, both count.
     - A time zone that was set for the person replaces the zones, but not the states.
     - If the written state is unknown and the ZIP code gives no state, the person may live anywhere.
       Then the area code is ignored: the rules of all states and the hours of all zones apply.

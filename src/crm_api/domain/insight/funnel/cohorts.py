@@ -65,7 +65,7 @@ async def count_cohorts(
 
     Raises:
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time is over. The transaction cannot be used any more.
+        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
     """
     wanted.check()
     at = time_of(stage)

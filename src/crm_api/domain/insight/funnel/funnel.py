@@ -53,7 +53,7 @@ async def count_funnel(
 
     Raises:
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time is over. The transaction cannot be used any more.
+        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
     """
     wanted.check()
     statement = text(f"""

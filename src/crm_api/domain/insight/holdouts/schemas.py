@@ -16,7 +16,7 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.holdouts import HoldoutScope
 
 FEWEST_WITH = 10
-"""A difference counts as enough only if at least this many people had an outcome."""
+"""``HoldoutLiftRead.enough`` is true only if at least this number of people had an outcome."""
 
 
 class HoldoutCreate(RequestModel):

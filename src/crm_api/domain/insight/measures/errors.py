@@ -14,7 +14,7 @@ class MeasureNotFoundError(NotFoundError):
 
 
 class BreakdownError(InvalidError):
-    """The measure cannot be broken down, or filtered, like this."""
+    """The measure does not allow this breakdown or filter."""
 
     code = "invalid_breakdown"
     title = "Breakdown not possible"

@@ -172,7 +172,7 @@ async def compute_figures(
         BreakdownError: The measure does not allow the breakdown or the filter.
         PeriodError: The period ends before it begins.
         TooManyFiguresError: The breakdown has too many rows.
-        TooManyRecordsError: The time is over. The transaction cannot be used any more.
+        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
     """
     question.check()
     async with limited(session, seconds=seconds):
@@ -296,7 +296,7 @@ def _is_enough(sums: Sums, question: InsightQuestion) -> tuple[bool, int]:
 
 
 def _outcomes_of(sums: Sums, question: InsightQuestion) -> int:
-    """Return the number of records that decides whether a figure is enough.
+    """Return the number of records that decides whether you can rely on a figure.
 
     For a ratio of money, these are the records of the numerator.
     """

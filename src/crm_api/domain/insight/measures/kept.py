@@ -172,7 +172,10 @@ def _sums(
 
 
 def _time_keys(question: InsightQuestion) -> list[str]:
-    """Return the SQL of the bucket, and of the hour or weekday, of an hour ``b.at``."""
+    """Return the SQL of the keys for which the question needs the hour ``b.at``.
+
+    These are the bucket, and the hour or weekday.
+    """
     keys = []
     if question.bucket is not None:
         keys.append(bucket_of(question.bucket))

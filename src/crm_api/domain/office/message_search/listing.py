@@ -21,15 +21,11 @@ from crm_api.domain.office.message_search.terms import Term, parse_terms
 from crm_api.platform.database import UnitOfWork
 
 WINDOWS = (2_000, 100_000)
-"""How many messages a list without search words reads in order: in the first and in the second try.
-"""
+"""How many messages a list without search words reads, newest first: in the first try, and in the
+second try."""
 WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
-"""How many messages that people wrote a search reads in order:
-
-- in the first try;
-- at most, if it must look at the name of each person;
-- at most, otherwise.
-"""
+"""How many messages a search reads, newest first: in the first try; at most, if it must check the
+name of each person; at most, otherwise. Only messages that were written by hand count."""
 Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
 """The part of the results in which a page ended: messages with all words, or with similar words."""

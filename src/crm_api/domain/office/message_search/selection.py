@@ -1,5 +1,8 @@
 """SQL that finds messages of all conversations, newest first.
 
+In this package, "in order" means newest first, and "written" messages are those that a person or a
+user wrote by hand (not messages of campaigns).
+
 There are two ways to find messages with certain words, as in the search for contacts:
 
 1. Read a limited number of messages in order. This is fast if many messages match.

@@ -112,7 +112,7 @@ class OutcomeRead(ReadModel):
 
     @classmethod
     def of(cls, found: FoundOutcome, *, shows_people: bool) -> Self:
-        """Build the response; ``shows_people`` is False: leave out contact and phone number."""
+        """Build the response. It has contact and phone number only if ``shows_people`` is True."""
         shown = cls.model_validate(found)
         if shows_people:
             return shown
