@@ -76,7 +76,7 @@ def list_keys(
         ),
     ] = None,
 ) -> None:
-    """List API keys, newest first: id, begin of the key, status, expiry, last use, scopes, name."""
+    """List API keys, newest first: id, first characters, status, expiry, last use, scopes, name."""
     now = clock.now()
     for key in _run(lambda uow: _all(uow, status, now)):
         typer.echo(

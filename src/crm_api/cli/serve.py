@@ -23,7 +23,7 @@ from crm_api.platform.postgres import require_direct
 from crm_api.platform.schema_revisions import require_matching_schema
 
 GRACE_SECONDS = 10
-"""How many seconds running requests may continue after the server stops to accept new ones."""
+"""How many seconds running requests may continue after the server stops accepting new ones."""
 _CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)

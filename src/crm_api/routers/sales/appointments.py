@@ -102,7 +102,7 @@ From = Annotated[
     QueryTime | None,
     Query(
         alias="from",
-        description="The begin of the period. A date means midnight in `timezone`.",
+        description="The start of the period. A date means midnight in `timezone`.",
         examples=["2026-12-01"],
     ),
 ]
@@ -237,7 +237,7 @@ async def find_free_times(
 
     Without `day_start`, `day_end` and `day`, the working hours are the office hours of the
     settings. If the settings have none, they are Monday to Friday from 09:00 to 18:00. Without
-    `from`, the search begins now. Without `to`, it ends 14 days after its begin.
+    `from`, the search begins now. Without `to`, it ends 14 days after its start.
     """
     days = list(Weekday)
     first: datetime = start_of(begin, zone) or clock.now()

@@ -47,7 +47,7 @@ async def with_similar_words(
     2. Otherwise the newest ``WINDOW`` messages are compared. If they fill the page, it is complete.
     3. Otherwise the index searches the messages that were stored last, then older ones, span by
        span. The instant of a message is never later than the time at which it was stored. So the
-       page is complete as soon as it is full and all its messages are newer than the begin of the
+       page is complete as soon as it is full and all its messages are newer than the start of the
        searched span. After ``SECONDS``, older messages are left out.
     """
     usual = (

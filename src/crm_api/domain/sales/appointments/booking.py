@@ -228,8 +228,8 @@ async def write_changes(
     return AppointmentChange(appointment=updated, changed=frozenset(changed))
 
 
-# A queued reminder is wrong if the start or the contact changed, or if the appointment was
-# cancelled. Such a reminder must not be sent.
+# A queued reminder is wrong if the start, the time zone, the contact or the status of the
+# appointment changed. Such a reminder must not be sent.
 WITHDRAW_REMINDERS = text("""
     UPDATE activity t SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
     FROM appointment_reminder m

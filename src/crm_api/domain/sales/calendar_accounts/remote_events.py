@@ -55,7 +55,7 @@ def read_remote_event(
     Args:
         body: The iCalendar text.
         zone: The time zone of whole days, and of times without a time zone.
-        begin: The begin of the period for which the times of a recurring event are computed.
+        begin: The start of the period for which the times of a recurring event are computed.
         end: The end of this period.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
