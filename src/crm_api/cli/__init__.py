@@ -1,4 +1,4 @@
-"""The command line `crm-api`: one module per command, imported only when the command runs."""
+"""The command line `crm-api`. Each command is a module that is imported only when it runs."""
 
 import gc
 import sys
@@ -36,13 +36,13 @@ COMMANDS = (
 )
 """Names of the commands. Each has a module in this package with a Typer application ``cli``."""
 _ENVIRONMENT_LIBRARIES = ("asyncpg", "httpx", "redis", "sqlalchemy")
-"""Libraries whose errors mean that a server is unreachable or refuses, not that we have a bug."""
+"""Libraries whose errors mean that a server cannot be reached or refuses. They are not bugs."""
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
 
 
 class _Commands(typer.core.TyperGroup):
-    """Group of commands that imports only the module of the command that runs; this saves time."""
+    """Group of commands. To save time, it imports only the module of the command that runs."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - the library's signature
         return list(COMMANDS)
@@ -50,8 +50,9 @@ class _Commands(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002 - as above
         if cmd_name not in COMMANDS:
             return None
-        # Imports create objects that stay. To look for garbage among them again and again takes
-        # 0.8 s of the 2.3 s of CPU time in which `serve` starts (measured).
+        # Imports create objects that are never freed. If the garbage collector examined them again
+        # and again, this would take 0.8 s of the 2.3 s of CPU time in which `serve` starts
+        # (measured).
         gc.disable()
         try:
             module = import_module(f"crm_api.cli.{cmd_name.replace('-', '_')}")
@@ -93,7 +94,7 @@ def main() -> None:
 
 
 def run_reporting(program: Callable[[], object]) -> None:
-    """Run a program; print an expected error as one line without a traceback."""
+    """Run a program. Print an expected error as one line of text without a traceback, and exit."""
     try:
         program()
     except SettingsError as error:
@@ -103,7 +104,7 @@ def run_reporting(program: Callable[[], object]) -> None:
     except StartError as error:
         _fail(str(error), EXIT_FAILED)
     except BrokenPipeError:
-        # The program that reads our output, such as `head`, has closed the pipe.
+        # The program that reads the output, such as `head`, has closed the pipe.
         sys.stdout = None
         sys.exit(EXIT_FAILED)
     except Exception as error:

@@ -30,8 +30,8 @@ NewKey = Annotated[
 AsOf = Annotated[
     str | None,
     typer.Option(
-        help="The time whose state the database has, if it was restored to an earlier time, such "
-        "as 2026-11-26T14:03:00Z."
+        help="If the database was restored to an earlier time: that time, such as "
+        "2026-11-26T14:03:00Z."
     ),
 ]
 
@@ -40,14 +40,14 @@ AsOf = Annotated[
 def backup(
     target: Annotated[
         Path | None,
-        typer.Argument(help="The file to write, or a folder in which a new file is written."),
+        typer.Argument(help="The file to write, or a folder in which a new file is created."),
     ] = None,
     recipient: Recipients = None,
     new_key: NewKey = None,
     as_of: AsOf = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write database, media and secret key into one encrypted file, also while the service runs."""
+    """Write database, media and secret key to one encrypted file. The service may be running."""
     logs.configure(None, "WARNING", process="backup")
     if new_key is not None:
         _make_key(new_key)
@@ -84,7 +84,7 @@ def _instant(as_of: str | None) -> datetime:
         instant = datetime.fromisoformat(as_of)
         if instant.tzinfo is not None and instant <= now:
             return instant
-    raise StartError("--as-of takes a time in the past, such as 2026-11-26T14:03:00Z")
+    raise StartError("--as-of must be a time in the past, such as 2026-11-26T14:03:00Z")
 
 
 def _make(settings: Settings, wanted: Path, recipient: list[str], made_at: datetime) -> None:

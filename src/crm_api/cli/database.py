@@ -21,14 +21,15 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @cli.callback()
 def database() -> None:
-    """Manage the database's roles and the encryption of the secrets that it stores."""
+    """Manage the roles of the database, and the encryption of the secrets in it."""
 
 
 @cli.command()
 def roles(data_dir: DataDir = None) -> None:
     """Create the database roles for the service and for reports, and grant their rights.
 
-    Run it with the login of the tables' owner. `crm-api migrate` grants the rights on new tables.
+    Run this command with the login of the owner of the tables. Later, `crm-api migrate` grants the
+    rights on new tables.
     """
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="database")
@@ -47,7 +48,7 @@ async def _make(settings: Settings) -> Roles:
 
 @cli.command()
 def reseal(data_dir: DataDir = None) -> None:
-    """Encrypt stored secrets with the current CRM_SECRET_KEY; you can interrupt and repeat this."""
+    """Encrypt stored secrets with the current CRM_SECRET_KEY. You can interrupt and repeat this."""
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="database")
     left = asyncio.run(_reseal(settings))

@@ -34,7 +34,7 @@ def demo(
     host: Host = None,
     data_dir: DataDir = None,
 ) -> None:
-    """On the sandbox, import a CSV file, send a campaign to its contacts, and wait for replies."""
+    """Import a CSV file, send a campaign to its contacts on the sandbox, and wait for replies."""
     screen = Screen()
     upload = _upload(csv)
     found = variables(port=port, host=host, data_dir=data_dir)

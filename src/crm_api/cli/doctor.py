@@ -58,7 +58,7 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 def check_files(settings: Settings) -> list[Check]:
-    """Check that the secret files in the data directory exist and no other user can read them."""
+    """Check that the secret files exist in the data directory, and only this user can read them."""
     checks = []
     wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}
     for name, given in wanted.items():
@@ -103,7 +103,7 @@ async def _guarded(
 
 
 async def check_mail(settings: Settings) -> list[Check]:
-    """Check that the mail server accepts our login, without sending a mail."""
+    """Check that the mail server accepts the login of the settings. No mail is sent."""
     mailer = open_mailer(settings)
     if mailer is None:
         state = State.OK if settings.uses_sandbox else State.WARNING
@@ -119,7 +119,7 @@ async def check_mail(settings: Settings) -> list[Check]:
 
 
 async def check_redis(settings: Settings) -> list[Check]:
-    """Check that Redis answers, allows all commands that we need, and never evicts keys.
+    """Check that Redis answers, allows all necessary commands, and never evicts keys.
 
     Raises:
         SettingsError: CRM_REDIS_URL is not set.
@@ -156,7 +156,7 @@ async def check_provider(settings: Settings) -> list[Check]:
 
 
 async def check_webhooks(settings: Settings) -> list[Check]:
-    """Check that the provider sends all needed events to us and signs them with a key that we know.
+    """Check that the provider sends all necessary events, and signs them with a known key.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
@@ -171,7 +171,7 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Return the report's lines about webhooks; each fault has a command to repair it."""
+    """Return the lines of the report about webhooks. Each fault has a command that repairs it."""
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
         for one in found.findings
@@ -192,7 +192,12 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Return the report's line about the provider, based on its response with our numbers."""
+    """Return the line of the report about the provider.
+
+    Args:
+        settings: The settings.
+        answer: The response of the provider to a request for the phone numbers of the account.
+    """
     where = "the sandbox, which sends nothing" if settings.uses_sandbox else "the real provider"
     if answer.status_code in (401, 403):
         advice = (

@@ -15,7 +15,7 @@ from crm_api.platform.postgres import connect, is_pooled, renames_statements, re
 from crm_api.platform.settings import Settings
 
 OLDEST_POSTGRES = 160_000
-"""Oldest supported PostgreSQL: version 16, as ``server_version_num`` shows it."""
+"""The oldest supported version of PostgreSQL: 16, in the form of ``server_version_num``."""
 
 
 async def check_database(settings: Settings) -> list[Check]:
@@ -95,13 +95,13 @@ async def check_consent(settings: Settings) -> list[Check]:
         session_factory(engine)() as session,
     ):
         while await linking.verify_links(session, found, secret=secret):
-            await session.rollback()  # one transaction per page, so that none is long
+            await session.rollback()  # one short transaction per page
         await linking.verify_tail(session, found, now=clock.now())
     return judge_chain(found)
 
 
 def judge_chain(found: ChainVerification) -> list[Check]:
-    """Return the report's lines about the consent history, from the result of its verification."""
+    """Return the lines of the report about the consent history, from its verification."""
     checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
     if found.faults > len(found.findings):
         advice = f"there are {found.faults - len(found.findings)} more faults of the history"
@@ -135,7 +135,7 @@ async def check_secrets(settings: Settings) -> list[Check]:
 
 
 def judge_secrets(found: list[SealedRows]) -> list[Check]:
-    """Return the report's lines about stored secrets, from the number of secrets in each table."""
+    """Return the lines of the report about stored secrets, from the number of secrets per table."""
     checks = [
         Check(
             "secrets",

@@ -20,7 +20,7 @@ from crm_api.workers.queue import QUEUE_NAME, redis_settings
 from crm_api.workers.worker import build_worker
 
 LOOKS = 3
-"""How often to look for the health key of a worker, once a second: a busy worker sets it late."""
+"""How many times, once a second, the health key of a worker is read. A busy worker sets it late."""
 
 
 async def check_workers(settings: Settings) -> list[Check]:
@@ -30,7 +30,7 @@ async def check_workers(settings: Settings) -> list[Check]:
         SettingsError: CRM_DATABASE_URL or CRM_REDIS_URL is not set.
     """
     try:
-        # The jobs are only listed, so no dependencies are needed.
+        # The jobs are only listed, so they need no dependencies.
         schedule.require_schedule(build_worker(settings, cast("Deps", None)), settings)
     except StartError as error:
         return [Check("worker", State.BROKEN, str(error))]
@@ -44,7 +44,7 @@ async def check_workers(settings: Settings) -> list[Check]:
 
 
 async def _is_consumed(redis_url: str) -> bool:
-    """Return True if a worker reads the queue.
+    """Return whether a worker reads the queue in Redis.
 
     Such a worker writes its health key in Redis every 10 s.
     """
@@ -60,11 +60,11 @@ async def _is_consumed(redis_url: str) -> bool:
 
 
 def judge_workers(alive: int, *, is_consumed: bool) -> Check:
-    """Return the report's line about workers.
+    """Return the line of the report about workers.
 
     Args:
-        alive: Number of workers that have stored a heartbeat in the database lately.
-        is_consumed: True if a worker reads the queue in Redis.
+        alive: The number of workers that have recently stored a heartbeat in the database.
+        is_consumed: Whether a worker reads the queue in Redis.
     """
     if alive and is_consumed:
         return Check("worker", State.OK, f"{alive} worker(s) running")

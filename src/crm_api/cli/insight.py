@@ -1,4 +1,4 @@
-"""`crm-api insight`: print figures, compute credits, and prove the stored ones."""
+"""`crm-api insight`: print figures, compute credits, and verify the stored credits."""
 
 import asyncio
 from dataclasses import replace
@@ -27,7 +27,7 @@ from crm_api.platform.settings import Settings
 
 
 class _Measures(typer.core.TyperGroup):
-    """Group in which the name of each measure is a command that prints its figures."""
+    """Group of commands in which each measure is also a command. It prints the figures."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the library's signature
         if cmd_name not in MEASURES:
@@ -40,7 +40,7 @@ class _Measures(typer.core.TyperGroup):
 
 
 LONGEST_SECONDS = 600.0
-"""How long a figure of the command line may read records."""
+"""The time limit for reading the records of a measure, in seconds."""
 cli = typer.Typer(cls=_Measures, no_args_is_help=True, add_completion=False)
 Version = Annotated[
     int | None, typer.Option("--rules", help="The version of the attribution rules.")
@@ -49,14 +49,16 @@ Version = Annotated[
 
 @cli.callback()
 def insight() -> None:
-    """Compute which messages earned what, and prove the stored result."""
+    """Credit outcomes to messages, verify the stored credits, and print figures."""
 
 
 @cli.command(hidden=True)
 def show(
     context: typer.Context,
-    by: Annotated[Dimension | None, typer.Option(help="Break the figure down by this.")] = None,
-    bucket: Annotated[Bucket | None, typer.Option(help="Break it down by periods.")] = None,
+    by: Annotated[
+        Dimension | None, typer.Option(help="Compute one figure for each value of this.")
+    ] = None,
+    bucket: Annotated[Bucket | None, typer.Option(help="Compute one figure per period.")] = None,
     zone: Annotated[str, typer.Option("--timezone", help="An IANA time zone.")] = "UTC",
     data_dir: DataDir = None,
 ) -> None:
@@ -74,7 +76,7 @@ def show(
 
 @cli.command()
 def compute(version: Version = None, data_dir: DataDir = None) -> None:
-    """Compute all credits again and store them with digests of what was read and of the result."""
+    """Compute all credits again, and store them with digests of the inputs and of the result."""
     run = asyncio.run(_compute(_settings(data_dir), version))
     typer.echo(
         f"{run.outcomes} outcomes were credited by version {run.rules_version} of the rules.\n"
@@ -84,14 +86,14 @@ def compute(version: Version = None, data_dir: DataDir = None) -> None:
 
 @cli.command()
 def verify(version: Version = None, data_dir: DataDir = None) -> None:
-    """Prove the stored credits: compute the last run again and compare all digests."""
+    """Verify the stored credits: compute the last run again, and compare all digests."""
     found = asyncio.run(_verify(_settings(data_dir), version))
     if found is None:
         typer.echo("No run is stored yet. Run `crm-api insight compute`.", err=True)
         raise typer.Exit(1)
     if found.is_proved:
         typer.echo(
-            f"Proved: {found.run.outcomes} outcomes give the stored credits again.\n"
+            f"Proved: {found.run.outcomes} outcomes give the same credits as the stored ones.\n"
             f"result {found.run.result_hash.hex()}"
         )
         return
@@ -102,9 +104,12 @@ def verify(version: Version = None, data_dir: DataDir = None) -> None:
             err=True,
         )
     if found.is_input_same and not found.is_result_same:
-        typer.echo("The same inputs give other credits. The rules in the code changed.", err=True)
+        typer.echo(
+            "The same inputs now give other credits, so the code of the rules has changed.",
+            err=True,
+        )
     if not found.is_stored_same:
-        typer.echo("The stored credits are not those of the run. Somebody changed them.", err=True)
+        typer.echo("The stored credits were changed after the run.", err=True)
     raise typer.Exit(1)
 
 

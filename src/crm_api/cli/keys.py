@@ -1,4 +1,4 @@
-"""`crm-api keys`: manage API keys in the database, without calling the API."""
+"""`crm-api keys`: manage API keys directly in the database, without the API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -71,7 +71,9 @@ def create(
 def list_keys(
     status: Annotated[
         KeyStatus | None,
-        typer.Option(help="List only keys with this status; without it, all that are not revoked."),
+        typer.Option(
+            help="List only keys with this status; without it, all keys that are not revoked."
+        ),
     ] = None,
 ) -> None:
     """List API keys, newest first: id, first characters, status, expiry, last use, scopes, name."""
@@ -94,7 +96,7 @@ def rotate(
         ),
     ] = 24 * 3600,
 ) -> None:
-    """Replace an API key: print a new key with the same scopes; the old one expires later."""
+    """Replace an API key: print a new key with the same scopes. The old key expires later."""
     overlap = timedelta(seconds=overlap_seconds)
     _, text = _run(
         lambda uow: access.rotate_api_key(
@@ -106,7 +108,7 @@ def rotate(
 
 @cli.command()
 def revoke(key_id: KeyId) -> None:
-    """Revoke an API key; requests with it are refused at once."""
+    """Revoke an API key. Requests with this key are refused from now on."""
     _run(lambda uow: access.revoke_api_key(uow, key_id=key_id, maker=COMMAND_LINE, now=clock.now()))
     typer.echo("The key was revoked.")
 

@@ -51,7 +51,7 @@ def read(
         default=False, help="The previous message ended in a question mark."
     ),
 ) -> None:
-    """Print how the service reads a reply: result, scores, and the words with the most weight."""
+    """Print how the service reads a reply: result, scores, and the most important words."""
     context = Context(is_sale=sale, is_question=question)
     reading = read_reply(text, context)
     model = current_model()
@@ -84,7 +84,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Measure the model on replies about which a person decided, and list those it misreads."""
+    """Measure the model on replies about which a person decided, and list the misread replies."""
     examples = asyncio.run(collect_examples(data_dir))
     if export is not None:
         export_examples(examples, export)

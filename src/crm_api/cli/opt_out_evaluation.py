@@ -50,7 +50,7 @@ async def connect_read_only(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
-    """Write the examples as JSON lines into a new file that only this user can read.
+    """Write the examples as JSON lines to a new file that only the present user can read.
 
     Raises:
         BadParameter: The file exists already.
@@ -65,7 +65,7 @@ def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
 
 
 def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
-    """Yield the lines of a report for people: rates by language, then the misread replies."""
+    """Yield the lines of a report as text: rates by language, then the misread replies."""
     if not examples:
         yield NONE_YET
         return
@@ -97,7 +97,7 @@ def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
 
 
 def shape_report(examples: Sequence[ReadExample]) -> dict[str, Any]:
-    """Return the report as JSON data for programs: rates by language, and the misread replies."""
+    """Return the report as JSON values: rates by language, and the misread replies."""
     model = current_model()
     return {
         "model": model.facts["data_sha256"][:12],
@@ -136,7 +136,7 @@ def _shape_figures(found: ExampleFigures) -> dict[str, Any]:
 
 
 def _shape_rate(rate: Rate) -> dict[str, Any]:
-    """Return a rate with its confidence interval as JSON data; ``rate`` is None if total is 0."""
+    """Return a rate with its confidence interval as JSON values; ``rate`` is None if total is 0."""
     low, high = rate.interval
     return {
         "rate": round(rate.value, 4) if rate.total else None,

@@ -18,9 +18,9 @@ DataDir = Annotated[Path | None, typer.Option(help="Data directory; overrides CR
 def variables(
     *, port: int | None = None, host: str | None = None, data_dir: Path | None = None
 ) -> dict[str, str]:
-    """Return the ``CRM_*`` variables: options first, then the environment, then ``.env``.
+    """Return the ``CRM_*`` variables from the options, the environment and ``.env``.
 
-    If several of them set a variable, the first of these wins.
+    If several of them set the same variable, an option has priority, then the environment.
     """
     given = {"CRM_PORT": port, "CRM_HOST": host, "CRM_DATA_DIR": data_dir}
     named = _ours({**read_env_file(Path(".env")), **_ours(os.environ)})
@@ -34,7 +34,7 @@ def load_settings(*, data_dir: Path | None = None) -> Settings:
     directory, use the settings of this `crm-api up` for all variables that are not set.
 
     Raises:
-        SettingsError: A setting is wrong; the message is one line with its name.
+        SettingsError: A setting is wrong. The message is one sentence with the name of the setting.
     """
     found = variables(data_dir=data_dir)
     settings = Settings.from_env(found)

@@ -1,10 +1,12 @@
-"""Prepare the database for `crm-api up`: migrate it, create its login, check what is stored.
+"""Prepare the database for `crm-api up`: migrate it, create its login, check the stored data.
 
-`crm-api up` runs this module in a process of its own, which ends before the service starts. So the
-supervisor imports neither SQLAlchemy nor the application: 42 MB resident instead of 105 MB.
+`crm-api up` runs this module in a separate process, which ends before the service starts. So the
+supervisor imports neither SQLAlchemy nor the application, and needs 42 MB of memory instead of
+105 MB.
 
-The process is started before the servers, so that its imports and the servers' start overlap. It
-waits for its standard input: the URLs of the servers as a JSON object of variables.
+The process is started before the servers, so that it imports its modules while the servers start.
+Then it waits until it can read the URLs of the servers from standard input: a JSON object of
+variables.
 """
 
 import asyncio

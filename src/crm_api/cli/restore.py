@@ -31,7 +31,7 @@ def restore(
     logs.configure(None, "WARNING", process="restore")
     found = variables(data_dir=data_dir)
     settings = Settings.from_env(found)
-    # `servers` locks the data directory, so that nothing can start in it during the restore.
+    # `servers` locks the data directory, so that no other command can use it during the restore.
     with servers(settings.data_dir, postgres=settings.database_url is None, redis=False) as urls:
         if urls.database_url is not None:
             settings = Settings.from_env({**found, "CRM_DATABASE_URL": urls.database_url})

@@ -23,7 +23,7 @@ from crm_api.platform.postgres import require_direct
 from crm_api.platform.schema_revisions import require_matching_schema
 
 GRACE_SECONDS = 10
-"""How long running requests may continue after the server has stopped accepting new ones."""
+"""How many seconds running requests may continue after the server stops accepting new ones."""
 _CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)
@@ -32,9 +32,9 @@ cli = typer.Typer(add_completion=False)
 class ApiServer(Server):
     """Server that stops in two steps.
 
-    First it reports on `/readyz` that it is stopping, and serves requests for the drain time, so
-    that load balancers can react. Then it shuts down. At the beginning of the second step, it
-    closes event streams, because they would never end by themselves.
+    In the first step, the server reports on `/readyz` that it is stopping, but serves requests for
+    the drain time (``CRM_DRAIN_SECONDS``), so that load balancers can react. In the second step, it
+    closes the event streams, which would never end by themselves, and shuts down.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ApiServer(Server):
         self._ends_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the drain time at the first signal, and shut down at the second signal.
+        """Begin the drain time at the first signal; shut down at the second signal.
 
         If no drain time is set, shut down at the first signal.
         """
@@ -55,18 +55,19 @@ class ApiServer(Server):
             return
         self._ends_at = time.monotonic() + self._drain_seconds
         self._application.state.is_stopping = True
-        # Close connections after a response, so that a client never sends into a closed one.
+        # Close each connection directly after a response. Then no client sends a request on a
+        # connection that is being closed.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
 
     async def on_tick(self, counter: int) -> bool:
-        """Shut down when the drain time has passed; uvicorn calls this ten times a second."""
+        """Shut down when the drain time is over. uvicorn calls this ten times a second."""
         if self._ends_at is not None and time.monotonic() >= self._ends_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the event streams, which never end by themselves; then wait for other requests."""
+        """Close the event streams, which never end by themselves; wait for the other requests."""
         self._application.state.events.stop()
         await super().shutdown(sockets)
 

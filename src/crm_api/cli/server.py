@@ -13,13 +13,13 @@ from crm_api.platform import tracing
 
 
 class Server(uvicorn.Server):
-    """uvicorn server that sends the remaining traces and exits with status 0 after SIGTERM."""
+    """uvicorn server that sends the remaining traces at its end. SIGTERM gives exit status 0."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Shut down after the running requests have ended; hide SIGTERM from uvicorn.
+        """Shut down after the running requests have ended. Hide SIGTERM from uvicorn.
 
-        When uvicorn ends, it sends every signal that it received to its own process again. So after
-        SIGTERM the process would exit with status 143, which process managers count as a failure.
+        When uvicorn ends, it sends each signal that it has received to its own process again. With
+        SIGTERM, the process would exit with status 143. Process managers count this as a failure.
         """
         if sig == signal.SIGTERM:
             self.should_exit = True
@@ -29,46 +29,49 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for running requests, then send the remaining traces."""
         await super().shutdown(sockets)
-        # Here, because uvicorn ends the process itself after a signal other than SIGTERM.
+        # The traces are sent here, because after a signal other than SIGTERM, uvicorn itself ends
+        # the process.
         tracing.stop()
 
 
 class OneWriteProtocol(HttpToolsProtocol):
     """HTTP protocol that sends the head of a response together with the first part of its body.
 
-    uvicorn sends them separately, with two system calls and two network packets. The second call
-    took a tenth of the CPU time of a webhook. ASGI allows a server to wait for the body.
+    uvicorn sends the two separately, with two system calls and two network packets. The second
+    system call took a tenth of the CPU time of a webhook. ASGI allows a server to wait for the
+    body.
 
     Source: ASGI, "Response Start", as explained in issue 138 of django/asgiref, read 2026-11-29;
     uvicorn 0.54.0, ``RequestResponseCycle.send`` in ``uvicorn/protocols/http/httptools_impl.py``.
     """
 
     def on_headers_complete(self) -> None:
-        """Begin to handle a request; its response goes through a ``_JoinedHead``."""
+        """Begin to handle a request. Its response is written to a ``_JoinedHead``."""
         super().on_headers_complete()
         cycle = self.cycle
-        # Its task runs later, so nothing is written yet.
+        # The task of the request runs later, so nothing is written yet.
         cycle.transport = cast("asyncio.Transport", _JoinedHead(cycle, self.transport))
 
 
 class _JoinedHead:
-    """The part of a transport that a ``RequestResponseCycle`` uses; holds the head of a response.
+    """A transport for a ``RequestResponseCycle`` that holds the head of a response until its body.
 
-    The head of a response without a length is not held: the body may begin much later, for example
-    in a stream of events. The response to HEAD has no body.
+    It has only the methods that ``RequestResponseCycle`` uses. The head is sent at once if the
+    response has no length, because the body may begin much later, for example in a stream of
+    events. It is also sent at once in a response to HEAD, which has no body.
     """
 
     __slots__ = ("_cycle", "_head", "_transport")
 
     def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
-        # Kept until the head is sent. Later it would be a reference cycle, which only the garbage
-        # collector can free.
+        # The cycle is kept only until the head is sent. If it were kept longer, it would be in a
+        # reference cycle, which only the garbage collector can free.
         self._cycle: RequestResponseCycle | None = cycle
         self._transport = transport
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        """Hold the head; send it with the next data."""
+        """Hold the head of a response. Send it together with the next data."""
         cycle = self._cycle
         if cycle is not None:
             if self._head is not None:
@@ -82,11 +85,11 @@ class _JoinedHead:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Send a head that is still held, and close the connection."""
+        """Send the head if it is still held, and close the connection."""
         if self._head is not None:
             self.write(b"")
         self._transport.close()
 
     def is_closing(self) -> bool:
-        """Return True if the connection is closed or closing."""
+        """Return whether the connection is closed or closing."""
         return self._transport.is_closing()

@@ -36,9 +36,10 @@ from crm_api.platform.settings import Settings
 
 READY_SECONDS = 90.0
 BUILT_IN_RULES = ("us", "none")
-"""The values of ``CRM_COMPLIANCE_RULES`` that are not the path of a file."""
+"""The values of ``CRM_COMPLIANCE_RULES`` that are not a file path."""
 STOP_MARGIN_SECONDS = 15.0
-"""How long to wait, beyond the longest call to the provider, until the worker has recorded it."""
+"""How long a stop waits in addition to the longest request to the provider, so that the worker can
+record the response."""
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound
 
@@ -47,7 +48,7 @@ cli = typer.Typer(add_completion=False)
 
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", help="Show all log lines of the processes, also on a terminal."),
+    typer.Option("--verbose", help="Show all log lines of the processes, even on a terminal."),
 ]
 
 
@@ -58,12 +59,12 @@ def up(
     data_dir: DataDir = None,
     verbose: Verbose = False,  # noqa: FBT002 - an option
 ) -> None:
-    """Start database, Redis, API, worker and sandbox, and migrate the schema. Ctrl-C stops all."""
+    """Start database, Redis, API, worker and sandbox; migrate the schema. Ctrl-C stops them all."""
     began = time.monotonic()
     found = variables(port=port, host=host, data_dir=data_dir)
     settings = Settings.from_env(found)
     if not verbose and _is_watched(settings):
-        # `setdefault`, because a log level that the user has set has priority.
+        # `setdefault`, because a log level that the user has set has priority over this one.
         found.setdefault("CRM_LOG_LEVEL", "warning")
         settings = Settings.from_env(found)
     if settings.rules_name not in BUILT_IN_RULES:
@@ -80,12 +81,12 @@ def up(
         with claim(settings.data_dir) as held:
             _run(settings, found, held, began)
     except KeyboardInterrupt:
-        # Ctrl-C during the start. The context managers have already stopped the running servers.
+        # This is Ctrl-C during the start. The context managers have already stopped the servers.
         sys.exit(128 + signal.SIGINT)
 
 
 def _is_watched(settings: Settings) -> bool:
-    """Return True if the output goes to a terminal and ``CRM_LOG_FORMAT`` is not ``json``."""
+    """Return whether the output goes to a terminal and ``CRM_LOG_FORMAT`` is not ``json``."""
     return settings.log_format != "json" and sys.stderr.isatty()
 
 
@@ -96,7 +97,7 @@ def _say(settings: Settings, sentence: str) -> None:
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Refuse a real API key if there is no signing key, and no database that can contain one."""
+    """Refuse a real API key if no signing key is set and there is no database that may have one."""
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:
         settings.refuse_without_signing_key()
@@ -128,7 +129,8 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         found["CRM_WORKER_METRICS_SOCKET"] = str(embedded.worker_socket)
         resolved = Settings.from_env(found)
         banner = _banner(resolved, admin_key)
-        # Commands use the login of the database's owner, the service's processes a limited login.
+        # Commands use the login of the owner of the database. The processes of the service use a
+        # login with fewer rights.
         service_url = urls.service_url or resolved.require_database_url()
         environment = found | {"CRM_DATABASE_URL": service_url}
         programs = _programs(environment, held, runs_sandbox=runs_sandbox)
@@ -153,9 +155,9 @@ def _start_preparation(
 
 
 def _finish_preparation(preparation: "subprocess.Popen[bytes]", servers: Mapping[str, str]) -> None:
-    """Give the process the variables of the servers, and wait until it has ended.
+    """Send the variables of the servers to the preparing process, and wait until it has ended.
 
-    If it fails, exit with its status; it has printed the reason.
+    If the process fails, exit with its status. It has already printed the reason.
     """
     preparation.communicate(json.dumps(servers).encode())
     if preparation.returncode != 0:
@@ -163,14 +165,14 @@ def _finish_preparation(preparation: "subprocess.Popen[bytes]", servers: Mapping
 
 
 def _end_preparation(preparation: "subprocess.Popen[bytes]") -> None:
-    """Kill the process if the start was interrupted while it still runs."""
+    """Kill the preparing process if it still runs because the start was interrupted."""
     if preparation.poll() is None:
         kill_group(preparation)
         preparation.wait()
 
 
 def _ignore_stops() -> None:
-    """Ignore further stop signals during the shutdown, which has a time limit already."""
+    """Ignore further stop signals during the shutdown. The shutdown has a time limit."""
     for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -189,7 +191,7 @@ def _check_ports(settings: Settings, *, runs_sandbox: bool) -> None:
 
 
 def _secrets(settings: Settings, folder: Path) -> str:
-    """Create secret key and admin key if the settings lack them; return the admin key."""
+    """Create the secret key and the admin key if the settings lack them; return the admin key."""
     if settings.secret_key is None:
         secret_file(folder / "secret-key", new_secret)
     path = folder / "admin-key"
@@ -201,7 +203,7 @@ def _secrets(settings: Settings, folder: Path) -> str:
 
 
 def _environment(found: Mapping[str, str]) -> dict[str, str]:
-    """Return all variables of a child process: those of this process, and ``CRM_*`` as found."""
+    """Return the variables of a child process: those of this process; ``CRM_*`` from ``found``."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
     return {**others, **found}
 
@@ -233,7 +235,7 @@ async def _supervise(
         loop.add_signal_handler(number, supervisor.request_stop)
 
     def announce_ready() -> None:
-        # One write: who waits for the first line finds the link too.
+        # All lines are written at once: a program that waits for the first line also gets the link.
         ready = f"\ncrm-api is ready after {time.monotonic() - began:.1f} s.\n{banner}"
         if _lacks_owner(settings):
             token = settings.first_owner_tokens()[0]
@@ -263,7 +265,7 @@ def _is_ready(settings: Settings) -> bool:
 
 
 def _lacks_owner(settings: Settings) -> bool:
-    """Return True if the running API says that it waits for its first user."""
+    """Return whether the running API reports that it still has no user."""
     host = _EVERYWHERE.get(settings.host, settings.host)
     connection = HTTPConnection(host, settings.port, timeout=5)
     try:

@@ -31,7 +31,7 @@ def invite(
     name: Annotated[str, typer.Option(help="Name of the user.")],
     role: Annotated[UserRole, typer.Option(help="Role of the user.")] = UserRole.OWNER,
 ) -> None:
-    """Add a user and print an invitation token; with it, the user sets a password."""
+    """Add a user and print an invitation token. The user needs the token to set a password."""
     settings = load_settings()
     logs.configure(settings.log_format, "WARNING", process="users")
     try:

@@ -44,7 +44,7 @@ def webhooks() -> None:
 
 @cli.command()
 def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa: FBT002 - an option
-    """Create the webhook at the provider, or repair an existing one. You can repeat it."""
+    """Create the webhook at the provider, or repair an existing one. You can repeat the command."""
 
     async def act(registrar: Registrar) -> list[str]:
         return await (registrar.register_legacy() if legacy else registrar.register())
@@ -54,7 +54,7 @@ def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa:
 
 @cli.command("list")
 def list_webhooks(data_dir: DataDir = None) -> None:
-    """List all webhooks of the provider's account, and what is wrong with those of this service."""
+    """List all webhooks of the account at the provider, with faults of this service's webhooks."""
 
     async def act(registrar: Registrar) -> list[str]:
         found = await registrar.look()
@@ -67,7 +67,7 @@ def list_webhooks(data_dir: DataDir = None) -> None:
 
 @cli.command()
 def rotate(data_dir: DataDir = None) -> None:
-    """Replace the signing keys of our webhooks; the old keys are accepted for 28 more hours."""
+    """Replace the signing keys of our webhooks. The old keys are accepted for 28 more hours."""
     _run(lambda registrar: registrar.rotate(), data_dir)
 
 
@@ -78,7 +78,7 @@ def try_webhook(
         float, typer.Option(help="How many seconds to wait for the sample event.")
     ] = SAMPLE_SECONDS,
 ) -> None:
-    """Ask the provider to send a signed sample event, and wait until this service has stored it."""
+    """Request a signed sample event from the provider; wait until this service has stored it."""
 
     async def act(registrar: Registrar) -> list[str]:
         return [await receive_sample(registrar, seconds=seconds)]
@@ -101,10 +101,10 @@ async def _act(act: Callable[[Registrar], Awaitable[list[str]]], settings: Setti
 
 @contextmanager
 def _with_database(settings: Settings) -> Iterator[Settings]:
-    """Yield settings that contain a database URL; if there is none, start the embedded database.
+    """Yield settings with a database URL. If no URL is set, start the embedded database.
 
-    The reason: `crm-api up`, which usually starts the embedded database, does not start without a
-    signing key, and this command creates the key.
+    Usually `crm-api up` starts the embedded database. But it does not start without a signing key,
+    and this command creates the signing key.
 
     Raises:
         StartError: The embedded database cannot be started.

@@ -1,1 +1,1 @@
-"""What the messages earn: attribution, measures, costs and holdouts."""
+"""Find out what messages earn: attribution, measures, costs and holdouts."""

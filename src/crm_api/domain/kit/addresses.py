@@ -22,12 +22,12 @@ Address = IPv4Address | IPv6Address
 AddressInfo = tuple[
     int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
 ]
-"""One result of ``getaddrinfo``: family, type, protocol, name, and an address with its port."""
+"""One result of ``getaddrinfo``: family, type, protocol, name, and (address, port)."""
 
 ANY_PORT = range(1, 65_536)
 PORTS_OF_FILES = frozenset({80, 443})
 LONGEST_URL = 8_000
-"""Characters. Signed URLs have up to two thousand; servers refuse URLs that are much longer."""
+"""The longest URL, in characters. Signed URLs have up to 2,000; servers refuse much longer URLs."""
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC = tuple(
@@ -40,7 +40,10 @@ _NOT_PUBLIC = tuple(
         "3fff::/20",  # documentation
     )
 )
-"""Source: IANA's special-purpose address registries, read 2026-11-25."""
+"""Networks that are not public, in addition to those that the standard library knows.
+
+Source: IANA's special-purpose address registries, read 2026-11-25.
+"""
 
 
 def is_public(address: Address) -> bool:
@@ -84,7 +87,7 @@ class AddressPolicy:
 
     @classmethod
     def for_files(cls, settings: Settings) -> "AddressPolicy":
-        """Allow ports 80 and 443, and the sandbox's own port while the sandbox is used."""
+        """Allow ports 80 and 443. While the sandbox is used, also allow the port of the sandbox."""
         if not _is_sandboxed(settings):
             return cls()
         return cls(loopback_ports=frozenset({URL(settings.provider_url).port or 0}))
@@ -129,7 +132,7 @@ class AddressPolicy:
             raise AddressRefusedError("insecure", "The URL must begin with https://.")
 
     def check(self, address: Address, port: int) -> None:
-        """Refuse an address to which the service may not connect.
+        """Check an address and a port. Raise an error if the service may not connect to them.
 
         Raises:
             AddressRefusedError: The address is not public, or the port is not allowed.
@@ -141,7 +144,7 @@ class AddressPolicy:
             )
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
-        """Check an address for the last time, and return a socket to connect to it.
+        """Check an address again directly before the connection, and return a new socket for it.
 
         Raises:
             AddressRefusedError: The service may not connect to the address.
@@ -152,7 +155,7 @@ class AddressPolicy:
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves a host name, and refuses it if the policy forbids one of its addresses."""
+    """Resolves host names. A name is refused if the policy forbids one of its addresses."""
 
     def __init__(self, inner: AbstractResolver, policy: AddressPolicy) -> None:
         self._inner = inner
@@ -184,8 +187,8 @@ def open_connector(
 
     Args:
         policy: Decides about each new connection.
-        resolver: Used instead of the system's resolver, for tests.
-        keeps_open: Whether a connection serves several requests to one host.
+        resolver: Replaces the resolver of the system, for tests.
+        keeps_open: Whether a connection is used again for later requests to the same host.
     """
     return aiohttp.TCPConnector(
         resolver=CheckedResolver(resolver or aiohttp.ThreadedResolver(), policy),
@@ -213,7 +216,7 @@ def parse_url(address: str) -> URL:
 
 
 def unreadable() -> AddressRefusedError:
-    """Return the error for a text that is not a URL."""
+    """Return the error for a text that is not a valid URL."""
     return AddressRefusedError("bad_address", "This is not a valid URL.")
 
 

@@ -1,10 +1,10 @@
-"""Waits between attempts; the wait grows with each failure."""
+"""The wait between attempts. It grows with each failure."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 _MOST_STEPS = 20
-"""The largest exponent, so that a counter that is never reset cannot overflow the power."""
+"""The largest exponent. Without a limit, a counter that is never reset could cause an overflow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Import, export, merges, erasure, segments and the API handle every column of this list. The fields
 of ``ContactColumn`` say where a column is an exception. The list is in ``kit``, because the send
-ledger reads the values that a message may use.
+ledger also needs it: it reads the values that a message may use.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ class ContactColumn:
     """A text column of the table ``contact``; NULL means that the value is not known.
 
     Attributes:
-        name: Its name in the table, in the API, in exports and in the rules of segments.
+        name: The name of the column in the table, the API, exports and the rules of segments.
         example: An example value for the documentation.
         file_names: The column titles of imported files that mean this column, separated by spaces.
             A title is in lower case, without spaces and punctuation.
-        is_address: Whether it is a part of the address. A merge takes all parts from one contact.
-        is_own: Whether, in a file row about two people, the value belongs only to the first one.
-        is_in_messages: Whether the body of a message may use it as a variable.
+        is_address: Whether the column is a part of the address. A merge takes all parts of the
+            address from one contact.
+        is_own: If a row of a file is about two people: whether the value belongs only to the first.
+        is_in_messages: Whether the body of a message may use the column as a variable.
     """
 
     name: str

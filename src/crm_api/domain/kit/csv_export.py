@@ -27,10 +27,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 5_000
-"""Rows per page."""
+"""The number of rows in a page."""
 Place = TypeVar("Place")
 NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
-"""Takes a position; returns the rows after it as CSV, and the position of the last of them.
+"""Takes a position (None: the start). Returns the next page of rows as CSV, and its last position.
 
 The returned position is None at the end of the list.
 """
@@ -41,7 +41,7 @@ FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 The last four are full-width forms, which some spreadsheets treat like the ASCII characters.
 """
 E164 = r"^\+[0-9]{7,15}$"
-"""Matches a phone number, which begins with a plus but is not a formula."""
+"""Matches a phone number. It begins with a plus sign, but it is not a formula."""
 
 _FORMULA_STARTS: ColumnElement[str] = literal_column(
     "E'" + "".join(f"\\u{ord(sign):04x}" for sign in FORMULA_STARTS) + "'"
@@ -89,14 +89,14 @@ async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) 
 
 
 def csv_safe(value: str) -> str:
-    """Put ``'`` before a cell that a spreadsheet would run as a formula, except phone numbers."""
+    """Put ``'`` before a value that a spreadsheet would run as a formula, except phone numbers."""
     if value.startswith(tuple(FORMULA_STARTS)) and not re.fullmatch(E164, value):
         return "'" + value
     return value
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Return SQL that puts ``'`` before a formula, by the same rule as ``csv_safe``."""
+    """Return SQL that puts ``'`` before a formula; the rule is the same as in ``csv_safe``."""
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
         column != "",

@@ -19,7 +19,7 @@ def split_docstring(docstring: str | None) -> tuple[str, dict[str, str]]:
 
 
 def first_paragraph(docstring: str | None) -> str:
-    """Return the first paragraph of a docstring as Markdown, on one line."""
+    """Return the first paragraph of a docstring as Markdown, in one line of text."""
     return split_docstring(docstring)[0].split("\n\n", maxsplit=1)[0].replace("\n", " ")
 
 

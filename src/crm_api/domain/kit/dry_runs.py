@@ -1,8 +1,9 @@
 """Dry runs: carry out a request, count its effects, and roll it back.
 
-The response to a dry run has a token, which the client may send with the real request. The real
-request counts again, and is refused if its counts differ from those of the dry run. The token is
-valid for one caller and one request. It is encrypted with the secret key, and is not stored.
+The response to a dry run has a token, which the client may send with the real request. With a
+token, the effects of the real request are counted again. If these counts differ from those of the
+dry run, the request is refused. The token is valid for one caller and one request. It is encrypted
+with the secret key, and is not stored.
 """
 
 import base64
@@ -22,7 +23,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.encryption import UnsealError, seal, unseal
 
 VALID_FOR = timedelta(minutes=30)
-"""Long enough to read the counts, short enough that the data has hardly changed."""
+"""How long a token is valid: a user can read the counts, and the data has hardly changed."""
 _ABOUT = "dry run"
 _LONGEST = 400
 
@@ -56,13 +57,13 @@ class DryRunRequest(RequestModel):
     )
     token: Annotated[str, Field(min_length=1, max_length=_LONGEST)] | None = Field(
         default=None,
-        description="The token from the answer to a dry run of the same request. The request is "
-        "carried out only if its counts are still the same; otherwise the answer is 409 "
+        description="The token from the response to a dry run of the same request. The request is "
+        "carried out only if its counts are still the same; otherwise the response is 409 "
         "`dry_run_changed`.",
     )
 
     def content(self) -> Any:  # noqa: ANN401 - JSON
-        """Return the request as JSON, without ``dry_run`` and ``token``."""
+        """Return the fields of the request as JSON values, without ``dry_run`` and ``token``."""
         return self.model_dump(
             mode="json", exclude_unset=True, exclude={"dry_run", "token"}, warnings=False
         )
@@ -77,17 +78,18 @@ class DryRunRead(ReadModel):
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     dry_run: bool = Field(
-        default=False, description="True: this is the answer to a dry run, and nothing was changed."
+        default=False,
+        description="True: this is the response to a dry run, and nothing was changed.",
     )
     counts: dict[str, int] = Field(
         default_factory=dict,
-        description="Only in the answer to a dry run: the number of changes of each kind that the "
-        "request would make.",
+        description="Only in the response to a dry run: the number of changes of each kind that "
+        "the request would make.",
     )
     token: str | None = Field(
         default=None,
-        description="Only in the answer to a dry run: a token to send with the real request. It is "
-        "valid for 30 minutes, while the counts stay the same.",
+        description="Only in the response to a dry run: a token to send with the real request. It "
+        "is valid for 30 minutes, and only while the counts stay the same.",
     )
 
 
@@ -96,13 +98,13 @@ AnswerT = TypeVar("AnswerT", bound=DryRunRead)
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A request to a route that supports dry runs.
+    """An API request to a route that supports dry runs.
 
     Attributes:
-        name: The operation, with the ids of its path.
-        caller_id: The caller; a token is valid only for this caller.
+        name: The name of the operation, with the ids in the path of the request.
+        caller_id: The user or API key that sent the request. A token is valid only for this caller.
         secret: The secret key that encrypts tokens.
-        now: The time of this machine, by which tokens expire.
+        now: The time by the clock of this machine. It decides when tokens expire.
     """
 
     name: str
@@ -122,9 +124,12 @@ async def make_call(
     """Carry out a request; if it is a dry run, roll back all its effects before returning.
 
     Args:
+        uow: The unit of work of the request.
+        call: The request.
+        body: The body of the request, with ``dry_run`` and ``token``.
         act: Carries out the request in the open transaction. Its result has ``counts``.
-        basis: Returns a further value that must be the same in the dry run and in the real
-            request, as the counts must be.
+        basis: Returns another value from this result. Like the counts, this value must be the same
+            in the dry run and in the real request.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
@@ -155,9 +160,10 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the token of a dry run: both digests and the time of expiry, encrypted.
+    """Return the token of a dry run: the digests and the time of expiry, encrypted.
 
     Args:
+        call: The request.
         bound: The digest of request, caller and content.
         counted: The digest of the counts.
     """

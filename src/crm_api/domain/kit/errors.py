@@ -1,4 +1,4 @@
-"""The kinds of errors that use cases raise; ``routers/http`` gives each kind an HTTP status."""
+"""The kinds of errors that use cases raise. ``routers/http`` gives each kind an HTTP status."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -49,7 +49,7 @@ class ConflictError(CrmError):
 
 
 class GoneError(CrmError):
-    """The resource existed, and was withdrawn for good."""
+    """The resource existed, and was removed permanently."""
 
     code = "gone"
     title = "Gone"
@@ -138,7 +138,7 @@ class ForbiddenError(CrmError):
 
 
 class RateLimitedError(CrmError):
-    """Too many requests; ``retry_after_seconds`` is the time to wait."""
+    """The caller sent too many requests; ``retry_after_seconds`` is the time to wait."""
 
     code = "rate_limited"
     title = "Too many requests"

@@ -25,13 +25,14 @@ ALIASES = {
     "reconciliation_run": "reconciliation",
     "subject": "message",
 }
-"""Other names of things in fields such as ``merged_id``, so that examples show one id per thing."""
+"""Other names of resources, in fields such as ``merged_id``. So each resource has one example id.
+"""
 _FIRST = "01a1"
 """The first digits of a UUIDv7 of November 2026."""
 
 
 def example_id(thing: str) -> str:
-    """Return the fixed example id of a thing, such as ``contact``."""
+    """Return the fixed example id of a kind of resource, such as ``contact``."""
     digits = blake2b(ALIASES.get(thing, thing).encode(), digest_size=14).hexdigest()
     return f"{_FIRST}{digits[:4]}-{digits[4:8]}-7{digits[8:11]}-a{digits[11:14]}-{digits[14:26]}"
 
@@ -49,7 +50,7 @@ def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN4
     given: dict[str, Any] = {}
     for base in bases:
         given |= read_example(base.model_config.get("json_schema_extra")) or {}
-    # As text, because FastAPI removes all null members from its document.
+    # The example is stored as text, because FastAPI removes null members from the document.
     return ConfigDict(json_schema_extra={"example": json.dumps(given | fields)})
 
 

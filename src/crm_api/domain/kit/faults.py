@@ -10,7 +10,7 @@ from crm_api.domain.kit.errors import FieldProblem, InvalidError
 
 
 def pointer_to(path: Sequence[int | str]) -> str:
-    """Return the JSON pointer of a path of names and positions."""
+    """Return the JSON pointer for a path of member names and list positions."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
@@ -36,7 +36,7 @@ Options = TypeVar("Options", bound=BaseModel)
 def read_form(
     model: type[Options], fields: Mapping[str, Any], *, error: type[InvalidError]
 ) -> Options:
-    """Validate the fields of a form or of a JSON object; a blank text counts as left out.
+    """Validate the fields of a form or of a JSON object. A blank text counts as a missing field.
 
     Raises:
         InvalidError: Some fields are not valid. The exception has the class ``error``.

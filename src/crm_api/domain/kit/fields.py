@@ -21,23 +21,23 @@ from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.kit.zones import is_time_zone
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-"""Control characters, which no text may contain; line breaks and tabs are checked separately."""
+"""Control characters that texts must not contain. Line breaks and tabs are checked separately."""
 _BREAK = re.compile(r"[\t\n\r]")
 _UNOFFICIAL_ZONE = re.compile(
     r"(?:posix|right)/.*|posixrules|localtime|Factory|.*[^A-Za-z0-9/_+-].*"
 )
-"""Matches names that zone files of a machine may have, but that are not IANA time zones."""
+"""Matches names of time zone files that a machine may have, but that are not IANA time zones."""
 
 _CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 _MIDNIGHT = "24:00"
 
 
 def read_line(text: str) -> str:
-    """Return a text of one line without the white space around it.
+    """Return a text that has only one line, without the white space around it.
 
     Raises:
-        PydanticCustomError: The text has a control character, or a line break or tab inside. Such
-            a text is not cleaned, because the stored text must be the text that was sent.
+        PydanticCustomError: The text has a control character, or a line break or tab inside. These
+            characters are not removed, because the stored text must be the text that was sent.
     """
     line = read_lines(text)
     found = _BREAK.search(line)
@@ -51,7 +51,7 @@ def read_line(text: str) -> str:
 
 
 def read_lines(text: str) -> str:
-    """Return a text of any number of lines without the white space around it.
+    """Return a text with any number of lines, without the white space around it.
 
     Raises:
         PydanticCustomError: The text has a control character other than line breaks and tabs.
@@ -77,7 +77,7 @@ class Text(GroupedMetadata):
         longest: The largest number of characters, before white space is removed.
         shortest: The smallest number of characters, after white space is removed.
         has_lines: Whether line breaks and tabs are accepted.
-        clean: Converts an accepted text.
+        clean: A function that checks and converts the text.
     """
 
     longest: int
@@ -144,7 +144,7 @@ def _check_zone(name: str) -> str:
 
 _YEAR = re.compile(r"\s*[0-9]{4}-")
 _YEARS = range(1900, 9000)
-"""Instants outside these years are typing errors, and calculations with them could overflow."""
+"""The accepted years. Other years are typing errors, and calculations with them could overflow."""
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -158,7 +158,7 @@ def _in_utc(instant: datetime) -> datetime:
 
 
 def _refuse_count(value: Any) -> Any:  # noqa: ANN401 - whatever JSON or a query holds
-    """Refuse a number, because its unit (seconds, milliseconds or days) is not known."""
+    """Refuse a JSON number, because its unit (seconds, milliseconds or days) is not known."""
     if isinstance(value, (int, float)) or (isinstance(value, str) and not _YEAR.match(value)):
         raise PydanticCustomError(
             "not_iso_8601",
@@ -180,13 +180,13 @@ def write_clock(value: time) -> str:
 
 
 PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
-"""A phone number in any usual format; the value is E.164."""
+"""A phone number in any usual format. It is converted to E.164."""
 
 TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
 """An IANA time zone name."""
 
 RequestInstant = Annotated[AwareDatetime, BeforeValidator(_refuse_count), AfterValidator(_in_utc)]
-"""An instant in a request, with an offset; the value is in UTC."""
+"""An instant in a request, with an offset. It is converted to UTC."""
 
 RequestDay = Annotated[date, BeforeValidator(_refuse_count)]
 """A date in a request, such as 2026-11-25."""
@@ -194,10 +194,10 @@ RequestDay = Annotated[date, BeforeValidator(_refuse_count)]
 Line200 = Annotated[str, Text(longest=200)]
 Name200 = Annotated[Line200, AfterValidator(_not_empty)]
 OptionalLine200 = Annotated[Line200 | None, BeforeValidator(_none_if_blank)]
-"""One line of at most 200 characters; a blank one is null."""
+"""One line of text with at most 200 characters. A blank text becomes null."""
 
 BlankIsNull = BeforeValidator(_none_if_blank)
-"""Reads a blank text as null, because forms send an empty text for a missing value."""
+"""Converts a blank text to null, because forms send an empty text for a missing value."""
 
 ClockTime = Annotated[
     time,

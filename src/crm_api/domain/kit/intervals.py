@@ -1,4 +1,4 @@
-"""Wilson's interval of a rate, for every figure that shows how sure it is."""
+"""Wilson's confidence interval of a rate, for all statistics that show their uncertainty."""
 
 import math
 from statistics import NormalDist
@@ -10,8 +10,8 @@ NORMAL_95 = NormalDist().inv_cdf(0.975)
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     """Return Wilson's 95 % interval of the rate ``part / whole``; None if ``whole`` is 0.
 
-    The interval is only for display: its probability of 95 % is correct only if a single rate is
-    computed, and only once. Decisions use the tests of ``campaigns/figures/experiment.py``.
+    The interval is only for display. Its probability of 95 % is correct only for a single rate that
+    is computed once. Decisions use the statistical tests of ``campaigns/figures/experiment.py``.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), as given by scipy, read 2026-11-25.
@@ -22,7 +22,7 @@ def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     per_text = NORMAL_95**2 / whole
     center = (rate + per_text / 2) / (1 + per_text)
     half = math.sqrt(per_text * (rate * (1 - rate) + per_text / 4)) / (1 + per_text)
-    # At a rate of 0 or 1 the interval ends exactly there; rounding must not move it outside 0 to 1.
+    # At a rate of 0 or 1, the interval ends exactly at the rate. Rounding must not move it outside.
     low = center - half if rate > 0 else 0.0
     high = center + half if rate < 1 else 1.0
     return low, high

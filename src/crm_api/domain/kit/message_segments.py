@@ -1,9 +1,9 @@
 """Count the segments of a message; the provider charges for each segment.
 
-A message in GSM-7 has one segment of up to 160 characters, or several of up to 153. A character of
-the extension table counts as two, and it is never split over two segments. If GSM-7 lacks one of
-its characters, the whole message is sent in UCS-2. The message then has one segment of up to 70
-UTF-16 units, or several segments of up to 67. A surrogate pair is never split over two segments.
+A message in GSM-7 has one segment of up to 160 characters, or several segments of up to 153. A
+character of the extension table counts as two, and it is never split over two segments. If one
+character of a message is not in GSM-7, the whole message is sent in UCS-2. Then it has one segment
+of up to 70 UTF-16 units, or several of up to 67. A surrogate pair is never split over two segments.
 
 Source: 3GPP TS 23.038, GSM 7 bit default alphabet, and TS 23.040, section 9.2.3.24.1.
 """
@@ -17,7 +17,7 @@ BASIC = (
 )
 EXTENSION = "\f^{}\\[~]|€"
 
-# Compiled once, because a preview counts the segments of a hundred thousand messages.
+# Compiled once, because a preview counts the segments of up to 100,000 messages.
 _FORCING = re.compile(f"[^{re.escape(BASIC + EXTENSION)}]")
 _EXTENDED = re.compile(f"[{re.escape(EXTENSION)}]")
 _PAIRED = re.compile("[\U00010000-\U0010ffff]")
@@ -33,11 +33,11 @@ class Encoding(StrEnum):
 _SINGLE = {Encoding.GSM_7: 160, Encoding.UCS_2: 70}
 _PART = {Encoding.GSM_7: 153, Encoding.UCS_2: 67}
 _DOUBLE = {Encoding.GSM_7: _EXTENDED, Encoding.UCS_2: _PAIRED}
-"""Characters that count as two."""
+"""For each encoding, a pattern for the characters that count as two."""
 
 
 def segments(text: str) -> tuple[Encoding, int]:
-    """Return the encoding that a message needs and its number of segments; 0 if it is empty."""
+    """Return the encoding of a message and its number of segments (0 if it is empty)."""
     encoding = Encoding.UCS_2 if _FORCING.search(text) else Encoding.GSM_7
     doubled = [found.start() for found in _DOUBLE[encoding].finditer(text)]
     length = len(text) + len(doubled)
@@ -47,19 +47,19 @@ def segments(text: str) -> tuple[Encoding, int]:
 
 
 def forcing_characters(text: str) -> list[tuple[int, str]]:
-    """Return the characters that GSM-7 lacks, each with its position, counted from 0."""
+    """Return (position, character) for each character that is not in GSM-7, counted from 0."""
     return [(found.start(), found.group()) for found in _FORCING.finditer(text)]
 
 
 def _parts(length: int, doubled: list[int], *, size: int) -> int:
-    """Return the number of segments of a message that needs several.
+    """Return the number of segments of a message that needs more than one.
 
     If only one unit of a segment is left, a character that counts as two begins the next segment.
 
     Args:
         length: The number of characters in the message.
         doubled: The positions of characters that count as two, ascending.
-        size: Units per segment.
+        size: The number of units in a segment.
     """
     wasted = 0
     for before, position in enumerate(doubled):

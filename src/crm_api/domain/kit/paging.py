@@ -1,7 +1,8 @@
 """Keyset paging: an opaque cursor over ``(key, id)``, stable under inserts, bound to its list.
 
-A cursor names the row after which a list continues. It carries a digest of the list, its filter and
-its order, so that a cursor of another list is refused. Otherwise it could return wrong rows.
+A cursor names the row after which a list continues. It contains a digest of the list's name, filter
+and order. With the digest, a cursor of another list is recognised and refused; it could return
+wrong rows.
 """
 
 import base64
@@ -19,7 +20,7 @@ Item = TypeVar("Item")
 Row = TypeVar("Row")
 
 _DIGEST_BYTES = 6
-"""Enough to distinguish lists; a forged cursor gives access to nothing."""
+"""The length of the digest: enough to distinguish lists. A forged cursor gives no extra access."""
 
 
 class InvalidCursorError(InvalidError):
@@ -45,7 +46,7 @@ class Cursors:
     """The cursors of one list under one filter and order: ``Cursors("calls", line_id=line_id)``."""
 
     def __init__(self, name: str, **wanted: object) -> None:
-        """Bind the cursors to a list and to every value that filters or orders its rows."""
+        """Bind the cursors to a list: its name, and all values that filter or order its rows."""
         described = json.dumps([name, _plain(wanted)], sort_keys=True, default=str)
         self._digest = blake2s(described.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
@@ -65,7 +66,7 @@ class Cursors:
             raise _unreadable() from error
 
     def read_text(self, cursor: str | None) -> tuple[str, UUID] | None:
-        """Return the text and id after which the page begins, for a list ordered by a text.
+        """Return the text and id after which the page begins, for a list that is ordered by a text.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
@@ -100,7 +101,7 @@ class Cursors:
         limit: int,
         position: Callable[[Row], tuple[datetime | str, UUID]],
     ) -> Page[Row]:
-        """Make a page of ``limit`` rows; if ``rows`` has more rows, another page follows."""
+        """Make a page of the first ``limit`` rows. If there are more, it has a next cursor."""
         shown = list(rows[:limit])
         return Page(shown, self.write(*position(shown[-1])) if len(rows) > limit else None)
 
@@ -112,7 +113,7 @@ class Cursors:
         Args:
             rows: All rows, in their order.
             cursor: The cursor of the previous page; None for the first.
-            limit: Rows per page.
+            limit: The number of rows in a page.
             name: Returns a text that identifies a row. A page begins after the last row of the
                 previous page, or at the position of that row if it no longer exists.
 
@@ -133,7 +134,10 @@ class Cursors:
 
 
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
-    """Return a filter as JSON without empty members; so a new field leaves old cursors valid."""
+    """Return a filter as JSON values without empty members.
+
+    So old cursors stay valid when a new field is added to the filter.
+    """
     if is_dataclass(wanted):
         wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
     if isinstance(wanted, dict):

@@ -12,7 +12,7 @@ from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
 _PLAIN = re.compile(
     r"\s*(?:\+?1[-. ]?)?\(?([2-9][0-9]{2})\)?[-. ]?([2-9][0-9]{2})[-. ]?([0-9]{4})\s*"
 )
-"""Matches nearly every number; slower code below reads the others."""
+"""Matches nearly all phone numbers. Slower code below parses the others."""
 
 _OTHER_COUNTRIES = frozenset(
     str(code)
@@ -21,8 +21,9 @@ _OTHER_COUNTRIES = frozenset(
         *(721, 758, 767, 784, 809, 829, 849, 868, 869, 876),
     )
 )
-"""Area codes under +1 that are neither US (with its territories) nor Canada: the Caribbean and
-Bermuda. Written from general knowledge, checked against no published list yet."""
+"""Area codes under +1 that belong neither to the US (with its territories) nor to Canada, but to
+the Caribbean and Bermuda. They were written from general knowledge and have not been checked
+against a published list."""
 
 _LABEL = re.compile(
     r"^(?:tel|telephone|phone|ph|mobile|mob|cell|cellular|text|sms|home|work|office|direct|main"
@@ -68,14 +69,16 @@ def parse_phone(text: str, *, pointer: str = "/phone") -> str:
     ``Cell``, ``tel:``), full-width digits, letters of the key pad (``1-800-FLOWERS``), words around
     the number, and a format that a spreadsheet made (``6.175550123E+09``, ``6175550123.0``). An
     extension (``x204``, ``ext. 5``) is dropped, because a message cannot reach it;
-    ``split_extension`` returns it. The number must have the form of the numbering plan, but it may
-    be unassigned. So fictional numbers (555) are accepted.
+    ``split_extension`` returns it. The phone number must have the form of the numbering plan, but
+    it may be unassigned. So fictional numbers (555) are accepted.
 
     Args:
+        text: The text.
         pointer: JSON pointer to the field, for the error.
 
     Raises:
-        InvalidPhoneError: Its detail gives the reason, without the number itself.
+        InvalidPhoneError: The text is not such a phone number. The detail of the error gives the
+            reason, without the number itself.
     """
     plain = _PLAIN.fullmatch(text)
     if plain is None:
@@ -85,7 +88,7 @@ def parse_phone(text: str, *, pointer: str = "/phone") -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Return whether a text is one number in a plain format, without label or extension."""
+    """Return whether a text is one phone number in a plain format, without label and extension."""
     return _PLAIN.fullmatch(text) is not None
 
 
@@ -93,7 +96,8 @@ def split_extension(text: str) -> tuple[str, str | None]:
     """Separate the extension: ``"617 555 0123 x204"`` becomes ``("617 555 0123", "204")``.
 
     Returns:
-        The text without the extension, and the extension's digits or None.
+        The text without the extension, and the digits of the extension. If there is no extension:
+        the text and None.
     """
     found = _EXTENSION.search(text)
     if found is None:
@@ -102,7 +106,7 @@ def split_extension(text: str) -> tuple[str, str | None]:
 
 
 def split_numbers(text: str) -> list[str]:
-    """Split a cell that holds several numbers (``a / b``, ``a or b``); otherwise ``[text]``."""
+    """Split a cell with several phone numbers (``a / b``, ``a or b``); otherwise ``[text]``."""
     parts = [part for part in _SEPARATOR.split(text) if part]
     if sum(1 for part in parts if _digit_count(part) >= _SUBSCRIBER_DIGITS) > 1:
         return parts
@@ -152,7 +156,7 @@ def _clean(text: str) -> str:
 
 
 def _expand_scientific(text: str, pointer: str) -> str:
-    """Expand ``6.175550123E+09``; refuse a number whose last digits the spreadsheet rounded."""
+    """Expand ``6.175550123E+09``. Refuse the number if the spreadsheet rounded its last digits."""
     mantissa, _, exponent = text.upper().replace(",", ".").partition("E")
     significant = len(mantissa.replace(".", ""))
     if significant <= int(exponent):
@@ -195,7 +199,7 @@ def _only_number_amid_words(text: str, pointer: str) -> str:
 
 
 def _checked(digits: str, pointer: str) -> str:
-    """Check ten digits against the form of the numbering plan; return E.164."""
+    """Check that ten digits have the form of the numbering plan; return the number in E.164."""
     if digits == digits[0] * _SUBSCRIBER_DIGITS:
         _refuse("All digits are the same; this is a placeholder, not a number.", pointer)
     if digits[0] in "01":

@@ -2,9 +2,9 @@
 
 The zones of the area codes were checked against the data of the ``phonenumbers`` package 9.0.43 on
 2026-11-25. The zones of the states and the ZIP prefixes of states with two zones were written from
-general knowledge and have not been checked against a published list. If the zone of a place is in
-doubt, both zones of its state are listed. US zones that have the same time today count as one:
-Detroit counts as New York.
+general knowledge and have not been checked against a published list. If it is not certain in which
+zone a place is, both zones of its state are listed. US zones that have the same time today count as
+one: Detroit counts as New York.
 """
 
 EASTERN = "America/New_York"
@@ -44,7 +44,7 @@ WV W Virginia|WI Wis|WI Wisc|WY Wyo|DC D C|DC Dist of Columbia|DC Wash DC|DC Was
 PR P R|PR Porto Rico|VI US Virgin Islands|VI USVI|VI V I|MP CNMI|AS Am Samoa
 ON Ont|QC Que|QC PQ|BC B C|AB Alta|SK Sask|MB Man|NB N B|NS N S|PE P E I|PE PEI|NL Nfld|YT Yuk
 """
-"""Usual abbreviations without full stops, without those of two states (``Car``, ``Dak``)."""
+"""Usual abbreviations, without full stops, except those that fit two states (``Car``, ``Dak``)."""
 
 
 def _table(text: str) -> list[tuple[str, str]]:
@@ -62,9 +62,9 @@ STATE_NAMES: dict[str, str] = {
     for names in (_NAMES, _ABBREVIATIONS, _WITHOUT_ZONES)
     for code, name in _table(names)
 }
-"""Lower-case name or abbreviation, without full stops, to code."""
+"""The code of a state or province, by its lower-case name or abbreviation without full stops."""
 CODES_WITHOUT_ZONES = frozenset(code for code, _ in _table(_WITHOUT_ZONES))
-"""Codes of the Postal Service that do not determine a time zone."""
+"""State codes of the Postal Service for which no time zone is known."""
 
 _ONE_ZONE = {
     EASTERN: "CT DC DE GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV",
@@ -85,7 +85,7 @@ STATE_ZONES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("FL", "IN", "KY", "MI", "TN"), (EASTERN, CENTRAL)),
     **dict.fromkeys(("KS", "NE", "ND", "SD", "TX"), (CENTRAL, MOUNTAIN)),
     **dict.fromkeys(("ID", "NV", "OR"), (MOUNTAIN, PACIFIC)),
-    # The Navajo Nation has daylight saving time, the rest of Arizona does not.
+    # The Navajo Nation uses daylight saving time. The rest of Arizona does not.
     "AZ": (ARIZONA, MOUNTAIN),
     "AK": (ALASKA, ALEUTIANS),
     "BC": ("America/Vancouver", "America/Edmonton"),
@@ -125,8 +125,8 @@ def _expand(ranges: str) -> list[str]:
 ZIP_ZONES: dict[str, str] = {
     prefix: zone for zone, ranges in _SPLIT_STATE_PREFIXES.items() for prefix in _expand(ranges)
 }
-"""The time zone of a ZIP prefix, in states with two zones. A prefix that is in both zones, or
-uncertain, is left out; both zones then count."""
+"""The time zone by ZIP prefix, in states with two zones. A prefix is left out if it is in both
+zones or uncertain; both zones of the state then count."""
 
 _ZIP_STATES = """
 AK 995-999|AL 350-369|AR 716-729|AZ 850-865|CA 900-961|CO 800-816|CT 060-069|DC 200 202-205
@@ -140,7 +140,7 @@ VA 201 220-246|VI 008|VT 050-054 056-059|WA 980-994|WI 530-549|WV 247-268|WY 820
 ZIP_STATES: dict[str, str] = {
     prefix: state for state, ranges in _table(_ZIP_STATES) for prefix in _expand(ranges)
 } | dict.fromkeys(_expand("341-342 344 346-347 349"), "FL")
-"""ZIP prefix to state, without those of the armed forces and of the Pacific islands."""
+"""The state by ZIP prefix. Prefixes of the armed forces and of the Pacific islands are missing."""
 
 _AREA_CODES = """
 AK 907|AL 205 251 256 334 659 938|AR 327 479 501 870|AZ 480 520 602 623 928
@@ -172,7 +172,7 @@ QC 263 273 354 367 418 438 450 468 514 579 581 819 873
 AREA_CODE_STATES: dict[str, str] = {
     code: state for state, codes in _table(_AREA_CODES) for code in codes.split()
 }
-"""Area code to state or province. 782 and 902 also serve Prince Edward Island. 867 is left out,
+"""The state or province by area code. 782 and 902 also serve Prince Edward Island. 867 is left out,
 because it serves three territories."""
 
 _ONE_ZONE_AREA_CODES = {
@@ -195,4 +195,4 @@ _ONE_ZONE_AREA_CODES = {
 ONE_ZONE_AREA_CODES: dict[str, str] = {
     code: zone for zone, codes in _ONE_ZONE_AREA_CODES.items() for code in codes.split()
 }
-"""The time zone of an area code that is completely in one of a state's two zones."""
+"""The time zone by area code, if the area is completely in one of the two zones of its state."""

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_SECONDS = 600.0
-"""The longest wait that one response can cause; after it, a request is sent again."""
+"""The longest wait that one response can cause. After this time, a request is sent again."""
 _LONGEST_HEADER = 64
-"""Characters; every number of seconds and every HTTP date is shorter."""
+"""The longest header that is parsed, in characters. Valid values are shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +32,15 @@ class RetryAfter:
 def read_retry_after(
     header: str | None, *, now: datetime | None, longest: float = LONGEST_SECONDS
 ) -> RetryAfter | None:
-    """Return the wait that a header asks for; None if it asks for none.
+    """Return the wait that a header asks for; None if it asks for no wait.
 
-    A value that is neither a finite positive number nor a date in the future asks for no wait: the
-    normal back-off applies.
+    If the value is neither a finite positive number nor a date in the future, it asks for no wait.
+    The normal back-off then applies.
 
     Args:
         header: Seconds, or an HTTP date.
-        now: The time with which a date is compared, if possible by the clock of the service that
-            sent the header; None if no time is known.
+        now: The present time, with which a date is compared: if possible, by the clock of the
+            service that sent the header. None if no time is known.
         longest: The limit of the wait, in seconds.
 
     Source: RFC 9110, section 10.2.3, read 2026-11-28.

@@ -19,16 +19,16 @@ LONGEST_RETRY_AFTER_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often a request is tried, and the mean wait in seconds before each repetition."""
+    """How often a request is tried in total, and the mean wait in seconds before each retry."""
 
     tries: int
     waits: tuple[float, ...]
 
 
 THROTTLED = RetryPolicy(tries=5, waits=(0.5, 1.0, 2.0, 4.0))
-"""After a response with status 429: there were too many requests, and a wait helps."""
+"""The policy after a response with status 429 (too many requests): a longer wait helps."""
 UNAVAILABLE = RetryPolicy(tries=3, waits=(0.5, 2.0))
-"""After 5xx, no response or an unreadable response: only a short failure is waited for."""
+"""The policy after status 5xx, no response, or an unreadable response: only a short wait."""
 
 
 class BusyError(TransientError):
@@ -37,7 +37,7 @@ class BusyError(TransientError):
     Attributes:
         retry_after_seconds: The wait to apply, if the service asked for one; it is limited.
         retry_after_asked: The wait that the service asked for, if the limit shortened it.
-        is_answer: True if the service responded with 429 (too many requests), so it is not down.
+        is_answer: Whether the service responded with 429 (too many requests). Then it is not down.
     """
 
     code = "service_busy"
@@ -64,7 +64,9 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     only_throttled: bool = False,
 ) -> AsyncRetrying:
-    """Return an object that repeats a function while it raises ``busy``; the last error is raised.
+    """Return an object that repeats a function while it raises ``busy``, up to the policy's limit.
+
+    After the last try, the last error is raised.
 
     Args:
         busy: The errors after which the function is repeated; all others are raised at once.

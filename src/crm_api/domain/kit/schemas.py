@@ -61,17 +61,17 @@ class DocumentedModel(BaseModel):
 
 
 class RequestModel(DocumentedModel):
-    """A request body; unknown fields are refused, so that a misspelt name is noticed."""
+    """A request body. Unknown fields are refused, so that a misspelt name is noticed."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
 class ReadModel(DocumentedModel):
-    """A response; it can be built from the attributes of an object."""
+    """A response. It can be built from the attributes of an object."""
 
     model_config = ConfigDict(
         from_attributes=True,
-        # Answers include defaults, so a client need not check whether a member is present.
+        # Responses include defaults, so that clients need not check whether a member is present.
         json_schema_serialization_defaults_required=True,
     )
 

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 from crm_api.domain.kit.docstrings import split_docstring
 
 SET = "x-set"
-"""The schema key with title and description of the enumeration's component.
+"""The key in a field's JSON schema that holds title and description of the shared component.
 
 ``routers/http/openapi/naming.py`` removes it from the document.
 """
@@ -27,7 +27,7 @@ class Vocabulary:
 
     Attributes:
         words: The enumeration.
-        name: The name of its component in the OpenAPI document. If None, it is the name of the
+        name: The name of the enumeration's component in the OpenAPI document; None: the name of the
             class.
     """
 
@@ -43,7 +43,7 @@ class Vocabulary:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Document the words; the member ``SET`` names the component that all fields share."""
+        """Document the words. The member ``SET`` describes the component that all fields share."""
         documented: Any = core_schema.enum_schema(self.words, list(self.words), sub_type="str")
         shown = handler(documented)
         name = {"title": self.name or self.words.__name__}

@@ -1,7 +1,7 @@
 """Compute when a daily time window opens and closes in a time zone, also on days of a DST change.
 
-All functions are pure. Instants are timezone-aware; results are in UTC. Wall-clock times come from
-the time zone database, so the window follows changes to and from daylight-saving time.
+All functions are pure. Instants are timezone-aware; results are in UTC. Local times are computed
+with the time zone database, so the window follows daylight saving time (DST).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,15 +12,15 @@ from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LAST_MINUTE = time(23, 59)
-"""A window that ends in the last minute of the day lasts until midnight: people write `23:59` for
-the end of the day."""
+"""A window that ends at this time or later lasts until midnight: people write `23:59` for the end
+of the day."""
 SEARCH_DAYS = 14
-"""How far ahead an opening is searched; a window of one day a week opens within eight days."""
+"""How many days ahead an opening is searched. A window on one day a week opens within 8 days."""
 
 Span = tuple[datetime, datetime]
 """The instants at which a day opens and closes."""
 SpanOf = Callable[[str, date], Span | None]
-"""Takes a time zone and a local day; returns its span, or None if it is closed all day."""
+"""Takes a time zone and a local day; returns the span, or None if the day is closed."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Window:
     """The days and hours at which a campaign sends, in the recipient's local time.
 
     Attributes:
-        days: Some of ``mon`` … ``sun``.
-        start: The first open moment.
-        end: The first closed moment; 23:59 and later mean midnight.
+        days: The open days: some of ``mon`` … ``sun``.
+        start: The local time at which the window opens.
+        end: The local time at which the window closes; 23:59 and later mean midnight.
     """
 
     days: frozenset[str]
@@ -44,7 +44,7 @@ class Window:
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return when the first of the zones closes, if all are open now; otherwise None."""
+    """Return when the first of the zones closes, if all zones are open now; otherwise None."""
     closings: list[datetime] = []
     for zone in zones:
         span = span_of(zone, now.astimezone(ZoneInfo(zone)).date())
@@ -105,7 +105,7 @@ def day_span(window: Window, zone: str, day: date) -> Span | None:
 
 
 def _instant(day: date, at: time, zone: ZoneInfo, *, fold: int) -> datetime:
-    """Return the instant of a wall-clock time; for a skipped time, the instant of the change."""
+    """Return the instant of a local time. For a time that DST skips: the instant of the change."""
     local = datetime.combine(day, at)
     early, late = sorted(
         local.replace(tzinfo=zone, fold=either).astimezone(UTC) for either in (0, 1)

@@ -26,7 +26,7 @@ _UNKNOWN = "?"
 STATE_CODES = frozenset(regions.STATE_ZONES) | regions.CODES_WITHOUT_ZONES
 """The codes that the state of a contact may have."""
 STATE_AS_WRITTEN = "state_as_written"
-"""The attribute with the state of an address as it was written, if no state has this name."""
+"""The attribute of a contact with the state as it was written, if no state has this name."""
 _COUNTRIES = {
     **dict.fromkeys(("us", "usa", "united states", "united states of america", "u.s.a."), "US"),
     **dict.fromkeys(("ca", "can", "canada"), "CA"),
@@ -61,19 +61,20 @@ def zone_key(
 ) -> str:
     """Return the zone key of a person with this address and phone number.
 
-    The address gives a state: its written state, or else the state of its ZIP code. The area code
-    gives a state too. If they differ, both count, because people keep their numbers when they move.
-    A state with two time zones gives both, unless the ZIP code (or, without an address, the area
-    code) decides. A time zone that was set for the person replaces the zones, but not the states.
-
-    If the written state is unknown and the ZIP code gives no state, the person may live anywhere.
-    In this case the area code is ignored: the rules of all states and the hours of all zones apply.
+    - The address gives a state: the written state or, without one, the state of the ZIP code.
+    - The area code of the phone number gives a state too. If the two states differ, both count,
+      because people keep their phone numbers when they move.
+    - If a state has two time zones, the ZIP code (for the state of the address) or the area code
+      (for another state) decides which zone counts. If the code is in both zones, both count.
+    - A time zone that was set for the person replaces the zones, but not the states.
+    - If the written state is unknown and the ZIP code gives no state, the person may live anywhere.
+      Then the area code is ignored: the rules of all states and the hours of all zones apply.
 
     Args:
-        timezone: IANA name; a name that does not exist is ignored.
+        timezone: The IANA name of a time zone. A name that does not exist is ignored.
         state: The written state: a code, a name, an abbreviation, or any other text.
-        postal_code: ZIP code; its first three digits count, in Alaska its first five.
-        phone: E.164.
+        postal_code: The ZIP code. Its first three digits count; in Alaska, its first five.
+        phone: The phone number, E.164.
     """
     zip_code = (postal_code or "").strip()
     prefix = zip_code[:5] if zip_code.startswith(_ALASKA_SPLIT_PREFIX) else zip_code[:3]
@@ -82,7 +83,7 @@ def zone_key(
 
 
 def zone_key_of(columns: Mapping[str, Any]) -> str:
-    """Return the zone key of a contact with these columns; a missing column counts as empty."""
+    """Return the zone key of a contact with these columns. A missing column counts as empty."""
     attributes = columns.get("attributes") or {}
     as_written = attributes.get(STATE_AS_WRITTEN)
     return zone_key(
@@ -97,7 +98,7 @@ def parse_zone_key(key: str) -> ZoneKey:
     """Split a zone key into its parts.
 
     Raises:
-        ValueError: It is not a zone key.
+        ValueError: The text is not a zone key.
     """
     states, slash, zones = key.partition("/")
     if not (states and slash and zones):
@@ -128,13 +129,13 @@ def state_code(text: str | None) -> str | None:
 
 
 def country_code(text: str) -> str:
-    """Return US or CA for a usual name of the country, else the text without surplus spaces."""
+    """Return US or CA for a usual name of the country; otherwise the text without extra spaces."""
     squeezed = " ".join(text.split())
     return _COUNTRIES.get(squeezed.casefold()) or squeezed
 
 
 def has_known_states(country: str | None) -> bool:
-    """Return whether a country is the US or Canada; True if the country is missing."""
+    """Return whether a country is the US or Canada. True if the country is missing."""
     return not (country or "").strip() or country_code(country or "") in _COUNTRIES.values()
 
 
@@ -163,7 +164,7 @@ def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
         states.add(phone_state)
         zones.update(_zones_of_area_code(phone_state, area_code))
     if state and not home:
-        # The written state is unknown, so the person may be anywhere; the area code does not help.
+        # The written state is unknown, so the person may live anywhere: the area code is ignored.
         states.clear()
         zones.update(regions.ANYWHERE)
     if timezone and is_time_zone(timezone):

@@ -29,7 +29,7 @@ RulesVersion = Annotated[
         alias="rules",
         ge=1,
         le=2**31 - 1,
-        description="The version of the attribution rules. If it is left out, the current one.",
+        description="The version of the attribution rules. If you leave it out: the current one.",
     ),
 ]
 
@@ -38,9 +38,9 @@ RulesVersion = Annotated[
 async def add_attribution_rules(
     body: AttributionRulesCreate, uow: Uow, caller: Writer
 ) -> AttributionRulesRead:
-    """Add a version of the attribution rules; it becomes the current one.
+    """Add a version of the attribution rules. It becomes the current version.
 
-    Earlier versions stay, so figures under them can be computed for ever.
+    Earlier versions stay, so figures under these versions can still be computed.
     """
     async with uow:
         added = await rules.add_rules(
@@ -69,7 +69,10 @@ async def list_attribution_rules(
 async def preview_attribution_rules(
     body: AttributionRulesCreate, uow: Uow, _caller: Writer
 ) -> AttributionPreviewRead:
-    """Compare new attribution rules with the current version, in people and cents."""
+    """Compare new attribution rules with the current version: credited people and cents.
+
+    Nothing is changed.
+    """
     async with uow:
         found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())
         uow.is_audited = True  # nothing was changed
@@ -83,9 +86,10 @@ async def preview_attribution_rules(
 async def get_outcome_credits(
     outcome_id: UUID, uow: Uow, _caller: Reader, *, version: RulesVersion = None
 ) -> OutcomeCreditsRead:
-    """Return which messages an outcome is credited to, computed now.
+    """Return the messages that are credited with an outcome. The credits are computed now.
 
-    A reversed outcome has the credits that it would have; figures leave it out.
+    For a reversed outcome, these are the credits that it would have without the reversal. Figures
+    leave it out.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

@@ -23,7 +23,10 @@ Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
     openapi_extra=fails_with("campaign_not_found", "list_not_found", "other_currency"),
 )
 async def enter_cost(body: CostCreate, uow: Uow, caller: Writer) -> CostRead:
-    """Enter what a list, hours of work or something else cost. The cost of messages is known."""
+    """Enter the cost of a list, of hours of work, or of something else.
+
+    The cost of messages is computed, so do not enter it.
+    """
     async with uow:
         made = await service.enter_cost(
             uow, body, created_by=caller.name, now=await uow.database_now()

@@ -16,7 +16,7 @@ Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
 
 @router.get("/{contact_id}/engagement")
 async def get_engagement(contact_id: UUID, uow: ListUow, _caller: Reader) -> EngagementRead:
-    """Return how engaged a person is: a score, its grade, and a reason for each point."""
+    """Return how engaged a person is: a score, its grade, and the factors with their points."""
     async with uow:
         now = await uow.database_now()
         found = await read_engagement(uow, contact_id=contact_id, now=now)

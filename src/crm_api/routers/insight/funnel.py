@@ -28,14 +28,17 @@ async def people_of(
     since: From = None,
     to: To = None,
     campaign_id: Annotated[
-        UUID | None, Query(description="Count only people of this campaign.")
+        UUID | None, Query(description="Count only people who got a message of this campaign.")
     ] = None,
-    line_id: Annotated[UUID | None, Query(description="Count only people of this line.")] = None,
+    line_id: Annotated[
+        UUID | None, Query(description="Count only people who got a message from this phone line.")
+    ] = None,
     list_id: Annotated[
-        UUID | None, Query(description="Count only people of campaigns to this list.")
+        UUID | None,
+        Query(description="Count only people who got a message of a campaign to this list."),
     ] = None,
 ) -> MessagedPeople:
-    """Read from the query parameters which people are followed."""
+    """Return from the query parameters which people are followed."""
     return MessagedPeople(
         since=start_of(since, zone) or BEGINNING,
         until=start_of(to, zone) or END,
@@ -60,7 +63,8 @@ async def get_funnel(
 ) -> FunnelRead:
     """Return how many people reach each stage after their first message.
 
-    Everybody is followed for the same time. People whose time is not over are left out.
+    Each person is followed for `window_days` days after this message. People whose days are not
+    over are left out.
     """
     async with uow:
         now = await uow.database_now()
@@ -77,14 +81,17 @@ async def get_cohorts(
     *,
     stage: Annotated[Stage, Query(description="The stage that is counted.")] = Stage.REPLIED,
     bucket: Annotated[
-        Bucket, Query(description="The length of a cohort, in `timezone`.")
+        Bucket, Query(description="The period of a cohort: a day, a week or a month in `timezone`.")
     ] = Bucket.WEEK,
     step_days: Annotated[
-        int, Query(ge=1, le=90, description="The days from one column to the next.")
+        int, Query(ge=1, le=90, description="The number of days from one column to the next.")
     ] = 7,
     steps: Annotated[int, Query(ge=1, le=52, description="The number of columns.")] = 8,
 ) -> CohortsRead:
-    """Follow the people of each day, week or month. Cells that are not ripe have no figure."""
+    """Follow the people of each day, week or month after their first message.
+
+    A cell has no figure until its days are over for all people of the cohort.
+    """
     async with uow:
         now = await uow.database_now()
         cells = await count_cohorts(

@@ -19,9 +19,10 @@ Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
 
 @router.post("", status_code=201, openapi_extra=fails_with("holdout_overlaps", "holdout_period"))
 async def plan_holdout(body: HoldoutCreate, uow: Uow, caller: Writer) -> HoldoutRead:
-    """Plan a holdout: a part of the people gets no campaign message, to learn what messages bring.
+    """Plan a holdout: some people get no campaign message, to measure the effect of messages.
 
-    The answer says how many messages it costs and when it will know.
+    The response estimates how many messages will not be sent because of the holdout, and when its
+    result can be expected.
     """
     async with uow:
         made = await service.plan_new_holdout(
@@ -39,7 +40,7 @@ async def plan_holdout(body: HoldoutCreate, uow: Uow, caller: Writer) -> Holdout
 
 @router.get("")
 async def list_holdouts(uow: Uow, page: Paging, _caller: Reader) -> PageRead[HoldoutRead]:
-    """List holdouts with what they show so far, the newest first."""
+    """List holdouts with their results so far, the newest first."""
     async with uow:
         found = await service.list_holdouts(
             uow, cursor=page.cursor, limit=page.limit, now=await uow.database_now()
@@ -49,7 +50,7 @@ async def list_holdouts(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Hol
 
 @router.get("/{holdout_id}")
 async def get_holdout(holdout_id: UUID, uow: Uow, _caller: Reader) -> HoldoutRead:
-    """Return one holdout, and what it shows so far."""
+    """Return one holdout with its result so far."""
     async with uow:
         found = await service.read_holdout(uow, holdout_id=holdout_id, now=await uow.database_now())
     return HoldoutRead.of(found)

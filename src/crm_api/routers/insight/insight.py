@@ -1,4 +1,4 @@
-"""Routes of measures: their list, their figures, and the records behind each figure."""
+"""Routes of measures: the list of measures, their figures, and the records behind each figure."""
 
 from datetime import datetime
 from typing import Annotated
@@ -70,22 +70,27 @@ async def question_of(
         str,
         Query(
             max_length=60,
-            description="The name of the measure; `/v1/insight/measures` lists them.",
+            description="The name of the measure. `/v1/insight/measures` lists all names.",
             examples=["reply_rate"],
         ),
     ],
     zone: QueryZone,
     *,
-    by: Annotated[Dimension | None, Query(description="Break the figure down by this.")] = None,
+    by: Annotated[
+        Dimension | None, Query(description="Compute one figure for each value of this.")
+    ] = None,
     since: From = None,
     to: To = None,
     bucket: Annotated[
-        Bucket | None, Query(description="Break the figure down by periods in `timezone`.")
+        Bucket | None,
+        Query(description="Compute one figure for each of these periods in `timezone`."),
     ] = None,
     campaign_id: Annotated[
         UUID | None, Query(description="Count only records of this campaign.")
     ] = None,
-    line_id: Annotated[UUID | None, Query(description="Count only records of this line.")] = None,
+    line_id: Annotated[
+        UUID | None, Query(description="Count only records of this phone line.")
+    ] = None,
     list_id: Annotated[
         UUID | None, Query(description="Count only records of campaigns to this list.")
     ] = None,
@@ -98,7 +103,7 @@ async def question_of(
     """Read the question from the query parameters.
 
     Raises:
-        MeasureNotFoundError: There is no such measure.
+        MeasureNotFoundError: No measure has this name.
     """
     found = MEASURES.get(measure)
     if found is None:
@@ -124,7 +129,7 @@ Question = Annotated[InsightQuestion, Depends(question_of)]
 async def with_rules(
     uow: UnitOfWork, question: InsightQuestion, *, now: datetime
 ) -> InsightQuestion:
-    """Set the version of the rules, and credit the outcomes that have no credits yet."""
+    """Return the question with the version of the rules, and credit outcomes without credits."""
     rules = await find_rules(uow, version=question.rules_version or None)
     question = InsightQuestion(**{**vars(question), "rules_version": rules.version})
     question.check()
@@ -141,7 +146,7 @@ async def list_measures(_caller: Reader) -> MeasureList:
 
 @router.get("", openapi_extra=REFUSALS)
 async def get_insight(uow: Uow, asked: Question, _caller: Reader) -> InsightRead:
-    """Return the figures of a measure, with intervals, and whether they are enough."""
+    """Return the figures of a measure, with intervals, and whether you can rely on them."""
     async with uow:
         now = await uow.database_now()
         question = await with_rules(uow, asked, now=now)
@@ -195,22 +200,23 @@ async def list_insight_rows(
         Annotated[str, AfterValidator(refuse_nul)] | None,
         Query(
             max_length=200,
-            description="The key of the figure; empty for the figure without a key.",
+            description="The key of the figure; an empty text for the figure without a key.",
             examples=[CAMPAIGN],
         ),
     ] = None,
     bucket_start: Annotated[
         RequestInstant | None,
         Query(
-            description="The beginning of the figure's bucket.",
+            description="The beginning of the bucket of the figure.",
             examples=["2026-11-01T00:00:00Z"],
         ),
     ] = None,
 ) -> PageRead[RecordRead] | Response:
-    """List the records behind a figure, the oldest first: follow the `rows_url` of the figure.
+    """List the records behind a figure, the oldest first. `rows_url` of the figure leads here.
 
-    Of a rate they are the records of the denominator, and `counted` marks the numerator. Their
-    number, or the sum of `amount`, is the figure. A CSV response contains all records.
+    For a rate, the list has the records of the denominator, and `counted` marks those of the
+    numerator. For a count, the number of records is the figure; for a sum, the sum of `amount`. A
+    CSV response contains all records.
     """
     shows_people = caller.may(Scope.CONTACTS_READ)
     async with uow:

@@ -23,16 +23,16 @@ async def get_today(
     timezone: Annotated[
         TimeZoneName | None,
         Query(
-            description="The IANA time zone of the day. If it is left out: that of your "
-            "preferences, else UTC.",
+            description="The IANA time zone of the day. If you leave it out: the one in your "
+            "preferences, or UTC.",
             examples=["America/New_York"],
         ),
     ] = None,
 ) -> TodayRead:
-    """Return what waits, what is due and what runs today, in one call.
+    """Return what waits, what is due and what runs today, in one response.
 
-    Each part equals the list or the counts of its own operation. A part whose scope you do not have
-    is null.
+    Each part is the same as the list or the counts of its own operation. A part is null if you do
+    not have its scope.
     """
     viewer = Viewer(
         id=UUID(caller.id),

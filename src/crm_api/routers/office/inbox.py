@@ -39,12 +39,12 @@ async def list_conversations(
     q: Annotated[
         Line200,
         Query(
-            description="Words to find in messages that people wrote, and in the names and phone "
-            "numbers of people if you have the scope contacts:read. Every word must occur, a "
-            "phrase in quotes as it is. If the conversations with all words do not fill the page, "
-            "conversations with similar words follow. Up to 200 conversations are found by a name, "
-            "those of the 200 newest messages by their words, and those of the 100 newest by "
-            "similar words.",
+            description="Words to find in messages that people wrote. If you have the scope "
+            "contacts:read, the names and phone numbers of people are searched too. Every word "
+            "must occur. A phrase in quotes must occur unchanged. If the conversations with all "
+            "words do not fill the page, conversations with similar words follow. The result has "
+            "at most: 200 conversations found by a name, those of the 200 newest messages with "
+            "the words, and those of the 100 newest messages with similar words.",
             examples=["chimney rossi"],
         ),
     ] = "",
@@ -58,7 +58,9 @@ async def list_conversations(
             examples=[True],
         ),
     ] = None,
-    line_id: Annotated[UUID | None, Query(description="Only conversations of this line.")] = None,
+    line_id: Annotated[
+        UUID | None, Query(description="Only conversations of this phone line.")
+    ] = None,
     campaign_id: Annotated[
         UUID | None,
         Query(description="Only conversations whose last reply belongs to this campaign."),
@@ -78,16 +80,19 @@ async def list_conversations(
         Query(
             min_length=1,
             max_length=100,
-            description="Only conversations with numbers that have this flag.",
+            description="Only conversations with phone numbers that have this flag.",
             examples=["opted_out"],
         ),
     ] = None,
-    sort: Annotated[InboxSort, Query(description="The order.")] = InboxSort.NEWEST,
+    sort: Annotated[
+        InboxSort, Query(description="The order of the conversations.")
+    ] = InboxSort.NEWEST,
 ) -> PageRead[ConversationRead]:
-    """List the conversations that match all given filters, the most recently active first.
+    """List the conversations that match all given filters, by default the latest activity first.
 
-    Without `state`, the filters `unread=true` and `assignee` mean conversations that are `waiting`
-    or `open`. With `sort=waiting_longest`, conversations whose person does not wait come last.
+    With the filter `unread=true` or `assignee` but without `state`, only conversations in the
+    states `waiting` and `open` are listed. With `sort=waiting_longest`, conversations whose person
+    does not wait come last.
     """
     wanted = InboxFilter(
         states=states,
@@ -130,10 +135,10 @@ async def list_conversations(
 
 @router.get("/counts")
 async def count_conversations(uow: ListUow, caller: Reader) -> ConversationCounts:
-    """Count the conversations that are waiting, open and snoozed, and some of their parts.
+    """Count the conversations by state, and the unread, your own and the unassigned ones.
 
-    `unread`, `mine` and `unassigned` count conversations that are `waiting` or `open`. Each number
-    is the length of the list with this filter.
+    `unread`, `mine` and `unassigned` count only conversations in the states `waiting` and `open`.
+    Each count is the length of the list of conversations with the same filter.
     """
     async with uow:
         counts = await tallies.count_conversations(uow, caller_id=UUID(caller.id))
@@ -159,8 +164,9 @@ async def update_conversation(
 ) -> ConversationRead:
     """Change the state of a conversation, snooze it, or make a user responsible.
 
-    A message, a missed call or a voicemail of the person makes it `waiting` again at any time. If
-    one arrives while this request runs, the state does not change.
+    When a message, a missed call or a voicemail of the person arrives, the conversation gets the
+    state `waiting` again. If this happens while the request runs, the request does not change the
+    state.
     """
     async with uow:
         now = await uow.database_now()
@@ -185,7 +191,7 @@ async def update_conversation(
 async def mark_conversation_read(
     conversation_id: UUID, uow: Uow, caller: Reader, body: ReadUntil | None = None
 ) -> None:
-    """Mark the messages of a conversation as read by you: all, or those up to `message_id`."""
+    """Mark messages of a conversation as read by you: all messages, or those up to `message_id`."""
     async with uow:
         await reading.mark_read(
             uow,
@@ -199,10 +205,10 @@ async def mark_conversation_read(
 async def report_presence(
     conversation_id: UUID, body: PresenceReport, uow: Uow, caller: Reader
 ) -> None:
-    """Show colleagues that you look at a conversation, or write in it, for 15 seconds.
+    """Report to other users that you view a conversation or write in it. It is valid for 15 s.
 
     The event `conversation.presence` of `GET /v1/events` has your id and name, the activity, and
-    until when it is valid.
+    the time until which it is valid.
     """
     async with uow:
         await presence.report_presence(

@@ -37,10 +37,11 @@ Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 async def change_conversations(
     body: ConversationsUpdate, uow: Uow, call: ThisCall, caller: Writer
 ) -> ConversationsChanged:
-    """Change state, assignee or tags of many conversations: those in `ids`, or of a filter.
+    """Change state, assignee or tags of many conversations, selected by `ids` or by a filter.
 
-    Make a dry run first; the real request needs its `token`. It is refused with 409
-    `dry_run_changed` if the filter selects others by then, or if one of the people has written.
+    Make a dry run first. The real request needs the `token` of the dry run. The real request is
+    refused with 409 `dry_run_changed` if other conversations are selected now, or if a person in
+    one of them has written since the dry run.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError
@@ -75,7 +76,7 @@ async def change_conversations(
 
 
 def _wanted(body: ConversationsUpdate, caller: Caller) -> InboxFilter:
-    """Return the filter of a request.
+    """Return the filter that selects the conversations of a request.
 
     Raises:
         UserNeededError: The assignee is `me` and the caller is an API key.

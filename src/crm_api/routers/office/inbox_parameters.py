@@ -32,14 +32,14 @@ States = Annotated[tuple[ConversationState, ...], Depends(_states)]
 AssigneeParameter = Annotated[
     InboxAssignee | UUID | None,
     Query(
-        description="`me`: conversations for which you are responsible; `none`: conversations of "
-        "nobody; or the id of a user."
+        description="Who is responsible for the conversations: `me` for you, `none` for nobody, or "
+        "the id of a user."
     ),
 ]
 
 
 def assignee_of(value: InboxAssignee | UUID | None, caller: Caller) -> UUID | str | None:
-    """Return the user's id, ``NOBODY`` or None.
+    """Convert the query parameter to the id of a user, ``NOBODY``, or None (no filter).
 
     Raises:
         UserNeededError: The value is `me` and the caller is an API key.

@@ -35,10 +35,10 @@ async def read_filter(
             description="Words to find in received messages and in messages that the office wrote "
             "by hand; messages of campaigns are not searched. Every word must occur in the "
             "message, or in the name or phone number of its person if you have the scope "
-            "contacts:read. A phrase in quotes must occur as it is. Messages with all words come "
-            "first; if they do not fill the page, messages with similar words follow, so typing "
-            "errors are forgiven in words of four letters or more. Accents and capitals are "
-            "ignored. Words after the tenth are ignored.",
+            "contacts:read. A phrase in quotes must occur unchanged. Messages with all words "
+            "come first. If they do not fill the page, messages with similar words follow: a word "
+            "of four letters or more may have a typing error. Accents and capital letters make no "
+            "difference. Words after the tenth are ignored.",
             examples=["chimney rossi"],
         ),
     ] = "",
@@ -53,7 +53,7 @@ async def read_filter(
     contact_id: Annotated[
         UUID | None, Query(description="Only messages with this contact.")
     ] = None,
-    line_id: Annotated[UUID | None, Query(description="Only messages of this line.")] = None,
+    line_id: Annotated[UUID | None, Query(description="Only messages of this phone line.")] = None,
     since: Annotated[
         QueryTime | None,
         Query(
@@ -106,9 +106,9 @@ async def list_all_messages(
 ) -> PageRead[MessageRead] | Response:
     """List or search the messages of all conversations, newest first.
 
-    A JSON response is one page. If very few messages match a filter without `q`, a page may have
-    fewer messages than `limit` although others follow: go on until `next_cursor` is null. A CSV
-    response contains all messages.
+    A JSON response is one page. Without `q`, a page may have fewer messages than `limit` although
+    other messages follow: this happens if very few messages match. Continue until `next_cursor` is
+    null. A CSV response contains all messages.
     """
     with_names = caller.may(Scope.CONTACTS_READ)
     if as_csv:

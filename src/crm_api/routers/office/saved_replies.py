@@ -36,7 +36,7 @@ ContactReader = Annotated[Caller, require(Scope.CONTACTS_READ)]
     openapi_extra=fails_with("invalid_template", "saved_reply_exists"),
 )
 async def create_saved_reply(body: SavedReplyCreate, uow: Uow, _caller: Sender) -> SavedReplyRead:
-    """Create a saved reply: a message that users send often, and what follows when it is used."""
+    """Create a saved reply: a message that users send often, with the effects of using it."""
     async with uow:
         made = await saved_replies.create_saved_reply(uow, body, now=clock.now())
     return SavedReplyRead.of(made)
@@ -99,19 +99,19 @@ async def preview_saved_reply_for_contact(
     _caller: ContactReader,
     *,
     contact_id: Annotated[
-        UUID, Query(description="The contact whose values the message contains.")
+        UUID, Query(description="The contact whose values are inserted into the message.")
     ],
     line_id: Annotated[
         UUID | None,
         Query(
-            description="The line that would send the message. Without it: the line of the "
+            description="The phone line that would send the message. Without it: the line of the "
             "contact's last conversation."
         ),
     ] = None,
 ) -> SavedReplyPreview:
     """Return the message that a saved reply gives for a contact. Send it with `POST /v1/messages`.
 
-    It needs the scope contacts:read, because the message contains values of the contact.
+    This needs the scope contacts:read, because the message contains values of the contact.
     """
     async with uow:
         return await preview_saved_reply(
@@ -131,10 +131,10 @@ async def preview_saved_reply_for_contact(
 async def use_saved_reply(
     conversation_id: UUID, body: SavedReplyUse, uow: Uow, state: State, caller: Sender
 ) -> SavedReplyUsed:
-    """Apply what follows from a saved reply, all or nothing; it sends no message.
+    """Apply the effects of a saved reply to a conversation, all or none. This sends no message.
 
-    The contact gets the tag, the conversation the state, and the last message of the person the
-    class.
+    The contact gets the tag, the conversation gets the state, and the last message of the person
+    gets the class.
     """
     async with uow:
         done = await apply_saved_reply(

@@ -1,1 +1,1 @@
-"""Routes of the area sales."""
+"""Routes of appointments, calendars, quotes, invoices and outcomes."""

@@ -48,7 +48,8 @@ CALENDAR_FILE: dict[int | str, dict[str, Any]] = {
     }
 }
 NEXT = timedelta(days=14)
-"""How far free times are searched when the call does not say it."""
+"""The length of the period in which free times are searched if the request does not give its end.
+"""
 
 
 APPOINTMENTS_AS_CSV = csv_list(
@@ -74,11 +75,11 @@ APPOINTMENTS_AS_CSV = csv_list(
 
 
 class AppointmentAssignee(StrEnum):
-    """Whom appointments are assigned to, without naming a user.
+    """The assignee of appointments, without the id of a user.
 
     Attributes:
-        ME: To the calling user.
-        NONE: To nobody.
+        ME: The calling user.
+        NONE: Nobody.
     """
 
     ME = "me"
@@ -101,14 +102,15 @@ From = Annotated[
     QueryTime | None,
     Query(
         alias="from",
-        description="Begin of the period. A date means midnight in `timezone`.",
+        description="The start of the period. A date means midnight in `timezone`.",
         examples=["2026-12-01"],
     ),
 ]
 To = Annotated[
     QueryTime | None,
     Query(
-        description="End of the period, excluded. A date means midnight in `timezone`.",
+        description="The end of the period; it is not included itself. A date means midnight in "
+        "`timezone`.",
         examples=["2026-12-08"],
     ),
 ]
@@ -128,9 +130,9 @@ To = Annotated[
 async def book_appointment(
     body: AppointmentCreate, uow: Uow, state: State, caller: Writer
 ) -> AppointmentRead:
-    """Book an appointment. A user who has another appointment at this time is not booked.
+    """Book an appointment. It is refused if the assignee has another appointment at this time.
 
-    The status `booked` or `held` records an outcome.
+    An outcome is recorded if the status is `booked` or `held`.
     """
     async with uow:
         now = await uow.database_now()
@@ -160,7 +162,7 @@ async def list_appointments(
     zone: QueryZone,
     assignee: Annotated[
         AppointmentAssignee | UUID | None,
-        Query(description="`me`: your appointments; `none`: those of nobody; or a user's id."),
+        Query(description="The assignee: `me` for you, `none` for nobody, or the id of a user."),
     ] = None,
     contact_id: Annotated[
         UUID | None, Query(description="Return only appointments with this contact.")
@@ -204,33 +206,38 @@ async def find_free_times(
     zone: QueryZone,
     assignee_id: Annotated[
         UUID | None,
-        Query(description="Whose appointments count. Left out: the appointments of everybody."),
+        Query(description="The id of the user who must be free. If you leave it out: all users."),
     ] = None,
     duration_minutes: Annotated[
-        int, Query(ge=5, le=1440, description="Leave out periods shorter than this.")
+        int, Query(ge=5, le=1440, description="The shortest period to return, in minutes.")
     ] = 60,
     day_start: Annotated[
         ClockTime | None,
         Query(
-            description="When a working day begins in `timezone`; 09:00 if only others are given."
+            description="When a working day begins, in `timezone`. If you give only `day_end` or "
+            "`day`: 09:00."
         ),
     ] = None,
     day_end: Annotated[
         ClockTime | None,
-        Query(description="When a working day ends in `timezone`; 18:00 if only others are given."),
+        Query(
+            description="When a working day ends, in `timezone`. If you give only `day_start` or "
+            "`day`: 18:00."
+        ),
     ] = None,
     day: Annotated[
         list[Weekday] | None,
         Query(
-            description="The working days of the week; Monday to Friday if only hours are given."
+            description="The working days of the week. If you give only `day_start` or `day_end`: "
+            "Monday to Friday."
         ),
     ] = None,
 ) -> FreeTimesRead:
-    """Find the periods without an appointment, inside the working hours and not on holidays.
+    """Find the periods in the working hours in which nobody is busy. Holidays are left out.
 
     Without `day_start`, `day_end` and `day`, the working hours are the office hours of the
-    settings; if these are unknown, Monday to Friday from 09:00 to 18:00. Without `from` the period
-    begins now. Without `to` it has 14 days.
+    settings. If the settings have none, they are Monday to Friday from 09:00 to 18:00. Without
+    `from`, the search begins now. Without `to`, it ends 14 days after its start.
     """
     days = list(Weekday)
     first: datetime = start_of(begin, zone) or clock.now()
@@ -295,9 +302,9 @@ async def get_appointment(appointment_id: UUID, uow: Uow, _caller: Reader) -> Ap
 async def update_appointment(
     appointment_id: UUID, body: AppointmentUpdate, uow: Uow, state: State, caller: Writer
 ) -> AppointmentRead:
-    """Move an appointment, assign it to a user, cancel it, or say how it ended.
+    """Change an appointment: move it, assign it to a user, cancel it, or store how it ended.
 
-    The status `booked` or `held` records an outcome, once for each.
+    An outcome is recorded when the status becomes `booked` or `held`, once for each of the two.
     """
     async with uow:
         now = await uow.database_now()

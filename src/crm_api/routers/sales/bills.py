@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1")
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 _REFUSALS = ("contact_not_found", "other_currency", "property_not_found")
-OfContact = Annotated[UUID | None, Query(description="Return only those for this contact.")]
+OfContact = Annotated[UUID | None, Query(description="Return only those of this contact.")]
 WithNumber = Annotated[
     str | None,
     Query(max_length=60, description="Return only the one with this number.", examples=["Q-2041"]),
@@ -68,7 +68,7 @@ INVOICES_AS_CSV = _as_csv("invoice", "INV-1042", "open")
     openapi_extra=fails_with(*_REFUSALS, "quote_exists"),
 )
 async def create_quote(body: QuoteCreate, uow: Uow, state: State, caller: Writer) -> QuoteRead:
-    """Create a quote in any status. `sent` and `approved` record an outcome."""
+    """Create a quote in any status. An outcome is recorded if it is `sent` or `approved`."""
     async with uow:
         quote = await bills.create_bill(
             uow, QUOTES, body, recorder=recorder_of(caller, state), now=await uow.database_now()
@@ -128,7 +128,10 @@ async def get_quote(quote_id: UUID, uow: Uow, _caller: Reader) -> QuoteRead:
 async def update_quote(
     quote_id: UUID, body: QuoteUpdate, uow: Uow, state: State, caller: Writer
 ) -> QuoteRead:
-    """Change a quote. The status `sent` or `approved` records an outcome, once for each."""
+    """Change a quote.
+
+    An outcome is recorded when the status becomes `sent` or `approved`, once for each of the two.
+    """
     async with uow:
         quote = await bills.change_bill(
             uow,
@@ -150,7 +153,7 @@ async def update_quote(
 async def create_invoice(
     body: InvoiceCreate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Create an invoice in any status. `paid` records an outcome."""
+    """Create an invoice in any status. An outcome is recorded if it is `paid`."""
     async with uow:
         invoice = await bills.create_bill(
             uow, INVOICES, body, recorder=recorder_of(caller, state), now=await uow.database_now()
@@ -210,7 +213,7 @@ async def get_invoice(invoice_id: UUID, uow: Uow, _caller: Reader) -> InvoiceRea
 async def update_invoice(
     invoice_id: UUID, body: InvoiceUpdate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Change an invoice. The status `paid` records an outcome, once."""
+    """Change an invoice. An outcome is recorded once, when the status becomes `paid`."""
     async with uow:
         invoice = await bills.change_bill(
             uow,

@@ -34,10 +34,10 @@ Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 async def create_calendar_account(
     body: CalendarAccountCreate, uow: Uow, state: State, caller: Writer
 ) -> CalendarAccountRead:
-    """Keep a calendar of a CalDAV server in step with the appointments, in both directions.
+    """Synchronise a calendar of a CalDAV server with the appointments, in both directions.
 
-    The calendar is read soon after this call. `status` and `error` of the account show whether it
-    works.
+    The calendar is read soon after this request. The fields `status` and `error` of the account
+    show whether the synchronisation works.
     """
     async with uow:
         account = await service.create_account(
@@ -66,7 +66,7 @@ async def list_calendar_accounts(
 
 @router.get("/{account_id}")
 async def get_calendar_account(account_id: UUID, uow: Uow, _caller: Reader) -> CalendarAccountRead:
-    """Return one calendar account: whether it works, and when both sides were the same."""
+    """Return one calendar account, with the result of its last synchronisation."""
     async with uow:
         account = await service.read_account(uow, account_id=account_id)
         return CalendarAccountRead.model_validate(account)

@@ -1,4 +1,4 @@
-"""Routes of calendar feeds, and the calendars under their secret addresses."""
+"""Routes of calendar feeds, and of the calendars at their secret addresses."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -34,7 +34,7 @@ MAX_AGE = "private, max-age=300"
 async def create_calendar_feed(
     body: CalendarFeedCreate, uow: Uow, state: State, caller: Writer
 ) -> CalendarFeedCreated:
-    """Create a secret address under which calendar programs read appointments."""
+    """Create a secret address at which calendar programs can read appointments."""
     async with uow:
         feed, token = await feeds.create_feed(
             uow, body, author=caller.name, now=await uow.database_now()
@@ -66,7 +66,7 @@ async def get_calendar_feed(feed_id: UUID, uow: Uow, _caller: Reader) -> Calenda
 
 @router.delete("/v1/calendar-feeds/{feed_id}", status_code=204)
 async def delete_calendar_feed(feed_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a calendar feed. Its address answers with 410 from now on."""
+    """Delete a calendar feed. From now on, its address answers with status 410."""
     async with uow:
         await feeds.delete_feed(uow, feed_id=feed_id, now=await uow.database_now())
 
@@ -85,7 +85,7 @@ async def open_calendar(
         str,
         Path(
             max_length=100,
-            description="The secret of the feed.",
+            description="The secret token in the address of the feed.",
             examples=["Yk3vJ0m8q2h5s7d9f1g4k6l8"],
         ),
     ],
@@ -93,16 +93,16 @@ async def open_calendar(
     if_none_match: Annotated[
         str | None,
         Header(
-            description="The ETag of the version that you have. If it is current, the answer is "
-            "304 without the calendar.",
+            description="The ETag of the version that you have. If it is still current, the "
+            "response is 304 without the calendar.",
             examples=['"4be81d7a2f0c95637fa0d5b64c1e2938"'],
         ),
     ] = None,
 ) -> Response:
     """Return the appointments of a feed as iCalendar (RFC 5545), without signing in.
 
-    The address is the secret. The calendar has the appointments of the last 60 and the next 400
-    days.
+    The address contains a secret, so no other credentials are needed. The calendar has the
+    appointments of the last 60 and the next 400 days.
     """
     async with uow:
         feed, entries = await feeds.read_entries(uow, token=token, now=await uow.database_now())

@@ -81,10 +81,10 @@ def _read(found: queries.FoundOutcome, caller: Caller) -> OutcomeRead:
 async def record_outcome(
     body: OutcomeCreate, uow: Uow, state: State, response: Response, caller: Writer
 ) -> OutcomeRead:
-    """Record what came of the work: an appointment, a quote, a job, a payment.
+    """Record a result of the work with a person: an appointment, a quote, a job, a payment.
 
-    If the source has recorded the same `external_id` with the same values before, the answer is 200
-    with the first outcome.
+    If the same source has already recorded the same `external_id` with the same values, nothing is
+    recorded. The response is then 200 with the first outcome.
     """
     usual = OutcomeSource.API if caller.user is None else OutcomeSource.PERSON
     values = body.model_dump() | {"source": body.source or usual}
@@ -122,8 +122,8 @@ async def list_outcomes(
         bool | None,
         Query(
             alias="reversed",
-            description="True: only reversed outcomes and their reversals; false: only those that "
-            "count.",
+            description="True: only reversed outcomes and their reversals; false: only the other "
+            "outcomes, which count.",
         ),
     ] = None,
     occurred_after: OccurredAfter = None,
@@ -166,7 +166,8 @@ async def get_outcome(outcome_id: UUID, uow: Uow, caller: Reader) -> OutcomeRead
 async def reverse_outcome(outcome_id: UUID, uow: Uow, caller: Writer) -> OutcomeRead:
     """Reverse an outcome that was wrong.
 
-    The answer is the reversal: a row with the negative amount. Figures then leave out both.
+    The response is the reversal, which has the negative amount. Statistics then count neither the
+    outcome nor its reversal.
     """
     async with uow:
         made = await record.reverse_outcome(

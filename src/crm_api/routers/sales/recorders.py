@@ -6,6 +6,6 @@ from crm_api.routers.http.deps import AppState, Caller
 
 
 def recorder_of(caller: Caller, state: AppState) -> Recorder:
-    """Return who records the outcomes of a request: a user, or another system."""
+    """Return the recorder of the outcomes of a request: a user, or a system with an API key."""
     source = OutcomeSource.API if caller.user is None else OutcomeSource.PERSON
     return Recorder(name=caller.name, source=source, secret=state.secret)

@@ -65,7 +65,7 @@ async def get_reminder_rule(rule_id: UUID, uow: Uow, _caller: Reader) -> Reminde
 async def update_reminder_rule(
     rule_id: UUID, body: ReminderRuleUpdate, uow: Uow, _caller: Sender
 ) -> ReminderRuleRead:
-    """Change a reminder rule, or switch it off. Messages that are queued already are sent."""
+    """Change a reminder rule, or switch it off. Messages that are already queued are still sent."""
     async with uow:
         rule = await rules.update_rule(uow, body, rule_id=rule_id, now=await uow.database_now())
         return ReminderRuleRead.model_validate(rule)
@@ -73,7 +73,7 @@ async def update_reminder_rule(
 
 @router.delete("/reminder-rules/{rule_id}", status_code=204)
 async def delete_reminder_rule(rule_id: UUID, uow: Uow, _caller: Sender) -> None:
-    """Delete a reminder rule. Messages that are queued already are sent."""
+    """Delete a reminder rule. Messages that are already queued are still sent."""
     async with uow:
         await rules.delete_rule(uow, rule_id=rule_id)
 
@@ -82,7 +82,7 @@ async def delete_reminder_rule(rule_id: UUID, uow: Uow, _caller: Sender) -> None
 async def list_appointment_reminders(
     appointment_id: UUID, uow: Uow, _caller: Reader
 ) -> RemindersRead:
-    """List the reminders of an appointment: what was sent, what waits, and why not."""
+    """List the reminders of an appointment, each with its status and the reason for it."""
     async with uow:
         await listing.read_appointment(uow, appointment_id=appointment_id)
         found = await rules.list_reminders(uow, appointment_id=appointment_id)

@@ -1,1 +1,1 @@
-"""Attribution: which campaign messages an outcome is credited to, by versioned rules."""
+"""Attribution: versioned rules decide which campaign messages are credited with an outcome."""

@@ -1,6 +1,8 @@
 """Divide an outcome among the messages before it. Pure functions: no clock, no database.
 
-All shares are exact fractions. The shares of an outcome and its remainder sum to 1.
+A touch is a message of a campaign with what the person did after it. A credit is the share of an
+outcome that a touch gets. All shares are exact fractions. The shares of an outcome and its
+remainder, which no message earned, sum to 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +14,13 @@ from uuid import UUID
 from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
 
 HALF_LIFE = timedelta(days=7)
-"""In the model ``time_decay``, a touch weighs half as much for each full period of this length."""
+"""In the model ``time_decay``, each full period of this length halves the weight of a touch."""
 MOST_HALVINGS = 52
-"""Touches older than this many half-lives weigh the same. It keeps the fractions in 64 bits; the
-longest window is a year, which is 52 half-lives."""
+"""Touches older than this number of half-lives have the same weight. This limit keeps the fractions
+in 64 bits. The longest window is a year, which has 52 half-lives."""
 _STRENGTH = {TouchClass.REPLIED: 0, TouchClass.CALLED: 1, TouchClass.DELIVERED: 2}
-"""If a person both replied and called after a message, the stronger class, the smaller number,
-counts. So windows that overlap never credit one message twice."""
+"""The strength of each class; the smallest number is the strongest class. If a message has several
+classes, only the strongest counts. So a message never gets two credits of one outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,10 @@ class RuleSet:
     """A version of the attribution rules.
 
     Attributes:
-        windows: For each class, how many hours after the touch an outcome may happen; 0: never.
+        version: The number of the version.
+        model: How an outcome is divided among touches.
+        windows: For each class, the hours after a touch in which an outcome is credited to it; 0:
+            never.
     """
 
     version: int
@@ -39,8 +44,9 @@ class Touch:
     """A message of a campaign to the person of an outcome, and what the person did after it.
 
     Attributes:
-        membership_id: The recipient row of the message.
-        at: When the person replied, called, or got the message, by ``touch_class``.
+        membership_id: The id of the recipient of the message.
+        touch_class: What the person did after the message.
+        at: When the person did it: replied, called or got the message.
     """
 
     membership_id: UUID
@@ -53,7 +59,7 @@ class Touch:
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
-    """The share of an outcome that a message earned, above 0 and at most 1."""
+    """The share of an outcome that a touch gets; ``weight`` is above 0 and at most 1."""
 
     touch: Touch
     weight: Fraction
@@ -64,7 +70,8 @@ def attribute(
 ) -> tuple[list[Credit], Fraction]:
     """Return the credits of an outcome, the oldest touch first, and the remainder.
 
-    The weights and the remainder sum to exactly 1. The order of ``touches`` has no effect.
+    The weights of the credits and the remainder sum to exactly 1. The remainder is 1 if there are
+    no credits, otherwise 0. The order of ``touches`` has no effect.
     """
     counted = _eligible(occurred_at, touches, rules)
     if not counted:
@@ -80,7 +87,7 @@ def attribute(
 
 
 def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -> list[Touch]:
-    """Return the touches in their windows, at most one for each message, the oldest first."""
+    """Return the touches whose window has the outcome, at most one per message, oldest first."""
     best: dict[UUID, Touch] = {}
     for touch in sorted(touches, key=_order):
         window = timedelta(hours=rules.windows[touch.touch_class])
@@ -93,13 +100,13 @@ def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -
 
 
 def _order(touch: Touch) -> tuple[datetime, int, str, int, str]:
-    """Order touches by time; at the same time, the stronger class is the later one."""
+    """Return a sort key: by time; of touches at the same time, the stronger class comes later."""
     strength = -_STRENGTH[touch.touch_class]
     return touch.at, strength, str(touch.campaign_id), touch.step, str(touch.membership_id)
 
 
 def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionModel) -> list[int]:
-    """Return a whole number for each touch; their ratios are the ratios of the shares."""
+    """Return an integer weight for each touch. The share of a touch is its weight / their sum."""
     count = len(touches)
     if model is AttributionModel.LAST:
         return [0] * (count - 1) + [1]
@@ -114,8 +121,8 @@ def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionMo
 def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
     """Divide an amount by shares that sum to 1; the parts sum to the amount.
 
-    Each part is rounded down. The cents that are left go to the largest remainders; of equal
-    remainders, the first gets the cent.
+    Each part is rounded down. The cents that are left go to the parts that lost the largest
+    fractions. If two parts lost the same fraction, the first one gets the cent.
     """
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]

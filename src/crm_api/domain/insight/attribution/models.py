@@ -26,10 +26,10 @@ class AttributionModel(StrEnum):
     """How an outcome is divided among the messages that may be credited.
 
     Attributes:
-        LAST: The last touch gets all.
-        FIRST: The first touch gets all.
+        LAST: The last touch gets the whole outcome.
+        FIRST: The first touch gets the whole outcome.
         LINEAR: All touches get the same share.
-        TIME_DECAY: A touch weighs half as much for each full seven days before the outcome.
+        TIME_DECAY: The weight of a touch halves with each full week between touch and outcome.
     """
 
     LAST = "last"
@@ -39,11 +39,11 @@ class AttributionModel(StrEnum):
 
 
 class TouchClass(StrEnum):
-    """What the person did after a message. The classes are kept apart in every credit.
+    """What the person did after a message. Every credit has one of these classes.
 
     Attributes:
         REPLIED: The person replied to the message, and did not opt out.
-        CALLED: The person called, and this was the last message in the 72 hours before.
+        CALLED: The person called, and this was the last message in the 72 hours before the call.
         DELIVERED: The person got the message.
     """
 
@@ -64,7 +64,8 @@ class AttributionRule(Base):
     version: Mapped[int] = mapped_column(Integer, Identity(always=True, start=2), primary_key=True)
     model: Mapped[str]
     windows: Mapped[dict[str, Any]]
-    """Hours by ``TouchClass``; 0 turns the class off."""
+    """For each ``TouchClass``, the hours after a touch in which an outcome may happen; 0 turns the
+    class off."""
     created_by: Mapped[str]
     created_at: Mapped[datetime]
 
@@ -72,8 +73,8 @@ class AttributionRule(Base):
 class OutcomeCredit(Base):
     """The credit of one outcome to one message under one version of the rules, or the remainder.
 
-    The weights of an outcome and version sum to 1, its cents to the amount of the outcome. The
-    remainder, which no message earned, has no ``membership_id``.
+    For one outcome and version, the weights sum to 1, and the cents sum to the amount of the
+    outcome. The remainder, which no message earned, has no ``membership_id``.
     """
 
     __tablename__ = "outcome_credit"
@@ -87,9 +88,9 @@ class OutcomeCredit(Base):
     outcome_id: Mapped[UUID] = mapped_column(ForeignKey("outcome.id", ondelete="CASCADE"))
     rules_version: Mapped[int] = mapped_column(Integer)
     run_id: Mapped[UUID | None]
-    """The run that computed it; None if the outcome was credited after the last run."""
+    """The run that computed the credit; None if it was computed after the last run."""
     membership_id: Mapped[UUID | None]
-    """The recipient row of the message; None for the remainder."""
+    """The id of the recipient of the message; None for the remainder."""
     campaign_id: Mapped[UUID | None]
     variant: Mapped[str | None]
     """The name of the variant."""
@@ -98,11 +99,11 @@ class OutcomeCredit(Base):
     numerator: Mapped[int] = mapped_column(BigInteger)
     denominator: Mapped[int] = mapped_column(BigInteger)
     cents: Mapped[int | None] = mapped_column(BigInteger)
-    """This credit's part of the amount; None if the outcome has no amount."""
+    """The part of the outcome's amount, in cents; None if the outcome has no amount."""
 
 
 class AttributionRun(Base):
-    """A computation of all credits under one version of the rules, with digests as proof."""
+    """A computation of all credits under one version of the rules, with digests to verify it."""
 
     __tablename__ = "attribution_run"
     __table_args__ = (Index("idx_attribution_run_version", "rules_version", "as_of"),)
@@ -113,6 +114,6 @@ class AttributionRun(Base):
     """Outcomes, messages, replies and calls up to this instant were read."""
     outcomes: Mapped[int] = mapped_column(Integer)
     inputs_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    """SHA-256 of the rules, the outcomes and their touches."""
+    """The SHA-256 of the rules, the outcomes and their touches."""
     result_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    """SHA-256 of the credits."""
+    """The SHA-256 of the credits."""

@@ -15,7 +15,7 @@ from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_out
 from crm_api.platform.database import UnitOfWork
 
 MOST_PREVIEWED = 5_000
-"""The latest outcomes that a preview credits by both rules; more would take too long."""
+"""The largest number of outcomes, the latest first, that a preview credits under both rules."""
 
 LATEST = text("""
     SELECT o.id FROM outcome o
@@ -27,7 +27,7 @@ NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS 
 
 @dataclass(kw_only=True)
 class CreditSum:
-    """The people whose outcomes are credited at least in part, and the cents."""
+    """The people with at least a part of an outcome, and the sum of the parts in cents."""
 
     people: set[str] = field(default_factory=set)
     cents: int = 0
@@ -35,7 +35,7 @@ class CreditSum:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignChange:
-    """What a campaign has under the current rules and would have under the new ones."""
+    """The credits of a campaign under the current rules and under the new rules."""
 
     campaign_id: UUID
     name: str | None
@@ -48,9 +48,13 @@ class RulesPreview:
     """The difference between the current rules and new ones.
 
     Attributes:
-        outcomes: The number of outcomes that were compared, the latest ones.
+        current_version: The version of the current rules.
+        outcomes: The number of outcomes that were compared, the latest first.
         people: The number of people for whom at least one credit would change.
         cents: The cents that would move to another message, or to or from the remainder.
+        attributed: The credits of all campaigns, under the current and under the new rules.
+        unattributed: The remainders, under the current and under the new rules.
+        campaigns: Each campaign that has a credit under one of the rules.
     """
 
     current_version: int
@@ -63,7 +67,9 @@ class RulesPreview:
 
 
 async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) -> RulesPreview:
-    """Credit the latest outcomes by the current and by new rules, and compare. Nothing is stored.
+    """Credit the latest outcomes under the current and the new rules, and compare the two.
+
+    Nothing is stored.
 
     Raises:
         NoWindowError: All windows are zero.
@@ -100,7 +106,7 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
 
 
 def _moved_cents(old: Iterable[CreditRow], new: Iterable[CreditRow]) -> int:
-    """Return the cents that another message, or the remainder, would have."""
+    """Return the cents that would move to another message, or to or from the remainder."""
     change: dict[UUID | None, int] = defaultdict(int)
     for row in new:
         change[row.membership_id] += row.cents or 0

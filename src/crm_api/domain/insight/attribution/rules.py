@@ -22,7 +22,7 @@ FIRST_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class KnownRules:
-    """A version of the rules, and who added it when."""
+    """A version of the rules, with the time at which it was added and who added it."""
 
     rules: RuleSet
     created_by: str
@@ -38,8 +38,9 @@ FIRST_RULES = KnownRules(
     created_by="crm-api",
     created_at=datetime(2026, 11, 29, tzinfo=UTC),
 )
-"""Version 1: the last reply or call in the 90 days before the outcome gets all. A message that was
-only delivered gets nothing, because such a rule claims sales that would have come anyway."""
+"""Version 1: the last reply or call in the 90 days before the outcome gets the whole outcome. A
+message that was only delivered gets nothing. Otherwise messages would be credited with sales that
+would have happened without them."""
 
 
 async def add_rules(
@@ -50,7 +51,7 @@ async def add_rules(
     created_by: str,
     now: datetime,
 ) -> KnownRules:
-    """Add a version, which becomes the current one; request the job that computes its credits.
+    """Add a version, which becomes the current one, and request the job that computes its credits.
 
     Raises:
         NoWindowError: All windows are zero.
@@ -69,7 +70,7 @@ async def add_rules(
 
 
 def check_windows(windows: dict[TouchClass, int]) -> None:
-    """Refuse rules that would credit nothing.
+    """Raise an error if the rules would credit nothing.
 
     Raises:
         NoWindowError: All windows are zero.

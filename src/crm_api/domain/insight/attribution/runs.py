@@ -1,4 +1,4 @@
-"""Compute the credits of all outcomes, store them with digests, and prove a stored result."""
+"""Compute the credits of all outcomes, store them with digests, and verify stored credits."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 CHUNK = 2_000
-"""Outcomes whose touches are read by one statement."""
+"""The number of outcomes whose touches are read by one statement."""
 AT_ONCE = 2_000
-"""Outcomes that a request credits itself; if more wait, the job must credit them."""
+"""The largest number of outcomes that a request credits itself. If more wait, the job does it."""
 EVERY = timedelta(hours=24)
 """How often the job computes all credits again."""
 OVERLAP = timedelta(minutes=10)
-"""An outcome may be committed this long after the time in its row."""
+"""An outcome may be committed up to this long after its ``created_at``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreditRow:
-    """A credit as it is stored; without ``membership_id`` it is the remainder."""
+    """A credit as it is stored. If ``membership_id`` is None, it is the remainder."""
 
     outcome_id: UUID
     membership_id: UUID | None
@@ -47,7 +47,7 @@ class CreditRow:
 
 
 def credit_rows(outcome: CreditedOutcome, rules: RuleSet) -> list[CreditRow]:
-    """Return the credits of an outcome and its remainder, with the parts of its amount."""
+    """Return the credits and the remainder of an outcome, each with its part of the amount."""
     earned, remainder = attribute(outcome.occurred_at, outcome.touches, rules)
     shares = [one.weight for one in earned]
     parts: list[Credit | None] = [*earned]
@@ -129,14 +129,14 @@ async def insert_credits(
     await session.execute(INSERT_CREDITS, values)
 
 
-# One transaction at a time writes the credits of a version.
+# With this lock, only one transaction at a time writes the credits of a version.
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext('outcome_credit'), :version)")
 FORGET = text("DELETE FROM outcome_credit WHERE rules_version = :version")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Digests:
-    """The digests of a computation: of what was read, and of the credits."""
+    """The result of a computation: the number of outcomes, and digests of inputs and credits."""
 
     outcomes: int
     inputs: bytes
@@ -147,19 +147,19 @@ class Recorder(Protocol):
     """Receives the credits of each chunk of outcomes."""
 
     async def __call__(self, rows: Sequence[CreditRow], /) -> None:
-        """Take the credits of a chunk."""
+        """Receive the credits of a chunk."""
 
 
 async def _keep_nothing(rows: Sequence[CreditRow], /) -> None:
-    """Compute without storing."""
+    """Do not store the credits."""
 
 
 Progress = Callable[[int], None]
-"""Receives the number of outcomes that are credited so far, after each chunk."""
+"""Is called after each chunk with the number of outcomes that are credited so far."""
 
 
 def show_nothing(_outcomes: int, /) -> None:
-    """Compute without showing the progress."""
+    """Do not show the progress."""
 
 
 async def compute(
@@ -170,7 +170,7 @@ async def compute(
     record: Recorder = _keep_nothing,
     progress: Progress = show_nothing,
 ) -> Digests:
-    """Compute the credits of all outcomes chunk by chunk, with little memory; return the digests.
+    """Compute the credits of all outcomes, chunk by chunk to save memory; return the digests.
 
     Args:
         session: The session.
@@ -211,15 +211,15 @@ def _input_of(outcome: CreditedOutcome) -> Iterator[object]:
 
 
 def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
-    """Order credits by outcome and recipient, the remainder last, as ``STORED`` does."""
+    """Return a sort key: by outcome, then by recipient, the remainder last, as in ``STORED``."""
     return row.outcome_id, row.membership_id is None, row.membership_id or NO_ID
 
 
 def digest_lines(rows: Iterable[CreditRow]) -> bytes:
-    """Return the bytes of credits that the digest of the result covers.
+    """Return the bytes of credits from which the digest of the result is computed.
 
     Args:
-        rows: The credits, those of an outcome together.
+        rows: The credits, ordered by outcome.
     """
     return b"".join(
         _written(
@@ -300,7 +300,7 @@ async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> Non
     """Credit the outcomes that were recorded since the last run, so that figures are complete.
 
     Raises:
-        CreditsNotComputedError: Too many outcomes wait; the job was requested.
+        CreditsNotComputedError: More than ``AT_ONCE`` outcomes have no credits.
     """
     run = await last_run(uow.session, version=rules.version)
     since = datetime.fromisoformat(EPOCH) if run is None else run.as_of - OVERLAP
@@ -312,7 +312,7 @@ async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> Non
         uow.after_commit(Job(name=JobName.COMPUTE_CREDITS))
         raise CreditsNotComputedError
     await uow.session.execute(LOCK, {"version": rules.version})
-    ids = list(await uow.session.scalars(MISSING, wanted))  # another request may have been first
+    ids = list(await uow.session.scalars(MISSING, wanted))  # another request may have credited them
     outcomes = await read_outcomes(uow.session, ids=ids, as_of=now, rules=[rules])
     rows = [row for one in outcomes for row in credit_rows(one, rules)]
     await insert_credits(uow.session, rows, version=rules.version, run_id=None)
@@ -332,12 +332,13 @@ async def is_run_due(uow: UnitOfWork, *, now: datetime) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What a second computation found.
+    """The result of a second computation, compared with the run.
 
     Attributes:
+        run: The run.
         is_input_same: False if messages, replies or people have changed since the run.
-        is_result_same: Whether the second computation gave the credits of the run.
-        is_stored_same: Whether the stored credits are those of the run.
+        is_result_same: Whether the second computation gave the same credits as the run.
+        is_stored_same: Whether the stored credits are still those of the run.
     """
 
     run: AttributionRun
@@ -347,7 +348,7 @@ class Verification:
 
     @property
     def is_proved(self) -> bool:
-        """True if the same inputs gave the stored credits again."""
+        """Whether the same inputs gave the stored credits again."""
         return self.is_input_same and self.is_result_same and self.is_stored_same
 
 
@@ -362,7 +363,7 @@ STORED = text("""
 async def verify_run(
     uow: UnitOfWork, *, version: int | None, progress: Progress = show_nothing
 ) -> Verification | None:
-    """Compute the last run of a version again and compare; None if there was no run.
+    """Compute the last run of a version again, and compare the results; None if there was no run.
 
     Raises:
         RulesNotFoundError: There is no such version.

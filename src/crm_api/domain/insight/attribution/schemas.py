@@ -16,19 +16,22 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 
 MOST_HOURS = 8_760
-"""A year. Older messages do not explain an outcome."""
+"""The longest window: a year. Older messages do not explain an outcome."""
 WINDOWS = {"replied": 2160, "called": 2160, "delivered": 0}
 WindowHours = Annotated[int, Field(strict=True, ge=0, le=MOST_HOURS)]
 
 
 class AttributionWindows(RequestModel):
-    """For each class, how many hours after the touch an outcome may happen.
+    """For each class of touch, how many hours after the touch an outcome may happen.
+
+    A touch is a reply, a call or a delivery after a message of a campaign.
 
     Attributes:
         replied: Hours after the person's reply to a message; 0 turns the class off.
         called: Hours after the person's call; 0 turns the class off.
-        delivered: Hours after the delivery of a message, without reply or call. 0, the default,
-            turns the class off: it would claim outcomes that would have come anyway.
+        delivered: Hours after the delivery of a message, without a reply or call. 0, the default,
+            turns the class off. Otherwise messages would be credited with outcomes that would have
+            happened without them.
     """
 
     model_config = example(**WINDOWS)
@@ -52,7 +55,7 @@ class AttributionRulesCreate(RequestModel):
     windows: AttributionWindows = AttributionWindows()
 
     def hours(self) -> dict[TouchClass, int]:
-        """Return the windows by class."""
+        """Return the windows in hours, by class."""
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
@@ -61,7 +64,9 @@ class AttributionRulesCreate(RequestModel):
 
 
 class AttributionWindowsRead(ReadModel):
-    """For each class, how many hours after the touch an outcome may happen.
+    """For each class of touch, how many hours after the touch an outcome may happen.
+
+    A touch is a reply, a call or a delivery after a message of a campaign.
 
     Attributes:
         replied: Hours after the person's reply to a message.
@@ -80,7 +85,7 @@ class AttributionRulesRead(ReadModel):
     """A version of the attribution rules. Versions never change.
 
     Attributes:
-        version: The number of the version. The highest one is the current one.
+        version: The number of the version. The version with the highest number is the current one.
         model: How an outcome is divided among the messages that may be credited.
         windows: How long after a touch an outcome may happen.
         created_by: Who added the version.
@@ -141,7 +146,7 @@ class ComparedCredits(ReadModel):
 
 
 class CampaignCreditChange(ComparedCredits):
-    """What a campaign has under the current rules, and would have under the new ones.
+    """The credits of a campaign under the current rules and under the new rules.
 
     Attributes:
         campaign_id: The id of the campaign.
@@ -155,16 +160,16 @@ class CampaignCreditChange(ComparedCredits):
 
 
 class AttributionPreviewRead(ReadModel):
-    """The difference between the current attribution rules and new ones; nothing was changed.
+    """The difference between the current attribution rules and new rules. Nothing was changed.
 
     Attributes:
         current_version: The version that the new rules are compared with.
         outcomes: The number of outcomes that were compared: at most the latest 5,000.
         people: The number of people for whom at least one credit would change.
         cents: The cents that would move to another message, or to or from the remainder.
-        attributed: What all campaigns together have.
-        unattributed: What no campaign has.
-        campaigns: Each campaign with a credit under one of the rules.
+        attributed: The credits of all campaigns together.
+        unattributed: The people and money that are credited to no campaign.
+        campaigns: Each campaign that has a credit under one of the rules.
     """
 
     model_config = example(current_version=1, outcomes=40, people=3, cents=370000)
@@ -205,7 +210,7 @@ class AttributionPreviewRead(ReadModel):
 
 
 class CreditRead(ReadModel):
-    """The share of an outcome that a message earned.
+    """The share of an outcome that is credited to a message.
 
     Attributes:
         campaign_id: The campaign that sent the message.
@@ -213,7 +218,7 @@ class CreditRead(ReadModel):
         step: The step of the campaign: 0 is the first message.
         class: What the person did after the message.
         weight: The share as an exact fraction, such as `1/3`.
-        cents: This share of the amount in cents; null if the outcome has no amount.
+        cents: The same share of the amount, in cents; null if the outcome has no amount.
     """
 
     model_config = example(
@@ -236,8 +241,9 @@ class OutcomeCreditsRead(ReadModel):
         rules_version: The version of the rules.
         as_of: When the credits were computed.
         credits: The credits, the oldest touch first.
-        unattributed: The share that no message earned, as an exact fraction; `0` if none.
-        unattributed_cents: This share of the amount in cents; null if the outcome has no amount.
+        unattributed: The share that is credited to no message, as an exact fraction; `0` if none.
+        unattributed_cents: The same share of the amount, in cents; null if the outcome has no
+            amount.
     """
 
     model_config = example(
@@ -253,7 +259,7 @@ class OutcomeCreditsRead(ReadModel):
 
     @classmethod
     def of(cls, rows: list[CreditRow], *, outcome_id: object, version: int, now: datetime) -> Self:
-        """Build the response from the credits of one outcome, the remainder included."""
+        """Build the response from the credits and the remainder of one outcome."""
         rest = [row for row in rows if row.membership_id is None]
         has_amount = any(row.cents is not None for row in rows)
         return cls.model_validate(

@@ -1,4 +1,4 @@
-"""Read the outcomes to credit and the messages, replies and calls of their people."""
+"""Read the outcomes to credit, with the messages, replies and calls of their people."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from crm_api.domain.insight.attribution.models import TouchClass
 from crm_api.platform.database import typed_rows
 
 CALL_WITHIN = timedelta(hours=72)
-"""A call belongs to the last message in this time before it, as a reply does."""
+"""A call belongs to the last message that was sent in this time before it, like a reply."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreditedOutcome:
-    """An outcome and the touches of its person up to the outcome."""
+    """An outcome, and the touches of its person before the outcome."""
 
     id: UUID
     kind: str
@@ -67,8 +67,9 @@ OUTCOMES = text("""
     LEFT JOIN contact d ON d.id = s.contact_id
 """)
 
-# The contact of the person and the duplicates that were merged into it. Recipients stay with the
-# number that got the message, so the person's earlier numbers are found by their conversations.
+# The contact of the person, and the duplicates that were merged into it. A recipient keeps the
+# phone number that got the message. So earlier numbers of the person are found by their
+# conversations.
 _PEOPLE = """
     WITH asked AS MATERIALIZED (
         SELECT o.id AS outcome_id, o.occurred_at, coalesce(d.merged_into, d.id) AS head,
@@ -87,9 +88,9 @@ _PEOPLE = """
         FROM asked a CROSS JOIN LATERAL unnest(a.person_ids) AS one (id)
     )
 """
-# `OFFSET 0` forces one look-up in an index for each number, whatever the statistics say. A person
-# gets many messages and replies to few. Messages without a reply are read only if deliveries count,
-# or if the person called.
+# `OFFSET 0` makes PostgreSQL look up each phone number in an index, whatever its statistics are. A
+# person gets many messages and replies to few. Messages without a reply are read only if deliveries
+# count, or if the person called.
 SENT = text(f"""
     {_PEOPLE}, number AS MATERIALIZED (
         SELECT p.outcome_id, p.occurred_at, c.phone FROM person p
@@ -125,13 +126,13 @@ CALLS = text(f"""
 async def read_outcomes(
     session: AsyncSession, *, ids: Sequence[UUID], as_of: datetime, rules: Sequence[RuleSet]
 ) -> list[CreditedOutcome]:
-    """Return outcomes with the touches of their people up to ``as_of``, in the order of ids.
+    """Return outcomes, in the order of their ids, with the touches of their people.
 
     Args:
         session: The session.
-        ids: The outcomes.
+        ids: The ids of the outcomes.
         as_of: Later messages, replies and calls are left out.
-        rules: The rules for which touches are wanted; deliveries are left out if none counts them.
+        rules: The rules that will use the touches. Deliveries are left out if no rules count them.
     """
     wanted = {"ids": list(ids)}
     outcomes = {

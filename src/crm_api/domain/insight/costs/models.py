@@ -13,7 +13,7 @@ from crm_api.platform.ids import new_id
 
 
 class CostKind(StrEnum):
-    """What was paid for. The cost of messages is known and is not entered.
+    """What was paid for. The cost of messages is computed; it is not entered.
 
     Attributes:
         LIST_PRICE: The price of a list of people.
@@ -27,7 +27,7 @@ class CostKind(StrEnum):
 
 
 class CostEntry(Base):
-    """A cost, of a campaign, of a list, or of all messages."""
+    """A cost that was entered: for a campaign, for a list, or for all messages."""
 
     __tablename__ = "cost_entry"
     __table_args__ = (

@@ -21,10 +21,10 @@ class CostCreate(RequestModel):
         kind: What was paid for.
         amount_cents: The amount in cents, more than 0.
         currency: The currency of the amount: `USD`.
-        incurred_at: When it was paid; now if it is left out.
-        campaign_id: The campaign that it was paid for; null if none.
-        list_id: The list that it was paid for; null if none.
-        note: A note on one line.
+        incurred_at: When the cost was paid. If you leave it out: now.
+        campaign_id: The campaign for which the cost was paid; null if none.
+        list_id: The list for which the cost was paid; null if none.
+        note: A note, in one line of text.
     """
 
     model_config = example(
@@ -51,11 +51,11 @@ class CostRead(ReadModel):
         kind: What was paid for.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
-        incurred_at: When it was paid.
-        campaign_id: The campaign that it was paid for; null if none.
-        list_id: The list that it was paid for; null if none.
+        incurred_at: When the cost was paid.
+        campaign_id: The campaign for which the cost was paid; null if none.
+        list_id: The list for which the cost was paid; null if none.
         note: A note; null if none.
-        created_by: Who entered it.
+        created_by: Who entered the cost.
     """
 
     model_config = example(

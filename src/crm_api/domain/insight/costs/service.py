@@ -27,7 +27,7 @@ async def enter_cost(
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         ListNotFoundError: The list does not exist.
-        OtherCurrencyError: The amount is in another currency.
+        OtherCurrencyError: The amount is not in the currency of the company.
     """
     if body.currency != CURRENCY:
         raise OtherCurrencyError

@@ -9,14 +9,18 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class EngagementReasonRead(ReadModel):
-    """The points of a factor.
+    """A part of the score: a factor, with its points and a reason.
 
     Attributes:
-        factor: What moves the score.
+        factor: The factor.
         points: The points; negative if they lower the score.
+<<<<<<< HEAD
         because: Why, in a sentence.
         count: The number in `because`, for a sentence in another language: days for `recent`, else
             how many. Null without a number.
+=======
+        because: The reason for the points, in a sentence.
+>>>>>>> w-prose5
     """
 
     model_config = example(
@@ -34,9 +38,9 @@ class EngagementRead(ReadModel):
 
     Attributes:
         contact_id: The id of the contact.
-        score: From 0 to 100: the sum of the points, within these bounds.
-        grade: `A` from 80, `B` from 60, `C` from 40, `D` from 20, else `E`.
-        reasons: The factors with points.
+        score: The sum of the points, limited to 0 to 100.
+        grade: `A` for a score of 80 or more, `B` from 60, `C` from 40, `D` from 20, otherwise `E`.
+        reasons: The factors that have points.
         as_of: When the score was computed.
     """
 

@@ -1,11 +1,11 @@
-"""Score how engaged a person is, with a reason for each point. A pure function."""
+"""Compute a score of how engaged a person is, with the reasons. A pure function."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 HALF_LIFE = timedelta(days=30)
-"""The points for the last reply or call halve in this time."""
+"""In this time, the points for the last reply or call fall to half."""
 _RECENT, _EACH_REPLY, _MOST_REPLIES = 40, 5, 20
 _BOOKED, _BOUGHT = 15, 25
 _IGNORED, _MOST_IGNORED = -3, -21
@@ -14,15 +14,16 @@ _GRADES = ((80, "A"), (60, "B"), (40, "C"), (20, "D"))
 
 
 class EngagementFactor(StrEnum):
-    """What moves the score.
+    """A factor that changes the score.
 
     Attributes:
-        RECENT: Up to 40 points for the last reply or call; they halve every 30 days.
-        REPLIES: 5 points for each reply, at most 20.
-        APPOINTMENTS: 15 points for an appointment or a quote.
-        BOUGHT: 25 points for a done job or a paid invoice.
-        IGNORED: 3 points less for each campaign message since the last reply or call, at most 21.
-        OPTED_OUT: The score is 0, because the person opted out.
+        RECENT: 40 points for a reply or call now; the points fall to half every 30 days.
+        REPLIES: 5 points for each reply, at most 20 points in total.
+        APPOINTMENTS: 15 points if there is at least one appointment or quote.
+        BOUGHT: 25 points if there is at least one done job or paid invoice.
+        IGNORED: -3 points for each campaign message since the last reply or call, at most -21
+            points in total.
+        OPTED_OUT: The person opted out, so the score is 0.
     """
 
     RECENT = "recent"
@@ -39,7 +40,11 @@ class EngagementFacts:
 
     Attributes:
         last_heard_at: When the person last replied or called; None if never.
-        ignored: Campaign messages that the person got since then.
+        replies: The number of replies.
+        appointments: The number of appointments and quotes.
+        bought: The number of done jobs and paid invoices.
+        ignored: The number of campaign messages that the person got since ``last_heard_at``.
+        is_opted_out: Whether the person opted out.
     """
 
     last_heard_at: datetime | None
@@ -52,11 +57,15 @@ class EngagementFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementReason:
+<<<<<<< HEAD
     """The points of a factor, and why.
 
     Attributes:
         count: The number in ``because``: days for `recent`, else how many; None without one.
     """
+=======
+    """The points of a factor, and the reason as a sentence."""
+>>>>>>> w-prose5
 
     factor: EngagementFactor
     points: int
@@ -74,7 +83,10 @@ class Engagement:
 
 
 def score_engagement(facts: EngagementFacts, *, now: datetime) -> Engagement:
-    """Return the score of a person. The points of the reasons sum to it, within 0 and 100."""
+    """Return the score of a person, from 0 to 100, with its reasons.
+
+    The score is the sum of the points of all reasons, limited to 0 to 100.
+    """
     reasons = [one for one in _reasons(facts, now=now) if one.points]
     score = max(0, min(HIGHEST, sum(one.points for one in reasons)))
     if facts.is_opted_out:

@@ -1,4 +1,4 @@
-"""Read what is known of a contact, and score it."""
+"""Read the facts about a contact, and compute its engagement."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,1 +1,1 @@
-"""Funnel and cohorts: how far people come after their first message, in equal windows."""
+"""Funnel and cohorts: the stages that people reach within N days of their first message."""

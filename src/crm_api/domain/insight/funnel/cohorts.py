@@ -1,4 +1,4 @@
-"""Follow the people of each day, week or month for the same number of days."""
+"""Follow the people of each day, week or month (a cohort) for the same number of days."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,10 +23,14 @@ MOST_COHORTS = 200
 
 @dataclass(frozen=True, slots=True)
 class CohortCell:
-    """The people of a cohort who reached the stage within ``days`` of their first message.
+    """The people of a cohort who reached a stage within ``days`` of their first message.
 
     Attributes:
-        is_ripe: False while the window of the last person of the cohort is not over.
+        cohort_start: The beginning of the day, week or month.
+        days: The length of the window after the first message of each person, in days.
+        people: The number of people in the cohort.
+        reached: The number of them who reached the stage in this window.
+        is_ripe: Whether this window is over for all people of the cohort.
     """
 
     cohort_start: datetime
@@ -47,21 +51,21 @@ async def count_cohorts(
     steps: int,
     now: datetime,
 ) -> list[CohortCell]:
-    """Return the cells of the latest 200 cohorts, by cohort, then by age.
+    """Return the cells of the latest 200 cohorts, ordered by cohort, then by ``days``.
 
     Args:
         session: The session.
         wanted: Which people are followed.
         stage: The stage that is counted.
-        bucket: The length of a cohort.
-        zone: The time zone of the cohorts.
-        step_days: The days from one column to the next.
-        steps: The number of columns.
+        bucket: The period of a cohort: a day, a week or a month.
+        zone: The time zone in which these periods begin.
+        step_days: The number of days between the ``days`` of two consecutive cells of a cohort.
+        steps: The number of cells of a cohort.
         now: The present instant.
 
     Raises:
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time is over. The transaction cannot be used any more.
+        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
     """
     wanted.check()
     at = time_of(stage)
@@ -69,7 +73,8 @@ async def count_cohorts(
     if at is None:
         tables += f", {later_sql()}"
         reached = "SELECT l.sent_at, l.at FROM later l WHERE l.stage = :stage"
-    # Zones are applied to hours, not to people. Cells are counted by the step that people reach.
+    # People are first counted by hour, so that the time zone is applied to hours, not to people.
+    # Column `place` is the number of the first cell in which a person has reached the stage.
     hour = "date_bin('1 hour', p.sent_at, '2000-01-01Z')" if has_whole_hours(zone) else "p.sent_at"
     statement = text(f"""
         WITH {tables}, hours AS (

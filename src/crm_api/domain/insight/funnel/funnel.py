@@ -1,4 +1,7 @@
-"""Count how many people reach each stage within a window that is the same for everybody."""
+"""Count how many people reach each stage within a window after their first message.
+
+The window has the same length for everybody.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,10 +22,11 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Funnel:
-    """People by stage; only those whose whole window is over.
+    """The number of people by stage. Only people whose window is over are counted.
 
     Attributes:
-        unripe: The people who are left out, because their window is not over.
+        people: The number of people who reached each stage within their window.
+        unripe: The number of people who are left out, because their window is not over.
     """
 
     people: dict[Stage, int]
@@ -37,7 +41,7 @@ class _Count:
 
 
 def _within(name: str, stage: Stage) -> str:
-    """Return the SQL of the number of people who reached a stage within their window."""
+    """Return the SQL for the number of people who reached a stage within their window."""
     return f"""count(*) FILTER (WHERE f.sent_at <= :ripe_until
                        AND {time_of(stage)} <= f.sent_at + CAST(:window AS interval)) AS {name}"""
 
@@ -49,7 +53,7 @@ async def count_funnel(
 
     Raises:
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time is over. The transaction cannot be used any more.
+        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
     """
     wanted.check()
     statement = text(f"""

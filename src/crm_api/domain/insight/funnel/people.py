@@ -1,4 +1,4 @@
-"""The people of a period with their first message, and what happened to each since."""
+"""SQL for the people of a period: their first message, and when they reached later stages."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +14,9 @@ class Stage(StrEnum):
     """A stage that a person can reach after a message.
 
     Attributes:
-        MESSAGED: The person got the first message of a campaign.
+        MESSAGED: The first message of a campaign was sent to the person.
         DELIVERED: The message was delivered.
-        REPLIED: The person replied.
+        REPLIED: The person replied to the message.
         APPOINTMENT_BOOKED: The person agreed to a date.
         QUOTE_SENT: The person got a quote.
         JOB_DONE: The work was done.
@@ -34,10 +34,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class MessagedPeople:
-    """Which people are followed; None does not filter.
+    """Which people are followed. A field that is None does not filter.
 
     Attributes:
-        since: Only first messages from this instant on.
+        since: Only first messages at or after this instant.
         until: Only first messages before this instant.
     """
 
@@ -48,16 +48,16 @@ class MessagedPeople:
     list_id: UUID | None = None
 
     def check(self) -> None:
-        """Refuse an empty period.
+        """Raise an error if the period is empty.
 
         Raises:
-            PeriodError: The period ends before it begins.
+            PeriodError: The period does not end after it begins.
         """
         if self.since >= self.until:
             raise PeriodError
 
     def values(self) -> dict[str, Any]:
-        """Return the values of the parameters of ``events_sql``."""
+        """Return the values of the SQL parameters of ``first_sql`` and ``later_sql``."""
         wanted = {name: getattr(self, name) for name in _FILTERS}
         given = {name: one for name, one in wanted.items() if one is not None}
         return {"since": self.since, "until": self.until, **given}
@@ -72,25 +72,27 @@ _TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 
 
 def time_of(stage: Stage) -> str | None:
-    """Return the SQL of when a person ``f`` of ``first`` reached a stage.
+    """Return the SQL expression for the instant at which a person reached a stage.
 
-    None for the stages of outcomes, which ``later`` has.
+    The person is the row ``f`` of the table ``first``. The result is None for the stages that are
+    outcomes: these are in the table ``later``.
     """
     place = _TIMES.get(stage)
     return None if place is None else f"f.times[{place}]"
 
 
 def first_sql(wanted: MessagedPeople) -> str:
-    """Return the common table ``first``: each person once, with the first message of the period.
+    """Return the SQL of the common table ``first``: each person with its first message.
 
-    A merged duplicate is one person with its contact. ``times`` has the instants at which the
-    message was sent, delivered and replied to; the last two may be NULL. The least array is that of
-    the first message, and is found without a sort.
+    It is the first message of the period. A merged duplicate and its contact are one person.
+    ``times`` is an array of the instants at which the message was sent, delivered and replied to;
+    the last two may be NULL. The smallest array of a person belongs to the first message. ``min``
+    finds it without a sort.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]
-    # By the expression of an index. The planner takes one bound for a third of the table, and both
-    # for a small part: so a period that begins has both, and one without a beginning has not.
+    # The conditions use the expression of an index. With one bound, the planner expects a third of
+    # the table; with two bounds, a small part. So a period that has a beginning gets two bounds.
     if wanted.since > BEGINNING:
         filters.append("AND coalesce(m.sent_at, m.due_at) >= :since")
     if wanted.since > BEGINNING or wanted.until < END:
@@ -111,9 +113,10 @@ def first_sql(wanted: MessagedPeople) -> str:
 
 
 def later_sql() -> str:
-    """Return the common tables that follow ``first``; the last one is ``later``.
+    """Return the SQL of the common tables that follow ``first``. The last one is ``later``.
 
-    It has for each person of ``first`` and each stage of outcomes the first time after the message.
+    For each person of ``first`` and each stage that is an outcome, ``later`` has the first instant
+    after the message at which the outcome happened.
     """
     return """
     happened AS MATERIALIZED (

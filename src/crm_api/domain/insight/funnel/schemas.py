@@ -18,8 +18,8 @@ class FunnelStageRead(ReadModel):
 
     Attributes:
         stage: The stage.
-        people: The people who reached it within the window.
-        rate: Of the messaged people, with four decimals; null without people.
+        people: The number of people who reached the stage within the window.
+        rate: Their part of the messaged people, with four decimals; null without people.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
     """
@@ -34,13 +34,15 @@ class FunnelStageRead(ReadModel):
 
 
 class FunnelRead(ReadModel):
-    """How far people come after their first message, in a window that is equal for everybody.
+    """The stages that people reach within a window after their first message.
+
+    The window has the same length for everybody.
 
     Attributes:
         as_of: When the figures were computed.
         window_days: How many days each person is followed.
-        unripe: The people who are left out, because their window is not over.
-        stages: The stages. A person counts in each stage that was reached, in any order.
+        unripe: The number of people who are left out, because their window is not over.
+        stages: The stages. A person counts in each stage that the person reached, in any order.
     """
 
     model_config = example(as_of=NOW, window_days=30, unripe=40)
@@ -70,15 +72,17 @@ class FunnelRead(ReadModel):
 
 
 class CohortCellRead(ReadModel):
-    """A cell of a cohort.
+    """The people of a cohort who reached the stage within a number of days.
 
     Attributes:
-        days: The age: within so many days of the first message.
-        reached: The people who reached the stage; null while the cell is unripe.
-        rate: Of the people of the cohort, with four decimals; null while the cell is unripe.
+        days: The number of days after the first message of each person.
+        reached: The number of people who reached the stage in these days; null while `ripe` is
+            false.
+        rate: Their part of the people of the cohort, with four decimals; null while `ripe` is
+            false.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
-        ripe: False while not everybody of the cohort has been followed for so long.
+        ripe: True when these days are over for all people of the cohort.
     """
 
     model_config = example(days=7, reached=14, rate="0.0583", low="0.0351", high="0.0955")
@@ -109,8 +113,8 @@ class CohortRead(ReadModel):
 
     Attributes:
         cohort_start: The beginning of the day, week or month.
-        people: The number of people.
-        cells: The people who reached the stage, by age.
+        people: The number of people in the cohort.
+        cells: The people who reached the stage, by number of days.
     """
 
     model_config = example(cohort_start=NOW, people=240)
@@ -137,7 +141,7 @@ class CohortsRead(ReadModel):
 
     @classmethod
     def of(cls, cells: list[CohortCell], *, stage: Stage, as_of: Instant) -> Self:
-        """Build the response from the cells, which are in the order of cohorts."""
+        """Build the response from the cells, which are ordered by cohort."""
         cohorts = []
         for start, group in groupby(cells, key=lambda one: one.cohort_start):
             own = list(group)

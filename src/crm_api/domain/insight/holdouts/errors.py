@@ -15,7 +15,7 @@ class HoldoutNotFoundError(NotFoundError):
 
 
 class HoldoutOverlapsError(ConflictError):
-    """Another holdout runs in a part of the period; ``holdout_id`` is its id."""
+    """The period overlaps that of another holdout; ``holdout_id`` is the id of that holdout."""
 
     code = "holdout_overlaps"
     title = "Another holdout runs then"
@@ -26,7 +26,7 @@ class HoldoutOverlapsError(ConflictError):
 
 
 class HoldoutPeriodError(InvalidError):
-    """The holdout ends before it begins, or in the past."""
+    """The holdout does not end after it begins, or its end is in the past."""
 
     code = "holdout_period"
     title = "Invalid period of a holdout"

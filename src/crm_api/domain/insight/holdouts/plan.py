@@ -1,4 +1,4 @@
-"""What a holdout costs, and when it will know. Pure functions."""
+"""Estimate what a holdout costs, and when its result can be expected. Pure functions."""
 
 import math
 from dataclasses import dataclass
@@ -6,22 +6,24 @@ from datetime import datetime, timedelta
 
 _Z_95, _Z_POWER_80 = 1.959963984540054, 0.8416212335729143
 RATE_WITH, RATE_WITHOUT = 0.015, 0.01
-"""The appointments per person that the plan assumes, with messages and without: 1.5 % and 1 %."""
+"""The appointments per person that the plan assumes: with messages 1.5 %, without messages 1 %."""
 MOST_DAYS = 3650
 LOOKED_AT_OFTEN = 1.75
-"""A test that may be looked at every day needs this many times the people of a test at one instant.
-Found by simulation, for holdouts of 10, 20 and 50 %: 80 of 100 experiments find the difference."""
+"""A test whose result may be looked at every day needs more people than a test that is looked at
+only once: this many times as many. Then 80 of 100 experiments find the difference. The factor was
+found by simulation, for holdouts of 10, 20 and 50 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HoldoutPlan:
-    """What a holdout costs and when it will know.
+    """What a holdout costs and when its result can be expected.
 
     Attributes:
-        people: The people who will be assigned until the end, at the present pace.
-        cost_messages: The messages that will not be sent until the end.
-        needed_people: The people of both groups that the comparison needs.
-        knows_at: When they will be there; None if it takes more than ten years.
+        people: The number of people who will be assigned to a group until the end of the holdout,
+            at the present pace.
+        cost_messages: The number of messages that will not be sent until the end.
+        needed_people: The number of people in both groups that the comparison needs.
+        knows_at: When this number of people will be assigned; None if it takes more than ten years.
     """
 
     people: int
@@ -31,10 +33,13 @@ class HoldoutPlan:
 
 
 def needed_in_held_group(percent: int) -> int:
-    """Return how many people must be held back to see the assumed difference.
+    """Return how many people must be held back to find the assumed difference.
 
-    With this number, a two-sided test at 5 % that is looked at once finds the difference in 80 of
-    100 experiments.
+    With this number, a two-sided test at 5 %, whose result is looked at only once, finds the
+    difference in 80 of 100 experiments.
+
+    Args:
+        percent: How many of 100 people are held back.
 
     Source: normal approximation for two proportions with unequal groups, as in J. L. Fleiss,
     "Statistical Methods for Rates and Proportions", 3rd edition, chapter 4, read 2026-11-29.
@@ -51,7 +56,7 @@ def needed_in_held_group(percent: int) -> int:
 def plan_holdout(
     *, percent: int, starts_at: datetime, ends_at: datetime, people_per_day: float
 ) -> HoldoutPlan:
-    """Return cost and date of a holdout at a pace of new people a day."""
+    """Return the plan of a holdout if ``people_per_day`` new people are assigned each day."""
     days = (ends_at - starts_at) / timedelta(days=1)
     people = math.floor(people_per_day * days)
     needed = math.ceil(LOOKED_AT_OFTEN * needed_in_held_group(percent) * 100 / percent)

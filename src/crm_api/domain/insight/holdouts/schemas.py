@@ -16,7 +16,7 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.holdouts import HoldoutScope
 
 FEWEST_WITH = 10
-"""A lift is shown as enough only if its interval excludes 0 and this many people had an outcome."""
+"""``HoldoutLiftRead.enough`` is true only if at least this number of people had an outcome."""
 
 
 class HoldoutCreate(RequestModel):
@@ -25,10 +25,10 @@ class HoldoutCreate(RequestModel):
     Attributes:
         name: The name of the holdout.
         percent: How many of 100 people get no campaign message: 1 to 50.
-        from: The first day, in UTC; a past day means now.
-        until: The day on which it ends, exclusive, in UTC.
-        scope: Whose first messages are kept back: `cold`, those of people who were not contacted
-            before, or `all`.
+        from: The first day, in UTC. A past day means now.
+        until: The day after the last day, in UTC.
+        scope: Whose first messages are held back: `cold` for people who were not contacted before,
+            or `all`.
     """
 
     model_config = example(
@@ -44,14 +44,15 @@ class HoldoutCreate(RequestModel):
 
 
 class HoldoutPlanRead(ReadModel):
-    """What a holdout costs and when it will know, at the pace of the last 30 days.
+    """What a holdout costs and when its result can be expected, at the pace of the last 30 days.
 
     Attributes:
-        people: The people who will be assigned to a group until the end.
-        cost_messages: The messages that will not be sent until the end.
-        needed_people: The people of both groups that are needed to see 1.5 % appointments with
-            messages against 1 % without, in 80 of 100 experiments.
-        knows_at: When they will be there; null if it takes more than ten years.
+        people: The number of people who will be assigned to a group until the end.
+        cost_messages: The number of messages that will not be sent until the end.
+        needed_people: The number of people in both groups that the comparison needs. With this
+            number, 80 of 100 experiments find a difference between 1.5 % appointments with messages
+            and 1 % without.
+        knows_at: When this number of people will be assigned; null if it takes more than ten years.
     """
 
     model_config = example(people=45000, cost_messages=4500, needed_people=74000, knows_at=NOW)
@@ -68,7 +69,7 @@ class HoldoutPlanRead(ReadModel):
 
 
 class HoldoutGroupRead(ReadModel):
-    """A group of a holdout. Everybody who was assigned counts (intention to treat).
+    """A group of a holdout. All people who were assigned to it count (intention to treat).
 
     Attributes:
         people: The number of people in the group.
@@ -100,16 +101,18 @@ class HoldoutGroupRead(ReadModel):
 
 
 class HoldoutLiftRead(ReadModel):
-    """What messages brought: the rate with messages minus the rate without.
+    """The effect of messages: the rate with messages minus the rate without.
 
     Attributes:
-        messaged: The group with messages.
-        held: The group that was held back.
-        difference: The difference of the rates, with four decimals; null without people.
+        messaged: The group that gets messages.
+        held: The group that is held back.
+        difference: The rate with messages minus the rate without, with four decimals; null without
+            people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the interval.
-        enough: Whether the rates differ, by a test that may be looked at every day: of 100 holdouts
-            without an effect, at most 5 ever say so. At least 10 people must have an outcome.
+        enough: Whether a statistical test shows that the rates differ. You may look at its result
+            every day: of 100 holdouts without an effect, it shows a difference in at most 5. At
+            least 10 people must have an outcome.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)
@@ -142,20 +145,20 @@ class HoldoutLiftRead(ReadModel):
 
 
 class HoldoutRead(ReadModel):
-    """A holdout, what it costs, when it will know, and what it shows so far.
+    """A holdout, with its plan and its result so far.
 
     Attributes:
         name: The name of the holdout.
         percent: How many of 100 people get no campaign message.
-        from: When it begins.
-        until: When it ends.
-        scope: Whose first messages are kept back.
-        cost_messages: The messages that will not be sent until the end.
-        knows_at: When it will know; null if it takes more than ten years.
+        from: When the holdout begins.
+        until: When the holdout ends.
+        scope: Whose first messages are held back.
+        cost_messages: The number of messages that will not be sent until the end.
+        knows_at: When its result can be expected; null if it takes more than ten years.
         plan: The plan in detail.
-        appointments: People with a booked appointment.
-        jobs: People with a done job.
-        created_by: Who planned it.
+        appointments: The groups compared by people with a booked appointment.
+        jobs: The groups compared by people with a done job.
+        created_by: Who planned the holdout.
     """
 
     model_config = example(

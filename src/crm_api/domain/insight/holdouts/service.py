@@ -22,10 +22,12 @@ from crm_api.platform.ids import new_id
 _KEY_BYTES = 32
 _PACE_DAYS = 30
 USUAL_PER_DAY = 125
-"""New people a day that a plan assumes before the first month: the usual limit of a line."""
+"""The number of new people a day that a plan assumes if no first messages were sent in the last 30
+days: the usual daily limit of a phone line."""
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext('holdout'), 0)")
-# The first messages of the last days are the pace. Held-out people count too.
+# The pace: the first messages of campaigns that were started in the last days. People who were held
+# back count too.
 PACE = text("""
     SELECT (SELECT coalesce(sum(t.people), 0) FROM campaign_tally t JOIN campaign c
             ON c.id = t.campaign_id
@@ -68,7 +70,14 @@ class _Outcomes:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """People with an outcome in the group with messages and in the group that is held back."""
+    """Numbers of people in the two groups of a holdout.
+
+    Attributes:
+        messaged: The people in the group that gets messages.
+        messaged_with: Those of them who had an outcome.
+        held: The people in the group that is held back.
+        held_with: Those of them who had an outcome.
+    """
 
     messaged: int
     messaged_with: int
@@ -100,7 +109,7 @@ async def plan_new_holdout(
     """Store a holdout. It begins now if ``since`` is in the past.
 
     Raises:
-        HoldoutOverlapsError: Another holdout runs in a part of the period.
+        HoldoutOverlapsError: The period overlaps that of another holdout.
         HoldoutPeriodError: The period is empty or in the past.
     """
     starts_at = max(now, datetime.combine(since, time(), UTC))
@@ -112,7 +121,8 @@ async def plan_new_holdout(
     other = await uow.session.scalar(overlapping.limit(1))
     if other is not None:
         raise HoldoutOverlapsError(
-            "Another holdout runs in a part of this period. Choose a period after its end.",
+            "Another holdout runs in a part of this period. Choose a period after the end of that "
+            "holdout.",
             holdout_id=str(other),
         )
     holdout = Holdout(
@@ -174,7 +184,7 @@ def holdouts_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Se
 async def _known(
     uow: UnitOfWork, holdouts: Sequence[Holdout], *, now: datetime
 ) -> list[KnownHoldout]:
-    """Return holdouts with their plans and comparisons; three statements read all of them."""
+    """Return holdouts with their plans and comparisons. Three statements read all of them."""
     if not holdouts:
         return []
     sent = await uow.session.scalar(PACE, {"since": now - timedelta(days=_PACE_DAYS)})

@@ -1,1 +1,5 @@
-"""Measures: one definition each, from which come figure, interval, rows, CSV and sentence."""
+"""Measures, such as the reply rate.
+
+A measure has one definition. Its figures, intervals, records, CSV files and the sentence that
+explains it are all derived from this definition.
+"""

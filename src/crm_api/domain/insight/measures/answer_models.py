@@ -1,4 +1,4 @@
-"""The tables of stored answers: how long each answer of a user had been waited for."""
+"""The tables of stored answers of users: how long the person waited for each answer."""
 
 from datetime import datetime
 from uuid import UUID
@@ -53,7 +53,7 @@ class InsightAnswerChange(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     conversation_id: Mapped[UUID]
     at: Mapped[datetime]
-    """When the message was sent or received; answers before it are not affected."""
+    """When the message was sent or received. Answers before this instant are not affected."""
 
 
 class InsightAnswerUntil(Base):

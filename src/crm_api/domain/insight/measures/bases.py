@@ -1,9 +1,9 @@
 """The records that measures count: one SQL statement for each kind of record.
 
-Each statement has the same columns, so that every measure and breakdown is compiled alike:
-``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
-``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``. The conditions on ``at`` are
-inside, where an index serves them.
+Each statement has the same columns, so that all measures and breakdowns are compiled in the same
+way: ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
+``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``. Each statement contains the
+conditions on ``at`` itself, so that PostgreSQL can use an index for them.
 """
 
 import re
@@ -14,19 +14,19 @@ from enum import StrEnum
 from crm_api.domain.campaigns.preview.message_sums import SEGMENT_PRICE
 
 MICROSECONDS = 1_000_000
-"""Amounts of a measure of time are microseconds, which are sorted fast."""
+"""The amounts of a measure of time are integers: microseconds. Integers are sorted fast."""
 FOREVER = "CAST('infinity' AS timestamptz)"
 
 
 class RecordKind(StrEnum):
-    """What a row behind a figure is.
+    """The kind of a record behind a figure.
 
     Attributes:
-        MESSAGE: A message of a campaign to a person; `id` is that of the recipient.
+        MESSAGE: A message of a campaign to a person; `id` is the id of the recipient.
         OUTCOME: An outcome.
-        CREDIT: The share of an outcome that a message earned, or that none earned; `id` is that of
-            the credit.
-        ANSWER: An answer of the office to a person; `id` is that of the message.
+        CREDIT: The share of an outcome that is credited to a message, or to no message; `id` is the
+            id of the credit.
+        ANSWER: An answer of the office to a person; `id` is the id of the message.
         COST: A cost that was entered.
     """
 
@@ -46,16 +46,16 @@ class RecordPart(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSums:
-    """How the rows ``t`` of ``insight_tally`` give the same figures as the records.
+    """How the kept sums, the rows ``t`` of ``insight_tally``, give the same figures as the records.
 
     Attributes:
         records: The SQL of the number of records.
-        counted: The SQL of the number of those in the numerator.
+        counted: The SQL of the number of records in the numerator.
         amount: The SQL of the sum of the amounts.
-        is_first_step: Count only the first step, unless steps are asked for.
-        ripe: How long after a record the numerator may still grow; None if it never does.
-        rows: Selects the records that the sums count, with the columns of a base.
-        beside: Selects further records, which have no kept sums.
+        is_first_step: Whether only the first step counts if the question names no step.
+        ripe: How long after a record it may still be added to the numerator; None: never.
+        rows: SQL that selects the records that the sums count, with the columns of a base.
+        beside: SQL that selects other records, for which no sums are kept.
     """
 
     records: str
@@ -72,8 +72,8 @@ class Base:
     """A kind of record to count.
 
     Attributes:
-        sql: Selects the columns above. ``$period(…)$`` is the condition that limits ``at``; see
-            ``in_period``.
+        sql: SQL that selects the columns in the docstring of the module. ``in_period`` replaces
+            ``$period(…)$`` by the condition on ``at``.
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
         kept: The sums that are kept of the records; None if there are none.
@@ -98,7 +98,8 @@ _IN_PERIOD = "$period(coalesce(m.sent_at, m.due_at))$"
 def in_period(sql: str, *, since: str | None, until: str | None) -> str:
     """Put the period into the SQL of a base.
 
-    A missing bound makes no condition, because the planner would take it for a strong one.
+    A missing bound adds no condition. With a condition that is always true, the planner of
+    PostgreSQL would expect few records.
 
     Args:
         sql: The SQL of a base.
@@ -124,9 +125,10 @@ def messages(
     Args:
         counted: The SQL condition of the numerator.
         among: The SQL condition of the denominator.
-        first_step: Count people: only the first message of a campaign, unless steps are asked for.
-        ripe: How long after a message the numerator may still grow.
-        amount: The SQL of a number of each message.
+        first_step: Count people: only the first message of a campaign, if the question names no
+            step.
+        ripe: How long after a message it may still be added to the numerator.
+        amount: The SQL of the amount of a message.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
     hours = ripe // timedelta(hours=1)
@@ -157,10 +159,11 @@ def kept_messages(
     Args:
         counted: The SQL condition of the numerator.
         among: The SQL condition of the denominator.
-        first_step: Count people: only the first message of a campaign, unless steps are asked for.
-        ripe: How long after a message the numerator may still grow.
+        first_step: Count people: only the first message of a campaign, if the question names no
+            step.
+        ripe: How long after a message it may still be added to the numerator.
         kept_records: The SQL of the number of records in a row of the kept sums.
-        kept_counted: The SQL of the number of those in the numerator.
+        kept_counted: The SQL of the number of these records in the numerator.
     """
     base = messages(counted=counted, among=among, first_step=first_step, ripe=ripe)
     kept = KeptSums(
@@ -246,7 +249,7 @@ CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answer_change
             SELECT a.* FROM activity a WHERE a.conversation_id = s.conversation_id OFFSET 0) a"""
 """SQL: the messages ``a`` of conversations whose stored answers may be out of date.
 
-``OFFSET 0`` forces one look-up for each conversation, whatever the statistics say.
+``OFFSET 0`` makes PostgreSQL look up each conversation, whatever its statistics are.
 """
 
 
@@ -254,10 +257,10 @@ def select_answers(columns: str, *, source: str = "activity a", among: str = "")
     """Return the SQL of the answers of users.
 
     Args:
-        columns: What is selected of the answer ``a``, and of ``w.at``, the person's first
-            unanswered message.
+        columns: The columns to select, from the answer ``a`` and ``w.at``: the instant of the
+            person's first unanswered message.
         source: The SQL of the messages ``a``.
-        among: Further conditions.
+        among: Additional SQL conditions.
     """
     return f"SELECT {columns} FROM {source} {_ASKED} {among}"
 

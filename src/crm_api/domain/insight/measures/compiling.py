@@ -1,4 +1,4 @@
-"""Compile a question to SQL: the one statement from which figures, rows and CSV are read."""
+"""Compile a question to SQL. Figures, records and CSV are read from the same statement."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,11 +31,13 @@ _FILTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class InsightQuestion:
-    """Which figures of a measure are wanted; None does not filter.
+    """Which figures of a measure are wanted. A filter that is None does not filter.
 
     Attributes:
+        by: The breakdown; None: no breakdown.
         since: The first instant of the period.
         until: The end of the period, exclusive.
+        bucket: The periods of a series; None: no series.
         zone: The IANA time zone of buckets, hours and weekdays.
         rules_version: The version of the attribution rules.
     """
@@ -82,7 +84,7 @@ class InsightQuestion:
 
     @property
     def denominator(self) -> "InsightQuestion":
-        """The first of the parts."""
+        """The question of the denominator: the first of ``parts``."""
         divided = self.measure.divided
         return self if divided is None else replace(self, measure=divided[1])
 
@@ -100,7 +102,7 @@ class InsightQuestion:
         )
 
     def check(self) -> None:
-        """Refuse a question that the measure cannot answer.
+        """Raise an error if the measure cannot answer the question.
 
         Raises:
             BreakdownError: The measure does not allow the breakdown or the filter.
@@ -121,7 +123,7 @@ class InsightQuestion:
             raise PeriodError
 
     def rows_url(self) -> str:
-        """Return the path of the rows behind the total."""
+        """Return the path of the request for the records behind the total."""
         given = {
             "measure": self.measure.name,
             "by": self.by,
@@ -139,12 +141,12 @@ class InsightQuestion:
         return f"/v1/insight/rows?{query}"
 
     def rows_url_of(self, key: str | None, bucket_start: datetime | None, *, total_url: str) -> str:
-        """Return the path of the rows behind a figure of a key, of a bucket, or of both.
+        """Return the path of the request for the records behind a figure of a key or a bucket.
 
         Args:
             key: The key; None is the figure without a key.
             bucket_start: The beginning of the bucket; None if there are no buckets.
-            total_url: What ``rows_url`` returns. It is made once for all figures.
+            total_url: The result of ``rows_url``, which the caller computes once for all figures.
         """
         given = {}
         if self.by is not None:
@@ -159,7 +161,7 @@ class CompiledQuestion:
     """A question as SQL: a relation with key, label and bucket, and the values of its parameters.
 
     Attributes:
-        relation: Of records, or of sums and records.
+        relation: The SQL of a relation of records, or of sums and records.
     """
 
     relation: str

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Dimension(StrEnum):
-    """By what a figure is broken down.
+    """A breakdown: the property by which the records of a figure are grouped.
 
     Attributes:
         CAMPAIGN: The campaign of the message.
@@ -71,7 +71,7 @@ class Bucket(StrEnum):
 
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
-"""The list of a record: that of a cost, or the one that the campaign was sent to."""
+"""The list of a record: the list of a cost, or the list to which the campaign was sent."""
 # The data of a merged duplicate are in the contact that it was merged into. The condition on
 # `created_at` is always true: it lets `idx_contact_person` be read.
 _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id AND e.created_at > '-infinity'
@@ -83,7 +83,8 @@ _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id AND e.created_at > '-inf
                    CASE WHEN d.id IS NULL THEN e.source ELSE d.source END AS source,
                    CASE WHEN d.id IS NULL THEN e.attributes ELSE d.attributes END AS attributes
         ) p"""
-# Where the kept sums count the person: for a moment after a change, that is the former place.
+# The place at which the kept sums count the person. For a short time after a change of the place,
+# this is the former place.
 _PLACE = f"""{_PERSON}
         LEFT JOIN (
             SELECT DISTINCT ON (v.contact_id) v.contact_id, v.postal_code, v.city, v.source
@@ -124,10 +125,10 @@ class Breakdown:
     """The SQL of a dimension.
 
     Attributes:
-        key: The key, a text or NULL; ``b`` is the record.
-        joins: What the key needs.
-        label: The label of the key, if it is not the key.
-        labels: The labels of the keys, if they are always the same.
+        key: SQL expression of the key, a text or NULL; ``b`` is the record.
+        joins: The SQL joins that the key needs.
+        label: SQL expression of the label of the key, if the label is not the key itself.
+        labels: The label of each key, if the keys are always the same.
     """
 
     key: str

@@ -14,7 +14,7 @@ class MeasureNotFoundError(NotFoundError):
 
 
 class BreakdownError(InvalidError):
-    """The measure cannot be broken down, or filtered, like this."""
+    """The measure does not allow this breakdown or filter."""
 
     code = "invalid_breakdown"
     title = "Breakdown not possible"
@@ -25,7 +25,7 @@ class BreakdownError(InvalidError):
 
 
 class PeriodError(InvalidError):
-    """The period ends before it begins."""
+    """The period does not end after it begins."""
 
     code = "invalid_period"
     title = "Invalid period"
@@ -50,7 +50,7 @@ class TooManyFiguresError(InvalidError):
 
 
 class TooManyRecordsError(InvalidError):
-    """The figure reads more records than there is time for."""
+    """The figure needs so many records that reading them would exceed the time limit."""
 
     code = "too_many_records"
     title = "Too many records"

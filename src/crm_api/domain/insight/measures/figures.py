@@ -1,4 +1,4 @@
-"""Compute the figures of a measure, with intervals, and say when they are enough."""
+"""Compute the figures of a measure, with intervals, and whether there are enough records."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,9 +34,10 @@ class Figure:
 
     Attributes:
         low: The lower bound of the 95 % interval of a rate; None for other units.
-        is_enough: Whether there are enough records to rely on it.
-        enough_at: When there will be enough at the present pace; None if there are, or if unknown.
-        unripe: The records that may still change, because they are too young.
+        is_enough: Whether there are enough records to rely on the figure.
+        enough_at: When there will be enough records at the present pace; None if there are enough
+            now, or if the instant is unknown.
+        unripe: The number of records that are so young that they may still change.
     """
 
     key: str | None
@@ -58,9 +59,9 @@ class Sums:
     """The sums over the records of a group.
 
     Attributes:
-        divided: Of a measure that divides two others: the sum of the numerator.
-        divided_records: The number of records of the numerator.
-        settled: The instant before which the sums by place have all records.
+        divided: If the measure divides two other measures: the sum of the numerator.
+        divided_records: In this case, the number of records of the numerator.
+        settled: The instant before which the stored sums or answers have all records.
     """
 
     is_total: bool
@@ -91,8 +92,8 @@ def _sum(column: str, part: RecordPart | None = None) -> str:
     return f"CAST(coalesce(sum(x.{column}){of_part}, 0) AS bigint)"
 
 
-# The empty grouping set is the total. It exists even if there are no records. Sums that cancel each
-# other make no row.
+# The empty grouping set is the total, which exists even without records. If the changes of a group
+# sum to no records, the group has no row.
 _GROUPED = f"""
     SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
            CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN min(x.label) END AS label,
@@ -165,13 +166,13 @@ async def compute_figures(
         session: The session.
         question: The question.
         now: The present instant.
-        seconds: How long records may be read.
+        seconds: The time limit for reading records.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         PeriodError: The period ends before it begins.
         TooManyFiguresError: The breakdown has too many rows.
-        TooManyRecordsError: The time is over. The transaction cannot be used any more.
+        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
     """
     question.check()
     async with limited(session, seconds=seconds):
@@ -207,7 +208,7 @@ async def _read(session: AsyncSession, question: InsightQuestion, *, now: dateti
         found = typed_rows(Sums, await session.execute(text(statement), compiled.values))
         if settled is None or found[0].settled == settled:
             return found
-        # The job has added an hour since. It runs once a minute.
+        # The job, which runs once a minute, has added an hour since `settled` was read.
         settled = found[0].settled
 
 
@@ -243,7 +244,7 @@ def _figure(sums: Sums, question: InsightQuestion, *, now: datetime, total_url: 
 def _numbers(
     sums: Sums, question: InsightQuestion
 ) -> tuple[Number | None, Number | None, Number | None]:
-    """Return numerator, denominator and value."""
+    """Return numerator, denominator and value of a figure."""
     unit = question.measure.unit
     if question.measure.divided is not None:
         return _quotient(sums, question)
@@ -263,7 +264,7 @@ def _numbers(
 def _quotient(
     sums: Sums, question: InsightQuestion
 ) -> tuple[Number | None, Number | None, Number | None]:
-    """Return two figures and their quotient: rounded cents, or a decimal number of a ratio."""
+    """Return numerator, denominator and quotient: rounded cents; for a ratio, a decimal number."""
     below = question.denominator
     cents = int(sums.divided or 0)
     denominator = Decimal(sums.records)
@@ -278,7 +279,7 @@ def _quotient(
 
 
 def number_of(value: Decimal) -> Number:
-    """Return a whole number as an integer, another one as text with at most four decimals."""
+    """Return a whole number as an integer; another number as text with at most four decimals."""
     rounded = value.quantize(Decimal("0.0001")).normalize()
     return int(rounded) if rounded == rounded.to_integral_value() else f"{rounded:f}"
 
@@ -295,5 +296,8 @@ def _is_enough(sums: Sums, question: InsightQuestion) -> tuple[bool, int]:
 
 
 def _outcomes_of(sums: Sums, question: InsightQuestion) -> int:
-    """Return the number of records that make a figure sure: of a return those that earned."""
+    """Return the number of records that decides whether you can rely on a figure.
+
+    For a ratio of money, these are the records of the numerator.
+    """
     return sums.divided_records if question.measure.unit is Unit.RATIO else sums.records

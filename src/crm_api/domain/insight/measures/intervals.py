@@ -1,4 +1,4 @@
-"""Intervals of rates and of their differences, and when the data are enough. Pure functions."""
+"""Intervals of rates and of their differences, and tests for enough data. Pure functions."""
 
 import math
 from datetime import datetime, timedelta
@@ -7,9 +7,9 @@ from crm_api.domain.campaigns.figures.experiment import is_significant, log_diff
 from crm_api.domain.kit.intervals import NORMAL_95, wilson_interval
 
 FEWEST = 30
-"""A rate or a median of fewer records is not enough, however narrow its interval is."""
+"""The smallest number of records of a rate or a median that you can rely on."""
 WIDEST = 0.04
-"""The widest 95 % interval of a rate that is enough: 4 points, such as 2 % to 6 %."""
+"""The widest 95 % interval of a rate that you can rely on: 4 percentage points (2 % to 6 %)."""
 LONGEST_WAIT = timedelta(days=3650)
 
 
@@ -19,7 +19,7 @@ def newcombe_interval(
     """Return Newcombe's 95 % interval of ``part/whole - other_part/other_whole``.
 
     Returns:
-        The bounds from -1 to 1; None if one of the wholes is 0.
+        The lower and the upper bound, from -1 to 1; None if ``whole`` or ``other_whole`` is 0.
 
     Source: R. G. Newcombe, "Interval estimation for the difference between independent
     proportions", Statistics in Medicine 17 (1998), method 10, as statsmodels computes it,
@@ -38,9 +38,10 @@ def newcombe_interval(
 def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int) -> bool:
     """Return whether two rates differ, by a test that may be repeated while the counts grow.
 
-    Of 100 pairs of equal rates, at most 5 ever differ by it, however often they are looked at.
-    Newcombe's interval must exclude 0 too, so that the answer never contradicts what is shown; by
-    the interval alone, about 40 of 100 differ at some look of a year.
+    For 100 pairs of equal rates, the test wrongly shows a difference in at most 5, however often it
+    is repeated. In addition, Newcombe's interval must exclude 0, so that the result never
+    contradicts the interval on the screen. The interval alone is not enough: with a daily look for
+    a year, it would exclude 0 in about 40 of 100 such pairs.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:
@@ -49,19 +50,20 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
 
 def is_rate_enough(part: int, whole: int) -> bool:
-    """Return whether a rate says enough: at least 30 records, an interval of at most 4 points.
+    """Return whether you can rely on a rate: 30 records or more, an interval of 4 points or less.
 
-    Of 100 rates that are looked at after each record, at most 10 are outside of their interval when
-    it says enough for the first time.
+    If 100 rates are checked after each new record, at most 10 of the true rates are outside of
+    their interval at the moment when this function first returns True.
     """
     found = wilson_interval(part, whole)
     return found is not None and whole >= FEWEST and found[1] - found[0] <= WIDEST
 
 
 def needed_records(part: int, whole: int) -> int:
-    """Return how many records the rate needs to be enough, if it stays as it is.
+    """Return how many records a rate needs until you can rely on it, if the rate does not change.
 
-    Two of four more records are assumed to count, so that a rate of 0 is not trusted too early.
+    The estimate adds four records, two of them in the numerator. So a rate of 0 does not count as
+    reliable too early.
     """
     rate = (part + 2) / (whole + 4)
     return max(FEWEST, math.ceil(4 * NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))
@@ -73,7 +75,7 @@ def enough_at(
     """Return when there will be enough records, if they arrive as fast as since ``since``.
 
     Returns:
-        None if none arrived, or if it would take more than ten years.
+        None if no records arrived, or if it would take more than ten years.
     """
     if since is None or have <= 0:
         return None

@@ -1,4 +1,7 @@
-"""Answer a question from the kept sums of whole hours and days, and from the rows of the rest."""
+"""Compute figures from the kept sums of whole hours and days, and from records for the rest.
+
+The kept sums are the table ``insight_tally``: triggers add each change of a record to them.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,19 +37,19 @@ from crm_api.domain.insight.measures.periods import (
 )
 
 YOUNG = timedelta(days=30)
-"""Sums of whole days are read only of days before this time, so that the first day of a figure is
-known to the hour while it decides when there will be enough."""
+"""Sums of whole days are read only for days that are older than this. For later days, sums of hours
+are read: the hour of the first record is needed to compute ``enough_at``."""
 _FIRST_YEAR = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pieces:
-    """The sources whose sums make the figures of a part.
+    """The sources of the figures of a part of a question. The figures are the sums over them.
 
     Attributes:
         sums: SQL that selects sums with the columns of ``_SUMS``.
         rows: SQL that selects records with the columns of a base.
-        values: The parameters of all of them.
+        values: The values of the SQL parameters.
     """
 
     sums: str
@@ -56,7 +59,7 @@ class Pieces:
 
 @lru_cache(maxsize=512)
 def has_whole_hours(zone: str) -> bool:
-    """Return whether each hour of a time zone has been an hour of UTC since 2000."""
+    """Return whether each full hour of a time zone has been a full hour of UTC since 2000."""
     found = ZoneInfo(zone)
     years = range(_FIRST_YEAR, datetime.now(UTC).year + 2)
     instants = (datetime(year, month, 1, tzinfo=UTC) for year in years for month in (1, 7))
@@ -64,11 +67,11 @@ def has_whole_hours(zone: str) -> bool:
 
 
 def pieces_of(question: InsightQuestion, part: str, *, now: datetime) -> Pieces | None:
-    """Return the sources of the figures of a part; None if only the rows have them.
+    """Return the sources of the figures of a part; None if the kept sums cannot be used.
 
     Args:
-        question: The question; it is not divided.
-        part: The part of the figure; it makes the names of parameters unique.
+        question: A question whose measure is not divided.
+        part: The name of the part. It makes the names of SQL parameters unique.
         now: The present instant.
     """
     kept = question.base.kept
@@ -104,7 +107,7 @@ def _is_timed(question: InsightQuestion) -> bool:
 
 
 def _gap(hours: Period, kept: KeptSums, *, now: datetime) -> Period | None:
-    """Return the hour in which the records become ripe; it is counted from the rows."""
+    """Return the hour in which records become ripe now. Its records are counted one by one."""
     if kept.ripe is None:
         return None
     since = floor_time(now - kept.ripe, HOUR)
@@ -121,7 +124,7 @@ def _sums(
     *,
     now: datetime,
 ) -> str:
-    """Return the SQL that selects sums of the hours and days, apart from the gap."""
+    """Return the SQL that selects the sums of the hours and days, without the hour ``gap``."""
     by = question.by
     is_of_campaign = question.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}
     is_timed = _is_timed(question)
@@ -169,7 +172,10 @@ def _sums(
 
 
 def _time_keys(question: InsightQuestion) -> list[str]:
-    """Return the SQL of the bucket, and of the hour or weekday, of an hour ``b.at``."""
+    """Return the SQL of the keys for which the question needs the hour ``b.at``.
+
+    These are the bucket, and the hour or weekday.
+    """
     keys = []
     if question.bucket is not None:
         keys.append(bucket_of(question.bucket))
@@ -192,7 +198,7 @@ def _conditions(question: InsightQuestion, kept: KeptSums, *, is_of_campaign: bo
 def _sources(
     hours: Period, *, is_of_campaign: bool, is_timed: bool, now: datetime
 ) -> Iterator[tuple[TallyGrain, Period]]:
-    """Yield the grains to read, each with its period; together they are the hours."""
+    """Yield the grains to read, each with its period. Together, the periods are ``hours``."""
     if not is_of_campaign:
         yield TallyGrain.ALL, hours
         return

@@ -1,4 +1,7 @@
-"""Answer a question by ZIP, city or source from the sums by place, and from other rows."""
+"""Compute figures by ZIP, city or source from the sums by place, and from records for the rest.
+
+The sums by place are the table ``insight_person_tally``.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,12 +49,12 @@ async def settled_until(session: AsyncSession) -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class PeoplePieces:
-    """The relations whose sums make the figures of a part.
+    """The sources of the figures of a part of a question. The figures are the sums over them.
 
     Attributes:
         relations: SQL with part, records, counted, amount, unripe, at, key, label, bucket_start.
         rows: SQL that selects records with the columns of a base.
-        values: The parameters of all of them.
+        values: The values of the SQL parameters.
     """
 
     relations: list[str]
@@ -62,11 +65,11 @@ class PeoplePieces:
 def people_pieces_of(
     question: InsightQuestion, part: str, *, now: datetime, settled: datetime | None
 ) -> PeoplePieces | None:
-    """Return the sources of the figures of a part; None if only the rows have them.
+    """Return the sources of the figures of a part; None if the sums by place cannot be used.
 
     Args:
-        question: The question; it is not divided.
-        part: The part of the figure; it makes the names of parameters unique.
+        question: A question whose measure is not divided.
+        part: The name of the part. It makes the names of SQL parameters unique.
         now: The present instant.
         settled: The instant before which the sums have all records.
     """
@@ -108,7 +111,7 @@ def people_pieces_of(
 
 
 def _gap(days: Period, kept: KeptSums, *, now: datetime) -> Period | None:
-    """Return the day in which the records become ripe; it is counted from the rows."""
+    """Return the day in which records become ripe now. Its records are counted one by one."""
     if kept.ripe is None:
         return None
     since = floor_time(now - kept.ripe, DAY)
@@ -117,7 +120,7 @@ def _gap(days: Period, kept: KeptSums, *, now: datetime) -> Period | None:
 
 
 def _grains(days: Period, months: Period) -> list[tuple[PlaceGrain, Period]]:
-    """Return the periods to read, each with its sums: whole months, and the days around them."""
+    """Return the periods to read, each with its grain: whole months, and the days around them."""
     if months.since >= months.until:
         return [(PlaceGrain.DAY, days)]
     return [

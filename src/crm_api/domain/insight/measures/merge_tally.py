@@ -10,7 +10,7 @@ _COUNTS = (
     *("sent", "delivered", "failed", "replied", "interested", "opted_out", "accepted", "segments"),
 )
 _SUMS = ", ".join(f"sum(t.{one})" for one in _COUNTS)
-# `OFFSET 0` forces one look-up in the index for each key, whatever the statistics say.
+# `OFFSET 0` makes PostgreSQL look up each key in the index, whatever its statistics are.
 MERGE = text(f"""
     WITH fresh AS MATERIALIZED (
         SELECT t.id, {_KEY} FROM insight_tally t
@@ -35,13 +35,13 @@ MERGE = text(f"""
     SELECT count(*) FROM fresh
 """)
 MOST = 20_000
-"""Rows that one statement merges."""
+"""The largest number of rows that one statement merges."""
 
 
 async def merge_tally(uow: UnitOfWork, *, most: int = MOST) -> int:
     """Merge new rows into the sums of their hour or day; return how many new rows were merged.
 
-    Only one transaction merges at a time; another one returns 0.
+    Only one transaction merges at a time. If another transaction is merging, the result is 0.
     """
     if not await uow.session.scalar(LOCK):
         return 0

@@ -1,4 +1,4 @@
-"""The table of kept sums, from which figures over millions of messages are read."""
+"""The table of kept sums: with them, figures over millions of messages are computed fast."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,14 +11,14 @@ from crm_api.domain.kit.checks import one_of
 from crm_api.platform.database import Base
 
 NOBODY = UUID(int=0)
-"""The campaign of rows that belong to none, or to all."""
+"""The campaign id in rows that belong to no campaign, or to all campaigns."""
 
 
 class TallyGrain(StrEnum):
     """What a row of ``insight_tally`` counts.
 
     Attributes:
-        ALL: An hour of all campaigns together, and of messages without a campaign.
+        ALL: An hour of all messages together, also those without a campaign.
         DAY: A day, in UTC, of one campaign.
         HOUR: An hour of one campaign.
     """
@@ -36,9 +36,13 @@ class InsightTally(Base):
 
     Triggers (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``) append
     the changes of each statement to all three grains, with negative numbers for decreases. So the
-    sums equal the rows in every snapshot. Messages count at the instant when they were sent, or due
-    if they failed; accepted attempts, which have a price, when they were accepted, in the step and
-    variant of their recipient (``move_costs_of_recipient.sql``). A job merges the rows.
+    sums equal the counts of the records in every snapshot.
+
+    - A message counts at the instant when it was sent or, if it failed, when it was due.
+    - An accepted attempt, which has a price, counts at the instant when it was accepted, in the
+      step and variant of its recipient (``move_costs_of_recipient.sql``).
+
+    A job merges the rows.
     """
 
     __tablename__ = "insight_tally"
@@ -54,9 +58,9 @@ class InsightTally(Base):
     campaign_id: Mapped[UUID]
     """``NOBODY`` in the grain ``all``, and for attempts without a campaign."""
     step: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
-    """-1 for accepted attempts that are not of a recipient."""
+    """-1 for accepted attempts without a recipient."""
     variant: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
-    """0 in the grain ``all``; -1 for accepted attempts that are not of a recipient."""
+    """0 in the grain ``all``; -1 for accepted attempts without a recipient."""
     at: Mapped[datetime]
     """The beginning of the hour or the day."""
     sent: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
@@ -74,4 +78,4 @@ class InsightTally(Base):
     segments: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Segments of accepted attempts."""
     is_merged: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the row is the sum of others; False for a change that waits to be merged."""
+    """True: the row is a sum of changes. False: it is a change that is not merged yet."""

@@ -48,9 +48,9 @@ class _Counts:
 class InsightPersonTally(_Counts, Base):
     """The sums of messages and accepted attempts of a day or a month, by the person's place.
 
-    Only the job ``add_settled_hours`` writes it. It has the records before
-    ``InsightPersonUntil.until`` as they were, and each person where the person was, when the job
-    last ran; ``InsightPersonChange`` and ``InsightPersonMove`` have what changed since.
+    Only the job (``settle_people``) writes it. The sums have the records before
+    ``InsightPersonUntil.until``, each at the place of its person, in the state in which they were
+    when the job last ran. Later changes are in ``InsightPersonChange`` and ``InsightPersonMove``.
     """
 
     __tablename__ = "insight_person_tally"
@@ -82,7 +82,7 @@ class InsightPersonTally(_Counts, Base):
     at: Mapped[datetime]
     """The beginning of the day or the month."""
     is_first: Mapped[bool]
-    """Whether the messages are those of the first step; False for accepted attempts."""
+    """Whether the row has the messages of the first step; False for accepted attempts."""
     first_at: Mapped[datetime]
     """The earliest message or attempt that was added."""
 
@@ -99,14 +99,15 @@ class InsightPersonChange(_Counts, Base):
     contact_id: Mapped[UUID | None]
     is_first: Mapped[bool] = mapped_column(server_default=text("false"))
     at: Mapped[datetime]
-    """When the message was sent, or due if it failed, or when the attempt was accepted."""
+    """When the message was sent (if it failed: due), or when the attempt was accepted."""
 
 
 class InsightPersonMove(Base):
-    """Where a person was before a change; the oldest row of a person says where the sums are.
+    """The place of a person before a change of the place.
 
-    A row trigger appends it (``migrations/objects/note_moved_person.sql``). Until the job has moved
-    the sums, figures and their records count the person at the former place.
+    A row trigger appends it (``migrations/objects/note_moved_person.sql``). The sums of a person
+    are at the place in the oldest row of the person. Until the job has moved them, figures and
+    their records count the person at this former place.
     """
 
     __tablename__ = "insight_person_move"

@@ -20,13 +20,13 @@ class Period:
 
 @dataclass(kw_only=True)
 class Values:
-    """Names each instant of a part's SQL; the name begins with that of the part."""
+    """Gives a parameter name to each instant in the SQL of a part: the part's name and a number."""
 
     part: str
     found: dict[str, Any] = field(default_factory=dict)
 
     def name(self, value: datetime) -> str:
-        """Return the SQL of an instant."""
+        """Return the SQL expression for an instant."""
         name = f"{self.part}_{len(self.found)}"
         self.found[name] = value
         return f"CAST(:{name} AS timestamptz)"
@@ -54,5 +54,5 @@ def ceil_month(at: datetime) -> datetime:
 
 
 def between(rows: str, period: Period, values: Values) -> str:
-    """Return the SQL of a base within a period."""
+    """Return the SQL of a base, limited to a period."""
     return in_period(rows, since=values.name(period.since), until=values.name(period.until))

@@ -38,14 +38,15 @@ class Measure:
     """A measure.
 
     Attributes:
-        definition: What it is, in a sentence.
+        definition: The definition, in a sentence.
         numerator: What is counted or summed, in words.
-        denominator: Of what, in words; None if it is not a part of something.
-        base: The records.
-        by_campaign: The records for breakdowns by campaign, if they are others than ``base``.
+        denominator: The whole of which the numerator is a part, in words; None if there is none.
+        base: The records that are counted.
+        by_campaign: The records for breakdowns by campaign, if these differ from ``base``.
         by: The allowed breakdowns.
-        is_sum: Whether amounts are summed, not records counted.
-        divided: The measures whose figures are divided: numerator and denominator.
+        is_sum: True: the amounts of the records are summed. False: the records are counted.
+        divided: The two measures whose figures are divided: numerator and denominator; None: no
+            figures are divided.
     """
 
     name: str

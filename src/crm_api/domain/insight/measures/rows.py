@@ -1,4 +1,4 @@
-"""Read the records behind a figure, by the statement that the figure was computed from."""
+"""Read the records behind a figure, with the same statement that gives the figure."""
 
 import csv
 import io
@@ -26,11 +26,11 @@ Place = tuple[datetime, UUID]
 
 @dataclass(frozen=True, kw_only=True)
 class FigureRows:
-    """Which figure's records are wanted.
+    """The figure whose records are wanted.
 
     Attributes:
         key: The key of the figure; an empty text for the figure without a key; None for all keys.
-        bucket_start: The beginning of the figure's bucket; None for all.
+        bucket_start: The beginning of the figure's bucket; None for all buckets.
     """
 
     question: InsightQuestion
@@ -44,7 +44,8 @@ class Record:
 
     Attributes:
         counted: Whether it counts in the numerator; None if the figure is not a rate.
-        amount: Cents, seconds or a share, by the unit of the measure; None for rates and counts.
+        amount: Cents, seconds or a share, as the unit of the measure says; None for rates and
+            counts.
         part: ``numerator`` or ``denominator`` of two measures that are divided; None otherwise.
     """
 
@@ -85,7 +86,7 @@ async def list_records(
         BreakdownError: The measure does not allow the breakdown or the filter.
         InvalidCursorError: The cursor does not belong to this list.
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time is over. The transaction cannot be used any more.
+        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
     """
     wanted.question.check()
     cursors = Cursors(
@@ -109,7 +110,7 @@ NAMES = text("""
 
 @dataclass(frozen=True, slots=True)
 class PersonName:
-    """The name of a contact; of a merged contact, the name of the other one."""
+    """The name of a contact. For a merged duplicate: the name of its primary contact."""
 
     id: UUID
     first_name: str | None
@@ -134,7 +135,7 @@ async def _fetch(
 def records_statement(
     wanted: FigureRows, *, after: Place | None, limit: int | None
 ) -> tuple[str, dict[str, Any]]:
-    """Return the SQL of the records behind a figure, and its values; without limit all of them."""
+    """Return the SQL of records behind a figure, and its values; ``limit`` None: all records."""
     compiled = compile_question(wanted.question)
     values: dict[str, Any] = {**compiled.values, "limit": limit}
     conditions = []

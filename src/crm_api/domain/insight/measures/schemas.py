@@ -19,13 +19,13 @@ ROWS = f"/v1/insight/rows?measure=reply_rate&by=campaign&timezone=UTC&rules=1&ke
 
 
 class MeasureRead(ReadModel):
-    """A measure: what it is, and by what it can be broken down.
+    """A measure: its definition and its breakdowns.
 
     Attributes:
         name: The name of the measure.
-        definition: What it is, in a sentence.
+        definition: The definition, in a sentence.
         numerator: What is counted or summed.
-        denominator: Of what; null if it is not a part of something.
+        denominator: The whole of which the numerator is a part; null if there is none.
         unit: The unit of the figures.
         by: The allowed values of `by`.
     """
@@ -70,23 +70,24 @@ class MeasureList(ReadModel):
 
 
 class FigureRead(ReadModel):
-    """One figure: of a key, of a bucket, of both, or the total.
+    """One figure: for a key, for a bucket, for both, or the total.
 
     Attributes:
         key: The key of the breakdown, such as the id of a campaign; null if the records have none.
         label: The key in words, such as the name of a campaign.
         bucket_start: The beginning of the bucket; null without buckets.
         numerator: The numerator; null for a median.
-        denominator: The denominator; null if the measure is not a part of something.
+        denominator: The denominator; null if the measure has none.
         value: The figure. Rates and shares are decimal numbers as text; money is in cents.
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
         high: The upper bound of the interval.
-        enough: Whether there are enough records to rely on it: of a rate at least 30, with an
-            interval of at most 4 points; of a median at least 30. Counts and sums always are.
-        enough_at: When there will be enough at the present pace; null if there are, or if the pace
-            is not known.
-        unripe: How many records are so young that they may still count: messages of the last 72
-            hours for replies, of the last 24 hours for deliveries.
+        enough: Whether there are enough records to rely on the figure. A rate needs 30 records and
+            an interval of at most 4 percentage points; a median needs 30 records. Counts and sums
+            are always enough.
+        enough_at: When there will be enough records at the present pace; null if there are enough
+            now, or if the pace is not known.
+        unripe: The number of records that are so young that they may still count: for replies,
+            messages of the last 72 hours; for deliveries, messages of the last 24 hours.
         rows_url: The path of the records behind the figure. Add `limit` and `cursor`.
     """
 
@@ -129,7 +130,7 @@ class InsightRead(ReadModel):
 
     Attributes:
         measure: The name of the measure.
-        definition: What it is, in a sentence.
+        definition: The definition of the measure, in a sentence.
         unit: The unit of the figures.
         by: The breakdown; null if none.
         bucket: The periods; null if none.
@@ -137,7 +138,7 @@ class InsightRead(ReadModel):
         as_of: When the figures were computed.
         rules_version: The version of the attribution rules.
         total: The figure of all records.
-        rows: A figure for each bucket and key, in this order.
+        rows: A figure for each bucket and key, ordered by bucket, then by key.
     """
 
     model_config = example(
@@ -167,17 +168,18 @@ class RecordRead(ReadModel):
     """A record behind a figure.
 
     Attributes:
-        kind: What the record is.
-        at: When it happened: for a message, when it was sent.
-        counted: Of a rate: whether it counts in the numerator; null for other units.
-        amount: Cents, seconds or a share of an outcome, by the unit; null for rates and counts.
+        kind: The kind of the record.
+        at: When it happened; for a message, when it was sent.
+        counted: For a rate: whether the record counts in the numerator; null for other units.
+        amount: Cents, seconds or a share of an outcome, as the unit says; null for rates and
+            counts.
         key: The key of the breakdown.
         contact_id: The contact; null without the scope `contacts:read`.
         first_name: The contact's first name; null without the scope `contacts:read`.
         last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
         step: The step of the campaign; null if none.
-        outcome_id: The outcome; null if the record is not about one.
+        outcome_id: The outcome; null if the record belongs to none.
         part: `numerator` or `denominator` of a figure that divides two measures; null otherwise.
     """
 
@@ -213,7 +215,7 @@ class RecordRead(ReadModel):
 
     @classmethod
     def of(cls, record: Record, names: Mapping[UUID, PersonName] | None) -> "RecordRead":
-        """Build the response; without ``names`` it leaves out the contact."""
+        """Build the response. If ``names`` is None, it leaves out the contact."""
         shown = cls.model_validate(record)
         if names is None or record.contact_id is None:
             return shown.model_copy(update={"contact_id": None})

@@ -1,4 +1,4 @@
-"""Store the answers of whole hours, and those of conversations that changed since."""
+"""Store the answers of whole hours, and store again those of conversations that changed later."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +12,9 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('insight_answer', 0))")
 MOST = 20_000
-"""Messages by people that one step passes, without the rest of their last hour."""
+"""The number of messages that one step reads. It also reads the rest of the last hour."""
 MOST_CHANGES = 2_000
-"""Changes that one step takes into account."""
+"""The largest number of changes that one step takes into account."""
 
 # An hour is stored when no transaction is open that began within an hour after it: each change of
 # it is then either visible or noted by the triggers (see ``settle_people``).
@@ -55,7 +55,7 @@ _CHANGED = """unnest(CAST(:conversations AS uuid[])) AS s (conversation_id)
         CROSS JOIN LATERAL (
             SELECT a.* FROM activity a WHERE a.conversation_id = s.conversation_id OFFSET 0) a"""
 _FRESH = "AND a.occurred_at >= :since AND a.occurred_at < :until"
-# It sees all that `TAKE` saw. An answer of both parts is the same in both.
+# This statement sees at least what `TAKE` saw. If an answer is in both parts, the two are equal.
 STORE = text(f"""
     WITH found AS (
         {select_answers(_COLUMNS, among=_FRESH)}

@@ -10,17 +10,17 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('insight_person_tally', 0))")
 MOST = 200_000
-"""Messages that one statement adds, without the rest of their last hour."""
+"""The number of messages that one statement adds. It also adds the rest of the last hour."""
 MOST_PEOPLE = 500
-"""Moved people whose sums one statement moves."""
+"""The largest number of moved people whose sums one statement moves."""
 _MOST_STEPS = 21
-"""The first message and at most 20 follow-ups."""
+"""The largest number of steps of a campaign: the first message and 20 follow-ups."""
 _TALLIED = ("sent", "delivered", "failed", "replied", "interested", "opted_out")
 _COUNTS = (*_TALLIED, "accepted", "segments")
 
-# Triggers do not append a change of a message of the last hour, by the time at which their
-# transaction began. So an hour is added when no transaction can be open that began within an hour
-# after it. `now()` is the clock of the triggers, also where a sandbox has a time of its own.
+# A trigger does not append the change of a message that is at most an hour older than the beginning
+# of the transaction. So an hour is added only when no transaction is open that began less than an
+# hour after it. `now()` is the clock of the triggers, even if a sandbox has its own time.
 NEXT = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
@@ -52,9 +52,9 @@ _ATTEMPT = """m.contact_id, {is_old}, false, a.accepted_at, 0, 0, 0, 0, 0, 0, {s
 _NEW = {"is_old": "false", "sign": "1"}
 _MOVED = {"is_old": "v.is_old", "sign": "v.sign"}
 _SIDES = "(VALUES (true, -1), (false, 1)) AS v (is_old, sign)"
-# The statement has one snapshot. A moved person's sums before `since` are the records before it
-# without the late changes, at the former place. So the late changes are added at the former place,
-# and all records leave it for the new one.
+# The statement has one snapshot. For a moved person, the sums before `since` are at the former
+# place, and they lack the late changes. So the late changes are first added at the former place.
+# Then all records of the person are moved to the new place.
 ADD = text(f"""
     WITH move AS MATERIALIZED (
         SELECT f.*, row_number() OVER (ORDER BY f.id) <= :people AS is_moved FROM (

@@ -1,4 +1,4 @@
-"""Compile a question to the sums from which its figures are read."""
+"""Compile a question to SQL that computes the sums for its figures."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Draw figures as a table of text, with intervals and bars, for people without a screen."""
+"""Draw figures as a text table, with intervals and bars, for a terminal."""
 
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 def draw_figures(figures: Figures, *, zone: str) -> Iterator[str]:
     """Yield the lines of a table: the rows, then the total.
 
-    A row that has too few records to rely on it is marked with ``*``.
+    If a row has too few records to rely on it, it is marked with ``*``.
     """
     shown = [*figures.rows, figures.total]
     labels = [_label(one, zone=zone) for one in figures.rows] + ["total"]
@@ -52,7 +52,7 @@ def _size(figure: Figure) -> float:
 
 
 def _bar(size: float, largest: float) -> str:
-    """Return a bar of at most ``BAR`` characters, to an eighth of a character."""
+    """Return a bar of at most ``BAR`` characters; its length is exact to 1/8 of a character."""
     if largest <= 0:
         return ""
     eighths = round(size / largest * BAR * 8)

@@ -1,4 +1,4 @@
-"""Bound the time of statements that read records, and say what to narrow when it is over."""
+"""Limit the time of statements that read records, and raise an error when it is over."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.insight.measures.errors import TooManyRecordsError
 
 LONGEST_SECONDS = 10.0
-"""How long a request may read records. It is below the statement timeout of all requests."""
+"""How long a request may read records; less than the general statement timeout of requests."""
 _LIMIT = text("""
     SELECT set_config('statement_timeout', :milliseconds, true),
            set_config('work_mem', '16MB', true), set_config('enable_memoize', 'off', true),
@@ -24,16 +24,20 @@ _CANCELED = "57014"
 async def limited(
     session: AsyncSession, *, seconds: float, is_unordered: bool = False
 ) -> AsyncIterator[None]:
-    """Limit each statement of the block; the limit lasts until the end of the transaction.
+    """Limit the time of each statement in the block, and change settings of PostgreSQL.
 
-    Statements may use 16 MB where they sort or group, so that 200,000 times stay in memory. People
-    are looked up in order, so a cache of look-ups would take a fifth of the time for nothing.
-    Workers take 13 ms of CPU to start, so only a statement that reads millions of rows has them.
+    The limit and the settings last until the end of the transaction.
+
+    - A sort or grouping may use 16 MB, so that 200,000 times stay in memory.
+    - People are looked up in order. Therefore the cache of look-ups is off: it would need a fifth
+      of the time and be useless.
+    - To start parallel workers takes 13 ms of CPU. So only statements that read millions of rows
+      use them.
 
     Args:
         session: The session.
         seconds: How long a statement may take.
-        is_unordered: Read rows in the order of their pages, where an index finds many of them.
+        is_unordered: Read the rows that an index finds in the order of their pages (bitmap scans).
 
     Raises:
         TooManyRecordsError: A statement took longer. The transaction cannot be used any more.

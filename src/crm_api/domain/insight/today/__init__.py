@@ -1,1 +1,1 @@
-"""What waits, what is due and what runs: one answer for the first screen of the day."""
+"""The first screen of the console, in one response: what waits, what is due and what runs."""

@@ -19,7 +19,7 @@ class MoneySum(ReadModel):
 
     Attributes:
         currency: The currency.
-        count: How many quotes or invoices there are.
+        count: The number of quotes or invoices.
         amount_cents: The sum of their amounts, in cents.
     """
 
@@ -31,12 +31,12 @@ class MoneySum(ReadModel):
 
 
 class WaitingQuotes(ReadModel):
-    """Quotes that were approved in the last 365 days and have no appointment since.
+    """Quotes that were approved in the last 365 days, without an appointment since the approval.
 
     Attributes:
-        count: How many there are.
-        sums: Their amounts by currency.
-        first: The first five, the earliest approved first.
+        count: The number of these quotes.
+        sums: The sums of their amounts, by currency.
+        first: Up to five of these quotes, in the order of their approval.
     """
 
     model_config = example(count=2)
@@ -50,9 +50,9 @@ class WaitingInvoices(ReadModel):
     """Invoices that are not paid.
 
     Attributes:
-        count: How many there are.
-        sums: Their amounts by currency.
-        first: The first five, the oldest first.
+        count: The number of these invoices.
+        sums: The sums of their amounts, by currency.
+        first: Up to five of these invoices, the oldest first.
     """
 
     model_config = example(count=2)
@@ -63,10 +63,10 @@ class WaitingInvoices(ReadModel):
 
 
 class TodayMoney(ReadModel):
-    """The money that waits.
+    """Money that can be earned or collected.
 
     Attributes:
-        approved_quotes: Approved quotes that have no appointment.
+        approved_quotes: Approved quotes without an appointment.
         unpaid_invoices: Invoices that are not paid.
     """
 
@@ -79,7 +79,7 @@ class TodayPeople(ReadModel):
 
     Attributes:
         counts: The counts of the inbox.
-        waiting_longest: The eight conversations whose person waits longest.
+        waiting_longest: Up to eight conversations whose people have waited longest.
     """
 
     counts: ConversationCounts
@@ -87,12 +87,12 @@ class TodayPeople(ReadModel):
 
 
 class TodayTasks(ReadModel):
-    """Your open tasks and those of nobody that are due before the end of the day.
+    """Open tasks that are due before the end of the day: yours, and those without an assignee.
 
     Attributes:
-        due: How many there are, overdue ones included.
-        overdue: How many of them were due before now.
-        first: The first 20, the earliest due first.
+        due: The number of these tasks, with the overdue tasks.
+        overdue: The number of these tasks that were due before now.
+        first: Up to 20 of these tasks, the earliest due first.
     """
 
     model_config = example(due=4, overdue=1)
@@ -106,18 +106,18 @@ class TodayRead(ReadModel):
     """What waits, what is due and what runs. A part is null if you do not have its scope.
 
     Attributes:
-        as_of: The instant of the figures.
+        as_of: When the response was computed.
         timezone: The IANA time zone of the day.
         day: The day, in this time zone.
-        money: The money that waits. Needs `sales:read`.
+        money: Approved quotes without an appointment, and unpaid invoices. Needs `sales:read`.
         people: The people who wait for an answer. Needs `messages:read`.
         tasks: The tasks that are due. Needs `contacts:read`.
         appointments: The appointments of the day that are booked or were held, of all users, the
             earliest first; up to 100. Needs `sales:read`.
         campaigns: The campaigns that were started and are not over, the running ones first, then
             the newest first; up to 20. Archived ones are left out. Needs `campaigns:read`.
-        lines: The lines, with `sent_today`, `limit_today` and `remaining_today`; up to 100. Needs
-            `campaigns:read`.
+        lines: The phone lines, with `sent_today`, `limit_today` and `remaining_today`; up to 100.
+            Needs `campaigns:read`.
         alerts: The alerts that are open, the most recently raised first; up to 20. Needs
             `operations`.
     """

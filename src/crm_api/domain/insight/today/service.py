@@ -1,7 +1,7 @@
 """Read the parts of the first screen with the use cases of their areas.
 
-Each figure is defined where its list is. A caller gets the parts whose scopes it has; the others
-are not read.
+Each part is defined in the area of its list. A caller gets only the parts for which it has the
+scope. The other parts are not read.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ MOST_ALERTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer:
-    """The caller for whom the screen is.
+    """The caller who wants to see the first screen.
 
     Attributes:
         id: The id of the user or the API key.
@@ -76,7 +76,7 @@ class Day:
 
 
 async def zone_of(uow: UnitOfWork, viewer: Viewer) -> str:
-    """Return the time zone of the caller's preferences; UTC if there is none."""
+    """Return the time zone in the preferences of the caller; UTC if there is none."""
     if viewer.user_id is None:
         return "UTC"
     found = await preferences.read_preferences(uow, user_id=viewer.user_id)
@@ -86,16 +86,16 @@ async def zone_of(uow: UnitOfWork, viewer: Viewer) -> str:
 async def read_today(
     uow: UnitOfWork, viewer: Viewer, *, timezone: str | None, times: SendTimes, now: datetime
 ) -> TodayRead:
-    """Return the first screen; the number of statements does not depend on the number of rows.
+    """Return the first screen.
 
-    At most 16 statements read it for an API key. A user who gives no ``timezone`` needs one more,
-    for the preferences.
+    At most 16 SQL statements read it, however many rows there are. If a user gives no ``timezone``,
+    one more statement reads the preferences.
 
     Args:
         uow: The unit of work.
         viewer: The caller.
-        timezone: The IANA time zone of the day; None: that of the caller's preferences.
-        times: When lines may send.
+        timezone: The IANA time zone of the day; None: the one in the caller's preferences.
+        times: When phone lines may send.
         now: The present instant.
     """
     timezone = timezone or await zone_of(uow, viewer)
@@ -117,7 +117,7 @@ async def read_today(
 
 
 def _day_of(now: datetime, zone: ZoneInfo) -> Day:
-    """Return the day of an instant in a time zone; it has 23 or 25 hours if clocks change."""
+    """Return the day of an instant in a time zone. It has 23 or 25 hours if the clocks change."""
     today = now.astimezone(zone).date()
     start, end = (
         datetime.combine(date, time.min, zone).astimezone(UTC)

@@ -38,7 +38,7 @@ class AuditEntry(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     actor: Mapped[str]
     actor_id: Mapped[str | None]
-    """The id of the key or user; None for the service itself and for commands."""
+    """The id of the API key or user; None if the service itself or a command acted."""
     action: Mapped[str]
     operation: Mapped[str | None]
     """The operationId of the request that caused the action; None outside of requests."""

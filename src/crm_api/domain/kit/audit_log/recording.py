@@ -1,8 +1,9 @@
 """Record who did what: one entry for each decision, and for each request that changed something.
 
-A use case writes the entry of its decision. If a request has no such entry, one is added right
-before its commit, in the same transaction. So a new route needs no code for the audit log. Entries
-contain no request bodies, and no text except the names of keys and users.
+A use case writes the entry of its decision. If a request changed something without such an entry,
+an entry is added directly before its commit, in the same transaction. So a new route needs no code
+for the audit log. Entries contain no request bodies, and no text except the names of API keys and
+users.
 """
 
 import json
@@ -32,7 +33,7 @@ async def note_decision(
     detail: dict[str, Any],
     now: datetime,
 ) -> None:
-    """Append the entry of a decision. Inside a request, the entry also names the request."""
+    """Append an entry for a decision. During a request, the entry also names the request."""
     values: dict[str, object] = {
         "actor": actor,
         "action": action,
@@ -58,18 +59,20 @@ _INSERT_IF_CHANGED = text("""
            :request_id, :address, :created_at
     WHERE pg_current_xact_id_if_assigned() IS NOT NULL
 """)
-"""Inserts nothing for a request that only read.
+"""Inserts an entry only if the request has changed something.
 
-A transaction has an id only after it has written or locked a row.
+A transaction that has only read data has no id. It gets an id when it first writes or locks a row.
 """
 
 
 async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now: datetime) -> None:
-    """Append the entry of a request that changed something and has no entry of a decision yet.
+    """Append an entry for the request if it changed something and has no entry for a decision yet.
 
     Args:
+        uow: The unit of work of the request.
         status: The HTTP status of the response.
-        made_id: The id of what the request has created; None if it has created nothing.
+        made_id: The id of the resource that the request created; None if it created nothing.
+        now: The present instant.
     """
     origin = uow.origin
     if origin is None or uow.is_audited:
@@ -116,7 +119,7 @@ async def fetch_entries(
     after: tuple[datetime, int] | None,
     limit: int,
 ) -> list[AuditEntry]:
-    """Fetch audit entries, newest first."""
+    """Fetch up to ``limit`` audit entries after a position, newest first."""
     statement = select(AuditEntry)
     if wanted.actor is not None:
         statement = statement.where(AuditEntry.actor == wanted.actor)

@@ -52,13 +52,16 @@ class AuditEntryRead(ReadModel):
     action: Annotated[
         str,
         Field(
-            description="The operationId of the request; if there was no request, the name of the "
-            "action."
+            description="The operationId of the request. If no request caused the entry: the "
+            "name of the decision."
         ),
     ]
     decision: Annotated[
         str | None,
-        Field(description="The name of the decision; null if `action` is that name."),
+        Field(
+            description="The name of the decision that the request made; null if there is none, "
+            "or if `action` is its name."
+        ),
     ]
     subject: Annotated[
         str | None,
@@ -76,7 +79,7 @@ class AuditEntryRead(ReadModel):
     address: Annotated[
         str | None,
         Field(
-            description="The network address that the request came from; null if there was none."
+            description="The network address of the sender of the request; null if there was none."
         ),
     ]
 

@@ -1,1 +1,1 @@
-"""The event log: every area writes events, which clients and webhook endpoints receive."""
+"""The event log. Every area writes events to it; clients and webhook endpoints receive them."""

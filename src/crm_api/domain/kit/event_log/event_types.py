@@ -4,10 +4,10 @@ from enum import StrEnum
 
 
 class EventType(StrEnum):
-    """The type of an event: which change it reports."""
+    """The type of an event: the kind of change that it reports."""
 
     MESSAGE_RECEIVED = "message.received"
-    """A person sent a message to a line."""
+    """A person sent a message to a phone line."""
     MESSAGE_STATUS = "message.status"
     """An outgoing message is new, or its status changed."""
     CALL_STATUS = "call.status"
@@ -17,7 +17,7 @@ class EventType(StrEnum):
     """The counts of a campaign changed; emitted at most once a second, and not stored."""
     IMPORT_PROGRESS = "import.progress"
     CONTACT_CREATED = "contact.created"
-    """One contact was created, not by an import: imports emit ``import.progress``."""
+    """A contact was created, but not by an import. Imports emit ``import.progress`` instead."""
     OPT_OUT = "opt_out"
     OPT_IN = "opt_in"
     ALERT = "alert"
@@ -25,10 +25,10 @@ class EventType(StrEnum):
     TASK_CHANGED = "task.changed"
     """A task was created, changed or deleted."""
     CONVERSATION_CHANGED = "conversation.changed"
-    """The state, waiting time, snooze, assignee or contact of a conversation changed; or, for one
-    user, what is read or the draft. Then code emits it, with ``user_id``."""
+    """The state, waiting time, snooze, assignee or contact of a conversation changed. Code
+    also emits this type, with ``user_id``, when one user reads messages or changes a draft."""
     CONVERSATION_PRESENCE = "conversation.presence"
-    """A user looks at a conversation, or writes in it; stored for a minute."""
+    """A user views a conversation or writes in it. The event is stored for a minute."""
     APPOINTMENT_CHANGED = "appointment.changed"
     """An appointment was booked or changed."""
 
@@ -49,7 +49,7 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
     EventType.CONVERSATION_PRESENCE: (),
     EventType.APPOINTMENT_CHANGED: ("emit_appointment_event.sql",),
 }
-"""The files of ``migrations/objects`` whose triggers emit each type.
+"""For each type, the files of ``migrations/objects`` with the triggers that emit it.
 
-Code emits the types without a file.
+Types without a file are emitted by code.
 """

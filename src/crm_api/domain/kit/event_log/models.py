@@ -15,10 +15,10 @@ from crm_api.platform.database import Base
 class Event(Base):
     """One event, written in the transaction of the change that it reports.
 
-    Ids are assigned before the commit, so a reader that only follows the ids would miss events
-    that are committed later than events with higher ids. Instead, readers follow the order of the
-    transactions, and read only events of transactions that are older than every running
-    transaction. So no event can appear later at a position that was already read.
+    Ids are assigned before the commit, so an event may be committed later than an event with a
+    higher id. A reader that only follows the ids would miss such an event. Therefore readers follow
+    the order of the transactions, and read only events of transactions that are older than every
+    running transaction. So no event can appear later at a position that was already read.
     """
 
     __tablename__ = "event"
@@ -45,7 +45,7 @@ class Event(Base):
 
 
 class EventHorizon(Base):
-    """The last event that was deleted; a reader at an earlier position has missed events."""
+    """The position of the last deleted event. A reader at an earlier position has missed events."""
 
     __tablename__ = "event_horizon"
 

@@ -23,12 +23,16 @@ async def record_event(
     data: dict[str, Any] | None = None,
     campaign_id: UUID | None = None,
 ) -> None:
-    """Add an event to the log in this transaction; readers see it after the commit.
+    """Add an event to the log in this transaction. Readers see it after the commit.
 
-    Do not record changes of messages, campaigns, opt-outs and alerts: database triggers do it.
+    Database triggers emit most events: see ``EMITTED_BY``. Do not record those changes again.
 
     Args:
+        uow: The unit of work.
+        type: The type of the event.
+        subject_id: The id of the message, campaign, import or other resource that changed.
         data: Ids and states, without phone numbers and message bodies.
+        campaign_id: The campaign to which the event belongs; None if it belongs to none.
     """
     values = {"type": type.value, "subject_id": subject_id, "campaign_id": campaign_id}
     await uow.session.execute(RECORD, {**values, "data": data or {}})

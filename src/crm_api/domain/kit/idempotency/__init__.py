@@ -1,1 +1,1 @@
-"""Idempotency keys: a request that is repeated with its key gets the stored first response."""
+"""Idempotency keys: a request that is repeated with the same key gets the first response again."""

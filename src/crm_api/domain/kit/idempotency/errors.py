@@ -30,7 +30,7 @@ class KeyInUseError(ConflictError):
 
 
 class AnswerLostError(ConflictError):
-    """The response to the first request cannot be read, because ``CRM_SECRET_KEY`` has changed."""
+    """The response to the first request cannot be decrypted: ``CRM_SECRET_KEY`` has changed."""
 
     code = "idempotent_answer_lost"
     title = "Stored answer cannot be read"

@@ -12,9 +12,9 @@ from crm_api.platform.database import Base
 class IdempotencyKey(Base):
     """One key of one caller, its request, and the response.
 
-    The row is inserted before the request is carried out, and gets the response afterwards, in the
-    same transaction. So a committed row always has its response, and a second request with the same
-    key waits for this transaction.
+    In one transaction, the row is inserted, the request is carried out, and the response is stored
+    in the row. So a committed row always has its response, and a second request with the same key
+    waits for this transaction.
     """
 
     __tablename__ = "idempotency_key"
@@ -31,5 +31,5 @@ class IdempotencyKey(Base):
     status: Mapped[int | None] = mapped_column(SmallInteger)
     headers: Mapped[dict[str, Any] | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Sealed, because it may contain an API key that is shown only once."""
+    """The encrypted body of the response. It may contain an API key that is shown only once."""
     created_at: Mapped[datetime]

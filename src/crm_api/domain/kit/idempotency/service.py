@@ -24,7 +24,7 @@ from crm_api.platform.encryption import UnsealError, seal, unseal
 _WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
 _WAIT_AS_USUAL = text("SET LOCAL lock_timeout = DEFAULT")
 KEPT_FOR = timedelta(hours=48)
-"""Twice the promised 24 hours, so that the nightly clean-up never removes a key too early."""
+"""How long a key is stored: twice the promised 24 hours, so that it is never removed too early."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _LOCK_NOT_AVAILABLE = "55P03"
 _ABOUT = "idempotency"
@@ -47,7 +47,7 @@ class Keyed:
     key: str
     fingerprint: bytes
     secret: bytes = field(repr=False)
-    """Seals the response, because it may contain an API key or token that is shown only once."""
+    """The key that encrypts the response: it may contain an API key that is shown only once."""
 
 
 def read_key(text: str) -> str:
@@ -63,7 +63,7 @@ def read_key(text: str) -> str:
 
 
 def fingerprint(*parts: bytes) -> bytes:
-    """Return the SHA-256 of the parts of a request; the same request has the same result."""
+    """Return the SHA-256 of a request. It is the same only for the same request."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8) + part)
@@ -74,7 +74,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     """Reserve a request's key for this transaction.
 
     Returns:
-        None if the request is new, so that this transaction must carry it out; otherwise the
+        None if the request is new: the caller must carry it out in this transaction. Otherwise the
         response to the first request.
 
     Raises:
@@ -95,7 +95,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     )
     await uow.session.execute(_WAIT_BRIEFLY)
     try:
-        # Waits for a transaction that is inserting the same key.
+        # If another transaction is inserting the same key, this waits for its end.
         is_new = await uow.session.scalar(statement) is not None
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:

@@ -16,16 +16,18 @@ from crm_api.domain.people.tasks.service import check_assignee
 from crm_api.platform.database import UnitOfWork, typed_row
 
 MOST = 50_000
-"""The largest number of conversations that one request changes, in some seconds."""
+"""The largest number of conversations that one request changes. This takes some seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
-    """The conversations of a request.
+    """The conversations that a request selects.
 
     Attributes:
-        digest: Changes when others are selected, or when a person of one writes. So a change after
-            a dry run never hides a message that its user did not see.
+        count: The number of conversations.
+        digest: A hash that differs if other conversations are selected, or if a person wrote in one
+            of them since. A change after a dry run needs the same digest, so it never hides a
+            message that the user did not see.
     """
 
     count: int
@@ -42,7 +44,7 @@ _SELECTED = """
 async def select_conversations(
     uow: UnitOfWork, wanted: InboxFilter, *, caller_id: UUID, now: datetime
 ) -> Selected:
-    """Count the conversations of a filter."""
+    """Return the count and the digest of the conversations that a filter selects."""
     statement = text(f"WITH {ME} {_SELECTED.format(matching=matching(wanted))}")
     values = {**wanted.values, "caller_id": str(caller_id), "now": now}
     return typed_row(Selected, (await uow.session.execute(statement, values)).one())
@@ -63,17 +65,17 @@ async def change_conversations(
     actor: str,
     now: datetime,
 ) -> None:
-    """Change state, assignee and tags of the conversations of a filter.
+    """Change state, assignee and tags of the conversations that a filter selects.
 
     Raises:
-        InvalidSnoozeError: State and time of a snooze do not fit, or the time is not in the year
-            ahead.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
+            within the next year.
         UnknownAssigneeError: The assignee is not an active user.
     """
     values = {**wanted.values, "caller_id": str(caller_id), "now": now}
     where = matching(wanted)
     if change.add_tag is not None:
-        # Contacts are locked before conversations.
+        # Lock order: contacts before conversations.
         statement = text(
             f"WITH {ME} SELECT DISTINCT k.contact_id FROM conversation k WHERE {where}"
         )
@@ -94,11 +96,11 @@ async def change_conversations(
 
 
 async def check_change(uow: UnitOfWork, change: BulkChange, *, now: datetime) -> WantedState:
-    """Check a change, and return the state that it asks for.
+    """Check a change, and return the state that it sets.
 
     Raises:
-        InvalidSnoozeError: State and time of a snooze do not fit, or the time is not in the year
-            ahead.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
+            within the next year.
         UnknownAssigneeError: The assignee is not an active user.
     """
     state = wanted_state(change.of_one(), now=now)
@@ -112,7 +114,7 @@ ASSIGN = text("""
       AND k.assignee_id IS DISTINCT FROM CAST(:assignee_id AS uuid)
 """)
 
-# The same as `changes.state_values` of one conversation.
+# The same rules as in `changes.state_values`, which changes one conversation.
 SET_STATE = text(f"""
     UPDATE conversation k
     SET state = CAST(:state AS text), snoozed_until = CAST(:until AS timestamptz),

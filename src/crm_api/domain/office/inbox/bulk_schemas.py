@@ -24,17 +24,19 @@ MOST_IDS = 500
 
 
 class InboxSelection(RequestModel):
-    """The parameters of the list of conversations, as an object. None selects all of them.
+    """The parameters of the list of conversations, as an object. No parameter selects all of them.
 
     Attributes:
         state: Only conversations in these states, separated by commas.
-        assignee: `me`, `none`, or the id of a user.
-        unread: Whether there are messages that you have not read.
-        line_id: Only conversations of this line.
+        assignee: Only conversations for which this user is responsible: `me` for you, `none` for
+            nobody, or the id of a user.
+        unread: True: only conversations with messages that you have not read. False: only the
+            others.
+        line_id: Only conversations of this phone line.
         campaign_id: Only conversations whose last reply belongs to this campaign.
         contact_id: Only conversations with this contact.
         phone: Only conversations with this phone number.
-        flag: Only conversations with numbers that have this flag.
+        flag: Only conversations with phone numbers that have this flag.
     """
 
     model_config = example(state="waiting,open", campaign_id=example_id("campaign"))
@@ -49,10 +51,10 @@ class InboxSelection(RequestModel):
     flag: Line200 | None = None
 
     def wanted(self, user_id: UUID | None) -> InboxFilter:
-        """Return the filter of the list.
+        """Return the equivalent filter.
 
         Args:
-            user_id: The user whom ``me`` means.
+            user_id: The user who replaces ``me``.
 
         Raises:
             InvalidStatesError: A word in ``state`` is not a state.
@@ -80,7 +82,7 @@ class BulkChange(RequestModel):
 
     Attributes:
         state: The new state, as in a change of one conversation.
-        snoozed_until: When the conversations come back; the state `snoozed` needs it.
+        snoozed_until: When the conversations come back. It is required for the state `snoozed`.
         assignee_id: The id of the user who is responsible; null if nobody is.
         add_tag: A tag that the contacts of the conversations get. It needs the scope
             `contacts:write`.
@@ -109,9 +111,9 @@ class ConversationsUpdate(DryRunRequest):
     """A change of many conversations: give either ``ids`` or ``filter``.
 
     Attributes:
-        ids: The ids of the conversations; ids that do not exist are ignored.
-        filter: The parameters of the list that shows the conversations.
-        set: What to change.
+        ids: The ids of the conversations to change. Ids that do not exist are ignored.
+        filter: The parameters of the list of conversations that selects them.
+        set: The changes.
     """
 
     model_config = example(
@@ -132,7 +134,7 @@ class ConversationsUpdate(DryRunRequest):
 
 
 class ConversationsChanged(DryRunRead):
-    """The number of conversations that a change is about.
+    """The number of conversations that a change selects.
 
     Attributes:
         count: The number of conversations.

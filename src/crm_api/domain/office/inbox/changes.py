@@ -20,12 +20,13 @@ LONGEST_SNOOZE = timedelta(days=366)
 
 @dataclass(frozen=True, kw_only=True)
 class WantedState:
-    """The state that a request asks for.
+    """The state that a request sets.
 
     Attributes:
-        state: None if the state stays.
+        state: The new state; None if the request names no state.
         snoozed_until: When a snoozed conversation comes back; None for the other states.
-        is_awake: Whether a snooze ends, without another change of the state.
+        is_awake: Whether the request only ends a snooze: it names no state, and
+            ``snoozed_until`` is null.
     """
 
     state: ConversationState | None
@@ -34,11 +35,11 @@ class WantedState:
 
 
 def wanted_state(changes: ConversationUpdate, *, now: datetime) -> WantedState:
-    """Return the state that a request asks for.
+    """Return the state that a request sets.
 
     Raises:
-        InvalidSnoozeError: State and time of a snooze do not fit, or the time is not in the year
-            ahead.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
+            within the next year.
     """
     given = changes.model_fields_set
     until = changes.snoozed_until
@@ -48,8 +49,8 @@ def wanted_state(changes: ConversationUpdate, *, now: datetime) -> WantedState:
     if state is not ConversationState.SNOOZED:
         if until is not None:
             raise InvalidSnoozeError(
-                f"A conversation in the state {state} has no `snoozed_until`. Leave one of the two "
-                "out, or send the state `snoozed`."
+                f"The state {state} and `snoozed_until` do not fit together. Leave out one of the "
+                "two, or send the state `snoozed`."
             )
         is_awake = state is None and "snoozed_until" in given
         return WantedState(state=state, snoozed_until=None, is_awake=is_awake)
@@ -91,18 +92,23 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    If a message or a missed call arrives while the request runs, the conversation waits: its user
-    cannot have seen it.
+    If a message or a missed call arrives while the request runs, the state is not changed, because
+    the user cannot have seen it. The conversation then waits for an answer.
 
     Args:
-        user_id: The user who calls; None for an API key.
+        uow: The unit of work.
+        changes: The changes.
+        conversation_id: The conversation.
+        user_id: The user who sends the request; None for an API key.
+        now: The present instant.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
-        InvalidSnoozeError: State and time of a snooze do not fit, or the time is not in the year
-            ahead.
+        InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is not
+            within the next year.
         UnknownAssigneeError: The assignee is not an active user.
-        ConversationTakenError: The user takes the conversation of another user without ``confirm``.
+        ConversationTakenError: The user wants to take a conversation for which another user is
+            responsible, and does not send ``confirm``.
     """
     wanted = wanted_state(changes, now=now)
     seen = await get_conversation(uow, conversation_id=conversation_id)
@@ -128,7 +134,7 @@ async def update_conversation(
 
 
 async def _require_free(uow: UnitOfWork, assignee_id: UUID | None, *, user_id: UUID | None) -> None:
-    """Raise an error if another user is responsible.
+    """Raise an error if another user than ``user_id`` is responsible.
 
     Raises:
         ConversationTakenError: Another user is responsible.
@@ -146,7 +152,7 @@ def state_values(
     heard: _Locked,
     now: datetime,
 ) -> dict[str, Any]:
-    """Return the columns that a change of the state sets; empty if the state stays."""
+    """Return the new values of columns for a change of the state; empty if the state stays."""
     if wanted.state is ConversationState.SNOOZED:
         return {"state": wanted.state.value, "snoozed_until": wanted.snoozed_until}
     if wanted.is_awake and state == ConversationState.SNOOZED:

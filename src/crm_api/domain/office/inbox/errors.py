@@ -8,7 +8,7 @@ from crm_api.domain.messaging.models.conversations import ConversationState
 
 
 class InvalidSnoozeError(InvalidError):
-    """The state `snoozed` and `snoozed_until` do not fit, or the time is not ahead."""
+    """The state and `snoozed_until` do not fit together, or the time is not in the next year."""
 
     code = "invalid_snooze"
     title = "Invalid time of a snooze"
@@ -17,7 +17,7 @@ class InvalidSnoozeError(InvalidError):
 
 
 class InvalidStatesError(InvalidError):
-    """The parameter `state` has a word that is not the state of a conversation."""
+    """The parameter `state` contains a word that is not the state of a conversation."""
 
     code = "invalid_states"
     title = "Unknown state of a conversation"

@@ -31,7 +31,7 @@ async def list_conversations(
     limit: int,
     now: datetime,
 ) -> Page[InboxRow]:
-    """Return a page of conversations as the caller sees them.
+    """Return a page of conversations, as the caller sees them.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -54,7 +54,7 @@ async def read_conversations(
     limit: int,
     now: datetime,
 ) -> list[InboxRow]:
-    """Return up to ``limit`` conversations after a position, in their order."""
+    """Return up to ``limit`` conversations after a position, in the order ``sort``."""
     reading = _Reading(uow, wanted, caller_id=caller_id, now=now)
     if sort is InboxSort.NEWEST:
         return await reading.page(NEWEST_FIRST, after=after, limit=limit)
@@ -94,15 +94,19 @@ class _Reading:
 
 
 def _mirrored(instant: datetime) -> datetime:
-    """Return the instant that is as long before the year 9000 as ``instant`` is after 1970."""
+    """Return an instant before the year 9000: later instants give earlier results.
+
+    The result is as long before the year 9000 as ``instant`` is after 1970. The function is its own
+    inverse.
+    """
     return _FAR - (instant - _EPOCH)
 
 
 def _place_among_waiting(row: InboxRow) -> Position:
-    """Return the position of a row when those who wait longest come first.
+    """Return the position of a conversation in the order ``WAITING_LONGEST``.
 
-    A row whose person does not wait gets an instant far in the future; the later its last activity,
-    the earlier.
+    If the person does not wait, the position is an instant far in the future, which is earlier if
+    the last activity is later. So these conversations come last, the last active one first.
     """
     if row.waiting_since is not None:
         return row.waiting_since, row.id
@@ -114,4 +118,4 @@ def _last_activity(row: InboxRow) -> Position:
 
 
 PLACES = {InboxSort.NEWEST: _last_activity, InboxSort.WAITING_LONGEST: _place_among_waiting}
-"""The position of a row in each order."""
+"""For each order, the function that returns the position of a conversation."""

@@ -1,4 +1,4 @@
-"""Build the query of one page of conversations, so that indexes serve it in the wanted order."""
+"""Build the query for one page of conversations, so that PostgreSQL reads an index in its order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,16 +17,17 @@ from crm_api.domain.office.inbox.selection import (
 )
 
 FEW_NUMBERS = 3_000
-"""The conversations of at most this many numbers with a flag are looked up by number. If more have
-the flag, it is faster to read conversations in order."""
+"""If at most this many phone numbers have a flag, their conversations are looked up by number.
+Otherwise it is faster to read the conversations in order and check the flag."""
 _ARE_FEW = f"(SELECT count(*) FROM flagged) <= {FEW_NUMBERS}"
 
 
 def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> str:
-    """Return the query of one page: ``id`` and ``place`` of its conversations.
+    """Return the query for one page: ``id`` and ``place`` (1 is the first) of its conversations.
 
-    The limit is a constant too. After some executions, PostgreSQL would plan for any limit, and
-    sort all conversations instead of reading a few in the order of an index.
+    The limit is a number in the SQL text, not a parameter. With a parameter, PostgreSQL would after
+    some executions use a plan for any limit, which sorts all conversations instead of reading a few
+    in the order of an index.
     """
     page = _Page(wanted, order, is_first=is_first, limit=limit)
     rows, numbers = page.in_order(), ""
@@ -43,7 +44,7 @@ def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) ->
 
 
 class _Page:
-    """Builds the parts of the query of a page."""
+    """Builds the parts of the query for a page."""
 
     def __init__(self, wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> None:
         self._wanted = wanted
@@ -56,7 +57,7 @@ class _Page:
         if not is_first:
             self._conditions.append(order.after)
         self.is_narrow = wanted.contact_id is not None or wanted.ids is not None
-        """Whether the filter finds a few conversations, which need no index in order."""
+        """Whether the filter selects only a few conversations, so that sorting them is fast."""
 
     def in_order(self) -> str:
         """Return the query that reads conversations in order until the page is full."""
@@ -65,7 +66,8 @@ class _Page:
         if self.is_narrow:
             return self._first([self._states])
         if wanted.campaign_id is not None or isinstance(wanted.assignee, UUID):
-            # Few people of a user or a campaign wait, and no index has them in this order.
+            # Few of the people of a user or a campaign wait. No index has them in this order, so
+            # they are sorted.
             return self._first([self._states] if is_waiting else each)
         is_done = ConversationState.DONE in self._states
         if wanted.assignee == NOBODY and not is_waiting and not is_done:
@@ -75,9 +77,9 @@ class _Page:
         return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
 
     def by_numbers(self) -> str:
-        """Return the query that looks up the conversations of the numbers in ``flagged``.
+        """Return the query that looks up the conversations of the phone numbers in ``flagged``.
 
-        ``OFFSET 0`` keeps PostgreSQL from reading all conversations instead.
+        Without ``OFFSET 0``, PostgreSQL would read all conversations.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:
@@ -91,13 +93,15 @@ class _Page:
         )
 
     def _first(self, parts: Iterable[Sequence[ConversationState]], *, line: str = "") -> str:
-        """Return the query that merges the first rows of several parts.
+        """Return the query for the first conversations of several parts, in order.
 
-        Each part has the conversations in some states.
+        Each part has the conversations in some states. An index has the conversations of one state
+        in order. PostgreSQL merges the parts, and reads no more of each part than the page needs.
+        States are constants in the SQL text, because partial indexes need this.
 
-        Indexes have the conversations of one state in order. PostgreSQL merges the parts, and reads
-        no more of each than the page needs. A state is a constant in the statement, because a
-        partial index needs it.
+        Args:
+            parts: The states of each part.
+            line: An SQL expression for the id of one phone line; empty: the line of the filter.
         """
         conditions = list(self._conditions)
         if line:
@@ -116,6 +120,6 @@ class _Page:
         rows = f"SELECT * FROM ({' UNION ALL '.join(parts_of)}) p {in_order}"
         if self._wanted.flag is None:
             return f"{rows} {limit}"
-        # OFFSET 0 keeps PostgreSQL from reading the numbers with the flag for each part.
+        # Without OFFSET 0, PostgreSQL would read the numbers with the flag once for each part.
         met = has_flag(self._wanted)
         return f"SELECT id, key FROM ({rows} OFFSET 0) k WHERE {met} {in_order} {limit}"

@@ -1,4 +1,4 @@
-"""Report who looks at a conversation or writes in it, so that two colleagues do not answer."""
+"""Report who views a conversation or writes in it, so that no two users answer the same message."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,16 +12,16 @@ from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.platform.database import UnitOfWork
 
 LIVES_FOR = timedelta(seconds=15)
-"""How long a presence is valid. A screen repeats it before."""
+"""How long a reported presence is valid. The console reports it again before that time is over."""
 KEPT_FOR = timedelta(minutes=1)
-"""How long its event is stored: for streams that connect again after a short break."""
+"""How long the event of a presence is stored, for streams that reconnect after a short break."""
 
 
 class PresenceActivity(StrEnum):
     """What a user does in a conversation.
 
     Attributes:
-        VIEWING: The user looks at it.
+        VIEWING: The user views the conversation.
         TYPING: The user writes a message.
     """
 
@@ -44,7 +44,7 @@ async def report_presence(
     activity: PresenceActivity,
     now: datetime,
 ) -> None:
-    """Emit the event that the caller is in a conversation; it is valid for ``LIVES_FOR``.
+    """Emit an event: the caller is in a conversation. The event is valid for ``LIVES_FOR``.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
@@ -71,5 +71,5 @@ FORGET_PRESENCE = text("""
 
 
 async def forget_presence(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete the events of presence that are over. Their loss harms no stream."""
+    """Delete the events of presence that are older than ``KEPT_FOR``. No stream needs them."""
     await uow.session.execute(FORGET_PRESENCE, {"before": now - KEPT_FOR})

@@ -1,4 +1,4 @@
-"""Note up to where a caller has read a conversation."""
+"""Store up to where a caller has read a conversation."""
 
 from datetime import datetime
 from uuid import UUID
@@ -23,9 +23,15 @@ MARK = text("""
 async def mark_read(
     uow: UnitOfWork, *, conversation_id: UUID, caller_id: UUID, message_id: UUID | None
 ) -> None:
-    """Note that a caller has read a conversation, up to a message or all that has arrived.
+    """Store that a caller has read a conversation up to a message.
 
-    What was read stays read.
+    A call with an earlier message than before has no effect: what was read stays read.
+
+    Args:
+        uow: The unit of work.
+        conversation_id: The conversation.
+        caller_id: The user or API key.
+        message_id: The last message that was read; None: all messages that have arrived.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

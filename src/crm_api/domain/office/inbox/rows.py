@@ -1,4 +1,4 @@
-"""Read what a row of the inbox shows: names, the last message, unread messages, flags."""
+"""Read what the inbox shows of a conversation: names, last message, unread messages, flags."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 PREVIEW = 160
-"""The number of characters of the last message that a row shows."""
+"""The number of characters of the last message that the inbox shows."""
 MOST_UNREAD = 1_000
-"""Unread messages of one conversation are counted up to this number."""
+"""The largest number of unread messages that is counted for one conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ ME = """me AS MATERIALIZED (
                         (SELECT a.created_at FROM api_key a WHERE a.id = CAST(:caller_id AS uuid)),
                         '-infinity') AS since
     )"""
-"""What happened before the caller was created counts as read."""
+"""SQL: the instant at which the caller was created. Messages from before it count as read."""
 
 READ_UNTIL = """greatest((
     SELECT r.read_until FROM conversation_read r
@@ -64,7 +64,7 @@ READ_UNTIL = """greatest((
     (SELECT since FROM me))"""
 IS_UNREAD = f"(k.last_incoming_at > {READ_UNTIL}) IS TRUE"
 
-# Only a conversation with unread messages reads them to count them.
+# Messages are read and counted only for conversations that have unread messages.
 SHOWN = f"""
     SELECT k.id, k.line_id, k.phone, k.contact_id, c.id IS NOT NULL AS is_contact_known,
            c.first_name, c.last_name, c.company, k.state, k.waiting_since, k.snoozed_until,
@@ -105,11 +105,15 @@ SHOWN = f"""
 async def read_rows(
     uow: UnitOfWork, page: str, values: Mapping[str, Any], *, caller_id: UUID, now: datetime
 ) -> list[InboxRow]:
-    """Return the rows of a page, in its order.
+    """Return the conversations of a page, in the order of ``place``.
 
     Args:
-        page: A query of ``id``, ``key`` and ``place``: the rows are ordered by ``place``.
-        values: The bind values of the query.
+        uow: The unit of work.
+        page: An SQL query with the columns ``id`` (a conversation) and ``place`` (its place in the
+            page).
+        values: The values of the query's parameters.
+        caller_id: The user or API key for whom the conversations are shown.
+        now: The present instant.
     """
     statement = text(f"WITH {ME}, page AS MATERIALIZED ({page}) {SHOWN} ORDER BY p.place")
     found = await uow.session.execute(
@@ -124,7 +128,7 @@ ONE = "SELECT CAST(:conversation_id AS uuid) AS id, 1 AS place"
 async def read_row(
     uow: UnitOfWork, *, conversation_id: UUID, caller_id: UUID, now: datetime
 ) -> InboxRow:
-    """Return a conversation as the caller sees it.
+    """Return a conversation, as the caller sees it.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

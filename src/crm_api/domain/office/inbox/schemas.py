@@ -22,9 +22,9 @@ class ConversationContact(ReadModel):
     """The contact of a conversation.
 
     Attributes:
-        first_name: Null if unknown.
-        last_name: Null if unknown.
-        company: Null if unknown.
+        first_name: The first name; null if unknown.
+        last_name: The last name; null if unknown.
+        company: The company of the contact; null if unknown.
     """
 
     model_config = example(first_name="Ada", last_name="Lovelace", company=None)
@@ -39,7 +39,7 @@ class LastMessage(ReadModel):
     """The last message of a conversation.
 
     Attributes:
-        direction: Whether the message was received or is sent.
+        direction: `incoming` or `outgoing`.
         body_preview: The first 160 characters of the text; empty if the message has no text or was
             erased.
         at: When the message was sent or received, by the provider's clock.
@@ -82,29 +82,28 @@ class ConversationCampaign(ReadModel):
 
 
 class ConversationRead(ReadModel):
-    """All messages and calls between one line and one phone number outside the company.
+    """All messages and calls between one phone line and one phone number outside the company.
 
     Attributes:
-        line_id: The id of the line.
+        line_id: The id of the phone line.
         phone: The person's phone number in E.164, or another identifier, for example a short code.
         contact_id: The contact with this phone number; null if there is none.
-        contact: The name of the contact; null if there is none, or if it was deleted.
+        contact: The names of the contact; null if there is no contact, or if it was deleted.
         state: The state of the conversation.
-        waiting_since: When the first message or call happened that waits for an answer; null if the
-            person does not wait.
+        waiting_since: The time of the first message or call for which the person waits for an
+            answer. Null if the person does not wait.
         unread_count: The number of received messages that you have not read. Messages from before
             your user or API key was created count as read.
         last_message: The last message; null if there were only calls.
         assignee: The user who is responsible; null if nobody is.
         snoozed_until: When the conversation comes back; null if it is not snoozed.
-        has_draft: Whether you keep a draft in this conversation.
+        has_draft: Whether you have stored a draft of a message in this conversation.
         campaign: The campaign to which the person's last reply belongs; null if there is none.
         flags: The flags of the phone number, in alphabetical order.
         last_activity_at: When the last message or call happened.
         last_outgoing_at: When the company last called the person, or last sent a message that the
             provider accepted; null if it did neither.
-        last_incoming_at: When the person last sent a message; null if the person never has. Calls
-            do not count.
+        last_incoming_at: When the person last sent a message; null if never. Calls do not count.
         updated_at: When the conversation last changed.
     """
 
@@ -141,7 +140,7 @@ class ConversationRead(ReadModel):
 
     @classmethod
     def of(cls, row: InboxRow) -> Self:
-        """Build the response from a row of the inbox."""
+        """Build the response from a conversation of the inbox."""
         last = None
         if row.message_id is not None:
             last = LastMessage.model_validate(
@@ -189,14 +188,14 @@ class ConversationUpdate(RequestModel):
     """The fields of a conversation to change. A field that is left out keeps its value.
 
     Attributes:
-        state: The new state. `done` and `open` mean that the person does not wait for an answer to
-            what has arrived until now; `waiting` means that the person waits. `snoozed` needs
+        state: The new state. With `done` and `open`, the person no longer waits for an answer to
+            earlier messages and calls. With `waiting`, the person waits. `snoozed` needs
             `snoozed_until`.
         snoozed_until: When the conversation comes back, at most a year from now. It sets the state
             `snoozed`. Null ends a snooze.
         assignee_id: The id of the user who is responsible; null if nobody is.
-        confirm: Take the conversation over from another user. Without it, a user who takes a
-            conversation of somebody else gets 409 `conversation_taken`.
+        confirm: True: take the conversation even if another user is responsible. Without it, such a
+            request is refused with status 409, `conversation_taken`.
     """
 
     model_config = example(state="snoozed", snoozed_until="2026-12-01T14:00:00Z")
@@ -208,7 +207,7 @@ class ConversationUpdate(RequestModel):
 
 
 class ConversationCounts(ReadModel):
-    """How many conversations there are to work on. Each number is the length of a list.
+    """The number of conversations to work on. Each count is the length of a list of the inbox.
 
     Attributes:
         waiting: Conversations in the state `waiting`.
@@ -233,7 +232,8 @@ class PresenceReport(RequestModel):
     """What you do in a conversation.
 
     Attributes:
-        activity: `viewing` or `typing`. It is valid for 15 seconds; send it again before.
+        activity: `viewing` or `typing`. The report is valid for 15 seconds. Send it again before
+            this time is over.
     """
 
     model_config = example(activity="typing")
@@ -245,8 +245,8 @@ class ReadUntil(RequestModel):
     """Up to which message a conversation was read.
 
     Attributes:
-        message_id: The last message that was read. If it is left out, all messages that have
-            arrived were read.
+        message_id: The last message that you have read. If you leave it out, all messages that have
+            arrived count as read.
     """
 
     model_config = example(message_id=example_id("message"))

@@ -1,4 +1,4 @@
-"""Search the conversations of the inbox: names, numbers, words of messages."""
+"""Search the conversations of the inbox by names, phone numbers and words of messages."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +14,8 @@ from crm_api.domain.office.message_search.terms import Term
 from crm_api.platform.database import UnitOfWork
 
 _EXACT, _SIMILAR = "=", "~"
-"""The part of the results in which a page ended: conversations with all words, or with similar
-words."""
+"""The part of the results in which a page ended: conversations with all terms, or with similar
+words. A cursor begins with this character."""
 
 
 async def search_conversations(
@@ -32,11 +32,19 @@ async def search_conversations(
 ) -> Page[InboxRow]:
     """Return a page of the conversations in which all terms occur, as the caller sees them.
 
-    If they do not fill the page, conversations with similar words follow. Each of the two parts has
-    the order ``sort``.
+    If these conversations do not fill the page, conversations with similar words follow. Each of
+    the two parts has the order ``sort``.
 
     Args:
-        with_names: Also look for the terms in the names and numbers of people.
+        uow: The unit of work.
+        wanted: Only conversations that this filter selects.
+        terms: The terms of the search.
+        with_names: Also look for the terms in the names and phone numbers of people.
+        sort: The order of each part.
+        caller_id: The user or API key that searches.
+        cursor: Where the previous page ended; None for the first page.
+        limit: The largest number of conversations in the page.
+        now: The present instant.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

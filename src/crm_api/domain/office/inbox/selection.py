@@ -1,4 +1,4 @@
-"""Say which conversations a list has, and in which order."""
+"""Build the SQL that decides which conversations a list contains, and in which order."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from crm_api.domain.office.inbox.errors import InvalidStatesError
 from crm_api.domain.office.inbox.rows import IS_UNREAD
 
 NOBODY = "none"
-"""Value of ``InboxFilter.assignee`` for the conversations of nobody."""
+"""Value of ``InboxFilter.assignee`` for conversations for which nobody is responsible."""
 TO_WORK_ON = (ConversationState.WAITING, ConversationState.OPEN)
-"""The states that a filter by reading or assignee means, unless it names states."""
+"""The states of a filter by unread messages or by assignee, if the filter names no state."""
 
 
 class InboxAssignee(StrEnum):
-    """Who is responsible, without naming a user.
+    """Who is responsible for a conversation, without the id of a user.
 
     Attributes:
         ME: The calling user.
@@ -31,7 +31,7 @@ class InboxAssignee(StrEnum):
 
 
 def read_states(text: str | None, *, pointer: str) -> tuple[ConversationState, ...]:
-    """Read states that are separated by commas, without repetitions, in the order of the states.
+    """Parse states that are separated by commas; return each once, in the order of the enum.
 
     Raises:
         InvalidStatesError: A word is not a state.
@@ -48,9 +48,9 @@ class InboxSort(StrEnum):
     """The order of a list of conversations.
 
     Attributes:
-        NEWEST: The last active conversation first.
-        WAITING_LONGEST: The conversation whose person waits longest first. Conversations whose
-            person does not wait follow, the last active first.
+        NEWEST: First the conversation with the latest activity.
+        WAITING_LONGEST: First the conversation whose person has waited longest. After these come
+            the conversations whose person does not wait, the latest activity first.
     """
 
     NEWEST = "newest"
@@ -59,13 +59,14 @@ class InboxSort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class InboxFilter:
-    """The conversations that a list has; None does not filter.
+    """Which conversations a list contains. A field that is None does not filter.
 
     Attributes:
-        states: Any of these states; empty means all, unless the filter is about unread messages or
-            the assignee: then it means ``TO_WORK_ON``.
-        assignee: The id of a user, or ``NOBODY``.
-        is_unread: Whether the caller has not read some messages.
+        states: Only these states. Empty means ``TO_WORK_ON`` if ``is_unread`` is True or
+            ``assignee`` is set; otherwise all states.
+        assignee: The id of the user who is responsible, or ``NOBODY``.
+        is_unread: True: only conversations with messages that the caller has not read. False: only
+            the others.
         campaign_id: The campaign to which the person's last reply belongs.
         flag: A flag of the phone number.
         ids: Only conversations with these ids.
@@ -83,14 +84,14 @@ class InboxFilter:
 
     @property
     def wanted_states(self) -> tuple[ConversationState, ...]:
-        """The states that the list has; empty means all."""
+        """The states of the conversations in the list; empty means all."""
         if not self.states and (self.is_unread is True or self.assignee is not None):
             return TO_WORK_ON
         return () if set(self.states) == set(ConversationState) else self.states
 
     @property
     def values(self) -> dict[str, Any]:
-        """The bind values of the conditions."""
+        """The values of the SQL parameters in the conditions."""
         named = {
             "assignee": self.assignee if isinstance(self.assignee, UUID) else None,
             "line_id": self.line_id,
@@ -105,12 +106,12 @@ class InboxFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An order of conversations that indexes have.
+    """An order of conversations for which there are indexes.
 
     Attributes:
-        column: The column of conversations by which they are ordered, then by id.
+        column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
-        condition: Which conversations it orders.
+        condition: SQL condition: which conversations the order contains; None: all.
         states: The states that these conversations can have.
     """
 
@@ -120,23 +121,23 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return the states that both this order and the list have."""
+        """Return the states that can occur both in this order and in the list."""
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )
 
     @property
     def words(self) -> str:
-        """The order in SQL, of a query with the columns ``key`` and ``id``."""
+        """This order for ORDER BY, in a query that has the columns ``key`` and ``id``."""
         way = "DESC" if self.is_descending else "ASC"
         return f"key {way}, id {way}"
 
     @property
     def after(self) -> str:
-        """The condition of the rows that follow the row of a cursor.
+        """SQL condition: the conversation comes after the position of a cursor.
 
-        The subqueries hide the values from the planner. With them it expects fewer rows than
-        without, and so it would plan the statement again for every page, which takes some ms.
+        The subqueries hide the values of the cursor from the planner of PostgreSQL. If the planner
+        knew the values, it would plan the statement again for every page, which takes some ms.
         """
         sign = "<" if self.is_descending else ">"
         place = "(SELECT CAST(:after AS timestamptz)), (SELECT CAST(:after_id AS uuid))"
@@ -159,10 +160,10 @@ NOT_WAITING = Order(
 
 
 def flagged(wanted: InboxFilter) -> str:
-    """Return the query of the numbers with the flag of a filter.
+    """Return the query for the phone numbers that have the flag of a filter.
 
-    The subquery hides the flag from the planner, which would plan for each flag again. So the query
-    says which of the two partial indexes has the flag.
+    The subquery hides the flag from the planner, so that it does not plan again for each flag.
+    Therefore the query must also contain the condition of the partial index that has the flag.
     """
     is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
     part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"({is_suppressing}) IS FALSE"
@@ -174,16 +175,16 @@ def flagged(wanted: InboxFilter) -> str:
 
 
 def has_flag(wanted: InboxFilter) -> str:
-    """Return the condition that ``k.phone`` has the flag of a filter.
+    """Return the SQL condition that ``k.phone`` has the flag of a filter.
 
-    ``IS TRUE`` keeps PostgreSQL from joining all conversations with all flags: it reads the numbers
-    once, and conversations in order until the page is full.
+    Without ``IS TRUE``, PostgreSQL would join all conversations with all flags. With it, PostgreSQL
+    reads the numbers with the flag once, and then conversations in order until the page is full.
     """
     return f"(k.phone IN ({flagged(wanted)})) IS TRUE"
 
 
 def conditions_of(wanted: InboxFilter) -> list[str]:
-    """Return the conditions on ``conversation k``, except those on state and line."""
+    """Return the SQL conditions on ``conversation k``, except those for state and phone line."""
     found: list[str] = []
     if isinstance(wanted.assignee, UUID):
         found.append("k.assignee_id = :assignee")
@@ -205,7 +206,7 @@ def conditions_of(wanted: InboxFilter) -> list[str]:
 
 
 def matching(wanted: InboxFilter) -> str:
-    """Return the condition on ``conversation k`` of everything that a list has."""
+    """Return the complete SQL condition on ``conversation k`` for a filter."""
     found = [*in_states(wanted.wanted_states), *conditions_of(wanted)]
     if wanted.line_id is not None:
         found.append("k.line_id = :line_id")
@@ -213,7 +214,10 @@ def matching(wanted: InboxFilter) -> str:
 
 
 def in_states(states: Iterable[ConversationState]) -> list[str]:
-    """Return the condition on the state of ``conversation k``; none if all states are meant."""
+    """Return the SQL condition on the state of ``conversation k``, in a list.
+
+    The list is empty if ``states`` has all states or no state, which also means all.
+    """
     named = [f"'{one.value}'" for one in states]
     if len(named) in (0, len(ConversationState)):
         return []

@@ -22,9 +22,10 @@ WAKE = text("""
 
 
 async def wake_conversations(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
-    """Wake at most ``limit`` conversations whose snooze is over; return how many.
+    """Wake up to ``limit`` conversations whose snooze is over; return the number of them.
 
-    A conversation waits again if its person waits for an answer, else it is open.
+    A conversation gets the state ``waiting`` if the person still waits for an answer. Otherwise it
+    gets the state ``open``.
     """
     woken = await uow.session.execute(WAKE, {"limit": limit, "now": now})
     return cast("CursorResult[Any]", woken).rowcount

@@ -1,8 +1,9 @@
 """Count the conversations of the inbox from sums that triggers keep.
 
-Triggers append a row to ``conversation_tally`` for each change of what is counted, and note in
-``conversation_read`` which conversations a caller has read completely. All of it is written in the
-transaction of the change, so the counts equal the lists at every commit.
+When a counted value of a conversation changes, triggers append a row to ``conversation_tally``.
+They also store in ``conversation_read`` which conversations a caller has read completely. The
+triggers write in the transaction of the change, so the counts always equal the lengths of the
+lists.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,11 @@ from crm_api.platform.database import UnitOfWork, typed_row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxCounts:
-    """The lengths of the lists of the inbox; the last three of waiting and open conversations."""
+    """The lengths of the lists of the inbox.
+
+    ``unread``, ``mine`` and ``unassigned`` count only conversations in the states ``waiting`` and
+    ``open``.
+    """
 
     waiting: int
     open: int
@@ -26,9 +31,9 @@ class InboxCounts:
     unassigned: int
 
 
-# Unread are those in which the person has written since the caller exists, except those that the
-# caller has read completely. The sums have whole days, so the first day of the caller is counted
-# row by row.
+# A conversation is unread if the person has written since the caller was created, and the caller
+# has not read it completely. The sums are by day. So for the day on which the caller was created,
+# the conversations are counted one by one.
 COUNTS = text(f"""
     WITH {ME}, first_day AS MATERIALIZED (
         SELECT since, CAST(since AT TIME ZONE 'UTC' AS date) AS day FROM me
@@ -63,12 +68,12 @@ COUNTS = text(f"""
 
 
 async def count_conversations(uow: UnitOfWork, *, caller_id: UUID) -> InboxCounts:
-    """Count the conversations that are not done, as the caller sees them."""
+    """Return the lengths of the lists of the inbox, as the caller sees them."""
     found = await uow.session.execute(COUNTS, {"caller_id": str(caller_id)})
     return typed_row(InboxCounts, found.one())
 
 
-# Only one worker merges at a time. A second one would wait for the first and then find nothing.
+# Only one worker merges at a time. A second worker would wait for the first and then find nothing.
 COMPACT_LOCK = text("""
     SELECT pg_try_advisory_xact_lock(hashtextextended('compact_conversation_tally', 0))
 """)
@@ -86,7 +91,7 @@ COMPACT = text("""
 """)
 
 COMPACT_ABOVE = 1_000
-"""The sums are merged if they have about this many rows more than twice what is needed."""
+"""Rows are merged if there are more than twice the necessary number of rows plus this number."""
 
 
 async def compact_conversation_tally(uow: UnitOfWork) -> None:

@@ -1,1 +1,1 @@
-"""List the messages of all conversations, and search the words that people wrote."""
+"""List the messages of all conversations, and search the messages that people wrote."""

@@ -20,18 +20,18 @@ from crm_api.domain.office.message_search.terms import Term
 from crm_api.domain.people.models.contacts import Contact
 
 MOST_MESSAGES, MOST_SIMILAR = 200, 100
-"""The number of messages, newest first, whose conversations are found by words, and by similar
-words."""
+"""The conversations of at most this many messages are found, the newest messages first: by the
+terms, and by similar words."""
 MOST_NAMED = 200
-"""The number of conversations that are found by a name or a number."""
+"""The largest number of conversations that are found by a name or a phone number."""
 
 
 class ConversationSearch:
-    """The conversations that match the terms of a search.
+    """Finds the conversations that match the terms of a search.
 
-    A conversation matches if its person's name or number contains all terms, or if one of its
-    messages and the person's name contain all terms together. Only messages that people wrote are
-    searched.
+    A conversation matches if the person's name or phone number contains all terms. It also matches
+    if each term is in one message or in the name or number of its person. Only messages that people
+    wrote are searched.
     """
 
     def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:
@@ -42,16 +42,18 @@ class ConversationSearch:
     async def begin(
         cls, session: AsyncSession, terms: Sequence[Term], *, with_names: bool
     ) -> "ConversationSearch":
-        """Return the search for these terms; look up the people whom they name.
+        """Create the search for these terms, and look up the people whose names contain them.
 
         Args:
-            with_names: Also look for the terms in the names and numbers of people.
+            session: The database session.
+            terms: The terms.
+            with_names: Also look for the terms in the names and phone numbers of people.
         """
         found = await select_messages(session, MessageFilter(), terms, with_names=with_names)
         return cls(session, found)
 
     async def with_all_terms(self) -> set[UUID]:
-        """Return the conversations in which all terms occur."""
+        """Return the ids of conversations in which all terms occur."""
         selection, limit = self._selection, MOST_MESSAGES
 
         async def in_order(size: int) -> list[UUID | None]:
@@ -70,7 +72,7 @@ class ConversationSearch:
         return {*ids, *(() if named is None else await self._session.scalars(named))}
 
     async def with_similar_words(self) -> set[UUID]:
-        """Return the conversations in which words similar to the terms occur."""
+        """Return the ids of conversations in which words similar to the terms occur."""
         if not self._selection.has_typos:
             return set()
         found = await with_similar_words(
@@ -80,7 +82,7 @@ class ConversationSearch:
 
 
 def named_conversations(selection: MessageSelection) -> Select[UUID] | None:
-    """Select conversations with people whose names or numbers contain all terms.
+    """Return a query for conversations with people whose names or phone numbers contain all terms.
 
     Returns:
         None if there are no such people.

@@ -21,7 +21,7 @@ from crm_api.domain.office.message_search.terms import parse_terms
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 1_000
-"""Messages per transaction."""
+"""The number of messages that are read in one transaction."""
 
 
 def export_found_messages(

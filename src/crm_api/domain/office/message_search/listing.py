@@ -21,10 +21,11 @@ from crm_api.domain.office.message_search.terms import Term, parse_terms
 from crm_api.platform.database import UnitOfWork
 
 WINDOWS = (2_000, 100_000)
-"""The numbers of messages that a list without words reads in order, one try after the other."""
+"""How many messages a list without search words reads, newest first: in the first try, and in the
+second try."""
 WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
-"""The numbers of written messages that a search reads in order: at first, at most if it looks at
-the name of each person, and at most."""
+"""How many messages a search reads, newest first: in the first try; at most, if it must check the
+name of each person; at most, otherwise. Only messages that were written by hand count."""
 Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
 """The part of the results in which a page ended: messages with all words, or with similar words."""
@@ -36,7 +37,8 @@ class MessagePosition:
 
     Attributes:
         is_similar: The page ended among the messages that have only similar words.
-        after: The last message of the page or, if few messages match, the last that was read.
+        after: The last message of the page. If few messages match, this is the last message that
+            was read, which need not match.
     """
 
     is_similar: bool
@@ -45,7 +47,12 @@ class MessagePosition:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundMessages:
-    """Messages in order, and the position from which the list continues; None at its end."""
+    """Messages, newest first, and the position at which the list continues.
+
+    Attributes:
+        rows: The messages.
+        next: The position; None at the end of the list.
+    """
 
     rows: Sequence[Activity]
     next: MessagePosition | None
@@ -56,12 +63,16 @@ async def list_messages(
 ) -> Page[Activity]:
     """List the messages that match a filter, newest first.
 
-    With ``wanted.q``, messages with all words come first. Messages with similar words follow, if
-    the others do not fill the page. A page without ``q`` may have fewer than ``limit`` messages
-    although others follow, if very few match.
+    With ``wanted.q``, messages with all words come first. If they do not fill the page, messages
+    with similar words follow. Without ``q``, a page may have fewer than ``limit`` messages although
+    other messages follow; this happens if very few messages match.
 
     Args:
-        with_names: Also look for the words in the names and numbers of people.
+        uow: The unit of work.
+        wanted: The filter.
+        with_names: Also look for the words in the names and phone numbers of people.
+        cursor: Where the previous page ended; None for the first page.
+        limit: The largest number of messages in the page.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -78,7 +89,7 @@ async def list_messages(
 async def select_messages(
     session: AsyncSession, wanted: MessageFilter, terms: Sequence[Term], *, with_names: bool
 ) -> MessageSelection:
-    """Return the selection of a filter; look up the people whom its terms name."""
+    """Return the selection of a filter. Look up the people whose names contain its terms."""
     if not (terms and with_names):
         return MessageSelection(wanted=wanted, terms=terms)
     people, of_all = await find_people(session, terms)
@@ -92,7 +103,7 @@ async def find_messages(
     begin: MessagePosition | None,
     limit: int,
 ) -> FoundMessages:
-    """Find up to ``limit`` messages from a position on; None is the beginning of the list."""
+    """Find up to ``limit`` messages after the position ``begin``; None: from the list's start."""
     after = None if begin is None else begin.after
     if not selection.terms:
         return await _next_in_order(session, selection, after=after, limit=limit)
@@ -120,7 +131,7 @@ def _page(rows: list[Activity], *, limit: int, exact: int) -> FoundMessages:
 async def _next_in_order(
     session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
 ) -> FoundMessages:
-    """Read messages in order until enough match or the largest window is read."""
+    """Read messages in order until enough of them match, or the largest window is read."""
     rows: list[Activity] = []
     end: Position | None = None
     for size in WINDOWS:
@@ -144,13 +155,16 @@ async def newest_with_all_words(
 ) -> list[Row]:
     """Return up to ``limit`` messages with all terms, newest first.
 
-    A few messages in order show how frequent the words are. If they are frequent, enough messages
-    in order are read to find ``limit``. Otherwise few match, and all matches are looked up: each
-    costs as much as three messages in order.
+    First, a few of the newest messages are read; they show how frequent the terms are. If the terms
+    are frequent, more messages are read in order, enough to find ``limit`` matches. If they are
+    rare, all matches are looked up in an index. One match in the index costs as much as three
+    messages in order.
 
     Args:
-        in_order: Returns the matches among so many messages in order, at most ``limit``.
-        by_words: Looks up all matches, and returns the first ``limit`` of them.
+        selection: The selection with the terms.
+        limit: The largest number of messages to return.
+        in_order: Reads the given number of messages in order, and returns up to ``limit`` matches.
+        by_words: Looks up all matches in the index, and returns the first ``limit`` of them.
     """
     size = WORD_WINDOW
     near = await in_order(size)
@@ -174,7 +188,7 @@ async def _with_all_words(
 
 
 async def read_messages(session: AsyncSession, statement: Select[Activity]) -> list[Activity]:
-    """Return the messages of a statement."""
+    """Run a statement, and return its messages."""
     return list(await session.scalars(statement))
 
 

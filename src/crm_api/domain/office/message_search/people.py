@@ -1,4 +1,4 @@
-"""Find the people whose names or numbers contain the terms of a search."""
+"""Find the people whose names or phone numbers contain the terms of a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from crm_api.domain.office.message_search.terms import Term
 from crm_api.domain.people.models.contacts import Contact
 
 MOST_PEOPLE = 100
-"""The largest number of people that are looked up for a term, or for all terms together."""
+"""The largest number of people that are found for one term, or for all terms together."""
 _OF_ALL = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class TermPeople:
-    """The people whose names or numbers contain a term, or all terms.
+    """The people whose names or phone numbers contain a term, or all terms.
 
     Attributes:
-        ids: At most ``MOST_PEOPLE`` contacts.
-        is_complete: False if there are more people.
+        ids: The ids of at most ``MOST_PEOPLE`` contacts.
+        is_complete: Whether these are all such people.
     """
 
     ids: tuple[UUID, ...]
@@ -34,10 +34,11 @@ NOBODY = TermPeople(ids=(), is_complete=True)
 async def find_people(
     session: AsyncSession, terms: Sequence[Term]
 ) -> tuple[list[TermPeople], TermPeople]:
-    """Find people by the trigram index of contacts.
+    """Find people with the trigram index of contacts.
 
     Returns:
-        The people of each term, and the people whose names or numbers contain all terms.
+        The people of each term, in the order of ``terms``, and the people whose names or phone
+        numbers contain all terms.
     """
     named = [
         or_(*(Contact.search_text.like(pattern) for pattern in term.patterns)) for term in terms

@@ -1,9 +1,15 @@
 """SQL that finds messages of all conversations, newest first.
 
-Two ways lead to the messages with certain words, as in the search for contacts. The first reads a
-limited number of messages in order: fast if many match. The second looks up all matches by the
-trigram index and sorts them: fast if few match. The first is tried first. If it does not fill the
-page, few messages match, and the second follows.
+In this package, "in order" means newest first, and "written" messages are those that a person or a
+user wrote by hand (not messages of campaigns).
+
+There are two ways to find messages with certain words, as in the search for contacts:
+
+1. Read a limited number of messages in order. This is fast if many messages match.
+2. Look up all matches in the trigram index and sort them. This is fast if few messages match.
+
+The first way is tried first. If it does not fill the page, few messages match, and the second way
+is used.
 """
 
 from collections.abc import Sequence
@@ -41,24 +47,25 @@ from crm_api.domain.office.message_search.terms import Term
 from crm_api.domain.people.models.contacts import Contact
 
 Position = tuple[datetime, UUID]
-"""The last message of the previous page, by its instant and id. The page begins after it."""
+"""Instant and id of the last message of the previous page. The next page begins after this message.
+"""
 Condition = ColumnElement[bool]
 
 MOST_NAMED = 3
-"""The number of terms that are looked up as names; a person has no more names."""
+"""The largest number of terms that are looked up as names. A person rarely has more names."""
 
 _SHORT = 4
 _FOUND = (Activity.id, Activity.occurred_at, Activity.conversation_id)
 _NEEDED = (*_FOUND, Activity.contact_id, Activity.body)
-"""What the search for conversations reads of each message in order."""
+"""The columns that the search for conversations reads of each message in order."""
 _Message = type[Activity] | ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 """Messages, or the columns of a subquery of messages."""
 
 # Constants in the SQL text let the planner use the partial indexes.
 IS_MESSAGE = "activity.kind = 'message'"
 IS_WRITTEN = f"{IS_MESSAGE} AND activity.origin IN ('manual', 'provider')"
-# The same without the partial indexes. Beside an index of people, PostgreSQL would read all entries
-# of an index of written messages.
+# The same condition in a form that fits no partial index. Otherwise PostgreSQL would read all
+# entries of an index of written messages in addition to the index of people.
 IS_WRITTEN_TOO = f"{IS_MESSAGE} AND coalesce(activity.origin, '') IN ('manual', 'provider')"
 
 
@@ -67,9 +74,10 @@ class MessageFilter:
     """The conditions for messages in a list. A message must meet all conditions that are given.
 
     Attributes:
-        q: Words that must all occur in the message, or in the name or number of its person.
-        since: The first instant.
-        until: The first instant after the last one.
+        q: Search words. Each must occur in the message, or in the name or phone number of its
+            person.
+        since: Only messages at or after this instant.
+        until: Only messages before this instant.
     """
 
     q: str = ""
@@ -85,13 +93,15 @@ class MessageFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageSelection:
-    """Builds the statements of a filter.
+    """Builds the SQL statements for a filter.
 
     Attributes:
+        wanted: The filter.
         terms: The terms of ``wanted.q``.
-        people: For each term, the people whose names or numbers contain it. If there are more, the
-            messages of the others are found only among the newest messages.
-        people_of_all: The people whose names or numbers contain all terms.
+        people: For each term, people whose names or phone numbers contain the term. If a term has
+            more people than were looked up, the messages of the other people are found only among
+            the newest messages.
+        people_of_all: People whose names or phone numbers contain all terms.
     """
 
     wanted: MessageFilter
@@ -101,27 +111,28 @@ class MessageSelection:
 
     @property
     def has_many_people(self) -> bool:
-        """True if a term is in the names of so many people that they were not all looked up."""
+        """Whether a term is in the names of so many people that not all of them were looked up."""
         return not all(one.is_complete for one in self.people)
 
     @property
     def has_typos(self) -> bool:
-        """True if a word of the search may be found with a typing error."""
+        """Whether a term may also match a similar word, that is, a word with a typing error."""
         return any(term.word is not None for term in self.terms)
 
     @property
     def similarity(self) -> float:
-        """The smallest word similarity of words with a typing error, from 0 to 1.
+        """The threshold for similar words: the smallest word similarity that matches, from 0 to 1.
 
-        ``basment`` and ``basement`` have 0.75, ``fundation`` and ``foundation`` 0.67,
-        ``insepction`` and ``inspection`` 0.47. In a word of four letters, one wrong letter leaves
-        0.4.
+        Examples of the similarity: ``basment`` and ``basement`` 0.75, ``fundation`` and
+        ``foundation`` 0.67, ``insepction`` and ``inspection`` 0.47. Two words of four letters that
+        differ in one letter: 0.4. Therefore the threshold is 0.4 if a word has four letters,
+        otherwise 0.45.
         """
         words = [term.word for term in self.terms if term.word is not None]
         return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
 
     def in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Select the matches among the next ``size`` messages in order."""
+        """Select the matches among the next ``size`` messages in order, newest first."""
         window = self._window(after, size=size).subquery("near")
         message = aliased(Activity, window)
         found = select(message).where(*self._conditions(message))
@@ -134,8 +145,8 @@ class MessageSelection:
     ) -> Select[UUID | None]:
         """Select the conversations of the first ``limit`` messages of ``in_order``.
 
-        It has no column that is not needed: SQLAlchemy takes 1 ms more to build a statement with
-        all columns, and leaves a thousand objects to the garbage collector.
+        The statement has only the necessary columns. With all columns, SQLAlchemy would take 1 ms
+        more to build it, and would leave a thousand objects to the garbage collector.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (
@@ -146,7 +157,10 @@ class MessageSelection:
         )
 
     def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
-        """Select the next ``size`` messages with words similar to the terms, but not all terms."""
+        """Select the messages among the next ``size`` in order that have similar words.
+
+        Messages that contain all terms exactly are left out.
+        """
         window = self._window(after, size=size).subquery("near")
         message = aliased(Activity, window)
         found = select(message).where(
@@ -157,12 +171,12 @@ class MessageSelection:
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
-        """Select the position of the last of the next ``size`` messages; none if fewer follow."""
+        """Select the position of the last of the next ``size`` messages; no row if fewer follow."""
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
         return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)
 
     def by_words(self, after: Position | None, *, limit: int) -> Select[Activity]:
-        """Look up all messages with all terms, and select the first ``limit`` of them in order."""
+        """Look up all messages with all terms, and select the newest ``limit`` of them."""
         return _first(self._matches(after), limit=limit)
 
     def conversations_by_words(self, after: Position | None, *, limit: int) -> Select[UUID | None]:
@@ -171,7 +185,7 @@ class MessageSelection:
         return select(found.conversation_id).order_by(*_newest_first(found)).limit(limit)
 
     def _matches(self, after: Position | None) -> "_Found":
-        """Select all messages with all terms."""
+        """Select all messages that contain all terms."""
         span = [*self._span(after), *self._conditions(Activity)]
         texts = select(*_FOUND).where(
             literal_column(IS_WRITTEN),
@@ -193,11 +207,15 @@ class MessageSelection:
     def by_similar_words(
         self, after: Position | None, *, limit: int, ids: tuple[UUID | None, UUID | None]
     ) -> Select[Activity]:
-        """Look up the messages that contain words similar to the terms, but not all terms.
+        """Look up the messages with words similar to the terms; select the newest ``limit``.
+
+        Messages that contain all terms exactly are left out.
 
         Args:
-            ids: The smallest id, and the first id after the largest. Ids grow with the time at
-                which a message was stored, so PostgreSQL reads only some months.
+            after: The position after which the messages begin; None: from the newest message.
+            limit: The largest number of messages.
+            ids: A range of ids: the smallest id, and the first id after the range. Ids grow with
+                the time at which a message was stored, so PostgreSQL reads only some months.
         """
         low, high = ids
         texts = select(*_FOUND).where(
@@ -216,13 +234,14 @@ class MessageSelection:
     ) -> Select[Any]:
         """Select the next ``size`` messages in order.
 
-        The limit is a subquery, so that PostgreSQL does not know it (``people.contacts.search``).
+        The limit is a subquery, so that PostgreSQL does not know it when it plans the statement
+        (see ``people.contacts.search``).
         """
         window = select(*columns).where(*self._range(after)).order_by(*_newest_first(Activity))
         return window.limit(select(literal(size)).scalar_subquery())
 
     def _range(self, after: Position | None) -> list[Condition]:
-        """Return the conditions of the index that has the messages in order."""
+        """Return the conditions with which PostgreSQL can use the index that has the order."""
         wanted = self.wanted
         if wanted.contact_id is not None:
             of_person = Activity.contact_id == wanted.contact_id
@@ -232,7 +251,7 @@ class MessageSelection:
         return [literal_column(kind), *self._span(after)]
 
     def _span(self, after: Position | None) -> list[Condition]:
-        """Return the conditions that an index on the instant can check."""
+        """Return the conditions on the instant of a message, which an index can check."""
         found: list[Condition] = []
         if self.wanted.since is not None:
             found.append(Activity.occurred_at >= self.wanted.since)
@@ -255,9 +274,9 @@ class MessageSelection:
         return [column == value for column, value in values.items() if value is not None]
 
     def _contains_all(self, message: _Message) -> Condition:
-        """Return the condition that a message, or its person's name or number, has each term.
+        """Return the condition that each term is in the message, or in its person's name or number.
 
-        It is never null, so that it can be negated.
+        The condition is never null, so that it can be negated.
         """
         text = _text_of(message)
         found: list[Condition] = []
@@ -279,7 +298,7 @@ def _newest_first(message: _Message) -> list[ColumnElement[Any]]:
 
 
 def _text_of(message: _Message) -> ColumnElement[str]:
-    """Return the text of a message as the trigram index has it."""
+    """Return the SQL expression of a message's text that the trigram index has."""
     return literal_column("' '", Text).concat(func.search_fold(message.body))
 
 
@@ -288,10 +307,10 @@ def _is_of(message: _Message, people: Sequence[UUID]) -> Condition:
 
 
 def _is_named(message: _Message, term: Term) -> Condition:
-    """Return the condition that the contact of a message has a term in its name or number.
+    """Return the condition that the name or phone number of a message's contact contains a term.
 
-    It reads the contact of each message. With EXISTS, PostgreSQL would read all contacts that have
-    the term first, and those are many.
+    The subquery reads the contact of each message. With EXISTS, PostgreSQL would first read all
+    contacts that have the term, and there are many of them.
     """
     named = select(literal(1)).where(
         Contact.id == message.contact_id, _contains(Contact.search_text, term)
@@ -313,9 +332,9 @@ _Found = Select[UUID, datetime, UUID | None] | CompoundSelect[UUID, datetime, UU
 
 
 def _first(found: _Found, *, limit: int) -> Select[Activity]:
-    """Select the first ``limit`` of the found messages in order.
+    """Select the newest ``limit`` of the found messages.
 
-    ``MATERIALIZED`` keeps PostgreSQL from reading the messages in order until enough match.
+    Without ``MATERIALIZED``, PostgreSQL would read all messages in order until enough match.
     """
     matches = found.cte("matches").prefix_with("MATERIALIZED")
     first = (

@@ -1,4 +1,4 @@
-"""Find the messages with words similar to those of a search, within a bounded time."""
+"""Find messages with words similar to those of a search, within a time limit."""
 
 import time
 from collections.abc import Sequence
@@ -15,18 +15,19 @@ from crm_api.platform import clock
 from crm_api.platform.ids import smallest_id_at
 
 WINDOW = 3_000
-"""The number of written messages that are compared in order, before the index is used."""
+"""The number of messages, newest first, that are compared before the index is used for spans."""
 SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
-"""The spans before now in which the index is used, one after the other."""
+"""How far before now the index is used, one span after the other; None: all older messages."""
 FIRST_SECONDS, SECONDS = 0.04, 0.1
-"""How long the index may be used: for all messages, and for the newest first.
+"""How long the index may be used, in seconds: in the search of all messages at once, and in the
+search span by span.
 
-The index is fast for a word that resembles rare words. A word that resembles a frequent one is
-compared with each of its messages.
+The index is fast for a word that is similar only to rare words. If a word is similar to a frequent
+word, it is compared with each message that has the frequent word.
 """
 _CANCELLED = "57014"
 
-# A plan without known values would read all ids of the span instead of the index of words.
+# A generic plan, made without the values, would read all ids of the span, not the index of words.
 SET_SIMILARITY = text("""
     SELECT set_config('pg_trgm.word_similarity_threshold', CAST(:least AS text), true),
            set_config('plan_cache_mode', 'force_custom_plan', true),
@@ -42,11 +43,12 @@ async def with_similar_words(
 ) -> list[Activity]:
     """Return messages with words similar to the terms, newest first.
 
-    Few messages are found by the index at once. If there are too many, the newest messages are
-    compared in order. If these do not fill the page, the index finds those that were stored last,
-    then older ones. A message is never newer than the time at which it was stored. So the page is
-    complete as soon as all its messages are newer than everything that was stored before the
-    searched span. When ``SECONDS`` are over, older messages are left out.
+    1. The index searches all messages at once. If this ends in ``FIRST_SECONDS``, it is the result.
+    2. Otherwise the newest ``WINDOW`` messages are compared. If they fill the page, it is complete.
+    3. Otherwise the index searches the messages that were stored last, then older ones, span by
+       span. The instant of a message is never later than the time at which it was stored. So the
+       page is complete as soon as it is full and all its messages are newer than the start of the
+       searched span. After ``SECONDS``, older messages are left out.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual
@@ -84,7 +86,10 @@ async def _read_for(
     """Return the messages of a statement; None if it does not end in time.
 
     Args:
-        usual: The time limit of the other statements, as PostgreSQL writes it.
+        session: The database session.
+        statement: The statement.
+        seconds: The time limit of the statement.
+        usual: The time limit to set again for later statements, as PostgreSQL writes it.
     """
     milliseconds = round(seconds * 1000)
     if milliseconds <= 0:
@@ -102,7 +107,7 @@ async def _read_for(
 
 
 def _merged(some: Sequence[Activity], others: Sequence[Activity]) -> list[Activity]:
-    """Return all messages once, newest first."""
+    """Return the messages of both lists, each message once, newest first."""
     known = {one.id: one for one in (*some, *others)}
     return sorted(known.values(), key=lambda one: (one.occurred_at, one.id), reverse=True)
 

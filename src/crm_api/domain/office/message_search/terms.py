@@ -1,7 +1,8 @@
 """Turn a search text into terms that a message must contain.
 
-A term is a word, a part of a phone number, or a phrase in quotes. The words are split and folded as
-in the search for contacts (``search_patterns``), so one box finds words, numbers and names.
+A term is a word, a part of a phone number, or a phrase in quotes. The words are split and folded
+(``fold``) as in the search for contacts (``search_patterns``). So one search box finds words, phone
+numbers and names.
 """
 
 import re
@@ -12,12 +13,12 @@ from crm_api.domain.people.contacts.search_patterns import fold, search_patterns
 
 _PHRASE = re.compile('["\u201c\u201d\u201e]([^"\u201c\u201d\u201e]*)["\u201c\u201d\u201e]')
 _WORD = re.compile(r"[^\W\d_]{4,}")
-"""A word with a typing error is looked for only if it has four letters or more.
+"""Similar words (words with a typing error) are searched only for words of four letters or more.
 
-Shorter words are similar to too many others.
+Shorter words are similar to too many other words.
 """
 _ENDS = re.compile(r"[.,;:!?]+(?=\s)")
-"""Punctuation after a word, which is not a part of it."""
+"""Punctuation after a word. It is not a part of the word."""
 _USABLE = re.compile(r"[^\W_]{3}")
 _WILDCARD = re.compile(r"([\\%_])")
 MOST_PHRASES = 5
@@ -29,8 +30,8 @@ class Term:
 
     Attributes:
         patterns: LIKE patterns for a folded text with a space before it. One of them must match.
-        word: The folded word, if it may also be found with a typing error; None for numbers, short
-            words and phrases.
+        word: The folded word, if similar words may match too; None for numbers, short words and
+            phrases.
     """
 
     patterns: tuple[str, ...]
@@ -38,7 +39,7 @@ class Term:
 
 
 def parse_terms(text: str) -> list[Term]:
-    """Split a search text into terms. All terms must be found. An empty text has no term.
+    """Split a search text into terms, all of which must be found. An empty text has no term.
 
     Words after the tenth and phrases after the fifth are ignored.
 
@@ -49,7 +50,7 @@ def parse_terms(text: str) -> list[Term]:
     phrases = [one for one in phrases if one]
     rest = _PHRASE.sub(" ", text)
     whole = [Term(patterns=(f"%{_escape(one)}%",)) for one in phrases if _USABLE.search(one)]
-    # A phrase of one or two letters is looked for as a word, because no index can find it.
+    # The index cannot find a phrase of one or two letters, so it is searched as a word.
     rest = _ENDS.sub(" ", f" {rest} ")
     rest = " ".join([rest, *(one for one in phrases if not _USABLE.search(one))])
     terms = [*whole[:MOST_PHRASES], *_words(rest if rest.strip() or not whole else "")]
@@ -66,7 +67,7 @@ def _words(text: str) -> list[Term]:
 
 
 def _word_of(patterns: list[str]) -> str | None:
-    """Return the word of a term with one pattern; None if it may not have a typing error."""
+    """Return the word of a term if similar words may match too; otherwise None."""
     if len(patterns) != 1:
         return None
     word = patterns[0].strip("% ")

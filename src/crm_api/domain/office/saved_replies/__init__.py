@@ -1,1 +1,1 @@
-"""Saved replies: bodies that users send often, and what follows when one is used."""
+"""Saved replies: messages that users send often, and the effects of using one."""

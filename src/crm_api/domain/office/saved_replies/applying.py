@@ -1,4 +1,4 @@
-"""Apply what follows from a saved reply: tag, state, class of the person's last message."""
+"""Apply the effects of a saved reply: tag, state, class of the person's last message."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class AppliedEffects:
-    """What followed from a saved reply; ``schemas.SavedReplyUsed`` explains the fields."""
+    """The effects of a saved reply; ``schemas.SavedReplyUsed`` explains the fields."""
 
     tag: str | None
     message: Activity | None
@@ -43,7 +43,8 @@ async def apply_saved_reply(
 ) -> AppliedEffects:
     """Apply the effects of a saved reply to a conversation, all in this transaction.
 
-    The message itself is sent by ``POST /v1/messages``. Applied twice, the result is the same.
+    This does not send the message; the client sends it with ``POST /v1/messages``. To apply the
+    effects twice gives the same result.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
@@ -51,8 +52,8 @@ async def apply_saved_reply(
     """
     conversation = await get_conversation(uow, conversation_id=conversation_id)
     following = (await read_saved_reply(uow, saved_reply_id=saved_reply_id)).following
-    # Locks: contacts come before decisions about numbers, and both before conversations. The class
-    # `stop` withdraws attempts, which come after conversations.
+    # Lock order: contacts, decisions about numbers, conversations, attempts. The class `stop`
+    # withdraws attempts, so it is set last.
     tag = following.get("tag")
     if tag is not None:
         is_tagged = await _add_tag(

@@ -12,7 +12,7 @@ from crm_api.platform.ids import new_id
 
 
 class SavedReply(Base):
-    """A reply that users send often, with a name. It contains no data of people."""
+    """A reply that users send often, with a name. It contains no data about people."""
 
     __tablename__ = "saved_reply"
     __table_args__ = (
@@ -25,6 +25,6 @@ class SavedReply(Base):
     body: Mapped[str]
     """The text of the message, in Liquid."""
     following: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """What follows when the reply is used: the set members of ``SavedReplyEffects``."""
+    """The effects of using the reply: the fields of ``SavedReplyEffects`` that are not null."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

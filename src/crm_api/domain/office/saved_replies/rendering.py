@@ -1,4 +1,4 @@
-"""Render a saved reply for one contact, as it would be sent from a line."""
+"""Render a saved reply for one contact, as it would be sent from a phone line."""
 
 from datetime import datetime
 from uuid import UUID
@@ -20,7 +20,7 @@ from crm_api.domain.office.saved_replies.service import read_saved_reply
 from crm_api.domain.people.contacts.service import get_contact
 from crm_api.platform.database import UnitOfWork
 
-# The line of the person's last conversation; without one, the first line.
+# The phone line of the person's last conversation; without a conversation, the first line.
 USUAL_LINE = text("""
     SELECT l.id FROM line l
     LEFT JOIN LATERAL (
@@ -44,9 +44,13 @@ async def preview_saved_reply(
     """Render a saved reply for a contact.
 
     Args:
-        line_id: The line that would send the message; None is the line of the contact's last
+        uow: The unit of work.
+        saved_reply_id: The saved reply.
+        contact_id: The contact.
+        line_id: The phone line that would send the message; None: the line of the contact's last
             conversation.
-        business: The business details that a message may name.
+        business: The details of the company that a message may contain.
+        now: The present instant.
 
     Raises:
         SavedReplyNotFoundError: No saved reply has this id.

@@ -36,12 +36,12 @@ class FollowingState(StrEnum):
 
 
 class SavedReplyEffects(RequestModel):
-    """What follows when the saved reply is used. Nothing follows from a field that is null.
+    """The effects of using the saved reply. A field that is null has no effect.
 
     Attributes:
         tag: A tag that the contact gets.
         reply_class: The class that the last message of the person gets, as with
-            `PUT /v1/messages/{id}/reply-class`. `stop` opts the number out.
+            `PUT /v1/messages/{id}/reply-class`. `stop` records an opt-out.
         state: The state that the conversation gets.
     """
 
@@ -58,7 +58,7 @@ class SavedReplyCreate(RequestModel):
     Attributes:
         name: The name of the saved reply. No other saved reply may have it.
         body: The text of the message, in Liquid, with the variables of campaigns.
-        then: What follows when the saved reply is used.
+        then: The effects of using the saved reply.
     """
 
     model_config = example(
@@ -78,7 +78,7 @@ class SavedReplyUpdate(RequestModel):
     Attributes:
         name: The name of the saved reply. No other saved reply may have it.
         body: The text of the message, in Liquid, with the variables of campaigns.
-        then: What follows when the saved reply is used. It replaces all that followed before.
+        then: The effects of using the saved reply. They replace all previous effects.
     """
 
     model_config = example(then={"state": "open"})
@@ -89,7 +89,7 @@ class SavedReplyUpdate(RequestModel):
 
 
 class SavedReplyEffectsRead(ReadModel):
-    """What follows when the saved reply is used. Nothing follows from a field that is null.
+    """The effects of using the saved reply. A field that is null has no effect.
 
     Attributes:
         tag: A tag that the contact gets.
@@ -111,7 +111,7 @@ class SavedReplyRead(ReadModel):
         name: The name of the saved reply.
         body: The text of the message, in Liquid.
         variables: The variables in the body, such as ``first_name`` or ``attributes.roof``.
-        then: What follows when the saved reply is used.
+        then: The effects of using the saved reply.
     """
 
     model_config = example(name="Call back", body=BODY, variables=["first_name"])
@@ -146,7 +146,7 @@ class SavedReplyPreview(ReadModel):
         body: The text of the message.
         encoding: The encoding of the message.
         segments: The number of segments of the message. The provider charges for each segment.
-        then: What follows when the saved reply is used.
+        then: The effects of using the saved reply.
     """
 
     model_config = example(
@@ -160,7 +160,7 @@ class SavedReplyPreview(ReadModel):
 
 
 class SavedReplyUse(RequestModel):
-    """The saved reply whose effects a conversation gets.
+    """The saved reply whose effects are applied to a conversation.
 
     Attributes:
         saved_reply_id: The id of the saved reply.
@@ -172,15 +172,15 @@ class SavedReplyUse(RequestModel):
 
 
 class SavedReplyUsed(ReadModel):
-    """What followed from a saved reply.
+    """The effects of a saved reply that were applied to a conversation.
 
     Attributes:
-        tag: The tag that the contact has now; null if none follows, if the conversation has no
-            contact, or if the contact has as many tags as are allowed.
-        message: The last message of the person with its new class; null if no class follows, or if
-            the person has sent no message.
-        state: The state that follows for the conversation; null if none follows. If a message of
-            the person arrives in the same moment, the conversation waits.
+        tag: The tag that the contact has now. Null if the saved reply sets no tag, if the
+            conversation has no contact, or if the contact already has the largest number of tags.
+        message: The last message of the person, with the class that the saved reply set. Null if
+            the saved reply sets no class, or if the person has sent no message.
+        state: The state that the saved reply sets; null if it sets none. If the person writes at
+            the same moment, the conversation keeps the state `waiting` instead.
     """
 
     model_config = example(tag="call-back", message=None, state="done")

@@ -1,4 +1,4 @@
-"""Book and change appointments. A person is never booked twice for one time by accident."""
+"""Book and change appointments. Overlaps of an assignee are refused by default."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,12 +34,12 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LONGEST = timedelta(days=31)
-"""An appointment lasts at most this long, so that overlaps are found by the index of starts."""
+"""The longest appointment. Because of this limit, the index of starts finds all overlaps."""
 OUTCOMES = {
     AppointmentStatus.BOOKED: OutcomeKind.APPOINTMENT_BOOKED,
     AppointmentStatus.HELD: OutcomeKind.APPOINTMENT_HELD,
 }
-"""The outcome that each status records; the other statuses record none."""
+"""The kind of outcome that is recorded for a status. Other statuses record no outcome."""
 _OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
 """The fields whose change may cause a conflict."""
 _REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
@@ -48,7 +48,7 @@ _REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
 
 @dataclass(frozen=True, kw_only=True)
 class AppointmentChange:
-    """An appointment after a change, and the names of the columns that have other values now."""
+    """An appointment after a change, and the names of the columns whose values changed."""
 
     appointment: Appointment
     changed: frozenset[str]
@@ -88,11 +88,11 @@ async def insert_appointment(
     allow_conflict: bool,
     may_be_disabled: bool = False,
 ) -> Appointment:
-    """Store a new appointment whose contact is locked or missing.
+    """Store a new appointment. The caller has locked its contact, if it has one.
 
     Args:
         uow: The unit of work.
-        values: The values of its columns.
+        values: The values of the columns of the appointment.
         allow_conflict: Whether the assignee may have another appointment at this time.
         may_be_disabled: Whether the assignee may be a disabled user.
 
@@ -150,7 +150,7 @@ async def change_appointment(
 async def _record(
     uow: UnitOfWork, change: AppointmentChange, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Record the outcome of a new status, and correct outcomes of another person or property."""
+    """Record the outcome of a new status; correct outcomes if the person or property changed."""
     one = change.appointment
     if one.contact_id is None:
         return one
@@ -192,7 +192,7 @@ async def write_changes(
     allow_conflict: bool,
     now: datetime,
 ) -> AppointmentChange:
-    """Change the given columns of an appointment; a new contact is locked by the caller.
+    """Change the given columns of an appointment. The caller locks the contact if it changes.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -228,7 +228,8 @@ async def write_changes(
     return AppointmentChange(appointment=updated, changed=frozenset(changed))
 
 
-# A reminder that names another time, or an appointment that does not take place, must not leave.
+# A queued reminder is wrong if the start, the time zone, the contact or the status of the
+# appointment changed. Such a reminder must not be sent.
 WITHDRAW_REMINDERS = text("""
     UPDATE activity t SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
     FROM appointment_reminder m
@@ -256,10 +257,10 @@ async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointm
 
 
 def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]]:
-    """Return the conditions for appointments that take place between two instants.
+    """Return SQL conditions for the appointments that overlap a period.
 
-    The lower bound of the start is implied by the longest duration. It bounds what is read of an
-    index of starts.
+    The lower bound of the start follows from the longest duration (``LONGEST``). With this bound,
+    PostgreSQL reads only a small part of the index of starts.
     """
     return [
         Appointment.starts_at < ends_at,
@@ -271,7 +272,14 @@ def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]
 def overlap_statement(
     *, assignee_id: UUID, starts_at: datetime, ends_at: datetime, except_id: UUID
 ) -> Select[UUID]:
-    """Return the statement that finds an appointment of the assignee at this time."""
+    """Return the statement that finds the first other appointment of the assignee in a period.
+
+    Args:
+        assignee_id: The user.
+        starts_at: The start of the period.
+        ends_at: The end of the period.
+        except_id: The id of an appointment that does not count.
+    """
     return (
         select(Appointment.id)
         .where(
@@ -302,10 +310,10 @@ async def _refuse_overlap(uow: UnitOfWork, values: Mapping[str, Any]) -> None:
 async def _lock_assignee(
     uow: UnitOfWork, user_id: UUID | None, *, may_be_disabled: bool = False
 ) -> None:
-    """Lock the row of an assignee: of two bookings at the same time, the second sees the first.
+    """Lock the row of an assignee, so that two bookings at the same time run one after the other.
 
-    The next statement looks for overlaps, because a statement does not see what was committed while
-    it waited for a lock ("Sending, rule 1").
+    The caller searches for overlaps in its next statement. This statement would not see a booking
+    that was committed while it waited for the lock ("Sending, rule 1").
 
     Raises:
         UnknownAssigneeError: The assignee is not an active user.

@@ -63,7 +63,7 @@ class FreeTimesRangeError(InvalidError):
 
 
 class WorkingHoursError(InvalidError):
-    """The working day does not end after its begin."""
+    """The working day does not end after it begins."""
 
     code = "invalid_working_hours"
     title = "Working hours not accepted"

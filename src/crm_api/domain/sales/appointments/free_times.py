@@ -17,10 +17,10 @@ from crm_api.domain.sales.appointments.models import BUSY, Appointment
 from crm_api.platform.database import UnitOfWork
 
 LONGEST_PERIOD = timedelta(days=62)
-"""The longest period that one call searches, so that the response stays small."""
+"""The longest period that one request may search, so that the response stays small."""
 
 Span = tuple[datetime, datetime]
-"""A period from an instant to another, the second one excluded; both in UTC."""
+"""A period: its first instant and the instant at which it is over; both in UTC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ class WorkingHours:
     holidays: frozenset[date] = frozenset()
 
     def __post_init__(self) -> None:
-        """Check that the day ends after its begin.
+        """Check that the working day ends after it begins.
 
         Raises:
-            WorkingHoursError: It does not.
+            WorkingHoursError: ``end`` is not later than ``start``.
         """
         if self.start >= self.end:
             raise WorkingHoursError
@@ -51,8 +51,7 @@ class WorkingHours:
     def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
         """Yield the working hours between two instants, in UTC, the earliest first.
 
-        The clock decides: on a day with a clock change, 09:00 to 18:00 is what a clock on the wall
-        shows.
+        ``start`` and ``end`` are local times, also on a day on which the clocks change.
         """
         day, last = begin.astimezone(self.zone).date(), end.astimezone(self.zone).date()
         while day <= last:
@@ -70,7 +69,7 @@ class WorkingHours:
 
 
 class Hours(Protocol):
-    """When appointments may take place."""
+    """An object that knows when appointments may take place."""
 
     def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
         """Yield the hours between two instants, in UTC, the earliest first."""
@@ -109,7 +108,7 @@ async def read_office_times(uow: UnitOfWork) -> OfficeTimes | None:
     return OfficeTimes(hours=OfficeHours.model_validate(stored), holidays=await read_holidays(uow))
 
 
-# The times in which somebody is busy by an event of a calendar that recurs.
+# The times in which somebody is busy because of a recurring event in a calendar.
 BUSY_TIMES = text("""
     SELECT b.starts_at, b.ends_at
     FROM calendar_busy_time b
@@ -130,11 +129,17 @@ async def find_free_times(
     assignee_id: UUID | None,
     shortest: timedelta,
 ) -> list[Span]:
-    """Return the periods without an appointment, the earliest first.
+    """Return the periods in the working hours in which nobody is busy, the earliest first.
+
+    Appointments and recurring events of calendars make a user busy.
 
     Args:
-        assignee_id: Whose appointments count; None: those of everybody.
-        shortest: Shorter periods are left out.
+        uow: The unit of work.
+        hours: When appointments may take place.
+        begin: The start of the search.
+        end: The end of the search; at most 62 days after ``begin``.
+        assignee_id: The user who must be free; None: all users must be free.
+        shortest: The shortest period that is returned.
 
     Raises:
         FreeTimesRangeError: The period is empty, or longer than 62 days.
@@ -162,10 +167,11 @@ async def find_free_times(
 
 
 def gaps(span: Span, busy: Iterable[Span]) -> Iterator[Span]:
-    """Yield the parts of a period in which nothing takes place.
+    """Yield the parts of a period in which nobody is busy, the earliest first.
 
     Args:
-        busy: What takes place, in the order of the starts; it may overlap.
+        span: The period.
+        busy: The periods in which somebody is busy, in the order of their starts. They may overlap.
     """
     free_from, end = span
     for first, over in busy:

@@ -17,17 +17,17 @@ from crm_api.domain.sales.appointments.schemas import FoundAppointment
 from crm_api.platform.database import UnitOfWork
 
 NOBODY = "none"
-"""Value of ``AppointmentFilter.assignee`` for the appointments of nobody."""
+"""Value of ``AppointmentFilter.assignee`` for appointments without an assignee."""
 NAME = func.nullif(func.concat_ws(" ", Contact.first_name, Contact.last_name), "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppointmentFilter:
-    """The appointments that a list has; None does not filter.
+    """Which appointments a list contains. A field that is None does not filter.
 
     Attributes:
-        starting: Appointments that end after this instant.
-        ending: Appointments that begin before this instant.
+        starting: Only appointments that end after this instant.
+        ending: Only appointments that begin before this instant.
         assignee: The id of a user, or ``NOBODY``.
     """
 
@@ -80,7 +80,7 @@ async def list_appointments(
 def appointments_statement(
     wanted: AppointmentFilter, *, after: tuple[datetime, UUID] | None, limit: int | None
 ) -> Select[Appointment, str, str]:
-    """Return the statement that reads one page of appointments; all of them without limit."""
+    """Return the statement for a page of appointments. If ``limit`` is None, it reads all."""
     statement = _appointments().where(*_conditions(wanted))
     if after is not None:
         statement = statement.where(tuple_(Appointment.starts_at, Appointment.id) > after)

@@ -25,7 +25,7 @@ class AppointmentStatus(StrEnum):
     """The state of an appointment.
 
     Attributes:
-        BOOKED: It will take place, or nobody has said yet how it ended.
+        BOOKED: It will take place, or it is over and nobody has stored yet how it ended.
         HELD: It took place.
         CANCELLED: It does not take place.
         NO_SHOW: The person was not there.
@@ -44,8 +44,8 @@ BUSY = (AppointmentStatus.BOOKED, AppointmentStatus.HELD)
 class Appointment(Base):
     """An appointment, usually at the home of a contact.
 
-    It is cancelled when its contact is deleted. An erasure removes the contact, the property, the
-    location and the note; the row stays.
+    When its contact is deleted, the appointment is cancelled. When the contact is erased, the row
+    stays without the contact, the property, the location and the note.
     """
 
     __tablename__ = "appointment"
@@ -73,7 +73,7 @@ class Appointment(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     contact_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact.id", ondelete="SET NULL"))
-    """None after an erasure, and for an event that a person made in a calendar."""
+    """None after an erasure, and if the appointment comes from an event of a calendar."""
     property_id: Mapped[UUID | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"))
     kind: Mapped[str]
     starts_at: Mapped[datetime]
@@ -85,9 +85,9 @@ class Appointment(Base):
     note: Mapped[str | None]
     status: Mapped[str]
     sequence: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of changes: the ``SEQUENCE`` of RFC 5545, by which calendars order versions."""
+    """The number of changes. Calendars use it to order versions (``SEQUENCE`` of RFC 5545)."""
     outcomes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """The outcome of each state that the appointment was in, by status."""
+    """The ids of the outcomes that were recorded for the appointment, by status."""
     author: Mapped[str]
     """The API key or user that created the appointment, or the calendar that it came from."""
     created_at: Mapped[datetime]

@@ -35,19 +35,19 @@ class AppointmentCreate(RequestModel):
     """A new appointment.
 
     Attributes:
-        contact_id: The contact whom the appointment is with.
-        property_id: The property that it is about; null if none.
-        kind: What it is for.
-        starts_at: When it begins.
-        ends_at: When it ends; at most 31 days after the start.
-        timezone: The IANA time zone in which calendars and reminders show the times. If it is left
-            out, it is the time zone of the contact, else `America/New_York`.
+        contact_id: The contact of the appointment.
+        property_id: The property that the appointment is about; null if none.
+        kind: What the appointment is for.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends; at most 31 days after the start.
+        timezone: The IANA time zone in which calendars and reminders show the times. If you leave
+            it out: the time zone of the contact, or `America/New_York` if that is unknown.
         assignee_id: The id of the user who goes there; null if nobody yet.
-        location: Where it is, on one line. Null: calendars show the address of the property, else
-            that of the contact.
+        location: Where the appointment is, in one line of text. Null: calendars show the address of
+            the property, or of the contact if there is no property.
         note: What the assignee must know; shown in the assignee's calendar.
         status: The state of the appointment.
-        allow_conflict: True: book it although the assignee has another appointment at this time.
+        allow_conflict: True: book it even if the assignee has another appointment at this time.
     """
 
     model_config = example(
@@ -78,17 +78,18 @@ class AppointmentUpdate(RequestModel):
     """The fields of an appointment to change. A field that is left out keeps its value.
 
     Attributes:
-        contact_id: The contact whom the appointment is with.
-        property_id: The property that it is about; null if none.
-        kind: What it is for.
-        starts_at: When it begins.
-        ends_at: When it ends; at most 31 days after the start.
+        contact_id: The contact of the appointment.
+        property_id: The property that the appointment is about; null if none.
+        kind: What the appointment is for.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends; at most 31 days after the start.
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes there; null if nobody.
-        location: Where it is, on one line; null: the address of the property, else of the contact.
+        location: Where the appointment is, in one line of text. Null: calendars show the address of
+            the property, or of the contact if there is no property.
         note: What the assignee must know; null if nothing.
         status: The state of the appointment.
-        allow_conflict: True: change it although the assignee has another appointment at this time.
+        allow_conflict: True: change it even if the assignee has another appointment at this time.
     """
 
     model_config = example(
@@ -126,18 +127,18 @@ class AppointmentRead(ReadModel):
     """An appointment.
 
     Attributes:
-        contact_id: The contact whom the appointment is with; null after an erasure, and for an
-            event that somebody made in a calendar.
+        contact_id: The contact of the appointment; null after an erasure, and if the appointment
+            comes from an event of a calendar.
         contact_name: First and last name of the contact; null if unknown.
-        property_id: The property that it is about; null if none.
-        kind: What it is for.
-        starts_at: When it begins.
-        ends_at: When it ends.
+        property_id: The property that the appointment is about; null if none.
+        kind: What the appointment is for.
+        starts_at: When the appointment begins.
+        ends_at: When the appointment ends.
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes there; null if nobody.
         assignee_name: The name of this user; null if nobody.
-        location: Where it is; null: calendars show the address of the property, else of the
-            contact.
+        location: Where the appointment is. Null: calendars show the address of the property, or of
+            the contact if there is no property.
         note: What the assignee must know; null if nothing.
         status: The state of the appointment.
         author: Who created it: the name of an API key, the e-mail address of a user, or the name of
@@ -200,11 +201,11 @@ class AppointmentRead(ReadModel):
 
 
 class FreeTime(ReadModel):
-    """A period without an appointment, inside the working hours.
+    """A period in the working hours in which nobody is busy.
 
     Attributes:
-        starts_at: Its first instant.
-        ends_at: The instant at which it is over.
+        starts_at: The first instant of the period.
+        ends_at: The instant at which the period is over.
     """
 
     starts_at: Instant
@@ -212,7 +213,7 @@ class FreeTime(ReadModel):
 
 
 class FreeTimesRead(ReadModel):
-    """The periods without an appointment.
+    """The periods in the working hours in which nobody is busy.
 
     Attributes:
         data: The periods, the earliest first.

@@ -1,4 +1,4 @@
-"""Write quotes and invoices, and record in the same transaction what came of the work."""
+"""Write quotes and invoices, and record their outcomes in the same transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ from crm_api.platform.ids import new_id
 
 Bill = TypeVar("Bill", Quote, Invoice)
 _RECORDED = frozenset({"contact_id", "property_id", "amount_cents"})
-"""The fields that outcomes contain."""
+"""The fields whose values are also stored in outcomes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,11 @@ class BillKind(Generic[Bill]):
     """What differs between quotes and invoices.
 
     Attributes:
-        name: The word for it, which is also the beginning of the external ids of its outcomes.
-        outcomes: The outcome that each status records; the other statuses record none.
+        name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
+        table: The class of the table.
+        missing: The error if the quote or invoice does not exist.
+        taken: The error if another quote or invoice has the number.
+        outcomes: The kind of outcome that is recorded for a status. Other statuses record none.
     """
 
     name: str
@@ -112,7 +115,7 @@ async def create_bill(
         "created_at": now,
         "updated_at": now,
     }
-    # The unique number decides between two requests at the same time.
+    # Of two requests at the same time with one number, the unique index lets only one insert it.
     statement = insert(kind.table).values(values).on_conflict_do_nothing(index_elements=["number"])
     made = await uow.session.scalar(statement.returning(kind.table))
     if made is None:
@@ -130,7 +133,7 @@ async def change_bill(
     recorder: Recorder,
     now: datetime,
 ) -> Bill:
-    """Change a quote or an invoice, and record the outcome of a new status.
+    """Change a quote or an invoice; record the outcome of a new status, and correct old outcomes.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -172,7 +175,7 @@ async def change_bill(
         async with uow.session.begin_nested():
             after = (await uow.session.scalars(statement)).one()
     except IntegrityError:
-        # Another request has taken the number since.
+        # Another request has stored this number since the check above.
         await _refuse_number(uow, kind, values.get("number", before.number))
         raise
     return await _record(uow, kind, after, changed=changed, recorder=recorder, now=now)
@@ -229,9 +232,9 @@ async def read_bill(
 
     Args:
         uow: The unit of work.
-        kind: Whether it is a quote or an invoice.
-        bill_id: Its id.
-        is_locked: Whether to lock its row until the transaction ends.
+        kind: ``QUOTES`` or ``INVOICES``.
+        bill_id: The id of the quote or invoice.
+        is_locked: Whether to lock the row until the transaction ends.
 
     Raises:
         InvoiceNotFoundError: The invoice does not exist.
@@ -267,7 +270,7 @@ def bills_statement(
     after: tuple[datetime, UUID] | None,
     limit: int | None,
 ) -> Select[Bill]:
-    """Return the statement that reads one page of quotes or invoices; all of them without limit."""
+    """Return the statement for a page of quotes or invoices. If ``limit`` is None, it reads all."""
     table = kind.table
     conditions: list[ColumnElement[bool]] = []
     if wanted.status is not None:

@@ -27,7 +27,7 @@ class InvoiceNotFoundError(NotFoundError):
 
 
 class QuoteExistsError(ConflictError):
-    """Another quote has this number; ``quote_id`` is its id."""
+    """Another quote has this number. ``quote_id`` is the id of that quote."""
 
     code = "quote_exists"
     title = "Quote already exists"
@@ -35,7 +35,7 @@ class QuoteExistsError(ConflictError):
 
 
 class InvoiceExistsError(ConflictError):
-    """Another invoice has this number; ``invoice_id`` is its id."""
+    """Another invoice has this number. ``invoice_id`` is the id of that invoice."""
 
     code = "invoice_exists"
     title = "Invoice already exists"

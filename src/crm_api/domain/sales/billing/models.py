@@ -69,7 +69,7 @@ class Quote(Base):
     status_at: Mapped[datetime]
     """When the quote got this status."""
     outcomes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """The outcome of each state that the quote was in, by status."""
+    """The ids of the outcomes that were recorded for the quote, by status."""
     author: Mapped[str]
     """The API key or user that created the quote."""
     created_at: Mapped[datetime]
@@ -100,7 +100,7 @@ class Invoice(Base):
     status_at: Mapped[datetime]
     """When the invoice got this status."""
     outcomes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """The outcome of each state that the invoice was in, by status."""
+    """The ids of the outcomes that were recorded for the invoice, by status."""
     author: Mapped[str]
     """The API key or user that created the invoice."""
     created_at: Mapped[datetime]

@@ -23,13 +23,13 @@ class _BillCreate(RequestModel):
     """The fields that new quotes and new invoices share.
 
     Attributes:
-        number: Its number in your books; unique.
-        contact_id: The contact whom it is for.
+        number: The number of the quote or invoice in your books; unique.
+        contact_id: The contact who gets it.
         property_id: The property that it is about; null if none.
         amount_cents: The amount in cents.
         currency: The currency of the amount: `USD`.
-        status_at: When it got its status; now if it is left out. An instant in the future is stored
-            as now.
+        status_at: When the quote or invoice got its status. If you leave it out, or give an instant
+            in the future: now.
     """
 
     number: DocumentNumber
@@ -65,17 +65,17 @@ class InvoiceCreate(_BillCreate):
 
 
 class _BillUpdate(RequestModel):
-    """The fields of quotes and invoices that can change. One that is left out keeps its value.
+    """The fields of quotes and invoices that can change. An omitted field keeps its value.
 
     Attributes:
-        number: Its number in your books; unique.
-        contact_id: The contact whom it is for.
+        number: The number of the quote or invoice in your books; unique.
+        contact_id: The contact who gets it.
         property_id: The property that it is about; null if none.
-        amount_cents: The amount in cents. If an outcome has the old amount, it is reversed, and
-            recorded again with the new one.
+        amount_cents: The amount in cents. If an outcome was recorded with the old amount, it is
+            reversed and recorded again with the new amount.
         currency: The currency of the amount: `USD`.
-        status_at: When it got its status; now if only the status is given. An instant in the future
-            is stored as now.
+        status_at: When the quote or invoice got its status. If you change the status without it, or
+            give an instant in the future: now.
     """
 
     number: DocumentNumber = ""
@@ -114,12 +114,12 @@ class _BillRead(ReadModel):
     """The fields that quotes and invoices share.
 
     Attributes:
-        number: Its number in your books.
-        contact_id: The contact whom it is for; null after an erasure.
+        number: The number of the quote or invoice in your books.
+        contact_id: The contact who gets it; null after an erasure.
         property_id: The property that it is about; null if none.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
-        status_at: When it got its status.
+        status_at: When the quote or invoice got its status.
         author: Who created it: the name of an API key, or the e-mail address of a user.
     """
 
@@ -165,11 +165,11 @@ class InvoiceRead(_BillRead):
 
 @dataclass(frozen=True, kw_only=True)
 class BillFilter:
-    """The quotes or invoices that a list has; None does not filter.
+    """Which quotes or invoices a list contains. A field that is None does not filter.
 
     Attributes:
-        since: Those that were created at or after this instant.
-        until: Those that were created before this instant.
+        since: Only those that were created at or after this instant.
+        until: Only those that were created before this instant.
     """
 
     status: QuoteStatus | InvoiceStatus | None = None

@@ -1,4 +1,4 @@
-"""Money that waits: approved quotes that have no appointment, and invoices that are not paid."""
+"""Find waiting money: approved quotes without an appointment, and unpaid invoices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from crm_api.domain.sales.billing.models import Invoice, Quote
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 NOT_OLDER = timedelta(days=365)
-"""Older approvals do not wait, so that imported books say nothing about the past."""
+"""A quote that was approved earlier is not counted: old quotes may come from imported books."""
 UNSCHEDULED = """
     q.status = 'approved' AND q.status_at <= :before AND q.status_at > :since
     AND q.contact_id IS NOT NULL
@@ -19,16 +19,16 @@ UNSCHEDULED = """
         WHERE a.contact_id = q.contact_id AND a.status IN ('booked', 'held')
           AND a.ends_at > q.status_at)
 """
-"""Whether a quote ``q`` that was approved between two instants has no appointment.
+"""SQL condition: the quote ``q`` was approved between two instants and has no appointment.
 
-An appointment with the same contact that ends after the approval counts, unless it was cancelled or
-the person was not there.
+The quote has an appointment if its contact has an appointment that ends after the approval.
+Cancelled appointments, and those to which the person did not come, do not count.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingSum:
-    """How many quotes or invoices in one currency wait, and their sum.
+    """The number of waiting quotes or invoices in one currency, and the sum of their amounts.
 
     Attributes:
         kind: ``quote`` or ``invoice``.
@@ -43,12 +43,13 @@ class WaitingSum:
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingMoney:
-    """The money that waits.
+    """The waiting money.
 
     Attributes:
-        sums: One for each kind and currency that has some, in the order of the currencies.
-        quotes: The first quotes: those that were approved first.
-        invoices: The first invoices: the oldest.
+        sums: One sum per kind and currency, in the order of the currencies; none without waiting
+            money.
+        quotes: The quotes that have waited longest, in the order of their approval.
+        invoices: The oldest unpaid invoices, the oldest first.
     """
 
     sums: Sequence[WaitingSum]
@@ -76,7 +77,7 @@ FIRST_INVOICES = select(Invoice).from_statement(
 
 
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
-    """Return the sums of what waits, and up to ``most`` quotes and invoices; three statements."""
+    """Return the sums of the waiting money, with up to ``most`` quotes and ``most`` invoices."""
     approved = {"before": now, "since": now - NOT_OLDER}
     return WaitingMoney(
         sums=typed_rows(WaitingSum, await uow.session.execute(SUMS, approved)),

@@ -1,1 +1,1 @@
-"""Calendars of other servers (CalDAV) that are kept in step with the appointments."""
+"""Synchronise calendars of other servers (CalDAV) with the appointments, in both directions."""

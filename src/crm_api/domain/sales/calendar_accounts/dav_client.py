@@ -1,4 +1,4 @@
-"""Talk to one calendar of a CalDAV server (RFC 4791, RFC 6578), with limits on time and size."""
+"""A client for a calendar of a CalDAV server (RFC 4791, RFC 6578), with limits on time and size."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,15 @@ from crm_api.domain.sales.calendar_accounts.errors import (
 )
 
 MOST_BYTES = 10_000_000
-"""The most that one synchronisation reads. A calendar of visits has some kilobytes a day."""
+"""The largest number of bytes that one synchronisation reads. A day of visits needs a few kB."""
 MOST_EVENTS = 5_000
-"""The largest number of events of a calendar that is read."""
+"""The largest number of changed events that one synchronisation accepts."""
 AT_ONCE = 50
 """The number of events that one request reads."""
 MOST_PAGES = 20
-"""A server may report changes in pages (RFC 6578, 3.6); after so many the rest waits."""
+"""The largest number of pages that one synchronisation reads. A server may report changes in pages
+(RFC 6578, 3.6); the next synchronisation reads the others.
+"""
 REQUEST_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 OK, CREATED, NO_CONTENT, MULTI_STATUS = 200, 201, 204, 207
@@ -48,9 +50,9 @@ class Resource:
     """An event as the server stores it.
 
     Attributes:
-        href: Its path on the server, as the server writes it.
-        etag: Its version; None if the server did not say it.
-        body: The iCalendar text; None if it was not asked for.
+        href: The path of the event on the server, as the server writes it.
+        etag: The version of the event; None if the server did not report it.
+        body: The iCalendar text; None if it was not requested.
     """
 
     href: str
@@ -65,8 +67,9 @@ class Changes:
     Attributes:
         changed: The version of each event that is new or different, by path.
         deleted: The paths of events that are gone.
-        token: What to send the next time; None if the server has no tokens.
-        is_whole: Whether ``changed`` lists every event, so that all others are gone.
+        token: The sync token for the next request (RFC 6578); None if the server has no tokens.
+        is_whole: True: ``changed`` has all events of the calendar, and known events that are not in
+            it are gone.
     """
 
     changed: dict[str, str | None] = field(default_factory=dict)
@@ -145,7 +148,7 @@ class DavClient:
     async def list_changes(self, token: str | None) -> Changes:
         """Return what has changed since the token; without a token, list every event.
 
-        A token that the server no longer knows counts as none.
+        If the server no longer knows the token, every event is listed, as without a token.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -157,7 +160,7 @@ class DavClient:
         return found if found is not None else await self._list_all()
 
     async def read_events(self, hrefs: Sequence[str]) -> list[Resource]:
-        """Read up to ``AT_ONCE`` events; those that are gone meanwhile are missing.
+        """Read up to ``AT_ONCE`` events. Events that no longer exist are missing in the result.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -176,12 +179,16 @@ class DavClient:
         ]
 
     async def write_event(self, href: str, body: bytes, *, etag: str | None) -> Resource | None:
-        """Write an event; return it with its new version, or None if the calendar has another.
+        """Write an event, and return it with its new version.
 
         Args:
             href: The path of the event.
             body: The iCalendar text.
-            etag: The version that is replaced; None if there must be no such event.
+            etag: The version to replace; None: create the event.
+
+        Returns:
+            None if nothing was written: the calendar has another version of the event, the event to
+            replace is gone, or the event to create exists.
 
         Raises:
             CalendarServerError: The server cannot be used now, or refuses the event.
@@ -196,7 +203,7 @@ class DavClient:
         return Resource(href=href, etag=answer.get("etag"))
 
     async def delete_event(self, href: str, *, etag: str | None) -> bool:
-        """Delete an event; return False if the calendar has another version of it.
+        """Delete an event. Return False if the calendar has another version: then it stays.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -210,25 +217,25 @@ class DavClient:
         return True
 
     def href_of(self, name: str) -> str:
-        """Return the path of a new event with this name."""
+        """Return the path for a new event with the file name ``name``."""
         return f"{self._url.raw_path}{name}"
 
     def _at(self, href: str) -> URL:
-        """Return the address of a path or address that the server has named.
+        """Return the full URL of a path or URL that the server sent.
 
         Raises:
-            CalendarServerError: The address is on another host.
+            CalendarServerError: The URL is on another host.
         """
         url = self._url.join(URL(href, encoded=True))
         if url.origin() != self._url.origin():
             raise CalendarServerError(
-                "The calendar server names an event on another host, which is not called. Check "
-                "the address of the calendar."
+                "The calendar server gave the address of an event on another host. No request is "
+                "sent there. Check the address of the calendar."
             )
         return url
 
     async def _sync(self, token: str | None) -> Changes | None:
-        """Ask for the changes since a token, page by page; None if the server refuses that."""
+        """Request the changes since a token, page by page. Return None if the server refuses."""
         found = Changes(token=token, is_whole=token is None)
         for _ in range(MOST_PAGES):
             report = _SYNC.format(token=escape(found.token or ""))
@@ -257,12 +264,12 @@ class DavClient:
         return found
 
     def _collect(self, root: ET.Element, found: Changes) -> bool:
-        """Add the events of a report; return whether the server has left out some."""
+        """Add the events of a report to ``found``. Return whether the report is incomplete."""
         is_cut = False
         for one in root.iter(f"{_DAV}response"):
             href, status = _text(one, "href"), one.findtext(f"{_DAV}status") or ""
             if URL(href, encoded=True).raw_path.rstrip("/") == self._url.raw_path.rstrip("/"):
-                is_cut = is_cut or " 507" in status  # the calendar itself
+                is_cut = is_cut or " 507" in status  # this entry is the calendar, not an event
                 continue
             if " 404" in status:
                 found.deleted.add(href)
@@ -272,7 +279,7 @@ class DavClient:
                 found.deleted.discard(href)
         if len(found.changed) > MOST_EVENTS:
             raise CalendarTooLargeError(
-                f"The calendar has more than {MOST_EVENTS} events. Use a calendar of its own for "
+                f"The calendar has more than {MOST_EVENTS} events. Use a separate calendar for "
                 "appointments."
             )
         return is_cut
@@ -300,13 +307,13 @@ class DavClient:
             raise CalendarServerError(error.detail) from error
         except TimeoutError as error:
             raise CalendarServerError(
-                f"The calendar server did not answer within {REQUEST_SECONDS:g} seconds. It is "
-                "asked again later."
+                f"The calendar server did not answer within {REQUEST_SECONDS:g} seconds. The "
+                "synchronisation is tried again later."
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise CalendarServerError(
-                f"The calendar server cannot be reached ({type(error).__name__}). Check its "
-                "address; it is asked again later."
+                f"The calendar server cannot be reached ({type(error).__name__}). Check the "
+                "address of the calendar. The synchronisation is tried again later."
             ) from error
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
@@ -317,17 +324,18 @@ class DavClient:
             if self._left < 0:
                 answer.close()
                 raise CalendarTooLargeError(
-                    f"The calendar has more than {MOST_BYTES // 1_000_000} MB. Use a calendar of "
-                    "its own for appointments."
+                    f"The calendar has more than {MOST_BYTES // 1_000_000} MB. Use a separate "
+                    "calendar for appointments."
                 )
         return bytes(found)
 
 
 def _parse(body: bytes) -> ET.Element:
-    """Parse an answer of the server.
+    """Parse the XML of a response of the server.
 
     Raises:
-        CalendarServerError: It is not XML, or it has a document type, which may define entities.
+        CalendarServerError: The response is not XML, or has a document type (DTD), which could
+            define entities.
     """
     if b"<!DOCTYPE" not in body and b"<!ENTITY" not in body:
         try:
@@ -335,8 +343,8 @@ def _parse(body: bytes) -> ET.Element:
         except ET.ParseError:
             pass
     raise CalendarServerError(
-        "The answer of the calendar server is not understood. Check that the address is that of a "
-        "CalDAV calendar."
+        "The calendar server did not answer as a CalDAV server does. Check that the address is "
+        "that of a CalDAV calendar."
     )
 
 
@@ -362,5 +370,5 @@ def _refused(what: str, status: int) -> CalendarServerError:
         )
     return CalendarServerError(
         f"The calendar server refused to {what} (status {status}). Check the address of the "
-        "calendar; it is asked again later."
+        "calendar. The synchronisation is tried again later."
     )

@@ -25,7 +25,7 @@ class CalendarAccountNotFoundError(NotFoundError):
 
 
 class CalendarAccountExistsError(ConflictError):
-    """Another account keeps this calendar in step; ``account_id`` is its id."""
+    """Another account already synchronises this calendar; ``account_id`` is its id."""
 
     code = "calendar_account_exists"
     title = "Calendar account already exists"
@@ -33,7 +33,7 @@ class CalendarAccountExistsError(ConflictError):
 
     def __init__(self, account_id: UUID) -> None:
         super().__init__(
-            "Another account already keeps this calendar in step. Delete that account first, or "
+            "Another account already synchronises this calendar. Delete that account first, or "
             "give the address of another calendar.",
             account_id=str(account_id),
         )
@@ -74,4 +74,4 @@ class CalendarServerError(Exception):
 
 
 class CalendarTooLargeError(CalendarServerError):
-    """The calendar is larger than this service reads."""
+    """The calendar has more events or more bytes than this service reads."""

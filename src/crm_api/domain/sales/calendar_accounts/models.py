@@ -21,10 +21,10 @@ from crm_api.platform.ids import new_id
 
 
 class CalendarAccountStatus(StrEnum):
-    """Whether a calendar is kept in step.
+    """Whether a calendar is synchronised.
 
     Attributes:
-        PENDING: It was not read yet.
+        PENDING: The first synchronisation has not ended yet.
         ACTIVE: The last synchronisation succeeded.
         FAILING: The last synchronisation failed; `error` says why. It is tried again.
     """
@@ -52,19 +52,21 @@ class CalendarAccount(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     """The encrypted password."""
     timezone: Mapped[str]
-    """The IANA time zone of events without one."""
+    """The IANA time zone of events that have no time zone."""
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
-    """Whose appointments the calendar has; None: those of everybody."""
+    """The user whose appointments are in the calendar; None: those of all users."""
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     error: Mapped[str | None]
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of synchronisations that failed in a row."""
+    """The number of consecutive synchronisations that failed."""
     sync_token: Mapped[str | None]
-    """What the server has reported up to here (RFC 6578); None reads the whole calendar."""
+    """The sync token of the server (RFC 6578). The changes before it are applied. If it is None,
+    the next synchronisation reads the whole calendar.
+    """
     last_synced_at: Mapped[datetime | None]
     next_sync_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
-    """Until then one worker works on the account."""
+    """The end of the claim of the worker that synchronises the account; None: no worker has it."""
     author: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -73,8 +75,8 @@ class CalendarAccount(Base):
 class CalendarEvent(Base):
     """An event of a calendar, and the appointment that it belongs to.
 
-    The row stays when the event is deleted, so that an event that comes back is the same
-    appointment.
+    When the event is deleted, the row stays. If the event comes back, it belongs to the same
+    appointment again.
     """
 
     __tablename__ = "calendar_event"
@@ -89,24 +91,28 @@ class CalendarEvent(Base):
     appointment_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("appointment.id", ondelete="CASCADE")
     )
-    """None for an event that is no appointment: it recurs, or cannot be read."""
+    """None if the event belongs to no appointment, for example because it recurs."""
     href: Mapped[str]
     """The path of the event on the server, as the server writes it."""
     uid: Mapped[str]
     etag: Mapped[str | None]
-    """The version of the event that is known; None: unknown, or the event is gone."""
+    """The last known version of the event; None: the version is unknown, or the event is gone."""
     is_gone: Mapped[bool] = mapped_column(server_default=text("false"))
     base_starts_at: Mapped[datetime | None]
-    """The start that both sides had last. If the server's differs, it was moved there."""
+    """The start that the event and the appointment had when they were last equal. If the event has
+    another start now, somebody moved it in the calendar.
+    """
     base_ends_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
-    """When the times of an event that recurs were computed; None for other events."""
+    """When the times of a recurring event were computed; None for other events."""
     digest: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """The hash of the appointment that was written last; if it differs, it is written again."""
+    """The hash of the appointment after the last synchronisation of the event. If the appointment
+    has another hash now, it is written to the calendar again.
+    """
 
 
 class CalendarBusyTime(Base):
-    """A time in which the owner of a calendar is busy, from an event that recurs."""
+    """A time in which the owner of a calendar is busy because of a recurring event."""
 
     __tablename__ = "calendar_busy_time"
     __table_args__ = (

@@ -1,4 +1,7 @@
-"""Apply what has changed in a calendar to the appointments. The calendar wins."""
+"""Apply the changes of a calendar to the appointments.
+
+If both an event and its appointment were changed, the change of the event is kept.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -35,20 +38,23 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
 BUSY_PAST, BUSY_FUTURE = timedelta(days=1), timedelta(days=180)
-"""The times of an event that recurs are known for this long before now, and after."""
+"""The times of a recurring event are computed for this period: ``BUSY_PAST`` before now to
+``BUSY_FUTURE`` after now.
+"""
 READ_AGAIN = timedelta(days=30)
-"""How old the times of an event that recurs may become."""
+"""The times of a recurring event are computed again when they are older than this."""
 NO_UID = "unreadable:"
-"""The beginning of the stored UID of a resource that has no readable event."""
+"""Prefix of the stored UID if the event of a resource cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownEvent:
-    """What is known of an event by its path.
+    """An event of a calendar, as it was last read or written.
 
     Attributes:
-        etag: The version that was applied last.
-        read_at: When the times of an event that recurs were computed; None for other events.
+        href: The path of the event on the server.
+        etag: The last known version; None: the version is unknown, or the event is gone.
+        read_at: When the times of a recurring event were computed; None for other events.
     """
 
     href: str
@@ -58,7 +64,7 @@ class KnownEvent:
 
 
 async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, KnownEvent]:
-    """Return the events of a calendar that are known, by path."""
+    """Return the known events of a calendar, by path."""
     statement = select(
         CalendarEvent.href, CalendarEvent.etag, CalendarEvent.is_gone, CalendarEvent.read_at
     ).where(CalendarEvent.account_id == account_id)
@@ -67,9 +73,9 @@ async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, K
 
 
 def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: datetime) -> list[str]:
-    """Return the paths of the events whose present version is not known.
+    """Return the sorted paths of the events to read: those whose present version is not known.
 
-    Events that recur are read again from time to time, because their times are computed for a
+    Recurring events are also read again from time to time, because their times are computed for a
     limited period.
     """
     changed = {
@@ -96,9 +102,9 @@ def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
 def parse_events(
     resources: Sequence[Resource], *, timezone: str, now: datetime
 ) -> list[tuple[Resource, RemoteEvent | None]]:
-    """Parse events, in the order of their paths; an event that cannot be read becomes None.
+    """Parse events, in the order of their paths. The event is None if it cannot be read.
 
-    Events that recur take time, so the caller runs this in a thread.
+    To compute the times of recurring events is slow, so the caller runs this function in a thread.
     """
     zone = ZoneInfo(timezone)
     begin, end = now - BUSY_PAST, now + BUSY_FUTURE
@@ -115,10 +121,11 @@ async def apply_events(
     *,
     now: datetime,
 ) -> int:
-    """Apply events that were read; return the number of appointments that changed.
+    """Apply events to the appointments; return the number of appointments that changed.
 
-    An event that was moved moves its appointment, also into another one. A new event becomes an
-    appointment of the account's user. An event that recurs only makes the user busy.
+    - If an event was moved, its appointment is moved too, even if it overlaps another appointment.
+    - A new event becomes an appointment of the account's user.
+    - A recurring event only makes the user busy.
     """
     changed = 0
     for resource, event in events:
@@ -164,7 +171,7 @@ async def _apply(
         "read_at": None,
     }
     if is_changed:
-        # Both sides are the same now, so that the change is not written back.
+        # Event and appointment are equal now, so the next push does not write the event.
         values["digest"] = digest_of(entry)
     event_id = await _store(uow, known, resource, values, account_id=account.id, uid=uid)
     await _replace_busy_times(uow, event_id, None)
@@ -180,10 +187,10 @@ async def _change_appointment(
     *,
     now: datetime,
 ) -> bool:
-    """Change an appointment as its event was changed; return whether something changed.
+    """Change an appointment as its event was changed; return whether the appointment changed.
 
-    What is the same as both sides had last was not changed in the calendar: then the appointment
-    stands, also if it has changed since.
+    ``known`` has the times at which event and appointment were last equal. If the event still has
+    these times, it was not moved in the calendar, and the times of the appointment are kept.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}
@@ -213,7 +220,7 @@ async def _write(
     *,
     now: datetime,
 ) -> None:
-    """Change an appointment, and note in the audit log which calendar it came from."""
+    """Change an appointment, and record in the audit log which calendar caused the change."""
     await booking.write_changes(
         uow, values, appointment_id=appointment_id, allow_conflict=True, now=now
     )
@@ -230,12 +237,15 @@ async def _write(
 
 
 def _is_theirs(account: CalendarAccount, entry: CalendarEntry) -> bool:
-    """Return whether the calendar may change an appointment: it still has its appointments."""
+    """Return whether the calendar may change an appointment.
+
+    A calendar of one user may change only the appointments of this user.
+    """
     return account.assignee_id in {None, entry.assignee_id}
 
 
 def _is_erased(entry: CalendarEntry, event: RemoteEvent) -> bool:
-    """Return whether an appointment that this service made has lost its person."""
+    """Return whether this service made the appointment and its person was erased or deleted."""
     return entry.phone is None and event.uid.endswith(f"@{HOST}")
 
 
@@ -266,7 +276,7 @@ async def _add_appointment(
 async def delete_events(
     uow: UnitOfWork, account: CalendarAccount, hrefs: Collection[str], *, now: datetime
 ) -> int:
-    """Cancel the booked appointments whose events are gone; return how many changed."""
+    """Cancel booked appointments whose events are gone; return the number of cancelled ones."""
     changed = 0
     for href in sorted(hrefs):
         statement = select(CalendarEvent).where(
@@ -307,12 +317,12 @@ def known_event_statement(*, account_id: UUID, uid: str) -> Select[CalendarEvent
 async def _find_known(
     uow: UnitOfWork, account_id: UUID, *, uid: str, href: str
 ) -> CalendarEvent | None:
-    """Return what is known of an event, by its UID, which stays when its path changes."""
+    """Find a known event by its UID, because its path may have changed. None if it is new."""
     statement = known_event_statement(account_id=account_id, uid=uid)
     found = await uow.session.scalar(statement.execution_options(populate_existing=True))
     if found is not None:
         return found
-    # A resource that could not be read before, or has another event now.
+    # Under this path there may be a row of an unreadable event, or of an event with another UID.
     await uow.session.execute(
         delete(CalendarEvent).where(
             CalendarEvent.account_id == account_id,
@@ -324,7 +334,10 @@ async def _find_known(
 
 
 async def _own_appointment(uow: UnitOfWork, account: CalendarAccount, uid: str) -> UUID | None:
-    """Return the appointment whose event has this UID; None if it is not one of this calendar."""
+    """Return the id of the appointment for which this service made an event with this UID.
+
+    None if this service did not make the event, or if another user is the assignee now.
+    """
     name, _, host = uid.partition("@")
     if host != HOST:
         return None

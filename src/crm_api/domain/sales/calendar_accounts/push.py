@@ -1,8 +1,8 @@
-"""Write appointments that have changed into a calendar, and delete those that are off.
+"""Write changed appointments to a calendar, and delete events that must not be in it any more.
 
-Each event is written in three steps: the intent is stored, the server is called, its answer is
-stored. If the answer is lost, the next synchronisation finds the event by its UID, and its times
-are those of the intent: so it was not moved in the calendar, and it is not written twice.
+Each event is written in three steps: store the intent, send the request, store the response. If the
+response is lost, the next synchronisation finds the event by its UID. The event has the times of
+the intent, so it does not count as moved by a person, and it is not created twice.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
 from crm_api.platform.ids import new_id
 
 PAST, FUTURE = timedelta(days=1), timedelta(days=400)
-"""The calendar gets the appointments that end this long before now, and begin this long after."""
+"""A calendar gets the appointments that end later than ``PAST`` before now, and begin earlier than
+``FUTURE`` after now.
+"""
 MOST_ENTRIES = 2_000
 
 
@@ -39,8 +41,8 @@ class PlannedWrite:
     """An event to write or to delete.
 
     Attributes:
-        entry: The appointment; None if the event is deleted.
-        etag: The version in the calendar; None if there is none.
+        entry: The appointment to write; None: delete the event.
+        etag: The version of the event in the calendar; None if it is not there yet.
     """
 
     event_id: UUID
@@ -53,7 +55,7 @@ class PlannedWrite:
 async def plan_writes(
     uow: UnitOfWork, account: CalendarAccount, client: DavClient, *, now: datetime
 ) -> list[PlannedWrite]:
-    """Return the events that differ from their appointments; store new ones as an intent."""
+    """Return the events to write or delete. For a new event, store the intent to write it."""
     known = {
         one.appointment_id: one
         for one in await uow.session.scalars(
@@ -79,7 +81,8 @@ async def plan_writes(
     return writes
 
 
-# Own events whose person was erased are deleted too, because they show the person.
+# Events that this service made are deleted too if the person was erased, because they show the
+# person.
 FIND_OFF = text("""
     SELECT e.appointment_id FROM calendar_event e
     JOIN appointment a ON a.id = e.appointment_id
@@ -103,7 +106,7 @@ async def _find_off(uow: UnitOfWork, account: CalendarAccount) -> list[UUID]:
 async def _read_entries(
     uow: UnitOfWork, account: CalendarAccount, *, now: datetime
 ) -> list[CalendarEntry]:
-    """Return the appointments that the calendar must have, the earliest first."""
+    """Return the appointments that must be in the calendar, the earliest first."""
     statement = entries_statement().where(
         Appointment.starts_at < now + FUTURE,
         Appointment.starts_at > now - PAST - timedelta(days=31),
@@ -112,7 +115,8 @@ async def _read_entries(
     )
     if account.assignee_id is not None:
         statement = statement.where(Appointment.assignee_id == account.assignee_id)
-    # An appointment without a person came from a calendar, or its person was erased.
+    # An appointment without a person comes from an event of a calendar, or its person was erased.
+    # It is written only to the calendar that it comes from.
     theirs = select(CalendarEvent.appointment_id).where(
         CalendarEvent.account_id == account.id, CalendarEvent.uid.not_like(f"%@{HOST}")
     )
@@ -130,7 +134,7 @@ def _deletion(event: CalendarEvent) -> PlannedWrite:
 async def _intend(
     uow: UnitOfWork, account: CalendarAccount, entry: CalendarEntry, client: DavClient
 ) -> CalendarEvent:
-    """Store that an event is going to be written, so that a lost answer is understood."""
+    """Store the intent to write a new event. It is needed if the response of the server is lost."""
     statement = (
         insert(CalendarEvent)
         .values(
@@ -146,9 +150,10 @@ async def _intend(
 
 
 async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: PlannedWrite) -> bool:
-    """Write or delete one event; return False if the calendar has another version.
+    """Write or delete one event. Return False if it was changed in the calendar meanwhile.
 
-    Then the next synchronisation reads that version first, because the calendar wins.
+    In this case nothing is written: the next synchronisation reads the event and applies its
+    change to the appointment.
 
     Raises:
         CalendarServerError: The server cannot be used now.
@@ -177,7 +182,10 @@ async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: Plan
 
 
 async def _body(client: DavClient, planned: PlannedWrite, entry: CalendarEntry) -> bytes | None:
-    """Return the text of an event. Of an event that a person made, only the times change."""
+    """Return the iCalendar text to write; None if the event was changed in the calendar meanwhile.
+
+    If a person made the event in the calendar, only the times change.
+    """
     if planned.uid.endswith(f"@{HOST}"):
         return write_calendar([entry])
     if planned.etag is None:

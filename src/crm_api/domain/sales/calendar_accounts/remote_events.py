@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 Span = tuple[datetime, datetime]
 MOST_TIMES = 400
-"""The largest number of times of one recurring event: a little more than one a day for a year."""
+"""The largest number of times of one recurring event: enough for one a day for a year."""
 LONGEST_BODY = 1_000_000
 LONGEST_UID = 500
 LONGEST_LINE = 200
 NO_LENGTH = timedelta(minutes=30)
-"""The length of an event that has none."""
+"""The assumed length of an event that has no end and no duration."""
 TOO_OFTEN = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})
-"""Frequencies that no appointment has; their times would be millions."""
+"""The times of events with these frequencies are not computed: there could be millions."""
 _OFF = frozenset({"CANCELLED"})
 
 
@@ -30,11 +30,12 @@ class RemoteEvent:
     """An event of a calendar.
 
     Attributes:
-        span: Start and end in UTC; None for an event that recurs.
-        times: The times of an event that recurs, in a limited period; the earliest first.
-        location: One line; None if there is none.
-        is_cancelled: Whether it does not take place.
-        is_free: Whether it does not make its owner busy.
+        span: Start and end in UTC; None for a recurring event.
+        location: The place, in one line of text; None if there is none.
+        is_cancelled: Whether the event was cancelled.
+        is_free: Whether the owner of the calendar is free during the event.
+        times: Start and end of each time of a recurring event, in a limited period, the earliest
+            first; empty for other events.
     """
 
     uid: str
@@ -49,12 +50,12 @@ class RemoteEvent:
 def read_remote_event(
     body: str, *, zone: ZoneInfo, begin: datetime, end: datetime
 ) -> RemoteEvent | None:
-    """Read an event; return None if it is no event, or cannot be read.
+    """Read an event; return None if the text has no event or cannot be read.
 
     Args:
         body: The iCalendar text.
-        zone: The time zone of times without one, and of whole days.
-        begin: The begin of the period for the times of an event that recurs.
+        zone: The time zone of whole days, and of times without a time zone.
+        begin: The start of the period for which the times of a recurring event are computed.
         end: The end of this period.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
@@ -86,7 +87,7 @@ def read_remote_event(
 
 
 def move_event(body: str, *, starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> bytes:
-    """Return the text of an event with other times; all else of it stays.
+    """Return the iCalendar text of an event with other times. Everything else stays the same.
 
     Raises:
         ValueError: The text has no event.
@@ -124,17 +125,17 @@ def _span(event: "icalendar.Component", zone: ZoneInfo) -> Span:
 
 
 def _instant(value: date | datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant of a time; whole days and times without zone are in ``zone``.
+    """Return the instant of a date or time. If it has no time zone, ``zone`` is used.
 
     Raises:
-        ValueError: The year is not usual.
+        ValueError: The year is not from 1970 to 2199.
     """
     if not isinstance(value, datetime):
         value = datetime.combine(value, time.min, zone)
     elif value.tzinfo is None:
         value = value.replace(tzinfo=zone)
     if value.year not in range(1970, 2200):
-        raise ValueError("The year is not usual.")
+        raise ValueError("The year is not from 1970 to 2199.")
     return value.astimezone(UTC)
 
 
@@ -145,7 +146,7 @@ def _times(
     begin: datetime,
     end: datetime,
 ) -> Iterator[Span]:
-    """Yield the times of an event that recurs, the earliest first, in a limited period."""
+    """Yield start and end of each time of a recurring event in a period, the earliest first."""
     import recurring_ical_events  # noqa: PLC0415 - as above
 
     rules: Any = main.get("RRULE", [])

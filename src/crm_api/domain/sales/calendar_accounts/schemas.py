@@ -21,14 +21,16 @@ class CalendarAccountCreate(RequestModel):
     """A new calendar account.
 
     Attributes:
-        name: Its name in lists, and the author of the appointments that come from it.
+        name: The name of the account. It is also the author of the appointments that come from the
+            calendar.
         url: The address of the calendar (the collection) on its CalDAV server.
         username: The user name at the server.
-        password: The password at the server; use one that is only for this service. It is stored
-            encrypted and never shown.
-        assignee_id: The user whose appointments the calendar has, and who gets its events; null:
-            everybody.
-        timezone: The IANA time zone of events that have none.
+        password: The password at the server; use a password that is only for this service. It is
+            stored encrypted and never shown.
+        assignee_id: The user whose appointments are in the calendar. New events of the calendar
+            become appointments of this user. Null: the calendar has the appointments of all
+            users.
+        timezone: The IANA time zone of events that have no time zone.
     """
 
     model_config = example(**_SHOWN, password="abcd-efgh", assignee_id=example_id("user"))  # noqa: S106 - an example
@@ -45,14 +47,14 @@ class CalendarAccountRead(ReadModel):
     """A calendar account. The password is never shown.
 
     Attributes:
-        name: Its name.
+        name: The name of the account.
         url: The address of the calendar.
         username: The user name at the server.
-        assignee_id: The user whose appointments the calendar has; null: everybody.
-        timezone: The IANA time zone of events that have none.
-        status: Whether the calendar is kept in step.
+        assignee_id: The user whose appointments are in the calendar; null: those of all users.
+        timezone: The IANA time zone of events that have no time zone.
+        status: Whether the calendar is synchronised.
         error: Why the last synchronisation failed, and what to do; null if it succeeded.
-        last_synced_at: When both sides were the same; null if never.
+        last_synced_at: When the last successful synchronisation ended; null if never.
         next_sync_at: When the next synchronisation is due.
         author: Who created it: the name of an API key, or the e-mail address of a user.
     """

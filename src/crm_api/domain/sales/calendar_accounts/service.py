@@ -28,11 +28,13 @@ from crm_api.platform.jobs import Job, JobName
 
 MOST_ACCOUNTS = 50
 EVERY = timedelta(minutes=1)
-"""How often a calendar is read. A change of an appointment is written at once."""
+"""How often a calendar is synchronised. A change of an appointment starts an extra
+synchronisation at once.
+"""
 LEASE = timedelta(minutes=2)
 """How long an account belongs to the worker that claimed it; longer than a job may take."""
 LONGEST_WAIT = timedelta(hours=1)
-"""The longest pause after synchronisations that failed."""
+"""The longest pause after a failed synchronisation; the pause doubles with each failure."""
 LONGEST_ERROR = 500
 
 
@@ -45,7 +47,7 @@ async def create_account(
     key: bytes,
     now: datetime,
 ) -> CalendarAccount:
-    """Add a calendar account; it is read soon, not in this call.
+    """Add a calendar account. A worker reads the calendar soon; this function does not read it.
 
     Args:
         uow: The unit of work.
@@ -56,9 +58,10 @@ async def create_account(
         now: The present instant.
 
     Raises:
-        CalendarAccountExistsError: Another account keeps this calendar in step.
+        CalendarAccountExistsError: Another account already synchronises this calendar.
         InvalidCalendarUrlError: The address is not allowed.
-        TooManyCalendarAccountsError: ``MOST_ACCOUNTS`` exist. Concurrent requests may exceed this.
+        TooManyCalendarAccountsError: ``MOST_ACCOUNTS`` accounts exist. Concurrent requests may
+            exceed this limit.
         UnknownAssigneeError: The assignee is not an active user.
     """
     url = _collection(body.url, policy)
@@ -94,7 +97,7 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the text that binds an encrypted password to its account."""
+    """Return the associated data of an encrypted password, which binds it to its account."""
     return f"calendar account {account_id}"
 
 
@@ -102,13 +105,13 @@ def open_password(account: CalendarAccount, *, key: bytes) -> str:
     """Return the password of an account.
 
     Raises:
-        UnsealError: It was encrypted with another key.
+        UnsealError: The password was encrypted with another key.
     """
     return unseal(account.sealed, secret=key, about=about_password(account.id))
 
 
 def _collection(text: str, policy: AddressPolicy) -> str:
-    """Return the address of a collection, which ends with a slash.
+    """Check the address of a calendar, and return it with a slash at its end.
 
     Raises:
         InvalidCalendarUrlError: The address is not allowed.
@@ -120,8 +123,8 @@ def _collection(text: str, policy: AddressPolicy) -> str:
         raise InvalidCalendarUrlError(error.detail) from error
     if url.raw_query_string or url.fragment:
         raise InvalidCalendarUrlError(
-            "The address of a calendar has no `?` and no `#`. Copy the CalDAV address from the "
-            "settings of the calendar."
+            "The address of a calendar must not contain `?` or `#`. Copy the CalDAV address from "
+            "the settings of the calendar."
         )
     return str(url if url.raw_path.endswith("/") else URL(f"{url}/", encoded=True))
 
@@ -180,7 +183,10 @@ async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
 
 
 async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
-    """Make the calendars that work due now, because an appointment has changed."""
+    """Schedule a synchronisation now for each calendar whose last one did not fail.
+
+    Call this after a change of an appointment.
+    """
     statement = (
         update(CalendarAccount)
         .where(CalendarAccount.failures == 0, CalendarAccount.next_sync_at > now)
@@ -204,7 +210,8 @@ async def claim_account(uow: UnitOfWork, *, now: datetime) -> CalendarAccount | 
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    # The next run is set now: a change that is requested meanwhile makes it earlier again.
+    # The next run is set here, not at the end of this one: a change of an appointment during this
+    # run can then set an earlier time, which stays.
     statement = (
         update(CalendarAccount)
         .where(CalendarAccount.id == due)
@@ -218,7 +225,7 @@ async def claim_account(uow: UnitOfWork, *, now: datetime) -> CalendarAccount | 
 async def note_success(
     uow: UnitOfWork, *, account_id: UUID, sync_token: str | None, now: datetime
 ) -> None:
-    """Store that both sides are the same, and end the lease."""
+    """Store that a synchronisation succeeded, and end the claim."""
     await _finish(
         uow,
         account_id,
@@ -235,7 +242,7 @@ async def note_success(
 async def note_failure(
     uow: UnitOfWork, *, account: CalendarAccount, error: str, now: datetime
 ) -> None:
-    """Store why a synchronisation failed, and when it is tried again; end the lease."""
+    """Store why a synchronisation failed and when the next one is due, and end the claim."""
     wait = min(EVERY * 2 ** min(account.failures, 10), LONGEST_WAIT)
     await _finish(
         uow,
@@ -250,7 +257,7 @@ async def note_failure(
 
 
 async def store_token(uow: UnitOfWork, *, account_id: UUID, sync_token: str | None) -> None:
-    """Store up to where the changes of the server are applied."""
+    """Store the sync token of the server: all changes before it are applied."""
     await uow.session.execute(
         update(CalendarAccount)
         .where(CalendarAccount.id == account_id)

@@ -1,4 +1,4 @@
-"""Keep one calendar in step: first what changed there, then what changed here."""
+"""Synchronise one calendar: first apply the changes of its events, then write the appointments."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,12 +18,13 @@ log = structlog.get_logger()
 
 @dataclass(kw_only=True)
 class SyncFigures:
-    """What one synchronisation did.
+    """The counts of one synchronisation.
 
     Attributes:
-        pulled: Appointments that the calendar has changed.
-        pushed: Events that were written or deleted.
-        stale: Events that were changed in the calendar meanwhile; the next run reads them.
+        pulled: The number of appointments that were changed because of the calendar.
+        pushed: The number of events that were written or deleted.
+        stale: The number of events that were not written, because they were changed in the calendar
+            meanwhile. The next run reads them.
     """
 
     pulled: int = 0
@@ -39,18 +40,18 @@ async def synchronise(
     now: Callable[[], datetime],
     is_over: Callable[[], bool] = lambda: False,
 ) -> SyncFigures:
-    """Apply the changes of a claimed calendar, write those of the appointments, end the claim.
+    """Apply the changes of a claimed calendar, write changed appointments to it, end the claim.
 
-    No transaction is open while the server is called. A run that ends in the middle is repeated
-    from the token of the last complete one, and changes nothing twice. An error of the server is
-    stored in the account.
+    No transaction is open while the server is called. If a run ends early, the next run starts at
+    the last sync token that was stored, and changes nothing twice. An error of the server is stored
+    in the account.
 
     Args:
         new_uow: Opens a transaction.
         account: The claimed account.
         client: An open client of its calendar.
         now: The clock.
-        is_over: Whether the run must end; then the next one continues.
+        is_over: Returns True when the run must end. The next run then continues.
     """
     figures = SyncFigures()
     try:

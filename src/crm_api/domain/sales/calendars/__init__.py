@@ -1,1 +1,1 @@
-"""Appointments as iCalendar: files, feeds, and calendars of other servers."""
+"""Appointments as iCalendar: files and feeds."""

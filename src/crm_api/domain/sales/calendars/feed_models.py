@@ -13,8 +13,8 @@ from crm_api.platform.ids import new_id
 class CalendarFeed(Base):
     """A secret address under which calendar programs read appointments without signing in.
 
-    Only a SHA-256 hash of the token in the address is stored. A deleted feed stays, so that its
-    address answers with 410 and programs stop asking.
+    Only a SHA-256 hash of the token in the address is stored. The row of a deleted feed stays: its
+    address answers with status 410, so that calendar programs stop their requests.
     """
 
     __tablename__ = "calendar_feed"
@@ -27,9 +27,9 @@ class CalendarFeed(Base):
     name: Mapped[str]
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
-    """Whose appointments it shows; None shows those of everybody."""
+    """The user whose appointments the feed shows; None: those of all users."""
     busy_only: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether it shows only that somebody is busy."""
+    """Whether the feed shows only that somebody is busy."""
     author: Mapped[str]
     """The API key or user that created the feed."""
     created_at: Mapped[datetime]

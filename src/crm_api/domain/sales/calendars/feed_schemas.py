@@ -16,7 +16,7 @@ class CalendarFeedCreate(RequestModel):
 
     Attributes:
         name: The name that calendar programs show.
-        assignee_id: The user whose appointments it shows; null shows those of everybody.
+        assignee_id: The user whose appointments the feed shows; null: those of all users.
         busy_only: True: show only when somebody is busy, without people and places.
     """
 
@@ -32,8 +32,8 @@ class CalendarFeedRead(ReadModel):
 
     Attributes:
         name: The name that calendar programs show.
-        assignee_id: The user whose appointments it shows; null shows those of everybody.
-        busy_only: Whether it shows only when somebody is busy.
+        assignee_id: The user whose appointments the feed shows; null: those of all users.
+        busy_only: Whether the feed shows only when somebody is busy.
         author: Who created it: the name of an API key, or the e-mail address of a user.
     """
 
@@ -51,7 +51,7 @@ class CalendarFeedCreated(CalendarFeedRead):
     """A new calendar feed with its address, which is shown only now.
 
     Attributes:
-        url: The secret address. Who knows it can read the calendar without signing in.
+        url: The secret address. Everybody who knows it can read the calendar without signing in.
     """
 
     model_config = example(

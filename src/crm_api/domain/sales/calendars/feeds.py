@@ -1,4 +1,4 @@
-"""Create and delete calendar feeds, and write the calendar of one."""
+"""Create and delete calendar feeds, and write the calendar of a feed."""
 
 import hashlib
 import secrets
@@ -28,13 +28,12 @@ from crm_api.domain.sales.calendars.rendering import (
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 TOKEN_BYTES = 32
-"""The random bytes of a token: nobody can guess an address."""
+"""The number of random bytes in a token. Nobody can guess such an address."""
 MOST_FEEDS = 200
 PAST, FUTURE = timedelta(days=60), timedelta(days=400)
-"""The calendar has the appointments of this long before now, and after."""
+"""A feed has the appointments that start from ``PAST`` before now to ``FUTURE`` after now."""
 MOST_ENTRIES = 2_000
-"""The largest number of appointments of a calendar: the next ones stay, the earliest are left out.
-"""
+"""The largest number of appointments in a feed. If there are more, the earliest are left out."""
 
 
 async def create_feed(
@@ -154,7 +153,7 @@ def feed_statement(*, assignee_id: UUID | None, now: datetime) -> Select[*tuple[
 
 
 def write_feed(feed: CalendarFeed, entries: list[CalendarEntry]) -> bytes:
-    """Return the calendar of a feed; the same text each time, until an appointment changes."""
+    """Return the iCalendar text of a feed. It stays the same until an appointment changes."""
     return write_calendar(entries, name=feed.name, busy_only=feed.busy_only)
 
 

@@ -1,7 +1,7 @@
 """Write appointments as iCalendar (RFC 5545), each in its time zone.
 
-An event shows name, address and phone number of the person, and the note for the assignee; nothing
-else about the person.
+An event shows the name, the address and the phone number of the person, and the note for the
+assignee. It shows nothing else about the person.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 
 PRODUCT = "-//crm-api//appointments//EN"
 HOST = "appointments.crm-api"
-"""The right side of every UID. It is fixed, so that a new address of the service changes no UID."""
+"""The part of every UID after the @. It is fixed: if the service moves, the UIDs stay the same."""
 MARGIN = timedelta(days=400)
-"""A time zone is described for this long before and after the events that need it."""
+"""The definition of a time zone covers this much time before and after the events that need it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalendarEntry:
-    """An appointment with all that a calendar shows.
+    """An appointment with everything that a calendar shows.
 
     Attributes:
         contact_name: First and last name; None without a contact or without a name.
-        phone: E.164; None without a contact.
-        address: Of the property, else of the contact; None if unknown.
+        phone: The phone number of the contact (E.164); None without a contact.
+        address: The address of the property, or of the contact if there is no property; None if
+            unknown.
     """
 
     id: UUID
@@ -110,7 +111,7 @@ async def read_entry(uow: UnitOfWork, *, appointment_id: UUID) -> CalendarEntry:
 
 
 def digest_of(entry: CalendarEntry) -> bytes:
-    """Return a hash of all that an event shows of an appointment."""
+    """Return a hash of everything that the event of an appointment shows."""
     shown = {**asdict(entry), "sequence": 0, "created_at": None, "updated_at": None}
     return blake2b(repr(sorted(shown.items())).encode(), digest_size=16).digest()
 
@@ -122,12 +123,13 @@ def write_calendar(
     busy_only: bool = False,
     uid: str | None = None,
 ) -> bytes:
-    """Return a file with these appointments, and with the time zones that they need.
+    """Return an iCalendar file with these appointments and the time zones that they need.
 
     Args:
-        name: The name that calendar programs show; None if they show the name of the file.
+        entries: The appointments.
+        name: The name that calendar programs show; None: the file has no name of its own.
         busy_only: Leave out the kind, the person, the location and the note.
-        uid: The UID of the only event, if it is not that of the appointment.
+        uid: The UID of all events; None: each event has the UID of its appointment.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
 
@@ -150,7 +152,7 @@ def write_calendar(
 
 
 def event_of(entry: CalendarEntry, *, busy_only: bool = False) -> "icalendar.Event":
-    """Return the event of an appointment. It has the same text each time, until it changes."""
+    """Return the event of an appointment. Its text is the same until the appointment changes."""
     import icalendar  # noqa: PLC0415 - as above
 
     zone = ZoneInfo(entry.timezone)
@@ -178,14 +180,14 @@ def event_of(entry: CalendarEntry, *, busy_only: bool = False) -> "icalendar.Eve
 
 
 def summary_of(entry: CalendarEntry) -> str:
-    """Return the title of an event: the kind, and whom it is with."""
+    """Return the title of an event: the kind, and the name or phone number of the person."""
     kind = {"assessment": "Assessment", "repair": "Repair"}.get(entry.kind, "Appointment")
     person = entry.contact_name or entry.phone
     return kind if person is None else f"{kind}: {person}"
 
 
 def _zones(entries: Iterable[CalendarEntry]) -> "list[icalendar.Timezone]":
-    """Return one VTIMEZONE for each time zone, for the years of the entries."""
+    """Return one VTIMEZONE component for each time zone, for the years of the entries."""
     import icalendar  # noqa: PLC0415 - as above
 
     spans: dict[str, tuple[datetime, datetime]] = {}

@@ -33,7 +33,7 @@ _NAMES = {
     "reference referencenumber ref transactionid paymentid id",
     "name": "name outcomename",
 }
-"""The known column names of each field, the best first; without spaces, punctuation, capitals."""
+"""The known column names of each field, the best first; lower case, no spaces or punctuation."""
 FIELDS = ("phone", *_NAMES)
 _RANKS = {field: {name: at for at, name in enumerate(n.split())} for field, n in _NAMES.items()}
 _NOUNS = ("invoice", "quote", "estimate", "appointment")
@@ -44,15 +44,17 @@ def detect_columns(
     sample: Sequence[Sequence[str]],
     overrides: Mapping[str, str | None] | None = None,
 ) -> Detected:
-    """Find the field of each column by its name; of the phone column also by its values.
+    """Find the field of each column by its name. The phone column is also found by its values.
 
     Args:
+        header: The column names of the file.
+        sample: The first rows of the file.
         overrides: The user's mapping. The columns in it get the fields that the user chose.
 
     Raises:
         InvalidMappingError: The overrides name an unknown column or field, or a field twice.
         NoPhoneColumnError: No column contains phone numbers.
-        ImportFileError: No column says when it happened, or none says what happened.
+        ImportFileError: No column has the date of the outcomes, or no column says what happened.
     """
     overrides = overrides or {}
     _check_mapping(header, overrides)
@@ -88,11 +90,11 @@ def detect_columns(
 
 
 def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | None:
-    """Return what the rows of a file without kinds are, by the names of its columns.
+    """Find out from the column names what the rows of a file are, if no column has the kind.
 
     Returns:
-        ``invoice``, ``quote``, ``estimate`` or ``appointment``. None if the columns name none or
-        several of them, or if a column has the kind.
+        ``invoice``, ``quote``, ``estimate`` or ``appointment``. None if a column has the kind, or
+        if the column names begin with none or with several of these words.
     """
     if "kind" in mapping.values():
         return None
@@ -130,18 +132,18 @@ def _check_fields(header: Sequence[str], found: Mapping[str, str | None]) -> Non
     columns = "The columns are: " + ", ".join(f"“{name}”" for name in header[:20]) + "."
     if "phone" not in fields:
         raise NoPhoneColumnError(
-            f"No column with phone numbers was found. {columns} Name the right one in `mapping`, "
-            'for example {"Contact": "phone"}.'
+            f"No column with phone numbers was found. {columns} Name the right column in "
+            '`mapping`, for example {"Contact": "phone"}.'
         )
     if "date" not in fields:
         raise ImportFileError(
-            f"No column with the date of the outcomes was found. {columns} Name the right one in "
-            '`mapping`, for example {"Day": "date"}.'
+            f"No column with the date of the outcomes was found. {columns} Name the right column "
+            'in `mapping`, for example {"Day": "date"}.'
         )
     if not {"kind", "status"} & fields and noun_of(header, found) is None:
         raise ImportFileError(
-            f"No column says what happened. {columns} Name the right one in `mapping`, for example "
-            '{"Result": "kind"}, or add a column `kind` with values such as invoice_paid.'
+            f"No column says what happened. {columns} Name the right column in `mapping`, for "
+            'example {"Result": "kind"}, or add a column `kind` with values such as invoice_paid.'
         )
 
 

@@ -1,4 +1,4 @@
-"""Read the outcomes of a file chunk by chunk. The calls block: run them in a thread."""
+"""Read the outcomes of a file chunk by chunk. The functions block; run them in a thread."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ from crm_api.domain.sales.outcomes.models import OutcomeKind, OutcomeSource
 from crm_api.domain.sales.outcomes.record import NewOutcome
 
 CHUNK_ROWS = 200
-"""Rows in one transaction, which locks the contact of each."""
+"""The number of rows of the file in one transaction, which locks the contact of each row."""
 MAX_ROWS = 200_000
-"""Most rows of a file: the source remembers the id of each."""
+"""The largest number of rows of a file. There is a limit because all ids are kept in memory."""
 MAX_FILE_BYTES = 64 * 2**20
 _LONGEST_ID = 150
 _LONGEST_NAME = 60
@@ -34,7 +34,7 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRow:
-    """The outcome of one row, with the line of the file on which the row starts."""
+    """The outcome of one row of the file, with the number of the line on which the row starts."""
 
     line: int
     new: NewOutcome
@@ -47,7 +47,7 @@ class OutcomeChunk:
     Attributes:
         start: The number of rows of the file before this chunk.
         end: The number of rows of the file up to the end of this chunk.
-        outcomes: The outcomes that did not occur earlier in the file.
+        outcomes: The outcomes of the rows that do not repeat an earlier row of the file.
         duplicates: The number of rows that repeat an earlier row.
     """
 
@@ -62,8 +62,8 @@ def examine_outcomes(path: Path, overrides: Mapping[str, str | None] | None = No
     """Find the field of each column of a stored file.
 
     Raises:
-        UploadGoneError: The file is not stored, or no longer.
-        ImportFileError: The file is not text, has no rows, or lacks a column.
+        UploadGoneError: The file is not stored.
+        ImportFileError: The file is not text, has no rows, or lacks a necessary column.
         InvalidMappingError: The user's mapping does not fit the file.
     """
     try:
@@ -114,7 +114,7 @@ class OutcomeSourceFile:
         return count
 
     def skip_to(self, position: int) -> None:
-        """Skip rows until ``position`` rows are read, but remember their ids."""
+        """Skip rows of the file until ``position`` rows are read. Their ids are remembered."""
         while self._position < position and self.next_chunk(position - self._position):
             pass
 
@@ -153,7 +153,7 @@ class OutcomeSourceFile:
         )
 
     def _seen_before(self, new: NewOutcome) -> bool | None:
-        """Return None for a new id, else whether the earlier row had the same values."""
+        """Return None if the id is new; otherwise whether the earlier row had the same values."""
         key = hashlib.sha256(f"{new.external_id}\0{new.kind}".encode()).digest()[:16]
         values = values_hash(new)[:16]
         before = self._seen.setdefault(key, values)
@@ -213,9 +213,9 @@ class OutcomeSourceFile:
     def _short(self, row: RawRow, field: str, longest: int) -> str | None:
         text = " ".join(self._cell(row, field).split())
         if len(text) > longest:
-            raise CellError(f"This is longer than {longest} characters.")
+            raise CellError(f"This value is longer than {longest} characters.")
         if not text.isprintable():
-            raise CellError("This has characters that cannot be shown. Remove them.")
+            raise CellError("This value has characters that cannot be shown. Remove them.")
         return text or None
 
     def _cell(self, row: RawRow, field: str) -> str:
@@ -235,6 +235,9 @@ class OutcomeSourceFile:
 
 
 def values_hash(new: NewOutcome) -> bytes:
-    """Return the SHA-256 of what an outcome says. Rows without an id that agree are the same."""
+    """Return the SHA-256 of the values of an outcome.
+
+    Two rows of the file without an id are the same outcome if this hash is the same.
+    """
     values = (new.phone, new.kind, new.name, new.amount_cents, new.occurred_at.isoformat())
     return hashlib.sha256(repr(values).encode()).digest()

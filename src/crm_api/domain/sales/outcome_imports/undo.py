@@ -21,10 +21,10 @@ from crm_api.platform.database import UnitOfWork
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
     """Reverse the outcomes of the last chunk that is not undone, and update the counts of the undo.
 
-    An outcome that was reversed before stays as it is. It counts as ``left_edited``.
+    If an outcome was already reversed, it stays as it is and counts as ``left_edited``.
 
     Returns:
-        True if more may have to be undone; False if the undo has ended.
+        True if more chunks may remain; False if the undo has ended.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None or row.undo_state != UndoState.RUNNING:
@@ -71,6 +71,9 @@ _COUNT = text("""
 
 
 async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
-    """Count what an undo would reverse, and what was reversed before; the keys are ``COUNTS``."""
+    """Count the outcomes that an undo would reverse, and those that are already reversed.
+
+    The keys are ``COUNTS``: ``removed`` and ``left_edited`` have these two numbers.
+    """
     found = (await uow.session.execute(_COUNT, {"import_id": row.id})).mappings().one()
     return dict.fromkeys(COUNTS, 0) | dict(found)

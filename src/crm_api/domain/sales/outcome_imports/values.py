@@ -8,9 +8,9 @@ from crm_api.domain.sales.outcomes.models import OutcomeKind
 from crm_api.domain.sales.outcomes.schemas import MOST_CENTS
 
 EASTERN = ZoneInfo("America/New_York")
-"""The zone of times without an offset. Fixed, so that the same file always has the same values."""
+"""The time zone of times without an offset; fixed, so that a file always gives the same values."""
 NOON = time(12)
-"""The hour of a date without an hour: it is the same date in every state."""
+"""The local time of a date without a time. At noon, every state has the same date."""
 _FIRST_YEAR, _LAST_YEAR = 1990, 2099
 
 _WORDS = {
@@ -54,7 +54,7 @@ _BY_STATUS = {
     },
     "job": dict.fromkeys(("done", "complete", "completed"), OutcomeKind.JOB_DONE),
 }
-"""The kind of a thing by its status. An open invoice is not an outcome."""
+"""The kind of the outcome, by what the row is and by its status. Open invoices are not outcomes."""
 _ENDED = frozenset(
     (
         *("void", "voided", "cancelled", "canceled", "refunded", "declined", "rejected"),
@@ -79,10 +79,13 @@ class CellError(Exception):
 
 
 def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
-    """Return the kind of an outcome by the cells with its kind and status.
+    """Return the kind of an outcome from the cells of its kind and its status.
 
     Args:
-        noun: What the rows of the file are, if the file has no kinds.
+        kind: The cell of the kind; may be empty.
+        status: The cell of the status; may be empty.
+        noun: What the rows of the file are, such as ``invoice``, if the file has no column for the
+            kind.
 
     Raises:
         CellError: The cells name no outcome.
@@ -94,7 +97,7 @@ def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
         found = _BY_STATUS[word].get(state)
         if found is None:
             raise CellError(
-                f"The status “{status.strip()[:60]}” of this {word} is not an outcome. Known are: "
+                f"The status “{status.strip()[:60]}” of this {word} is not an outcome. Use one of: "
                 + ", ".join(_BY_STATUS[word])
                 + "."
             )
@@ -111,7 +114,7 @@ def read_cents(cell: str) -> int | None:
     """Return an amount of dollars such as ``$1,234.50`` in cents; None for an empty cell.
 
     Raises:
-        CellError: The cell is not an amount from 0 to ten thousand million dollars in whole cents.
+        CellError: The cell is not an amount from 0 to 10,000,000,000 dollars in whole cents.
     """
     written = cell.strip()
     if not written:
@@ -153,16 +156,16 @@ def check_currency(cell: str) -> None:
     """Check that a cell with a currency is empty or names the US dollar.
 
     Raises:
-        CellError: It names something else.
+        CellError: The cell names another currency.
     """
     if cell.strip().upper() not in {"", "USD", "US$", "$"}:
         raise CellError("Amounts are in USD. Convert the amount before you import it.")
 
 
 def read_instant(cell: str) -> datetime:
-    """Return the instant of a date, with or without an hour, in UTC.
+    """Return the instant in UTC of a date, with or without a time of day.
 
-    A date without an hour means noon in New York; an hour without an offset is Eastern time.
+    A date without a time means noon in New York. A time without an offset is New York time.
 
     Raises:
         CellError: The cell is not a date from 1990 to 2099.

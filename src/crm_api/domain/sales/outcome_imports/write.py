@@ -20,7 +20,7 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork
 
 UNDO_OF = "undo of import "
-"""``recorded_by`` of a reversal by an undo begins so; the id of the import follows."""
+"""The beginning of ``recorded_by`` in the reversals of an undo. The id of the import follows."""
 _SAMPLE = 24
 
 
@@ -37,10 +37,12 @@ async def apply_chunk(
 ) -> bool:
     """Record the outcomes of a chunk, and store errors, counts and checkpoint.
 
-    A dry run records them too and rolls them back, so that its counts are those of the commit.
+    A dry run also records the outcomes, but rolls them back. So it has the counts that the real
+    import would have.
 
     Returns:
-        False if the import has ended or another worker has continued it. The caller then stops.
+        False if the import has ended, or if another worker has taken it over. The caller then
+        stops.
     """
     held = await runs.lock_running(
         uow.session, CONTACT_IMPORTS, import_id=import_id, rows_processed=chunk.start
@@ -85,7 +87,7 @@ async def _record_rows(
     secret: bytes,
 ) -> None:
     by = held.actor or f"import {held.id}"
-    # Two imports lock contacts and hashes in the same order.
+    # All imports lock contacts and hashes in the same order, so that they do not deadlock.
     for row in sorted(chunk.outcomes, key=lambda row: (row.new.phone, row.new.external_id)):
         try:
             done = await _record(uow, row.new, recorded_by=by, secret=secret, now=now)
@@ -103,14 +105,16 @@ async def _record_rows(
 async def _record(
     uow: UnitOfWork, new: NewOutcome, *, recorded_by: str, secret: bytes, now: datetime
 ) -> RecordedOutcome:
-    """Record an outcome under its id, unless the ledger knows it.
+    """Record an outcome under its external id, or return the one that the ledger already has.
 
-    A quote and an invoice may have the same number, so another kind under a known id gets the kind
-    behind its id. An outcome that an undo reversed is recorded again, with a number behind its id.
-    Both are found again in the same way, so that the same file adds nothing.
+    - A quote and an invoice may have the same number. If the ledger has an outcome of another kind
+      under the id, the kind is appended to the id.
+    - If an undo reversed the outcome, it is recorded again with a number appended to the id.
+
+    Both rules give the same ids for the same file, so a second import of the file adds nothing.
 
     Raises:
-        OutcomeExistsError: The ledger has other values under this id.
+        OutcomeExistsError: The ledger has an outcome with this id and other values.
     """
     base, attempt, has_kind = new.external_id, 1, False
     while True:

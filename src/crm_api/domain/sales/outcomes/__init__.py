@@ -1,1 +1,4 @@
-"""The ledger of outcomes: facts that are recorded once, never changed, and reversed by a row."""
+"""The ledger of outcomes: facts that are recorded once and never changed.
+
+A mistake is corrected by a second row, which reverses the first.
+"""

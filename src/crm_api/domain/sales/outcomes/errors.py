@@ -15,10 +15,10 @@ class OutcomeNotFoundError(NotFoundError):
 
 
 class OutcomeExistsError(ConflictError):
-    """The source has recorded other values under this ``external_id``; ``outcome_id`` is the first.
+    """The source already has an outcome with this ``external_id`` and other values.
 
-    An outcome is never changed. To correct it, reverse it, and record the right values under
-    another ``external_id``.
+    ``outcome_id`` is the id of that outcome. An outcome is never changed. To correct it, reverse
+    it, and record the right values under another ``external_id``.
     """
 
     code = "outcome_exists"
@@ -32,7 +32,7 @@ class OutcomeExistsError(ConflictError):
 
 
 class OutcomeReversedError(ConflictError):
-    """The outcome was reversed before; ``outcome_id`` is the reversal."""
+    """The outcome was already reversed; ``outcome_id`` is the id of the reversal."""
 
     code = "outcome_reversed"
     title = "Outcome already reversed"
@@ -67,7 +67,7 @@ class OtherCurrencyError(InvalidError):
 
 
 class OutcomePersonError(InvalidError):
-    """The request names no person, or names the person both by contact and by number."""
+    """The request names no person, or names the person by contact and by phone number."""
 
     code = "outcome_person"
     title = "One person needed"

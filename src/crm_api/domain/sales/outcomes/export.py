@@ -19,7 +19,7 @@ Position = tuple[datetime, UUID]
 def export_outcomes(
     new_uow: UnitOfWorkFactory, wanted: OutcomeFilter, *, shows_people: bool
 ) -> AsyncIterator[bytes]:
-    """Yield the parts of a CSV file with all outcomes and reversals, the latest first."""
+    """Yield the parts of a CSV file with all wanted outcomes and reversals, the latest first."""
 
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
         statement, values = outcomes_statement(wanted, after=after, limit=PAGE)

@@ -22,7 +22,7 @@ from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
 CURRENCY = "USD"
-"""The currency of all amounts. The service sends to numbers of the United States alone."""
+"""The currency of all amounts. The service sends only to phone numbers of the United States."""
 
 
 class OutcomeKind(StrEnum):
@@ -35,7 +35,7 @@ class OutcomeKind(StrEnum):
         QUOTE_APPROVED: The person accepted a quote.
         JOB_DONE: The work was done.
         INVOICE_PAID: The person paid an invoice.
-        CUSTOM: Something else, with a name of your own.
+        CUSTOM: Something else; `name` says what.
     """
 
     APPOINTMENT_BOOKED = "appointment_booked"
@@ -48,11 +48,11 @@ class OutcomeKind(StrEnum):
 
 
 class OutcomeSource(StrEnum):
-    """Where the knowledge of an outcome comes from.
+    """How the service learned of an outcome.
 
     Attributes:
         PERSON: A user recorded it.
-        IMPORT: It was in a file.
+        IMPORT: It was in an imported file.
         CALENDAR: It was in a calendar.
         API: Another system recorded it.
     """
@@ -64,11 +64,11 @@ class OutcomeSource(StrEnum):
 
 
 class Outcome(Base):
-    """A fact about what came of the work: an appointment, a quote, a job, a payment.
+    """A result of the work with a person: an appointment, a quote, a job, a payment.
 
     A trigger refuses every change (``migrations/objects/refuse_change.sql``). A mistake is
     corrected by a second row with the negative amount, the reversal. The row has no data about a
-    person: these are in ``outcome_subject`` and are removed when the person is erased.
+    person. Data about the person are in ``outcome_subject``; an erasure removes them.
     """
 
     __tablename__ = "outcome"
@@ -98,14 +98,14 @@ class Outcome(Base):
     name: Mapped[str | None]
     """The name of an outcome of the kind ``custom``."""
     amount_cents: Mapped[int | None] = mapped_column(BigInteger)
-    """Cents; negative in a reversal; None if the outcome has no amount."""
+    """The amount in cents; not positive in a reversal; None if the outcome has no amount."""
     currency: Mapped[str]
     occurred_at: Mapped[datetime]
-    """When it happened. For a reversal: when it was recorded."""
+    """When the outcome happened. For a reversal: when the reversal was recorded."""
     source: Mapped[str]
     external_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """The keyed hash of source and external id. So a repeated request is recognised even after the
-    person was erased."""
+    """The keyed hash of source and external id; None without an external id. With the hash, a
+    repeated request is recognised even after the person was erased."""
     property_id: Mapped[UUID | None]
     reverses_id: Mapped[UUID | None] = mapped_column(ForeignKey("outcome.id"))
     """The outcome that this row reverses; None if it is not a reversal."""
@@ -115,11 +115,12 @@ class Outcome(Base):
 
 
 class OutcomeSubject(Base):
-    """The person whom an outcome, and its reversal, is about.
+    """The person of an outcome, and of its reversal.
 
-    ``contact_id`` is the contact at the time of recording; after a merge, ``contact.merged_into``
-    leads to the present contact. ``phone`` is set only while no contact has the number; triggers
-    (``migrations/objects/adopt_outcomes*.sql``) set the contact when it appears.
+    ``contact_id`` is the contact at the time of recording. After a merge, ``contact.merged_into``
+    leads to the present contact. ``phone`` is set only while no contact has this phone number. When
+    such a contact appears, triggers (``migrations/objects/adopt_outcomes*.sql``) set
+    ``contact_id``.
     """
 
     __tablename__ = "outcome_subject"
@@ -135,7 +136,8 @@ class OutcomeSubject(Base):
     contact_id: Mapped[UUID | None]
     phone: Mapped[str | None]
     person_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'"))
-    """The contact and its merged duplicates, when the contact was deleted; empty before. A deletion
-    makes the duplicates separate, and the credits of the outcome must stay."""
+    """The ids of the contact and its merged duplicates at the time when the contact was deleted;
+    empty before. The deletion separates the duplicates, but the credits of the outcome must stay.
+    """
     external_id: Mapped[str | None]
     """The id of the outcome at its source; None after the person was erased."""

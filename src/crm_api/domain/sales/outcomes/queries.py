@@ -1,4 +1,4 @@
-"""Read outcomes with the person whom each is about."""
+"""Read outcomes together with the person of each outcome."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,8 @@ class FoundOutcome:
 
     Attributes:
         contact_id: The present contact of the person; None if there is none.
-        phone: The number of the person; None after an erasure, and for a deleted contact.
-        reversed_by_id: The reversal of this outcome; None if it was not reversed.
+        phone: The phone number of the person; None after an erasure, and for a deleted contact.
+        reversed_by_id: The id of the reversal of this outcome; None if it was not reversed.
     """
 
     id: UUID
@@ -43,13 +43,14 @@ class FoundOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeFilter:
-    """The outcomes that a list has; None does not filter.
+    """Which outcomes a list contains. A field that is None does not filter.
 
     Attributes:
-        contact_id: Also the id of a duplicate that was merged into the contact.
-        is_reversed: True: reversed outcomes and reversals; False: the others, which count.
-        occurred_before: Outcomes before this instant.
-        occurred_after: Outcomes at or after this instant.
+        contact_id: The id of the contact, or of a duplicate that was merged into it.
+        is_reversed: True: only reversed outcomes and reversals. False: only the other outcomes,
+            which count.
+        occurred_before: Only outcomes before this instant.
+        occurred_after: Only outcomes at or after this instant.
     """
 
     kind: OutcomeKind | None = None
@@ -104,7 +105,7 @@ _CONDITIONS = {
 def outcomes_statement(
     wanted: OutcomeFilter, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> tuple[TextClause, dict[str, Any]]:
-    """Return the statement that reads one page of outcomes, and its values."""
+    """Return the statement that reads one page of outcomes, and the values of its parameters."""
     values = {name: value for name, value in vars(wanted).items() if value is not None}
     conditions = [_CONDITIONS[name] for name in values]
     if after is not None:

@@ -37,8 +37,9 @@ class NewOutcome:
     """An outcome to record. Exactly one of ``contact_id`` and ``phone`` (E.164) names the person.
 
     Attributes:
-        name: For the kind ``custom`` alone.
-        external_id: The id at the source; recording it again has no effect.
+        name: The name of an outcome of the kind ``custom``; None for the other kinds.
+        external_id: The id of the outcome at its source. An outcome with a known id is not recorded
+            again.
     """
 
     kind: OutcomeKind
@@ -55,7 +56,7 @@ class NewOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedOutcome:
-    """An outcome, and whether this call recorded it; False if it was recorded before."""
+    """An outcome, and whether it is new. It is not new if it was already recorded."""
 
     outcome: FoundOutcome
     is_new: bool
@@ -63,7 +64,7 @@ class RecordedOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class _Person:
-    """The present contact, or the number that no contact has."""
+    """A person: the id of the present contact, or a phone number that no contact has."""
 
     contact_id: UUID | None
     phone: str | None
@@ -74,8 +75,9 @@ async def record_outcome(
 ) -> RecordedOutcome:
     """Add an outcome to the ledger.
 
-    The same source with the same ``external_id`` and the same values returns the first one. A
-    contact's row is locked until the transaction ends, so that an erasure sees the outcome.
+    If the same source already recorded the same values under this ``external_id``, the recorded
+    outcome is returned. The row of the contact is locked until the transaction ends, so that an
+    erasure sees the outcome.
 
     Args:
         uow: The unit of work.
@@ -87,10 +89,10 @@ async def record_outcome(
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         PropertyNotFoundError: The property does not exist.
-        OtherCurrencyError: The amount is in another currency.
+        OtherCurrencyError: The amount is not in the currency of the company.
         OutcomeExistsError: The source recorded other values under this external id.
         OutcomeNameError: The name does not fit the kind.
-        OutcomePersonError: The outcome names no person, or two.
+        OutcomePersonError: The outcome names no person, or names the person twice.
     """
     if new.currency != CURRENCY:
         raise OtherCurrencyError
@@ -117,7 +119,7 @@ async def record_outcome(
         "recorded_by": recorded_by,
         "created_at": now,
     }
-    # The unique hash decides between two requests at the same time: the second waits, then reads.
+    # Of two requests at the same time, the second waits at the unique hash, then reads the first.
     statement = insert(Outcome).values(values).on_conflict_do_nothing().returning(Outcome.id)
     made = await uow.session.scalar(statement)
     if made is None:
@@ -151,7 +153,7 @@ async def _recorded_before(
     first = await read_outcome(uow, outcome_id=(await uow.session.scalars(known)).one())
     asked = (new.kind, new.name, new.amount_cents, new.occurred_at, new.property_id)
     stored = (first.kind, first.name, first.amount_cents, first.occurred_at, first.property_id)
-    known_as = first.contact_id or first.phone  # None: the person was erased or deleted since
+    known_as = first.contact_id or first.phone  # None: the person was erased or deleted
     if asked != stored or known_as not in {None, person.contact_id or person.phone}:
         raise OutcomeExistsError(
             "This source has already recorded an outcome with this `external_id` and other values. "
@@ -165,14 +167,14 @@ async def _recorded_before(
 async def reverse_outcome(
     uow: UnitOfWork, *, outcome_id: UUID, recorded_by: str, now: datetime
 ) -> FoundOutcome:
-    """Reverse an outcome by a second row with the negative amount; return the second row.
+    """Reverse an outcome: add a second row with the negative amount, and return this row.
 
-    Figures leave out the outcome and its reversal.
+    Statistics count neither the outcome nor its reversal.
 
     Raises:
         OutcomeNotFoundError: No outcome has this id.
-        OutcomeReversedError: It was reversed before.
-        ReversalError: It is a reversal.
+        OutcomeReversedError: The outcome was already reversed.
+        ReversalError: The outcome is a reversal.
     """
     first = await uow.session.get(Outcome, outcome_id)
     if first is None:
@@ -205,5 +207,5 @@ async def reverse_outcome(
 
 
 def hash_external_id(source: OutcomeSource, external_id: str, *, secret: bytes) -> bytes:
-    """Return the HMAC-SHA256 of an external id of a source under the secret key of the service."""
+    """Return the HMAC-SHA256 of the source and the external id, with ``secret`` as the key."""
     return hmac.digest(secret, f"outcome\0{source}\0{external_id}".encode(), "sha256")

@@ -13,7 +13,7 @@ from crm_api.domain.sales.outcomes.models import CURRENCY, OutcomeKind, OutcomeS
 from crm_api.domain.sales.outcomes.queries import FoundOutcome
 
 MOST_CENTS = 10**12
-"""Ten thousand million dollars: larger amounts are typing errors."""
+"""10,000,000,000 dollars, in cents. Larger amounts are typing errors."""
 Cents = Annotated[int, Field(strict=True, ge=0, le=MOST_CENTS)]
 CurrencyCode = Annotated[str, Text(longest=3, shortest=3)]
 ExternalId = Annotated[str, Text(longest=200, shortest=1)]
@@ -28,14 +28,14 @@ class OutcomeCreate(RequestModel):
         name: The name of an outcome of the kind `custom`; null for the other kinds.
         contact_id: The contact of the person.
         phone: The phone number of the person. No contact needs to have it yet.
-        property_id: The property that it is about; null if none.
-        amount_cents: The amount in cents; null if it has none.
+        property_id: The property that the outcome is about; null if none.
+        amount_cents: The amount in cents; null if the outcome has none.
         currency: The currency of the amount: `USD`.
-        occurred_at: When it happened, which may be before the first message.
-        source: Where the knowledge comes from. If it is left out: `person` for a user, `api` for an
-            API key.
-        external_id: The id of the outcome at its source. If the same source sends it again, nothing
-            is recorded twice.
+        occurred_at: When the outcome happened. It may be before the first message.
+        source: Where the information comes from. If you leave it out: `person` for a user, `api`
+            for an API key.
+        external_id: The id of the outcome at its source. If the same source sends the same id
+            again, no second outcome is recorded.
     """
 
     model_config = example(
@@ -65,17 +65,18 @@ class OutcomeRead(ReadModel):
     Attributes:
         kind: What happened.
         name: The name of an outcome of the kind `custom`.
-        contact_id: The contact of the person; null if no contact has the number, after an erasure,
+        contact_id: The contact of the person. Null if no contact has the phone number, after an
+            erasure, and for callers without the scope `contacts:read`.
+        phone: The phone number of the person. Null after an erasure, if the contact was deleted,
             and for callers without the scope `contacts:read`.
-        phone: The phone number of the person; null like `contact_id`.
-        property_id: The property that it is about; null if none.
-        amount_cents: The amount in cents, negative in a reversal; null if it has none.
+        property_id: The property that the outcome is about; null if none.
+        amount_cents: The amount in cents, negative in a reversal; null if the outcome has none.
         currency: The currency of the amount.
-        occurred_at: When it happened.
-        source: Where the knowledge comes from.
+        occurred_at: When the outcome happened; for a reversal, when it was recorded.
+        source: Where the information comes from.
         external_id: The id at the source; null after an erasure.
-        reverses_id: The outcome that this one reverses; null if it is not a reversal.
-        reversed_by_id: The reversal of this outcome; null if it counts.
+        reverses_id: The id of the outcome that this one reverses; null if it is not a reversal.
+        reversed_by_id: The id of the reversal of this outcome; null if it was not reversed.
         recorded_by: Who recorded it: the name of an API key, or the e-mail address of a user.
     """
 
@@ -111,7 +112,7 @@ class OutcomeRead(ReadModel):
 
     @classmethod
     def of(cls, found: FoundOutcome, *, shows_people: bool) -> Self:
-        """Build the response; without ``shows_people`` it leaves out who the person is."""
+        """Build the response. It has contact and phone number only if ``shows_people`` is True."""
         shown = cls.model_validate(found)
         if shows_people:
             return shown

@@ -1,8 +1,8 @@
-"""Record an outcome for a state of an appointment, a quote or an invoice: once for each state.
+"""Record an outcome once for each status of an appointment, a quote or an invoice.
 
-The row of the appointment, quote or invoice keeps the ids of its outcomes by state, and its lock
-decides between two requests. When a recorded value changes, the outcome is reversed, and recorded
-again with the new value.
+The row of the appointment, quote or invoice has the ids of its outcomes, by status. The row is
+locked, so that two requests at the same time do not record an outcome twice. When a recorded value
+changes, the outcome is reversed, and recorded again with the new value.
 """
 
 from collections.abc import Collection, Mapping
@@ -53,10 +53,11 @@ class Subject:
 
 
 async def lock_people(uow: UnitOfWork, contact_ids: Collection[UUID | None]) -> None:
-    """Lock the present contacts of these ids, in the order of their numbers.
+    """Lock the contacts of these ids, in the order of their phone numbers.
 
-    An outcome locks its contact. Merges and erasures lock contacts before appointments, quotes and
-    invoices, so these contacts are locked before such a row.
+    For a merged duplicate, its primary contact is locked. Call this function before you lock an
+    appointment, a quote or an invoice: merges and erasures lock in this order, too, and an outcome
+    locks its contact.
     """
     heads = await find_heads(uow.session, ids=[one for one in contact_ids if one is not None])
     if heads:
@@ -79,7 +80,7 @@ async def record_state(
     recorder: Recorder,
     now: datetime,
 ) -> dict[str, str]:
-    """Record that the subject is in a state, unless it was recorded before.
+    """Record the outcome of the subject's status, unless it was already recorded.
 
     Returns:
         The ids of the outcomes of the subject, by status.
@@ -119,7 +120,7 @@ async def correct_outcomes(
     Args:
         uow: The unit of work.
         subject: The appointment, quote or invoice with its new values.
-        occurred: The new instants of outcomes, by status; the others keep theirs.
+        occurred: The new instants of outcomes, by status. The other outcomes keep their instants.
         recorder: Who records.
         now: The present instant.
 

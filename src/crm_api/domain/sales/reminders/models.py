@@ -21,16 +21,16 @@ from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
 MOST_HOURS = 336
-"""A reminder is sent at most two weeks before."""
+"""The longest time between a reminder and the start of the appointment, in hours: two weeks."""
 
 
 class ReminderStatus(StrEnum):
     """What happened to a reminder.
 
     Attributes:
-        WAITING: It is sent as soon as the rule in `reason` allows it.
-        QUEUED: Its message was handed over to sending; the message says what happened then.
-        SKIPPED: It is not sent, for the reason in `reason`.
+        WAITING: It is not sent yet, for the reason in `reason`. It is tried again.
+        QUEUED: Its message is in the queue or was sent; see the status of the message.
+        SKIPPED: It will not be sent, for the reason in `reason`.
     """
 
     WAITING = "waiting"
@@ -47,8 +47,8 @@ class ReminderReason(StrEnum):
         DO_NOT_CONTACT: The number must not get any message.
         INVALID_NUMBER: The number cannot get messages.
         OPT_OUT_HOLD: A reply may be an opt-out, and nobody has decided yet.
-        OUTSIDE_HOURS: The law does not allow messages at the person's local time.
-        TOO_MANY_MESSAGES: The person has had as many messages as the law allows.
+        OUTSIDE_HOURS: The law does not allow messages at this local time of the person.
+        TOO_MANY_MESSAGES: The person already got as many messages as the law allows.
         LINE_BLOCKED: The line is blocked.
         MISSING_VALUE: The contact lacks a value that the message needs.
         TEXT_FAILED: The message cannot be rendered, or is too long.
@@ -67,7 +67,7 @@ class ReminderReason(StrEnum):
 
 
 class ReminderRule(Base):
-    """Which appointments get which message, and how long before they begin."""
+    """A rule: which appointments get which reminder, and how long before they begin."""
 
     __tablename__ = "reminder_rule"
     __table_args__ = (
@@ -90,7 +90,7 @@ class ReminderRule(Base):
 
 
 class AppointmentReminder(Base):
-    """A reminder of one start of an appointment. There is one for each rule and start."""
+    """A reminder of an appointment. There is one for each rule and start of the appointment."""
 
     __tablename__ = "appointment_reminder"
     __table_args__ = (
@@ -108,12 +108,12 @@ class AppointmentReminder(Base):
     rule_id: Mapped[UUID] = mapped_column(ForeignKey("reminder_rule.id", ondelete="CASCADE"))
     appointment_id: Mapped[UUID] = mapped_column(ForeignKey("appointment.id", ondelete="CASCADE"))
     starts_at: Mapped[datetime]
-    """The start of the appointment. A moved appointment gets another one."""
+    """The start of the appointment. If the appointment is moved, it gets another reminder."""
     status: Mapped[str]
     reason: Mapped[str | None]
     try_at: Mapped[datetime]
     """When a waiting reminder is tried again."""
     activity_id: Mapped[UUID | None]
-    """Its message."""
+    """The id of its message; None if it has none."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -17,14 +17,14 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 VARIABLES = {"appointment": frozenset({"date", "time", "kind", "location", "assignee"})}
-"""What the message of a reminder may name beside the variables of campaigns."""
+"""The variables of a reminder message, in addition to the variables of campaigns."""
 MOST_SHOWN = 50
 
 
 async def create_rule(
     uow: UnitOfWork, body: ReminderRuleCreate, *, author: str, now: datetime
 ) -> ReminderRule:
-    """Create a reminder rule. It concerns reminders that become due from now on.
+    """Create a reminder rule. Only reminders that become due from now on are sent.
 
     Raises:
         InvalidReminderError: The message has faults.
@@ -102,7 +102,7 @@ async def update_rule(
 
 
 async def delete_rule(uow: UnitOfWork, *, rule_id: UUID) -> None:
-    """Delete a reminder rule; messages that are queued already are sent.
+    """Delete a reminder rule. Messages that are already in the queue will still be sent.
 
     Raises:
         ReminderRuleNotFoundError: The rule does not exist.

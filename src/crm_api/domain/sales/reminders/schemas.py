@@ -32,13 +32,13 @@ class ReminderRuleCreate(RequestModel):
     """A new reminder rule.
 
     Attributes:
-        name: Its name in lists.
-        line_id: The line that sends the message.
+        name: The name of the rule.
+        line_id: The phone line that sends the message.
         body: The message in Liquid, with the variables of campaigns, and `appointment.date`,
             `appointment.time`, `appointment.kind`, `appointment.location` and
             `appointment.assignee`.
-        hours_before: How many hours before the start it is sent.
-        kinds: The kinds of appointments that get it; all kinds if it is left out.
+        hours_before: How many hours before the start of the appointment the message is sent.
+        kinds: The kinds of appointments that get the message. If you leave it out: all kinds.
         is_active: Whether the rule sends reminders.
     """
 
@@ -56,11 +56,11 @@ class ReminderRuleUpdate(RequestModel):
     """The fields of a reminder rule to change. A field that is left out keeps its value.
 
     Attributes:
-        name: Its name in lists.
-        line_id: The line that sends the message.
+        name: The name of the rule.
+        line_id: The phone line that sends the message.
         body: The message in Liquid.
-        hours_before: How many hours before the start it is sent.
-        kinds: The kinds of appointments that get it.
+        hours_before: How many hours before the start of the appointment the message is sent.
+        kinds: The kinds of appointments that get the message.
         is_active: Whether the rule sends reminders.
     """
 
@@ -78,11 +78,11 @@ class ReminderRuleRead(ReadModel):
     """A reminder rule.
 
     Attributes:
-        name: Its name in lists.
-        line_id: The line that sends the message.
+        name: The name of the rule.
+        line_id: The phone line that sends the message.
         body: The message in Liquid.
-        hours_before: How many hours before the start it is sent.
-        kinds: The kinds of appointments that get it.
+        hours_before: How many hours before the start of the appointment the message is sent.
+        kinds: The kinds of appointments that get the message.
         is_active: Whether the rule sends reminders.
         author: Who created it: the name of an API key, or the e-mail address of a user.
     """
@@ -102,15 +102,16 @@ class ReminderRuleRead(ReadModel):
 
 
 class ReminderRead(ReadModel):
-    """A reminder of one start of an appointment.
+    """A reminder of an appointment.
 
     Attributes:
         rule_id: The rule that made it.
-        starts_at: The start of the appointment.
-        status: What happened to it.
-        reason: Why it waits, or is not sent; null if it was handed over to sending.
-        message_id: Its message; null without one.
-        updated_at: When this was decided.
+        starts_at: The start of the appointment at the time of the reminder.
+        status: What happened to the reminder.
+        reason: Why the reminder waits or is not sent; null if its message is in the queue or was
+            sent.
+        message_id: The id of its message; null if it has none.
+        updated_at: When this status was decided.
     """
 
     model_config = example(starts_at=NOW, status="queued", reason=None)

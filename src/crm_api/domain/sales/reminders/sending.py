@@ -1,8 +1,8 @@
-"""Decide about due reminders, and hand their messages over to sending.
+"""Decide about due reminders, and put their messages into the send queue.
 
-The decision and the message are written in one transaction with the lock of the appointment, so a
-reminder is never sent twice, and not after a cancellation. Sending checks consent and legal hours
-again when the message leaves.
+One transaction locks the appointment and writes the decision and the message. So a reminder is not
+sent twice, and not after a cancellation. Consent and legal hours are checked again when the message
+is sent.
 """
 
 from dataclasses import dataclass, fields
@@ -44,20 +44,20 @@ from crm_api.platform.ids import new_id
 
 AT_ONCE = 50
 TRIED_AGAIN = timedelta(minutes=5)
-"""When a reminder is tried again that waits for a person or for a line."""
+"""The pause before the next try, if a person must decide first or the phone line is blocked."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueReminder:
-    """A reminder that a rule makes now, and the start of its appointment."""
+    """A reminder that is due under a rule, and the start of its appointment."""
 
     appointment_id: UUID
     rule_id: UUID
     starts_at: datetime
 
 
-# An appointment that was booked later than its reminder was due gets none: the person has just been
-# asked. The same holds for a new rule.
+# If an appointment is booked after its reminder would have been due, it gets no reminder: the
+# person has just agreed to the time. It also gets none from a rule that was created too late.
 DUE_REMINDERS = text("""
     SELECT a.id AS appointment_id, r.id AS rule_id, a.starts_at
     FROM reminder_rule r
@@ -75,7 +75,7 @@ DUE_REMINDERS = text("""
 
 
 async def find_due_reminders(uow: UnitOfWork, *, now: datetime) -> list[DueReminder]:
-    """Return up to ``AT_ONCE`` reminders that must be decided now, the earliest start first."""
+    """Return up to ``AT_ONCE`` reminders that are due now, the earliest appointment first."""
     values = {"now": now, "limit": AT_ONCE}
     return typed_rows(DueReminder, await uow.session.execute(DUE_REMINDERS, values))
 
@@ -84,7 +84,8 @@ class _StoppedError(Exception):
     """A rule stops a reminder.
 
     Attributes:
-        until: When it is tried again; None if never.
+        reason: Why the reminder is stopped.
+        until: When the reminder is tried again; None if never.
     """
 
     def __init__(self, reason: ReminderReason, until: datetime | None = None) -> None:
@@ -96,7 +97,7 @@ class _StoppedError(Exception):
 async def decide_reminder(
     uow: UnitOfWork, due: DueReminder, *, rules: RuleBook, business: Business, now: datetime
 ) -> ReminderStatus | None:
-    """Send, postpone or skip one reminder; return what was decided, None if it is no longer due."""
+    """Queue, postpone or skip one reminder. Return the decision; None if it is no longer due."""
     try:
         message = await _queue_reminder(uow, due, rules=rules, business=business, now=now)
     except _StoppedError as stop:
@@ -113,7 +114,7 @@ async def decide_reminder(
 async def _queue_reminder(
     uow: UnitOfWork, due: DueReminder, *, rules: RuleBook, business: Business, now: datetime
 ) -> Activity | None:
-    """Queue the message of a reminder; return it, or None if the reminder is no longer due.
+    """Queue the message of a reminder and return it; None if the reminder is no longer due.
 
     Raises:
         _StoppedError: A rule stops the reminder.
@@ -123,7 +124,7 @@ async def _queue_reminder(
     )
     if contact_id is None:
         return None
-    # Lock order: the contact's row, then the lock of decisions, then the appointment.
+    # Lock order: the row of the contact, the lock of decisions about the number, the appointment.
     try:
         contact = await contacts.lock_contact(uow, contact_id=contact_id)
     except ContactNotFoundError as error:
@@ -160,7 +161,7 @@ async def _check_rules(
 ) -> None:
     """Check consent, legal hours and legal limits.
 
-    A reminder never counts as an answer, so legal hours and limits hold for everybody.
+    A reminder never counts as an answer to the person, so legal hours and limits always apply.
 
     Raises:
         _StoppedError: The reminder may not be sent now.
@@ -187,7 +188,7 @@ async def _context(
     line: Line,
     business: Business,
 ) -> dict[str, Any]:
-    """Return the values that the message of a reminder may name."""
+    """Return the values of the variables of a reminder message."""
     entry = await read_entry(uow, appointment_id=appointment.id)
     assignee = None
     if appointment.assignee_id is not None:
@@ -256,7 +257,7 @@ async def _note(
     return status
 
 
-# A message that has waited until the appointment began would only confuse.
+# A reminder that is sent after the appointment began would confuse the person.
 WITHDRAW_LATE = text("""
     UPDATE activity t SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
     FROM appointment_reminder m
@@ -266,5 +267,5 @@ WITHDRAW_LATE = text("""
 
 
 async def withdraw_late_reminders(uow: UnitOfWork, *, now: datetime) -> None:
-    """Take back the messages that still wait although their appointment has begun."""
+    """Withdraw the reminder messages that are still queued after their appointment began."""
     await uow.session.execute(WITHDRAW_LATE, {"now": now, "since": now - timedelta(days=2)})
