@@ -127,7 +127,7 @@ async def test_runs_planned_with_another_clock_do_not_block_the_schedule(
         serving = asyncio.create_task(process.serve_queue(settings, deps, stopping))
         await asyncio.wait_for(runs.get(), SOON_SECONDS)
         # arq names a planned run by its minute. A clock that was ahead gave it a late start.
-        planned = {"_job_id": "cron:send_messages:1795971600123"}
+        planned: dict[str, Any] = {"_job_id": "cron:send_messages:1795971600123"}
         late = datetime.now(UTC) + timedelta(hours=1)
         await redis.enqueue_job("cron:send_messages", **planned, _defer_until=late)
         clock_is_set.set()

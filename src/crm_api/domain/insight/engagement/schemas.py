@@ -14,13 +14,9 @@ class EngagementReasonRead(ReadModel):
     Attributes:
         factor: The factor.
         points: The points; negative if they lower the score.
-<<<<<<< HEAD
-        because: Why, in a sentence.
-        count: The number in `because`, for a sentence in another language: days for `recent`, else
-            how many. Null without a number.
-=======
         because: The reason for the points, in a sentence.
->>>>>>> w-prose5
+        count: The number that `because` states, for a sentence in another language: the days for
+            `recent`, a count for the other factors. Null if the sentence states no number.
     """
 
     model_config = example(

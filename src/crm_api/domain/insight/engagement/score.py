@@ -57,15 +57,12 @@ class EngagementFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementReason:
-<<<<<<< HEAD
-    """The points of a factor, and why.
+    """The points of a factor, and the reason as a sentence.
 
     Attributes:
-        count: The number in ``because``: days for `recent`, else how many; None without one.
+        count: The number that ``because`` states: the days for ``recent``, a count for the other
+            factors; None if the sentence states no number.
     """
-=======
-    """The points of a factor, and the reason as a sentence."""
->>>>>>> w-prose5
 
     factor: EngagementFactor
     points: int

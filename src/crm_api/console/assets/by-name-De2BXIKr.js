@@ -1,0 +1,1 @@
+function e(e){return(e??[]).toSorted((e,t)=>(e.name||e.number).localeCompare(t.name||t.number))}export{e as t};

@@ -1,1 +1,0 @@
-import{ei as e}from"./format-Ckln4VBX.js";import{c as t}from"./icons-BY3O1Qeq.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
