@@ -18,6 +18,7 @@ from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 from crm_api.platform.settings import Settings
+from crm_api.workers import guards
 from crm_api.workers import worker as process
 from crm_api.workers.deps import Deps
 from crm_api.workers.job_runs import JobFunction
@@ -116,7 +117,7 @@ async def test_runs_planned_with_another_clock_do_not_block_the_schedule(
     monkeypatch.setattr(
         process, "build_worker", partial(build_worker, functions={JobName.SEND_MESSAGES: report})
     )
-    monkeypatch.setattr(process.guards, "wait_until_clock_is_set", wait)
+    monkeypatch.setattr(guards, "wait_until_clock_is_set", wait)
     url = settings.require_redis_url()
 
     async with open_queue(url) as queue:

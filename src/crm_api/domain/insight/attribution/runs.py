@@ -19,7 +19,6 @@ from crm_api.domain.insight.attribution.rules import find_rules
 from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_outcomes
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
-from crm_api.platform.jobs import Job, JobName
 
 CHUNK = 2_000
 """The number of outcomes whose touches are read by one statement."""
@@ -309,7 +308,7 @@ async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> Non
     if not ids:
         return
     if len(ids) > AT_ONCE:
-        uow.after_commit(Job(name=JobName.COMPUTE_CREDITS))
+        # The job of the next minute computes them: ``is_run_due``.
         raise CreditsNotComputedError
     await uow.session.execute(LOCK, {"version": rules.version})
     ids = list(await uow.session.scalars(MISSING, wanted))  # another request may have credited them
