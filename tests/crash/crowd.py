@@ -54,7 +54,9 @@ AT_ONCE = {
     "batch_size": 100_000,
     "batch_interval_minutes": 1,
 }
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 100.0
+"""How long a request is repeated. It is longer than a minute, because for so long PostgreSQL keeps
+the locks of a process whose connection was cut, and longer by one statement timeout."""
 MEDDLES = (20, 60, 1)
 ONLY_OPT_OUTS = (0, 1, 0)
 
