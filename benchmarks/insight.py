@@ -30,10 +30,9 @@ from crm_api.dev.embedded_servers import servers
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.settle_answers import settle_answers
-from crm_api.domain.insight.measures.settle_people import settle_people
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.migration_runner import upgrade
+from crm_api.workers.insight import SETTLING
 
 MESSAGES, OUTCOMES, ROUNDS, CALLS = 5_000_000, 100_000, 3, 20
 FIGURE_MS, TODAY_MS, CREDITS_A_SECOND, CREDITS_MB = 100.0, 50.0, 1_667.0, 200.0
@@ -129,7 +128,7 @@ async def _merge(url: str) -> None:
         while merged == MOST:
             async with uow:
                 merged = await merge_tally(uow)
-        for settle in (settle_people, settle_answers):
+        for settle in SETTLING:
             is_more = True
             while is_more:
                 async with uow:

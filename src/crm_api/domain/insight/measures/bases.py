@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
+from crm_api.domain.campaigns.models import MESSAGE_HOUR, REPLY_MICROSECONDS
 from crm_api.domain.campaigns.preview.message_sums import SEGMENT_PRICE
+from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
+from crm_api.domain.insight.measures.reply_models import REPLIES_UNTIL
 
 MICROSECONDS = 1_000_000
 """Amounts of a measure of time are microseconds, which are sorted fast."""
@@ -68,6 +71,51 @@ class KeptSums:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Records ``st`` that jobs store, each with the place of its person.
+
+    Attributes:
+        source: The SQL of the table ``st``, and of what is joined.
+        columns: The columns of a base.
+        current: The SQL condition that the row is up to date, and in the period.
+        rest: Selects the records that are not stored yet, or that changed since.
+        until: The SQL of the instant before which records are stored, which ``current`` and
+            ``rest`` know as ``:settled``; None if they do not depend on it.
+        is_of_places: Whether only figures by place are read from it.
+    """
+
+    source: str
+    columns: str
+    current: str
+    rest: str
+    until: str | None = None
+    is_of_places: bool = False
+
+    @property
+    def records(self) -> str:
+        """The SQL of all records, with the columns of a base."""
+        return self._select(self.columns, "true")
+
+    @property
+    def unplaced(self) -> str:
+        """The SQL of the records without a stored place, with the columns of a base."""
+        return self._select(self.columns, "NOT st.is_placed")
+
+    def placed(self, by: str) -> str:
+        """Return the SQL of the other records, whose column ``place`` is the key of a breakdown."""
+        return f"""
+        SELECT {self.columns}, st.{by} AS place FROM {self.source}
+        WHERE st.is_placed AND {self.current}
+        """
+
+    def _select(self, columns: str, among: str) -> str:
+        return f"""
+        SELECT {columns} FROM {self.source} WHERE {among} AND {self.current}
+        UNION ALL {self.rest}
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
 class Base:
     """A kind of record to count.
 
@@ -77,15 +125,14 @@ class Base:
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
         kept: The sums that are kept of the records; None if there are none.
-        stored: Selects the same records as ``sql`` for figures, those before ``:settled`` from a
-            table of their own; None if there is none.
+        stored: A table of the same records, from which figures are read; None if there is none.
     """
 
     sql: str
     has_campaign: bool = True
     has_person: bool = True
     kept: KeptSums | None = None
-    stored: str | None = None
+    stored: Stored | None = None
 
 
 _FIRST_STEP = "(m.step = 0 OR CAST(:all_steps AS boolean))"
@@ -171,6 +218,35 @@ def kept_messages(
         rows=base.sql,
     )
     return replace(base, kept=kept)
+
+
+def replies(*, among: str, ripe: timedelta) -> Base:
+    """Return the base of first messages with a reply, and the time to it.
+
+    Args:
+        among: The SQL condition of these messages.
+        ripe: How long after a message its reply may still come.
+    """
+    base = messages(
+        counted="true", among=among, first_step=True, ripe=ripe, amount=f"{REPLY_MICROSECONDS}"
+    )
+    hours = ripe // timedelta(hours=1)
+    changed = "m.id = ANY(ARRAY(SELECT c.membership_id FROM insight_reply_change c))"
+    rest = (f"{MESSAGE_HOUR} >= :settled", f"{changed} AND {MESSAGE_HOUR} < :settled")
+    stored = Stored(
+        source="insight_reply st",
+        columns=f"""st.id, 'message' AS kind, st.at, true AS counted, st.waited AS amount,
+               st.at + interval '{hours} hours' AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
+               CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, st.contact_id,
+               CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,
+               CAST(NULL AS uuid) AS list_id""",
+        current="""(st.id IN (SELECT c.membership_id FROM insight_reply_change c)) IS NOT TRUE
+               $period(st.at)$""",
+        rest=" UNION ALL ".join(f"{base.sql} AND {one}" for one in rest),
+        until=REPLIES_UNTIL,
+        is_of_places=True,
+    )
+    return replace(base, stored=stored)
 
 
 # Reversed outcomes and reversals are left out.
@@ -270,22 +346,23 @@ def _answers(*, source: str = "activity a", among: str = "") -> str:
     return select_answers(f"a.id, {columns}", source=source, among=among)
 
 
-_STORED = ANSWER_COLUMNS.format(
-    at="k.at", amount="k.waited", forever=FOREVER, contact_id="k.contact_id"
-)
 ANSWERS = Base(
     sql=_answers(),
     has_campaign=False,
-    stored=f"""
-        SELECT k.id, {_STORED}
-        FROM insight_answer k
-        -- The planner makes no join of `IS NOT TRUE`, but a hash.
-        WHERE (k.conversation_id IN (
+    stored=Stored(
+        source="insight_answer st",
+        columns="st.id, "
+        + ANSWER_COLUMNS.format(
+            at="st.at", amount="st.waited", forever=FOREVER, contact_id="st.contact_id"
+        ),
+        # The planner makes no join of `IS NOT TRUE`, but a hash.
+        current="""(st.conversation_id IN (
             SELECT c.conversation_id FROM insight_answer_change c WHERE c.at < :settled
-        )) IS NOT TRUE $period(k.at)$
-        UNION ALL {_answers(among="AND a.occurred_at >= :settled")}
-        UNION ALL {_answers(source=CONVERSATIONS, among="AND a.occurred_at < :settled")}
-    """,
+        )) IS NOT TRUE $period(st.at)$""",
+        rest=f"""{_answers(among="AND a.occurred_at >= :settled")}
+        UNION ALL {_answers(source=CONVERSATIONS, among="AND a.occurred_at < :settled")}""",
+        until=ANSWERS_UNTIL,
+    ),
 )
 
 CENTS_PER_SEGMENT = int(SEGMENT_PRICE * 100)

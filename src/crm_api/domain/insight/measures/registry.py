@@ -78,8 +78,6 @@ _OF_OUTCOME = _ALL
 _OF_MESSAGE = _ALL | OF_REPLY
 _72_HOURS = timedelta(hours=72)
 _24_HOURS = timedelta(hours=24)
-_REPLY_TIME = "CAST(extract(epoch FROM m.replied_at - m.sent_at) * 1000000 AS bigint)"
-"""The expression of an index (``REPLY_MICROSECONDS``)."""
 
 
 def _people(
@@ -223,12 +221,9 @@ _PLAIN: dict[str, Measure] = {
             numerator="seconds from the message to the reply",
             denominator="people who replied",
             unit=Unit.SECONDS,
-            base=bases.messages(
-                counted="true",
+            base=bases.replies(
                 among=f"{_REACHED} AND m.replied_at IS NOT NULL AND m.replied_at >= m.sent_at",
-                first_step=True,
                 ripe=_72_HOURS,
-                amount=_REPLY_TIME,
             ),
             by=_OF_MESSAGE,
         ),
