@@ -5,6 +5,8 @@ AS $function$
 BEGIN
     UPDATE insight_answer k SET is_placed = false, zip = NULL, city = NULL, source = NULL
     WHERE k.contact_id = ANY(ARRAY(SELECT DISTINCT g.contact_id FROM gone g)) AND k.is_placed;
+    UPDATE insight_outcome k SET is_placed = false, zip = NULL, city = NULL
+    WHERE k.contact_id = ANY(ARRAY(SELECT DISTINCT g.contact_id FROM gone g)) AND k.is_placed;
     UPDATE insight_reply k SET is_placed = false, zip = NULL, city = NULL, source = NULL
     WHERE k.contact_id = ANY(ARRAY(SELECT DISTINCT g.contact_id FROM gone g)) AND k.is_placed;
     RETURN NULL;

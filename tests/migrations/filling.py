@@ -234,6 +234,11 @@ _STATEMENTS = (
     SELECT md5('reply' || i)::uuid, md5('contact' || 1 + i % 15000)::uuid,
            CAST(:now AS timestamptz) - i * interval '10 minutes', i, i % 2000 > 0, i % 500
     FROM generate_series(1, 40000) i""",
+    """INSERT INTO insight_outcome (id, contact_id, kind, at, amount_cents, source, is_placed, zip)
+    SELECT md5('outcome' || i)::uuid, md5('contact' || 1 + i % 15000)::uuid,
+           (ARRAY['invoice_paid', 'job_done', 'quote_sent'])[1 + i % 3],
+           CAST(:now AS timestamptz) - i * interval '10 minutes', i, 'api', i % 2000 > 0, i % 500
+    FROM generate_series(1, 40000) i""",
     """INSERT INTO insight_reply_until (id, until)
     SELECT 1, date_trunc('hour', CAST(:now AS timestamptz), 'UTC') - interval '74 hours'""",
     """INSERT INTO insight_answer_until (id, until)
@@ -528,7 +533,7 @@ _STATEMENTS = (
     SELECT 'key', 'act', 'x', :now FROM generate_series(1, 3000) i""",
     # A job adds these each minute.
     "TRUNCATE insight_person_change, insight_person_move",
-    "TRUNCATE insight_answer_change, insight_reply_change",
+    "TRUNCATE insight_answer_change, insight_reply_change, insight_outcome_change",
 )
 
 

@@ -112,7 +112,9 @@ OUTCOMES = [
             {f"idx_insight_{one}_unplaced", "idx_contact_person|pk_contact"},
             sql(statement, most=20),
         )
-        for one, statement in zip(("answer", "reply"), place_records.STATEMENTS, strict=True)
+        for one, statement in zip(
+            ("answer", "outcome", "reply"), place_records.STATEMENTS, strict=True
+        )
     ),
     *(
         Hot(
@@ -120,7 +122,7 @@ OUTCOMES = [
             {f"idx_insight_{one}_contact"},
             sql(text(FORGET.format(one=one)), ids=[CONTACT]),
         )
-        for one in ("answer", "reply")
+        for one in ("answer", "outcome", "reply")
     ),
     Hot(
         "the funnel of a month",
@@ -129,7 +131,15 @@ OUTCOMES = [
     ),
     _figure("the time to a reply", {"idx_campaign_membership_reply_time"}, "time_to_reply"),
     _figure("the money of invoices", {"idx_outcome_kind"}, "revenue"),
-    _figure("the money of invoices by ZIP", {"idx_contact_person"}, "revenue", by=Dimension.ZIP),
+    _figure(
+        "the money of invoices by ZIP", {"idx_insight_outcome_zip"}, "revenue", by=Dimension.ZIP
+    ),
+    _figure(
+        "the money of invoices by age of the property",
+        {"idx_contact_person"},
+        "revenue",
+        by=Dimension.YEAR_BUILT_BAND,
+    ),
     _rows("the messages behind a figure", {"idx_campaign_membership_at"}, "messages"),
     Hot(
         "sums that wait to be merged",

@@ -8,12 +8,13 @@ from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
 from crm_api.domain.insight.measures.place_records import place_records
 from crm_api.domain.insight.measures.settle_answers import settle_answers
+from crm_api.domain.insight.measures.settle_outcomes import settle_outcomes
 from crm_api.domain.insight.measures.settle_people import settle_people
 from crm_api.domain.insight.measures.settle_replies import settle_replies
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
-SETTLING = (settle_people, settle_answers, settle_replies, place_records)
+SETTLING = (settle_people, settle_answers, settle_replies, settle_outcomes, place_records)
 """What stores records for figures, in this order. Each is called while there is more to store."""
 LINE_EVERY = 20_000
 """After this many outcomes, a run writes a line about its progress to the log."""

@@ -176,6 +176,25 @@ async def test_removed_contact_has_no_place(
     await check_figures(session)
 
 
+async def test_nothing_is_placed_while_many_moves_wait(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await made_history(session)
+    async with new_uow() as uow:
+        await settle_answers(uow)
+    moved = await session.execute(text(MOVES[0]))
+    await session.commit()
+
+    async with new_uow() as uow:
+        is_more = await place_records(uow, most_moves=moved.rowcount - 1)  # type: ignore[attr-defined]
+
+    counts = (await session.execute(COUNTS)).one()
+    assert not is_more
+    assert counts.unplaced == counts.stored > 0
+    async with new_uow() as uow:
+        assert await place_records(uow, most_moves=moved.rowcount)  # type: ignore[attr-defined]
+
+
 async def test_move_that_the_release_before_takes_clears_the_stored_place(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:

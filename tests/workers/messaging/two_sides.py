@@ -45,6 +45,7 @@ NOT_COMPARED = {
     "insight_person_move",
     "insight_answer_change",
     "insight_reply_change",
+    "insight_outcome_change",
 }
 WHEN_WE_LEARNED = {
     "asked_at",

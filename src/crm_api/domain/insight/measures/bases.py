@@ -249,54 +249,6 @@ def replies(*, among: str, ripe: timedelta) -> Base:
     return replace(base, stored=stored)
 
 
-# Reversed outcomes and reversals are left out.
-_COUNTED = """o.reverses_id IS NULL
-          AND NOT EXISTS (
-              SELECT FROM outcome r WHERE r.reverses_id = o.id AND r.reverses_id IS NOT NULL)
-          $period(o.occurred_at)$"""
-
-
-def outcomes(kind: str) -> Base:
-    """Return the base of outcomes of one kind."""
-    return Base(
-        sql=f"""
-        SELECT o.id, 'outcome' AS kind, o.occurred_at AS at, true AS counted,
-               CAST(o.amount_cents AS numeric) AS amount, o.occurred_at AS ripe_at,
-               CAST(NULL AS uuid) AS campaign_id, CAST(NULL AS smallint) AS variant,
-               CAST(NULL AS smallint) AS step, s.contact_id, o.source, o.id AS outcome_id,
-               CAST(NULL AS uuid) AS list_id
-        FROM outcome o LEFT JOIN outcome_subject s ON s.outcome_id = o.id
-        WHERE o.kind = '{kind}' AND {_COUNTED}
-        """,
-        has_campaign=False,
-    )
-
-
-def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
-    """Return the base of the credits of outcomes of one kind.
-
-    Args:
-        kind: The kind of the outcomes.
-        amount: The SQL of the number that is summed: the cents, or the share.
-        among: The SQL condition of the credits.
-    """
-    return Base(
-        sql=f"""
-        SELECT k.id, 'credit' AS kind, o.occurred_at AS at, true AS counted,
-               CAST({amount} AS numeric) AS amount, o.occurred_at AS ripe_at, k.campaign_id,
-               v.position AS variant, k.step, s.contact_id, o.source, o.id AS outcome_id,
-               CAST(NULL AS uuid) AS list_id
-        FROM outcome o
-        JOIN outcome_credit k ON k.outcome_id = o.id AND k.rules_version = :rules_version
-        LEFT JOIN outcome_subject s ON s.outcome_id = o.id
-        LEFT JOIN campaign_variant v ON v.campaign_id = k.campaign_id AND v.name = k.variant
-        WHERE o.kind = '{kind}' AND {among} AND {_COUNTED}
-        """
-    )
-
-
-SHARE = "round(k.numerator::numeric / k.denominator, 6)"
-
 ANSWER_COLUMNS = """'answer' AS kind, {at} AS at, true AS counted, {amount} AS amount,
                {forever} AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
                CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, {contact_id},

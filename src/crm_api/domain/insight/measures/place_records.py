@@ -8,10 +8,17 @@ from crm_api.domain.insight.measures.dimensions import BREAKDOWNS, PLACES, Dimen
 from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork
 
-MOST = 20_000
+MOST = 5_000
 """Records of each table that one step places."""
+MOST_MOVES = 1_000
+"""With more moves that are not taken into account yet, nothing is placed: each record is compared
+with all of them."""
 # What each table knows of the source by itself.
-_TABLES = {"insight_answer": "CAST(NULL AS text)", "insight_reply": "CAST(NULL AS text)"}
+_TABLES = {
+    "insight_answer": "CAST(NULL AS text)",
+    "insight_outcome": "k.source",
+    "insight_reply": "CAST(NULL AS text)",
+}
 
 
 def _place(table: str, source: str) -> TextClause:
@@ -31,7 +38,12 @@ def _place(table: str, source: str) -> TextClause:
 STATEMENTS = [_place(table, source) for table, source in _TABLES.items()]
 
 
-async def place_records(uow: UnitOfWork, *, most: int = MOST) -> bool:
+MOVES = text("""
+    SELECT count(*) > :most FROM (SELECT FROM insight_person_move v LIMIT :most + 1) m
+""")
+
+
+async def place_records(uow: UnitOfWork, *, most: int = MOST, most_moves: int = MOST_MOVES) -> bool:
     """Store the place of the person with the records that have none yet.
 
     It is the place where the sums by place count the person. Only one transaction does so at a
@@ -42,6 +54,8 @@ async def place_records(uow: UnitOfWork, *, most: int = MOST) -> bool:
     """
     session = uow.session
     if not await may_settle(session):
+        return False
+    if await session.scalar(MOVES, {"most": most_moves}):
         return False
     placed = 0
     for statement in STATEMENTS:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from crm_api.domain.insight.measures import bases
+from crm_api.domain.insight.measures import bases, outcome_bases
 from crm_api.domain.insight.measures.bases import Base
 from crm_api.domain.insight.measures.dimensions import (
     OF_CAMPAIGN,
@@ -133,8 +133,8 @@ def _outcomes(name: str, kind: str, what: str) -> Measure:
         numerator=f"outcomes of the kind {kind}",
         denominator=None,
         unit=Unit.COUNT,
-        base=bases.outcomes(kind),
-        by_campaign=bases.credits_of(kind, amount=bases.SHARE),
+        base=outcome_bases.outcomes(kind),
+        by_campaign=outcome_bases.credits_of(kind, amount=outcome_bases.SHARE),
         by=_OF_OUTCOME,
     )
 
@@ -247,8 +247,8 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices",
             denominator=None,
             unit=Unit.CENTS,
-            base=bases.outcomes(PAID),
-            by_campaign=bases.credits_of(PAID, amount="k.cents"),
+            base=outcome_bases.outcomes(PAID),
+            by_campaign=outcome_bases.credits_of(PAID, amount="k.cents"),
             by=_OF_OUTCOME,
             is_sum=True,
         ),
@@ -259,7 +259,9 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices that are credited to messages",
             denominator=None,
             unit=Unit.CENTS,
-            base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NOT NULL"),
+            base=outcome_bases.credits_of(
+                PAID, amount="k.cents", among="k.membership_id IS NOT NULL"
+            ),
             by=_OF_OUTCOME,
             is_sum=True,
         ),
@@ -270,7 +272,7 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices that are credited to no message",
             denominator=None,
             unit=Unit.CENTS,
-            base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
+            base=outcome_bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
             by=OF_PERSON | OF_TIME,
             is_sum=True,
         ),
