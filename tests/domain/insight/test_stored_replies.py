@@ -9,14 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.insight.history import History
 from tests.domain.insight.test_kept_people import MOVES
-from tests.domain.insight.test_kept_sums import check_rows
+from tests.domain.insight.test_kept_sums import EVERYTHING, check_rows
 from tests.domain.insight.test_measures import SEED
 from tests.domain.insight.test_stored_answers import made_history
 
 from crm_api.domain.insight.measures.compiling import InsightQuestion, compile_question
 from crm_api.domain.insight.measures.dimensions import PLACES, Bucket, Dimension
+from crm_api.domain.insight.measures.figures import compute_figures
 from crm_api.domain.insight.measures.place_records import place_records
 from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.rows import FigureRows, list_records
 from crm_api.domain.insight.measures.settle_answers import settle_answers
 from crm_api.domain.insight.measures.settle_people import settle_people
 from crm_api.domain.insight.measures.settle_replies import settle_replies
@@ -174,6 +176,43 @@ async def test_removed_contact_has_no_place(
     await check_figures(session)
     await settle(session, new_uow)
     await check_figures(session)
+
+
+async def test_reply_that_changes_soon_after_it_was_stored_is_noted(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    history = History(session, seed=SEED)
+    await history.write(people=60, messages=200, outcomes=5)
+    sent = "now() - interval '75 hours 10 minutes'"
+    await session.execute(text(f"UPDATE campaign_membership SET sent_at = {sent}"))
+    await session.execute(
+        text("UPDATE campaign_membership SET replied_at = sent_at + interval '9 minutes'")
+    )
+    await settle(session, new_uow)
+    assert await session.scalar(text("SELECT count(*) FROM insight_reply")) > 0
+
+    await session.execute(
+        text("UPDATE campaign_membership SET replied_at = replied_at - interval '2 minutes'")
+    )
+
+    await check_figures(session)
+
+
+async def test_young_messages_are_counted_as_unripe(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    history = History(session, seed=SEED)
+    await history.write(people=90, messages=300, outcomes=5)
+    await settle(session, new_uow)
+    question = InsightQuestion(measure=REPLY, by=Dimension.ZIP)
+    as_of = NOW - timedelta(days=20)
+
+    found = await compute_figures(session, question, now=as_of)
+
+    page = await list_records(session, FigureRows(question=question), cursor=None, limit=EVERYTHING)
+    young = [one for one in page.data if one.at > as_of - timedelta(hours=72)]
+    assert 0 < len(young) < len(page.data)
+    assert found.total.unripe == sum(one.unripe for one in found.rows) == len(young)
 
 
 async def test_nothing_is_placed_while_many_moves_wait(
