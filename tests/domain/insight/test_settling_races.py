@@ -37,22 +37,23 @@ STORED = text("""
                + (SELECT count(*) FROM insight_reply k WHERE NOT k.is_placed)
                + (SELECT count(*) FROM insight_outcome k WHERE NOT k.is_placed) AS unplaced
 """)
+HALF = "right(id::text, 1) > '7'"
 WRITES = {
     "messages": (
-        "UPDATE activity SET status = 'failed' WHERE origin = 'manual' AND id::text > '8'",
-        "UPDATE activity SET occurred_at = occurred_at - interval '2 hours' WHERE id::text > '4'",
+        f"UPDATE activity SET status = 'failed' WHERE origin = 'manual' AND {HALF}",
+        f"UPDATE activity SET occurred_at = occurred_at - interval '2 hours' WHERE {HALF}",
         "UPDATE campaign_membership SET replied_at = replied_at + interval '1 minute'",
-        "UPDATE campaign_membership SET status = 'failed' WHERE id::text > '8'",
+        f"UPDATE campaign_membership SET status = 'failed' WHERE {HALF}",
     ),
     "outcomes": (
         (
             "UPDATE outcome_subject SET contact_id = (SELECT min(id::text)::uuid FROM contact), "
-            "phone = NULL WHERE outcome_id::text > '4'"
+            "phone = NULL WHERE right(outcome_id::text, 1) > '7'"
         ),
     ),
     "people": (
         "UPDATE contact SET postal_code = '01001', city = 'Agawam'",
-        "UPDATE contact SET postal_code = NULL WHERE id::text > '8'",
+        f"UPDATE contact SET postal_code = NULL WHERE {HALF}",
     ),
 }
 
@@ -92,6 +93,26 @@ async def test_one_transaction_settles_at_a_time(
             is_more = await second(other)
 
     assert not is_more
+
+
+@pytest.mark.parametrize(
+    ("settle", "lock"),
+    [(settle_people, "insight_person_tally"), (settle_answers, "insight_answer")],
+)
+async def test_job_of_the_release_before_is_waited_for(
+    committed_uow: UnitOfWorkFactory, settle: Settle, lock: str
+) -> None:
+    await write_history(committed_uow)
+    async with committed_uow() as running:
+        await running.session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))"), {"lock": lock}
+        )
+        async with committed_uow() as other:
+            is_more = await settle(other)
+
+    assert not is_more
+    async with committed_uow() as other:
+        assert await settle(other)
 
 
 async def test_two_workers_store_each_record_once(committed_uow: UnitOfWorkFactory) -> None:

@@ -71,14 +71,14 @@ A_REVERSAL = """
     INSERT INTO outcome (id, kind, amount_cents, currency, occurred_at, source, recorded_by,
         reverses_id, created_at)
     SELECT uuid_v7(), o.kind, -o.amount_cents, 'USD', now(), o.source, 'key', o.id, now()
-    FROM outcome o WHERE o.reverses_id IS NULL AND o.id::text > '8'
+    FROM outcome o WHERE o.reverses_id IS NULL AND right(o.id::text, 1) > '7'
       AND NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
 """
 CHANGES = (
     AN_OUTCOME,
     WITHOUT_SUBJECT,
     A_REVERSAL,
-    "UPDATE outcome_subject SET contact_id = NULL WHERE outcome_id::text > '8'",
+    "UPDATE outcome_subject SET contact_id = NULL WHERE right(outcome_id::text, 1) > '7'",
     (
         "UPDATE outcome_subject SET contact_id = (SELECT min(id::text)::uuid FROM contact), "
         "phone = NULL"
@@ -87,8 +87,8 @@ CHANGES = (
         "UPDATE contact SET phone = (SELECT min(s.phone) FROM outcome_subject s) "
         "WHERE id = (SELECT min(id::text)::uuid FROM contact)"
     ),
-    "DELETE FROM outcome_subject WHERE outcome_id::text > '8'",
-    "DELETE FROM property_contact; DELETE FROM contact WHERE id::text > '8'",
+    "DELETE FROM outcome_subject WHERE right(outcome_id::text, 1) > '7'",
+    "DELETE FROM property_contact; DELETE FROM contact WHERE right(id::text, 1) > '7'",
     *MOVES,
 )
 

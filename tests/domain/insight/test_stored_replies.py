@@ -65,16 +65,16 @@ CHANGES = (
     ),
     "UPDATE campaign_membership SET sent_at = now(), replied_at = now() + interval '1 minute'",
     "UPDATE campaign_membership SET sent_at = NULL",
-    "UPDATE campaign_membership SET status = 'failed' WHERE id::text > '8'",
+    "UPDATE campaign_membership SET status = 'failed' WHERE right(id::text, 1) > '7'",
     "UPDATE campaign_membership SET status = 'delivered' WHERE status = 'failed'",
     "UPDATE campaign_membership SET step = step + 2",
     "UPDATE campaign_membership SET contact_id = uuid_v7()",
     "DELETE FROM campaign_membership WHERE step = 0",
-    "DELETE FROM campaign_membership WHERE id::text > '8'",
+    "DELETE FROM campaign_membership WHERE right(id::text, 1) > '7'",
     *MOVES,
     (
         "UPDATE contact SET merged_into = (SELECT min(id::text)::uuid FROM contact) "
-        "WHERE id::text > '8' AND id::text <> (SELECT min(id::text) FROM contact)"
+        "WHERE right(id::text, 1) > '7' AND id::text <> (SELECT min(id::text) FROM contact)"
     ),
 )
 
@@ -171,7 +171,7 @@ async def test_removed_contact_has_no_place(
     await settle(session, new_uow)
 
     await session.execute(text("DELETE FROM property_contact"))
-    await session.execute(text("DELETE FROM contact WHERE id::text > '8'"))
+    await session.execute(text("DELETE FROM contact WHERE right(id::text, 1) > '7'"))
 
     await check_figures(session)
     await settle(session, new_uow)
@@ -232,6 +232,8 @@ async def test_nothing_is_placed_while_many_moves_wait(
     assert counts.unplaced == counts.stored > 0
     async with new_uow() as uow:
         assert await place_records(uow, most_moves=moved.rowcount)  # type: ignore[attr-defined]
+    # Until the sums are moved, people count at the former place.
+    await check_figures(session)
 
 
 async def test_move_that_the_release_before_takes_clears_the_stored_place(
