@@ -26,6 +26,7 @@ TABLES = (
 )
 LATE = (
     ("campaign_membership", "note_late_message_on_insert"),
+    ("campaign_membership", "note_late_reply_on_insert"),
     ("send_attempt", "note_late_cost_on_insert"),
     ("activity", "note_late_answer_on_insert"),
 )

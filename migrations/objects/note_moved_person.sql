@@ -16,3 +16,5 @@ END
 $function$;
 
 CREATE OR REPLACE TRIGGER note_moved_person AFTER UPDATE ON contact FOR EACH ROW WHEN (((old.postal_code IS DISTINCT FROM new.postal_code) OR (old.city IS DISTINCT FROM new.city) OR (old.source IS DISTINCT FROM new.source) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION note_moved_person();
+
+CREATE OR REPLACE TRIGGER note_removed_person AFTER DELETE ON contact FOR EACH ROW WHEN (((old.postal_code IS NOT NULL) OR (old.city IS NOT NULL) OR (old.source IS NOT NULL))) EXECUTE FUNCTION note_moved_person();

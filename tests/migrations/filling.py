@@ -225,11 +225,22 @@ _STATEMENTS = (
     FROM generate_series(1, 10000) i""",
     """INSERT INTO insight_person_until (id, until)
     SELECT 1, date_trunc('hour', CAST(:now AS timestamptz), 'UTC') - interval '2 hours'""",
-    """INSERT INTO insight_answer (id, conversation_id, contact_id, at, waited)
+    """INSERT INTO insight_answer (id, conversation_id, contact_id, at, waited, is_placed, zip)
     SELECT md5('answer' || i)::uuid, md5('talk' || 1 + i % 15000)::uuid,
            md5('contact' || 1 + i % 15000)::uuid,
-           CAST(:now AS timestamptz) - i * interval '10 minutes', i
+           CAST(:now AS timestamptz) - i * interval '10 minutes', i, i % 2000 > 0, i % 500
     FROM generate_series(1, 40000) i""",
+    """INSERT INTO insight_reply (id, contact_id, at, waited, is_placed, zip)
+    SELECT md5('reply' || i)::uuid, md5('contact' || 1 + i % 15000)::uuid,
+           CAST(:now AS timestamptz) - i * interval '10 minutes', i, i % 2000 > 0, i % 500
+    FROM generate_series(1, 40000) i""",
+    """INSERT INTO insight_outcome (id, contact_id, kind, at, amount_cents, source, is_placed, zip)
+    SELECT md5('outcome' || i)::uuid, md5('contact' || 1 + i % 15000)::uuid,
+           (ARRAY['invoice_paid', 'job_done', 'quote_sent'])[1 + i % 3],
+           CAST(:now AS timestamptz) - i * interval '10 minutes', i, 'api', i % 2000 > 0, i % 500
+    FROM generate_series(1, 40000) i""",
+    """INSERT INTO insight_reply_until (id, until)
+    SELECT 1, date_trunc('hour', CAST(:now AS timestamptz), 'UTC') - interval '74 hours'""",
     """INSERT INTO insight_answer_until (id, until)
     SELECT 1, date_trunc('hour', CAST(:now AS timestamptz), 'UTC') - interval '2 hours'""",
     f"""INSERT INTO webhook_event (id, provider_event_id, scheme, type, status, next_attempt_at,
@@ -521,7 +532,8 @@ _STATEMENTS = (
     """INSERT INTO audit_log (actor, action, subject, created_at)
     SELECT 'key', 'act', 'x', :now FROM generate_series(1, 3000) i""",
     # A job adds these each minute.
-    "TRUNCATE insight_person_change, insight_person_move, insight_answer_change",
+    "TRUNCATE insight_person_change, insight_person_move",
+    "TRUNCATE insight_answer_change, insight_reply_change, insight_outcome_change",
 )
 
 

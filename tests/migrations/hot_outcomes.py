@@ -5,14 +5,19 @@ from typing import Any
 
 from sqlalchemy import text
 from tests.migrations.filling import NOON, made_id, phone_of
-from tests.migrations.hot import CONTACT, PLACE, Hot
+from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 
 from crm_api.domain.insight.attribution import runs, touches
 from crm_api.domain.insight.costs.service import costs_statement
 from crm_api.domain.insight.funnel.funnel import count_funnel
 from crm_api.domain.insight.funnel.people import MessagedPeople
 from crm_api.domain.insight.holdouts.service import holdouts_statement
-from crm_api.domain.insight.measures import merge_tally, settle_answers
+from crm_api.domain.insight.measures import (
+    merge_tally,
+    place_records,
+    settle_answers,
+    settle_replies,
+)
 from crm_api.domain.insight.measures.compiling import END, InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import compute_figures
@@ -41,6 +46,11 @@ def _rows(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
     )
 
 
+# As the trigger has it (``migrations/objects/forget_places.sql``).
+FORGET = """
+    UPDATE insight_{one} k SET is_placed = false, zip = NULL, city = NULL, source = NULL
+    WHERE k.contact_id = ANY(CAST(:ids AS uuid[])) AND k.is_placed
+"""
 MONTH = MessagedPeople(since=NOON - timedelta(days=30), until=END)
 OUTCOMES = [
     _figure(
@@ -77,6 +87,43 @@ OUTCOMES = [
         {"idx_insight_answer_conversation"},
         lambda s: s.execute(settle_answers.TAKE, {"since": NOON, "until": NOON, "most": 100}),
     ),
+    _figure(
+        "the time to an answer by ZIP",
+        {"idx_insight_answer_zip"},
+        "time_to_answer",
+        by=Dimension.ZIP,
+    ),
+    _figure(
+        "the time to a reply by ZIP", {"idx_insight_reply_zip"}, "time_to_reply", by=Dimension.ZIP
+    ),
+    Hot(
+        "replies that a job stores",
+        {"idx_campaign_membership_reply_time", "pk_campaign_membership"},
+        sql(
+            settle_replies.STORE,
+            since=NOON - timedelta(hours=9),
+            until=NOON,
+            ids=[made_id("membership", 7)],
+        ),
+    ),
+    *(
+        Hot(
+            f"stored records without a place: {one}",
+            {f"idx_insight_{one}_unplaced", "idx_contact_person|pk_contact"},
+            sql(statement, most=20),
+        )
+        for one, statement in zip(
+            ("answer", "outcome", "reply"), place_records.STATEMENTS, strict=True
+        )
+    ),
+    *(
+        Hot(
+            f"stored records of moved people: {one}",
+            {f"idx_insight_{one}_contact"},
+            sql(text(FORGET.format(one=one)), ids=[CONTACT]),
+        )
+        for one in ("answer", "outcome", "reply")
+    ),
     Hot(
         "the funnel of a month",
         {"idx_campaign_membership_at", "idx_contact_merged_into"},
@@ -84,7 +131,15 @@ OUTCOMES = [
     ),
     _figure("the time to a reply", {"idx_campaign_membership_reply_time"}, "time_to_reply"),
     _figure("the money of invoices", {"idx_outcome_kind"}, "revenue"),
-    _figure("the money of invoices by ZIP", {"idx_contact_person"}, "revenue", by=Dimension.ZIP),
+    _figure(
+        "the money of invoices by ZIP", {"idx_insight_outcome_zip"}, "revenue", by=Dimension.ZIP
+    ),
+    _figure(
+        "the money of invoices by age of the property",
+        {"idx_contact_person"},
+        "revenue",
+        by=Dimension.YEAR_BUILT_BAND,
+    ),
     _rows("the messages behind a figure", {"idx_campaign_membership_at"}, "messages"),
     Hot(
         "sums that wait to be merged",

@@ -171,6 +171,8 @@ class Service:
         counted = {
             *("campaign_tally", "send_tally", "carrier_tally", "insight_tally", "event"),
             *("insight_person_change", "insight_person_move", "insight_answer_change"),
+            "insight_reply_change",
+            "insight_outcome_change",
         }
         tables = [table.name for table in reversed(metadata.sorted_tables)]
         tables.sort(key=counted.__contains__)

@@ -14,6 +14,7 @@ ROWS = text("""
 """)
 SETTLED = text("""
     SELECT (SELECT count(*) FROM insight_person_until) + (SELECT count(*) FROM insight_answer_until)
+        + (SELECT count(*) FROM insight_reply_until)
 """)
 
 
@@ -30,5 +31,5 @@ async def test_job_merges_the_kept_sums(
 
     async with committed_uow() as uow:
         found = [tuple(row) for row in await uow.session.execute(ROWS)]
-        assert await uow.session.scalar(SETTLED) == 2
+        assert await uow.session.scalar(SETTLED) == 3
     assert found == [(grain, 1, 3, True) for grain in ("all", "day", "hour")]

@@ -18,7 +18,9 @@ from crm_api.domain.insight.attribution import models as attribution
 from crm_api.domain.insight.costs import models as costs
 from crm_api.domain.insight.measures import answer_models as answers
 from crm_api.domain.insight.measures import models as measures
+from crm_api.domain.insight.measures import outcome_models as measured_outcomes
 from crm_api.domain.insight.measures import people_models as measured_people
+from crm_api.domain.insight.measures import reply_models as replies
 from crm_api.domain.kit.audit_log import models as audit_log
 from crm_api.domain.kit.event_log import models as event_log
 from crm_api.domain.kit.idempotency import models as idempotency
@@ -90,6 +92,7 @@ MODULES = (
     lines,
     lists,
     measures,
+    measured_outcomes,
     measured_people,
     media,
     notes,
@@ -102,6 +105,7 @@ MODULES = (
     provider_stops,
     reconciliation,
     reminders,
+    replies,
     sandbox_control,
     saved_replies,
     scheduled_jobs,

@@ -6,11 +6,16 @@ import structlog
 
 from crm_api.domain.insight.attribution import runs
 from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
+from crm_api.domain.insight.measures.place_records import place_records
 from crm_api.domain.insight.measures.settle_answers import settle_answers
+from crm_api.domain.insight.measures.settle_outcomes import settle_outcomes
 from crm_api.domain.insight.measures.settle_people import settle_people
+from crm_api.domain.insight.measures.settle_replies import settle_replies
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
+SETTLING = (settle_people, settle_answers, settle_replies, settle_outcomes, place_records)
+"""What stores records for figures, in this order. Each is called while there is more to store."""
 LINE_EVERY = 20_000
 """The number of outcomes after which a run writes its progress to the log."""
 
@@ -36,14 +41,11 @@ async def _merge_sums(deps: Deps) -> None:
     while merged == MOST and not limit.is_over():
         async with deps.new_uow() as uow:
             merged = await merge_tally(uow)
-    is_more = True
-    while is_more and not limit.is_over():
-        async with deps.new_uow() as uow:
-            is_more = await settle_people(uow)
-    is_more = True
-    while is_more and not limit.is_over():
-        async with deps.new_uow() as uow:
-            is_more = await settle_answers(uow)
+    for settle in SETTLING:
+        is_more = True
+        while is_more and not limit.is_over():
+            async with deps.new_uow() as uow:
+                is_more = await settle(uow)
 
 
 def _log_progress(outcomes: int) -> None:

@@ -53,7 +53,7 @@ CHANGES = (
     A_MESSAGE.format(values="'outgoing', 'manual'", at="a.occurred_at + interval '8 minutes'"),
     A_MESSAGE.format(values="'outgoing', 'manual'", at="now()"),
     A_MESSAGE.format(values="'incoming', 'provider'", at="now() + interval '2 hours'"),
-    "UPDATE activity SET status = 'failed' WHERE origin = 'manual' AND id::text > '8'",
+    "UPDATE activity SET status = 'failed' WHERE origin = 'manual' AND right(id::text, 1) > '7'",
     "UPDATE activity SET status = 'sent' WHERE origin = 'manual'",
     (
         "UPDATE activity SET occurred_at = occurred_at - interval '300 minutes' "

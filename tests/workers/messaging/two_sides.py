@@ -44,6 +44,8 @@ NOT_COMPARED = {
     "insight_person_change",
     "insight_person_move",
     "insight_answer_change",
+    "insight_reply_change",
+    "insight_outcome_change",
 }
 WHEN_WE_LEARNED = {
     "asked_at",

@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from crm_api.domain.insight.measures.placed_models import Placed
 from crm_api.platform.database import Base
 
 ANSWERS_UNTIL = (
@@ -14,7 +15,7 @@ ANSWERS_UNTIL = (
 """SQL: the instant before which all answers are stored."""
 
 
-class InsightAnswer(Base):
+class InsightAnswer(Placed, Base):
     """An answer of a user to a person, and how long the person had waited for it.
 
     Only the job writes it (``settle_answers``). It has the answers before
@@ -30,6 +31,15 @@ class InsightAnswer(Base):
             postgresql_include=["waited", "contact_id", "conversation_id"],
         ),
         Index("idx_insight_answer_conversation", "conversation_id"),
+        Index(
+            "idx_insight_answer_zip",
+            "zip",
+            "waited",
+            postgresql_include=["at", "conversation_id"],
+            postgresql_where=text("is_placed"),
+        ),
+        Index("idx_insight_answer_contact", "contact_id"),
+        Index("idx_insight_answer_unplaced", "id", postgresql_where=text("NOT is_placed")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
+from crm_api.domain.campaigns.models import MESSAGE_HOUR, REPLY_MICROSECONDS
 from crm_api.domain.campaigns.preview.message_sums import SEGMENT_PRICE
+from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
+from crm_api.domain.insight.measures.reply_models import REPLIES_UNTIL
 
 MICROSECONDS = 1_000_000
 """The amounts of a measure of time are integers: microseconds. Integers are sorted fast."""
@@ -68,6 +71,51 @@ class KeptSums:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Records ``st`` that jobs store, each with the place of its person.
+
+    Attributes:
+        source: The SQL of the table ``st``, and of what is joined.
+        columns: The columns of a base.
+        current: The SQL condition that the row is up to date, and in the period.
+        rest: Selects the records that are not stored yet, or that changed since.
+        until: The SQL of the instant before which records are stored, which ``current`` and
+            ``rest`` know as ``:settled``; None if they do not depend on it.
+        is_of_places: Whether only figures by place are read from it.
+    """
+
+    source: str
+    columns: str
+    current: str
+    rest: str
+    until: str | None = None
+    is_of_places: bool = False
+
+    @property
+    def records(self) -> str:
+        """The SQL of all records, with the columns of a base."""
+        return self._select(self.columns, "true")
+
+    @property
+    def unplaced(self) -> str:
+        """The SQL of the records without a stored place, with the columns of a base."""
+        return self._select(self.columns, "NOT st.is_placed")
+
+    def placed(self, by: str) -> str:
+        """Return the SQL of the other records, whose column ``place`` is the key of a breakdown."""
+        return f"""
+        SELECT {self.columns}, st.{by} AS place FROM {self.source}
+        WHERE st.is_placed AND {self.current}
+        """
+
+    def _select(self, columns: str, among: str) -> str:
+        return f"""
+        SELECT {columns} FROM {self.source} WHERE {among} AND {self.current}
+        UNION ALL {self.rest}
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
 class Base:
     """A kind of record to count.
 
@@ -77,15 +125,14 @@ class Base:
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
         kept: The sums that are kept of the records; None if there are none.
-        stored: Selects the same records as ``sql`` for figures, those before ``:settled`` from a
-            table of their own; None if there is none.
+        stored: A table of the same records, from which figures are read; None if there is none.
     """
 
     sql: str
     has_campaign: bool = True
     has_person: bool = True
     kept: KeptSums | None = None
-    stored: str | None = None
+    stored: Stored | None = None
 
 
 _FIRST_STEP = "(m.step = 0 OR CAST(:all_steps AS boolean))"
@@ -176,53 +223,34 @@ def kept_messages(
     return replace(base, kept=kept)
 
 
-# Reversed outcomes and reversals are left out.
-_COUNTED = """o.reverses_id IS NULL
-          AND NOT EXISTS (
-              SELECT FROM outcome r WHERE r.reverses_id = o.id AND r.reverses_id IS NOT NULL)
-          $period(o.occurred_at)$"""
-
-
-def outcomes(kind: str) -> Base:
-    """Return the base of outcomes of one kind."""
-    return Base(
-        sql=f"""
-        SELECT o.id, 'outcome' AS kind, o.occurred_at AS at, true AS counted,
-               CAST(o.amount_cents AS numeric) AS amount, o.occurred_at AS ripe_at,
-               CAST(NULL AS uuid) AS campaign_id, CAST(NULL AS smallint) AS variant,
-               CAST(NULL AS smallint) AS step, s.contact_id, o.source, o.id AS outcome_id,
-               CAST(NULL AS uuid) AS list_id
-        FROM outcome o LEFT JOIN outcome_subject s ON s.outcome_id = o.id
-        WHERE o.kind = '{kind}' AND {_COUNTED}
-        """,
-        has_campaign=False,
-    )
-
-
-def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
-    """Return the base of the credits of outcomes of one kind.
+def replies(*, among: str, ripe: timedelta) -> Base:
+    """Return the base of first messages with a reply, and the time to it.
 
     Args:
-        kind: The kind of the outcomes.
-        amount: The SQL of the number that is summed: the cents, or the share.
-        among: The SQL condition of the credits.
+        among: The SQL condition of these messages.
+        ripe: How long after a message its reply may still come.
     """
-    return Base(
-        sql=f"""
-        SELECT k.id, 'credit' AS kind, o.occurred_at AS at, true AS counted,
-               CAST({amount} AS numeric) AS amount, o.occurred_at AS ripe_at, k.campaign_id,
-               v.position AS variant, k.step, s.contact_id, o.source, o.id AS outcome_id,
-               CAST(NULL AS uuid) AS list_id
-        FROM outcome o
-        JOIN outcome_credit k ON k.outcome_id = o.id AND k.rules_version = :rules_version
-        LEFT JOIN outcome_subject s ON s.outcome_id = o.id
-        LEFT JOIN campaign_variant v ON v.campaign_id = k.campaign_id AND v.name = k.variant
-        WHERE o.kind = '{kind}' AND {among} AND {_COUNTED}
-        """
+    base = messages(
+        counted="true", among=among, first_step=True, ripe=ripe, amount=f"{REPLY_MICROSECONDS}"
     )
+    hours = ripe // timedelta(hours=1)
+    changed = "m.id = ANY(ARRAY(SELECT c.membership_id FROM insight_reply_change c))"
+    rest = (f"{MESSAGE_HOUR} >= :settled", f"{changed} AND {MESSAGE_HOUR} < :settled")
+    stored = Stored(
+        source="insight_reply st",
+        columns=f"""st.id, 'message' AS kind, st.at, true AS counted, st.waited AS amount,
+               st.at + interval '{hours} hours' AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
+               CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, st.contact_id,
+               CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,
+               CAST(NULL AS uuid) AS list_id""",
+        current="""(st.id IN (SELECT c.membership_id FROM insight_reply_change c)) IS NOT TRUE
+               $period(st.at)$""",
+        rest=" UNION ALL ".join(f"{base.sql} AND {one}" for one in rest),
+        until=REPLIES_UNTIL,
+        is_of_places=True,
+    )
+    return replace(base, stored=stored)
 
-
-SHARE = "round(k.numerator::numeric / k.denominator, 6)"
 
 ANSWER_COLUMNS = """'answer' AS kind, {at} AS at, true AS counted, {amount} AS amount,
                {forever} AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
@@ -273,22 +301,23 @@ def _answers(*, source: str = "activity a", among: str = "") -> str:
     return select_answers(f"a.id, {columns}", source=source, among=among)
 
 
-_STORED = ANSWER_COLUMNS.format(
-    at="k.at", amount="k.waited", forever=FOREVER, contact_id="k.contact_id"
-)
 ANSWERS = Base(
     sql=_answers(),
     has_campaign=False,
-    stored=f"""
-        SELECT k.id, {_STORED}
-        FROM insight_answer k
-        -- The planner makes no join of `IS NOT TRUE`, but a hash.
-        WHERE (k.conversation_id IN (
+    stored=Stored(
+        source="insight_answer st",
+        columns="st.id, "
+        + ANSWER_COLUMNS.format(
+            at="st.at", amount="st.waited", forever=FOREVER, contact_id="st.contact_id"
+        ),
+        # The planner makes no join of `IS NOT TRUE`, but a hash.
+        current="""(st.conversation_id IN (
             SELECT c.conversation_id FROM insight_answer_change c WHERE c.at < :settled
-        )) IS NOT TRUE $period(k.at)$
-        UNION ALL {_answers(among="AND a.occurred_at >= :settled")}
-        UNION ALL {_answers(source=CONVERSATIONS, among="AND a.occurred_at < :settled")}
-    """,
+        )) IS NOT TRUE $period(st.at)$""",
+        rest=f"""{_answers(among="AND a.occurred_at >= :settled")}
+        UNION ALL {_answers(source=CONVERSATIONS, among="AND a.occurred_at < :settled")}""",
+        until=ANSWERS_UNTIL,
+    ),
 )
 
 CENTS_PER_SEGMENT = int(SEGMENT_PRICE * 100)

@@ -6,10 +6,17 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from crm_api.domain.insight.measures.bases import MICROSECONDS, Base, RecordPart, in_period
+from crm_api.domain.insight.measures.bases import (
+    MICROSECONDS,
+    Base,
+    RecordPart,
+    Stored,
+    in_period,
+)
 from crm_api.domain.insight.measures.dimensions import (
     BREAKDOWNS,
     LIST_KEY,
+    PLACES,
     Breakdown,
     Bucket,
     Dimension,
@@ -65,6 +72,19 @@ class InsightQuestion:
     def base(self) -> Base:
         """The records that are counted."""
         return self.measure.base_for(self.by, is_of_campaign=self.is_of_campaign)
+
+    @property
+    def stored(self) -> Stored | None:
+        """The table from which the records are read; None if there is none for the question."""
+        found = self.base.stored
+        if found is None or not found.is_of_places or self.is_placed:
+            return found
+        return None
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the key is stored with stored records."""
+        return self.by in PLACES and not self.is_of_campaign
 
     @property
     def is_by_share(self) -> bool:

@@ -57,6 +57,8 @@ OF_PERSON = frozenset(
         Dimension.SOURCE,
     }
 )
+PLACES = (Dimension.ZIP, Dimension.CITY, Dimension.SOURCE)
+"""The breakdowns whose keys are stored with records; each column has the name of its breakdown."""
 OF_REPLY = frozenset({Dimension.REPLY_CLASS})
 OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 

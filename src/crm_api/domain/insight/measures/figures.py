@@ -9,15 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.insight.measures import intervals
-from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
 from crm_api.domain.insight.measures.bases import MICROSECONDS, RecordPart
 from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import BREAKDOWNS
 from crm_api.domain.insight.measures.errors import TooManyFiguresError
-from crm_api.domain.insight.measures.kept_people import has_place, settled_until
+from crm_api.domain.insight.measures.kept_people import has_place
 from crm_api.domain.insight.measures.people_models import UNTIL
 from crm_api.domain.insight.measures.registry import Unit
-from crm_api.domain.insight.measures.sums import compile_sums
+from crm_api.domain.insight.measures.sums import compile_sums, is_unfolded
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
 from crm_api.domain.kit.intervals import wilson_interval
 from crm_api.platform.database import typed_rows
@@ -112,8 +111,6 @@ _GROUPED = f"""
 """
 
 
-# The few arrays are sorted by their key before they are unfolded, so that the many times are not.
-# What belongs to an array is unfolded beside its first time only.
 _MEDIANS = f"""
     SELECT {{is_total}} AS is_total, {{key}} AS key, any_value(x.label) AS label,
            {{bucket_start}} AS bucket_start, count(*) AS records, count(*) AS counted,
@@ -122,19 +119,22 @@ _MEDIANS = f"""
            CAST(percentile_disc(0.5) WITHIN GROUP (ORDER BY x.time) AS numeric) / {MICROSECONDS}
                AS median,
            CAST(coalesce(sum(x.unripe), 0) AS bigint) AS unripe, min(x.at) AS first_at,
-           {ANSWERS_UNTIL} AS settled
-    FROM (
-        SELECT r.key, r.bucket_start, unnest(r.amount) AS time,
-               unnest(ARRAY[r.label]) AS label, unnest(ARRAY[r.at]) AS at,
-               unnest(ARRAY[r.unripe]) AS unripe
-        FROM ({{relation}}) r {{order}}) x
+           {{settled}} AS settled
+    FROM ({{times}}) x
     {{grouped}}
     ORDER BY 1 DESC, 4, 2 NULLS LAST
     LIMIT {MOST_FIGURES + 2}
 """
 
 
-_ANSWERS_UNTIL = text(f"SELECT {ANSWERS_UNTIL}")
+# The few arrays are sorted by their key before they are unfolded, so that the many times are not.
+# What belongs to an array is unfolded beside its first time only.
+_UNFOLDED = """
+    SELECT r.key, r.bucket_start, unnest(r.amount) AS time, unnest(ARRAY[r.label]) AS label,
+           unnest(ARRAY[r.at]) AS at, unnest(ARRAY[r.unripe]) AS unripe
+    FROM ({relation}) r {order}
+"""
+_NEVER = "CAST('infinity' AS timestamptz)"
 
 
 def _medians(question: InsightQuestion, relation: str) -> str:
@@ -143,12 +143,16 @@ def _medians(question: InsightQuestion, relation: str) -> str:
     if question.bucket is not None:
         names.append("bucket_start")
     keys = ", ".join(f"x.{name}" for name in names)
+    times = relation
+    if not is_unfolded(question):
+        order = f"ORDER BY {', '.join(f'r.{name}' for name in names)}" if names else ""
+        times = _UNFOLDED.format(relation=relation, order=order)
     return _MEDIANS.format(
-        relation=relation,
+        times=times,
+        settled=_until(question) or _NEVER,
         is_total=f"grouping({keys}) = {2 ** len(names) - 1}" if names else "true",
         key="x.key" if "key" in names else "CAST(NULL AS text)",
         bucket_start="x.bucket_start" if "bucket_start" in names else "CAST(NULL AS timestamptz)",
-        order=f"ORDER BY {', '.join(f'r.{name}' for name in names)}" if names else "",
         grouped=f"GROUP BY GROUPING SETS (({keys}), ())" if names else "",
     )
 
@@ -187,19 +191,19 @@ async def compute_figures(
     )
 
 
-async def answers_until(session: AsyncSession) -> datetime:
-    """Return the instant before which all answers are stored, as ``settled_until`` does."""
-    found: datetime = (await session.execute(_ANSWERS_UNTIL)).scalar_one()
-    return found
+def _until(question: InsightQuestion) -> str | None:
+    """Return the SQL of the instant before which sums or records are stored, if it is needed."""
+    if has_place(question):
+        return UNTIL
+    return None if question.stored is None else question.stored.until
 
 
 async def _read(session: AsyncSession, question: InsightQuestion, *, now: datetime) -> list[Sums]:
     """Return the sums of the total, then of each key and bucket."""
     settled = None
-    if has_place(question):
-        settled = await settled_until(session)
-    elif question.base.stored is not None:
-        settled = await answers_until(session)
+    until = _until(question)
+    if until is not None:
+        settled = (await session.execute(text(f"SELECT {until}"))).scalar_one()
     while True:
         compiled = compile_sums(question, now=now, settled=settled)
         statement = _GROUPED.format(relation=compiled.relation)

@@ -6,13 +6,10 @@ The sums by place are the table ``insight_person_tally``.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from crm_api.domain.insight.measures.bases import KeptSums
 from crm_api.domain.insight.measures.compiling import BEGINNING, END, InsightQuestion, select_from
 from crm_api.domain.insight.measures.dimensions import Dimension
-from crm_api.domain.insight.measures.people_models import UNTIL, PlaceDimension, PlaceGrain
+from crm_api.domain.insight.measures.people_models import PlaceDimension, PlaceGrain
 from crm_api.domain.insight.measures.periods import (
     DAY,
     Period,
@@ -24,8 +21,6 @@ from crm_api.domain.insight.measures.periods import (
     floor_time,
 )
 
-_UNTIL = text(f"SELECT {UNTIL}")
-
 
 def has_place(question: InsightQuestion) -> bool:
     """Return whether the sums by place can answer a part of the question."""
@@ -35,16 +30,6 @@ def has_place(question: InsightQuestion) -> bool:
         and not question.is_of_campaign
         and any(one.base.kept is not None for one in question.parts)
     )
-
-
-async def settled_until(session: AsyncSession) -> datetime:
-    """Return the instant before which the sums by place have all records.
-
-    A statement that reads the sums compares it with ``UNTIL``, because the job may have added an
-    hour meanwhile.
-    """
-    found: datetime = (await session.execute(_UNTIL)).scalar_one()
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

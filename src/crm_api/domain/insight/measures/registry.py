@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from crm_api.domain.insight.measures import bases
+from crm_api.domain.insight.measures import bases, outcome_bases
 from crm_api.domain.insight.measures.bases import Base
 from crm_api.domain.insight.measures.dimensions import (
     OF_CAMPAIGN,
@@ -79,8 +79,6 @@ _OF_OUTCOME = _ALL
 _OF_MESSAGE = _ALL | OF_REPLY
 _72_HOURS = timedelta(hours=72)
 _24_HOURS = timedelta(hours=24)
-_REPLY_TIME = "CAST(extract(epoch FROM m.replied_at - m.sent_at) * 1000000 AS bigint)"
-"""The expression of an index (``REPLY_MICROSECONDS``)."""
 
 
 def _people(
@@ -136,8 +134,8 @@ def _outcomes(name: str, kind: str, what: str) -> Measure:
         numerator=f"outcomes of the kind {kind}",
         denominator=None,
         unit=Unit.COUNT,
-        base=bases.outcomes(kind),
-        by_campaign=bases.credits_of(kind, amount=bases.SHARE),
+        base=outcome_bases.outcomes(kind),
+        by_campaign=outcome_bases.credits_of(kind, amount=outcome_bases.SHARE),
         by=_OF_OUTCOME,
     )
 
@@ -224,12 +222,9 @@ _PLAIN: dict[str, Measure] = {
             numerator="seconds from the message to the reply",
             denominator="people who replied",
             unit=Unit.SECONDS,
-            base=bases.messages(
-                counted="true",
+            base=bases.replies(
                 among=f"{_REACHED} AND m.replied_at IS NOT NULL AND m.replied_at >= m.sent_at",
-                first_step=True,
                 ripe=_72_HOURS,
-                amount=_REPLY_TIME,
             ),
             by=_OF_MESSAGE,
         ),
@@ -253,8 +248,8 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices",
             denominator=None,
             unit=Unit.CENTS,
-            base=bases.outcomes(PAID),
-            by_campaign=bases.credits_of(PAID, amount="k.cents"),
+            base=outcome_bases.outcomes(PAID),
+            by_campaign=outcome_bases.credits_of(PAID, amount="k.cents"),
             by=_OF_OUTCOME,
             is_sum=True,
         ),
@@ -265,7 +260,9 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices that are credited to messages",
             denominator=None,
             unit=Unit.CENTS,
-            base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NOT NULL"),
+            base=outcome_bases.credits_of(
+                PAID, amount="k.cents", among="k.membership_id IS NOT NULL"
+            ),
             by=_OF_OUTCOME,
             is_sum=True,
         ),
@@ -276,7 +273,7 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices that are credited to no message",
             denominator=None,
             unit=Unit.CENTS,
-            base=bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
+            base=outcome_bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
             by=OF_PERSON | OF_TIME,
             is_sum=True,
         ),

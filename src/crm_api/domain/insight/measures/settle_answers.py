@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
 from crm_api.domain.insight.measures.bases import select_answers
+from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
-LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('insight_answer', 0))")
 MOST = 20_000
 """The number of messages that one step reads. It also reads the rest of the last hour."""
 MOST_CHANGES = 2_000
@@ -90,7 +90,7 @@ async def settle_answers(
         Whether there may be more to store.
     """
     session = uow.session
-    if not await session.scalar(LOCK):
+    if not await may_settle(session, "insight_answer"):
         return False
     step = typed_rows(_Next, await session.execute(NEXT, {"most": most}))[0]
     if step.since == step.until and not step.has_changes:

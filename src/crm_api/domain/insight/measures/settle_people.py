@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import text
 
 from crm_api.domain.insight.measures.people_models import UNTIL
+from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
-LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('insight_person_tally', 0))")
 MOST = 200_000
 """The number of messages that one statement adds. It also adds the rest of the last hour."""
 MOST_PEOPLE = 500
@@ -147,7 +147,7 @@ async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
         Whether there may be more to add.
     """
     session = uow.session
-    if not await session.scalar(LOCK):
+    if not await may_settle(session):
         return False
     step = typed_rows(_Next, await session.execute(NEXT, {"most": most}))[0]
     if step.since == step.until and not step.has_changes:

@@ -3,11 +3,13 @@
 from datetime import datetime
 from typing import Any
 
+from crm_api.domain.insight.measures.bases import Stored
 from crm_api.domain.insight.measures.compiling import (
     PARTS,
     CompiledQuestion,
     InsightQuestion,
     amount_of,
+    bucket_of,
     join_relations,
     select_from,
 )
@@ -34,7 +36,7 @@ def compile_sums(
     ``unripe``, and the first instant ``at``. Where sums are kept, a row is the sum of an hour or a
     day; elsewhere it is the sum of the records that have the same campaign or hour, as far as the
     question divides them, because names and hours are then found for few rows. For a median, the
-    amounts of these records are in an array.
+    amounts of these records are in an array, unless ``is_unfolded``.
 
     Args:
         question: The question.
@@ -60,9 +62,13 @@ def compile_sums(
         found = pieces_of(part, part_of, now=now)
         if found is None:
             records = part.in_period(part.base.sql)
-            if part.base.stored is not None and settled is not None:
-                records = part.in_period(part.base.stored)
+            stored = part.stored
+            if stored is not None:
                 values["settled"] = settled
+                if part.is_placed:
+                    relations += _placed(part, part_of, stored)
+                    continue
+                records = part.in_period(stored.records)
             if part.by in OF_PERSON | OF_REPLY:
                 relations.append(_summed_by_key(part, part_of, records))
             else:
@@ -82,6 +88,37 @@ _NULLS = {
     "contact_id": "CAST(NULL AS uuid)",
     "source": "CAST(NULL AS text)",
 }
+
+
+def _placed(part: InsightQuestion, part_of: str, stored: Stored) -> list[str]:
+    """Return the SQL of stored records with their place, and of those that have none stored.
+
+    For a median each row is a record, otherwise the sum of a key.
+    """
+    rest = part.in_period(stored.unplaced)
+    bucket = "CAST(NULL AS timestamptz)" if part.bucket is None else bucket_of(part.bucket)
+    key = f"b.place AS key, CAST(NULL AS text) AS label, {bucket} AS bucket_start"
+    placed = f"({part.in_period(stored.placed(part.by or ''))}) b"
+    if is_unfolded(part):
+        columns = f"'{part_of}' AS part, b.amount AS time, {UNRIPE} AS unripe, b.at"
+        # The order lets the planner read an index by key, and merge the few others into it.
+        order = "ORDER BY b.place" if part.bucket is None else ""
+        return [
+            f"(SELECT {columns}, {key} FROM {placed} {order})",
+            select_from(part, columns, rest),
+        ]
+    sums = f"""
+        (SELECT '{part_of}' AS part, count(*) AS records,
+               count(*) FILTER (WHERE b.counted) AS counted, sum({amount_of(part)}) AS amount,
+               sum({UNRIPE}) AS unripe, min(b.at) AS at, {key}
+        FROM {placed} GROUP BY 7, 9)
+    """
+    return [sums, _summed_by_key(part, part_of, rest)]
+
+
+def is_unfolded(part: InsightQuestion) -> bool:
+    """Return whether the relation has a row, with its ``time``, for each record of a median."""
+    return part.measure.unit is Unit.SECONDS and part.stored is not None and part.is_placed
 
 
 def _summed_by_key(part: InsightQuestion, part_of: str, records: str) -> str:

@@ -1,0 +1,64 @@
+"""Store the place of the person with each stored record."""
+
+from typing import Any
+
+from sqlalchemy import TextClause, text
+
+from crm_api.domain.insight.measures.dimensions import BREAKDOWNS, PLACES, Dimension
+from crm_api.domain.insight.measures.settling import may_settle
+from crm_api.platform.database import UnitOfWork
+
+MOST = 5_000
+"""Records of each table that one step places."""
+MOST_MOVES = 1_000
+"""With more moves that are not taken into account yet, nothing is placed: each record is compared
+with all of them."""
+# What each table knows of the source by itself.
+_TABLES = {
+    "insight_answer": "CAST(NULL AS text)",
+    "insight_outcome": "k.source",
+    "insight_reply": "CAST(NULL AS text)",
+}
+
+
+def _place(table: str, source: str) -> TextClause:
+    keys = ", ".join(f"nullif({BREAKDOWNS[one].key}, '') AS {one}" for one in PLACES)
+    return text(f"""
+        WITH wanted AS MATERIALIZED (
+            SELECT k.id, k.contact_id, {source} AS source FROM {table} k
+            WHERE NOT k.is_placed ORDER BY k.id LIMIT :most
+        ), placed AS (
+            SELECT b.id, {keys} FROM wanted b {BREAKDOWNS[Dimension.ZIP].joins}
+        )
+        UPDATE {table} k SET is_placed = true, {", ".join(f"{one} = x.{one}" for one in PLACES)}
+        FROM placed x WHERE k.id = x.id
+    """)
+
+
+STATEMENTS = [_place(table, source) for table, source in _TABLES.items()]
+
+
+MOVES = text("""
+    SELECT count(*) > :most FROM (SELECT FROM insight_person_move v LIMIT :most + 1) m
+""")
+
+
+async def place_records(uow: UnitOfWork, *, most: int = MOST, most_moves: int = MOST_MOVES) -> bool:
+    """Store the place of the person with the records that have none yet.
+
+    It is the place where the sums by place count the person. Only one transaction does so at a
+    time, and none that takes moved people into account.
+
+    Returns:
+        Whether there may be more to place.
+    """
+    session = uow.session
+    if not await may_settle(session):
+        return False
+    if await session.scalar(MOVES, {"most": most_moves}):
+        return False
+    placed = 0
+    for statement in STATEMENTS:
+        found: Any = await session.execute(statement, {"most": most})
+        placed += found.rowcount
+    return placed > 0

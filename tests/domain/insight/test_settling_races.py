@@ -1,0 +1,171 @@
+"""The jobs that store records, and the writes between their statements, on real connections."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import text
+from tests.domain.insight.history import History
+from tests.domain.insight.test_kept_sums import check_rows
+from tests.domain.insight.test_measures import SEED
+
+from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.dimensions import PLACES
+from crm_api.domain.insight.measures.place_records import place_records
+from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.settle_answers import settle_answers
+from crm_api.domain.insight.measures.settle_outcomes import settle_outcomes
+from crm_api.domain.insight.measures.settle_people import settle_people
+from crm_api.domain.insight.measures.settle_replies import settle_replies
+from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
+
+Settle = Callable[[UnitOfWork], Awaitable[bool]]
+JOBS: tuple[Settle, ...] = (
+    *(settle_people, settle_answers, settle_replies, settle_outcomes, place_records),
+)
+QUESTIONS = [
+    InsightQuestion(measure=MEASURES[name], by=by)
+    for name in ("time_to_answer", "time_to_reply", "revenue", "replies")
+    for by in PLACES
+]
+STORED = text("""
+    SELECT (SELECT count(*) FROM insight_answer) AS answers,
+           (SELECT count(*) FROM insight_reply) AS replies,
+           (SELECT count(*) FROM insight_outcome) AS outcomes,
+           (SELECT count(*) FROM insight_answer k WHERE NOT k.is_placed)
+               + (SELECT count(*) FROM insight_reply k WHERE NOT k.is_placed)
+               + (SELECT count(*) FROM insight_outcome k WHERE NOT k.is_placed) AS unplaced
+""")
+HALF = "right(id::text, 1) > '7'"
+WRITES = {
+    "messages": (
+        f"UPDATE activity SET status = 'failed' WHERE origin = 'manual' AND {HALF}",
+        f"UPDATE activity SET occurred_at = occurred_at - interval '2 hours' WHERE {HALF}",
+        "UPDATE campaign_membership SET replied_at = replied_at + interval '1 minute'",
+        f"UPDATE campaign_membership SET status = 'failed' WHERE {HALF}",
+    ),
+    "outcomes": (
+        (
+            "UPDATE outcome_subject SET contact_id = (SELECT min(id::text)::uuid FROM contact), "
+            "phone = NULL WHERE right(outcome_id::text, 1) > '7'"
+        ),
+    ),
+    "people": (
+        "UPDATE contact SET postal_code = '01001', city = 'Agawam'",
+        f"UPDATE contact SET postal_code = NULL WHERE {HALF}",
+    ),
+}
+
+
+async def write_history(new_uow: UnitOfWorkFactory) -> None:
+    async with new_uow() as uow:
+        history = History(uow.session, seed=SEED)
+        await history.write(people=60, messages=200, outcomes=30)
+
+
+async def write(uow: UnitOfWork, what: str) -> None:
+    for one in WRITES[what]:
+        await uow.session.execute(text(one))
+
+
+async def settle_all(new_uow: UnitOfWorkFactory) -> None:
+    for settle in JOBS:
+        is_more = True
+        while is_more:
+            async with new_uow() as uow:
+                is_more = await settle(uow)
+
+
+async def check_figures(new_uow: UnitOfWorkFactory) -> None:
+    async with new_uow() as uow:
+        for question in QUESTIONS:
+            await check_rows(uow.session, question)
+
+
+@pytest.mark.parametrize(("first", "second"), [*zip(JOBS, JOBS, strict=True), *pairwise(JOBS)])
+async def test_one_transaction_settles_at_a_time(
+    committed_uow: UnitOfWorkFactory, first: Settle, second: Settle
+) -> None:
+    async with committed_uow() as running:
+        await first(running)
+        async with committed_uow() as other:
+            is_more = await second(other)
+
+    assert not is_more
+
+
+@pytest.mark.parametrize(
+    ("settle", "lock"),
+    [(settle_people, "insight_person_tally"), (settle_answers, "insight_answer")],
+)
+async def test_job_of_the_release_before_is_waited_for(
+    committed_uow: UnitOfWorkFactory, settle: Settle, lock: str
+) -> None:
+    await write_history(committed_uow)
+    async with committed_uow() as running:
+        await running.session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))"), {"lock": lock}
+        )
+        async with committed_uow() as other:
+            is_more = await settle(other)
+
+    assert not is_more
+    async with committed_uow() as other:
+        assert await settle(other)
+
+
+async def test_two_workers_store_each_record_once(committed_uow: UnitOfWorkFactory) -> None:
+    await write_history(committed_uow)
+
+    async def work(order: tuple[Settle, ...]) -> None:
+        for _ in range(20):
+            for settle in order:
+                async with committed_uow() as uow:
+                    await settle(uow)
+
+    await asyncio.gather(work(JOBS), work(JOBS[::-1]))
+
+    await settle_all(committed_uow)
+    await check_figures(committed_uow)
+    async with committed_uow() as uow:
+        stored = (await uow.session.execute(STORED)).one()
+    assert stored.unplaced == 0
+    assert min(stored.answers, stored.replies, stored.outcomes) > 0
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+@pytest.mark.parametrize("what", WRITES)
+@pytest.mark.parametrize("settle", JOBS)
+async def test_figure_is_its_rows_after_a_write_while_a_job_runs(
+    committed_uow: UnitOfWorkFactory, settle: Settle, what: str, *, is_settled: bool
+) -> None:
+    """The write commits between the statements of the job and its commit."""
+    await write_history(committed_uow)
+    if is_settled:
+        await settle_all(committed_uow)
+    async with committed_uow() as running:
+        await settle(running)
+        async with committed_uow() as writer:
+            await write(writer, what)
+
+    await check_figures(committed_uow)
+    await settle_all(committed_uow)
+    await check_figures(committed_uow)
+
+
+@pytest.mark.parametrize("what", WRITES)
+@pytest.mark.parametrize("settle", JOBS)
+async def test_figure_is_its_rows_after_a_write_that_was_open_before_the_job(
+    committed_uow: UnitOfWorkFactory, settle: Settle, what: str
+) -> None:
+    """The job runs while the write is not committed yet."""
+    await write_history(committed_uow)
+    async with committed_uow() as writer:
+        await write(writer, what)
+        async with committed_uow() as running:
+            await settle(running)
+
+    await check_figures(committed_uow)
+    await settle_all(committed_uow)
+    await check_figures(committed_uow)
