@@ -127,3 +127,24 @@ def test_last_page_has_no_cursor(rows: list[tuple[datetime, UUID]]) -> None:
     page = Cursors("calls").page(rows, limit=2, position=lambda found: found)
 
     assert (page.data, page.next_cursor) == (rows, None)
+
+
+@pytest.mark.parametrize(
+    ("later", "then"),
+    [
+        ("abcdef", "cd"),
+        ("xabcdef", "cd"),
+        ("acdef", "cd"),
+        ("ab", ""),
+        ("", ""),
+    ],
+    ids=["same", "one before", "last row removed", "rest removed", "all removed"],
+)
+def test_part_of_a_short_list_continues_after_its_last_row(later: str, then: str) -> None:
+    cursors = Cursors("letters")
+    first = cursors.part("abcdef", cursor=None, limit=2, name=str)
+
+    second = cursors.part(later, cursor=first.next_cursor, limit=2, name=str)
+
+    assert "".join(first.data) == "ab"
+    assert "".join(second.data) == then

@@ -125,7 +125,9 @@ class Cursors:
         if found is not None:
             last, place = found
             begin, names = place.int, [name(row) for row in rows]
-            if last in names and names[begin - 1 : begin] != [last]:
+            if last not in names:
+                begin = max(0, begin - 1)
+            elif names[begin - 1 : begin] != [last]:
                 begin = names.index(last) + 1
         shown = list(rows[begin : begin + limit])
         if begin + limit >= len(rows):
