@@ -59,7 +59,7 @@ async def check_launch(
     texts_per_second: float,
     now: datetime,
 ) -> LaunchCheck:
-    """Return what would happen if a campaign were started now. It may have any status.
+    """Return what would happen if a campaign were started now. The campaign may have any status.
 
     The messages of up to 100,000 people are rendered; that takes a few seconds.
 

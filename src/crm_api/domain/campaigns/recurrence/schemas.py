@@ -24,7 +24,7 @@ def _known_rule(value: str) -> str:
 
 
 class Recurrence(RequestModel):
-    """How a campaign is repeated: for each later occurrence, a draft is made two weeks ahead.
+    """How a campaign is repeated. A draft of each later occurrence is made two weeks ahead.
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or

@@ -44,7 +44,7 @@ class MessageTemplate(Base):
     name: Mapped[str]
     category: Mapped[str | None]
     body: Mapped[str]
-    """The message body, in Liquid: that of the newest version."""
+    """The message body of the newest version, in Liquid."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
