@@ -21,7 +21,10 @@ LINE_EVERY = 20_000
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Merge stored sums. If a day has passed or many credits are missing, compute all credits.
+    """Merge the stored sums of statistics, and compute all credits if this is due.
+
+    A credit is the part of an outcome, such as a paid invoice, that one campaign message gets. All
+    credits are computed if the last computation is a day old, or if many outcomes have no credits.
 
     Returns:
         The number of outcomes, for the log; None if credits were not computed.
