@@ -42,8 +42,8 @@ class Circuit:
         opens_after: The number of failures in a row that open the circuit.
         waits: The times to wait before a test call. Each time the circuit opens again, the wait is
             longer.
-        forgets_after: If more time than this is between two failures, they do not count as failures
-            in a row.
+        forgets_after: If more time than this passes between two failures, counting begins again at
+            the second failure.
         job: The job that makes the test call.
     """
 
