@@ -202,7 +202,7 @@ class MoveRun:
         """Wait until every process uses the new time.
 
         Raises:
-            ClockNotFollowedError: That takes longer than ``FOLLOWED_SECONDS``.
+            ClockNotFollowedError: After ``FOLLOWED_SECONDS``, a process still uses the old time.
         """
 
         async def is_followed(uow: UnitOfWork) -> bool:

@@ -319,7 +319,7 @@ class WeighedVariant(Protocol):
 
 
 def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:
-    """Return the bind values of ``VARIANT_OF_PERSON`` for these variants, by position."""
+    """Return the bind values of ``VARIANT_OF_PERSON`` for variants in the order of position."""
     known = [position for position, variant in enumerate(variants) if variant.for_known]
     return {
         "thresholds": variant_thresholds([variant.weight for variant in variants]),

@@ -173,7 +173,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without one of the rules about phone numbers: nobody waits because of it."""
+    """Return the plan without one rule about phone numbers. No person waits for this rule then."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting

@@ -183,7 +183,7 @@ def _message_warnings(
         yield LaunchWarning(code=fault.part.value, variant=fault.variant, detail=fault.detail)
     missing = sums.missing_values()
     if missing.count:
-        names = ", ".join(missing.by_variable) or "any text"
+        names = ", ".join(missing.by_variable) or "any part of the message"
         yield LaunchWarning(
             code="missing_value",
             variant=None,

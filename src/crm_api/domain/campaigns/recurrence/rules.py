@@ -106,8 +106,9 @@ class RecurrenceRule:
         repeats this local time, the occurrence is at the first of the two.
 
         Args:
-            begins: The start from which intervals and the count are computed. It sets the time of
-                day. If it matches the rule, it is the first occurrence.
+            begins: The start from which intervals and the count are computed. Occurrences have the
+                time of day of this start, unless the rule sets another one (BYHOUR, BYMINUTE). If
+                the start matches the rule, it is the first occurrence.
             until: No later occurrence is computed.
             zone: The time zone of the rule.
         """

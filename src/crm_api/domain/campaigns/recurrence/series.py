@@ -58,7 +58,7 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
-    """Return the columns in which an occurrence differs from the first campaign of its series."""
+    """Return the values of an occurrence that differ from the first campaign of the series."""
     local = at.astimezone(_zone(campaign))
     first, end_at = begins_at(campaign), campaign.end_at
     suffix = f" ({local:%Y-%m-%d})"
