@@ -1,4 +1,4 @@
-"""The function and the time limit of each background job, and a check that all jobs are there."""
+"""The function and the time limit of each background job; check that a worker runs all jobs."""
 
 from collections.abc import Iterable, Iterator
 

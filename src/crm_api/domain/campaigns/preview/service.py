@@ -127,7 +127,7 @@ async def preview_campaign(
     Args:
         uow: The unit of work.
         campaign_id: A campaign in any status.
-        request: The messages that the preview shows.
+        request: Which messages the preview shows.
         business: The business details that a message may name.
         most: The maximum number of people whose messages are rendered.
         now: The present instant.
