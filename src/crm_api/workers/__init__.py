@@ -1,1 +1,1 @@
-"""Background jobs: each job function calls the domain."""
+"""Background jobs, which a worker process runs every minute and on request."""

@@ -1,4 +1,4 @@
-"""Jobs of alerts: mail alerts, send other mail, and test whether the provider responds again."""
+"""Jobs of alerts: report alerts by mail, send other mail, test if the provider responds again."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 async def send_alerts(ctx: dict[str, Any]) -> None:
-    """Resolve alerts whose problem has ended, and mail new and changed alerts.
+    """Resolve alerts whose problem has ended, and report new and changed alerts by mail.
 
     If there are no such alerts, the job does nothing.
     """
@@ -76,7 +76,7 @@ async def _resolve(
 async def try_provider(ctx: dict[str, Any]) -> None:
     """Send a test request to the provider if one is due; if the provider responds, resume sending.
 
-    A test request is due only while the circuit breaker is open, because the provider is down.
+    The circuit breaker is open while the provider is down. Only then is a test request due.
     """
     await try_again(deps_of(ctx), now=clock.now)
 

@@ -43,7 +43,7 @@ async def store_first_chunks(
     Args:
         deps: The dependencies of the worker.
         size: The number of people in a chunk.
-        limit: The time limit; None for no limit. When it is reached, this function begins no
+        limit: The time limit; None for no limit. When the limit is reached, this function begins no
             further audience, and the job ``write_audiences`` stores the remaining audiences.
     """
     async with deps.new_uow() as uow:
@@ -61,7 +61,7 @@ async def store_first_chunks(
 
 
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
-    """Store the remaining chunks of all audiences, two chunks of each in turn.
+    """Store the remaining chunks of all audiences: two chunks of one, then two of the next.
 
     The job ends when all audiences are completely stored, or its time limit is reached. Any number
     of workers can run the job at the same time, because the campaign's row stores the progress, and

@@ -36,8 +36,8 @@ CHECK_EVERY = timedelta(seconds=1)
 """How often the rates of campaigns are checked while messages are sent. At eight messages a second,
 a campaign with bad rates sends only a few more messages before it is paused."""
 UNHELD_AT_ONCE = 500
-"""After their hold has ended, recipients are put back in the queue. One transaction does this for
-at most this number of recipients."""
+"""The maximum number of recipients that one transaction puts back in the queue after the end of
+their hold."""
 TICK_SECONDS = 60.0
 """The period of the schedule in seconds. If a message is due earlier, the job requests a run."""
 
@@ -109,7 +109,7 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
 
 
 async def _release_carrier_held(deps: Deps) -> None:
-    """Put waiting recipients back in the queue if the budget of their carrier has room again.
+    """Put recipients back in the queue if they wait for a carrier budget that has room again.
 
     This is checked at most once an hour.
     """
@@ -142,7 +142,7 @@ async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) ->
         if campaign_id is None:
             return
         log.warning(
-            "campaign paused or variant stopped because of failures, opt-outs or an A/B test",
+            "campaign paused or variant stopped by a rule; the audit log says which",
             campaign_id=str(campaign_id),
         )
 

@@ -1,4 +1,4 @@
-"""Jobs of consent: add new entries to the hash chain, and evaluate failed messages."""
+"""Jobs of consent: add new entries to the hash chain, and learn from failed messages."""
 
 from typing import Any
 
@@ -26,6 +26,7 @@ async def seal_consent(ctx: dict[str, Any]) -> None:
 async def learn_from_failures(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Evaluate new failures of messages, one phone number after the other.
 
+    A failure may show that a number has opted out at the provider, is a landline, or is invalid.
     The job ends when no phone number has new failures. When the time limit is near, it requests its
     next run.
 

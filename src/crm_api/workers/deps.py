@@ -30,7 +30,8 @@ class JobSlot:
     Attributes:
         lock: Locked while a run is working.
         is_asked: True if another run was requested since the current run began.
-        cause: The ids of the first request for the other run; None if this request has no ids.
+        cause: What caused the requested run: the request id and trace ids of the first request for
+            it; None if there are no such ids.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -52,7 +53,7 @@ class Deps:
         secret: The root secret of the service.
         circuit: Circuit breaker that stops requests while the provider is down; None if there is no
             circuit breaker.
-        mailer: Mails alerts; None if mail is not set up.
+        mailer: Sends alerts by mail; None if mail is not set up.
         import_readings: The files that one run of the import job leaves open for its next run.
         works_for_seconds: Seconds after which a run of a job begins no new work.
         is_stopping: True after SIGTERM or SIGINT.

@@ -74,10 +74,10 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
-    """Protect a request that reads from the provider with the shared circuit breaker.
+    """Check and inform the shared circuit breaker around a request that reads from the provider.
 
-    The block sends the request. The result of the request is recorded for the circuit breaker,
-    which all requests to the provider share.
+    The block of this context manager sends the request. The result of the request is recorded for
+    the circuit breaker, which all requests to the provider share.
 
     Raises:
         OpenPhoneDownError: The circuit is open, because the provider does not respond; the block

@@ -35,7 +35,7 @@ class ImportWork(Generic[ImportRow, ChunkT]):
             import has ended or another worker has continued it.
         needs_rows: Returns True if another run may still need the file. Then the file must not be
             deleted.
-        stays: A sentence for the user: which changes remain after the import has failed.
+        stays: A sentence for the user that says which changes remain after a failed import.
         clean_after: Cleans up after a stored chunk, in a separate transaction, while the next chunk
             is stored. Returns without a transaction if the chunk needs no cleaning.
         settle: Cleans up after the last chunk, before the import is completed.

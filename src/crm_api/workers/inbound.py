@@ -153,7 +153,8 @@ def registrar_of(deps: Deps, *, now: Now) -> Registrar:
 
 WAIT_MARGIN_SECONDS = 0.5
 BACKLOG_SECONDS = 15.0
-"""Seconds before the job checks again whether all received events have been applied."""
+"""Seconds before the job of the reconciliation checks again whether all received events have been
+applied."""
 
 
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:

@@ -15,13 +15,17 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
 SETTLING = (settle_people, settle_answers, settle_replies, settle_outcomes, place_records)
-"""What stores records for figures, in this order. Each is called while there is more to store."""
+"""The functions that store the sums and records from which statistics are computed, in the order in
+which they are called. Each function is called again until it returns False."""
 LINE_EVERY = 20_000
 """The number of outcomes after which a run writes its progress to the log."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Merge stored sums. If a day has passed or many credits are missing, compute all credits.
+    """Update the stored sums and records of statistics, and compute all credits if this is due.
+
+    A credit is the part of an outcome, such as a paid invoice, that one campaign message gets. All
+    credits are computed if the last computation is a day old, or if many outcomes have no credits.
 
     Returns:
         The number of outcomes, for the log; None if credits were not computed.

@@ -26,7 +26,7 @@ JobFunction = Callable[[dict[str, Any]], Awaitable[Mapping[str, object] | None]]
 Nudged = Callable[..., Awaitable[None]]
 
 AWAY_RETRY_SECONDS = 5
-"""Wait before a failed job runs again."""
+"""The number of seconds that a failed job waits before it runs again."""
 STOPPED = "The run was cancelled, because the worker was stopped."
 
 
@@ -97,7 +97,8 @@ async def run_once(
         name: Name of the job.
         function: Function of the job.
         ctx: The context that arq passes to the function.
-        caused_by: Ids of the request that has caused the run; None for the schedule.
+        caused_by: The request id and trace ids of the request that has caused the run; None if the
+            schedule started the run.
 
     Raises:
         asyncio.CancelledError: The run was cancelled. This is stored as a failure first.

@@ -36,12 +36,12 @@ from crm_api.workers.guards import provider_read, wait_for_rate_limit
 log = structlog.get_logger()
 
 SWEEP = 500
-"""The largest number of ended leases that one transaction handles."""
+"""The largest number of messages with an ended lease that one transaction releases."""
 NEXT_SEND_SECONDS = 0.05
 """Delay before a job that reached its time limit runs again."""
 SCHEDULED_WITHIN = timedelta(minutes=1)
-"""If the next message for later (a message with a chosen send time) is due within this time,
-``send_messages`` requests a run for the message. Otherwise, a run of a later minute does this."""
+"""How far ahead ``send_messages`` looks for messages with a chosen send time. If such a message is
+due within this time, the job requests a run at the send time. The job itself runs every minute."""
 LOOKS = 100
 """The largest number of unclear messages that one run looks up. The next run continues with the
 others."""
@@ -81,7 +81,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 
 
 async def _come_back_for_leases(deps: Deps) -> None:
-    """Request a run for the end of the next lease, because the worker that holds it may be dead."""
+    """Request a run at the time when the next lease ends; its worker may be dead by then."""
     async with deps.new_uow() as uow:
         ends_at = await leases.next_lease_end(uow)
     if ends_at is not None:
@@ -220,8 +220,7 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
     The job works until no message is due. If it reaches its time limit, it requests its next run.
-    It also requests a run if the next message for later (with a chosen send time) is due within a
-    minute.
+    It also requests a run if the next message with a chosen send time is due within a minute.
 
     Returns:
         The counts of the run for the log; None if no message was claimed.
@@ -273,7 +272,7 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 
 
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
-    """End the state ``waiting`` of people to whom a message for later is sent now.
+    """End the state ``waiting`` of people who now get a message with a chosen send time.
 
     The claim has locked the messages, but a conversation must be locked before its messages. So
     this needs a separate transaction. If the worker dies before this transaction, the delivery
@@ -286,7 +285,7 @@ async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
 
 
 def _media_link(deps: Deps) -> MediaLink:
-    """Return the function that makes the signed links from which the provider gets the files."""
+    """Return the function that makes signed links, with which the provider downloads files."""
 
     def link_to(media_id: UUID) -> str:
         url, _ = links.make_media_link(

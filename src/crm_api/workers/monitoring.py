@@ -228,7 +228,7 @@ async def _create_and_detach_months(
 
 
 async def _detach(deps: Deps, month: Month, *, now: Now) -> None:
-    """Delete the rows of other tables that refer to a month, then detach the month.
+    """Delete the rows of other tables that refer to rows of a month, then detach its partition.
 
     If the function is interrupted, it can be run again. A month with unfinished rows stays
     attached, and an alert reports the month.

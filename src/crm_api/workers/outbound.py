@@ -31,8 +31,8 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 log = structlog.get_logger()
 
 WORKING_SECONDS = 45.0
-"""Maximum working time of a run in seconds. After it, the longest request can still be completed
-before the job's time limit. Then another run continues."""
+"""Maximum working time of a run in seconds. The rest of the job's time limit is enough to complete
+the longest request. Then another run continues."""
 NEXT_RUN_SECONDS = 0.05
 
 
@@ -44,6 +44,11 @@ async def deliver_webhooks(
     Database triggers write the event log, and they cannot send a nudge. Therefore, while there is
     an active endpoint, a run checks for new events twice a second, and requests the next run before
     it ends.
+
+    Args:
+        ctx: The context that arq passes to the job.
+        for_seconds: The maximum working time.
+        stays: If False, the run ends when nothing is due, and does not wait for new events.
     """
     deps = deps_of(ctx)
     async with deps.new_uow() as uow:
@@ -73,7 +78,7 @@ def _terms(deps: Deps) -> DispatchTerms:
 
 
 async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
-    """Send notices to users, by mail and web push, about what waits for them.
+    """Send notices to users, by mail and web push, about the work that waits for them.
 
     If no notice is due, the job sends nothing. A run is cheap while no user wants notices.
     """
@@ -166,11 +171,15 @@ async def _push_to(
             now=wall_now,
         )
     except ValueError as error:
-        log.warning("push subscription deleted: it cannot be used", error=str(error))
+        log.warning("web push subscription deleted because it cannot be used", error=str(error))
         return PushResult(subscription_id=subscription_id, is_refused=True)
     answer = await sender.post(
         target.endpoint, body=request.body, headers=request.headers, now=wall_now
     )
     if not answer.has_arrived:
-        log.info("push not accepted", status=answer.status, error=answer.error_code)
+        log.info(
+            "web push not accepted by the push service",
+            status=answer.status,
+            error=answer.error_code,
+        )
     return PushResult(subscription_id=subscription_id, status=answer.status)

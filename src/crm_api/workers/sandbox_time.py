@@ -54,7 +54,8 @@ KEEP_SECONDS = 2.0
 """Period in which the sandbox's clock is set again when time is not being moved."""
 
 STOPS = 1000
-"""Number of steps into which a move is divided, unless the stride reaches one of its limits."""
+"""Number of steps into which a move is divided. A move has fewer or more steps if these would be
+shorter than ``SMALLEST_STRIDE`` or longer than ``LARGEST_STRIDE``."""
 LARGEST_STRIDE = CATCH_UP
 """Largest step of time while a campaign sends. At the end of a step, a campaign sends all messages
 that became due during the step. Its pacing catches up on at most this time, so a longer step would
@@ -201,7 +202,7 @@ class MoveRun:
         """Wait until every process uses the new time.
 
         Raises:
-            ClockNotFollowedError: That takes longer than ``FOLLOWED_SECONDS``.
+            ClockNotFollowedError: After ``FOLLOWED_SECONDS``, a process still uses the old time.
         """
 
         async def is_followed(uow: UnitOfWork) -> bool:
@@ -254,9 +255,11 @@ async def keep_sandbox_in_time(deps: Deps) -> None:
 
 MINUTE = timedelta(minutes=1)
 RARELY = timedelta(hours=6)
-"""Period, in moved time, of a job that has no work; without a move it runs every minute."""
+"""How often a job without work runs during a move, in the sandbox's time. Without a move, it runs
+every minute."""
 DELIVERING_SECONDS = 5.0
-"""Time limit in each step for deliveries to webhook endpoints, because some may not respond."""
+"""Time limit in each step for deliveries to webhook endpoints, because an endpoint may not
+respond."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 ANSWERING = (JobName.PROCESS_WEBHOOK_BACKLOG, JobName.SEND_MESSAGES)
@@ -311,7 +314,7 @@ class MovedSchedule:
         between = [name for name in functions if name not in elsewhere]
         self._order = [name for name in (*_FIRST, *between, *_LAST) if name in functions]
         self._due: dict[JobName, datetime] = {}
-        """When a job is due, if this follows from the database; other jobs are missing."""
+        """When each job is due. Only jobs whose due time is in the database are included."""
         self._ran_at: dict[JobName, datetime] = {}
 
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:

@@ -1,4 +1,4 @@
-"""The function and the time limit of each background job, and a check that all jobs are there."""
+"""The function and the time limit of each background job; check that a worker runs all jobs."""
 
 from collections.abc import Iterable, Iterator
 
@@ -59,17 +59,18 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.WAKE_CONVERSATIONS: office.wake_conversations,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
-"""The function of each job. It runs every minute, and whenever the job is nudged."""
+"""The function of each job. The function runs every minute, and after each nudge of the job."""
 JOB_TIMEOUT_SECONDS = 90
-"""Time limit of a run: 45 s of work, the longest call to the provider, and 15 s to record it."""
+"""Time limit of a run: 45 s of work, the longest request to the provider, and 15 s to record the
+result of this request."""
 LONG_JOBS = {
     JobName.COMPUTE_CREDITS: 900,
     JobName.FIND_DUPLICATES: WORK_SECONDS + 30,
     JobName.RUN_DAILY_TASKS: 3600,
 }
 """Jobs with a longer time limit in seconds. All credits are computed in one transaction. The search
-for duplicates is one statement, which the database stops first. The daily tasks archive a month,
-which cannot be continued in another run."""
+for duplicates is one statement, which the database stops before this time limit is reached. The
+daily tasks archive a month, which cannot be continued in another run."""
 CRON = "cron:"
 """Prefix of the arq names of scheduled runs; nudged runs of the same job have no prefix."""
 

@@ -55,13 +55,13 @@ from crm_api.workers.schedule import CRON, FUNCTIONS, JOB_TIMEOUT_SECONDS, timeo
 log = structlog.get_logger()
 
 FINISH_SECONDS = 10
-"""At shutdown, the worker waits for running jobs: as long as the longest request to the provider
-may take, and this number of seconds more, in which they record the responses."""
+"""At shutdown, the worker waits for running jobs. It waits as long as the longest request to the
+provider may take, plus this number of seconds, in which the jobs record the responses."""
 POLL_SECONDS = 0.1
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
 """Timeout for storing a heartbeat, so that a database that hangs cannot block the shutdown."""
 RESTARTS = Backoff(first=timedelta(seconds=0.5), longest=timedelta(seconds=10))
-"""Waits before another arq worker is started."""
+"""The times to wait before another arq worker is started."""
 HEALTHY_AFTER_SECONDS = 60
 """After an arq worker has run this long, the back-off starts again at the shortest wait."""
 

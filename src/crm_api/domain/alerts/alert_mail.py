@@ -8,7 +8,7 @@ from crm_api.domain.alerts.models import News
 from crm_api.domain.alerts.notices import AlertNews
 
 MOST_OF_A_KIND = 5
-"""The mail describes at most this many alerts of one kind, and only the number of the others."""
+"""The mail describes at most this many alerts of one kind. For the others, it states the number."""
 SECTIONS = {
     News.ESCALATED: "STILL OPEN AND NOT ACKNOWLEDGED",
     News.OPENED: "NEW",
@@ -38,7 +38,11 @@ def write_alert_mail(news: Sequence[AlertNews], *, name: str, api_url: str) -> t
 
 
 def _subject(news: Sequence[AlertNews], *, name: str) -> str:
-    """Return the subject line. It names up to three kinds of alerts with the most urgent news."""
+    """Return the subject line of the mail.
+
+    It names the kinds of the alerts that have the most urgent news, at most three kinds. The order
+    of ``SECTIONS`` decides which news is the most urgent.
+    """
     first = next(kind for kind in SECTIONS if any(one.news is kind for one in news))
     kinds = list(dict.fromkeys(_words(one.kind) for one in news if one.news is first))
     mark = f"{MARKS[first]}: " if first in MARKS else ""

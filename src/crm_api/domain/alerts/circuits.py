@@ -42,8 +42,8 @@ class Circuit:
         opens_after: The number of failures in a row that open the circuit.
         waits: The times to wait before a test call. Each time the circuit opens again, the wait is
             longer.
-        forgets_after: If more time than this is between two failures, they do not count as failures
-            in a row.
+        forgets_after: If more time than this passes between two failures, counting begins again at
+            the second failure.
         job: The job that makes the test call.
     """
 
@@ -188,8 +188,8 @@ async def record_answer(
 
     Args:
         is_proof: True if the call proves that the system works again. False for a simpler kind of
-            call, such as a read. Such a call only resets the number of failures of a closed
-            circuit; it does not close a circuit that is open or on trial.
+            call, such as a request that only reads. Such a call resets the number of failures of a
+            closed circuit, but does not close a circuit that is open or on trial.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()

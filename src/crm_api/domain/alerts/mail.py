@@ -59,7 +59,9 @@ def parse_server(url: str) -> MailServer:
     """
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname:
-        raise ValueError("takes smtp://user:password@host:port or smtps://…")
+        raise ValueError(
+            "must be smtp://user:password@host:port or smtps://user:password@host:port"
+        )
     has_password = parts.password is not None
     use_tls = parts.scheme == "smtps"
     needs_tls = has_password and not _is_loopback(parts.hostname)
@@ -158,7 +160,7 @@ def _not_sent(error: BaseException) -> MailNotSentError:
 
 
 def open_mailer(settings: Settings) -> Mailer | None:
-    """Create the mailer from the settings; do not connect yet. None if mail is not configured."""
+    """Create the mailer from the settings, without connecting; None if mail is not configured."""
     if settings.smtp_url is None or not settings.alert_emails:
         return None
     return Mailer(

@@ -213,14 +213,14 @@ class CampaignRead(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
-        kind: Whom the campaign is for.
+        kind: Whether the campaign is for new people, for people who know the company, or for both.
         audience: The selection of the contacts that get the campaign, as the request contained it.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: How the variants are compared. If null, the variants are compared, but none of them
-            is stopped.
+        ab_test: The settings of the A/B test. If null, the variants are compared with the default
+            settings, and none of them is stopped.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
         paused_reason: The rule that paused the campaign; null if no rule did.
         paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
@@ -345,7 +345,7 @@ _FLAT_FIELDS = tuple(
 
 
 class CampaignCounts(ReadModel):
-    """Counts of the recipients of a campaign at its first message.
+    """The numbers of recipients of a campaign, by what happened to the first message.
 
     Attributes:
         recipients: The number of all recipients.
@@ -371,7 +371,7 @@ class CampaignCounts(ReadModel):
 
 
 class CampaignItem(CampaignRead):
-    """A campaign of a list, with the counts of its recipients.
+    """A campaign in the list of campaigns, with the counts of its recipients.
 
     Attributes:
         counts: The counts of the recipients at the first message, as in the statistics of step 0.
@@ -383,7 +383,7 @@ class CampaignItem(CampaignRead):
 
     @classmethod
     def of_listed(cls, listed: ListedCampaign) -> Self:
-        """Build the response from a campaign of a list."""
+        """Build the response from a campaign in the list of campaigns."""
         detail = listed.detail
         read = CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
         return cls(

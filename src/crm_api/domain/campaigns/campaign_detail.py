@@ -15,7 +15,7 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignDetail:
-    """A campaign with its variants, by position, and its line."""
+    """A campaign, its variants in the order of position, and its line."""
 
     campaign: Campaign
     variants: list[CampaignVariant]

@@ -47,7 +47,7 @@ class CampaignFilter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipientSums:
-    """Counts of the recipients of a campaign at its first message.
+    """The numbers of recipients of a campaign, by what happened to the first message.
 
     Attributes:
         recipients: All recipients.
@@ -68,7 +68,7 @@ class RecipientSums:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedCampaign:
-    """A campaign of a list, with the counts of its recipients."""
+    """A campaign in the list of campaigns, with the counts of its recipients."""
 
     detail: CampaignDetail
     counts: RecipientSums

@@ -45,7 +45,7 @@ class RecipientNotFoundError(NotFoundError):
 
 
 class CampaignNotEditableError(ConflictError):
-    """The campaign was already started. Only a draft can be deleted, or changed in all fields."""
+    """The campaign is not a draft, but the request is possible only for a draft."""
 
     code = "campaign_not_editable"
     title = "Campaign is not a draft"
@@ -72,7 +72,7 @@ class NotReconciledError(ConflictError):
 
 
 class AudienceLostError(ConflictError):
-    """The campaign was restored from a backup that contains only some of its recipients."""
+    """The campaign was restored from a backup, but the backup has only a part of its recipients."""
 
     code = "audience_lost"
     title = "Incomplete audience after a restore"
@@ -244,7 +244,7 @@ class TemplateChangedError(ConflictError):
 
     def __init__(self, version: int, *, newest: int) -> None:
         super().__init__(
-            f"Version {version} is not the newest version of the template; that is version "
+            f"Version {version} is not the newest version of the template; the newest version is "
             f"{newest}. Read the template again, then decide about the newest version.",
             version=newest,
         )

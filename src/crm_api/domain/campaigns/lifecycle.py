@@ -24,7 +24,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.jobs import Job, JobName
 
 PAUSED_ALERT = AlertKind.CAMPAIGN_PAUSED
-"""The kind of the alert that a rule paused a campaign. Its subject is the campaign's id."""
+"""The kind of the alert that reports a pause by a rule; its subject is the id of the campaign."""
 ACTOR = "worker"
 """The name in the audit log for decisions that the service makes itself."""
 _HOUR = 3600

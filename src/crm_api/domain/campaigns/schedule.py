@@ -51,7 +51,7 @@ def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetim
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
     """Return the first instant, not before ``now``, at which the window is open in all zones.
 
-    None if there is no such instant within two weeks.
+    The result is None if there is no such instant within two weeks.
     """
     return windows.next_open(partial(day_span, window), zones, now)
 
@@ -63,9 +63,9 @@ def first_opening(
     *,
     legal: Callable[[datetime], datetime | None],
 ) -> datetime | None:
-    """Return the first instant, not before ``at``, at which window and law allow a message.
+    """Return the first instant, not before ``at``, at which the window and the law allow a message.
 
-    None if there is no such instant within six weeks.
+    The result is None if there is no such instant within six weeks.
 
     Args:
         window: The window of the campaign.

@@ -60,8 +60,8 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these va
 class MessageBody(RequestModel):
     """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
 
-    A variant or follow-up that was read from the API may have both of these fields, together with
-    ``template_version``. A request may contain it unchanged.
+    Exception: a response of the API contains both fields and ``template_version`` if the body was
+    copied. A client may send such a variant or follow-up back unchanged.
     """
 
     body: Body = Field(default="", description="The message body, in Liquid.")
@@ -232,7 +232,7 @@ class CampaignRules(RequestModel):
 
 
 class ABTest(RequestModel):
-    """How the variants are compared, and what the service does with the result.
+    """The settings of an A/B test: when variants are compared, and when they are stopped.
 
     Attributes:
         min_per_variant: The number of messages that a variant must have sent before it is compared
@@ -273,7 +273,8 @@ class CampaignCreate(RequestModel):
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: How the variants are compared; null compares them, but stops no variant.
+        ab_test: The settings of the A/B test. If null, the variants are compared with the default
+            settings, and none of them is stopped.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
         recurrence: How the campaign is repeated; null if it is not repeated.
     """
@@ -354,7 +355,8 @@ class CampaignUpdate(RequestModel):
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: How the variants are compared; null compares them, but stops no variant.
+        ab_test: The settings of the A/B test. If null, the variants are compared with the default
+            settings, and none of them is stopped.
         follow_ups: Further messages to the recipients who have not replied or called, in order.
         recurrence: How the campaign is repeated; null ends the series. Occurrences that were
             already drafted are kept.

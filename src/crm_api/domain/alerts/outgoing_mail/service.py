@@ -1,4 +1,7 @@
-"""Store a mail to one person in the transaction of the change that causes it; a job sends it."""
+"""Store mails to single persons, which a job sends.
+
+A mail is stored in the same transaction as the change that is the reason for the mail.
+"""
 
 from datetime import datetime, timedelta
 

@@ -1,8 +1,8 @@
 """Approve a campaign, and refuse to start a campaign that needs an approval and has none.
 
-A campaign needs an approval only if the company's setting ``require_approval`` is on. Then it may
-start if another person approved it since its last change, or if each of its message bodies is an
-approved version of a template.
+A campaign needs an approval only if the company's setting ``require_approval`` is on. Then the
+campaign may start if another person approved it since its last change, or if each of its message
+bodies is an approved version of a template.
 """
 
 from collections.abc import Iterator
@@ -88,9 +88,10 @@ async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
 
 
 def _texts(detail: CampaignDetail) -> Iterator[tuple[str, tuple[UUID, int] | None]]:
-    """Yield a name for each message body of a campaign, and the template version that it copies.
+    """Yield the name and the template version of each message body of a campaign.
 
-    The version is None if the body is not a copy of a template.
+    An example of a name is "follow-up 1". The template version is the one from which the body was
+    copied, as the template's id and the version number; None if the body was not copied.
     """
     for variant in detail.variants:
         source = None

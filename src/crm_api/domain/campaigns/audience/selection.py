@@ -96,9 +96,10 @@ EXCLUSIONS = {
 }
 """The conditions that leave people out, by the name of the bind value that has the excluded ids.
 
-A statement has only the conditions that its audience needs. If ``campaign_membership`` is empty, a
-condition that is not needed would read the rows that the statement itself inserts, once per person.
-The first 20,000 people would then take 3.2 s of CPU instead of 0.4 s.
+A statement has only the conditions that its audience needs, because each condition costs time. The
+condition about excluded campaigns, for example, is checked once per person. If
+``campaign_membership`` was empty, each check reads the rows that the statement itself has inserted:
+the first 20,000 people would take 3.2 s of CPU instead of 0.4 s.
 """
 
 # The people of the audience, and the verdict of each. Deleted contacts, and contacts that were
@@ -165,8 +166,8 @@ def assess(
         conditions: The conditions of the audience.
         is_named: The condition that ``contact c`` belongs to the audience.
         people: The table, or a sub-select, of the contacts that are checked.
-        each: With ``OFFSET 0``, PostgreSQL runs each sub-select once per person. If empty,
-            PostgreSQL may use joins instead.
+        each: Text that is added to each sub-select: ``OFFSET 0`` makes PostgreSQL run the
+            sub-select once per person; with an empty text, PostgreSQL may use a join instead.
         flags_filter: A condition that restricts the flags to the people of a page; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
@@ -318,7 +319,7 @@ class WeighedVariant(Protocol):
 
 
 def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:
-    """Return the bind values of ``VARIANT_OF_PERSON`` for these variants, by position."""
+    """Return the bind values of ``VARIANT_OF_PERSON`` for variants in the order of position."""
     known = [position for position, variant in enumerate(variants) if variant.for_known]
     return {
         "thresholds": variant_thresholds([variant.weight for variant in variants]),
@@ -327,5 +328,5 @@ def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:
 
 
 def variant_thresholds(weights: list[int]) -> list[int]:
-    """Return the cumulated weights without the last one: [50, 30, 20] gives [50, 80]."""
+    """Return the running sums of the weights, without the last: [50, 30, 20] gives [50, 80]."""
     return [sum(weights[: position + 1]) for position in range(len(weights) - 1)]

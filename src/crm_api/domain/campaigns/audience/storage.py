@@ -98,8 +98,9 @@ async def store_next_chunk(
         campaign_id: The campaign.
         limit: The maximum number of people.
         now: The present instant.
-        begin_next: Called before the chunk is inserted, with the id of its last contact, if further
-            people may follow. It may begin ``store_chunk_ahead`` in another transaction.
+        begin_next: A function that is called before the chunk is inserted, if more people may
+            follow after the chunk. Its argument is the id of the last contact in the chunk. The
+            function may begin ``store_chunk_ahead`` in another transaction.
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another
@@ -137,10 +138,11 @@ async def store_chunk_ahead(
 ) -> StoredChunk:
     """Store the chunk after the one that another transaction is storing at the same time.
 
-    The rows are inserted without a lock on the campaign. The campaign is locked only when the other
-    chunk is committed. The chunk counts only if the campaign is then at ``after`` and still
-    scheduled. So a pause or a cancel is never overtaken. The other transaction must not wait for
-    this transaction.
+    The rows are inserted without a lock on the campaign. The campaign is locked only after the
+    other chunk was committed. Then this function checks that the campaign is still scheduled, and
+    that the other chunk ended with the contact ``after``. If not, it raises an error, so that no
+    chunk is stored after a pause or a cancel. The other transaction must not wait for this
+    transaction.
 
     Args:
         uow: The unit of work, on another connection.
@@ -152,7 +154,8 @@ async def store_chunk_ahead(
             was rolled back.
 
     Raises:
-        ChunkOvertakenError: The chunk does not count. The caller's transaction rolls it back.
+        ChunkOvertakenError: The check failed, or the other chunk was rolled back. The caller must
+            roll back this transaction.
     """
     campaign = await uow.session.get_one(Campaign, campaign_id)
     page = await resolve_page(uow.session, campaign=campaign, after=after, limit=limit, now=now)

@@ -41,7 +41,7 @@ class CalendarCampaign(ReadModel):
 
 
 class CalendarOccurrence(ReadModel):
-    """A later occurrence of a repeated campaign.
+    """An occurrence of a repeated campaign, other than its first.
 
     Attributes:
         series_id: The id of the repeated campaign.
@@ -93,10 +93,11 @@ class CampaignCalendar(ReadModel):
     Attributes:
         starts_at: The beginning of the period.
         ends_at: The end of the period (exclusive).
-        timezone: The time zone in which dates of the request begin.
+        timezone: The time zone of the dates in the request: a date means midnight in this zone.
         campaigns: The campaigns that begin in the period or are in progress in it, ordered by their
             start.
-        occurrences: The later occurrences of repeated campaigns, ordered by their instant.
+        occurrences: The occurrences of repeated campaigns, ordered by their instant. The start of a
+            repeated campaign itself is not among them.
         days: The planned messages by day and line; days without planned messages are left out.
         is_partial: True if some campaigns, occurrences or planned messages are left out, because
             there are too many. A shorter period has fewer campaigns and occurrences.

@@ -42,7 +42,7 @@ class Period:
     Attributes:
         starts_at: The beginning of the period.
         ends_at: The end of the period (exclusive).
-        zone: The time zone in which the dates of the request begin.
+        zone: The time zone of the dates in the request: a date means midnight in this zone.
     """
 
     starts_at: datetime

@@ -27,12 +27,13 @@ _RENAMED = {"mode": "pacing_mode"}
 
 
 def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: bool) -> Columns:
-    """Return a request as columns of ``campaign``, without the variants.
+    """Return the values of a request by column of ``campaign``, without the variants.
 
     Args:
         body: The request.
-        only_given: If True, fields that are not in the request get no column, also inside
-            ``schedule``, ``pacing`` and ``rules``. If False, these fields get their defaults.
+        only_given: If True, the result has no columns for the fields that the request leaves out.
+            The same applies to the fields inside ``schedule``, ``pacing`` and ``rules``. If False,
+            the columns of these fields get their defaults.
     """
     given = body.model_dump(exclude_unset=only_given)
     columns: Columns = {name: given[name] for name in _DIRECT if name in given}
@@ -58,7 +59,7 @@ def _stored_follow_up(given: FollowUp) -> Columns:
 
 
 def columns_of_campaign(campaign: Campaign) -> Columns:
-    """Return the columns of a stored campaign that a request can set."""
+    """Return the values of a stored campaign, by column, that a request can set."""
     names = columns_of_request(_EXAMPLE, only_given=False)
     return {name: getattr(campaign, name) for name in names}
 

@@ -69,13 +69,14 @@ async def update_campaign(
 ) -> CampaignDetail:
     """Change a campaign. Fields that the request leaves out do not change.
 
-    ``name``, ``recurrence`` and ``archived`` can change in every status. If a draft changes in
-    another field than ``archived``, it loses its approval. Then ``author_id``, the key or user who
-    changed the draft, may not approve it.
+    ``name``, ``recurrence`` and ``archived`` can change in every status. If any field of a draft
+    except ``archived`` changes, the draft loses its approval. Then ``author_id``, the key or user
+    who changed the draft, may not approve it.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        CampaignNotEditableError: Another field changes, and the campaign is not a draft.
+        CampaignNotEditableError: The campaign is not a draft, and the request has a field other
+            than ``name``, ``recurrence`` and ``archived``.
         InvalidCampaignError: The changed content would have faults. The error lists all of them.
     """
     campaign = await lock_campaign(uow, campaign_id)
@@ -105,7 +106,7 @@ async def update_campaign(
 
 
 def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> content.Columns:
-    """Return the columns that can change in every status."""
+    """Return the values of the request, by column, that can change in every status."""
     labels: content.Columns = {}
     if body.name is not None:
         labels["name"] = body.name
@@ -132,8 +133,8 @@ async def _plan_next_occurrence(
     Args:
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
-        is_given: True if the request sets the recurrence. Its rule must have a later occurrence,
-            unless the series is paused.
+        is_given: True if the request sets the recurrence. Then the rule must have an occurrence
+            after ``now``, unless the series is paused.
         now: The present instant.
     """
     following = next_occurrence(campaign, after=now)
@@ -152,7 +153,10 @@ async def _plan_next_occurrence(
 
 
 def _as_changed(campaign: Campaign, body: CampaignUpdate, author_id: str | None) -> content.Columns:
-    """Return the columns that remove the approval of a changed draft, and add its author."""
+    """Return the columns that a change of a draft also sets: no approval, one more author.
+
+    The result is empty if the campaign is not a draft, or if only ``archived`` changes.
+    """
     if campaign.status != CampaignStatus.DRAFT or body.model_fields_set <= {"archived"}:
         return {}
     authors = {*campaign.author_ids, *([] if author_id is None else [author_id])}

@@ -75,7 +75,10 @@ async def find_start_problems(
     rules: RuleBook,
     now: datetime,
 ) -> list[CrmError]:
-    """Return every error that ``check_start``, with the same arguments, could raise."""
+    """Return all errors for which ``check_start`` would refuse the start, not only the first.
+
+    After an ``InvalidCampaignError``, no further check is made.
+    """
     problems: list[CrmError] = []
     for check in _checks(uow, detail, sender=sender, rules=rules, now=now):
         try:

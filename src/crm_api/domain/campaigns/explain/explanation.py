@@ -37,14 +37,14 @@ class Explanation:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         status: The status of the recipient at this step.
         variant: The name of the variant of the first message that was assigned to the recipient.
-        variant_reason: Why it is this variant, as a sentence.
+        variant_reason: Why the recipient gets this variant, as a sentence.
         stops: All rules that prevent the message, most important first; empty if the message would
             be sent.
         next_allowed_at: The first time at which none of these rules prevents the message; now if
             ``stops`` is empty; None if the time is not known, for example because a person must act
             first.
-        reading: How the reply that caused an opt-out or a hold was classified; None if there is no
-            such reply.
+        reading: The classification of the reply that caused an opt-out or a hold; None if there is
+            no such reply.
     """
 
     step: int
@@ -140,7 +140,7 @@ class ReplyReadingRead(ReadModel):
 class ExplanationRead(ReadModel):
     """Whether a recipient would get a message now, and which rules prevent it.
 
-    ``rule`` and ``detail`` are those of the most important rule that prevents the message.
+    ``rule`` and ``detail`` describe the most important rule that prevents the message.
 
     Attributes:
         step: The step of the campaign: 0 for the first message, 1 for the first follow-up, and so
@@ -148,7 +148,7 @@ class ExplanationRead(ReadModel):
         status: The status of the recipient at this step.
         variant: The name of the variant of the first message that was assigned to the recipient;
             null if there is none.
-        variant_reason: Why it is this variant.
+        variant_reason: Why the recipient gets this variant.
         would_send_now: True if no rule prevents the message.
         rule: The most important rule that prevents the message; null if no rule does.
         detail: What this rule found, and what can be done; null if no rule prevents the message.

@@ -150,8 +150,8 @@ class RecipientFacts(ContactValues):
         number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
             campaign messages.
         ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
-        is_kept: An earlier attempt to the number is unclear. Before the next message, it must be
-            settled.
+        is_kept: It is unclear whether an earlier message to the number was sent. The attempt to
+            send it must be settled before the next message.
         kept_until: When the newest unclear attempt to the number stops preventing a message.
         was_contacted: The campaign skips or reviews people who got a message before, and this
             person got one.

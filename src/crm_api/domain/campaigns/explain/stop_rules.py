@@ -29,8 +29,8 @@ class RecipientCase:
     Attributes:
         campaign_used: The messages of today that count for the daily limit of the campaign.
         line_used: The messages of today that count for the daily limit of the line.
-        carriers: What is left of the carrier budgets today; None without budgets.
-        carrier: The carrier of the recipient's number, under the name that the budgets use.
+        carriers: How much of each carrier budget is left today; None if there are no budgets.
+        carrier: The carrier of the recipient's number, by the name that the budgets use.
         call: The longest time that a request to the provider may take.
     """
 

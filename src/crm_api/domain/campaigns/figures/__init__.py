@@ -1,1 +1,1 @@
-"""Statistics of campaigns, A/B tests, and the rate limits that pause a campaign."""
+"""Statistics and A/B tests of campaigns; pause campaigns with too many failures or opt-outs."""

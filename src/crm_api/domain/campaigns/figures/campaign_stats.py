@@ -140,7 +140,7 @@ def _variant_stats(variant: CampaignVariant, rows: Iterable[RecipientCount]) -> 
 
 
 def sum_outcomes(rows: Sequence[RecipientCount]) -> MessageOutcomes:
-    """Return the sums and rates over counts, which may be of several variants and campaigns."""
+    """Add up counts, which may be of several variants and campaigns, and compute the rates."""
     by_status = _by_status(rows)
     sent = _reached(by_status)
     delivered = by_status[MembershipStatus.DELIVERED]

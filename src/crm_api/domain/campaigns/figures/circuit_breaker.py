@@ -227,16 +227,16 @@ ANSWERED_SINCE = text("""
 async def _exclude_earlier_messages(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
-    """Return the counts without failures and opt-outs of messages from before the last resume.
+    """Remove the failures and opt-outs that belong to messages sent before the last resume.
 
-    ``counts`` includes such a failure or opt-out if it was recorded after the resume. The exact
-    count is slower, so it is made only before a campaign is paused.
+    ``counts`` includes such a failure or opt-out if it was recorded after the resume. This function
+    reads the attempts, which is slow, so it is called only before a campaign is paused.
 
     Args:
         uow: The unit of work.
         campaign_id: The campaign.
         counts: The counts since the last resume.
-        since: The instant of the last resume, as JSON has it.
+        since: The instant of the last resume, in ISO 8601.
     """
     values = {"campaign_id": campaign_id, "since": datetime.fromisoformat(since)}
     row = (await uow.session.execute(ANSWERED_SINCE, values)).one()

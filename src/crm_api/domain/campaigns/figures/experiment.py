@@ -18,7 +18,8 @@ from itertools import combinations
 from crm_api.domain.campaigns.models import StopReason
 
 ERROR = 0.05
-"""The maximum probability that a test ever reports a difference or an excess by chance."""
+"""The maximum probability that a test ever reports something that is only chance: a difference
+between two rates, or a rate above its limit."""
 CONCENTRATION = 25.0
 """The concentration of the Beta mixture, in replies; a higher value expects smaller differences.
 Values from 10 to 50 give nearly the same power. With 25, the difference between the rates 10 % and
@@ -53,7 +54,7 @@ class Arm:
 
     Attributes:
         name: The name of the variant.
-        texts: The number of people who got it.
+        texts: The number of people who got the variant.
         replies: The number of people who replied and did not opt out. STOP is also a reply, but it
             must not count in favour of a variant.
         opt_outs: The number of people who opted out.
@@ -106,11 +107,13 @@ class ExperimentResult:
     Attributes:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than each other variant; None if there is no such
-            variant.
+            variant, or if that variant is harmful.
         p_value: The p-value of the winner; None without a winner, or if the other variants were
             stopped earlier.
-        comparisons: The comparisons of each pair of variants, by replies and by opt-outs.
-        harmful: The variants with more opt-outs than another variant.
+        comparisons: The comparisons of each pair of compared variants, by replies and by opt-outs.
+            Variants that are stopped, or have too few messages, are not compared.
+        harmful: The variants with more opt-outs than another variant, including those that were
+            stopped for this reason.
     """
 
     status: VariantTestStatus
@@ -197,9 +200,9 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     If the rates are equal, each hit (a reply or an opt-out) belongs to the first variant with a
     probability equal to that variant's share of the messages. The e-value is the likelihood of the
     hits under a Beta mixture around this share, divided by their likelihood under the share itself.
-    Each person counts only once: a variant that already has more hits than its share has fewer
-    people left who can reply (hits are drawn without replacement). The e-value is a supermartingale
-    in this case too, because the mean of the mixture is the share.
+    Each person can be a hit only once, so hits are drawn without replacement: after many hits, a
+    variant has fewer people left who can reply. The e-value is a supermartingale in this case too,
+    because the mean of the mixture is the share.
 
     Args:
         hits: The replies or opt-outs of each variant.

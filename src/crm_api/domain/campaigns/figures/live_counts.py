@@ -76,7 +76,8 @@ COMPACT = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""If a campaign has more rows than this in ``campaign_tally``, they are merged into a few dozen."""
+"""If a campaign has more rows than this in ``campaign_tally``, its rows are merged into a few
+dozen rows."""
 
 
 async def compact_tallies(uow: UnitOfWork) -> None:

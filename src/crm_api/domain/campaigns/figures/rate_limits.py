@@ -61,7 +61,10 @@ class RateCounts:
         )
 
     def to_json(self, *, now: datetime) -> dict[str, Any]:
-        """Return the counts as JSON for ``campaign.watched_from``, which ``since`` reads."""
+        """Return the counts and ``now`` as JSON, to store them in ``campaign.watched_from``.
+
+        The method ``since`` reads this JSON.
+        """
         return {
             "texts": self.texts,
             "failed": self.failed,
@@ -73,7 +76,7 @@ class RateCounts:
 def find_exceeded_rate(
     counts: RateCounts, limits: RateLimits, *, now: datetime
 ) -> tuple[PauseReason, Evidence] | None:
-    """Return the reason to pause a campaign, and the figures that prove it.
+    """Return the reason to pause a campaign, and the figures that prove that the rate is too high.
 
     The test needs no minimum number of messages, because an e-value limits the risk of a false
     alarm from the first message on.

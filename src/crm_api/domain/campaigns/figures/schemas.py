@@ -161,8 +161,8 @@ class VariantComparisonRead(ReadModel):
             difference.
         e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20
             is strong evidence.
-        p_value: The probability of evidence this strong if the rates are equal, from 0 to 1,
-            corrected for the number of comparisons.
+        p_value: The probability, from 0 to 1, that equal rates give evidence at least this strong.
+            It is corrected for the number of comparisons.
     """
 
     measure: ComparedMeasure
@@ -181,13 +181,14 @@ class ABTestRead(ReadModel):
     Attributes:
         status: The result of comparing the reply rates.
         winner: The name of the variant with more replies than each other variant; null if there is
-            no such variant.
+            no such variant, or if that variant is harmful.
         p_value: The p-value of the winner, corrected for the number of comparisons. It is null if
             there is no winner. It is also null after the other variants were stopped; the audit log
             then has the p-value.
         min_per_variant: The number of messages that a variant must have sent before it is compared
             with others.
-        comparisons: The comparisons of each pair of variants.
+        comparisons: The comparisons of each pair of variants. Variants that are stopped, or have
+            too few messages, are not compared.
         harmful: The names of the variants with more opt-outs than another variant.
         sentence: The result of the test, as a sentence.
     """

@@ -1,4 +1,4 @@
-"""One day of a forecast: the campaign's share of the line's limit, the next people, and the pace.
+"""Compute, for one day of a forecast, how many messages a campaign sends, to whom, and how fast.
 
 Counts of messages and people may have fractions, so that the parts of a count add up to the whole
 count. Less than half a message counts as no message. Instants are Unix timestamps. A place is a
@@ -28,8 +28,8 @@ class Cohort:
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        due_from: When the first of them becomes due.
-        due_until: When the last of them becomes due.
+        due_from: When the first of these people becomes due.
+        due_until: When the last of these people becomes due.
         people: The number of people that were added, by place.
         shares: The share of ``people`` that still waits, from 0 to 1, by place.
         size: The number of people that were added, in all places.
@@ -177,7 +177,7 @@ class SharedDay:
 
     Attributes:
         room: The number of messages that the line may send.
-        is_ramp: True if the ramp plan of the line makes ``room`` lower than its daily limit.
+        is_ramp: True if the ramp plan of the line makes ``room`` lower than the line's daily limit.
         own: The number of messages that the campaign would send if it were alone on the line.
         demands: The messages that the other campaigns on the line would send.
         is_active: True if the day has open hours and the message of at least one person is due
@@ -197,10 +197,10 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The part of ``allowance``, from 0 to 1, that the campaign can expect at the day's start.
+        """The campaign's equal share of the line, divided by ``allowance``: from 0.05 to 1.
 
-        At first all active campaigns get equal shares. This campaign gets more only when other
-        campaigns do not use their whole shares.
+        At the start of the day, all active campaigns get equal shares of the line. Later, this
+        campaign gets more if other campaigns do not use their whole shares.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance

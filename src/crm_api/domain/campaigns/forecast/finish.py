@@ -26,10 +26,11 @@ from crm_api.domain.consent.legal_rules.rules import FOREVER, NO_RULES
 
 P90 = NormalDist().inv_cdf(0.9)
 _STEP = 0.001
-"""The step of the reply share for its numerical derivative."""
+"""The difference in the reply share from which a numerical derivative is computed."""
 LONG = timedelta(days=60)
-"""For a longer plan, the daily limits and the hours are simulated first. If the plan without one of
-them takes less than half of the time, the other rules are not simulated, except a later start."""
+"""If a plan takes longer than this, the search for the binding rule is shortened. First the plan is
+simulated without the daily limits, and without the hours. If one of these two plans takes less than
+half of the time, the only other rule that is tried is a later start."""
 NOTICED = timedelta(minutes=1)
 """A shorter delay counts as no delay."""
 _ALIKE = 0.95
@@ -81,7 +82,11 @@ class Share:
         return (self.hits + self.assumed * self.weight) / (self.texts + self.weight)
 
     def variance_of(self, texts: float) -> float:
-        """Return the variance of the number of hits among ``texts`` future messages."""
+        """Return the variance of the number of future messages that have the property.
+
+        Args:
+            texts: The number of all future messages.
+        """
         known = self.texts + self.weight
         return texts * self.mean * (1 - self.mean) * (known + texts) / (known + 1)
 
@@ -168,7 +173,7 @@ _LIMITS, _HOURS = "limits", "hours"
 
 
 def _release(plan: Plan, rule: str) -> Plan:
-    """Return the plan without one of the rules about phone numbers: nobody waits because of it."""
+    """Return the plan without one rule about phone numbers. No person waits for this rule then."""
     waiting = [
         replace(group, held_until={r: at for r, at in group.held_until.items() if r != rule})
         for group in plan.waiting
@@ -218,7 +223,7 @@ def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | No
 def _costs_without_each(
     plan: Plan, cost: tuple[int, datetime], *, now: datetime
 ) -> dict[str, tuple[int, datetime]]:
-    """Return, for each rule that the plan has, the cost of the plan without this rule."""
+    """Return, for each rule of the plan, what ``_cost`` returns for the plan without this rule."""
     lifted = {Binding.NOT_STARTED.value: replace(plan, begins=now)}
     lifted |= {rule: lift(plan) for rule, lift in _LIFTS.items()}
     costs = {}
@@ -239,13 +244,14 @@ def _cost(outcome: Outcome) -> tuple[int, datetime]:
 
 
 def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
-    """Return the rule that costs most people or, if no rule costs people, most time.
+    """Return the rule without which most additional people would get a message.
 
-    If several rules cost nearly the same, the first of them is returned. The result is None if no
-    rule costs a person or a minute.
+    If no rule changes the number of people, the rule without which the plan ends earliest is
+    returned. If several rules have nearly the same effect, the first of them is returned. The
+    result is None if no rule has an effect of at least one person or one minute.
 
     Args:
-        costs: The costs of the plan without each rule.
+        costs: For each rule, the cost (see ``_cost``) of the plan without this rule.
         cost: The cost of the plan with all rules.
     """
     people = max(cost[0] - spared[0] for spared in costs.values())

@@ -26,7 +26,8 @@ later request could end after the hours."""
 _HOURS = (ComplianceRuleKind.WINDOW, ComplianceRuleKind.NO_DAY, ComplianceRuleKind.HOLIDAY)
 _RELEVANT = {"kind", "weekdays", "start", "end", "effective_from", "effective_until"}
 _Open = tuple[tuple[float, float], ...]
-"""Pairs of an opening and a closing, in seconds from the start of a day in the line's time zone."""
+"""Pairs of an opening time and a closing time, in seconds from the start of a day in the line's
+time zone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +139,7 @@ class _Source(NamedTuple):
 
 
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
-    """Return the sources of each zone key. A message must be sent in the hours of all of them."""
+    """Return, for each zone key, all hours that apply. A message must be inside all these hours."""
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:
         if rule.kind in _HOURS:

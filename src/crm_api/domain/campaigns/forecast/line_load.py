@@ -26,10 +26,11 @@ NEWEST_TEXTS = 5_000
 """The maximum number of a line's newest messages to read. Most lines send fewer messages in two
 weeks. The busiest lines send this number in a day."""
 GRACE = timedelta(minutes=10)
-"""An unclear message from this last part of a carrier's day also counts for the carrier's next
-day."""
+"""If an unclear message was sent less than this time before the end of a carrier's day, the message
+also counts for the carrier's next day."""
 CARRIERS_COUNTED = 2_000
-"""The maximum number of waiting people whose carriers are counted. They represent all others."""
+"""The maximum number of waiting people whose carriers are counted. If more people wait, the counted
+people represent all of them."""
 _ENOUGH_DAYS = 3
 """The minimum number of days from which the variance of the messages a day is measured. With fewer
 days, the variance of a Poisson distribution is assumed, which is equal to the mean."""
@@ -78,7 +79,7 @@ class RecentTexts:
         day: The day in the time zone of the line.
         campaign_id: The campaign; None for messages that belong to no campaign.
         texts: The number of messages.
-        first_at: When the provider accepted the first of them.
+        first_at: When the provider accepted the first of these messages.
     """
 
     day: date

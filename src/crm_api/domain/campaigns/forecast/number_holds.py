@@ -13,8 +13,8 @@ from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 
 MOST_GROUPS = 48
-"""Held people are divided into at most this number of groups, by the time at which their wait ends.
-A limit keeps the simulation fast."""
+"""People who must wait are divided into at most this number of groups, by the time at which their
+wait ends. A limit keeps the simulation fast."""
 MIN_DAYS, FREQUENCY_CAP, LEGAL_FREQUENCY = "min_days_between", "frequency_cap", "legal_frequency"
 NOT_DUE = "follow_up_waits"
 """The rule of a follow-up or a postponed message that is not due yet."""
@@ -101,12 +101,12 @@ def hold_back(
     *,
     scale: float,
 ) -> list[Waiting]:
-    """Return the groups of people who may get a message now, and the groups whom a rule holds.
+    """Divide the waiting people into groups who may get a message now, and groups who must wait.
 
     Args:
         waiting: All waiting people.
-        numbers: The same people, or a sample of them, with the messages that they got. People that
-            no rule can hold may be missing.
+        numbers: The same people, or a sample of them, with the messages that they got. People who
+            need not wait because of any rule may be missing.
         number_rules: The rules of the campaign.
         scale: The number of people that one of ``numbers`` represents; 1 without a sample.
     """

@@ -160,7 +160,7 @@ def _not_started(case: _Case) -> str:
 
 
 def _held(case: _Case, rule: Binding) -> str:
-    """Return the number of people whom a rule about phone numbers holds, as words."""
+    """Return how many people wait because of a rule about phone numbers, such as "5 people"."""
     held = sum(group.people for group in case.plan.waiting if rule in group.held_until)
     return _people(max(1, round(held)))
 

@@ -51,8 +51,8 @@ from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
 
 ASSUMED_REPLIES, REPLIES_WEIGHT = 0.05, 50
-"""The assumed share of replies, and its weight: it counts as much as 50 measured messages. The
-share is not measured; the forecast lists it among its assumptions."""
+"""The share of replies that is assumed before any message was measured, and the weight of this
+share: it counts as much as 50 measured messages."""
 ASSUMED_REPEATS, REPEATS_WEIGHT = 0.002, 100
 _ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
 _OVER = (CampaignStatus.COMPLETED, CampaignStatus.CANCELLED)
@@ -61,7 +61,7 @@ _OUTSIDE = ("review", "held", "unknown")
 
 @dataclass(frozen=True, kw_only=True)
 class _Situation:
-    """A campaign, its line and its people as read from the database, and the resulting plan."""
+    """A campaign, its line and its people, as read from the database, and the plan made of them."""
 
     campaign: Campaign
     line: Line
@@ -331,7 +331,10 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
 
 
 def _first_send(situation: _Situation, outcome: Outcome) -> datetime | None:
-    """Return when the hours first allow a message on the first day that has messages."""
+    """Return when the first message is expected; None if no message is expected.
+
+    This is the first time in the sending hours of the first day that has messages.
+    """
     if not outcome.per_day:
         return None
     plan, campaign = situation.plan, situation.campaign

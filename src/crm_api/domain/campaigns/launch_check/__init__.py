@@ -1,1 +1,1 @@
-"""What would happen if a campaign were started now."""
+"""The launch check: show what would happen if a campaign were started now."""

@@ -69,7 +69,7 @@ class LaunchPerson(ReadModel):
 
 
 class LaunchReason(ReadModel):
-    """A rule because of which some contacts of the audience get no message at the start.
+    """A rule that keeps some contacts of the audience from getting a message at the start.
 
     Attributes:
         rule: The rule. If a start skips a contact, the ``skip_reason`` has the same value.
@@ -121,8 +121,8 @@ class LaunchCheck(ReadModel):
         can_start: Whether a start would succeed.
         problems: Why a start would be refused; empty if it would succeed.
         recipients: How many contacts get a message, and how many do not.
-        reasons: The rules because of which contacts get no message. The rule with the most contacts
-            is first.
+        reasons: The rules that keep contacts from getting a message. The rule with the most
+            contacts is first.
         samples: The messages that some of the contacts would get.
         first_send_at: When the first message is expected; null if no message is expected.
         last_send_at: The last message is sent before this instant with a probability of 50 %; null

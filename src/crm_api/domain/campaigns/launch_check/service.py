@@ -59,7 +59,7 @@ async def check_launch(
     texts_per_second: float,
     now: datetime,
 ) -> LaunchCheck:
-    """Return what would happen if a campaign were started now. It may have any status.
+    """Return what would happen if a campaign were started now. The campaign may have any status.
 
     The messages of up to 100,000 people are rendered; that takes a few seconds.
 
@@ -183,7 +183,7 @@ def _message_warnings(
         yield LaunchWarning(code=fault.part.value, variant=fault.variant, detail=fault.detail)
     missing = sums.missing_values()
     if missing.count:
-        names = ", ".join(missing.by_variable) or "any text"
+        names = ", ".join(missing.by_variable) or "any part of the message"
         yield LaunchWarning(
             code="missing_value",
             variant=None,

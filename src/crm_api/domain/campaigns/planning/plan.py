@@ -41,8 +41,8 @@ class SendPlan:
 
     Attributes:
         orders: One claim order for each campaign that may send now. A claim order has the rules by
-            which messages of its campaign may be claimed. They are sorted by the start of the
-            campaigns, the earliest first.
+            which messages of its campaign may be claimed. The claim orders are sorted by the start
+            of their campaigns, the earliest first.
         wakes_at: The earliest instant at which a campaign that waits only for its pacing may send
             again; None if no campaign waits only for its pacing.
     """
@@ -271,7 +271,8 @@ class _Legal:
 
     Attributes:
         closes_at: Until when the law allows messages.
-        cap: How many messages the law allows to one phone number; None if no rule limits them.
+        cap: How many messages the law allows to one phone number; None if no rule limits this
+            number.
     """
 
     closes_at: datetime

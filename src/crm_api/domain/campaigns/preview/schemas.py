@@ -222,7 +222,7 @@ class PreviewRequest(RequestModel):
 
 
 class DraftPreview(CampaignCreate, PreviewRequest):
-    """A campaign to preview without storing it, and the messages that the preview shows."""
+    """A campaign that is previewed but not stored, and which of its messages the preview shows."""
 
     model_config = example(CampaignCreate, limit=3)
 
@@ -233,7 +233,7 @@ class TrialRequest(RequestModel):
     Attributes:
         to: The phone number that gets the test message: another line of the company, or a number
             in ``test_numbers`` of the settings.
-        variant: The name of the variant that is sent. By default it is the first one.
+        variant: The name of the variant that is sent; by default, the first variant.
     """
 
     model_config = example(to="+16175550101", variant="Short")

@@ -65,7 +65,7 @@ class PreviewSubject:
         )
 
     def sums(self, *, business: Business, sample_size: int) -> MessageSums:
-        """Return empty sums over the messages of the campaign.
+        """Return the object that renders the campaign's messages and sums them up; all sums are 0.
 
         Args:
             business: The business details that a message may name.
@@ -85,7 +85,7 @@ class PreviewSubject:
 async def preview_draft(
     uow: UnitOfWork, body: DraftPreview, *, business: Business, now: datetime
 ) -> CampaignPreview:
-    """Preview a campaign that is not stored.
+    """Return the messages that a campaign would send, without storing the campaign.
 
     The shares of the variants are correct. But a contact may get another variant when the campaign
     is stored and started: the variant of a contact depends on the id of the campaign.
@@ -122,12 +122,12 @@ async def preview_campaign(
     most: int = MOST_PEOPLE,
     now: datetime,
 ) -> CampaignPreview:
-    """Preview a stored campaign, as if it were started now.
+    """Return the messages that a stored campaign would send if it were started now.
 
     Args:
         uow: The unit of work.
         campaign_id: A campaign in any status.
-        request: The messages that the preview shows.
+        request: Which messages the preview shows.
         business: The business details that a message may name.
         most: The maximum number of people whose messages are rendered.
         now: The present instant.

@@ -31,9 +31,9 @@ class ReviewRead(DryRunRead):
         approved: The number of recipients that were approved. They now wait for their message. All
             rules are checked again before the message is sent.
         rejected: The number of recipients that were rejected. They get no message.
-        unchanged: The number of selected contacts that were neither approved nor rejected, because
-            they are not recipients, are not in review, or a rule, such as an opt-out or a hold,
-            prevents messages to them.
+        unchanged: The number of selected contacts that were neither approved nor rejected. They
+            are not recipients, or not in review, or a rule (such as an opt-out or a hold) prevents
+            messages to them.
         left: The number of recipients that are still in review.
     """
 
@@ -102,15 +102,15 @@ async def review_recipients(
 ) -> ReviewRead:
     """Approve or reject recipients in review, and write the decision to the audit log.
 
-    One SQL statement changes all recipients. If a person has opted out or was deleted in the
-    meantime, an approval does not apply: the recipient is skipped, and the skip reason says why. If
+    One SQL statement changes all recipients. An approval does not apply to a person who has opted
+    out, or whose contact was deleted: the recipient is skipped, and the skip reason says why. If
     the phone number is on hold, an approval puts the recipient on hold.
 
     Args:
         uow: The unit of work.
         campaign_id: The campaign.
         decision: Whether the recipients are approved or rejected.
-        contact_ids: The contacts that are the recipients; None for all recipients in review.
+        contact_ids: The contact ids of these recipients; None for all recipients in review.
         actor: The name of the person or API key that decided, for the audit log.
         now: The present instant.
 
@@ -189,7 +189,7 @@ class ReviewRequest(DryRunRequest):
 
     Attributes:
         decision: ``approve`` lets the recipients get their message; ``reject`` skips them.
-        contact_ids: The ids of the contacts that are the recipients.
+        contact_ids: The contact ids of these recipients.
         all: True selects all recipients in review, instead of ``contact_ids``.
     """
 

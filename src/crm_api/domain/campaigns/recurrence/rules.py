@@ -69,8 +69,8 @@ class RecurrenceRule:
         frequency = parts.get("FREQ")
         if frequency not in _FREQUENCIES:
             raise InvalidRuleError(
-                f"FREQ must be one of {', '.join(_FREQUENCIES)}. A campaign is repeated at most "
-                f"{MOST_A_DAY} times a day, by BYHOUR and BYMINUTE."
+                f"FREQ must be one of {', '.join(_FREQUENCIES)}. To repeat a campaign several "
+                f"times a day (at most {MOST_A_DAY}), set BYHOUR or BYMINUTE."
             )
         for name in ("INTERVAL", "COUNT"):
             if name in parts and not 1 <= _number(parts[name]) <= MOST_REPEATS:
@@ -106,8 +106,9 @@ class RecurrenceRule:
         repeats this local time, the occurrence is at the first of the two.
 
         Args:
-            begins: The start from which intervals and the count are computed. It sets the time of
-                day. If it matches the rule, it is the first occurrence.
+            begins: The start from which intervals and the count are computed. Occurrences have the
+                time of day of this start, unless the rule sets another one (BYHOUR, BYMINUTE). If
+                the start matches the rule, it is the first occurrence.
             until: No later occurrence is computed.
             zone: The time zone of the rule.
         """
@@ -156,8 +157,9 @@ def _moved(local: datetime, years: int) -> datetime:
 def _alike_year(year: int) -> int:
     """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
-    The years after it, until 9999, have the same calendars as the years after ``year``. Weekdays
-    and leap years repeat every 28 years, except where a century has no leap year.
+    Occurrences are computed in the years from this result to 9999, and then moved back. These years
+    have the same calendars as ``year`` and the years after it, because weekdays and leap years
+    repeat every 28 years (except where a century has no leap year).
     """
     first = date(year, 1, 1).weekday()
     return next(

@@ -24,13 +24,14 @@ def _known_rule(value: str) -> str:
 
 
 class Recurrence(RequestModel):
-    """How a campaign is repeated: for each later occurrence, a draft is made two weeks ahead.
+    """How a campaign is repeated. A draft of each later occurrence is made two weeks ahead.
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
             ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign, and have the
-            same time of day. Without ``start_at``, they are counted from the day on which the
-            campaign was created, and begin at the start of its window.
+            same time of day, unless the rule has ``BYHOUR`` or ``BYMINUTE``. Without ``start_at``,
+            they are counted from the day on which the campaign was created, and begin at the start
+            of its window.
         timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
             change.
         paused: While true, no further occurrence is drafted.

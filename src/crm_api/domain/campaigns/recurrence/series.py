@@ -35,10 +35,10 @@ def begins_at(campaign: Campaign) -> datetime:
 
 
 def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iterator[datetime]:
-    """Yield the later occurrences of a repeated campaign that are after ``after``, in order.
+    """Yield the occurrences of a repeated campaign after ``after`` and up to ``until``, in order.
 
-    The start of the campaign itself, and occurrences after ``until``, are left out. Nothing is
-    yielded if the series is paused, or if the rule cannot be computed from the campaign's start.
+    The first occurrence, which is the start of the campaign itself, is left out. Nothing is yielded
+    if the series is paused, or if the rule cannot be computed from the campaign's start.
     """
     if campaign.recurrence is None or campaign.recurrence["paused"]:
         return
@@ -58,7 +58,7 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
-    """Return the columns in which an occurrence differs from the first campaign of its series."""
+    """Return the values of an occurrence that differ from the first campaign of the series."""
     local = at.astimezone(_zone(campaign))
     first, end_at = begins_at(campaign), campaign.end_at
     suffix = f" ({local:%Y-%m-%d})"

@@ -96,7 +96,10 @@ class MessageComposer:
     def of_bodies(
         cls, bodies: Iterable[str], *, footer: str | None, business: Business
     ) -> "MessageComposer":
-        """Return a composer of first messages; no variant is stopped, and all weights are equal."""
+        """Return a composer whose variants have these bodies and equal weights.
+
+        None of the variants is stopped.
+        """
         variants = [VariantBody(body=body, weight=1, is_stopped=False) for body in bodies]
         return cls(variants=variants, footer=footer, business=business)
 

@@ -44,7 +44,7 @@ class MessageTemplate(Base):
     name: Mapped[str]
     category: Mapped[str | None]
     body: Mapped[str]
-    """The message body, in Liquid: that of the newest version."""
+    """The message body of the newest version, in Liquid."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -52,10 +52,10 @@ class MessageTemplate(Base):
 class TemplateVersion(Base):
     """A body that a template has or had, and whether it may be sent.
 
-    The body of a version never changes: a changed body is a new version. During an upgrade, a
-    process of an older release, which has no versions, may change the body of a template without
-    storing a new version. Such a body counts as a draft without a version until it is changed or
-    submitted.
+    The body of a version never changes: a changed body is a new version. Older releases have no
+    versions. So during an upgrade, a process of an older release may change the body of a template
+    without storing a new version. Such a body counts as a draft without a version until the body is
+    changed or submitted.
     """
 
     __tablename__ = "template_version"

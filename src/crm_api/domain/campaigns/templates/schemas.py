@@ -141,7 +141,7 @@ class TemplateRead(ReadModel):
         id: The id of the template.
         name: The name of the template.
         category: A word of your choice by which you find templates; null for none.
-        body: The message body, in Liquid: that of the newest version.
+        body: The message body of the newest version, in Liquid.
         version: The number of the newest version.
         status: The status of the newest version.
         note: The note of the last submission or decision; null if there is none.

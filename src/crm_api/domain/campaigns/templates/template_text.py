@@ -1,4 +1,6 @@
-"""Message bodies in Liquid: checked when they are saved, compiled once, rendered for each contact.
+"""Check, compile and render message bodies in Liquid.
+
+An example of a body:
 
     Hi {{ first_name | default: "there" }}, this is {{ business.name }} about {{ street }}.
 

@@ -1,4 +1,4 @@
-"""Keep the versions of templates: each body that a template had, who wrote it, who approved it."""
+"""Store and read the versions of templates: each body, who wrote it, and who approved it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SHOWN_VERSIONS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Author:
-    """The API key or user who writes or decides.
+    """The API key or user who writes, approves or rejects a body.
 
     Attributes:
         id: The id of the key or of the user.
@@ -93,7 +93,7 @@ async def load_template(uow: UnitOfWork, template: MessageTemplate) -> TemplateD
 async def keep_version(
     uow: UnitOfWork, template: MessageTemplate, *, author: Author | None, now: datetime
 ) -> None:
-    """Store the present body of a template as a new version, unless the newest version has it.
+    """Store the present body of a template as a new version; skip a body that did not change.
 
     The transaction must have locked the template, so that no other transaction uses the same
     version number. ``author`` is None if it is not known who wrote the body.
