@@ -31,7 +31,7 @@ _CONTACTS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class ListedNumber:
-    """A number of a suppression list, and what the list demands for it.
+    """A number of an imported suppression list, and the flags that the number must get.
 
     Attributes:
         action: ``opt_out``, or ``hold`` if it is unclear whether the list means an opt-out.

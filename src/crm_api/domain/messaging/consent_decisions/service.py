@@ -44,7 +44,8 @@ FORGET_LINE_TYPE = text("""
 """)
 
 SEALED_WITHIN_SECONDS = 1.0
-"""Delay of the job that links new entries into the chain; one run links all entries so far."""
+"""The job that links new entries into the consent chain runs this many seconds after a decision.
+One run links all entries that were stored until then."""
 _LAST_ENTRY_ID = 2**63 - 1
 
 
@@ -57,7 +58,7 @@ class DecisionDetails(TypedDict):
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
         activity_id: The id of the message that contains the decision.
-        message_id: The id of the reply that a user decided about, if the user gave this id.
+        message_id: The id of the reply about which a user decided; None if the user gave no id.
         at: When the person decided; ``now`` if missing. The person's message may arrive much later.
         claimed_at: When the message was written, by the provider's clock. A time in the future is
             not corrected.
@@ -124,9 +125,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    If the number is opted out, it does not get the flag of a hold, but its history gets an entry.
-    Reason: an opt-in that the person sent earlier may still arrive. It would end the opt-out, and
-    then the entry puts the number on hold.
+    If the number is opted out, it does not get the flag of a hold, but the decision is still
+    written to its history. Reason: an opt-in that the person sent before this decision may arrive
+    late and end the opt-out. The entry in the history then puts the number on hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -345,7 +346,7 @@ async def _decide(
 
 
 def _said_at(act: DecisionDetails) -> datetime:
-    """Return the time that orders this decision among others; never later than ``now``."""
+    """Return the time by which decisions are ordered; it is never later than ``now``."""
     return min(act.get("at", act["now"]), act["now"])
 
 

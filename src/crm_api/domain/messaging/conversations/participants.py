@@ -154,7 +154,7 @@ async def adopt_activities(session: AsyncSession, *, contacts: Mapping[str, UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationTouch:
-    """A message or call that updates the times of its conversation.
+    """A message or call whose times are stored with its conversation.
 
     Attributes:
         phone: The person's number, or another identifier.
@@ -329,9 +329,8 @@ async def lock_or_add_conversations(
 ) -> Mapping[ConversationKey, LockedConversation]:
     """Lock the conversations of received messages; add the missing ones.
 
-    A conversation that exists is not changed: ``waiting.asked.note_asked`` writes the times and the
-    waiting after the messages are stored, with one update. A new conversation has these values from
-    the start.
+    A new conversation gets its times and its state of waiting here. An existing conversation is
+    only locked: ``waiting.asked.note_asked`` changes these values after the messages are stored.
 
     Returns:
         The conversations, by line and number.

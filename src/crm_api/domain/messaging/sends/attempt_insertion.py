@@ -198,8 +198,8 @@ async def postpone_messaged(
 ) -> None:
     """Postpone recipients who got a message of another campaign in the last ``min_days`` days.
 
-    A recipient becomes due again ``min_days`` days after that message, but after one day at the
-    latest.
+    A recipient becomes due again ``min_days`` days after that message, or one day after ``now`` if
+    that is earlier: if the provider refuses that message, it no longer blocks the recipient.
     """
     values = {"ids": list(membership_ids), "min_days": min_days, "now": now}
     await session.execute(POSTPONE_MESSAGED, values)

@@ -306,7 +306,7 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Give each message with several attempts the state of its best attempt (see ``SHOW``)."""
+    """Give each message that has several attempts the status of its best attempt (see ``SHOW``)."""
     ids = [attempt.id for attempt in changed if attempt.is_to_show]
     if not ids:
         return
