@@ -48,7 +48,7 @@ class ListedNumber:
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
     """Merge the entries of a list that have the same number; return them ordered by number.
 
-    The merged entry demands the strictest action of the entries.
+    The merged entry has the strictest action of these entries.
     """
     found: dict[str, ListedNumber] = {}
     for one in listed:

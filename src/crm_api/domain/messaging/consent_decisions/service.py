@@ -87,8 +87,8 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
     The contact's other numbers are opted out too. A repeated opt-out changes no flag, but it gets
-    its own history entry, because each opt-out is a separate decision. Exception: if it comes from
-    an import or from the provider's stop list, it gets no entry.
+    its own history entry, because each opt-out is a separate decision. Exception: a repeated
+    opt-out from an import or from the provider's stop list gets no entry.
 
     Returns:
         True if the number was not opted out before.

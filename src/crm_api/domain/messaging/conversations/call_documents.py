@@ -102,7 +102,7 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
 
 def began_at(document: Document) -> datetime | None:
-    """Return when the call began or, if unknown, when its first event happened; None if neither."""
+    """Return when the call began, else when its first event happened; None if both are unknown."""
     written = document.get("created_at") or document.get("first_event_at")
     return None if written is None else datetime.fromisoformat(written)
 

@@ -35,8 +35,8 @@ async def find_or_add_contacts(
 ) -> dict[str, UUID]:
     """Return the contact id of each number that has a contact.
 
-    For a number in ``may_add`` without a contact, a contact is added first, except for numbers of
-    our own lines.
+    If a number in ``may_add`` has no contact, a contact is added, except for the numbers of our own
+    lines.
     """
     wanted = sorted({*phones, *may_add})
     if not wanted:
@@ -181,7 +181,7 @@ class TouchedConversation:
     """A conversation that ``touch_conversations`` found, or added (``is_new``).
 
     Attributes:
-        is_waiting: Whether the person waited for an answer before the touch.
+        is_waiting: Whether the person waited for an answer before this update.
     """
 
     id: UUID
@@ -264,7 +264,7 @@ async def touch_conversations(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationAddition:
-    """The conversation of a received message, with the values that it gets if it is new.
+    """The conversation of a received message, with the values for the case that it must be added.
 
     Attributes:
         phone: The person's number, or another identifier.

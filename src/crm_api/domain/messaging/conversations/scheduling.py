@@ -45,8 +45,8 @@ async def choose_departure(
     Raises:
         OutsideWindowError: The message has no ``send_at``, and it is outside legal hours now.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the caller does not allow
-            a move or the rules allow no message within two weeks.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either the caller does not
+            allow a move, or the rules allow no message within two weeks.
     """
     undo_until = now + timedelta(seconds=reply.undo_seconds)
     if reply.send_at is None:

@@ -236,7 +236,7 @@ class ConversationDraft(Base):
 
 
 class ConversationRead(Base):
-    """Up to where a caller has read a conversation."""
+    """The last message that a caller has read in a conversation."""
 
     __tablename__ = "conversation_read"
     __table_args__ = (

@@ -105,7 +105,7 @@ def may_get(kind: SendKind, *, phone: str) -> str:
 def stopping_rule(
     kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
 ) -> str:
-    """Return the SQL expression of the rule that stops a message of this kind; null if none does.
+    """Return an SQL expression: the rule that stops a message of this kind, or null if none does.
 
     Args:
         phone: The SQL expression of the number; not used if ``facts`` is given.
