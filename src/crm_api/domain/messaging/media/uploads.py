@@ -1,4 +1,4 @@
-"""Keep files that users upload, and attach them to the messages that they send.
+"""Store the files that users upload, and attach these files to messages.
 
 An attached file has a row in ``media_fetch`` with the status ``stored``, like a received file. So
 erasure, retention and the API treat sent and received files in the same way.

@@ -121,7 +121,8 @@ wrote by hand."""
 class Conversation(Base):
     """All messages and calls between one line and one phone number outside the company.
 
-    The package ``messaging.waiting`` keeps ``state`` and ``waiting_since``.
+    The package ``messaging.waiting`` updates ``state`` and ``waiting_since`` after messages and
+    calls.
     """
 
     __tablename__ = "conversation"

@@ -136,7 +136,8 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Return what is left of the carrier budgets today, without a lock; None without a budget."""
+    """Return what is left of the carrier budgets today, without a lock; None if none is
+    declared."""
     declared = await uow.session.scalar(READ_BUDGETS)
     if not declared:
         return None

@@ -190,7 +190,7 @@ LOCK_CANDIDATES = text(f"""
 async def lock_candidates(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: list[str], limit: int, now: datetime
 ) -> list[DueRecipient]:
-    """Lock the numbers of due recipients, and return these recipients, first due first.
+    """Lock the numbers of due recipients, and return these recipients, earliest due first.
 
     If another transaction has locked a number, its recipient is left out.
 

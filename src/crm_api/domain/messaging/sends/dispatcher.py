@@ -64,7 +64,7 @@ class DispatchTally:
 
     Attributes:
         is_provider_down: True if the run stopped because the provider did not respond.
-        held_until: If the run stopped because the provider asked for a pause, when the pause ends;
+        held_until: The end of the pause, if the run stopped because the provider asked for a pause;
             None otherwise.
         provider_skew: Our clock minus the provider's clock, if they differ by more than
             ``MAX_SKEW``; zero otherwise.
@@ -335,7 +335,7 @@ class Dispatcher:
     def _compare_clocks(self, answer: SendAnswer) -> None:
         """End the run if our clock and the provider's differ too much.
 
-        Look-ups and time windows compare instants of both clocks.
+        The check is needed because look-ups compare instants of both clocks.
         """
         if answer.server_date is None:
             return

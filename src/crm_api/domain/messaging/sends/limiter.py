@@ -17,8 +17,7 @@ from a process is later than this allows, the latest allowed instant is used."""
 LONGEST_PAUSE = timedelta(seconds=LONGEST_SECONDS)
 """The longest pause that this service makes when the provider asks for one."""
 MOST_WAIT = timedelta(seconds=30)
-"""If the next request may start only after a longer wait than this, a run of the dispatcher
-ends."""
+"""If the wait until the next request is longer than this, a run of the dispatcher ends."""
 
 # Both bounds use the database's clock. A process with a clock that is ahead must not write a late
 # start, because this would delay all other processes, even after the clock was corrected. A stored
