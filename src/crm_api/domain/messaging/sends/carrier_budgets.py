@@ -136,8 +136,7 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Return what is left of the carrier budgets today, without a lock; None if none is
-    declared."""
+    """Return what is left of the carrier budgets, without a lock; None if none is declared."""
     declared = await uow.session.scalar(READ_BUDGETS)
     if not declared:
         return None
