@@ -62,7 +62,7 @@ def is_of_another_user(user_id: str | None, *, own_user_id: str | None) -> bool:
             the line; None if unknown.
 
     Returns:
-        False also if one of the two ids is unknown.
+        True if both ids are known and differ.
     """
     return user_id is not None and own_user_id is not None and user_id != own_user_id
 
@@ -117,9 +117,9 @@ class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
     Attributes:
-        ours: All candidates: messages with any text, except that a message of another user (not
-            ``own_user_id``) needs the same text. If there is a candidate, the attempt is not set to
-            ``not_found``.
+        ours: All candidates. A message of this service's user or of an unknown user is a candidate
+            with any text. A message of another user is a candidate only if it has the same text. If
+            there is a candidate, the attempt is not set to ``not_found``.
         same: The messages in ``ours`` that may be matched to the attempt: they have the same text,
             and were not sent by another user.
         own_user_id: The provider's id of the user in whose name this service sends messages over

@@ -82,7 +82,7 @@ _DELETED = """EXISTS (
 
 
 def has_flag(*flags: str, phone: str) -> str:
-    """Return the SQL condition that ``phone`` has at least one of these flags, unexpired."""
+    """Return the SQL condition that ``phone`` has at least one of these flags, not expired."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
 
 

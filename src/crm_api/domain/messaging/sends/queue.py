@@ -16,7 +16,7 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_NUDGE = timedelta(minutes=1)
-"""If a message becomes due later than this from now, the job that sends it is not requested,
+"""If a message becomes due only after more than this time, the job that sends it is not requested,
 because the schedule runs the job every minute."""
 
 

@@ -32,8 +32,8 @@ from crm_api.platform.ids import new_id
 
 QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
 NEVER_OPEN_RETRY = timedelta(days=1)
-"""If the law allows no message to a zone within two weeks, the legal hours are checked again after
-this time."""
+"""If the law allows no message in the number's zone within two weeks, the legal hours are checked
+again after this time."""
 AWAY_LASTS = timedelta(minutes=15)
 """How long after the person's message an away reply may still be sent. After a longer delay, for
 example on a blocked line, the reply would be confusing, and the office may be open again."""

@@ -149,15 +149,15 @@ async def write_outcomes(
     """Write outcomes to the ledger and derive the status of their recipients.
 
     If a report arrived before the response was recorded, the report is merged into the outcome. An
-    alert is raised for each parked attempt. If the error code of a failure describes the number,
-    the failure is stored for evaluation.
+    alert is raised for each parked attempt. If the error code of a failure says something about the
+    number, the failure is stored for evaluation.
 
     Args:
         retry_at: When a message is due again if it was certainly not sent; None for ``now``.
-        back_off: If True, each of these messages becomes due after its own random delay, but not
-            before ``retry_at``. The delay grows with every attempt. There is no delay if the
-            provider refused the account: the message is due as soon as the line or campaign is
-            unblocked.
+        back_off: If True, each message that was certainly not sent becomes due after its own random
+            delay, but not before ``retry_at``. The delay grows with every attempt. There is no
+            delay if the provider refused the account: the message is due as soon as the line or
+            campaign is unblocked.
 
     Returns:
         The attempts that changed.
