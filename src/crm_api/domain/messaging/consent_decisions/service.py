@@ -299,7 +299,7 @@ async def _keep_example(
     before: ConsentState,
     others: Sequence[str],
 ) -> None:
-    """If a user decided about a reply, store the reply as a labelled example for the reader."""
+    """If a user decided about a reply, store it as a labelled example for the reply reader."""
     await reply_examples.keep_reply_example(
         uow.session,
         action,

@@ -10,8 +10,8 @@ from crm_api.domain.messaging.conversations.errors import AnsweredMeanwhileError
 from crm_api.platform.database import UnitOfWork, typed_row
 
 MEANWHILE = timedelta(minutes=1)
-"""An answer of somebody else is reported only if it is at most this old. The user has already seen
-an older answer on the screen."""
+"""An answer of somebody else is reported only if this service learned of it at most this long ago.
+The user has already seen an older answer on the screen."""
 LATEST_NEWS = timedelta(days=1)
 """An answer that was sent longer ago than this is ignored, even if this service receives it only
 now. The event of an answer in the provider's app may arrive late, or the reconciliation finds the
@@ -66,7 +66,8 @@ async def refuse_second_answer(
 ) -> None:
     """Raise an error if somebody else answered the person's last message in the last minute.
 
-    The caller must lock decisions about the number. So if two users answer at the same moment, the
+    An answer in the provider's app counts from the time at which this service received it. The
+    caller must lock decisions about the number. So if two users answer at the same moment, the
     second request waits until the first answer is stored, and then finds it.
 
     Args:
