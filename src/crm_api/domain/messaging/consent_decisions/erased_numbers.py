@@ -1,4 +1,4 @@
-"""Keep the opt-outs of erased persons, and set them again if a number is used again.
+"""Keep opt-outs and holds of erased persons, and set them again if a number is used again.
 
 The erasure of a person deletes the flags of the number, because a flag contains the number. The
 consent history keeps its entries, which contain only a hash of the number. If the number is stored
