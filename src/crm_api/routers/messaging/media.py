@@ -54,7 +54,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 class Conditions(BaseModel):
-    """The request headers for a part of a file, or for a file only if it has changed."""
+    """The request headers with which a client requests a part of a file, or only a changed file."""
 
     range: str | None = Field(
         default=None,

@@ -64,8 +64,8 @@ _FORM: dict[str, Any] = {
 async def upload_media(request: Request, uow: Uow, caller: MaySend) -> MediaRead:
     """Upload a picture, to send it with a message: POST /v1/messages takes its id in `media_ids`.
 
-    A picture that no message has is deleted after 7 days. The same picture has the same id, however
-    often it is uploaded.
+    A picture is deleted after 7 days if no message contains it. The same picture has the same id,
+    however often it is uploaded.
     """
     store: MediaStore = request.app.state.media
     with tempfile.TemporaryDirectory(prefix="crm-upload-") as folder:

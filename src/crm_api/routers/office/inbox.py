@@ -42,9 +42,9 @@ async def list_conversations(
             description="Words to find in messages that people wrote. If you have the scope "
             "contacts:read, the names and phone numbers of people are searched too. Every word "
             "must occur. A phrase in quotes must occur unchanged. If the conversations with all "
-            "words do not fill the page, conversations with similar words follow. The result has "
-            "at most: 200 conversations found by a name, those of the 200 newest messages with "
-            "the words, and those of the 100 newest messages with similar words.",
+            "words do not fill the page, conversations with similar words follow. The search finds "
+            "at most 200 conversations by a name, the conversations of the 200 newest messages "
+            "with all words, and those of the 100 newest messages with similar words.",
             examples=["chimney rossi"],
         ),
     ] = "",
@@ -205,7 +205,7 @@ async def mark_conversation_read(
 async def report_presence(
     conversation_id: UUID, body: PresenceReport, uow: Uow, caller: Reader
 ) -> None:
-    """Report to other users that you view a conversation or write in it. It is valid for 15 s.
+    """Report to other users that you view a conversation or write in it, valid for 15 seconds.
 
     The event `conversation.presence` of `GET /v1/events` has your id and name, the activity, and
     the time until which it is valid.

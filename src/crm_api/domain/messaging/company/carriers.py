@@ -52,7 +52,8 @@ _PUNCTUATION = re.compile(r"[-_/,]+")
 def carrier_of(name: str | None) -> str:
     """Convert the carrier name from a phone look-up service to a ``Carrier``, or to ``unknown``.
 
-    A small carrier becomes ``unknown``, because the service does not know which network it uses.
+    A small carrier also becomes ``unknown``, because it uses the network of a large carrier that is
+    not known.
     """
     if name is None:
         return UNKNOWN
@@ -91,7 +92,7 @@ class Budgets:
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier whose budget applies to messages to ``carrier``; None for no limit.
+        """Return the carrier whose budget limits messages to ``carrier``; None if no budget does.
 
         If ``carrier`` is ``unknown``, the smallest budget applies.
         """
@@ -101,8 +102,8 @@ class Budgets:
     def left(self, used: Mapping[str, int]) -> dict[str, int]:
         """Return how many segments are left in each budget, by carrier.
 
-        A value is negative if more segments were used than the budget allows. This can happen,
-        because no budget stops manual messages.
+        A value is negative if more segments were sent than the budget allows. This is possible,
+        because manual messages count, but no budget stops them.
 
         Args:
             used: The number of segments used in the current carrier day. The keys are the carriers

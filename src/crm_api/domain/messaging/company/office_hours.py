@@ -18,12 +18,12 @@ from crm_api.domain.kit.windows import DAYS, Window, day_span
 MOST_SPANS = 6
 MOST_HOLIDAYS = 100
 LOOK_BACK = timedelta(days=60)
-"""How far back the last closing of the office is searched. If the office was not open in this
-period, it counts as closed since the beginning of the period."""
+"""The service searches this period for the instant at which the office last closed. If the office
+was never open in the period, it counts as closed since the beginning of the period."""
 
 
 class OfficeSpan(RequestModel):
-    """A time of day in which somebody is in the office.
+    """A part of a day in which the office is open, for example 08:00 to 12:00.
 
     Attributes:
         start: The first minute in which the office is open.
@@ -51,7 +51,7 @@ Spans = Annotated[list[OfficeSpan], Field(max_length=MOST_SPANS, default_factory
 
 
 class OfficeDays(RequestModel):
-    """The spans of each day of the week in which the office is open; an empty list means closed.
+    """The open spans of each day of the week; an empty list means closed all day.
 
     Attributes:
         mon: The spans on Mondays.
@@ -143,7 +143,7 @@ class AwaySettings:
     holidays: Sequence[dict[str, Any]]
 
     def closed_since(self, at: datetime) -> datetime | None:
-        """Return when the office closed last, if it is closed at ``at``; otherwise None.
+        """Return when the office last closed before ``at``; None if it is open at ``at``.
 
         Without office hours the office counts as always open.
         """
@@ -154,7 +154,7 @@ class AwaySettings:
 
 
 def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> datetime | None:
-    """Return when the office closed last before ``at``; None if it is open at ``at``.
+    """Return when the office last closed before ``at``; None if it is open at ``at``.
 
     The result is in UTC. If the office was not open within ``LOOK_BACK`` before ``at``, the result
     is ``at`` minus ``LOOK_BACK``.

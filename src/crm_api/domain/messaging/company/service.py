@@ -36,8 +36,8 @@ _SHOWN = frozenset(
         "require_approval",
     }
 )
-"""Fields whose values are written to the audit log. The other fields may contain the phone number
-of a person, so the audit log records only that they changed."""
+"""The fields whose values are written to the audit log. Other fields may contain the phone number
+of a person. For these fields, the audit log records only that they changed."""
 
 
 @dataclass(frozen=True, kw_only=True)

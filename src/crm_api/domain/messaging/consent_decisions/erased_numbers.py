@@ -1,4 +1,4 @@
-"""Keep the consent of erased persons by number hash, and restore it if a number is used again.
+"""Keep opt-outs and holds of erased persons, and set them again if a number is used again.
 
 The erasure of a person deletes the flags of the number, because a flag contains the number. The
 consent history keeps its entries, which contain only a hash of the number. If the number is stored
@@ -46,7 +46,7 @@ async def keep_consent_state(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append a history entry for each number whose flags are stricter than its consent history.
+    """Append a history entry for each number whose flags are stricter than its history.
 
     Call this before an erasure deletes the flags. After that, only the history shows whether the
     number is opted out or on hold. The caller has locked consent decisions about the numbers.
@@ -99,11 +99,11 @@ async def keep_late_decision(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append the decision in a message that was written before the erasure but arrived after it.
+    """Append to the history the decision of a message that arrived after its sender was erased.
 
-    The entry does not contain the text of the message. If the message already has an entry, nothing
-    happens. If the number is in use again, its flags are set according to the decision. The caller
-    has locked consent decisions about the number.
+    The message was written before the erasure. The entry does not contain the text of the message.
+    If the message already has an entry, nothing happens. If the number is in use again, its flags
+    are set according to the decision. The caller has locked consent decisions about the number.
 
     Args:
         at: The earlier of two times: when the message was written, and when it was received.

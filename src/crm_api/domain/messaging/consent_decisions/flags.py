@@ -70,7 +70,7 @@ BLOCKED_SENDERS = text(f"""
 async def find_blocked_senders(
     session: AsyncSession, phones: Sequence[str], *, now: datetime
 ) -> set[str]:
-    """Return the numbers in ``phones`` that are blocked senders: nobody has to answer them."""
+    """Return the numbers in ``phones`` that are blocked senders, whose messages need no answer."""
     values = {"phones": list(phones), "now": now}
     return set(await session.scalars(BLOCKED_SENDERS, values))
 
@@ -168,10 +168,10 @@ SET_FLAGS = text("""
 
 
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
-    """Set flags that do not expire; ``new`` may contain each pair of number and flag only once.
+    """Set flags that do not expire; a pair of number and flag may occur only once in ``new``.
 
-    If a number already has a flag without an expiry, this flag does not change. Rows are locked in
-    the order of the numbers.
+    If a number already has the flag, and the flag does not expire, the flag is not changed. Rows
+    are locked in the order of the numbers.
     """
     values = {
         "phones": [one.phone for one in new],

@@ -31,7 +31,7 @@ _CONTACTS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class ListedNumber:
-    """A number of a suppression list, and what the list demands for it.
+    """A number of an imported suppression list, and the flags that the number must get.
 
     Attributes:
         action: ``opt_out``, or ``hold`` if it is unclear whether the list means an opt-out.
@@ -48,7 +48,7 @@ class ListedNumber:
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
     """Merge the entries of a list that have the same number; return them ordered by number.
 
-    The merged entry demands the strictest action of the entries.
+    The merged entry has the strictest action of these entries.
     """
     found: dict[str, ListedNumber] = {}
     for one in listed:

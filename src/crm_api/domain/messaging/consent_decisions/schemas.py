@@ -38,7 +38,7 @@ class ProvenWording(ReadModel):
     """The wording of a consent entry, with the values from which its digest is computed.
 
     Attributes:
-        digest: The digest of the wording that is stored in the entry, in hexadecimal; null for
+        digest: The digest of the wording, as it is stored in the entry, in hexadecimal; null for
             entries that were stored before the service computed digests.
         salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
         canonical: The wording in its canonical form. The digest is computed from the salt and this

@@ -44,7 +44,8 @@ FORGET_LINE_TYPE = text("""
 """)
 
 SEALED_WITHIN_SECONDS = 1.0
-"""Delay of the job that links new entries into the chain; one run links all entries so far."""
+"""The job that links new entries into the consent chain runs this many seconds after a decision.
+One run links all entries that were stored until then."""
 _LAST_ENTRY_ID = 2**63 - 1
 
 
@@ -57,7 +58,7 @@ class DecisionDetails(TypedDict):
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
         activity_id: The id of the message that contains the decision.
-        message_id: The id of the reply that a user decided about, if the user gave this id.
+        message_id: The id of the reply about which a user decided; None if the user gave no id.
         at: When the person decided; ``now`` if missing. The person's message may arrive much later.
         claimed_at: When the message was written, by the provider's clock. A time in the future is
             not corrected.
@@ -86,8 +87,8 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
 
     The contact's other numbers are opted out too. A repeated opt-out changes no flag, but it gets
-    its own history entry, because each opt-out is a separate decision. Exception: if it comes from
-    an import or from the provider's stop list, it gets no entry.
+    its own history entry, because each opt-out is a separate decision. Exception: a repeated
+    opt-out from an import or from the provider's stop list gets no entry.
 
     Returns:
         True if the number was not opted out before.
@@ -124,9 +125,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    If the number is opted out, it does not get the flag of a hold, but its history gets an entry.
-    Reason: an opt-in that the person sent earlier may still arrive. It would end the opt-out, and
-    then the entry puts the number on hold.
+    If the number is opted out, it does not get the flag of a hold, but the decision is still
+    written to its history. Reason: an opt-in that the person sent before this decision may arrive
+    late and end the opt-out. The entry in the history then puts the number on hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -298,7 +299,7 @@ async def _keep_example(
     before: ConsentState,
     others: Sequence[str],
 ) -> None:
-    """If a user decided about a reply, store the reply as a labelled example for the reader."""
+    """If a user decided about a reply, store it as a labelled example for the reply reader."""
     await reply_examples.keep_reply_example(
         uow.session,
         action,
@@ -345,7 +346,7 @@ async def _decide(
 
 
 def _said_at(act: DecisionDetails) -> datetime:
-    """Return the time that orders this decision among others; never later than ``now``."""
+    """Return the time by which decisions are ordered; it is never later than ``now``."""
     return min(act.get("at", act["now"]), act["now"])
 
 

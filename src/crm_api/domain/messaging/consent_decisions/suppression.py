@@ -41,10 +41,10 @@ async def suppress_erased(
 ) -> set[str]:
     """Set ``do_not_contact`` again on the numbers that belonged to an erased person.
 
-    If a user has removed ``do_not_contact`` from a number since the erasure, the number does not
-    get this flag. But the opt-out or hold from the number's history is always set again. Call this
-    function before a contact is added and before a message is queued. If no person was erased, this
-    function costs one index look-up.
+    A number does not get the flag if a user removed the flag after the erasure. The opt-out or hold
+    in the history of a number is always set again. The caller must call this function before it
+    adds a contact or queues a message. If no person was erased, the function costs one index
+    look-up.
 
     Returns:
         The numbers that have ``do_not_contact`` because of an erasure.
@@ -82,8 +82,8 @@ async def erased_since(
 ) -> dict[str, datetime]:
     """Return, for each number of an erased person, when the person's data was erased.
 
-    Other numbers are missing in the result. The caller must not store messages and calls that are
-    older than the erasure.
+    A number without an erasure is missing in the result. The caller must not store messages and
+    calls that are older than the erasure of their number.
     """
     if not phones:
         return {}

@@ -1,8 +1,8 @@
 """Record consent decisions about many numbers with few statements.
 
-The functions of ``service`` record one decision with about 15 statements. If a person has several
-numbers, each decision applies to all of them. Such decisions are recorded by ``service``, one by
-one. All other decisions are recorded together.
+The functions of ``service`` need about 15 statements for one decision. This module records all
+decisions together with few statements. Exception: a decision of a person with several numbers
+applies to all of these numbers, so ``service`` records it alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,14 +52,14 @@ class NumberDecision:
 async def decide_together(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> list[bool]:
-    """Record decisions of an import or of the people themselves, for each number in their order.
+    """Record decisions from an import or from messages of the people, in the given order.
 
-    The caller has locked the contacts with these numbers, and then the decisions about all numbers
-    of these people (``service.lock_decisions``).
+    The caller must lock first the contacts with these numbers, then the decisions about all numbers
+    of these contacts (``service.lock_decisions``).
 
     Returns:
-        For each decision, in the same order, whether it changed the number's consent; see
-        ``service.opt_out``, ``opt_in`` and ``place_hold``.
+        For each decision, in the same order: what ``service.opt_out``, ``opt_in`` or ``place_hold``
+        returns for it, that is, whether it changed the consent of the number.
     """
     if not decisions:
         return []
@@ -158,7 +158,7 @@ async def _remember(
     *,
     now: datetime,
 ) -> None:
-    """Append the history entries; for opt-outs and holds, they name the messages being sent."""
+    """Append the history entries; an opt-out or a hold names the messages that are being sent."""
     noted = [
         one
         for one in decisions

@@ -1,4 +1,4 @@
-"""Queue away replies: one per conversation while the office is closed."""
+"""Queue automatic answers (away replies) to messages that arrive while the office is closed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ ANSWERED_WITHIN = timedelta(minutes=10)
 """Maximum age of a message that gets an away reply. An older message was reported late, or was
 found by the reconciliation."""
 ATTENDED_FOR = timedelta(hours=1)
-"""If an employee has written in the conversation within this time, no away reply is sent: somebody
-is there, although the office is closed."""
+"""If an employee wrote in the conversation less than this time ago, no away reply is sent. Somebody
+is working, although the office is closed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Events may arrive in any order and more than once, and the document must always be the same. So
 every member is merged by a rule that ignores the order: the earliest beginning, the latest end, the
-longest list, the union of recordings, the larger of two strings. An example of the document::
+longest list, the union of recordings, the string that is later in the alphabet. An example of the
+document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -101,7 +102,7 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
 
 def began_at(document: Document) -> datetime | None:
-    """Return when the call began or, if unknown, when its first event happened; None if neither."""
+    """Return when the call began, else when its first event happened; None if both are unknown."""
     written = document.get("created_at") or document.get("first_event_at")
     return None if written is None else datetime.fromisoformat(written)
 
@@ -117,17 +118,17 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time of the latest activity that a call adds to its conversation.
+    """Return the time of the last activity in a call, for the conversation of the call.
 
-    This is the later of two times: the time of the event, and the latest time of the events that
-    arrived before the other party of the call was known.
+    A call has no conversation until an event names the other party. Until then, the document keeps
+    the time of the last event. The result is the later of this time and ``event_at``.
 
     Args:
         known: The stored document of the call, before the event is added.
         event_at: When the event happened; None if unknown.
 
     Returns:
-        The latest time; None if no event has a time.
+        The time; None if neither is known.
     """
     written = _latest(known.get("last_event_at"), event_at)
     return None if written is None else datetime.fromisoformat(written)
@@ -139,7 +140,7 @@ def is_contact(document: Document) -> bool:
 
 
 def needs_answer(document: Document) -> bool:
-    """Return True if the person called, and nobody answered or there is a voicemail."""
+    """Return True if the person called and the call was missed or has a voicemail."""
     is_missed = document.get("is_missed", False) and "answered_at" not in document
     return document.get("direction") == "incoming" and (is_missed or "voicemail" in document)
 
@@ -171,7 +172,7 @@ def _larger(known: Any, new: Any) -> Any:  # noqa: ANN401 - strings or numbers
 
 
 def _longer(known: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the value with the longer JSON text; if the lengths are equal, the greater text."""
+    """Return the value whose JSON is longer; for equal lengths, the JSON later in the alphabet."""
     written = (json.dumps(value, sort_keys=True) for value in (known, new) if value)
     longest = max(written, key=lambda text: (len(text), text), default=None)
     return None if longest is None else json.loads(longest)
@@ -187,7 +188,7 @@ def _plain(facts: Any) -> Document:  # noqa: ANN401 - a dataclass
 
 
 def _merge_menu(known: list[Document], facts: CallFacts) -> list[Document]:
-    """Add the event's phone menu choice to the list; a caller may choose in several menus."""
+    """Add the choice that the event reports to the choices that the caller made in phone menus."""
     if facts.menu_selection is None and facts.menu_selection_name is None:
         return known
     choice = {

@@ -229,7 +229,7 @@ async def _note_waiting(
     waiting: set[UUID],
     now: datetime,
 ) -> None:
-    """Let the conversations of missed calls wait; end the waiting after an answered call."""
+    """Mark conversations with a missed call as waiting; end the waiting after an answered call."""
     asked, changed = [], set()
     for name, call in known.items():
         if call.conversation_id is None:

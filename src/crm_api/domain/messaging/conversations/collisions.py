@@ -10,10 +10,12 @@ from crm_api.domain.messaging.conversations.errors import AnsweredMeanwhileError
 from crm_api.platform.database import UnitOfWork, typed_row
 
 MEANWHILE = timedelta(minutes=1)
-"""If somebody else's answer is older than this, the user has already seen it on the screen."""
+"""An answer of somebody else is reported only if this service learned of it at most this long ago.
+The user has already seen an older answer on the screen."""
 LATEST_NEWS = timedelta(days=1)
-"""An answer in the provider's app becomes known when its event arrives. If an answer was sent
-longer ago than this, it is ignored, even if the reconciliation finds it only now."""
+"""An answer that was sent longer ago than this is ignored, even if this service receives it only
+now. The event of an answer in the provider's app may arrive late, or the reconciliation finds the
+answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +64,18 @@ FIND_OTHER_ANSWER = text("""
 async def refuse_second_answer(
     uow: UnitOfWork, *, line_id: UUID, phone: str, sender_id: UUID, may_read: bool, now: datetime
 ) -> None:
-    """Raise an error if somebody else answered the person's last message within a minute.
+    """Raise an error if somebody else answered the person's last message in the last minute.
 
-    The caller has locked decisions about the number. So if two users answer at the same moment, the
-    second answer waits until the first is stored, and finds it.
+    An answer in the provider's app counts from the time at which this service received it. The
+    caller must lock decisions about the number. So if two users answer at the same moment, the
+    second request waits until the first answer is stored, and then finds it.
 
     Args:
         may_read: False if the sender may not see the messages of others; then the error does not
             contain the answer's text.
 
     Raises:
-        AnsweredMeanwhileError: Somebody else has answered.
+        AnsweredMeanwhileError: Somebody else has answered in the last minute.
     """
     found = await uow.session.execute(
         FIND_OTHER_ANSWER,

@@ -215,7 +215,7 @@ class AnsweredMeanwhileError(ConflictError):
 
 
 class MessageLeftError(ConflictError):
-    """The message does not wait to be sent any more, so it cannot be withdrawn."""
+    """The message was sent, failed or is being sent, so it cannot be withdrawn."""
 
     code = "message_left"
     title = "Message left"

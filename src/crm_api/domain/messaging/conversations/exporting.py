@@ -67,8 +67,8 @@ async def _copy_messages(
 ) -> tuple[bytes, Position | None]:
     """Return a page of messages as CSV lines, newest first, and the position where the page ends.
 
-    This is the position of the page's last message. The next page starts after this message. None
-    if this is the last page.
+    The position is that of the last message in the page; the next page starts after this message.
+    The position is None if this is the last page.
     """
     position = tuple_(Activity.occurred_at, Activity.id)
     wanted = [

@@ -1,4 +1,4 @@
-"""Emit that a conversation changed for one caller, who read messages or changed a draft."""
+"""Emit an event when a caller reads messages or changes a draft, for the caller's own screens."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -22,7 +22,7 @@ RECORD_OWN_CHANGE = text(f"""
 async def emit_own_change(
     uow: UnitOfWork, *, conversation_ids: Collection[UUID], caller_id: str
 ) -> None:
-    """Emit ``conversation.changed`` for a caller's other screens.
+    """Emit ``conversation.changed``, so that the caller's other screens show the change.
 
     Event streams have no filter by user, so every client gets the event. Therefore the event names
     the caller, but contains neither what the caller has read nor the draft. Webhook endpoints do

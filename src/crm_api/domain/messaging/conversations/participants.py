@@ -35,8 +35,8 @@ async def find_or_add_contacts(
 ) -> dict[str, UUID]:
     """Return the contact id of each number that has a contact.
 
-    For a number in ``may_add`` without a contact, a contact is added first, except for numbers of
-    our own lines.
+    If a number in ``may_add`` has no contact, a contact is added, except for the numbers of our own
+    lines.
     """
     wanted = sorted({*phones, *may_add})
     if not wanted:
@@ -154,7 +154,7 @@ async def adopt_activities(session: AsyncSession, *, contacts: Mapping[str, UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationTouch:
-    """A message or call that updates the times of its conversation.
+    """A message or call whose times are stored with its conversation.
 
     Attributes:
         phone: The person's number, or another identifier.
@@ -181,7 +181,7 @@ class TouchedConversation:
     """A conversation that ``touch_conversations`` found, or added (``is_new``).
 
     Attributes:
-        is_waiting: Whether the person waited for an answer before the touch.
+        is_waiting: Whether the person waited for an answer before this update.
     """
 
     id: UUID
@@ -264,7 +264,7 @@ async def touch_conversations(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationAddition:
-    """The conversation of a received message, with the values that it gets if it is new.
+    """The conversation of a received message, with the values for the case that it must be added.
 
     Attributes:
         phone: The person's number, or another identifier.
@@ -329,9 +329,8 @@ async def lock_or_add_conversations(
 ) -> Mapping[ConversationKey, LockedConversation]:
     """Lock the conversations of received messages; add the missing ones.
 
-    A conversation that exists is not changed: ``waiting.asked.note_asked`` writes the times and the
-    waiting after the messages are stored, with one update. A new conversation has these values from
-    the start.
+    A new conversation gets its times and its state of waiting here. An existing conversation is
+    only locked: ``waiting.asked.note_asked`` changes these values after the messages are stored.
 
     Returns:
         The conversations, by line and number.

@@ -1,6 +1,6 @@
-"""Store many past messages in a few statements, as they are read from the provider's lists.
+"""Store many past messages from the provider's lists with few SQL statements.
 
-The result is the same as if each message was stored alone.
+The result is the same as when each message is stored alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ KNOWN_NUMBERS = text("""
 
 
 async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, KnownNumber]:
-    """Lock the contacts of these numbers against a merge, and return what is known, by number."""
+    """Lock the contacts of these numbers against a merge; return what is known of each number."""
     await uow.session.execute(LOCK_CONTACTS, {"phones": phones})
     found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
     return {one.phone: one for one in typed_rows(KnownNumber, found)}
@@ -129,8 +129,8 @@ async def store_past_messages(
         known: The result of ``lock_known_numbers``. No number may belong to a deleted contact.
 
     Returns:
-        The provider's ids of the messages that were stored. The other messages were stored by
-        another transaction in the meantime.
+        The provider's ids of the messages that this call stored. Another transaction has already
+        stored the other messages.
     """
     contacts = {phone: one.id for phone, one in known.items() if one.id is not None}
     senders = {one.phone for one in messages if one.is_incoming}
@@ -165,7 +165,7 @@ async def _note_waiting(
     conversations: Mapping[ConversationKey, TouchedConversation],
     now: datetime,
 ) -> None:
-    """Let people wait for an answer to stored messages; end the waiting of those who got one."""
+    """Store which people now wait for an answer, and which people already got an answer."""
     asked, answered = [], set()
     for one in messages:
         activity_id = stored.get(one.facts.provider_message_id)

@@ -62,8 +62,8 @@ class StoredMessage:
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether a new message waits for an answer.
-        is_first: Whether the conversation was added together with this message. Then the state of
-            waiting is already stored.
+        is_first: Whether this message created the conversation. Then it is already stored whether
+            the conversation waits.
     """
 
     activity_id: UUID
@@ -81,9 +81,11 @@ class IncomingRow:
 
     Attributes:
         phone: The sender's number in E.164, or another identifier.
-        call: The participants of a group conversation; empty if only our line got the message.
-        asked_at: The time of this transaction if the message needs an answer; None otherwise. It is
-            stored with the message, because the effects of the message may derive who waits.
+        call: The value of the column ``call``: the participants of a group conversation; empty if
+            only our line got the message.
+        asked_at: The time of this transaction if the message needs an answer; None otherwise. The
+            derivation of who waits reads this column, and effects of the message may run it in the
+            same transaction.
     """
 
     line_id: UUID
@@ -111,8 +113,8 @@ async def store_received_messages(
 ) -> list[StoredMessage]:
     """Store received messages and add their conversations.
 
-    If a message is reported twice, at most one result has ``is_new``. The download of the messages'
-    files is requested.
+    If ``messages`` contains a message twice, only one of the two results can have ``is_new``. The
+    download of the messages' files is requested.
 
     Args:
         contacts: The contact of each sender's number.
@@ -175,8 +177,8 @@ async def store_received_messages(
 def _needs_answer(message: ReceivedMessage, *, contact_id: UUID | None, now: datetime) -> bool:
     """Return whether a new message waits for an answer.
 
-    An opt-out does not, and a message from one of our own lines does not (it has no contact). A
-    message that is older than ``WAITS_FOR`` does not either.
+    These messages do not wait: an opt-out; a message from one of our own lines (it has no contact);
+    a message that is older than ``WAITS_FOR``.
     """
     is_of_number = as_phone(message.facts.from_number or "") is not None
     is_opt_out = is_of_number and message.reading.kind is ReplyKind.OPT_OUT

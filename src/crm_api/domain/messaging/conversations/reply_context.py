@@ -1,7 +1,7 @@
-"""Find the messages to which people replied: the last message, and the campaign message.
+"""Find the messages to which people reply: the last sent message, and the campaign message.
 
-The same SQL statement reads the settings of the away reply. So a batch of messages needs no further
-statement for these settings.
+The SQL statement that finds these messages also reads the settings of the away reply. So a batch of
+messages needs no second statement for the settings.
 """
 
 from collections.abc import Sequence

@@ -15,8 +15,9 @@ from crm_api.platform.database import UnitOfWork
 
 FURTHEST = timedelta(days=366)
 CLOSING = timedelta(minutes=1)
-"""A message for later must be due at least this long before the end of legal hours. It may be sent
-some seconds after its time. After the end of legal hours, it would wait for the next day."""
+"""The shortest time between ``send_at`` and the end of legal hours. A message may be sent some
+seconds after ``send_at``. If legal hours had ended by then, the message would wait for the next
+day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class Departure:
 
     Attributes:
         send_after: The message is not sent before this instant.
-        scheduled_for: The instant that the user chose, perhaps moved into legal hours; None for as
-            soon as possible.
+        scheduled_for: The instant that the user chose, or the next legal instant after it; None for
+            as soon as possible.
     """
 
     send_after: datetime
@@ -44,8 +45,8 @@ async def choose_departure(
     Raises:
         OutsideWindowError: The message has no ``send_at``, and it is outside legal hours now.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the caller does not allow
-            a move or the rules allow no message within two weeks.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either the caller does not
+            allow a move, or the rules allow no message within two weeks.
     """
     undo_until = now + timedelta(seconds=reply.undo_seconds)
     if reply.send_at is None:

@@ -68,8 +68,8 @@ async def queue_user_message(
         MediaNotSupportedError: The message has files, and the provider cannot send them.
         UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the caller does not allow
-            a move or the rules allow no message within two weeks.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either the caller does not
+            allow a move, or the rules allow no message within two weeks.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:

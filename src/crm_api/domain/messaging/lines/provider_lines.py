@@ -66,7 +66,9 @@ async def store_lines(
     times: SendTimes,
     now: datetime,
 ) -> list[CountedLine]:
-    """Add the provider's phone numbers as lines; update only the number of existing lines.
+    """Add the provider's phone numbers as lines.
+
+    For a line that already exists, only the phone number is updated.
 
     Returns:
         The lines of these numbers, newest first. A stored line that the provider no longer lists

@@ -19,7 +19,8 @@ from crm_api.domain.messaging.models.lines import (
 
 HIGHEST_DAILY_LIMIT = 1_000_000
 LONGEST_RAMP_DAYS = 60
-"""Carriers trust a new number after some weeks, so a longer ramp plan has no use."""
+"""The largest number of days in a ramp plan. Carriers trust a new number after some weeks, so a
+longer plan has no use."""
 
 DailyLimit = Annotated[
     int,
@@ -179,8 +180,8 @@ class LineRead(ReadModel):
     probe_at: Annotated[
         Instant | None,
         Field(
-            description="If the line is blocked: when its trial begins; null if only a person can "
-            "unblock it. If the line is on trial: when the trial began."
+            description="If the line is blocked, this is when its trial will begin; null if only a "
+            "person can unblock the line. If the line is on trial, this is when the trial began."
         ),
     ]
     resend_unclear: bool

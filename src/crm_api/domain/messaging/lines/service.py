@@ -37,7 +37,7 @@ async def create_line(
     """Add a line and return it with today's counts.
 
     Args:
-        resend_unclear: The line's ``resend_unclear`` if the body does not set it.
+        resend_unclear: The value for the line if ``body`` does not set it.
 
     Raises:
         LineExistsError: A line with this provider id exists. The error's ``line_id`` is the id of
@@ -152,7 +152,8 @@ async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
 def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
     """Return the old and new value of each changed limit, for the audit log.
 
-    Setting the same ramp plan again counts as a change if the plan had started.
+    If the request sets the ramp plan that the line already has, this counts as a change if the plan
+    has started, because the plan then starts again.
     """
     changed: dict[str, Any] = {}
     if values.get("daily_limit", line.daily_limit) != line.daily_limit:
@@ -281,7 +282,7 @@ async def _counted(uow: UnitOfWork, line: Line, *, times: SendTimes, now: dateti
 async def count_today(
     uow: UnitOfWork, lines: Sequence[Line], *, times: SendTimes, now: datetime
 ) -> list[CountedLine]:
-    """Return the lines, each with its limit and count of today, in the same order."""
+    """Return each line with today's limit and today's number of messages, in the same order."""
     used = await usage.count_sent_today(
         uow.session, line_ids=[line.id for line in lines], times=times, now=now
     )

@@ -1,8 +1,8 @@
 """Detect the media type of a file by its first bytes, and decide which types are stored.
 
-The types that the event and the download's header give are ignored, because the sender chooses
-them. Only the types in this module are stored. A browser does not execute these types: HTML, SVG
-and scripts are not among them.
+The media types in the event and in the header of the download are ignored, because the sender
+chooses them. Only files of the types in this module are stored. None of these types can execute
+code in a browser. HTML, SVG and scripts are therefore never stored.
 """
 
 from crm_api.domain.messaging.media.errors import FetchError
@@ -18,7 +18,7 @@ LARGEST = {
 """The largest size in bytes of a file of each kind. Carriers accept pictures of one or two
 megabytes. A recording of one hour has about fifteen megabytes as MP3."""
 HEAD_BYTES = 4096
-"""How many first bytes of a file are used to detect its type; a few hundred would be enough."""
+"""The number of bytes at the beginning of a file from which its type is detected."""
 
 _TYPES = {
     "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),

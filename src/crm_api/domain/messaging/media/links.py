@@ -9,10 +9,11 @@ from uuid import UUID
 from crm_api.domain.messaging.media.errors import MediaLinkExpiredError, MediaLinkInvalidError
 
 DEFAULT_SECONDS = 600
-"""How long a link is valid if the request names no duration."""
+"""How many seconds a link is valid if the request gives no duration."""
 LONGEST_SECONDS = 86_400
 _PURPOSE = b"media links"
-"""Input from which a key for links is derived, so that other signatures are not valid as links."""
+"""Links are signed with a key that is derived from the secret and this text. So a signature that
+was made with the secret for another purpose is not valid for a link."""
 
 
 def sign_media_link(secret: bytes, *, media_id: UUID, expires: int) -> str:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 PART_BYTES = 1024 * 1024
 BUCKET_PART_BYTES = 5 * 1024 * 1024
-"""The size in bytes of each uploaded part; S3 accepts no smaller part. Two or three parts are in
-memory at once."""
+"""Files are uploaded to S3 in parts of this size, in bytes. S3 accepts no smaller parts. Two or
+three parts are in memory at once."""
 CHUNK_BYTES = 256 * 1024
 REQUEST_SECONDS = 30
 RETRY_SECONDS = 10
-"""How long the library repeats a failed request. The library's default of three minutes is longer
-than the job may run, and the fetch is repeated later anyway."""
+"""For how many seconds the library repeats a failed request. The library's default of three minutes
+is longer than the job may run. A failed fetch is repeated later in any case."""
 
 
 class MediaStore:
@@ -103,7 +103,7 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the exception classes of an unusable store, and ``others``, for use in ``except``."""
+    """Return the exceptions of a store that cannot be used, and ``others``, for an ``except``."""
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 
     return BaseError, OSError, ValueError, *others

@@ -1,4 +1,4 @@
-"""Keep files that users upload, and attach them to the messages that they send.
+"""Store the files that users upload, and attach these files to messages.
 
 An attached file has a row in ``media_fetch`` with the status ``stored``, like a received file. So
 erasure, retention and the API treat sent and received files in the same way.
@@ -30,8 +30,8 @@ MOST_FILES = 10
 SENDABLE = ("image/gif", "image/jpeg", "image/png")
 """The media types that every carrier delivers and every telephone shows."""
 KEPT_FOR = timedelta(days=7)
-"""How long an uploaded file can be attached to a message. After that, the file is deleted if no
-message has it."""
+"""How long an uploaded file can be attached to a message. After that, the file is deleted if it is
+not attached to a message."""
 DELETED_AT_ONCE = 200
 
 
@@ -169,8 +169,8 @@ async def forget_old_uploads(uow: UnitOfWork, *, now: datetime) -> tuple[int, li
     """Delete the records of uploads that are older than ``KEPT_FOR``, one batch per call.
 
     Returns:
-        The number of deleted records, and the SHA-256 of each file that no message has. The caller
-        deletes these files after the commit.
+        The number of deleted records, and the SHA-256 of each file that is not attached to a
+        message. The caller must delete these files after the commit.
     """
     values = {"before": now - KEPT_FOR, "limit": DELETED_AT_ONCE}
     ids = list(await uow.session.scalars(FORGET_UPLOADS, values))

@@ -13,7 +13,7 @@ THE_ROW = 1
 
 
 class CompanySettings(Base):
-    """The settings that an administrator can change at run time; without a row, none is set.
+    """The settings that an administrator can change at run time; no row means no setting.
 
     A worker that claims messages locks this row while it counts carrier budgets. So two workers
     never count the same budget at the same time.

@@ -121,7 +121,8 @@ wrote by hand."""
 class Conversation(Base):
     """All messages and calls between one line and one phone number outside the company.
 
-    The package ``messaging.waiting`` keeps ``state`` and ``waiting_since``.
+    The package ``messaging.waiting`` updates ``state`` and ``waiting_since`` after messages and
+    calls.
     """
 
     __tablename__ = "conversation"
@@ -211,7 +212,8 @@ class Conversation(Base):
     """When a user last decided whether the person waits. The decision covers everything that was
     stored before."""
     decided_since: Mapped[datetime | None]
-    """Since when the person waits according to this decision; None if the person does not wait."""
+    """Since when the person waits according to the decision at ``decided_at``; None if the user
+    decided that the person does not wait."""
     snoozed_until: Mapped[datetime | None]
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="SET NULL"))
     campaign_id: Mapped[UUID | None]
@@ -235,7 +237,7 @@ class ConversationDraft(Base):
 
 
 class ConversationRead(Base):
-    """Up to where a caller has read a conversation."""
+    """The last message that a caller has read in a conversation."""
 
     __tablename__ = "conversation_read"
     __table_args__ = (
@@ -256,15 +258,17 @@ class ConversationRead(Base):
     read_until: Mapped[datetime]
     """The instant of the last message that was read, by the provider's clock."""
     read_all_of: Mapped[datetime | None]
-    """The ``last_incoming_at`` of the conversation if the conversation waits or is open, and the
-    caller has read everything in it; None otherwise. Triggers set this column."""
+    """A copy of the conversation's ``last_incoming_at`` if two conditions are met: the conversation
+    waits or is open, and the caller has read all its messages. None otherwise. Triggers set this
+    column; the count of unread conversations uses it."""
 
 
 class ConversationTally(Base):
     """A change in the number of conversations that are not done.
 
-    Triggers append the rows, so transactions that change different conversations never wait for
-    each other. ``office.inbox.tallies`` merges the rows. Their sums are the counts of the inbox.
+    The sums of the rows are the counts of the inbox. Triggers only append rows, so transactions
+    that change different conversations never wait for each other. ``office.inbox.tallies`` merges
+    the rows.
     """
 
     __tablename__ = "conversation_tally"

@@ -57,8 +57,8 @@ class Line(Base):
     """True while the line is on trial after a block: it sends one message at a time, until the
     provider accepts one."""
     probe_at: Mapped[datetime | None]
-    """For a blocked line: when its trial begins; None if only a person can unblock it. For a line
-    on trial: when the trial began."""
+    """If the line is blocked, this is when its trial will begin; None if only a person can unblock
+    the line. If the line is on trial, this is when the trial began."""
     probes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """How often the line was blocked since the provider last accepted a message. The wait before
     the next trial grows with this number."""

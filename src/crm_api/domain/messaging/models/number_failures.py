@@ -1,4 +1,4 @@
-"""The table of failed messages whose error code describes the number and not only the message."""
+"""The table of failed messages whose error code says something about the phone number."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -31,7 +31,7 @@ KIND_OF_CODE: Mapping[str, FailureKind] = {
     "30005": FailureKind.UNREACHABLE,
     "21211": FailureKind.UNREACHABLE,
 }
-"""What each error code says about the number, for codes that describe more than one message.
+"""What an error code says about the number.
 
 Codes that are missing here say nothing lasting about the number: 30003 (the phone is switched off
 or out of reach), 30007 (filtered as spam), 30008 (unknown), and all refusals of the account.
@@ -45,7 +45,7 @@ PERMANENT = (FailureKind.LANDLINE, FailureKind.UNREACHABLE)
 
 
 class NumberFailure(Base):
-    """A failed message whose code describes its number.
+    """A failed message whose error code says something about its number (``FailureKind``).
 
     The row is written when the failure is recorded. The job ``learn_from_failures`` evaluates it
     later.

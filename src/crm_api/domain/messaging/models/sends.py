@@ -1,4 +1,4 @@
-"""The tables of the send ledger: one row for every attempt to send a message, and the counts."""
+"""The tables of the send ledger: attempts to send messages, counts of messages, rate limits."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -72,10 +72,9 @@ class SendKind(StrEnum):
 class SendAttempt(Base):
     """One attempt to send a message, with its own copy of the number and the body.
 
-    The gate (the last check before the request to the provider) changes the status, the time of the
-    request and the lease. No index contains these columns, so the gate does not have to write an
-    index. The column of the line has no foreign key, because the check of a foreign key would lock
-    the line for each message.
+    No index contains the columns that the gate changes: status, time of the request, lease. So the
+    gate (the last check before the request to the provider) is fast, because it writes no index.
+    ``line_id`` has no foreign key, because a foreign key would lock the line for each message.
     """
 
     __tablename__ = "send_attempt"
@@ -163,7 +162,7 @@ class SendAttempt(Base):
     reported_at: Mapped[datetime | None]
     """When the message was delivered, failed or was undelivered, by the provider's clock."""
     nil_at: Mapped[datetime | None]
-    """When the first complete look-up that did not find the message began."""
+    """The start of the first complete look-up that did not find the message; None before."""
     provider_message_id: Mapped[str | None]
     is_matched: Mapped[bool] = mapped_column(server_default=text("false"))
     """True if a look-up or a report matched the provider's id to this attempt. False if the
@@ -228,7 +227,7 @@ class RateLimit(Base):
     next_at: Mapped[datetime]
     """The earliest start time that no call has reserved yet."""
     held_until: Mapped[datetime | None]
-    """When the latest pause that the provider asked for ends; None if it was ended early or there
-    was none."""
+    """The end of the latest pause that the provider asked for; None if a user ended the pause
+    early, or if there was no pause."""
     asked_seconds: Mapped[float | None]
     """The length of the pause that the provider asked for. The service may pause for less."""

@@ -169,8 +169,8 @@ MARK_COUNTED = text("""
 async def _count_permanent_failures(uow: UnitOfWork, phone: str, *, now: datetime) -> None:
     """Mark a number invalid if it has ``FAILURES_OF_INVALID`` permanent failures.
 
-    Failures that are marked as counted are ignored. All failures get this mark when the number is
-    marked invalid.
+    When a number is marked invalid, all its failures get ``counted_at``, and later counts ignore
+    these failures.
     """
     values = {"phone": phone, "kinds": [kind.value for kind in PERMANENT]}
     count = await uow.session.scalar(UNCOUNTED_FAILURES, values)

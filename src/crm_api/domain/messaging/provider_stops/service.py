@@ -1,4 +1,4 @@
-"""List and resolve entries of the provider's stop list, and compare them with our consent."""
+"""List and resolve entries of the provider's stop list, and compare them with our opt-outs."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedStop:
-    """An entry of the provider's stop list; its status compares the entry with our own consent.
+    """An entry of the provider's stop list; ``status`` compares it with the opt-outs stored here.
 
     Attributes:
         error_code: The provider's error code for the last message that it refused.

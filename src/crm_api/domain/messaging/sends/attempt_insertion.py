@@ -198,8 +198,9 @@ async def postpone_messaged(
 ) -> None:
     """Postpone recipients who got a message of another campaign in the last ``min_days`` days.
 
-    A recipient becomes due again ``min_days`` days after that message, but after one day at the
-    latest.
+    A recipient becomes due again when the ``min_days`` days have passed, but after one day at the
+    latest. Then the rule is checked again, because the provider may have refused the other message
+    in the meantime.
     """
     values = {"ids": list(membership_ids), "min_days": min_days, "now": now}
     await session.execute(POSTPONE_MESSAGED, values)

@@ -24,10 +24,10 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 WAITS = Backoff(first=timedelta(minutes=10), longest=timedelta(hours=6))
-"""How long a line is blocked before each trial. The first wait is ten minutes, about the time that
-a person needs to read the alert and add credits or change a key. Later waits are 20, 40, 80, 160
-and 320 minutes, then 6 hours each. Causes such as a missing registration take days. Four trials a
-day cost nothing and notice soon enough when the cause is gone."""
+"""How long a line is blocked before each trial: first 10 minutes, then 20, 40, 80, 160 and 320
+minutes, then always 6 hours. In ten minutes, a person can read the alert and add credits or change
+a key. Other causes, such as a missing registration, last for days. For these, four trials a day are
+enough, and they cost nothing."""
 
 
 LOCK_LINES = text("""
@@ -136,8 +136,8 @@ SETTLED_TRIALS = text("""
 async def open_on_trial(uow: UnitOfWork, *, now: datetime) -> None:
     """Put blocked lines on trial if their wait has ended. They then send one message at a time.
 
-    Before that, the trial of a line ends if the provider accepted its test message. If a line goes
-    on trial, the job that sends messages outside campaigns is requested.
+    First, this function ends older trials whose test message the provider has accepted. If a line
+    goes on trial, the job that sends messages outside campaigns is requested.
     """
     settled = (await uow.session.execute(SETTLED_TRIALS)).scalars().all()
     await close_breakers(uow, settled, now=now)
@@ -184,7 +184,7 @@ async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: da
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """The lines that are on trial, and those of them that have an open attempt.
+    """The lines that are on trial after a block, and which of these lines have an open attempt.
 
     Attributes:
         lines: The ids of the lines that are on trial.

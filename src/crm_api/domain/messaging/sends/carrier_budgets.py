@@ -21,11 +21,12 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork
 
 LOOK_AHEAD = 500
-"""How many candidates a claim reads while a budget is used up. Many candidates of that carrier may
-come before the first candidate that may get a message."""
+"""How many candidates a claim reads if the budget of a carrier is used up. Many candidates of this
+carrier may come first, before a candidate of another carrier."""
 MARK = timedelta(microseconds=1)
 """A held recipient becomes due this long after the end of the carriers' day. No other recipient is
-due at that instant, so the instant identifies held recipients and no column is needed."""
+due at that instant. So this value of ``due_at`` marks the held recipients, and no further column is
+needed."""
 LOOK_AGAIN = timedelta(hours=1)
 """How often the job of the campaign queue checks whether a budget has room again, for example
 because the budget was raised."""
@@ -33,7 +34,7 @@ because the budget was raised."""
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """How carrier budgets divide the candidates of a claim.
+    """Which candidates of a claim the carrier budgets allow, and which they hold.
 
     Attributes:
         taken: The candidates whose messages fit the budgets.
@@ -54,7 +55,8 @@ class CarrierRoom:
 
     Attributes:
         budgets: The budgets that the company declared.
-        left: The segments that are left of each budget, by carrier; negative if more were used.
+        left: The number of segments that are left in each budget, by carrier; negative if more
+            segments were sent than the budget allows.
         ends_at: When the carriers' day ends.
     """
 
@@ -134,7 +136,7 @@ READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 async def read_carrier_room(
     uow: UnitOfWork, *, grace: timedelta, now: datetime
 ) -> CarrierRoom | None:
-    """Return what is left of the carrier budgets today, without a lock; None without a budget."""
+    """Return what is left of the carrier budgets, without a lock; None if none is declared."""
     declared = await uow.session.scalar(READ_BUDGETS)
     if not declared:
         return None

@@ -190,10 +190,13 @@ LOCK_CANDIDATES = text(f"""
 async def lock_candidates(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: list[str], limit: int, now: datetime
 ) -> list[DueRecipient]:
-    """Lock the numbers of due recipients in the open zones, and return these recipients.
+    """Lock the numbers of due recipients, and return these recipients, earliest due first.
 
-    They are in the order in which they are due. If another transaction has locked a number, its
-    recipient is left out.
+    If another transaction has locked a number, its recipient is left out.
+
+    Args:
+        zone_keys: Only recipients in these zones, where messages are allowed now.
+        limit: The largest number of recipients.
     """
     values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}
     return typed_rows(DueRecipient, await session.execute(LOCK_CANDIDATES, values))
@@ -205,8 +208,8 @@ async def _set_contacted_aside(
     """Return the recipients that the rule ``previously_contacted`` allows.
 
     The other recipients are skipped or put in review. The rule was already applied when the
-    audience was stored, but a campaign runs for weeks. Another campaign may have contacted the
-    person since then.
+    audience was stored. It is applied again, because a campaign runs for weeks, and another
+    campaign may have contacted the person since then.
     """
     if not due or order.previously_contacted == SEND_ANYWAY:
         return due
@@ -252,8 +255,8 @@ def _plan_attempts(
     """Write the body of each recipient's message and plan an attempt for it.
 
     Returns:
-        A pair: the planned attempts, and a dict from each skip reason to the ids of the recipients
-        whose message could not be written for this reason.
+        A pair: the planned attempts, and the recipients whose message could not be written. The
+        second is a dict with the skip reason as the key and the ids of its recipients as the value.
     """
     planned: list[PlannedAttempt] = []
     lacking: dict[str, list[UUID]] = {}

@@ -10,11 +10,11 @@ from crm_api.domain.kit.contact_columns import ContactValues
 from crm_api.domain.messaging.sends.pacing import Pacing
 
 RETRY_CLAIM_AFTER = timedelta(seconds=60)
-"""How long a recipient waits until the next try if it could not be claimed, because its number has
-an open attempt or got a message recently."""
+"""If a recipient could not be claimed, because its number has an open attempt or got a message
+recently, the next claim tries it again after this time."""
 
 NO_CAP = (None, None)
-"""No limit on the number of messages in a period."""
+"""The value of a frequency limit (number of messages, hours) that limits nothing."""
 SEND_ANYWAY = "send"
 """The value of ``previously_contacted`` that allows messages to people contacted before."""
 
@@ -63,7 +63,7 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the index of the recipient's variant, or of a substitute if it was stopped."""
+        """Return the index of the recipient's variant; if it was stopped, of a substitute."""
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
         """Return the body of the message for the recipient at the recipient's step.
@@ -75,7 +75,7 @@ class Composer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimOrder:
-    """The rules by which one campaign may claim recipients now.
+    """A claim order: the rules by which one campaign may claim (reserve) recipients now.
 
     Attributes:
         open_zones: The zone keys in which messages are allowed now. Each value is the instant until
@@ -88,7 +88,7 @@ class ClaimOrder:
             and in how many hours.
         frequency_cap: The campaign's own limit: how many messages of all campaigns a number may
             get, and in how many days; None for no limit.
-        stopped_variants: The number of variants that were stopped when this order was planned.
+        stopped_variants: The number of stopped variants when this claim order was planned.
         previously_contacted: What happens to people who were contacted before: ``send``, ``skip``
             or ``review``.
     """
@@ -165,8 +165,8 @@ class ClaimResult:
 
     Attributes:
         is_exhausted: True if the campaign may send no further message now.
-        is_stale: True if a variant was stopped since the order was planned. Then the caller must
-            plan a new order.
+        is_stale: True if a variant was stopped after the claim order was planned. Then the caller
+            must plan a new claim order.
     """
 
     claimed: list[ClaimedAttempt] = field(default_factory=list)

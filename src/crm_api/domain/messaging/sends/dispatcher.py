@@ -36,17 +36,18 @@ GATE_SIZE = 64
 """The largest number of attempts that one gate checks. It is a third of the calls that may run in
 parallel, so that other calls run during a gate."""
 GATE_SHARE = 0.4
-"""The calls of one gate are spread over this fraction of the duration ``call_start``. The rest is a
-margin."""
+"""The calls of one gate start within this fraction of ``call_start``, the longest time from the
+gate to the sending of the request body. The rest is a margin for delays."""
 MIN_SPACING = 0.002
-"""In seconds. If the spacing of calls is smaller, all calls of a gate start at the same time."""
+"""If the time between two calls is shorter than this, in seconds, all calls of a gate start at
+once."""
 AHEAD = 2
-"""How many batches are claimed before their calls can start."""
+"""How many batches are claimed in advance, while calls of earlier batches still run."""
 CLAIM_SECONDS = 5.0
 """A claimed batch has at most as many attempts as can be called in this many seconds."""
 CLAIM_SIZE = 1_000
-"""The largest number of attempts in one claimed batch. It is so small that a crash leaves few
-claims, and so large that a fast run does not claim often."""
+"""The largest number of attempts in one claimed batch. A larger number would leave more claims
+after a crash; a smaller number would make a fast run claim too often."""
 RECORD_IN = 5.0
 """How many seconds a cancelled run may use to record the last answers."""
 MAX_SKEW = timedelta(seconds=5)
@@ -63,7 +64,7 @@ class DispatchTally:
 
     Attributes:
         is_provider_down: True if the run stopped because the provider did not respond.
-        held_until: If the run stopped because the provider asked for a pause, when the pause ends;
+        held_until: The end of the pause, if the run stopped because the provider asked for a pause;
             None otherwise.
         provider_skew: Our clock minus the provider's clock, if they differ by more than
             ``MAX_SKEW``; zero otherwise.
@@ -334,7 +335,7 @@ class Dispatcher:
     def _compare_clocks(self, answer: SendAnswer) -> None:
         """End the run if our clock and the provider's differ too much.
 
-        Look-ups and time windows compare instants of both clocks.
+        The check is needed because look-ups compare instants of both clocks.
         """
         if answer.server_date is None:
             return

@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 async def end_follow_ups(
     uow: UnitOfWork, *, phone: str, why: EndedBy, at: datetime, times: SendTimes, now: datetime
 ) -> None:
-    """End a person's follow-ups in every campaign that had sent the person a message by ``at``.
+    """End a person's follow-ups in the campaigns that sent the person a message before ``at``.
 
     Args:
         why: Whether the person replied or called.
@@ -115,10 +115,11 @@ async def end_all_follow_ups(
 ) -> None:
     """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
-    The recipients are updated before their claims are released. In the reverse order, a claim that
-    is not committed yet would not be released (Sending, rule 10). A separate statement locks the
-    recipients first, because a transaction that records a message at the same time creates the next
-    step. With the lock, the second of the two transactions sees what the first wrote.
+    The function has three steps. (1) Lock the recipients: another transaction that records a
+    message as sent creates the recipient's next step, and with the lock, the later of the two
+    transactions sees the changes of the earlier one. (2) End the follow-ups. (3) Release the claims
+    of these recipients. If claims were released first, a claim that is not committed yet would be
+    missed (Sending, rule 10).
 
     Args:
         heard: When each person last replied or called, by number.

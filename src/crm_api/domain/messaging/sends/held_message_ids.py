@@ -1,7 +1,8 @@
-"""Free message ids of the provider that another row of the database already has.
+"""Free a message id of the provider if a wrong row of the database already has it.
 
-There are two causes. The report of a message arrived before the response to its request, so the
-message was stored as foreign (not ours). Or a look-up matched a message to the wrong attempt.
+There are two causes. (1) The report of a message arrived before the response to our request. Then
+the message was stored as a foreign message, that is, a message that a person sent in the provider's
+app. (2) A look-up or a report matched the id to the wrong attempt.
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrayMessage:
-    """A message of ours that was stored as foreign (not ours), because its report came early.
+    """A message of this service that was stored as foreign, because its report arrived early.
 
-    The report came from a webhook or from the provider's list of messages.
+    The report came from a webhook or from the provider's list of messages, before the response to
+    our request was recorded.
 
     Attributes:
         updated_at: When the reported status was reached, by the provider's clock.
@@ -52,7 +54,7 @@ TAKE_STRAYS = text("""
 async def take_strays(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID]
 ) -> dict[str, StrayMessage]:
-    """Delete and return the messages with these ids that were stored as foreign (not ours).
+    """Delete the stored foreign messages that have these ids, and return them.
 
     Returns:
         The deleted messages, by the provider's id.
@@ -85,10 +87,10 @@ UNBIND = text("""
 async def unbind_matched_messages(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
 ) -> list[UnboundAttempt]:
-    """Remove message ids from attempts that have them only because of a wrong match.
+    """Remove message ids from the attempts to which they were matched by mistake.
 
-    A match means that a look-up or a report assigned the id by number, time and text. A response of
-    the provider is certain, so it overrules a match.
+    A match is a guess: a look-up or a report assigned the id to an attempt with the same number,
+    time and text. The provider's response to a request is certain, so it overrules a match.
 
     Args:
         message_ids: The provider's ids of the messages.
@@ -96,7 +98,8 @@ async def unbind_matched_messages(
             Only other attempts lose the id.
 
     Returns:
-        The attempts that lost their message. They are ``parked`` now: a person must decide.
+        The attempts that lost the id. They have the status ``parked`` now. The caller may look them
+        up again (``ledger.reopen_parked``); otherwise a person must decide.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

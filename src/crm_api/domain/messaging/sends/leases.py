@@ -1,4 +1,7 @@
-"""Handle ended leases of stopped workers: release claims, and make running requests unknown."""
+"""Handle ended leases of stopped workers: release claims, and make running requests unknown.
+
+A lease is the time for which a claim or a running request belongs to one worker.
+"""
 
 from datetime import datetime
 

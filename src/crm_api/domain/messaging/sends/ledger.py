@@ -90,7 +90,8 @@ class AttemptOutcome:
         seen: For an inferred outcome: the status of the attempt from which it was inferred. The
             outcome is written only if the attempt still has this status. None for a fact, which is
             written in any status (Sending, rule 6).
-        message_id: The provider's id of the message, if it is sent, failed or delivered.
+        message_id: The provider's id of the message, if the new status is sent, failed or
+            delivered.
         is_matched: True if the id was found by matching; False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
@@ -306,7 +307,7 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Give each message with several attempts the state of its best attempt (see ``SHOW``)."""
+    """Give each message that has several attempts the status of its best attempt (see ``SHOW``)."""
     ids = [attempt.id for attempt in changed if attempt.is_to_show]
     if not ids:
         return

@@ -12,12 +12,12 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PROVIDER = "openphone"
 MOST_AHEAD = timedelta(seconds=5)
-"""How far a process's clock may be ahead of the database's clock. A later instant from a process is
-replaced by this bound."""
+"""The largest time by which a process's clock may be ahead of the database's clock. If an instant
+from a process is later than this allows, the latest allowed instant is used."""
 LONGEST_PAUSE = timedelta(seconds=LONGEST_SECONDS)
 """The longest pause that this service makes when the provider asks for one."""
 MOST_WAIT = timedelta(seconds=30)
-"""A run waits at most this long until its next call may start. A longer wait ends the run."""
+"""If the wait until the next request is longer than this, a run of the dispatcher ends."""
 
 # Both bounds use the database's clock. A process with a clock that is ahead must not write a late
 # start, because this would delay all other processes, even after the clock was corrected. A stored
@@ -143,10 +143,11 @@ class Limiter:
 
 
 SLICE_SECONDS = 0.1
-"""A run reserves the start times of this many seconds at once: at most ``SLICE_CALLS``, but at
-least as many as one gate needs."""
+"""A run of the dispatcher reserves start times in blocks. A block has as many start times as the
+rate limit allows in this many seconds, but at most ``SLICE_CALLS``, and at least as many as one
+gate needs."""
 SLICE_CALLS = 500
-"""The largest number of start times that a run reserves at once because of ``SLICE_SECONDS``."""
+"""The largest number of start times in a block, unless one gate needs more."""
 STALE_AFTER = timedelta(seconds=1)
 """A reserved start time is not used if it is more than this long in the past, because the late
 calls would form a burst."""

@@ -23,9 +23,9 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork, typed_row
 
 CANARY_SHARE = 4
-"""If the provider accepted a message more than a quarter of the grace period ago, its list must
-contain this message. Otherwise the list is behind, and a look-up that finds nothing does not
-count."""
+"""The part of the grace period (1/4) after which the provider's list must contain an accepted
+message. If the list lacks such a message (the canary), the list is not up to date, and a look-up
+that finds nothing does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ POSTPONE_LOOK = text("""
 
 
 async def postpone_look_up(uow: UnitOfWork, unknown: UnknownAttempt, *, now: datetime) -> None:
-    """Move an attempt to the end of the look-up queue: its look-up could not be completed."""
+    """Move an attempt to the end of the look-up queue, because its look-up was not completed."""
     await uow.session.execute(POSTPONE_LOOK, {"id": unknown.id, "now": now})
 
 

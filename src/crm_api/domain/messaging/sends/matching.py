@@ -54,9 +54,15 @@ def is_same_text(one: str, other: str) -> bool:
 
 
 def is_of_another_user(user_id: str | None, *, own_user_id: str | None) -> bool:
-    """Return True if another user of the provider's workspace, not our user, sent a message.
+    """Return True if another user of the provider's workspace sent a message, not this service.
 
-    False if one of the two users is not known.
+    Args:
+        user_id: The provider's id of the user who sent the message; None if unknown.
+        own_user_id: The provider's id of the user in whose name this service sends messages over
+            the line; None if unknown.
+
+    Returns:
+        True if both ids are known and differ.
     """
     return user_id is not None and own_user_id is not None and user_id != own_user_id
 
@@ -67,7 +73,7 @@ class UnknownAttempt:
 
     Attributes:
         called_at: When the attempt passed the gate.
-        nil_at: When the first look-up that did not find the message began; None if there was no
+        nil_at: The start of the first look-up that did not find the message; None if there was no
             such look-up.
         has_no_id: True if the provider accepted the message but gave no id for it. Such a message
             is not sent again.
@@ -111,11 +117,11 @@ class MatchCandidates:
     """The provider's messages that an unclear attempt may have sent.
 
     Attributes:
-        ours: The messages that may be the attempt's message: those that our user or an unknown user
-            sent, and those that another user sent with the same text. If there is at least one, the
-            attempt is not set to ``not_found``.
-        same: The messages in ``ours`` that have the same text and that our user or an unknown user
-            sent.
+        ours: All candidates. A message of this service's user or of an unknown user is a candidate
+            with any text. A message of another user is a candidate only if it has the same text. If
+            there is a candidate, the attempt is not set to ``not_found``.
+        same: The messages in ``ours`` that may be matched to the attempt: they have the same text,
+            and were not sent by another user.
         own_user_id: The provider's id of the user in whose name this service sends messages over
             the line; None if unknown.
     """
@@ -145,9 +151,9 @@ async def find_candidates(
 ) -> MatchCandidates:
     """Return the candidates for an unclear attempt, by sender and text (Sending, rule 8).
 
-    A message that another provider user sent is not ours, so it is never matched. But if this
-    message has the same text, the recipient has already received the text. Then our message is sent
-    again only if a user decides so.
+    A message that another user of the provider's workspace sent is never matched to the attempt.
+    But if it has the same text, the recipient has already received the text. Then our message is
+    sent again only if a user decides so.
     """
     found = await _in_window(uow, unknown, listed, times=times)
     own_user_id = await uow.session.scalar(OWN_USER, {"line_id": unknown.line_id})
@@ -215,11 +221,12 @@ async def _in_window(
     *,
     times: SendTimes,
 ) -> Mapping[str, MessageFacts]:
-    """Return the messages to the number that were sent at about the time of the attempt.
+    """Return the messages to the number that were sent in the time window of the attempt.
 
-    "About" means from ``times.skew`` before the attempt passed the gate to ``times.grace`` after
-    that. The messages come from the look-up and from messages that were stored as foreign (not
-    ours). Messages that already belong to an attempt are left out.
+    The window begins ``times.skew`` before the attempt passed the gate, and ends ``times.grace``
+    after the gate. The messages come from the look-up, and from the stored foreign messages (which
+    seemed to be sent in the provider's app). Messages that already belong to an attempt are left
+    out.
 
     Returns:
         The messages, by the provider's message id.
@@ -257,5 +264,5 @@ LEARN_OWN_USER = text("""
 
 
 async def learn_own_user(uow: UnitOfWork, *, line_id: UUID, user_id: str) -> None:
-    """Store which user at the provider is the sender of our messages over a line."""
+    """Store which provider user is the sender of this service's messages over a line."""
     await uow.session.execute(LEARN_OWN_USER, {"line_id": line_id, "user_id": user_id})

@@ -1,8 +1,8 @@
-"""Store failed messages whose error code describes the number.
+"""Store failed messages whose error code says something about the phone number.
 
-They are stored in the transaction that records the failure. The job ``learn_from_failures``
-evaluates them later: a decision about consent waits for locks, and the recording of a response must
-not wait for these locks.
+Such a code means, for example, that the number is a landline. The failure is stored in the
+transaction that records it. The job ``learn_from_failures`` evaluates it later, because the
+evaluation waits for locks, and the recording of a response must not wait for them.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ LEARN_FROM_FAILURES = Job(name=JobName.LEARN_FROM_FAILURES)
 async def note_failed_attempts(
     uow: UnitOfWork, attempt_ids: Sequence[UUID], *, now: datetime
 ) -> None:
-    """Store each failed attempt whose error code describes the number.
+    """Store each failed attempt whose error code says something about the number.
 
     If there is a new row, the job that evaluates failures is requested.
     """
@@ -73,7 +73,7 @@ async def note_foreign_failure(
     failed_at: datetime,
     now: datetime,
 ) -> None:
-    """Store the failure of a foreign message (not sent by us) if its code describes the number.
+    """Store the failure of a message from the provider's app if its code is about the number.
 
     If there is a new row, the job that evaluates failures is requested.
     """

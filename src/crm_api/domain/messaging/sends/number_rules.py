@@ -82,7 +82,7 @@ _DELETED = """EXISTS (
 
 
 def has_flag(*flags: str, phone: str) -> str:
-    """Return the SQL condition that ``phone`` has at least one of these flags, unexpired."""
+    """Return the SQL condition that ``phone`` has at least one of these flags, not expired."""
     return _FLAGGED.format(phone=phone, flags=", ".join(f"'{flag}'" for flag in flags))
 
 
@@ -105,7 +105,7 @@ def may_get(kind: SendKind, *, phone: str) -> str:
 def stopping_rule(
     kind: SendKind, *, phone: str = "", facts: Mapping[NumberRule, str] | None = None
 ) -> str:
-    """Return the SQL expression of the rule that stops a message of this kind; null if none does.
+    """Return an SQL expression: the rule that stops a message of this kind, or null if none does.
 
     Args:
         phone: The SQL expression of the number; not used if ``facts`` is given.
@@ -162,7 +162,8 @@ IS_KEPT = """EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
       AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))"""
-"""SQL condition that a parked or matched attempt still reserves the number (Sending, rule 2)."""
+"""SQL condition that a number is reserved, because it has a parked or matched attempt whose window
+has not ended (Sending, rule 2)."""
 WAS_MESSAGED_LATELY = """({min_days} IS NOT NULL AND EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
@@ -174,9 +175,9 @@ WAS_MESSAGED_OFTEN = """({max_recent} IS NOT NULL AND {max_recent} <= (
       AND a.created_at > CAST(:now AS timestamptz) - make_interval(hours => {hours} + 1)
       AND greatest(a.created_at, a.called_at, a.accepted_at)
           > CAST(:now AS timestamptz) - make_interval(hours => {hours})))"""
-"""SQL condition that the number has had as many messages as a limit allows in a period. A message
-counts from its latest known instant. That is at most one hour after its row was created, so the
-condition on ``created_at`` can use the index."""
+"""SQL condition that the number has got as many messages in a period as a limit allows. The time of
+a message is the latest known: when its attempt was created, called or accepted. This time is at
+most one hour after ``created_at``, so a condition on ``created_at`` can use the index."""
 
 WAS_MESSAGED_BEFORE = """(
     EXISTS (
@@ -192,8 +193,8 @@ WAS_MESSAGED_BEFORE = """(
 """SQL condition that the person has already been sent a message.
 
 Either a campaign has sent a message to the number or to a number of a merged contact, or a user has
-sent the contact a message. The placeholder ``each`` may be ``OFFSET 0``. This forces one index
-look-up per person if the planner would otherwise scan whole tables.
+sent the contact a message. The placeholder ``each`` is empty or ``OFFSET 0``. ``OFFSET 0`` forces
+one index look-up per person where the planner would otherwise scan whole tables.
 """
 
 WAS_IN_TOUCH = f"""(

@@ -9,15 +9,15 @@ from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWorkFactory
 
 NOTE_EVERY = timedelta(seconds=1)
-"""The shortest time between two successes that are reported to the circuit breaker. A success keeps
-the circuit breaker closed."""
+"""Successes keep the circuit breaker closed. They are reported to the circuit breaker at most once
+in this time."""
 _SERVER_ERROR = 500
 
 
 class OutageWatch:
-    """Connects a run of the dispatcher to the provider's circuit breaker.
+    """Reports the results of a dispatcher run to the circuit breaker, and asks it whether to stop.
 
-    Without a circuit breaker (None), it never stops requests.
+    If the circuit breaker is None, requests are never stopped.
     """
 
     def __init__(

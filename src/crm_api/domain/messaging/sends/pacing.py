@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 STEP = timedelta(seconds=1)
-"""Messages due within this time are claimed together, so that a fast campaign claims batches."""
+"""Messages that become due within this time are claimed together, so that a fast campaign claims
+batches and not single messages."""
 CATCH_UP = timedelta(minutes=2)
-"""A claim that runs late also takes the messages that became due in the meantime, but only those of
-this time (two runs of the job)."""
+"""A late claim also takes the messages that became due while it was late, but at most the messages
+of this duration (two runs of the job). The other messages are spread over the rest of the day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +60,10 @@ class Room:
     """What is left of the daily limits of a line and a campaign.
 
     Attributes:
-        line_left: The messages that the line may still send today for all campaigns; may be
+        line_left: The number of messages that the line may still send today for all campaigns; may
+            be negative.
+        campaign_left: The number of messages that the campaign may still send today; may be
             negative.
-        campaign_left: The messages that the campaign may still send today; may be negative.
         ends_at: When the hours for sending end or the line's day ends, whichever is earlier.
     """
 

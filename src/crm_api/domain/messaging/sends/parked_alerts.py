@@ -23,7 +23,8 @@ WHY_PARKED = {
     "id_given_twice": "OpenPhone gave this message the id of another message",
     "match_corrected": "the OpenPhone message that was assigned to it belongs to another attempt",
 }
-"""Why it is unclear whether a parked attempt was sent, by its error code; for alerts."""
+"""The texts of alerts about parked attempts: why it is unclear whether the message was sent. The
+key is the error code of the attempt."""
 UNKNOWN_REASON = "the data from OpenPhone does not show whether it accepted the message"
 
 

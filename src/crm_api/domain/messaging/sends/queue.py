@@ -16,8 +16,8 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_NUDGE = timedelta(minutes=1)
-"""If a message is due later than this, the job is not requested, because the schedule runs it every
-minute."""
+"""If a message becomes due only after more than this time, the job that sends it is not requested,
+because the schedule runs the job every minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,9 @@ class NewMessage:
         send_after: The message is not sent before this instant; None for as soon as possible.
         scheduled_for: The instant that the sender chose; None if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
-        is_answer: True if the person no longer waits for an answer once the message is queued.
-            False for a message that the service sends by itself, and for a message for later, which
-            ends the waiting only when it is sent.
+        is_answer: True if the person no longer waits for an answer as soon as the message is
+            queued. False for a message of the service itself. Also False for a message for later:
+            it ends the waiting when it is sent.
     """
 
     line_id: UUID

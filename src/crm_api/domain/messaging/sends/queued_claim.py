@@ -32,8 +32,8 @@ from crm_api.platform.ids import new_id
 
 QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
 NEVER_OPEN_RETRY = timedelta(days=1)
-"""If the law allows no message to a zone within two weeks, the legal hours are checked again after
-this time."""
+"""If the law allows no message in the number's zone within two weeks, the legal hours are checked
+again after this time."""
 AWAY_LASTS = timedelta(minutes=15)
 """How long after the person's message an away reply may still be sent. After a longer delay, for
 example on a blocked line, the reply would be confusing, and the office may be open again."""
@@ -110,11 +110,12 @@ async def claim_queued(
 ) -> list[ClaimedAttempt]:
     """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
-    If a rule about the number stops a message, the message is marked as failed. A message outside
-    legal hours is postponed to the next legal hours, except a confirmation, a response to HELP, or
-    a test message to one of our lines. An away reply or a message for later fails if the next legal
-    hours begin too late for it. For a line on trial, one message at a time is claimed. The caller
-    commits before it sends the claimed messages.
+    If a rule about the number stops a message, the message is marked as failed. Outside legal
+    hours, a message is postponed to the next legal hours. Three kinds are not postponed:
+    confirmations, responses to HELP, and test messages to one of our lines. An away reply or a
+    message for later fails if the next legal hours begin after its latest instant. For a line on
+    trial, one message at a time is claimed. The caller must commit before it sends the claimed
+    messages.
 
     Args:
         media_link: Returns the URL from which the provider downloads a file of a message. None if
@@ -197,7 +198,7 @@ async def _fail(uow: UnitOfWork, ids: Sequence[UUID], *, code: str, now: datetim
 
 
 BUSY_FOR = timedelta(seconds=2)
-"""How long a message stays in the queue if it must fail, but another transaction has locked its
+"""A message that must fail is tried again after this time if another transaction has locked its
 conversation."""
 
 # Elsewhere, a conversation is locked before its messages. Here the messages are locked already, so
@@ -219,9 +220,10 @@ LOCK_FREE = text("""
 async def _lock_free(
     uow: UnitOfWork, failing: Sequence[QueuedMessage], *, now: datetime
 ) -> list[QueuedMessage]:
-    """Lock the conversations of messages that must fail, and return these messages.
+    """Lock the conversations of messages that must fail, and return the messages.
 
-    If another transaction has locked a conversation, its message is tried again after ``BUSY_FOR``.
+    If another transaction has locked a conversation, its message is not returned, and is tried
+    again after ``BUSY_FOR``.
     """
     if not failing:
         return []

@@ -49,8 +49,8 @@ SETTLED = {
     AttemptStatus.NOT_FOUND,
     AttemptStatus.DELIVERED,
 }
-"""The statuses of an attempt that can change whether its message counts as an answer to the
-person."""
+"""If an attempt gets one of these statuses, its message may begin or cease to count as an answer.
+Then the waiting of the person is derived again."""
 
 REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
 
@@ -149,15 +149,15 @@ async def write_outcomes(
     """Write outcomes to the ledger and derive the status of their recipients.
 
     If a report arrived before the response was recorded, the report is merged into the outcome. An
-    alert is raised for each parked attempt. If the error code of a failure describes the number,
-    the failure is stored for evaluation.
+    alert is raised for each parked attempt. If the error code of a failure says something about the
+    number, the failure is stored for evaluation.
 
     Args:
         retry_at: When a message is due again if it was certainly not sent; None for ``now``.
-        back_off: If True, each of these messages becomes due after its own random delay, but not
-            before ``retry_at``. The delay grows with every attempt. There is no delay if the
-            provider refused the account: the message is due as soon as the line or campaign is
-            unblocked.
+        back_off: If True, each message that was certainly not sent becomes due after its own random
+            delay, but not before ``retry_at``. The delay grows with every attempt. There is no
+            delay if the provider refused the account: the message is due as soon as the line or
+            campaign is unblocked.
 
     Returns:
         The attempts that changed.
@@ -201,10 +201,11 @@ def _recipients_of(attempts: Sequence[ChangedAttempt | UnboundAttempt]) -> list[
 async def _merge_strays(
     uow: UnitOfWork, outcomes: Sequence[AttemptOutcome]
 ) -> tuple[list[AttemptOutcome], set[UUID]]:
-    """Merge reports that arrived early into the outcomes.
+    """Merge reports that arrived before the response into the outcomes.
 
     Returns:
-        The outcomes, and the ids of the conversations of the messages that were stored as foreign.
+        A pair: the outcomes, and the ids of the conversations that contained one of the early
+        reports. Such a report was stored as a message from the provider's app.
     """
     named = [item for item in outcomes if item.message_id is not None]
     if not named:
@@ -222,8 +223,8 @@ async def _merge_strays(
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
     """Return the outcome or the stored report, whichever has the higher rank (Sending, rule 13).
 
-    If both have the same rank, the earlier one is returned. If the stored row reports no final
-    state, the outcome is returned.
+    If both have the same rank, the one with the earlier time is returned. If the report has no
+    final status (delivered, failed, undelivered), the outcome is returned.
     """
     if stray is None or stray.status not in {"delivered", "failed", "undelivered"}:
         return outcome
@@ -243,7 +244,7 @@ def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> Attempt
 async def record_and_correct_matches(
     uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime
 ) -> None:
-    """Record responses with message ids that were matched to other attempts by mistake.
+    """Record responses whose message ids were matched to other attempts by mistake.
 
     A response is a fact and a match is only inferred, so the message belongs to the attempt of the
     response (Sending, rule 6). The matched attempt loses the message and becomes ``unknown`` again.

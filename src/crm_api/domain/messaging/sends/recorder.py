@@ -20,25 +20,26 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 RECORD_EVERY = 0.2
-"""An answer waits at most so many seconds before its batch is written."""
+"""The longest time, in seconds, that an answer waits before its batch is written."""
 RECORD_AT = 100
-"""A batch of so many answers is written at once. This limit and ``RECORD_EVERY`` are small, because
-answers that are lost in a crash make their attempts unknown."""
+"""A batch with this many answers is written immediately. This limit and ``RECORD_EVERY`` are small,
+because answers that are lost in a crash make their attempts unknown."""
 URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
 """Kinds of answers that are written at once, because they stop or delay the next calls."""
 RECORD_RETRY_SECONDS = 1.0
 """How many seconds pass before a batch that could not be stored is tried again."""
 MOST_CONTRADICTIONS = 3
-"""How often storing is tried if another row has the message id. After that, the id is left out."""
+"""If another row already has the message id of a response, storing is tried this often. After that,
+the response is stored without the id."""
 DATABASE_ERRORS = (DBAPIError, OSError, TimeoutError)
-"""Errors that a query raises if the database is unreachable (or refuses the values)."""
+"""Errors that a query raises if the database is unreachable or refuses the values."""
 CONTENT_CLASSES = frozenset({"22", "54"})
 """SQLSTATE classes of errors about the values: data exception, program limit exceeded.
 
 Source: PostgreSQL 18 documentation, appendix A, read 2026-11-28.
 """
 UNASKED_SECONDS = 1.0
-"""The pause, in seconds, after a 429 answer that names no pause."""
+"""How many seconds to pause after a 429 answer without ``Retry-After``."""
 Write = Callable[..., Awaitable[None]]
 
 

@@ -52,7 +52,7 @@ class _ReplyZone:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyHours:
-    """When the law allows a message that a user wrote.
+    """Whether the law allows a message to a number now, and until or from when.
 
     Attributes:
         is_open: True if the message may be sent now.

@@ -154,8 +154,9 @@ async def apply_report(
 
     If the message belongs to one of our attempts, the attempt gets the reported status if that
     status has a higher rank. If exactly one unclear attempt matches the message, the report settles
-    this attempt. Any other message is stored as foreign (not ours). If a later response or look-up
-    shows that we sent the message, the foreign message is merged with ours.
+    this attempt. Any other message is stored as a foreign message. If a later response or look-up
+    shows that this service sent the message, the foreign message is merged into the message of the
+    attempt.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:
@@ -329,7 +330,7 @@ async def _store(
 async def _note_failure(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, activity_id: UUID, now: datetime
 ) -> None:
-    """Store the failure of a foreign message if the failure is recent and is about the number."""
+    """Store the failure of a foreign message if it is recent and its code is about the number."""
     failed_at = facts.updated_at or facts.created_at
     is_failure = status_of(facts) is AttemptStatus.FAILED and len(facts.to_numbers) == 1
     if facts.error_code is None or not is_failure or now - failed_at > FAILURE_COUNTS_FOR:

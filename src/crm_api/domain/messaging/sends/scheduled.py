@@ -7,9 +7,9 @@ from sqlalchemy import text
 from crm_api.platform.database import UnitOfWork
 
 LATEST_AFTER_SCHEDULE = timedelta(hours=48)
-"""Invariant 6: a message for later may still be sent this long after the instant that the user
-chose. One day without legal hours does not stop the message, but a line that was blocked for a week
-does."""
+"""A message for later may still be sent this long after the instant that the user chose (Invariant
+6). So the message is still sent after a day without legal hours, but not after the line was blocked
+for a week."""
 
 # Only instants within a short time are read, so the index on `send_after` finds few rows.
 NEXT_SCHEDULED = text("""
@@ -20,7 +20,7 @@ NEXT_SCHEDULED = text("""
 
 
 async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
-    """Return when the next message for later is due; None if none is due ``within`` this time."""
+    """Return when the next message for later is due; None if none is due until ``now + within``."""
     due: datetime | None = await uow.session.scalar(
         NEXT_SCHEDULED, {"now": now, "until": now + within}
     )

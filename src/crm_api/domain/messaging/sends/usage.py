@@ -51,9 +51,10 @@ class LineUsage:
         is_ramp_waiting: True if the line has a ramp plan that has not started.
         line_used: How many messages of the line the provider may have accepted today.
         campaign_used: How many messages of the campaign the provider may have accepted today.
-        line_open: The open attempts of the line, with and without a campaign.
+        line_open: The number of open attempts of the line, with and without a campaign.
         next_at: When the campaign's pacing allows the next message; None before its first message.
-        batch_left: The messages left in the campaign's batch; None before its first message.
+        batch_left: The number of messages left in the campaign's batch; None before its first
+            message.
     """
 
     line_id: UUID
@@ -180,7 +181,7 @@ COMPACT_TALLIES = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""A line's tally is compacted if it has about this many rows more than needed."""
+"""The tally rows of a line are merged if there are about this many more than needed."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""The enums of recipients and campaigns: statuses, skip reasons, stop rules, pause reasons."""
+"""The enums of recipients and campaigns: statuses, and reasons to skip, stop or pause."""
 
 from enum import StrEnum
 
@@ -12,8 +12,8 @@ class SkipReason(StrEnum):
         OPT_OUT_HOLD: A message from the number may be an opt-out, so the number is on hold until a
             user decides.
         CONTACT_DELETED: The contact was deleted.
-        INVALID_NUMBER: The number has the flag `invalid_number`, because two messages to it failed
-            permanently.
+        INVALID_NUMBER: The number has the flag `invalid_number`, for example because two messages
+            to it failed permanently, or because a reply came from a wrong number.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into another recipient of the campaign.
@@ -62,8 +62,8 @@ class StopRule(StrEnum):
         OPT_OUT_HOLD: A message from the number may be an opt-out, so the number is on hold. A user
             must confirm the opt-out or release the hold.
         CONTACT_DELETED: The contact was deleted.
-        INVALID_NUMBER: The number has the flag `invalid_number`, because two messages to it failed
-            permanently.
+        INVALID_NUMBER: The number has the flag `invalid_number`, for example because two messages
+            to it failed permanently, or because a reply came from a wrong number.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into another recipient of the campaign.

@@ -22,8 +22,8 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 CANCELLED_AT_ONCE = 20_000
-"""How many recipients are cancelled in the request that cancels their campaign, which takes about
-half a second. A job cancels the other recipients."""
+"""A request that cancels a campaign cancels this many of its recipients itself, in about half a
+second. A job cancels the other recipients."""
 
 
 # If another transaction has claimed one of these messages and not committed yet, the lock waits for
@@ -76,8 +76,8 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
 
     The caller has already written the flag. The steps have a fixed order: flags, waiting messages,
     claims (Sending, rule 10). In the reverse order, a claim that is not committed yet would not be
-    released. A message outside campaigns fails, with the rule in its error code. If it was an
-    answer to a person, the person waits for an answer again.
+    released. A withdrawn message outside campaigns gets the status ``failed``, and its error code
+    names the rule. If the message was an answer to a person, the person waits for an answer again.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -149,9 +149,8 @@ HELD_WITHOUT_HOLD = text(f"""
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """Let held recipients continue if their number is not on hold; return how many did.
 
-    When the hold of a number is released, the recipients that are stored with this number continue.
-    But another transaction may store a recipient as held at the same moment. This function finds
-    such recipients.
+    When the hold of a number is released, its stored recipients continue. But at the same moment,
+    another transaction may store a further recipient as held. This function finds such recipients.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())
@@ -233,8 +232,9 @@ async def attempts_under_way(
 ) -> dict[str, list[dict[str, str]]]:
     """Return, by number, the attempts that have passed the gate and have no result yet.
 
-    Their messages can no longer be withdrawn. A number without such an attempt is missing in the
-    result. ``campaign_id`` is an empty string for a message outside campaigns.
+    The messages of these attempts can no longer be withdrawn. A number without such an attempt is
+    missing in the result. Each attempt is a dict with the keys ``attempt_id``, ``campaign_id``
+    (empty for a message outside campaigns), ``called_at`` and ``status``.
     """
     found: dict[str, list[dict[str, str]]] = {}
     for row in await session.execute(ATTEMPTS_UNDER_WAY, {"phones": list(phones)}):

@@ -32,8 +32,8 @@ class Asked:
         needs_answer: False if the message or call needs no answer, for example because it is an
             opt-out.
         campaign_id: The campaign to which the message replies; None if there is none.
-        received: What a received message says about its conversation; None if the conversation
-            already has the times of the message or call.
+        received: The facts of a received message with which the conversation must be updated. None
+            if the conversation was already updated, and for calls.
     """
 
     conversation_id: UUID
@@ -99,12 +99,13 @@ NOTE_ASKED = text(f"""
 
 
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
-    """Let the conversations of new messages and calls wait, with one statement.
+    """Mark the conversations of new messages and calls as waiting for an answer.
 
     The state of each conversation becomes ``waiting``, even if it was ``done`` or ``snoozed``.
-    Exceptions: a message or call does not wait if a later answer was given outside of this service,
-    or if the sender is blocked. The statement also writes what received messages say about their
-    conversations. The caller has locked the conversations.
+    Exceptions: a message or call does not wait if it needs no answer, if a later answer was given
+    outside of this service, or if the sender is blocked. The statement also updates the
+    conversations with the times, contacts and provider ids of received messages. The caller must
+    lock the conversations.
     """
     if not asked:
         return

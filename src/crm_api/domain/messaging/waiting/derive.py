@@ -17,13 +17,15 @@ from crm_api.domain.consent.blocked_senders import is_blocked_sender
 ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
     AND a.status NOT IN ('failed', 'undelivered')
     AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
-"""SQL condition: an answer that a user sent through this service. It counts from the moment when it
-was queued. A message for later counts only after it was sent, from the time that the user chose."""
+"""SQL condition: a message is an answer that a user sent through this service. It counts from the
+time at which it was queued. Exception: a message for later does not count while it is queued. After
+that, it counts from the time that the user chose."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
         AND a.status NOT IN ('failed', 'undelivered'))
     OR (a.kind = 'call' AND a.call ? 'answered_at' AND NOT a.call ? 'voicemail'))"""
-"""SQL condition: a message from the provider's app, or an answered call."""
+"""SQL condition: a message or call is an answer that was given outside of this service, that is, a
+message from the provider's app or an answered call."""
 
 # The derivation needs a newer snapshot than the lock: a transaction that held the lock may have
 # stored a message. So the lock is a statement of its own.
@@ -98,7 +100,7 @@ OF_ATTEMPTS = text("""
 async def derive_waiting_of_attempts(
     session: AsyncSession, attempt_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Derive who waits after the results of these attempts to send were written."""
+    """Derive who waits for an answer, after the results of these attempts were written."""
     if attempt_ids:
         found = await session.scalars(OF_ATTEMPTS, {"ids": list(attempt_ids)})
         await derive_waiting(session, list(found), now=now)
@@ -114,7 +116,7 @@ OF_MESSAGES = text("""
 async def derive_waiting_of_messages(
     session: AsyncSession, activity_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Derive who waits after these messages were withdrawn or failed."""
+    """Derive who waits for an answer, after these messages were withdrawn or failed."""
     if activity_ids:
         found = await session.scalars(OF_MESSAGES, {"ids": list(activity_ids)})
         await derive_waiting(session, list(found), now=now)
@@ -126,6 +128,6 @@ OF_NUMBER = text("""
 
 
 async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
-    """Derive who waits after the flag ``blocked_sender`` of a number was set or removed."""
+    """Derive who waits for an answer, after a number's ``blocked_sender`` was set or removed."""
     found = await session.scalars(OF_NUMBER, {"phone": phone})
     await derive_waiting(session, list(found), now=now)

@@ -25,9 +25,9 @@ class Selected:
 
     Attributes:
         count: The number of conversations.
-        digest: A hash that differs if other conversations are selected, or if a person wrote in one
-            of them since. A change after a dry run needs the same digest, so it never hides a
-            message that the user did not see.
+        digest: A hash of the ids, states and last received messages of the conversations. The real
+            request must have the same digest as its dry run. So a change never hides a message that
+            arrived after the dry run.
     """
 
     count: int

@@ -24,7 +24,9 @@ MOST_IDS = 500
 
 
 class InboxSelection(RequestModel):
-    """The parameters of the list of conversations, as an object. No parameter selects all of them.
+    """A filter for conversations, with the parameters of GET /v1/conversations.
+
+    An empty filter selects all conversations.
 
     Attributes:
         state: Only conversations in these states, separated by commas.
@@ -51,10 +53,10 @@ class InboxSelection(RequestModel):
     flag: Line200 | None = None
 
     def wanted(self, user_id: UUID | None) -> InboxFilter:
-        """Return the equivalent filter.
+        """Convert the request's filter to the filter with which the database is searched.
 
         Args:
-            user_id: The user who replaces ``me``.
+            user_id: The user whom ``me`` means; None for an API key.
 
         Raises:
             InvalidStatesError: A word in ``state`` is not a state.
@@ -102,7 +104,7 @@ class BulkChange(RequestModel):
         return self
 
     def of_one(self) -> ConversationUpdate:
-        """Return the equivalent change of one conversation."""
+        """Return the same change as a request to change one conversation, without the tag."""
         given = self.model_fields_set - {"add_tag"}
         return ConversationUpdate.model_validate({name: getattr(self, name) for name in given})
 
@@ -112,7 +114,7 @@ class ConversationsUpdate(DryRunRequest):
 
     Attributes:
         ids: The ids of the conversations to change. Ids that do not exist are ignored.
-        filter: The parameters of the list of conversations that selects them.
+        filter: The filter that selects the conversations to change.
         set: The changes.
     """
 

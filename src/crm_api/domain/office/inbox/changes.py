@@ -92,8 +92,9 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    If a message or a missed call arrives while the request runs, the state is not changed, because
-    the user cannot have seen it. The conversation then waits for an answer.
+    If a message or a missed call arrives while the request runs, the request does not change the
+    state, because the user cannot have seen the message or call. The conversation then waits for an
+    answer.
 
     Args:
         uow: The unit of work.
@@ -134,7 +135,7 @@ async def update_conversation(
 
 
 async def _require_free(uow: UnitOfWork, assignee_id: UUID | None, *, user_id: UUID | None) -> None:
-    """Raise an error if another user than ``user_id`` is responsible.
+    """Raise an error if ``assignee_id``, who is responsible now, is another user than ``user_id``.
 
     Raises:
         ConversationTakenError: Another user is responsible.
@@ -152,7 +153,7 @@ def state_values(
     heard: _Locked,
     now: datetime,
 ) -> dict[str, Any]:
-    """Return the new values of columns for a change of the state; empty if the state stays."""
+    """Return the values of the columns that a change of the state sets; empty for no change."""
     if wanted.state is ConversationState.SNOOZED:
         return {"state": wanted.state.value, "snoozed_until": wanted.snoozed_until}
     if wanted.is_awake and state == ConversationState.SNOOZED:

@@ -70,7 +70,7 @@ async def read_conversations(
 
 
 class _Reading:
-    """Reads pages of one list in different orders."""
+    """Reads pages of the conversations that a filter selects; each page has its own order."""
 
     def __init__(
         self, uow: UnitOfWork, wanted: InboxFilter, *, caller_id: UUID, now: datetime
@@ -94,10 +94,10 @@ class _Reading:
 
 
 def _mirrored(instant: datetime) -> datetime:
-    """Return an instant before the year 9000: later instants give earlier results.
+    """Reverse the order of instants: a later ``instant`` gives an earlier result.
 
-    The result is as long before the year 9000 as ``instant`` is after 1970. The function is its own
-    inverse.
+    The result is as long before the year 9000 as ``instant`` is after 1970. Calling the function
+    with the result returns ``instant`` again.
     """
     return _FAR - (instant - _EPOCH)
 
@@ -105,8 +105,9 @@ def _mirrored(instant: datetime) -> datetime:
 def _place_among_waiting(row: InboxRow) -> Position:
     """Return the position of a conversation in the order ``WAITING_LONGEST``.
 
-    If the person does not wait, the position is an instant far in the future, which is earlier if
-    the last activity is later. So these conversations come last, the last active one first.
+    The position of a conversation whose person waits is the beginning of the waiting. Other
+    conversations get a position far in the future, so they come last. Among these, a later activity
+    gives an earlier position.
     """
     if row.waiting_since is not None:
         return row.waiting_since, row.id

@@ -1,4 +1,7 @@
-"""Build the query for one page of conversations, so that PostgreSQL reads an index in its order."""
+"""Build the query for one page of conversations, in a form that PostgreSQL runs fast.
+
+PostgreSQL reads an index in the order of the page, and stops when the page is full.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,11 +26,12 @@ _ARE_FEW = f"(SELECT count(*) FROM flagged) <= {FEW_NUMBERS}"
 
 
 def page_of(wanted: InboxFilter, order: Order, *, is_first: bool, limit: int) -> str:
-    """Return the query for one page: ``id`` and ``place`` (1 is the first) of its conversations.
+    """Return the query for one page of conversations, with the columns ``id`` and ``place``.
 
-    The limit is a number in the SQL text, not a parameter. With a parameter, PostgreSQL would after
-    some executions use a plan for any limit, which sorts all conversations instead of reading a few
-    in the order of an index.
+    ``place`` is the place of the conversation in the page, from 1. The limit is a number in the SQL
+    text, not a parameter. With a parameter, PostgreSQL would, after some executions, use one plan
+    for all limits. That plan sorts all conversations. With the number, PostgreSQL reads only a few
+    conversations, in the order of an index.
     """
     page = _Page(wanted, order, is_first=is_first, limit=limit)
     rows, numbers = page.in_order(), ""
@@ -101,7 +105,7 @@ class _Page:
 
         Args:
             parts: The states of each part.
-            line: An SQL expression for the id of one phone line; empty: the line of the filter.
+            line: An SQL expression for the id of the phone line. If empty, the filter decides.
         """
         conditions = list(self._conditions)
         if line:

@@ -12,7 +12,7 @@ from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.platform.database import UnitOfWork
 
 LIVES_FOR = timedelta(seconds=15)
-"""How long a reported presence is valid. The console reports it again before that time is over."""
+"""How long a reported presence is valid. The console repeats the report before this time ends."""
 KEPT_FOR = timedelta(minutes=1)
 """How long the event of a presence is stored, for streams that reconnect after a short break."""
 
@@ -44,7 +44,7 @@ async def report_presence(
     activity: PresenceActivity,
     now: datetime,
 ) -> None:
-    """Emit an event: the caller is in a conversation. The event is valid for ``LIVES_FOR``.
+    """Emit an event that the caller views a conversation or writes in it, valid for ``LIVES_FOR``.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

@@ -1,4 +1,4 @@
-"""Store up to where a caller has read a conversation."""
+"""Store which messages of a conversation a caller has read."""
 
 from datetime import datetime
 from uuid import UUID
@@ -25,7 +25,8 @@ async def mark_read(
 ) -> None:
     """Store that a caller has read a conversation up to a message.
 
-    A call with an earlier message than before has no effect: what was read stays read.
+    All messages up to ``message_id`` count as read. A message that was read never becomes unread: a
+    later request with an earlier message has no effect.
 
     Args:
         uow: The unit of work.

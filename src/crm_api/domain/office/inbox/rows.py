@@ -56,7 +56,8 @@ ME = """me AS MATERIALIZED (
                         (SELECT a.created_at FROM api_key a WHERE a.id = CAST(:caller_id AS uuid)),
                         '-infinity') AS since
     )"""
-"""SQL: the instant at which the caller was created. Messages from before it count as read."""
+"""SQL of the common table expression ``me``: when the user or API key of the caller was created.
+Messages from before this instant count as read."""
 
 READ_UNTIL = """greatest((
     SELECT r.read_until FROM conversation_read r

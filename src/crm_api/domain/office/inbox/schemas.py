@@ -242,7 +242,7 @@ class PresenceReport(RequestModel):
 
 
 class ReadUntil(RequestModel):
-    """Up to which message a conversation was read.
+    """The last message of a conversation that you have read.
 
     Attributes:
         message_id: The last message that you have read. If you leave it out, all messages that have

@@ -15,15 +15,15 @@ from crm_api.domain.office.inbox.rows import IS_UNREAD
 NOBODY = "none"
 """Value of ``InboxFilter.assignee`` for conversations for which nobody is responsible."""
 TO_WORK_ON = (ConversationState.WAITING, ConversationState.OPEN)
-"""The states of a filter by unread messages or by assignee, if the filter names no state."""
+"""If a filter has ``unread`` or an assignee, but no state, only these states are listed."""
 
 
 class InboxAssignee(StrEnum):
-    """Who is responsible for a conversation, without the id of a user.
+    """The values of the filter ``assignee`` that are not the id of a user.
 
     Attributes:
         ME: The calling user.
-        NONE: Nobody.
+        NONE: Nobody is responsible.
     """
 
     ME = "me"
@@ -59,7 +59,7 @@ class InboxSort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class InboxFilter:
-    """Which conversations a list contains. A field that is None does not filter.
+    """A filter for conversations. A field that is None does not filter.
 
     Attributes:
         states: Only these states. Empty means ``TO_WORK_ON`` if ``is_unread`` is True or
@@ -106,13 +106,13 @@ class InboxFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An order of conversations for which there are indexes.
+    """An order in which conversations are read from an index.
 
     Attributes:
         column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
-        condition: SQL condition: which conversations the order contains; None: all.
-        states: The states that these conversations can have.
+        condition: The SQL condition of the conversations that are in this order; None for all.
+        states: The states that conversations in this order can have.
     """
 
     column: str
@@ -121,7 +121,7 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return the states that can occur both in this order and in the list."""
+        """Return the states of ``states`` that the filter selects too."""
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )
@@ -162,8 +162,9 @@ NOT_WAITING = Order(
 def flagged(wanted: InboxFilter) -> str:
     """Return the query for the phone numbers that have the flag of a filter.
 
-    The subquery hides the flag from the planner, so that it does not plan again for each flag.
-    Therefore the query must also contain the condition of the partial index that has the flag.
+    The flag is in a subquery, which hides its value from PostgreSQL's planner. So the planner makes
+    one plan for all flags. But without the value, the planner does not know which partial index has
+    the flag. Therefore the query also contains the condition of that index.
     """
     is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
     part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"({is_suppressing}) IS FALSE"
@@ -214,9 +215,10 @@ def matching(wanted: InboxFilter) -> str:
 
 
 def in_states(states: Iterable[ConversationState]) -> list[str]:
-    """Return the SQL condition on the state of ``conversation k``, in a list.
+    """Return a list with the SQL condition on the state of ``conversation k``.
 
-    The list is empty if ``states`` has all states or no state, which also means all.
+    The list is empty if ``states`` has all states. It is also empty if ``states`` is empty, which
+    means all states.
     """
     named = [f"'{one.value}'" for one in states]
     if len(named) in (0, len(ConversationState)):

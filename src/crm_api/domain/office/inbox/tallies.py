@@ -91,7 +91,7 @@ COMPACT = text("""
 """)
 
 COMPACT_ABOVE = 1_000
-"""Rows are merged if there are more than twice the necessary number of rows plus this number."""
+"""Rows are merged if their number is larger than twice the necessary number plus this number."""
 
 
 async def compact_conversation_tally(uow: UnitOfWork) -> None:

@@ -20,8 +20,8 @@ from crm_api.domain.office.message_search.terms import Term
 from crm_api.domain.people.models.contacts import Contact
 
 MOST_MESSAGES, MOST_SIMILAR = 200, 100
-"""The conversations of at most this many messages are found, the newest messages first: by the
-terms, and by similar words."""
+"""A search reads the newest 200 messages that contain the terms, and the newest 100 messages with
+similar words. The conversations of these messages are found."""
 MOST_NAMED = 200
 """The largest number of conversations that are found by a name or a phone number."""
 

@@ -21,14 +21,16 @@ from crm_api.domain.office.message_search.terms import Term, parse_terms
 from crm_api.platform.database import UnitOfWork
 
 WINDOWS = (2_000, 100_000)
-"""How many messages a list without search words reads, newest first: in the first try, and in the
-second try."""
+"""Without search words, a page is filled from the 2,000 newest messages after the cursor. If too
+few of them match, it is filled from the 100,000 newest."""
 WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
-"""How many messages a search reads, newest first: in the first try; at most, if it must check the
-name of each person; at most, otherwise. Only messages that were written by hand count."""
+"""How many of the newest messages a search with words reads. Messages of campaigns are not counted.
+``WORD_WINDOW`` is for the first try. The other two are the maxima for the second try:
+``NAME_WINDOW`` if the search must check the name of each person, else ``LARGEST_WORD_WINDOW``."""
 Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
-"""The part of the results in which a page ended: messages with all words, or with similar words."""
+"""The part of the results in which a page ended, in a cursor: ``=`` for messages with all words,
+``~`` for messages with similar words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ async def list_messages(
 async def select_messages(
     session: AsyncSession, wanted: MessageFilter, terms: Sequence[Term], *, with_names: bool
 ) -> MessageSelection:
-    """Return the selection of a filter. Look up the people whose names contain its terms."""
+    """Return the SQL builder for a filter; look up the people whose names contain its terms."""
     if not (terms and with_names):
         return MessageSelection(wanted=wanted, terms=terms)
     people, of_all = await find_people(session, terms)
@@ -131,7 +133,7 @@ def _page(rows: list[Activity], *, limit: int, exact: int) -> FoundMessages:
 async def _next_in_order(
     session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
 ) -> FoundMessages:
-    """Read messages in order until enough of them match, or the largest window is read."""
+    """Return a page of messages without search words; see ``WINDOWS`` for how many are read."""
     rows: list[Activity] = []
     end: Position | None = None
     for size in WINDOWS:

@@ -241,7 +241,7 @@ class MessageSelection:
         return window.limit(select(literal(size)).scalar_subquery())
 
     def _range(self, after: Position | None) -> list[Condition]:
-        """Return the conditions with which PostgreSQL can use the index that has the order."""
+        """Return the conditions that let PostgreSQL read an index in the order newest first."""
         wanted = self.wanted
         if wanted.contact_id is not None:
             of_person = Activity.contact_id == wanted.contact_id
@@ -251,7 +251,7 @@ class MessageSelection:
         return [literal_column(kind), *self._span(after)]
 
     def _span(self, after: Position | None) -> list[Condition]:
-        """Return the conditions on the instant of a message, which an index can check."""
+        """Return the conditions on the time of a message. PostgreSQL checks them with an index."""
         found: list[Condition] = []
         if self.wanted.since is not None:
             found.append(Activity.occurred_at >= self.wanted.since)
@@ -298,7 +298,7 @@ def _newest_first(message: _Message) -> list[ColumnElement[Any]]:
 
 
 def _text_of(message: _Message) -> ColumnElement[str]:
-    """Return the SQL expression of a message's text that the trigram index has."""
+    """Return the SQL expression of a message's text, as it is in the trigram index."""
     return literal_column("' '", Text).concat(func.search_fold(message.body))
 
 

@@ -15,15 +15,17 @@ from crm_api.platform import clock
 from crm_api.platform.ids import smallest_id_at
 
 WINDOW = 3_000
-"""The number of messages, newest first, that are compared before the index is used for spans."""
+"""The number of newest messages that are compared with the words in step 2 of
+``with_similar_words``."""
 SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
-"""How far before now the index is used, one span after the other; None: all older messages."""
+"""The steps in which the index searches older messages: first the last 45 days, then back to 150
+days, then back to 450 days. None is the last step: all older messages."""
 FIRST_SECONDS, SECONDS = 0.04, 0.1
-"""How long the index may be used, in seconds: in the search of all messages at once, and in the
-search span by span.
+"""The time limits of the index, in seconds: ``FIRST_SECONDS`` for the search of all messages at
+once, ``SECONDS`` for the search span by span.
 
-The index is fast for a word that is similar only to rare words. If a word is similar to a frequent
-word, it is compared with each message that has the frequent word.
+The index is fast for a word that is similar only to rare words. A word that is similar to a
+frequent word must be compared with each message that contains the frequent word, which is slow.
 """
 _CANCELLED = "57014"
 
@@ -83,7 +85,7 @@ async def with_similar_words(
 async def _read_for(
     session: AsyncSession, statement: Select[Activity], *, seconds: float, usual: str
 ) -> list[Activity] | None:
-    """Return the messages of a statement; None if it does not end in time.
+    """Run a statement with a time limit, and return its messages; None if it did not end in time.
 
     Args:
         session: The database session.

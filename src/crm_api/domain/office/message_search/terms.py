@@ -29,7 +29,8 @@ class Term:
     """A part of a search text.
 
     Attributes:
-        patterns: LIKE patterns for a folded text with a space before it. One of them must match.
+        patterns: LIKE patterns. At least one must match the folded text of a message with a space
+            before the text.
         word: The folded word, if similar words may match too; None for numbers, short words and
             phrases.
     """

@@ -43,8 +43,8 @@ async def apply_saved_reply(
 ) -> AppliedEffects:
     """Apply the effects of a saved reply to a conversation, all in this transaction.
 
-    This does not send the message; the client sends it with ``POST /v1/messages``. To apply the
-    effects twice gives the same result.
+    This does not send the message; the client sends it with ``POST /v1/messages``. If the effects
+    are applied twice, the result is the same as after the first time.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

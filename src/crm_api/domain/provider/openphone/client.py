@@ -256,7 +256,7 @@ def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTranspo
 
 @cache
 def _trusted_authorities() -> ssl.SSLContext:
-    """Load the certificates once per process, because the transport requires them.
+    """Return certificates that the transport requires but does not use, loaded once per process.
 
     Loading takes about 10 ms. The certificates are not used: the session in ``_transport`` checks
     certificates by itself.

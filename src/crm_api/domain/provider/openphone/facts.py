@@ -284,7 +284,10 @@ class ProviderProblem:
 
 
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:
-    """Return the event; each time that decides something is at most the time of receipt.
+    """Return the event; decisive times that are later than the receipt become ``received_at``.
+
+    The decisive times are: when a message was created or changed, when a call began, and when the
+    event happened.
 
     Args:
         received_at: When the event was stored, by the database's clock.
@@ -301,7 +304,7 @@ def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent
 
 
 def bound_message(facts: MessageFacts, *, received_at: datetime) -> MessageFacts:
-    """Return the message; a time that is later than the receipt becomes the time of receipt.
+    """Return the message with bounded times: a time after ``received_at`` becomes ``received_at``.
 
     ``claimed_at`` keeps the provider's own value of ``created_at``.
     """

@@ -1,9 +1,10 @@
 """Register the provider's webhooks in its two systems, and read its delivery log.
 
-A legacy webhook (``/v1/webhooks``) receives one family of events, shows its key in every response,
-and cannot be changed. A webhook of 2026-03-30 (``/webhooks``) receives events of several families,
-can be changed and tested, has a delivery log, and shows its key only once. Each system lists only
-its own webhooks. Neither lists webhooks that were created in the provider's app.
+A legacy webhook (``/v1/webhooks``) receives one family of events, for example events of messages.
+It shows its key in every response, and cannot be changed. A webhook of 2026-03-30 (``/webhooks``)
+receives events of several families. It shows its key only once, has a delivery log, and can be
+changed and tested. Each system lists only its own webhooks. Neither system lists webhooks that were
+created in the provider's app.
 
 Sources: OpenPhone API description 1.0.0, read 2026-11-24; in our own words, Quo, "Webhooks"
 (2026-03-30), read 2026-11-25.
@@ -182,11 +183,13 @@ class HookApi:
     async def deliveries(
         self, webhook_id: str, *, status: str, after: datetime
     ) -> AsyncIterator[HookDelivery]:
-        """Yield the deliveries with an id from all pages of a webhook's log, newest first.
+        """Yield the deliveries in a webhook's log, from all its pages, newest first.
+
+        A delivery without an id is left out.
 
         Args:
-            status: ``success``, ``pending`` (not tried yet), ``sending`` (between two tries) or
-                ``failed``.
+            status: ``success``, ``pending`` (not tried yet), ``sending`` (a try failed, and another
+                try will follow) or ``failed``.
             after: Only deliveries that were dispatched later than this time.
 
         Raises:

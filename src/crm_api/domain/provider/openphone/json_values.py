@@ -126,7 +126,7 @@ def identifiers(value: object) -> tuple[str, ...]:
 
 
 def without_numbers(message: str, *, longest: int = 200) -> str:
-    """Shorten a message for logs and the database; replace what looks like a phone number by …."""
+    """Shorten a message for logs and the database; replace every likely phone number by ``…``."""
     # Search a little beyond the cut, so that a number at the cut is still recognised.
     kept = text(message[: longest + 50]) or ""
     return _DIGITS.sub("…", kept)[:longest]

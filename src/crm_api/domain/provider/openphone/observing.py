@@ -17,11 +17,12 @@ log = structlog.get_logger()
 _level = logging.getLogger(__name__)
 
 _FIXED = re.compile(r"v\d+|[a-z-]+")
-"""Matches a part of a path that is not an id; the provider's ids have capitals or digits."""
+"""Matches a segment of a URL path that is not an id. The provider's ids have capitals or digits."""
 _REFUSED = 400
 _THROTTLED = 429
 _TIMEOUTS = (httpx.TimeoutException, TimeoutError, asyncio.CancelledError)
-"""Includes cancellation, because the time limit of a whole request cancels the request."""
+"""The exceptions that are recorded as a timeout. Cancellation is one of them, because the time
+limit of a whole request cancels the request."""
 
 
 class ObservedTransport(httpx.AsyncBaseTransport):
