@@ -75,7 +75,7 @@ APPOINTMENTS_AS_CSV = csv_list(
 
 
 class AppointmentAssignee(StrEnum):
-    """The assignee of appointments, without the id of a user.
+    """Values of the query parameter `assignee` that are not the id of a user.
 
     Attributes:
         ME: The calling user.
@@ -233,7 +233,9 @@ async def find_free_times(
         ),
     ] = None,
 ) -> FreeTimesRead:
-    """Find the periods in the working hours in which nobody is busy. Holidays are left out.
+    """Find the periods in the working hours in which a user, or every user, is free.
+
+    Holidays are left out.
 
     Without `day_start`, `day_end` and `day`, the working hours are the office hours of the
     settings. If the settings have none, they are Monday to Friday from 09:00 to 18:00. Without

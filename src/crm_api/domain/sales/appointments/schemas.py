@@ -111,7 +111,7 @@ class AppointmentUpdate(RequestModel):
 
 @dataclass(frozen=True, kw_only=True)
 class FoundAppointment:
-    """An appointment, and the names of the people in it.
+    """An appointment, with the names of its contact and its assignee.
 
     Attributes:
         contact_name: First and last name; None without a contact or without a name.
@@ -178,7 +178,7 @@ class AppointmentRead(ReadModel):
 
     @classmethod
     def of(cls, found: FoundAppointment) -> Self:
-        """Build the response from an appointment and the names of the people in it."""
+        """Build the response from an appointment and the names of its contact and assignee."""
         one = found.appointment
         return cls(
             id=one.id,

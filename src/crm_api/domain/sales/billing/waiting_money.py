@@ -10,7 +10,9 @@ from crm_api.domain.sales.billing.models import Invoice, Quote
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 NOT_OLDER = timedelta(days=365)
-"""A quote that was approved earlier is not counted: old quotes may come from imported books."""
+"""The longest time since the approval of a quote that is counted. Older quotes can come from an
+import of the company's old books.
+"""
 UNSCHEDULED = """
     q.status = 'approved' AND q.status_at <= :before AND q.status_at > :since
     AND q.contact_id IS NOT NULL
@@ -43,11 +45,11 @@ class WaitingSum:
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingMoney:
-    """The waiting money.
+    """Approved quotes without an appointment, and unpaid invoices.
 
     Attributes:
-        sums: One sum per kind and currency, in the order of the currencies; none without waiting
-            money.
+        sums: One sum per kind and currency, in the order of the currencies. Empty if there is no
+            waiting money.
         quotes: The quotes that have waited longest, in the order of their approval.
         invoices: The oldest unpaid invoices, the oldest first.
     """

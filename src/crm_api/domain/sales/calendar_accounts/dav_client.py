@@ -203,7 +203,7 @@ class DavClient:
         return Resource(href=href, etag=answer.get("etag"))
 
     async def delete_event(self, href: str, *, etag: str | None) -> bool:
-        """Delete an event. Return False if the calendar has another version: then it stays.
+        """Delete an event. If the calendar has another version, keep the event and return False.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -235,7 +235,11 @@ class DavClient:
         return url
 
     async def _sync(self, token: str | None) -> Changes | None:
-        """Request the changes since a token, page by page. Return None if the server refuses."""
+        """Request the changes since a token, page by page.
+
+        Returns:
+            None if the server does not know the token, or does not support such a request.
+        """
         found = Changes(token=token, is_whole=token is None)
         for _ in range(MOST_PAGES):
             report = _SYNC.format(token=escape(found.token or ""))

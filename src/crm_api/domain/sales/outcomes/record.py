@@ -56,7 +56,7 @@ class NewOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedOutcome:
-    """An outcome, and whether it is new. It is not new if it was already recorded."""
+    """An outcome. ``is_new`` is False if the outcome was already recorded before."""
 
     outcome: FoundOutcome
     is_new: bool
