@@ -142,7 +142,7 @@ class UnsupportedGrantError(InvalidError):
 
 
 class OwnerExistsError(ConflictError):
-    """The first owner was already created, so the link of the first start does nothing."""
+    """The first owner was already created, so the link from the first start is no longer valid."""
 
     code = "owner_exists"
     title = "First owner exists"
