@@ -17,12 +17,14 @@ from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
 from crm_api.domain.insight.measures.reply_models import REPLIES_UNTIL
 
 MICROSECONDS = 1_000_000
-"""The amounts of a measure of time are integers: microseconds. Integers are sorted fast."""
+"""The number of microseconds in a second. Measures of time count whole microseconds, because
+integers are sorted fast.
+"""
 FOREVER = "CAST('infinity' AS timestamptz)"
 
 
 class RecordKind(StrEnum):
-    """The kind of a record behind a figure.
+    """The kind of the records from which a figure is computed.
 
     Attributes:
         MESSAGE: A message of a campaign to a person; `id` is the id of the recipient.
@@ -41,7 +43,7 @@ class RecordKind(StrEnum):
 
 
 class RecordPart(StrEnum):
-    """The part of a figure that a record belongs to, if the figure divides two measures."""
+    """The measure to which a record belongs, for a figure that divides two measures."""
 
     NUMERATOR = "numerator"
     DENOMINATOR = "denominator"
@@ -49,7 +51,9 @@ class RecordPart(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSums:
-    """How the kept sums, the rows ``t`` of ``insight_tally``, give the same figures as the records.
+    """How to compute figures from the kept sums, which are the rows ``t`` of ``insight_tally``.
+
+    The result is the same as from the records themselves.
 
     Attributes:
         records: The SQL of the number of records.
@@ -172,8 +176,8 @@ def messages(
     Args:
         counted: The SQL condition of the numerator.
         among: The SQL condition of the denominator.
-        first_step: Count people: only the first message of a campaign, if the question names no
-            step.
+        first_step: True: if the question names no step, count only the first message of a
+            campaign, so that each person counts once.
         ripe: How long after a message it may still be added to the numerator.
         amount: The SQL of the amount of a message.
     """
@@ -206,8 +210,8 @@ def kept_messages(
     Args:
         counted: The SQL condition of the numerator.
         among: The SQL condition of the denominator.
-        first_step: Count people: only the first message of a campaign, if the question names no
-            step.
+        first_step: True: if the question names no step, count only the first message of a
+            campaign, so that each person counts once.
         ripe: How long after a message it may still be added to the numerator.
         kept_records: The SQL of the number of records in a row of the kept sums.
         kept_counted: The SQL of the number of these records in the numerator.
@@ -285,8 +289,8 @@ def select_answers(columns: str, *, source: str = "activity a", among: str = "")
     """Return the SQL of the answers of users.
 
     Args:
-        columns: The columns to select, from the answer ``a`` and ``w.at``: the instant of the
-            person's first unanswered message.
+        columns: The columns to select. They can use ``a``, which is the answer, and ``w.at``, the
+            instant of the person's first unanswered message.
         source: The SQL of the messages ``a``.
         among: Additional SQL conditions.
     """

@@ -106,7 +106,7 @@ _PROPERTY = f"""{_PERSON}
 
 
 def _attribute(*names: str) -> str:
-    """Return the SQL of the first of these attributes, of the property or of the contact."""
+    """Return the SQL of the first attribute with a value: of the property, else of the contact."""
     found = [f"{of}.attributes ->> '{name}'" for of in ("y", "p") for name in names]
     return f"coalesce({', '.join(found)})"
 

@@ -138,7 +138,7 @@ _NEVER = "CAST('infinity' AS timestamptz)"
 
 
 def _medians(question: InsightQuestion, relation: str) -> str:
-    """Return the statement of a median and of those of its keys and buckets."""
+    """Return the statement that reads the median of all records, and of each key and bucket."""
     names = ["key"] if question.by is not None else []
     if question.bucket is not None:
         names.append("bucket_start")
@@ -268,7 +268,10 @@ def _numbers(
 def _quotient(
     sums: Sums, question: InsightQuestion
 ) -> tuple[Number | None, Number | None, Number | None]:
-    """Return numerator, denominator and quotient: rounded cents; for a ratio, a decimal number."""
+    """Return numerator, denominator and quotient.
+
+    The quotient is in whole cents; for the unit ``ratio``, it is a decimal number.
+    """
     below = question.denominator
     cents = int(sums.divided or 0)
     denominator = Decimal(sums.records)
@@ -300,8 +303,8 @@ def _is_enough(sums: Sums, question: InsightQuestion) -> tuple[bool, int]:
 
 
 def _outcomes_of(sums: Sums, question: InsightQuestion) -> int:
-    """Return the number of records that decides whether you can rely on a figure.
+    """Return the number of records that must be large enough for a reliable figure.
 
-    For a ratio of money, these are the records of the numerator.
+    For a ratio of money, this is the number of records of the numerator.
     """
     return sums.divided_records if question.measure.unit is Unit.RATIO else sums.records

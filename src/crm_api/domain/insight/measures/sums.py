@@ -122,7 +122,7 @@ def is_unfolded(part: InsightQuestion) -> bool:
 
 
 def _summed_by_key(part: InsightQuestion, part_of: str, records: str) -> str:
-    """Return the SQL of the sums of records by a key that must be found for each of them."""
+    """Return the SQL of the sums of records by a key that must be looked up for each record."""
     is_median = part.measure.unit is Unit.SECONDS
     columns = f"b.counted, {amount_of(part)} AS amount, {UNRIPE} AS unripe, b.at"
     # People are looked up in the order of their index, which halves the time. `OFFSET 0` hides what
@@ -139,7 +139,10 @@ def _summed_by_key(part: InsightQuestion, part_of: str, records: str) -> str:
 
 
 def _grouped(part: InsightQuestion, records: str) -> str:
-    """Return the SQL that sums records with the same columns, as far as the question reads them."""
+    """Return the SQL that sums the records with the same values in the columns that are needed.
+
+    Needed are the columns that the key, the filters and the buckets of the question read.
+    """
     read = _columns_of(part)
     keys = [f"b.{name}" for name in read]
     if part.bucket is not None or part.by in OF_TIME:
