@@ -96,8 +96,8 @@ def main() -> None:
 def run_reporting(program: Callable[[], object]) -> None:
     """Call ``program``, the main function of a command.
 
-    If ``program`` raises an expected error, print the error as one line of text without a traceback, and
-    exit.
+    If ``program`` raises an expected error, print the error as one line of text without a
+    traceback, and exit.
     """
     try:
         program()

@@ -56,9 +56,11 @@ def insight() -> None:
 def show(
     context: typer.Context,
     by: Annotated[
-        Dimension | None, typer.Option(help="Compute one figure for each value of this.")
+        Dimension | None, typer.Option(help="Compute one figure for each value of this breakdown.")
     ] = None,
-    bucket: Annotated[Bucket | None, typer.Option(help="Compute one figure per period.")] = None,
+    bucket: Annotated[
+        Bucket | None, typer.Option(help="Compute one figure for each period.")
+    ] = None,
     zone: Annotated[str, typer.Option("--timezone", help="An IANA time zone.")] = "UTC",
     data_dir: DataDir = None,
 ) -> None:

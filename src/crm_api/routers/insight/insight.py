@@ -83,7 +83,7 @@ async def question_of(
     to: To = None,
     bucket: Annotated[
         Bucket | None,
-        Query(description="Compute one figure for each of these periods in `timezone`."),
+        Query(description="Compute one figure for each day, week or month in `timezone`."),
     ] = None,
     campaign_id: Annotated[
         UUID | None, Query(description="Count only records of this campaign.")

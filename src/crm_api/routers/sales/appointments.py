@@ -109,8 +109,7 @@ From = Annotated[
 To = Annotated[
     QueryTime | None,
     Query(
-        description="The end of the period; it is not included itself. A date means midnight in "
-        "`timezone`.",
+        description="The end of the period (exclusive). A date means midnight in `timezone`.",
         examples=["2026-12-08"],
     ),
 ]

@@ -32,10 +32,16 @@ router = APIRouter(prefix="/v1")
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 _REFUSALS = ("contact_not_found", "other_currency", "property_not_found")
-OfContact = Annotated[UUID | None, Query(description="Return only those of this contact.")]
+OfContact = Annotated[
+    UUID | None, Query(description="Return only quotes or invoices of this contact.")
+]
 WithNumber = Annotated[
     str | None,
-    Query(max_length=60, description="Return only the one with this number.", examples=["Q-2041"]),
+    Query(
+        max_length=60,
+        description="Return only the quote or invoice with this number.",
+        examples=["Q-2041"],
+    ),
 ]
 
 

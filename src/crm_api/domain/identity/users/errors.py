@@ -149,6 +149,6 @@ class OwnerExistsError(ConflictError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This service has users, so its first link does nothing any more. Sign in, or ask an "
-            "owner for an invitation."
+            "This service already has users, so the first link is no longer valid. Sign in, or "
+            "ask an owner for an invitation."
         )

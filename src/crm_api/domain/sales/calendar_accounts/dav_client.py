@@ -229,8 +229,8 @@ class DavClient:
         url = self._url.join(URL(href, encoded=True))
         if url.origin() != self._url.origin():
             raise CalendarServerError(
-                "The calendar server gave the address of an event on another host. No request is "
-                "sent there. Check the address of the calendar."
+                "The calendar server reported an event with an address on another host. This "
+                "service sends no request to that host. Check the address of the calendar."
             )
         return url
 
