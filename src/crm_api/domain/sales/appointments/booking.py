@@ -152,7 +152,7 @@ async def change_appointment(
 async def _record(
     uow: UnitOfWork, change: AppointmentChange, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Record the outcome of a new status; correct outcomes if the person or property changed."""
+    """Record the outcome of a new status. If person or property changed, correct the outcomes."""
     one = change.appointment
     if one.contact_id is None:
         return one

@@ -21,7 +21,9 @@ UNSCHEDULED = """
         WHERE a.contact_id = q.contact_id AND a.status IN ('booked', 'held')
           AND a.ends_at > q.status_at)
 """
-"""SQL condition: the quote ``q`` was approved between two instants and has no appointment.
+"""SQL condition: the quote ``q`` was approved in a period, and has no appointment.
+
+The period is after ``:since``, up to and including ``:before``.
 
 The quote has an appointment if its contact has an appointment that ends after the approval.
 Cancelled appointments, and those to which the person did not come, do not count.

@@ -68,8 +68,8 @@ class Changes:
         changed: The version of each event that is new or different, by path.
         deleted: The paths of events that are gone.
         token: The sync token for the next request (RFC 6578); None if the server has no tokens.
-        is_whole: True: ``changed`` has all events of the calendar, and known events that are not in
-            it are gone.
+        is_whole: True: ``changed`` has all events of the calendar. Known events that are not in
+            ``changed`` are gone.
     """
 
     changed: dict[str, str | None] = field(default_factory=dict)

@@ -38,7 +38,7 @@ class ReminderRuleCreate(RequestModel):
             `appointment.time`, `appointment.kind`, `appointment.location` and
             `appointment.assignee`.
         hours_before: How many hours before the start of the appointment the message is sent.
-        kinds: The kinds of appointments that get the message. If you leave it out: all kinds.
+        kinds: The kinds of appointments that get the message. The default is all kinds.
         is_active: Whether the rule sends reminders.
     """
 
