@@ -76,16 +76,18 @@ class KeptSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """Records ``st`` that jobs store, each with the place of its person.
+    """A table (alias ``st``) in which a job stores records, so that figures are read fast.
+
+    Each record is stored with the place of its person.
 
     Attributes:
-        source: The SQL of the table ``st``, and of what is joined.
-        columns: The columns of a base.
-        current: The SQL condition that the row is up to date, and in the period.
-        rest: Selects the records that are not stored yet, or that changed since.
-        until: The SQL of the instant before which records are stored, which ``current`` and
-            ``rest`` know as ``:settled``; None if they do not depend on it.
-        is_of_places: Whether only figures by place are read from it.
+        source: The SQL of the table ``st`` and its joins.
+        columns: The SQL of the columns of a base (see the docstring of the module).
+        current: The SQL condition of the rows that are up to date and in the period.
+        rest: SQL that selects the records that are not stored yet, or changed since then.
+        until: The SQL of the instant before which all records are stored. ``current`` and ``rest``
+            use it as the parameter ``:settled``. None if they do not need it.
+        is_of_places: Whether the table is read only for breakdowns by ZIP, city or source.
     """
 
     source: str
@@ -106,7 +108,10 @@ class Stored:
         return self._select(self.columns, "NOT st.is_placed")
 
     def placed(self, by: str) -> str:
-        """Return the SQL of the other records, whose column ``place`` is the key of a breakdown."""
+        """Return the SQL of the records with a stored place.
+
+        The column ``place`` is the key of the breakdown ``by``.
+        """
         return f"""
         SELECT {self.columns}, st.{by} AS place FROM {self.source}
         WHERE st.is_placed AND {self.current}
@@ -129,7 +134,7 @@ class Base:
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
         kept: The sums that are kept of the records; None if there are none.
-        stored: A table of the same records, from which figures are read; None if there is none.
+        stored: The table in which a job stores the same records for figures; None if there is none.
     """
 
     sql: str
@@ -228,10 +233,10 @@ def kept_messages(
 
 
 def replies(*, among: str, ripe: timedelta) -> Base:
-    """Return the base of first messages with a reply, and the time to it.
+    """Return the base of first messages with a reply. The amount is the time until the reply.
 
     Args:
-        among: The SQL condition of these messages.
+        among: The SQL condition of the messages.
         ripe: How long after a message its reply may still come.
     """
     base = messages(

@@ -78,7 +78,7 @@ class InsightQuestion:
 
     @property
     def stored(self) -> Stored | None:
-        """The table from which the records are read; None if there is none for the question."""
+        """The table of stored records to read; None if the records are read with ``base.sql``."""
         found = self.base.stored
         if found is None or not found.is_of_places or self.is_placed:
             return found
@@ -86,7 +86,7 @@ class InsightQuestion:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the key is stored with stored records."""
+        """Whether the keys of the breakdown are stored together with stored records."""
         return self.by in PLACES and not self.is_of_campaign
 
     @property

@@ -58,7 +58,9 @@ OF_PERSON = frozenset(
     }
 )
 PLACES = (Dimension.ZIP, Dimension.CITY, Dimension.SOURCE)
-"""The breakdowns whose keys are stored with records; each column has the name of its breakdown."""
+"""The breakdowns by the place of the person. A table of stored records has a column for each of
+them, with the name of the breakdown.
+"""
 OF_REPLY = frozenset({Dimension.REPLY_CLASS})
 OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 

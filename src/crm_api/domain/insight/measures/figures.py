@@ -192,7 +192,10 @@ async def compute_figures(
 
 
 def _until(question: InsightQuestion) -> str | None:
-    """Return the SQL of the instant before which sums or records are stored, if it is needed."""
+    """Return the SQL of the instant before which all sums or records are stored.
+
+    None if the figures of the question do not need this instant.
+    """
     if has_place(question):
         return UNTIL
     return None if question.stored is None else question.stored.until

@@ -82,7 +82,7 @@ class _Next:
 async def settle_answers(
     uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Store the answers of the next hours, and those of changed conversations again.
+    """Store the answers of the next hours. Store the answers of changed conversations again.
 
     Only one transaction does so at a time.
 
