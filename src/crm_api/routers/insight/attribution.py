@@ -29,7 +29,7 @@ RulesVersion = Annotated[
         alias="rules",
         ge=1,
         le=2**31 - 1,
-        description="The version of the attribution rules. If you leave it out: the current one.",
+        description="The version of the attribution rules. The default is the current version.",
     ),
 ]
 

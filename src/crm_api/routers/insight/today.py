@@ -23,7 +23,7 @@ async def get_today(
     timezone: Annotated[
         TimeZoneName | None,
         Query(
-            description="The IANA time zone of the day. If you leave it out: the one in your "
+            description="The IANA time zone of the day. The default is the time zone in your "
             "preferences, or UTC.",
             examples=["America/New_York"],
         ),

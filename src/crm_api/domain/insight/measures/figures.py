@@ -127,8 +127,8 @@ _MEDIANS = f"""
 """
 
 
-# The few arrays are sorted by their key before they are unfolded, so that the many times are not.
-# What belongs to an array is unfolded beside its first time only.
+# The few arrays are sorted by key before they are unfolded, so that the many times need no sort. An
+# array becomes several rows. Only its first row has the label, `at` and `unripe` of the array.
 _UNFOLDED = """
     SELECT r.key, r.bucket_start, unnest(r.amount) AS time, unnest(ARRAY[r.label]) AS label,
            unnest(ARRAY[r.at]) AS at, unnest(ARRAY[r.unripe]) AS unripe

@@ -48,7 +48,8 @@ class AppointmentCreate(RequestModel):
             of the property, or of the contact if there is no property.
         note: What the assignee must know; shown in the assignee's calendar.
         status: The state of the appointment.
-        allow_conflict: True: book it even if the assignee has another appointment at this time.
+        allow_conflict: True to book the appointment even if the assignee has another one at this
+            time.
     """
 
     model_config = example(
@@ -90,7 +91,8 @@ class AppointmentUpdate(RequestModel):
             of the property, or of the contact if there is no property.
         note: What the assignee must know; null if nothing.
         status: The state of the appointment.
-        allow_conflict: True: change it even if the assignee has another appointment at this time.
+        allow_conflict: True to change the appointment even if the assignee has another one at this
+            time.
     """
 
     model_config = example(

@@ -66,10 +66,10 @@ class Changes:
 
     Attributes:
         changed: The version of each event that is new or different, by path.
-        deleted: The paths of events that are gone.
+        deleted: The paths of events that were deleted.
         token: The sync token for the next request (RFC 6578); None if the server has no tokens.
         is_whole: True: ``changed`` has all events of the calendar. Known events that are not in
-            ``changed`` are gone.
+            ``changed`` were deleted.
     """
 
     changed: dict[str, str | None] = field(default_factory=dict)

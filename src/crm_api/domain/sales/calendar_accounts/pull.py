@@ -94,7 +94,7 @@ def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: dateti
 
 
 def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
-    """Return the paths of known events that are gone."""
+    """Return the paths of known events that were deleted in the calendar."""
     gone = changes.deleted
     if changes.is_whole:
         gone = gone | (known.keys() - changes.changed.keys())

@@ -18,7 +18,7 @@ class CalendarFeedCreate(RequestModel):
         name: The name that calendar programs show.
         assignee_id: The user whose appointments the feed shows. If null, it shows those of all
             users.
-        busy_only: True: show only when somebody is busy, without people and places.
+        busy_only: True to show only when somebody is busy, without people and places.
     """
 
     model_config = example(name=NAME, assignee_id=example_id("user"))
