@@ -36,7 +36,7 @@ COMMANDS = (
 )
 """Names of the commands. Each has a module in this package with a Typer application ``cli``."""
 _ENVIRONMENT_LIBRARIES = ("asyncpg", "httpx", "redis", "sqlalchemy")
-"""Libraries whose errors mean that a server cannot be reached or refuses. They are not bugs."""
+"""Errors of these libraries mean that a server cannot be reached or refuses. They are not bugs."""
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
 
@@ -94,7 +94,11 @@ def main() -> None:
 
 
 def run_reporting(program: Callable[[], object]) -> None:
-    """Run a program. Print an expected error as one line of text without a traceback, and exit."""
+    """Call ``program``, the main function of a command.
+
+    If ``program`` raises an expected error, print the error as one line of text without a
+    traceback, and exit.
+    """
     try:
         program()
     except SettingsError as error:

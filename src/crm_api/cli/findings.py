@@ -11,7 +11,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 
 class State(StrEnum):
-    """Result of a check; `crm-api doctor` fails only if at least one is ``broken``."""
+    """Result of a check. `crm-api doctor` fails only if at least one result is ``broken``."""
 
     OK = "ok"
     WARNING = "warning"

@@ -27,7 +27,7 @@ from crm_api.platform.settings import Settings
 
 
 class _Measures(typer.core.TyperGroup):
-    """Group of commands in which each measure is also a command. It prints the figures."""
+    """Group of commands. Each measure is also a command that prints the measure's figures."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the library's signature
         if cmd_name not in MEASURES:
@@ -56,9 +56,11 @@ def insight() -> None:
 def show(
     context: typer.Context,
     by: Annotated[
-        Dimension | None, typer.Option(help="Compute one figure for each value of this.")
+        Dimension | None, typer.Option(help="Compute one figure for each value of this breakdown.")
     ] = None,
-    bucket: Annotated[Bucket | None, typer.Option(help="Compute one figure per period.")] = None,
+    bucket: Annotated[
+        Bucket | None, typer.Option(help="Compute one figure for each period.")
+    ] = None,
     zone: Annotated[str, typer.Option("--timezone", help="An IANA time zone.")] = "UTC",
     data_dir: DataDir = None,
 ) -> None:

@@ -54,7 +54,9 @@ class OneWriteProtocol(HttpToolsProtocol):
 
 
 class _JoinedHead:
-    """A transport for a ``RequestResponseCycle`` that holds the head of a response until its body.
+    """A transport that sends the head of a response together with the first part of the body.
+
+    A ``RequestResponseCycle`` writes to it.
 
     It has only the methods that ``RequestResponseCycle`` uses. The head is sent at once if the
     response has no length, because the body may begin much later, for example in a stream of

@@ -97,7 +97,10 @@ def _say(settings: Settings, sentence: str) -> None:
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Refuse a real API key if no signing key is set and there is no database that may have one."""
+    """Raise an error if a real API key is set, but no signing key for webhooks can be found.
+
+    The key can be in the settings, or in the database if one is set or already exists.
+    """
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:
         settings.refuse_without_signing_key()
@@ -203,7 +206,10 @@ def _secrets(settings: Settings, folder: Path) -> str:
 
 
 def _environment(found: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a child process: those of this process; ``CRM_*`` from ``found``."""
+    """Return the environment of a child process.
+
+    It has the ``CRM_*`` variables of ``found``, and the other variables of this process.
+    """
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
     return {**others, **found}
 

@@ -61,7 +61,9 @@ def reset_password(
         raise typer.BadParameter(error.detail, param_hint="--email") from None
     base = settings.app_url or settings.public_base_url
     typer.echo(f"{base.rstrip('/')}/reset-password?token={token}")
-    typer.echo("The link works once, for one hour. It ends all sessions of the user.", err=True)
+    typer.echo(
+        "The link works once, for one hour. A new password ends all sessions of the user.", err=True
+    )
 
 
 async def _make_reset_link(settings: Settings, email: str) -> str:

@@ -103,8 +103,8 @@ async def _act(act: Callable[[Registrar], Awaitable[list[str]]], settings: Setti
 def _with_database(settings: Settings) -> Iterator[Settings]:
     """Yield settings with a database URL. If no URL is set, start the embedded database.
 
-    Usually `crm-api up` starts the embedded database. But it does not start without a signing key,
-    and this command creates the signing key.
+    Usually `crm-api up` starts the embedded database. But `crm-api up` does not start without a
+    signing key, and this command creates the signing key.
 
     Raises:
         StartError: The embedded database cannot be started.

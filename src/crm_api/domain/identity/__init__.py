@@ -1,1 +1,1 @@
-"""Users, sessions, invitations and API keys."""
+"""Users and API keys: who may call the API, and with which rights."""

@@ -1,1 +1,1 @@
-"""Appointments, quotes, invoices, their outcomes, and calendars."""
+"""Sales: appointments, quotes, invoices, the outcomes of all three, and calendars."""

@@ -43,7 +43,7 @@ COOKIE_PATH = "/v1/auth"
 
 
 def as_form(schema: str) -> dict[str, Any]:
-    """Return the OpenAPI text that says that the body may also be sent as a form.
+    """Return the part of the OpenAPI document that allows the body to be sent as a form, too.
 
     Args:
         schema: The name of the component that describes the body.

@@ -1,4 +1,4 @@
-"""Routes of what each user sets: preferences and saved views."""
+"""Routes of the own settings of each user: preferences and saved views."""
 
 from typing import Annotated
 from uuid import UUID
@@ -48,7 +48,7 @@ async def update_preferences(
     openapi_extra=fails_with("saved_view_exists", "user_needed"),
 )
 async def create_saved_view(body: SavedViewCreate, uow: Uow, caller: SignedIn) -> SavedViewRead:
-    """Keep a filter of a list under a name, for yourself."""
+    """Store a filter of a list under a name, for yourself."""
     async with uow:
         view = await preferences.create_saved_view(
             uow, body, user_id=caller.user_id, now=clock.now()

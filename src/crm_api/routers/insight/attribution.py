@@ -29,7 +29,7 @@ RulesVersion = Annotated[
         alias="rules",
         ge=1,
         le=2**31 - 1,
-        description="The version of the attribution rules. If you leave it out: the current one.",
+        description="The version of the attribution rules. The default is the current version.",
     ),
 ]
 
@@ -69,9 +69,9 @@ async def list_attribution_rules(
 async def preview_attribution_rules(
     body: AttributionRulesCreate, uow: Uow, _caller: Writer
 ) -> AttributionPreviewRead:
-    """Compare new attribution rules with the current version: credited people and cents.
+    """Compare new attribution rules with the current version. Nothing is changed.
 
-    Nothing is changed.
+    The response shows how many people and cents are credited under each of the two.
     """
     async with uow:
         found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())
@@ -88,8 +88,8 @@ async def get_outcome_credits(
 ) -> OutcomeCreditsRead:
     """Return the messages that are credited with an outcome. The credits are computed now.
 
-    For a reversed outcome, these are the credits that it would have without the reversal. Figures
-    leave it out.
+    For a reversed outcome, these are the credits that it would have without the reversal.
+    Statistics do not count such an outcome.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

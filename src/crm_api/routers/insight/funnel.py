@@ -38,7 +38,7 @@ async def people_of(
         Query(description="Count only people who got a message of a campaign to this list."),
     ] = None,
 ) -> MessagedPeople:
-    """Return from the query parameters which people are followed."""
+    """Build the filter of the people to follow from the query parameters."""
     return MessagedPeople(
         since=start_of(since, zone) or BEGINNING,
         until=start_of(to, zone) or END,

@@ -1,4 +1,4 @@
-"""Routes of measures: the list of measures, their figures, and the records behind each figure."""
+"""Routes of measures: the list of measures, their figures, and the records of each figure."""
 
 from datetime import datetime
 from typing import Annotated
@@ -77,13 +77,13 @@ async def question_of(
     zone: QueryZone,
     *,
     by: Annotated[
-        Dimension | None, Query(description="Compute one figure for each value of this.")
+        Dimension | None, Query(description="Compute one figure for each value of this breakdown.")
     ] = None,
     since: From = None,
     to: To = None,
     bucket: Annotated[
         Bucket | None,
-        Query(description="Compute one figure for each of these periods in `timezone`."),
+        Query(description="Compute one figure for each day, week or month in `timezone`."),
     ] = None,
     campaign_id: Annotated[
         UUID | None, Query(description="Count only records of this campaign.")
@@ -129,7 +129,10 @@ Question = Annotated[InsightQuestion, Depends(question_of)]
 async def with_rules(
     uow: UnitOfWork, question: InsightQuestion, *, now: datetime
 ) -> InsightQuestion:
-    """Return the question with the version of the rules, and credit outcomes without credits."""
+    """Return the question with the version of the rules that it uses.
+
+    If its figures need credits, compute the credits of outcomes that have none yet.
+    """
     rules = await find_rules(uow, version=question.rules_version or None)
     question = InsightQuestion(**{**vars(question), "rules_version": rules.version})
     question.check()
@@ -212,7 +215,9 @@ async def list_insight_rows(
         ),
     ] = None,
 ) -> PageRead[RecordRead] | Response:
-    """List the records behind a figure, the oldest first. `rows_url` of the figure leads here.
+    """List the records from which a figure is computed, the oldest first.
+
+    The field `rows_url` of a figure is the path of this request.
 
     For a rate, the list has the records of the denominator, and `counted` marks those of the
     numerator. For a count, the number of records is the figure; for a sum, the sum of `amount`. A

@@ -1,4 +1,4 @@
-"""Route of the first screen."""
+"""Route of the first screen of the console: what waits, what is due and what runs today."""
 
 from typing import Annotated
 from uuid import UUID
@@ -23,7 +23,7 @@ async def get_today(
     timezone: Annotated[
         TimeZoneName | None,
         Query(
-            description="The IANA time zone of the day. If you leave it out: the one in your "
+            description="The IANA time zone of the day. The default is the time zone in your "
             "preferences, or UTC.",
             examples=["America/New_York"],
         ),
@@ -31,8 +31,8 @@ async def get_today(
 ) -> TodayRead:
     """Return what waits, what is due and what runs today, in one response.
 
-    Each part is the same as the list or the counts of its own operation. A part is null if you do
-    not have its scope.
+    The entries of a part have the same fields as in other operations. For example, a task has the
+    fields that `GET /v1/tasks` returns. A part is null if you do not have its scope.
     """
     viewer = Viewer(
         id=UUID(caller.id),

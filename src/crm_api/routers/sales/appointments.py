@@ -75,7 +75,7 @@ APPOINTMENTS_AS_CSV = csv_list(
 
 
 class AppointmentAssignee(StrEnum):
-    """The assignee of appointments, without the id of a user.
+    """Values of the query parameter `assignee` that are not the id of a user.
 
     Attributes:
         ME: The calling user.
@@ -109,8 +109,7 @@ From = Annotated[
 To = Annotated[
     QueryTime | None,
     Query(
-        description="The end of the period; it is not included itself. A date means midnight in "
-        "`timezone`.",
+        description="The end of the period (exclusive). A date means midnight in `timezone`.",
         examples=["2026-12-08"],
     ),
 ]
@@ -177,7 +176,7 @@ async def list_appointments(
 ) -> PageRead[AppointmentRead] | Response:
     """List the appointments that take place in a period, the earliest start first.
 
-    A CSV response contains all of them.
+    A CSV response contains all of these appointments.
     """
     wanted = listing.AppointmentFilter(
         starting=start_of(begin, zone),
@@ -206,7 +205,9 @@ async def find_free_times(
     zone: QueryZone,
     assignee_id: Annotated[
         UUID | None,
-        Query(description="The id of the user who must be free. If you leave it out: all users."),
+        Query(
+            description="The id of the user who must be free. By default, all users must be free."
+        ),
     ] = None,
     duration_minutes: Annotated[
         int, Query(ge=5, le=1440, description="The shortest period to return, in minutes.")
@@ -214,26 +215,28 @@ async def find_free_times(
     day_start: Annotated[
         ClockTime | None,
         Query(
-            description="When a working day begins, in `timezone`. If you give only `day_end` or "
-            "`day`: 09:00."
+            description="When a working day begins, in `timezone`. The default is 09:00 if you "
+            "give `day_end` or `day`."
         ),
     ] = None,
     day_end: Annotated[
         ClockTime | None,
         Query(
-            description="When a working day ends, in `timezone`. If you give only `day_start` or "
-            "`day`: 18:00."
+            description="When a working day ends, in `timezone`. The default is 18:00 if you give "
+            "`day_start` or `day`."
         ),
     ] = None,
     day: Annotated[
         list[Weekday] | None,
         Query(
-            description="The working days of the week. If you give only `day_start` or `day_end`: "
-            "Monday to Friday."
+            description="The working days of the week. The default is Monday to Friday if you give "
+            "`day_start` or `day_end`."
         ),
     ] = None,
 ) -> FreeTimesRead:
-    """Find the periods in the working hours in which nobody is busy. Holidays are left out.
+    """Find the periods in the working hours in which a user, or every user, is free.
+
+    Holidays are left out.
 
     Without `day_start`, `day_end` and `day`, the working hours are the office hours of the
     settings. If the settings have none, they are Monday to Friday from 09:00 to 18:00. Without

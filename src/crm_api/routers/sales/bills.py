@@ -32,10 +32,16 @@ router = APIRouter(prefix="/v1")
 Reader = Annotated[Caller, require(Scope.SALES_READ)]
 Writer = Annotated[Caller, require(Scope.SALES_WRITE)]
 _REFUSALS = ("contact_not_found", "other_currency", "property_not_found")
-OfContact = Annotated[UUID | None, Query(description="Return only those of this contact.")]
+OfContact = Annotated[
+    UUID | None, Query(description="Return only quotes or invoices of this contact.")
+]
 WithNumber = Annotated[
     str | None,
-    Query(max_length=60, description="Return only the one with this number.", examples=["Q-2041"]),
+    Query(
+        max_length=60,
+        description="Return only the quote or invoice with this number.",
+        examples=["Q-2041"],
+    ),
 ]
 
 
@@ -68,7 +74,7 @@ INVOICES_AS_CSV = _as_csv("invoice", "INV-1042", "open")
     openapi_extra=fails_with(*_REFUSALS, "quote_exists"),
 )
 async def create_quote(body: QuoteCreate, uow: Uow, state: State, caller: Writer) -> QuoteRead:
-    """Create a quote in any status. An outcome is recorded if it is `sent` or `approved`."""
+    """Create a quote in any status. The statuses `sent` and `approved` also record an outcome."""
     async with uow:
         quote = await bills.create_bill(
             uow, QUOTES, body, recorder=recorder_of(caller, state), now=await uow.database_now()
@@ -153,7 +159,7 @@ async def update_quote(
 async def create_invoice(
     body: InvoiceCreate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Create an invoice in any status. An outcome is recorded if it is `paid`."""
+    """Create an invoice in any status. The status `paid` also records an outcome."""
     async with uow:
         invoice = await bills.create_bill(
             uow, INVOICES, body, recorder=recorder_of(caller, state), now=await uow.database_now()

@@ -1,4 +1,4 @@
-"""Who records the outcomes of a request."""
+"""Find out who records the outcomes of a request: a user, or a system with an API key."""
 
 from crm_api.domain.sales.outcomes.models import OutcomeSource
 from crm_api.domain.sales.outcomes.state_outcomes import Recorder

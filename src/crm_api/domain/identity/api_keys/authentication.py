@@ -70,7 +70,9 @@ FIND_API_KEYS = """
     SELECT key_hash, id, name, scopes, expires_at, revoked_at FROM api_key
     WHERE key_hash = ANY($1)
 """
-"""Read the keys with these hashes, including revoked and expired keys; run by ``HotReads``."""
+"""SQL that reads the keys with the given hashes, including revoked and expired keys. ``HotReads``
+runs it.
+"""
 
 
 @dataclass(frozen=True, slots=True)

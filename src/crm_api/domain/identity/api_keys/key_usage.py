@@ -12,7 +12,8 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 AT_MOST_EVERY = timedelta(minutes=1)
-"""The time of a key's last use is stored at most once in this time, by all web processes together.
+"""The shortest time between two updates of ``last_used_at`` of a key, by all web processes
+together.
 """
 _STORE_USES = text("""
     UPDATE api_key k SET last_used_at = u.at

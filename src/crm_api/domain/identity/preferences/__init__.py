@@ -1,1 +1,1 @@
-"""What each user sets for himself or herself: preferences and saved views."""
+"""The own settings of each user: preferences and saved views (named filters of lists)."""

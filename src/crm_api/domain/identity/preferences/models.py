@@ -35,7 +35,7 @@ class Theme(StrEnum):
 
 
 class ViewedList(StrEnum):
-    """The list that a saved view filters."""
+    """A list for which a user can store a view."""
 
     CALLS = "calls"
     CAMPAIGNS = "campaigns"
@@ -68,7 +68,7 @@ class UserPreferences(Base):
 
 
 class SavedView(Base):
-    """A filter of a list that a user keeps under a name."""
+    """A named filter of a list, which a user has stored."""
 
     __tablename__ = "saved_view"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What a user wants to be notified of, by which channel, and when not."""
+"""The preferences of a user for notices: which kinds, by which channel, and at which times none."""
 
 from datetime import datetime, time
 from enum import StrEnum
@@ -36,7 +36,7 @@ class NoticeChannel(StrEnum):
 
     Attributes:
         MAIL: By e-mail.
-        PUSH: By web push, to the devices that the user subscribed.
+        PUSH: By web push, to the devices on which the user turned on web push.
     """
 
     MAIL = "mail"
@@ -44,7 +44,7 @@ class NoticeChannel(StrEnum):
 
 
 class QuietHours(RequestModel):
-    """A daily time without notices, by the clock of the user's time zone.
+    """A daily time without notices, in the time zone of the user.
 
     Attributes:
         start: When the quiet time begins.
@@ -77,11 +77,11 @@ Kinds = Annotated[list[NoticeKind], Field(max_length=len(NoticeKind))]
 
 
 class NoticePreferences(RequestModel):
-    """What the user is notified of. In a request, a field that is left out keeps its value.
+    """Which notices the user wants, and when. In a request, omitted fields keep their values.
 
     Attributes:
-        mail: What the user gets mails about.
-        push: What the subscribed devices of the user show.
+        mail: The kinds of notices that are sent by e-mail.
+        push: The kinds of notices that are sent by web push.
         delay_minutes: The minutes between a reply or a mention and its notice. If the user reads
             the reply or the mention in this time, there is no notice.
         quiet_hours: A daily time without notices; null if there is none. A notice that is due in

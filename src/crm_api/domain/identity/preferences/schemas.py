@@ -99,7 +99,7 @@ class PreferencesRead(ReadModel):
 
 
 class SavedViewCreate(RequestModel):
-    """A filter of a list to keep under a name.
+    """A filter of a list, and the name under which to store it.
 
     Attributes:
         list: The list that the view filters.
@@ -129,7 +129,7 @@ class SavedViewUpdate(RequestModel):
 
 
 class SavedViewRead(ReadModel):
-    """A filter of a list that the calling user keeps under a name.
+    """A named filter of a list, which the calling user has stored.
 
     Attributes:
         list: The list that the view filters.

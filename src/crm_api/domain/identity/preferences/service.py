@@ -1,4 +1,4 @@
-"""Read and change the preferences of a user, and keep saved views."""
+"""Read and change the preferences and the saved views of a user."""
 
 from datetime import datetime
 from typing import Any
@@ -64,7 +64,7 @@ async def update_preferences(
 async def create_saved_view(
     uow: UnitOfWork, body: SavedViewCreate, *, user_id: UUID, now: datetime
 ) -> SavedView:
-    """Keep a filter of a list under a name.
+    """Store a filter of a list under a name.
 
     Raises:
         SavedViewExistsError: The user already has a view of this list with this name.
@@ -121,7 +121,9 @@ def saved_views_statement(
 async def list_saved_views(
     uow: UnitOfWork, *, user_id: UUID, viewed: ViewedList | None, cursor: str | None, limit: int
 ) -> Page[SavedView]:
-    """Return a page of a user's views of one list (all lists if ``viewed`` is None), newest first.
+    """Return a page of a user's saved views, newest first.
+
+    If ``viewed`` is not None, only the views of this list are returned.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

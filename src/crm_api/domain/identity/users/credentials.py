@@ -32,7 +32,10 @@ _HASHER = PasswordHash((Argon2Hasher(),))
 
 @cache
 def _dummy_hash() -> str:
-    """Return a hash to verify if the user does not exist, so that the check takes equally long."""
+    """Return the hash against which a password is verified if the user does not exist.
+
+    Because of this hash, the answer takes as long as for a user who exists.
+    """
     return _HASHER.hash("the password of no user")
 
 
@@ -66,8 +69,7 @@ class PasswordHasher:
 
         Args:
             at_once: The largest number of hashes at the same time; None for the number of cores.
-            wait_seconds: The longest time that a password waits while ``at_once`` hashes are
-                running.
+            wait_seconds: The longest time that a request waits for its turn, in seconds.
         """
         self._threads = asyncio.Semaphore(at_once or os.cpu_count() or 1)
         self._wait_seconds = wait_seconds

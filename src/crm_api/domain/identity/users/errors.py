@@ -142,13 +142,13 @@ class UnsupportedGrantError(InvalidError):
 
 
 class OwnerExistsError(ConflictError):
-    """The first owner was already created, so the link of the first start does nothing."""
+    """The first owner was already created, so the link from the first start is no longer valid."""
 
     code = "owner_exists"
     title = "First owner exists"
 
     def __init__(self) -> None:
         super().__init__(
-            "This service has users, so its first link does nothing any more. Sign in, or ask an "
-            "owner for an invitation."
+            "This service already has users, so the first link is no longer valid. Sign in, or "
+            "ask an owner for an invitation."
         )

@@ -1,7 +1,7 @@
 """Create the first user, an owner, with the link that ``crm-api up`` prints.
 
-The token of the link is derived from the secret key, so it is stored nowhere. It works while the
-service has no user.
+The token of the link is derived from the secret key, so it is stored nowhere. The link works while
+the service has no user.
 """
 
 import hmac
@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LOCK_FIRST_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended('first owner', 0))")
-"""Lets only one transaction at a time find out that there is no user."""
+"""SQL of a lock. With this lock, only one transaction at a time can create the first user."""
 
 
 def require_first_owner_token(token: str, expected: Iterable[str]) -> None:

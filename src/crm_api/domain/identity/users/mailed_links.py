@@ -105,8 +105,8 @@ class UserMailSender:
     Attributes:
         name: The name of the business.
         api_url: The public URL of this service, which serves the console.
-        app_url: The URL of another frontend; None if users work in the console; then the mail also
-            shows the API request.
+        app_url: The URL of another frontend for the links. If it is None, the links lead to the
+            console, and the mail also shows the API request that does the same.
     """
 
     name: str

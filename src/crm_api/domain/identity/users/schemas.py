@@ -233,7 +233,7 @@ class PasswordResetLink(ReadModel):
         str | None,
         Field(
             description="The token of the link, which you must send to the user yourself. It works "
-            "once, for one hour, and no other answer shows it again. Null if the service has "
+            "once, for one hour, and no other response contains it. Null if the service has "
             "mailed the link."
         ),
     ]

@@ -138,7 +138,11 @@ async def count_attempt(
 
 
 async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
-    """Delete the counters of the account; subtract this attempt from the address's counter."""
+    """Remove the count of an attempt whose password was right.
+
+    The counters of the account are deleted. The counter of the network address, which other
+    accounts share, is reduced by one.
+    """
     subjects = [subject for subject, _ in counted.subjects]
     await uow.session.execute(_UNCOUNT, {"subjects": subjects, "shared": counted.shared})
 
@@ -157,7 +161,10 @@ async def remember_address(uow: UnitOfWork, user: User, *, address: str, now: da
 
 
 async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: datetime) -> None:
-    """Delete counters without a failure since ``failed_before``, and addresses no longer known."""
+    """Delete counters without a failure since ``failed_before``, and old known addresses.
+
+    A known address is old if the user has not used it for 90 days.
+    """
     await uow.session.execute(
         delete(SignInThrottle).where(SignInThrottle.last_failed_at < failed_before)
     )

@@ -30,8 +30,8 @@ class RuleSet:
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
-        windows: For each class, the hours after a touch in which an outcome is credited to it; 0:
-            never.
+        windows: For each class of touch, the hours after a touch in which an outcome is credited to
+            the touch. 0: touches of this class get no credit.
     """
 
     version: int
@@ -87,7 +87,7 @@ def attribute(
 
 
 def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -> list[Touch]:
-    """Return the touches whose window has the outcome, at most one per message, oldest first."""
+    """Return the touches whose window contains the outcome, one per message, oldest first."""
     best: dict[UUID, Touch] = {}
     for touch in sorted(touches, key=_order):
         window = timedelta(hours=rules.windows[touch.touch_class])
@@ -100,7 +100,7 @@ def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -
 
 
 def _order(touch: Touch) -> tuple[datetime, int, str, int, str]:
-    """Return a sort key: by time; of touches at the same time, the stronger class comes later."""
+    """Return a sort key of touches: by time; at the same time, the stronger class comes later."""
     strength = -_STRENGTH[touch.touch_class]
     return touch.at, strength, str(touch.campaign_id), touch.step, str(touch.membership_id)
 

@@ -43,7 +43,7 @@ class TouchClass(StrEnum):
 
     Attributes:
         REPLIED: The person replied to the message, and did not opt out.
-        CALLED: The person called, and this was the last message in the 72 hours before the call.
+        CALLED: The person called, and the message was the last one in the 72 hours before the call.
         DELIVERED: The person got the message.
     """
 
@@ -71,7 +71,7 @@ class AttributionRule(Base):
 
 
 class OutcomeCredit(Base):
-    """The credit of one outcome to one message under one version of the rules, or the remainder.
+    """A part of an outcome under one version of the rules: a credit of a message, or the remainder.
 
     For one outcome and version, the weights sum to 1, and the cents sum to the amount of the
     outcome. The remainder, which no message earned, has no ``membership_id``.

@@ -27,7 +27,7 @@ NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS 
 
 @dataclass(kw_only=True)
 class CreditSum:
-    """The people with at least a part of an outcome, and the sum of the parts in cents."""
+    """The ids of the people with a credited outcome, and the credited amount in cents."""
 
     people: set[str] = field(default_factory=set)
     cents: int = 0

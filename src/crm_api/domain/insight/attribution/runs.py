@@ -27,7 +27,9 @@ AT_ONCE = 2_000
 EVERY = timedelta(hours=24)
 """How often the job computes all credits again."""
 OVERLAP = timedelta(minutes=10)
-"""An outcome may be committed up to this long after its ``created_at``."""
+"""An outcome may be committed up to this long after its ``created_at``. So outcomes of this time
+before a run are checked again, because the run may have missed them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,12 +212,15 @@ def _input_of(outcome: CreditedOutcome) -> Iterator[object]:
 
 
 def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
-    """Return a sort key: by outcome, then by recipient, the remainder last, as in ``STORED``."""
+    """Return a sort key: by outcome, then by recipient, the remainder last.
+
+    The query ``STORED`` has the same order.
+    """
     return row.outcome_id, row.membership_id is None, row.membership_id or NO_ID
 
 
 def digest_lines(rows: Iterable[CreditRow]) -> bytes:
-    """Return the bytes of credits from which the digest of the result is computed.
+    """Convert credits to the bytes from which the digest of the result is computed.
 
     Args:
         rows: The credits, ordered by outcome.
@@ -331,7 +336,7 @@ async def is_run_due(uow: UnitOfWork, *, now: datetime) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of a second computation, compared with the run.
+    """The comparison of a run with a second computation of the same credits.
 
     Attributes:
         run: The run.

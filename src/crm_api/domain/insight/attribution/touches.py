@@ -14,7 +14,7 @@ from crm_api.domain.insight.attribution.models import TouchClass
 from crm_api.platform.database import typed_rows
 
 CALL_WITHIN = timedelta(hours=72)
-"""A call belongs to the last message that was sent in this time before it, like a reply."""
+"""A call counts for the last campaign message that the person got in this time before the call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,8 @@ async def read_outcomes(
         session: The session.
         ids: The ids of the outcomes.
         as_of: Later messages, replies and calls are left out.
-        rules: The rules that will use the touches. Deliveries are left out if no rules count them.
+        rules: The rules that will use the touches. Deliveries are left out if none of the
+            rules credits them.
     """
     wanted = {"ids": list(ids)}
     outcomes = {

@@ -1,1 +1,1 @@
-"""Costs that the office enters: prices of lists, hours, other costs."""
+"""Costs that the office enters: prices of lists, hours of work, other costs."""

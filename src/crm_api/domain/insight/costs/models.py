@@ -13,7 +13,7 @@ from crm_api.platform.ids import new_id
 
 
 class CostKind(StrEnum):
-    """What was paid for. The cost of messages is computed; it is not entered.
+    """What was paid for. There is no kind for messages, because their cost is computed.
 
     Attributes:
         LIST_PRICE: The price of a list of people.

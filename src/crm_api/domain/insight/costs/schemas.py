@@ -21,7 +21,7 @@ class CostCreate(RequestModel):
         kind: What was paid for.
         amount_cents: The amount in cents, more than 0.
         currency: The currency of the amount: `USD`.
-        incurred_at: When the cost was paid. If you leave it out: now.
+        incurred_at: When the cost was paid. The default is now.
         campaign_id: The campaign for which the cost was paid; null if none.
         list_id: The list for which the cost was paid; null if none.
         note: A note, in one line of text.

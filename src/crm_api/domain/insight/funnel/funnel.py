@@ -22,10 +22,10 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Funnel:
-    """The number of people by stage. Only people whose window is over are counted.
+    """The number of people who reached each stage. Only people whose window is over are counted.
 
     Attributes:
-        people: The number of people who reached each stage within their window.
+        people: By stage, the number of people who reached it within their window.
         unripe: The number of people who are left out, because their window is not over.
     """
 

@@ -74,20 +74,20 @@ _TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 def time_of(stage: Stage) -> str | None:
     """Return the SQL expression for the instant at which a person reached a stage.
 
-    The person is the row ``f`` of the table ``first``. The result is None for the stages that are
-    outcomes: these are in the table ``later``.
+    In the expression, ``f`` is the row of the person in the common table ``first`` (``first_sql``).
+    The result is None for the stages that are outcomes. Their instants are in the common table
+    ``later`` (``later_sql``).
     """
     place = _TIMES.get(stage)
     return None if place is None else f"f.times[{place}]"
 
 
 def first_sql(wanted: MessagedPeople) -> str:
-    """Return the SQL of the common table ``first``: each person with its first message.
+    """Return the SQL of the common table ``first``: people with their first message of the period.
 
-    It is the first message of the period. A merged duplicate and its contact are one person.
-    ``times`` is an array of the instants at which the message was sent, delivered and replied to;
-    the last two may be NULL. The smallest array of a person belongs to the first message. ``min``
-    finds it without a sort.
+    A merged duplicate and its primary contact are one person. ``times`` is an array of the instants
+    at which the message was sent, delivered and replied to. The last two may be NULL. ``min`` finds
+    the first message without a sort, because it has the smallest array of the person.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]

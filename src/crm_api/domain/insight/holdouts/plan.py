@@ -9,9 +9,11 @@ RATE_WITH, RATE_WITHOUT = 0.015, 0.01
 """The appointments per person that the plan assumes: with messages 1.5 %, without messages 1 %."""
 MOST_DAYS = 3650
 LOOKED_AT_OFTEN = 1.75
-"""A test whose result may be looked at every day needs more people than a test that is looked at
-only once: this many times as many. Then 80 of 100 experiments find the difference. The factor was
-found by simulation, for holdouts of 10, 20 and 50 %."""
+"""A factor for the number of people. If the result of a test may be looked at every day, the test
+needs more people than a test whose result is looked at only once. With this factor, 80 of 100
+experiments find the difference. The factor was found by simulation, for holdouts of 10 %, 20 %
+and 50 %.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +21,13 @@ class HoldoutPlan:
     """What a holdout costs and when its result can be expected.
 
     Attributes:
-        people: The number of people who will be assigned to a group until the end of the holdout,
-            at the present pace.
-        cost_messages: The number of messages that will not be sent until the end.
+        people: The number of people who will have been assigned to a group by the end of the
+            holdout, at the present pace.
+        cost_messages: The number of messages that are not sent because of the holdout, from its
+            beginning to its end.
         needed_people: The number of people in both groups that the comparison needs.
-        knows_at: When this number of people will be assigned; None if it takes more than ten years.
+        knows_at: When ``needed_people`` people will have been assigned; None if this takes more
+            than ten years.
     """
 
     people: int
@@ -33,10 +37,11 @@ class HoldoutPlan:
 
 
 def needed_in_held_group(percent: int) -> int:
-    """Return how many people must be held back to find the assumed difference.
+    """Return how many people must be held back to find the difference that the plan assumes.
 
-    With this number, a two-sided test at 5 %, whose result is looked at only once, finds the
-    difference in 80 of 100 experiments.
+    This is the difference between ``RATE_WITH`` and ``RATE_WITHOUT``. With this number of people, a
+    two-sided test at 5 % finds the difference in 80 of 100 experiments. The result of the test is
+    looked at only once.
 
     Args:
         percent: How many of 100 people are held back.

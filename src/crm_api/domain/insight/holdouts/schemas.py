@@ -47,12 +47,14 @@ class HoldoutPlanRead(ReadModel):
     """What a holdout costs and when its result can be expected, at the pace of the last 30 days.
 
     Attributes:
-        people: The number of people who will be assigned to a group until the end.
-        cost_messages: The number of messages that will not be sent until the end.
+        people: The number of people who will have been assigned to a group by the end.
+        cost_messages: The number of messages that are not sent because of the holdout, from its
+            beginning to its end.
         needed_people: The number of people in both groups that the comparison needs. With this
             number, 80 of 100 experiments find a difference between 1.5 % appointments with messages
             and 1 % without.
-        knows_at: When this number of people will be assigned; null if it takes more than ten years.
+        knows_at: When `needed_people` people will have been assigned; null if this takes more than
+            ten years.
     """
 
     model_config = example(people=45000, cost_messages=4500, needed_people=74000, knows_at=NOW)
@@ -74,7 +76,7 @@ class HoldoutGroupRead(ReadModel):
     Attributes:
         people: The number of people in the group.
         with_outcome: The number of these people with an outcome since they were assigned.
-        rate: The part with an outcome, with four decimals; null without people.
+        rate: `with_outcome` divided by `people`, with four decimals; null without people.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
     """
@@ -153,7 +155,8 @@ class HoldoutRead(ReadModel):
         from: When the holdout begins.
         until: When the holdout ends.
         scope: Whose first messages are held back.
-        cost_messages: The number of messages that will not be sent until the end.
+        cost_messages: The number of messages that are not sent because of the holdout, from its
+            beginning to its end.
         knows_at: When its result can be expected; null if it takes more than ten years.
         plan: The plan in detail.
         appointments: The groups compared by people with a booked appointment.

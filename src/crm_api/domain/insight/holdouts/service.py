@@ -73,10 +73,10 @@ class Comparison:
     """Numbers of people in the two groups of a holdout.
 
     Attributes:
-        messaged: The people in the group that gets messages.
-        messaged_with: Those of them who had an outcome.
-        held: The people in the group that is held back.
-        held_with: Those of them who had an outcome.
+        messaged: The number of people in the group that gets messages.
+        messaged_with: The number of people in this group who had an outcome.
+        held: The number of people in the group that gets no messages.
+        held_with: The number of people in this group who had an outcome.
     """
 
     messaged: int
@@ -106,11 +106,11 @@ async def plan_new_holdout(
     created_by: str,
     now: datetime,
 ) -> KnownHoldout:
-    """Store a holdout. It begins now if ``since`` is in the past.
+    """Store a holdout. If ``since`` is in the past, the holdout begins now.
 
     Raises:
         HoldoutOverlapsError: The period overlaps that of another holdout.
-        HoldoutPeriodError: The period is empty or in the past.
+        HoldoutPeriodError: The period is empty, or its end is in the past.
     """
     starts_at = max(now, datetime.combine(since, time(), UTC))
     ends_at = datetime.combine(until, time(), UTC)

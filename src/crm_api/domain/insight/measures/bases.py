@@ -17,12 +17,14 @@ from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
 from crm_api.domain.insight.measures.reply_models import REPLIES_UNTIL
 
 MICROSECONDS = 1_000_000
-"""The amounts of a measure of time are integers: microseconds. Integers are sorted fast."""
+"""The number of microseconds in a second. Measures of time count whole microseconds, because
+integers are sorted fast.
+"""
 FOREVER = "CAST('infinity' AS timestamptz)"
 
 
 class RecordKind(StrEnum):
-    """The kind of a record behind a figure.
+    """The kind of the records from which a figure is computed.
 
     Attributes:
         MESSAGE: A message of a campaign to a person; `id` is the id of the recipient.
@@ -41,7 +43,7 @@ class RecordKind(StrEnum):
 
 
 class RecordPart(StrEnum):
-    """The part of a figure that a record belongs to, if the figure divides two measures."""
+    """The measure to which a record belongs, for a figure that divides two measures."""
 
     NUMERATOR = "numerator"
     DENOMINATOR = "denominator"
@@ -49,7 +51,9 @@ class RecordPart(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSums:
-    """How the kept sums, the rows ``t`` of ``insight_tally``, give the same figures as the records.
+    """How to compute figures from the kept sums, which are the rows ``t`` of ``insight_tally``.
+
+    The result is the same as from the records themselves.
 
     Attributes:
         records: The SQL of the number of records.
@@ -72,16 +76,18 @@ class KeptSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """Records ``st`` that jobs store, each with the place of its person.
+    """A table (alias ``st``) in which a job stores records, so that figures are read fast.
+
+    Each record is stored with the place of its person.
 
     Attributes:
-        source: The SQL of the table ``st``, and of what is joined.
-        columns: The columns of a base.
-        current: The SQL condition that the row is up to date, and in the period.
-        rest: Selects the records that are not stored yet, or that changed since.
-        until: The SQL of the instant before which records are stored, which ``current`` and
-            ``rest`` know as ``:settled``; None if they do not depend on it.
-        is_of_places: Whether only figures by place are read from it.
+        source: The SQL of the table ``st`` and its joins.
+        columns: The SQL of the columns of a base (see the docstring of the module).
+        current: The SQL condition of the rows that are up to date and in the period.
+        rest: SQL that selects the records that are not stored yet, or changed since then.
+        until: The SQL of the instant before which all records are stored. ``current`` and ``rest``
+            use it as the parameter ``:settled``. None if they do not need it.
+        is_of_places: Whether the table is read only for breakdowns by ZIP, city or source.
     """
 
     source: str
@@ -102,7 +108,10 @@ class Stored:
         return self._select(self.columns, "NOT st.is_placed")
 
     def placed(self, by: str) -> str:
-        """Return the SQL of the other records, whose column ``place`` is the key of a breakdown."""
+        """Return the SQL of the records with a stored place.
+
+        The column ``place`` is the key of the breakdown ``by``.
+        """
         return f"""
         SELECT {self.columns}, st.{by} AS place FROM {self.source}
         WHERE st.is_placed AND {self.current}
@@ -125,7 +134,7 @@ class Base:
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
         kept: The sums that are kept of the records; None if there are none.
-        stored: A table of the same records, from which figures are read; None if there is none.
+        stored: The table in which a job stores the same records for figures; None if there is none.
     """
 
     sql: str
@@ -172,8 +181,8 @@ def messages(
     Args:
         counted: The SQL condition of the numerator.
         among: The SQL condition of the denominator.
-        first_step: Count people: only the first message of a campaign, if the question names no
-            step.
+        first_step: True: if the question names no step, count only the first message of a
+            campaign, so that each person counts once.
         ripe: How long after a message it may still be added to the numerator.
         amount: The SQL of the amount of a message.
     """
@@ -206,8 +215,8 @@ def kept_messages(
     Args:
         counted: The SQL condition of the numerator.
         among: The SQL condition of the denominator.
-        first_step: Count people: only the first message of a campaign, if the question names no
-            step.
+        first_step: True: if the question names no step, count only the first message of a
+            campaign, so that each person counts once.
         ripe: How long after a message it may still be added to the numerator.
         kept_records: The SQL of the number of records in a row of the kept sums.
         kept_counted: The SQL of the number of these records in the numerator.
@@ -224,10 +233,10 @@ def kept_messages(
 
 
 def replies(*, among: str, ripe: timedelta) -> Base:
-    """Return the base of first messages with a reply, and the time to it.
+    """Return the base of first messages with a reply. The amount is the time until the reply.
 
     Args:
-        among: The SQL condition of these messages.
+        among: The SQL condition of the messages.
         ripe: How long after a message its reply may still come.
     """
     base = messages(
@@ -285,8 +294,8 @@ def select_answers(columns: str, *, source: str = "activity a", among: str = "")
     """Return the SQL of the answers of users.
 
     Args:
-        columns: The columns to select, from the answer ``a`` and ``w.at``: the instant of the
-            person's first unanswered message.
+        columns: The columns to select. They can use ``a``, which is the answer, and ``w.at``, the
+            instant of the person's first unanswered message.
         source: The SQL of the messages ``a``.
         among: Additional SQL conditions.
     """

@@ -1,4 +1,7 @@
-"""Compile a question to SQL. Figures, records and CSV are read from the same statement."""
+"""Compile a question, such as "reply rate by city in May", to SQL.
+
+Figures, lists of records and CSV files use the same definition of the measure.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -75,7 +78,7 @@ class InsightQuestion:
 
     @property
     def stored(self) -> Stored | None:
-        """The table from which the records are read; None if there is none for the question."""
+        """The table of stored records to read; None if the records are read with ``base.sql``."""
         found = self.base.stored
         if found is None or not found.is_of_places or self.is_placed:
             return found
@@ -83,19 +86,19 @@ class InsightQuestion:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the key is stored with stored records."""
+        """Whether the keys of the breakdown are stored together with stored records."""
         return self.by in PLACES and not self.is_of_campaign
 
     @property
     def is_by_share(self) -> bool:
-        """Whether each record counts by its share of an outcome."""
+        """Whether a record counts as its share of an outcome, such as 1/3, and not as 1."""
         return self.base is self.measure.by_campaign and not self.measure.is_sum
 
     @property
     def parts(self) -> "list[InsightQuestion]":
         """The questions whose figures are divided: the denominator, then the numerator.
 
-        A measure that is not divided is the only part.
+        If the measure divides no figures, the only part is the question itself.
         """
         if self.measure.divided is None:
             return [self]
@@ -143,7 +146,7 @@ class InsightQuestion:
             raise PeriodError
 
     def rows_url(self) -> str:
-        """Return the path of the request for the records behind the total."""
+        """Return the path of the request that lists the records of the total."""
         given = {
             "measure": self.measure.name,
             "by": self.by,
@@ -161,7 +164,7 @@ class InsightQuestion:
         return f"/v1/insight/rows?{query}"
 
     def rows_url_of(self, key: str | None, bucket_start: datetime | None, *, total_url: str) -> str:
-        """Return the path of the request for the records behind a figure of a key or a bucket.
+        """Return the path of the request that lists the records of the figure of a key or a bucket.
 
         Args:
             key: The key; None is the figure without a key.
@@ -214,7 +217,7 @@ def join_relations(
     *,
     values: dict[str, Any] | None = None,
 ) -> CompiledQuestion:
-    """Join relations to one, with the values of all parameters that it names."""
+    """Join several relations into one, and add the values of the parameters that its SQL uses."""
     relation = " UNION ALL ".join(relations)
     known: dict[str, Any] = {
         "since": question.since,

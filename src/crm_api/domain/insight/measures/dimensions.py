@@ -58,7 +58,9 @@ OF_PERSON = frozenset(
     }
 )
 PLACES = (Dimension.ZIP, Dimension.CITY, Dimension.SOURCE)
-"""The breakdowns whose keys are stored with records; each column has the name of its breakdown."""
+"""The breakdowns by the place of the person. A table of stored records has a column for each of
+them, with the name of the breakdown.
+"""
 OF_REPLY = frozenset({Dimension.REPLY_CLASS})
 OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 
@@ -106,7 +108,7 @@ _PROPERTY = f"""{_PERSON}
 
 
 def _attribute(*names: str) -> str:
-    """Return the SQL of the first of these attributes, of the property or of the contact."""
+    """Return the SQL of the first attribute with a value: of the property, else of the contact."""
     found = [f"{of}.attributes ->> '{name}'" for of in ("y", "p") for name in names]
     return f"coalesce({', '.join(found)})"
 

@@ -127,8 +127,8 @@ _MEDIANS = f"""
 """
 
 
-# The few arrays are sorted by their key before they are unfolded, so that the many times are not.
-# What belongs to an array is unfolded beside its first time only.
+# The few arrays are sorted by key before they are unfolded, so that the many times need no sort. An
+# array becomes several rows. Only its first row has the label, `at` and `unripe` of the array.
 _UNFOLDED = """
     SELECT r.key, r.bucket_start, unnest(r.amount) AS time, unnest(ARRAY[r.label]) AS label,
            unnest(ARRAY[r.at]) AS at, unnest(ARRAY[r.unripe]) AS unripe
@@ -138,7 +138,7 @@ _NEVER = "CAST('infinity' AS timestamptz)"
 
 
 def _medians(question: InsightQuestion, relation: str) -> str:
-    """Return the statement of a median and of those of its keys and buckets."""
+    """Return the statement that reads the median of all records, and of each key and bucket."""
     names = ["key"] if question.by is not None else []
     if question.bucket is not None:
         names.append("bucket_start")
@@ -192,7 +192,10 @@ async def compute_figures(
 
 
 def _until(question: InsightQuestion) -> str | None:
-    """Return the SQL of the instant before which sums or records are stored, if it is needed."""
+    """Return the SQL of the instant before which all sums or records are stored.
+
+    None if the figures of the question do not need this instant.
+    """
     if has_place(question):
         return UNTIL
     return None if question.stored is None else question.stored.until
@@ -268,7 +271,10 @@ def _numbers(
 def _quotient(
     sums: Sums, question: InsightQuestion
 ) -> tuple[Number | None, Number | None, Number | None]:
-    """Return numerator, denominator and quotient: rounded cents; for a ratio, a decimal number."""
+    """Return numerator, denominator and quotient.
+
+    The quotient is in whole cents; for the unit ``ratio``, it is a decimal number.
+    """
     below = question.denominator
     cents = int(sums.divided or 0)
     denominator = Decimal(sums.records)
@@ -300,8 +306,8 @@ def _is_enough(sums: Sums, question: InsightQuestion) -> tuple[bool, int]:
 
 
 def _outcomes_of(sums: Sums, question: InsightQuestion) -> int:
-    """Return the number of records that decides whether you can rely on a figure.
+    """Return the number of records that must be large enough for a reliable figure.
 
-    For a ratio of money, these are the records of the numerator.
+    For a ratio of money, this is the number of records of the numerator.
     """
     return sums.divided_records if question.measure.unit is Unit.RATIO else sums.records

@@ -44,7 +44,9 @@ _FIRST_YEAR = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Pieces:
-    """The sources of the figures of a part of a question. The figures are the sums over them.
+    """The SQL from which the figures of a part of a question are computed.
+
+    Each figure is the sum over ``sums`` and ``rows``.
 
     Attributes:
         sums: SQL that selects sums with the columns of ``_SUMS``.
@@ -107,7 +109,10 @@ def _is_timed(question: InsightQuestion) -> bool:
 
 
 def _gap(hours: Period, kept: KeptSums, *, now: datetime) -> Period | None:
-    """Return the hour in which records become ripe now. Its records are counted one by one."""
+    """Return the hour of the records that become ripe during the present hour.
+
+    In this hour, some records are ripe and some are not, so they are counted one by one.
+    """
     if kept.ripe is None:
         return None
     since = floor_time(now - kept.ripe, HOUR)
@@ -198,7 +203,10 @@ def _conditions(question: InsightQuestion, kept: KeptSums, *, is_of_campaign: bo
 def _sources(
     hours: Period, *, is_of_campaign: bool, is_timed: bool, now: datetime
 ) -> Iterator[tuple[TallyGrain, Period]]:
-    """Yield the grains to read, each with its period. Together, the periods are ``hours``."""
+    """Yield the grains (hours or days) to read, each with its period.
+
+    Together, the periods cover ``hours``.
+    """
     if not is_of_campaign:
         yield TallyGrain.ALL, hours
         return

@@ -34,7 +34,9 @@ def has_place(question: InsightQuestion) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PeoplePieces:
-    """The sources of the figures of a part of a question. The figures are the sums over them.
+    """The SQL from which the figures of a part of a question are computed.
+
+    Each figure is the sum over ``relations`` and ``rows``.
 
     Attributes:
         relations: SQL with part, records, counted, amount, unripe, at, key, label, bucket_start.
@@ -96,7 +98,10 @@ def people_pieces_of(
 
 
 def _gap(days: Period, kept: KeptSums, *, now: datetime) -> Period | None:
-    """Return the day in which records become ripe now. Its records are counted one by one."""
+    """Return the day of the records that become ripe during the present day.
+
+    On this day, some records are ripe and some are not, so they are counted one by one.
+    """
     if kept.ripe is None:
         return None
     since = floor_time(now - kept.ripe, DAY)

@@ -73,7 +73,7 @@ def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
 
 
 def _stored(kind: str, amount: str) -> str:
-    """Return the columns of a stored outcome, or of its credits, after the id."""
+    """Return the SQL of the columns of a stored outcome or of its credits, without the id."""
     return f"""'{kind}' AS kind, st.at, true AS counted, CAST({amount} AS numeric) AS amount,
                st.at AS ripe_at, CAST(NULL AS uuid) AS campaign_id,
                CAST(NULL AS smallint) AS variant, CAST(NULL AS smallint) AS step, st.contact_id,

@@ -1,4 +1,4 @@
-"""The tables of stored outcomes: those that count, each with the place of its person."""
+"""The tables of the outcomes that count, which are stored again so that figures are read fast."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,11 +11,11 @@ from crm_api.platform.database import Base
 
 
 class InsightOutcome(Placed, Base):
-    """An outcome that was not reversed.
+    """An outcome that counts (it was not reversed), with the place of its person.
 
-    Only the job writes it (``settle_outcomes``). It has all outcomes as they were when the job last
-    ran; ``InsightOutcomeChange`` says which are new, or changed since. ``source`` is where the
-    outcome comes from.
+    Only the job ``settle_outcomes`` writes this table. It has the outcomes as they were when the
+    job last ran. ``InsightOutcomeChange`` lists the outcomes that are new, or changed since then.
+    ``source`` is where the outcome comes from.
     """
 
     __tablename__ = "insight_outcome"
@@ -36,12 +36,12 @@ class InsightOutcome(Placed, Base):
     contact_id: Mapped[UUID | None]
     kind: Mapped[str]
     at: Mapped[datetime]
-    """When it happened."""
+    """When the outcome happened."""
     amount_cents: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class InsightOutcomeChange(Base):
-    """An outcome that is new, was reversed, or whose person is another one.
+    """An outcome that is new, was reversed, or now belongs to another person.
 
     Row triggers append it (``migrations/objects/note_outcome.sql``, ``note_subject.sql``).
     """

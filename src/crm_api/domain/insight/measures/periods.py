@@ -20,13 +20,13 @@ class Period:
 
 @dataclass(kw_only=True)
 class Values:
-    """Gives a parameter name to each instant in the SQL of a part: the part's name and a number."""
+    """The instants in the SQL of a part, each under a parameter name, such as ``numerator_2``."""
 
     part: str
     found: dict[str, Any] = field(default_factory=dict)
 
     def name(self, value: datetime) -> str:
-        """Return the SQL expression for an instant."""
+        """Store an instant under a new parameter name. Return the SQL expression with this name."""
         name = f"{self.part}_{len(self.found)}"
         self.found[name] = value
         return f"CAST(:{name} AS timestamptz)"

@@ -1,4 +1,4 @@
-"""Store the place of the person with each stored record."""
+"""Add the place of the person (ZIP, city and source) to stored records."""
 
 from typing import Any
 
@@ -9,11 +9,12 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork
 
 MOST = 5_000
-"""Records of each table that one step places."""
+"""The largest number of records of each table to which one step adds the place."""
 MOST_MOVES = 1_000
-"""With more moves that are not taken into account yet, nothing is placed: each record is compared
-with all of them."""
-# What each table knows of the source by itself.
+"""If more moved people than this wait for ``settle_people``, no places are added. Each record would
+be compared with all these moves.
+"""
+# For each table, the SQL of the source of a record. Only outcomes have a source of their own.
 _TABLES = {
     "insight_answer": "CAST(NULL AS text)",
     "insight_outcome": "k.source",
@@ -44,13 +45,13 @@ MOVES = text("""
 
 
 async def place_records(uow: UnitOfWork, *, most: int = MOST, most_moves: int = MOST_MOVES) -> bool:
-    """Store the place of the person with the records that have none yet.
+    """Add the place of the person to the records that have no place yet.
 
-    It is the place where the sums by place count the person. Only one transaction does so at a
-    time, and none that takes moved people into account.
+    It is the place at which the sums by place count the person. While this transaction is open, no
+    other transaction adds places, and ``settle_people`` moves nobody.
 
     Returns:
-        Whether there may be more to place.
+        Whether there may be more records without a place.
     """
     session = uow.session
     if not await may_settle(session):

@@ -19,7 +19,8 @@ class Unit(StrEnum):
     """The unit of a figure.
 
     Attributes:
-        COUNT: A number of records. Shares of outcomes may make it a decimal number.
+        COUNT: A number of records. It can have decimals, because one outcome can be divided among
+            several campaigns.
         RATE: A part of a whole, from 0 to 1.
         CENTS: Money, in cents of US dollars.
         SECONDS: The median of times, in seconds.
@@ -35,10 +36,10 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A measure.
+    """A measure, such as the reply rate.
 
     Attributes:
-        definition: The definition, in a sentence.
+        definition: What the measure is, in a sentence.
         numerator: What is counted or summed, in words.
         denominator: The whole of which the numerator is a part, in words; None if there is none.
         base: The records that are counted.

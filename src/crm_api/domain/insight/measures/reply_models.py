@@ -16,11 +16,11 @@ REPLIES_UNTIL = (
 
 
 class InsightReply(Placed, Base):
-    """A first message of a campaign to which the person replied, and how long that took.
+    """A first message of a campaign to which the person replied, and the time until the reply.
 
-    Only the job writes it (``settle_replies``). It has the messages before
-    ``InsightReplyUntil.until`` as they were when the job last ran; ``InsightReplyChange`` says
-    which of them changed since.
+    Only the job ``settle_replies`` writes this table. It has the messages before
+    ``InsightReplyUntil.until`` as they were when the job last ran. ``InsightReplyChange`` lists the
+    messages that changed since then.
     """
 
     __tablename__ = "insight_reply"
@@ -46,7 +46,7 @@ class InsightReply(Placed, Base):
 
 
 class InsightReplyChange(Base):
-    """A message that changed when it was more than 73 hours old, or its reply did.
+    """A message whose data or reply changed when the message was more than 73 hours old.
 
     Row triggers append it (``migrations/objects/note_late_reply.sql``).
     """

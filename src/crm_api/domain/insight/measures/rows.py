@@ -1,4 +1,4 @@
-"""Read the records behind a figure, with the same statement that gives the figure."""
+"""Read the records from which a figure is computed, as a list or as a CSV file."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ class FigureRows:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A record behind a figure.
+    """A record from which a figure is computed.
 
     Attributes:
         counted: Whether it counts in the numerator; None if the figure is not a rate.
@@ -80,7 +80,7 @@ class _Row:
 async def list_records(
     session: AsyncSession, wanted: FigureRows, *, cursor: str | None, limit: int
 ) -> Page[Record]:
-    """Return a page of the records behind a figure, the oldest first.
+    """Return a page of the records from which a figure is computed, the oldest first.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
@@ -135,7 +135,10 @@ async def _fetch(
 def records_statement(
     wanted: FigureRows, *, after: Place | None, limit: int | None
 ) -> tuple[str, dict[str, Any]]:
-    """Return the SQL of records behind a figure, and its values; ``limit`` None: all records."""
+    """Return the SQL that selects the records of a figure, and the values of the SQL parameters.
+
+    If ``limit`` is None, the SQL selects all records.
+    """
     compiled = compile_question(wanted.question)
     values: dict[str, Any] = {**compiled.values, "limit": limit}
     conditions = []
@@ -181,7 +184,10 @@ HEADER = tuple(one.name for one in fields(Record))
 def export_records(
     new_uow: UnitOfWorkFactory, wanted: FigureRows, *, shows_people: bool
 ) -> AsyncIterator[bytes]:
-    """Stream all records behind a figure as CSV, the oldest first."""
+    """Yield the parts of a CSV file with all records of a figure, the oldest first.
+
+    The ids of contacts are left out unless ``shows_people`` is True.
+    """
 
     async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:
         rows = await _fetch(uow.session, wanted, after=after, limit=PAGE)

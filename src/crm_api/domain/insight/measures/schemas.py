@@ -1,4 +1,4 @@
-"""Response models of measures, figures and the records behind them."""
+"""Response models of measures, of their figures, and of the records of a figure."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -88,7 +88,8 @@ class FigureRead(ReadModel):
             now, or if the pace is not known.
         unripe: The number of records that are so young that they may still count: for replies,
             messages of the last 72 hours; for deliveries, messages of the last 24 hours.
-        rows_url: The path of the records behind the figure. Add `limit` and `cursor`.
+        rows_url: The path of the request that lists the records of the figure. Add `limit` and
+            `cursor`.
     """
 
     model_config = example(
@@ -165,7 +166,7 @@ class InsightRead(ReadModel):
 
 
 class RecordRead(ReadModel):
-    """A record behind a figure.
+    """A record from which a figure is computed.
 
     Attributes:
         kind: The kind of the record.

@@ -82,7 +82,7 @@ class _Next:
 async def settle_answers(
     uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Store the answers of the next hours, and those of changed conversations again.
+    """Store the answers of the next hours. Store the answers of changed conversations again.
 
     Only one transaction does so at a time.
 
@@ -114,7 +114,7 @@ _NOTE = """
 
 
 async def forget_answers_of_month(session: AsyncSession, name: str) -> None:
-    """Delete the stored answers of a month of messages that was detached.
+    """Delete the stored answers of one month, after the partition of its messages was detached.
 
     Later answers to messages of the month are read from the messages until they are stored again.
     """

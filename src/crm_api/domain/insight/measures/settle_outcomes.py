@@ -1,4 +1,4 @@
-"""Store the outcomes that count, and those that changed since."""
+"""Store the outcomes that count, and store changed outcomes again."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork
 
 MOST = 20_000
-"""Changes that one step takes into account."""
+"""The largest number of changes that one step takes into account."""
 # An outcome with a change that is not taken yet stays out of date.
 TAKE = text("""
     WITH taken AS (
@@ -37,7 +37,7 @@ STORE = text("""
 
 
 async def settle_outcomes(uow: UnitOfWork, *, most: int = MOST) -> bool:
-    """Store the next new outcomes, and changed ones again.
+    """Store new outcomes, and store changed outcomes again.
 
     Only one transaction does so at a time.
 

@@ -1,4 +1,4 @@
-"""Store the replies to the first messages of whole hours, and those that changed since."""
+"""Store the replies to first messages hour by hour, and store changed replies again."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +11,9 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 MOST = 20_000
-"""Replies that one step stores, without the rest of their last hour."""
+"""The number of replies that one step stores. It also stores the rest of the last hour."""
 MOST_CHANGES = 2_000
-"""Changes that one step takes into account."""
+"""The largest number of changes that one step takes into account."""
 _REPLIED = "m.status IN ('sent', 'delivered') AND m.replied_at IS NOT NULL"
 
 # A reply counts for 72 hours, so messages are stored after 74: few change later. An hour is stored
@@ -50,7 +50,7 @@ _FOUND = f"""
         SELECT m.id, m.contact_id, m.sent_at, {REPLY_MICROSECONDS}
         FROM campaign_membership m
         WHERE {_REPLIED} AND m.replied_at >= m.sent_at AND m.step = 0"""
-# It sees all that `TAKE` saw. A reply of both parts is the same in both.
+# It sees all that `TAKE` saw. A reply that both parts find is the same in both.
 STORE = text(f"""
     INSERT INTO insight_reply (id, contact_id, at, waited)
     {_FOUND} AND {MESSAGE_HOUR} >= :since AND {MESSAGE_HOUR} < :until
@@ -74,7 +74,7 @@ class _Next:
 async def settle_replies(
     uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Store the replies to messages of the next hours, and changed ones again.
+    """Store the replies to the messages of the next hours. Store changed replies again.
 
     Only one transaction does so at a time.
 

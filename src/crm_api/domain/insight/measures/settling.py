@@ -1,22 +1,22 @@
-"""The locks of the jobs that store records of insight, and the place of their people."""
+"""Locks of the jobs that store records and sums for figures: only one of them runs at a time."""
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 ALL = "insight_person_tally"
-"""The lock of all these jobs. It has the name of the first of them, which earlier releases take."""
+"""The lock of all these jobs. In earlier releases, it is the lock of ``settle_people``."""
 _LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 async def may_settle(session: AsyncSession, name: str = ALL) -> bool:
-    """Take the locks of a job until the end of the transaction; return whether it may run.
+    """Take the locks of a job until the end of the transaction; return whether the job may run.
 
-    Only one transaction settles at a time. So a place that is stored belongs to the person's place
-    before the moves that another step takes, and no two steps wait for each other's rows.
+    Only one of these jobs runs at a time. So ``place_records`` stores no place while
+    ``settle_people`` moves people, and no two jobs wait for each other's rows.
 
     Args:
         session: The session.
-        name: The lock that the job has in the release before.
+        name: The name of the lock that the job takes in earlier releases.
     """
     for one in dict.fromkeys((name, ALL)):
         if not await session.scalar(_LOCK, {"name": one}):

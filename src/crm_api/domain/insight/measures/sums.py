@@ -33,16 +33,19 @@ def compile_sums(
     """Return the sums of a question as an SQL relation, and the values of its parameters.
 
     Each row has the number of ``records``, how many are ``counted``, their ``amount``, how many are
-    ``unripe``, and the first instant ``at``. Where sums are kept, a row is the sum of an hour or a
-    day; elsewhere it is the sum of the records that have the same campaign or hour, as far as the
-    question divides them, because names and hours are then found for few rows. For a median, the
-    amounts of these records are in an array, unless ``is_unfolded``.
+    ``unripe``, and the first instant ``at``.
+
+    - Where sums are kept, a row is the sum of an hour or a day.
+    - Elsewhere, a row is the sum of the records that have the same values in all columns that the
+      question needs, such as the campaign or the hour. So names are looked up for few rows.
+    - For a median, a row has the amounts of its records as an array. If ``is_unfolded``, each
+      record is a row instead.
 
     Args:
         question: The question.
         now: The present instant.
-        settled: The instant before which the sums by place, or the stored answers, have all
-            records; None if they are not read.
+        settled: The instant before which the stored sums or records are complete; None if the
+            question does not need it.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -91,9 +94,9 @@ _NULLS = {
 
 
 def _placed(part: InsightQuestion, part_of: str, stored: Stored) -> list[str]:
-    """Return the SQL of stored records with their place, and of those that have none stored.
+    """Return the SQL of a breakdown by place: of stored records with a place, and of the others.
 
-    For a median each row is a record, otherwise the sum of a key.
+    For a median, each row is a record. Otherwise, each row is the sum of the records of a key.
     """
     rest = part.in_period(stored.unplaced)
     bucket = "CAST(NULL AS timestamptz)" if part.bucket is None else bucket_of(part.bucket)
@@ -117,12 +120,12 @@ def _placed(part: InsightQuestion, part_of: str, stored: Stored) -> list[str]:
 
 
 def is_unfolded(part: InsightQuestion) -> bool:
-    """Return whether the relation has a row, with its ``time``, for each record of a median."""
+    """Return whether each record of a median is a row of its own, with the column ``time``."""
     return part.measure.unit is Unit.SECONDS and part.stored is not None and part.is_placed
 
 
 def _summed_by_key(part: InsightQuestion, part_of: str, records: str) -> str:
-    """Return the SQL of the sums of records by a key that must be found for each of them."""
+    """Return the SQL of the sums of records by a key that must be looked up for each record."""
     is_median = part.measure.unit is Unit.SECONDS
     columns = f"b.counted, {amount_of(part)} AS amount, {UNRIPE} AS unripe, b.at"
     # People are looked up in the order of their index, which halves the time. `OFFSET 0` hides what
@@ -139,7 +142,10 @@ def _summed_by_key(part: InsightQuestion, part_of: str, records: str) -> str:
 
 
 def _grouped(part: InsightQuestion, records: str) -> str:
-    """Return the SQL that sums records with the same columns, as far as the question reads them."""
+    """Return the SQL that sums the records with the same values in the columns that are needed.
+
+    Needed are the columns that the key, the filters and the buckets of the question read.
+    """
     read = _columns_of(part)
     keys = [f"b.{name}" for name in read]
     if part.bucket is not None or part.by in OF_TIME:

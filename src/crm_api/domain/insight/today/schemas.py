@@ -90,7 +90,7 @@ class TodayTasks(ReadModel):
     """Open tasks that are due before the end of the day: yours, and those without an assignee.
 
     Attributes:
-        due: The number of these tasks, with the overdue tasks.
+        due: The number of these tasks, including the overdue tasks.
         overdue: The number of these tasks that were due before now.
         first: Up to 20 of these tasks, the earliest due first.
     """

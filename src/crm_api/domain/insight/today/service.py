@@ -1,7 +1,8 @@
-"""Read the parts of the first screen with the use cases of their areas.
+"""Read the parts of the first screen of the console.
 
-Each part is defined in the area of its list. A caller gets only the parts for which it has the
-scope. The other parts are not read.
+Each part is read by a function of another package. For example, ``people.tasks`` reads the due
+tasks. A caller gets only the parts for which the caller has the scope. The other parts are not
+read.
 """
 
 from collections.abc import Callable, Sequence
@@ -86,10 +87,10 @@ async def zone_of(uow: UnitOfWork, viewer: Viewer) -> str:
 async def read_today(
     uow: UnitOfWork, viewer: Viewer, *, timezone: str | None, times: SendTimes, now: datetime
 ) -> TodayRead:
-    """Return the first screen.
+    """Return the parts of the first screen that the caller may see.
 
-    At most 16 SQL statements read it, however many rows there are. If a user gives no ``timezone``,
-    one more statement reads the preferences.
+    At most 16 SQL statements read the parts, for any number of rows. If a user gives no
+    ``timezone``, one more statement reads the preferences.
 
     Args:
         uow: The unit of work.

@@ -34,14 +34,16 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LONGEST = timedelta(days=31)
-"""The longest appointment. Because of this limit, the index of starts finds all overlaps."""
+"""The longest appointment. An appointment that overlaps a period therefore starts at most 31 days
+before the period. So the search for overlaps reads only a small part of the index of starts.
+"""
 OUTCOMES = {
     AppointmentStatus.BOOKED: OutcomeKind.APPOINTMENT_BOOKED,
     AppointmentStatus.HELD: OutcomeKind.APPOINTMENT_HELD,
 }
 """The kind of outcome that is recorded for a status. Other statuses record no outcome."""
 _OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
-"""The fields whose change may cause a conflict."""
+"""The fields whose change may cause an overlap with another appointment of the assignee."""
 _REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
 """The fields whose change makes a queued reminder wrong."""
 
@@ -88,7 +90,7 @@ async def insert_appointment(
     allow_conflict: bool,
     may_be_disabled: bool = False,
 ) -> Appointment:
-    """Store a new appointment. The caller has locked its contact, if it has one.
+    """Store a new appointment. If it has a contact, the caller must have locked the contact.
 
     Args:
         uow: The unit of work.
@@ -150,7 +152,7 @@ async def change_appointment(
 async def _record(
     uow: UnitOfWork, change: AppointmentChange, *, recorder: Recorder, now: datetime
 ) -> Appointment:
-    """Record the outcome of a new status; correct outcomes if the person or property changed."""
+    """Record the outcome of a new status. If person or property changed, correct the outcomes."""
     one = change.appointment
     if one.contact_id is None:
         return one
@@ -192,7 +194,9 @@ async def write_changes(
     allow_conflict: bool,
     now: datetime,
 ) -> AppointmentChange:
-    """Change the given columns of an appointment. The caller locks the contact if it changes.
+    """Change the given columns of an appointment.
+
+    If ``contact_id`` changes, the caller must lock the contacts before the call.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -272,13 +276,13 @@ def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]
 def overlap_statement(
     *, assignee_id: UUID, starts_at: datetime, ends_at: datetime, except_id: UUID
 ) -> Select[UUID]:
-    """Return the statement that finds the first other appointment of the assignee in a period.
+    """Return the statement that finds the first appointment of an assignee in a period.
 
     Args:
         assignee_id: The user.
         starts_at: The start of the period.
         ends_at: The end of the period.
-        except_id: The id of an appointment that does not count.
+        except_id: The id of an appointment that is left out.
     """
     return (
         select(Appointment.id)
@@ -312,8 +316,9 @@ async def _lock_assignee(
 ) -> None:
     """Lock the row of an assignee, so that two bookings at the same time run one after the other.
 
-    The caller searches for overlaps in its next statement. This statement would not see a booking
-    that was committed while it waited for the lock ("Sending, rule 1").
+    The caller must search for overlaps in a later statement. A search in the same statement as the
+    lock would not see a booking that was committed during the wait for the lock ("Sending, rule
+    1").
 
     Raises:
         UnknownAssigneeError: The assignee is not an active user.

@@ -24,7 +24,10 @@ class AppointmentNotFoundError(NotFoundError):
 
 
 class AppointmentConflictError(ConflictError):
-    """The assignee has another appointment at this time; ``appointment_id`` is its id."""
+    """The assignee has another appointment at this time.
+
+    ``appointment_id`` is the id of that other appointment.
+    """
 
     code = "appointment_conflict"
     title = "Appointment overlaps another"

@@ -20,7 +20,7 @@ LONGEST_PERIOD = timedelta(days=62)
 """The longest period that one request may search, so that the response stays small."""
 
 Span = tuple[datetime, datetime]
-"""A period: its first instant and the instant at which it is over; both in UTC."""
+"""A period: its start (inclusive) and its end (exclusive), both in UTC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,8 @@ class WorkingHours:
     def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
         """Yield the working hours between two instants, in UTC, the earliest first.
 
-        ``start`` and ``end`` are local times, also on a day on which the clocks change.
+        ``start`` and ``end`` are local times. On a day on which the clocks change, the working day
+        can therefore be an hour longer or shorter.
         """
         day, last = begin.astimezone(self.zone).date(), end.astimezone(self.zone).date()
         while day <= last:
@@ -69,7 +70,7 @@ class WorkingHours:
 
 
 class Hours(Protocol):
-    """An object that knows when appointments may take place."""
+    """The times at which appointments may take place: ``WorkingHours`` or ``OfficeTimes``."""
 
     def spans(self, begin: datetime, end: datetime) -> Iterator[Span]:
         """Yield the hours between two instants, in UTC, the earliest first."""
@@ -77,7 +78,7 @@ class Hours(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OfficeTimes:
-    """The office hours of the company, without its holidays."""
+    """The office hours of the company. On its holidays, there are none."""
 
     hours: OfficeHours
     holidays: frozenset[date]
@@ -129,9 +130,9 @@ async def find_free_times(
     assignee_id: UUID | None,
     shortest: timedelta,
 ) -> list[Span]:
-    """Return the periods in the working hours in which nobody is busy, the earliest first.
+    """Return the periods in the working hours in which the wanted users are free, earliest first.
 
-    Appointments and recurring events of calendars make a user busy.
+    Users are busy during their appointments and the recurring events of their calendars.
 
     Args:
         uow: The unit of work.

@@ -40,14 +40,16 @@ class AppointmentCreate(RequestModel):
         kind: What the appointment is for.
         starts_at: When the appointment begins.
         ends_at: When the appointment ends; at most 31 days after the start.
-        timezone: The IANA time zone in which calendars and reminders show the times. If you leave
-            it out: the time zone of the contact, or `America/New_York` if that is unknown.
+        timezone: The IANA time zone in which calendars and reminders show the times. The
+            default is the time zone of the contact, or `America/New_York` if the contact's time
+            zone is unknown.
         assignee_id: The id of the user who goes there; null if nobody yet.
-        location: Where the appointment is, in one line of text. Null: calendars show the address of
-            the property, or of the contact if there is no property.
+        location: Where the appointment is, in one line of text. If null, calendars show the address
+            of the property, or of the contact if there is no property.
         note: What the assignee must know; shown in the assignee's calendar.
         status: The state of the appointment.
-        allow_conflict: True: book it even if the assignee has another appointment at this time.
+        allow_conflict: True to book the appointment even if the assignee has another one at this
+            time.
     """
 
     model_config = example(
@@ -85,11 +87,12 @@ class AppointmentUpdate(RequestModel):
         ends_at: When the appointment ends; at most 31 days after the start.
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes there; null if nobody.
-        location: Where the appointment is, in one line of text. Null: calendars show the address of
-            the property, or of the contact if there is no property.
+        location: Where the appointment is, in one line of text. If null, calendars show the address
+            of the property, or of the contact if there is no property.
         note: What the assignee must know; null if nothing.
         status: The state of the appointment.
-        allow_conflict: True: change it even if the assignee has another appointment at this time.
+        allow_conflict: True to change the appointment even if the assignee has another one at this
+            time.
     """
 
     model_config = example(
@@ -111,7 +114,7 @@ class AppointmentUpdate(RequestModel):
 
 @dataclass(frozen=True, kw_only=True)
 class FoundAppointment:
-    """An appointment, and the names of the people in it.
+    """An appointment, with the names of its contact and its assignee.
 
     Attributes:
         contact_name: First and last name; None without a contact or without a name.
@@ -137,8 +140,8 @@ class AppointmentRead(ReadModel):
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes there; null if nobody.
         assignee_name: The name of this user; null if nobody.
-        location: Where the appointment is. Null: calendars show the address of the property, or of
-            the contact if there is no property.
+        location: Where the appointment is. If null, calendars show the address of the property, or
+            of the contact if there is no property.
         note: What the assignee must know; null if nothing.
         status: The state of the appointment.
         author: Who created it: the name of an API key, the e-mail address of a user, or the name of
@@ -178,7 +181,7 @@ class AppointmentRead(ReadModel):
 
     @classmethod
     def of(cls, found: FoundAppointment) -> Self:
-        """Build the response from an appointment and the names of the people in it."""
+        """Build the response from an appointment and the names of its contact and assignee."""
         one = found.appointment
         return cls(
             id=one.id,

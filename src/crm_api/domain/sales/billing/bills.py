@@ -55,7 +55,7 @@ class BillKind(Generic[Bill]):
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
         table: The class of the table.
         missing: The error if the quote or invoice does not exist.
-        taken: The error if another quote or invoice has the number.
+        taken: The error if another quote or invoice already has the same number.
         outcomes: The kind of outcome that is recorded for a status. Other statuses record none.
     """
 

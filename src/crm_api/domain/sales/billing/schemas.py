@@ -28,8 +28,8 @@ class _BillCreate(RequestModel):
         property_id: The property that it is about; null if none.
         amount_cents: The amount in cents.
         currency: The currency of the amount: `USD`.
-        status_at: When the quote or invoice got its status. If you leave it out, or give an instant
-            in the future: now.
+        status_at: When the quote or invoice got its status. The default is now. An
+            instant in the future is replaced by now.
     """
 
     number: DocumentNumber
@@ -74,8 +74,8 @@ class _BillUpdate(RequestModel):
         amount_cents: The amount in cents. If an outcome was recorded with the old amount, it is
             reversed and recorded again with the new amount.
         currency: The currency of the amount: `USD`.
-        status_at: When the quote or invoice got its status. If you change the status without it, or
-            give an instant in the future: now.
+        status_at: When the quote or invoice got its status. If you change only the status,
+            `status_at` becomes now. An instant in the future is replaced by now.
     """
 
     number: DocumentNumber = ""

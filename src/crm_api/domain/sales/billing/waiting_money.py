@@ -10,7 +10,9 @@ from crm_api.domain.sales.billing.models import Invoice, Quote
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 NOT_OLDER = timedelta(days=365)
-"""A quote that was approved earlier is not counted: old quotes may come from imported books."""
+"""The longest time since the approval of a quote that is counted. Older quotes can come from an
+import of the company's old books.
+"""
 UNSCHEDULED = """
     q.status = 'approved' AND q.status_at <= :before AND q.status_at > :since
     AND q.contact_id IS NOT NULL
@@ -19,7 +21,9 @@ UNSCHEDULED = """
         WHERE a.contact_id = q.contact_id AND a.status IN ('booked', 'held')
           AND a.ends_at > q.status_at)
 """
-"""SQL condition: the quote ``q`` was approved between two instants and has no appointment.
+"""SQL condition: the quote ``q`` was approved in a period, and has no appointment.
+
+The period is after ``:since``, up to and including ``:before``.
 
 The quote has an appointment if its contact has an appointment that ends after the approval.
 Cancelled appointments, and those to which the person did not come, do not count.
@@ -43,11 +47,11 @@ class WaitingSum:
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingMoney:
-    """The waiting money.
+    """Approved quotes without an appointment, and unpaid invoices.
 
     Attributes:
-        sums: One sum per kind and currency, in the order of the currencies; none without waiting
-            money.
+        sums: One sum per kind and currency, in the order of the currencies. Empty if there is no
+            waiting money.
         quotes: The quotes that have waited longest, in the order of their approval.
         invoices: The oldest unpaid invoices, the oldest first.
     """

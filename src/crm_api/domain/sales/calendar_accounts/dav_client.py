@@ -66,10 +66,10 @@ class Changes:
 
     Attributes:
         changed: The version of each event that is new or different, by path.
-        deleted: The paths of events that are gone.
+        deleted: The paths of events that were deleted.
         token: The sync token for the next request (RFC 6578); None if the server has no tokens.
-        is_whole: True: ``changed`` has all events of the calendar, and known events that are not in
-            it are gone.
+        is_whole: True: ``changed`` has all events of the calendar. Known events that are not in
+            ``changed`` were deleted.
     """
 
     changed: dict[str, str | None] = field(default_factory=dict)
@@ -203,7 +203,7 @@ class DavClient:
         return Resource(href=href, etag=answer.get("etag"))
 
     async def delete_event(self, href: str, *, etag: str | None) -> bool:
-        """Delete an event. Return False if the calendar has another version: then it stays.
+        """Delete an event. If the calendar has another version, keep the event and return False.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -229,13 +229,17 @@ class DavClient:
         url = self._url.join(URL(href, encoded=True))
         if url.origin() != self._url.origin():
             raise CalendarServerError(
-                "The calendar server gave the address of an event on another host. No request is "
-                "sent there. Check the address of the calendar."
+                "The calendar server reported an event with an address on another host. This "
+                "service sends no request to that host. Check the address of the calendar."
             )
         return url
 
     async def _sync(self, token: str | None) -> Changes | None:
-        """Request the changes since a token, page by page. Return None if the server refuses."""
+        """Request the changes since a token, page by page.
+
+        Returns:
+            None if the server does not know the token, or does not support such a request.
+        """
         found = Changes(token=token, is_whole=token is None)
         for _ in range(MOST_PAGES):
             report = _SYNC.format(token=escape(found.token or ""))

@@ -25,7 +25,7 @@ class CalendarAccountNotFoundError(NotFoundError):
 
 
 class CalendarAccountExistsError(ConflictError):
-    """Another account already synchronises this calendar; ``account_id`` is its id."""
+    """Another account already synchronises this calendar. ``account_id`` is its id."""
 
     code = "calendar_account_exists"
     title = "Calendar account already exists"

@@ -35,7 +35,7 @@ class CalendarAccountStatus(StrEnum):
 
 
 class CalendarAccount(Base):
-    """A calendar on a CalDAV server, with the account to read and write it."""
+    """A calendar on a CalDAV server, with the user name and password for the server."""
 
     __tablename__ = "calendar_account"
     __table_args__ = (
@@ -54,14 +54,16 @@ class CalendarAccount(Base):
     timezone: Mapped[str]
     """The IANA time zone of events that have no time zone."""
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
-    """The user whose appointments are in the calendar; None: those of all users."""
+    """The user whose appointments are in the calendar. None: the calendar has the appointments of
+    all users.
+    """
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     error: Mapped[str | None]
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """The number of consecutive synchronisations that failed."""
     sync_token: Mapped[str | None]
-    """The sync token of the server (RFC 6578). The changes before it are applied. If it is None,
-    the next synchronisation reads the whole calendar.
+    """The sync token of the server (RFC 6578). All changes up to this token were applied to the
+    appointments. If it is None, the next synchronisation reads the whole calendar.
     """
     last_synced_at: Mapped[datetime | None]
     next_sync_at: Mapped[datetime]

@@ -44,7 +44,9 @@ BUSY_PAST, BUSY_FUTURE = timedelta(days=1), timedelta(days=180)
 READ_AGAIN = timedelta(days=30)
 """The times of a recurring event are computed again when they are older than this."""
 NO_UID = "unreadable:"
-"""Prefix of the stored UID if the event of a resource cannot be read."""
+"""If an event cannot be read, its UID is unknown. The stored UID is then this prefix and the path
+of the event.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: dateti
 
 
 def deleted_hrefs(changes: Changes, known: dict[str, KnownEvent]) -> set[str]:
-    """Return the paths of known events that are gone."""
+    """Return the paths of known events that were deleted in the calendar."""
     gone = changes.deleted
     if changes.is_whole:
         gone = gone | (known.keys() - changes.changed.keys())
@@ -187,10 +189,11 @@ async def _change_appointment(
     *,
     now: datetime,
 ) -> bool:
-    """Change an appointment as its event was changed; return whether the appointment changed.
+    """Apply the change of an event to its appointment. Return whether the appointment changed.
 
-    ``known`` has the times at which event and appointment were last equal. If the event still has
-    these times, it was not moved in the calendar, and the times of the appointment are kept.
+    ``known`` has the start and end that the event and the appointment had when they were last
+    equal. If the event still has this start and end, nobody moved it in the calendar. Then the
+    appointment keeps its own times.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}

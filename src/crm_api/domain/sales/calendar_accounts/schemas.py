@@ -50,7 +50,8 @@ class CalendarAccountRead(ReadModel):
         name: The name of the account.
         url: The address of the calendar.
         username: The user name at the server.
-        assignee_id: The user whose appointments are in the calendar; null: those of all users.
+        assignee_id: The user whose appointments are in the calendar. If null, the calendar has the
+            appointments of all users.
         timezone: The IANA time zone of events that have no time zone.
         status: Whether the calendar is synchronised.
         error: Why the last synchronisation failed, and what to do; null if it succeeded.

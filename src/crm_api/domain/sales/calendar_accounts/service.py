@@ -51,7 +51,7 @@ async def create_account(
 
     Args:
         uow: The unit of work.
-        body: The address and the account.
+        body: The address of the calendar, and the login at its server.
         author: The name of the caller.
         policy: Decides which addresses are allowed.
         key: The key that encrypts the password.
@@ -97,7 +97,10 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the associated data of an encrypted password, which binds it to its account."""
+    """Return the associated data of an encrypted password.
+
+    With this data, the password of one account cannot be decrypted as that of another account.
+    """
     return f"calendar account {account_id}"
 
 
@@ -183,7 +186,7 @@ async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
 
 
 async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
-    """Schedule a synchronisation now for each calendar whose last one did not fail.
+    """Schedule a synchronisation now for each calendar whose last synchronisation did not fail.
 
     Call this after a change of an appointment.
     """
@@ -257,7 +260,10 @@ async def note_failure(
 
 
 async def store_token(uow: UnitOfWork, *, account_id: UUID, sync_token: str | None) -> None:
-    """Store the sync token of the server: all changes before it are applied."""
+    """Store the sync token of the server.
+
+    The caller must have applied all changes up to this token.
+    """
     await uow.session.execute(
         update(CalendarAccount)
         .where(CalendarAccount.id == account_id)

@@ -27,7 +27,7 @@ class CalendarFeed(Base):
     name: Mapped[str]
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
-    """The user whose appointments the feed shows; None: those of all users."""
+    """The user whose appointments the feed shows. None: the feed shows those of all users."""
     busy_only: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether the feed shows only that somebody is busy."""
     author: Mapped[str]

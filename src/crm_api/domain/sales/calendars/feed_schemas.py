@@ -16,8 +16,9 @@ class CalendarFeedCreate(RequestModel):
 
     Attributes:
         name: The name that calendar programs show.
-        assignee_id: The user whose appointments the feed shows; null: those of all users.
-        busy_only: True: show only when somebody is busy, without people and places.
+        assignee_id: The user whose appointments the feed shows. If null, it shows those of all
+            users.
+        busy_only: True to show only when somebody is busy, without people and places.
     """
 
     model_config = example(name=NAME, assignee_id=example_id("user"))
@@ -32,7 +33,8 @@ class CalendarFeedRead(ReadModel):
 
     Attributes:
         name: The name that calendar programs show.
-        assignee_id: The user whose appointments the feed shows; null: those of all users.
+        assignee_id: The user whose appointments the feed shows. If null, it shows those of all
+            users.
         busy_only: Whether the feed shows only when somebody is busy.
         author: Who created it: the name of an API key, or the e-mail address of a user.
     """

@@ -28,7 +28,9 @@ PRODUCT = "-//crm-api//appointments//EN"
 HOST = "appointments.crm-api"
 """The part of every UID after the @. It is fixed: if the service moves, the UIDs stay the same."""
 MARGIN = timedelta(days=400)
-"""The definition of a time zone covers this much time before and after the events that need it."""
+"""The file defines each time zone for the time of its events, and for this much time before and
+after them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def write_calendar(
         entries: The appointments.
         name: The name that calendar programs show; None: the file has no name of its own.
         busy_only: Leave out the kind, the person, the location and the note.
-        uid: The UID of all events; None: each event has the UID of its appointment.
+        uid: The UID of the event, if a person made the event in a calendar; only for a single
+            entry. None: each event has the UID that this service gives to its appointment.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
 

@@ -73,7 +73,9 @@ _COUNT = text("""
 async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
     """Count the outcomes that an undo would reverse, and those that are already reversed.
 
-    The keys are ``COUNTS``: ``removed`` and ``left_edited`` have these two numbers.
+    Returns:
+        ``removed`` is the number of outcomes that would be reversed. ``left_edited`` is the number
+        of outcomes that are already reversed. The other keys of ``COUNTS`` are 0.
     """
     found = (await uow.session.execute(_COUNT, {"import_id": row.id})).mappings().one()
     return dict.fromkeys(COUNTS, 0) | dict(found)

@@ -10,7 +10,7 @@ from crm_api.domain.sales.outcomes.schemas import MOST_CENTS
 EASTERN = ZoneInfo("America/New_York")
 """The time zone of times without an offset; fixed, so that a file always gives the same values."""
 NOON = time(12)
-"""The local time of a date without a time. At noon, every state has the same date."""
+"""The local time of a date without a time. At noon in New York, every state has the same date."""
 _FIRST_YEAR, _LAST_YEAR = 1990, 2099
 
 _WORDS = {
@@ -54,7 +54,9 @@ _BY_STATUS = {
     },
     "job": dict.fromkeys(("done", "complete", "completed"), OutcomeKind.JOB_DONE),
 }
-"""The kind of the outcome, by what the row is and by its status. Open invoices are not outcomes."""
+"""The kind of the outcome, by the noun for the row (such as ``invoice``) and the status of the row.
+An open invoice is not an outcome.
+"""
 _ENDED = frozenset(
     (
         *("void", "voided", "cancelled", "canceled", "refunded", "declined", "rejected"),

@@ -1,4 +1,4 @@
-"""Record one chunk of an import of outcomes in one transaction. A dry run records nothing."""
+"""Record one chunk of an import of outcomes in one transaction. A dry run is rolled back."""
 
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -37,8 +37,8 @@ async def apply_chunk(
 ) -> bool:
     """Record the outcomes of a chunk, and store errors, counts and checkpoint.
 
-    A dry run also records the outcomes, but rolls them back. So it has the counts that the real
-    import would have.
+    In a dry run, the outcomes are recorded and then rolled back; the counts and errors stay. So the
+    dry run shows what the real import would do.
 
     Returns:
         False if the import has ended, or if another worker has taken it over. The caller then
@@ -105,7 +105,7 @@ async def _record_rows(
 async def _record(
     uow: UnitOfWork, new: NewOutcome, *, recorded_by: str, secret: bytes, now: datetime
 ) -> RecordedOutcome:
-    """Record an outcome under its external id, or return the one that the ledger already has.
+    """Record an outcome under its external id. If the ledger has it already, return that one.
 
     - A quote and an invoice may have the same number. If the ledger has an outcome of another kind
       under the id, the kind is appended to the id.

@@ -25,7 +25,7 @@ class OutcomeExistsError(ConflictError):
     title = "Outcome already recorded with other values"
     example = Example(
         "This source has already recorded an outcome with this `external_id` and other values. "
-        "To correct it, reverse the outcome in `outcome_id` and record it again under another "
+        "To correct it, reverse the outcome `outcome_id` and record it again under another "
         "`external_id`.",
         outcome_id=example_id("outcome"),
     )
@@ -37,8 +37,8 @@ class OutcomeReversedError(ConflictError):
     code = "outcome_reversed"
     title = "Outcome already reversed"
     example = Example(
-        "The outcome was reversed before. `outcome_id` is the reversal. If it was right, record it "
-        "again.",
+        "The outcome is already reversed. `outcome_id` is the reversal. If the outcome was right, "
+        "record it again.",
         outcome_id=example_id("reversal"),
     )
 

@@ -56,7 +56,7 @@ class NewOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedOutcome:
-    """An outcome, and whether it is new. It is not new if it was already recorded."""
+    """An outcome. ``is_new`` is False if the outcome was already recorded before."""
 
     outcome: FoundOutcome
     is_new: bool
@@ -157,7 +157,7 @@ async def _recorded_before(
     if asked != stored or known_as not in {None, person.contact_id or person.phone}:
         raise OutcomeExistsError(
             "This source has already recorded an outcome with this `external_id` and other values. "
-            "To correct it, reverse the outcome in `outcome_id` and record it again under another "
+            "To correct it, reverse the outcome `outcome_id` and record it again under another "
             "`external_id`.",
             outcome_id=str(first.id),
         )
@@ -199,8 +199,8 @@ async def reverse_outcome(
     if made is None:
         before = select(Outcome.id).where(Outcome.reverses_id == first.id)
         raise OutcomeReversedError(
-            "The outcome was reversed before. `outcome_id` is the reversal. If it was right, "
-            "record it again.",
+            "The outcome is already reversed. `outcome_id` is the reversal. If the outcome was "
+            "right, record it again.",
             outcome_id=str((await uow.session.scalars(before)).one()),
         )
     return await read_outcome(uow, outcome_id=made)

@@ -27,13 +27,13 @@ class OutcomeCreate(RequestModel):
         kind: What happened.
         name: The name of an outcome of the kind `custom`; null for the other kinds.
         contact_id: The contact of the person.
-        phone: The phone number of the person. No contact needs to have it yet.
+        phone: The phone number of the person. It need not be the number of a contact.
         property_id: The property that the outcome is about; null if none.
         amount_cents: The amount in cents; null if the outcome has none.
         currency: The currency of the amount: `USD`.
         occurred_at: When the outcome happened. It may be before the first message.
-        source: Where the information comes from. If you leave it out: `person` for a user, `api`
-            for an API key.
+        source: Where the information comes from. The default is `person` for a user, and
+            `api` for an API key.
         external_id: The id of the outcome at its source. If the same source sends the same id
             again, no second outcome is recorded.
     """

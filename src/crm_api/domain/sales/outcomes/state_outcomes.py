@@ -37,7 +37,7 @@ class Recorder:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """An appointment, a quote or an invoice, as its outcomes show it.
+    """The values of an appointment, a quote or an invoice that are copied to its outcomes.
 
     Attributes:
         name: The beginning of the external ids, such as ``quote``.
@@ -55,9 +55,9 @@ class Subject:
 async def lock_people(uow: UnitOfWork, contact_ids: Collection[UUID | None]) -> None:
     """Lock the contacts of these ids, in the order of their phone numbers.
 
-    For a merged duplicate, its primary contact is locked. Call this function before you lock an
-    appointment, a quote or an invoice: merges and erasures lock in this order, too, and an outcome
-    locks its contact.
+    For a merged duplicate, its primary contact is locked. The caller must call this function before
+    it locks an appointment, a quote or an invoice. Merges and erasures also lock the contacts
+    first. With another order, two transactions could wait for each other.
     """
     heads = await find_heads(uow.session, ids=[one for one in contact_ids if one is not None])
     if heads:

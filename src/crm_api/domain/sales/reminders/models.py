@@ -1,4 +1,4 @@
-"""The tables of reminder rules, and of the reminders that they made."""
+"""The tables of reminder rules, and of the reminders that the rules made."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -82,7 +82,7 @@ class ReminderRule(Base):
     """The message in Liquid."""
     hours_before: Mapped[int] = mapped_column(SmallInteger)
     kinds: Mapped[list[str]] = mapped_column(ARRAY(Text()))
-    """The kinds of appointments that get it."""
+    """The kinds of appointments that get the reminder."""
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     author: Mapped[str]
     created_at: Mapped[datetime]
@@ -90,7 +90,7 @@ class ReminderRule(Base):
 
 
 class AppointmentReminder(Base):
-    """A reminder of an appointment. There is one for each rule and start of the appointment."""
+    """A reminder of an appointment. If the appointment is moved, a rule makes another reminder."""
 
     __tablename__ = "appointment_reminder"
     __table_args__ = (
@@ -108,12 +108,12 @@ class AppointmentReminder(Base):
     rule_id: Mapped[UUID] = mapped_column(ForeignKey("reminder_rule.id", ondelete="CASCADE"))
     appointment_id: Mapped[UUID] = mapped_column(ForeignKey("appointment.id", ondelete="CASCADE"))
     starts_at: Mapped[datetime]
-    """The start of the appointment. If the appointment is moved, it gets another reminder."""
+    """The start that the appointment had when the reminder was made."""
     status: Mapped[str]
     reason: Mapped[str | None]
     try_at: Mapped[datetime]
     """When a waiting reminder is tried again."""
     activity_id: Mapped[UUID | None]
-    """The id of its message; None if it has none."""
+    """The id of the message of the reminder; None if it has no message."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -38,7 +38,7 @@ class ReminderRuleCreate(RequestModel):
             `appointment.time`, `appointment.kind`, `appointment.location` and
             `appointment.assignee`.
         hours_before: How many hours before the start of the appointment the message is sent.
-        kinds: The kinds of appointments that get the message. If you leave it out: all kinds.
+        kinds: The kinds of appointments that get the message. The default is all kinds.
         is_active: Whether the rule sends reminders.
     """
 
@@ -105,12 +105,12 @@ class ReminderRead(ReadModel):
     """A reminder of an appointment.
 
     Attributes:
-        rule_id: The rule that made it.
-        starts_at: The start of the appointment at the time of the reminder.
+        rule_id: The rule that made the reminder.
+        starts_at: The start that the appointment had when the reminder was made.
         status: What happened to the reminder.
         reason: Why the reminder waits or is not sent; null if its message is in the queue or was
             sent.
-        message_id: The id of its message; null if it has none.
+        message_id: The id of the message of the reminder; null if it has no message.
         updated_at: When this status was decided.
     """
 

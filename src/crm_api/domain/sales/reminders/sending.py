@@ -81,10 +81,10 @@ async def find_due_reminders(uow: UnitOfWork, *, now: datetime) -> list[DueRemin
 
 
 class _StoppedError(Exception):
-    """A rule stops a reminder.
+    """A reminder may not be sent now.
 
     Attributes:
-        reason: Why the reminder is stopped.
+        reason: Why the reminder may not be sent.
         until: When the reminder is tried again; None if never.
     """
 
@@ -117,7 +117,7 @@ async def _queue_reminder(
     """Queue the message of a reminder and return it; None if the reminder is no longer due.
 
     Raises:
-        _StoppedError: A rule stops the reminder.
+        _StoppedError: The reminder may not be sent now.
     """
     contact_id = await uow.session.scalar(
         select(Appointment.contact_id).where(Appointment.id == due.appointment_id)
