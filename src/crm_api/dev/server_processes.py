@@ -35,7 +35,7 @@ processes need it: with different clocks, leases would expire at random."""
 
 
 class Server(Protocol):
-    """The functions of an embedded server that the supervisor needs."""
+    """The interface through which the supervisor starts and stops an embedded server."""
 
     name: str
 

@@ -52,9 +52,9 @@ class FigureCheck:
         name: Name of the measure.
         figure: The figure as a text to print.
         counted: The numerator of the figure.
-        rows: The numerator, counted in the records of the figure.
-        recorded: The numerator that the demo expects from what it recorded; None if the demo
-            expects nothing.
+        rows: The numerator, counted in the records that the API lists for the figure.
+        recorded: The numerator that the demo expects from its own counts or from the campaign's
+            statistics; None if it has no expected value.
     """
 
     name: str
