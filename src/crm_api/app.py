@@ -227,9 +227,10 @@ def _paths() -> Paths:
 
 
 class CrmApi(FastAPI):
-    """FastAPI application with a receiver of webhooks in front of its middlewares.
+    """The FastAPI application; usual webhooks of the provider do not pass its middlewares.
 
-    Its OpenAPI document is completed by ``routers/http/openapi``.
+    A ``QuickReceiver`` handles these webhooks, because that is faster. ``routers/http/openapi``
+    completes the OpenAPI document of the application.
     """
 
     def __init__(self, *, is_secure: bool, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
@@ -237,7 +238,7 @@ class CrmApi(FastAPI):
         self._receiver = QuickReceiver(super().__call__, is_secure=is_secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request, or the start and the end of the process."""
+        """Handle one HTTP request, or the start and the end of the process (the ASGI lifespan)."""
         if scope.get("path") == RECEIVER_PATH and scope.get("method") == "POST":
             scope["app"] = self
             await self._receiver(scope, receive, send)

@@ -20,11 +20,11 @@ from crm_api.routers.http.openapi.security import security_of, security_schemes
 SERVERS = [{"url": "/", "description": "The server that sent this document."}]
 TAGS = {
     "contacts": "People, identified by phone number, with their flags, opt-outs and timeline.",
-    "imports": "Import contacts from files or from the provider: try it in a dry run, commit it, "
-    "undo it.",
+    "imports": "Import contacts from files or from the provider: check an import in a dry run, "
+    "start it, undo it.",
     "lists": "Named lists of contacts.",
     "segments": "Groups of contacts that match rules. The rules are evaluated at each use.",
-    "custom fields": "Own fields of contacts, each with a name and a type of values.",
+    "custom fields": "Fields that you add to contacts, each with a name and a type of values.",
     "properties": "Buildings with their address, their attributes and their contacts.",
     "preferences": "What each user sets: time zone, language, colours, notices, devices for web "
     "push, and saved views of lists.",

@@ -1,4 +1,4 @@
-"""Give every schema of the document a name, because client generators need a name for each type.
+"""Name every schema in the OpenAPI document, because client generators need a name for each type.
 
 The schema of a model has the name of its class. This module names the objects, maps and
 enumerations inside of models.
