@@ -31,8 +31,8 @@ from crm_api.platform.settings import Settings, SettingsError
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-"""How long a worker owns a move after the last step of the move, by the machine's clock. If the
-worker dies, another worker continues the move after this time."""
+"""A worker owns a move for this time after each step, by the machine's clock. If the worker dies,
+another worker continues the move when this time is over."""
 FARTHEST = timedelta(days=366)
 """The longest move."""
 

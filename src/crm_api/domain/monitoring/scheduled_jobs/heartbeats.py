@@ -95,7 +95,7 @@ SKIP_TIME = (
 
 
 async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
-    """Move all heartbeats and job runs forward by skipped sandbox time.
+    """Add the time that the sandbox clock has skipped to the times of heartbeats and job runs.
 
     So no worker looks silent and no job looks late after the sandbox clock was moved.
     """

@@ -50,7 +50,7 @@ class Unclear:
 
 @dataclass(frozen=True, kw_only=True)
 class LineToday:
-    """The number of messages that a line has sent today and may still send today.
+    """How many messages a phone line has sent today, and how many it may still send today.
 
     Attributes:
         is_blocked: True if the provider refuses the line.
@@ -82,8 +82,8 @@ class Figures:
         single: The number of queued messages outside campaigns.
         single_due_at: The earliest due time of a queued message outside campaigns.
         unclear: The attempts with an unclear outcome, by status.
-        people: The number of recipients of campaigns that have not ended, by status. Follow-ups
-            count too.
+        people: The number of recipients of campaigns that have not ended, by status. A
+            person counts once for each message: the first message and each follow-up.
         lines: The most recently added lines, at most ``MOST_LINES``.
         alerts: The unresolved alerts, by kind.
         circuits: For each outside system, whether it is considered down.

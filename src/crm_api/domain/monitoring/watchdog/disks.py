@@ -59,7 +59,10 @@ def folders_of(settings: Settings) -> list[Path]:
 
 
 def measure_disks(paths: Sequence[Path]) -> list[Disk]:
-    """Measure each file system of these folders once. A network disk that hangs blocks it."""
+    """Measure the file systems of these folders, each once.
+
+    If a network disk does not respond, this function does not return.
+    """
     found: dict[int, Disk] = {}
     for path in paths:
         there = next(one for one in (path, *path.parents) if one.exists())

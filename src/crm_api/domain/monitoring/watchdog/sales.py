@@ -44,7 +44,7 @@ class WaitingQuote:
     """An approved quote whose contact has no appointment.
 
     Attributes:
-        status_at: When it was approved.
+        status_at: When the quote was approved.
     """
 
     id: UUID
