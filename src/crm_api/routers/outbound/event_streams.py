@@ -144,7 +144,7 @@ class AccessChecks:
                 if not await is_valid():
                     return
         except Exception:  # the streams end, and their clients connect again
-            log.exception("credentials of event streams not checked")
+            log.exception("credentials of event streams could not be checked")
         finally:
             now = asyncio.get_running_loop().time()
             for limit in group.streams:

@@ -44,9 +44,10 @@ def is_for_endpoints(event: LoggedEvent) -> bool:
 
 
 def facts_of(event: LoggedEvent) -> dict[str, Any]:
-    """Return the ``data`` of an event as endpoints get it; a value that is missing becomes null.
+    """Return the ``data`` of an event in the form in which endpoints get it.
 
-    The first field of the schema gets the id of the event's subject.
+    The form is the schema of the event type. The first field of the schema gets the id of the
+    event's subject. A field without a value becomes null.
     """
     shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
     subject = next(iter(shape.model_fields))

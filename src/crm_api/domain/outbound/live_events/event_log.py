@@ -38,7 +38,7 @@ _WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
 class LogPosition(NamedTuple):
-    """A position in the log. Positions compare in the order of the events."""
+    """A position in the log. A later event has a greater position."""
 
     transaction_id: int
     id: int

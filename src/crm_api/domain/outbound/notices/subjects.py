@@ -1,4 +1,7 @@
-"""The subjects of notices: whether a subject still needs a notice, and which text is shown."""
+"""The subjects of notices: conversations, notes and tasks.
+
+This module decides whether a subject still needs a notice, and which text the notice shows.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -90,7 +90,7 @@ class NewDelivery:
     """One event for one endpoint.
 
     Attributes:
-        number: The position of the event in the list of contents, starting at 1.
+        number: The position of the event's ``EventContent`` in the list of contents, from 1.
     """
 
     endpoint_id: UUID

@@ -110,7 +110,7 @@ async def create_endpoint(
 async def get_endpoint(
     uow: UnitOfWork, endpoint_id: UUID, *, is_locked: bool = False
 ) -> WebhookEndpoint:
-    """Return one endpoint, read again from the database.
+    """Read one endpoint from the database, even if the session has loaded it before.
 
     Args:
         endpoint_id: The id of the endpoint.
