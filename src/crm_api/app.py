@@ -319,9 +319,10 @@ def build_app(
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """Return the web application without open connections.
+    """Build the web application without opening connections.
 
-    ``create_app`` passes a lifespan that opens them. Tests set their own objects with ``attach``.
+    ``create_app`` passes a lifespan that opens the connections when the process starts. Tests pass
+    no lifespan; they set the objects for the routes with ``attach``.
     """
     is_secure = settings.public_base_url.startswith("https://")
     app = CrmApi(
@@ -387,9 +388,10 @@ def attach(
     intake: EventIntake,
     refusals: RefusalAlerts,
 ) -> None:
-    """Store objects for the routes and middlewares in the application's state.
+    """Store the objects that routes and middlewares use in the application's state.
 
-    The lifespan calls this function; tests call it with their own objects.
+    Examples are the database and the job queue. The lifespan calls this function. Tests call it
+    with their own objects.
     """
     app.state.crm = state
     app.state.queue = queue

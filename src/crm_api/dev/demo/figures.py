@@ -71,7 +71,7 @@ class FigureCheck:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The data of the three sources at one time.
+    """The data from which the figures of a campaign are compared, read at one time.
 
     Attributes:
         stats: The API's ``stats`` of the campaign.

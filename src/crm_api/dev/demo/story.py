@@ -29,7 +29,7 @@ _MEASURES = (
 
 @dataclass
 class Story:
-    """What the demo recorded.
+    """The results of the campaign that the demo has recorded, as counts.
 
     Attributes:
         people: How many people were interested.

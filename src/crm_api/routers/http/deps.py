@@ -353,7 +353,7 @@ class Needs:
 
 
 def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
-    """Return the dependency that requires a caller with this scope."""
+    """Return a FastAPI dependency that requires a caller with the scope ``scope``."""
     return Depends(Needs(scope))
 
 

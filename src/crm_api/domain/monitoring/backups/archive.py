@@ -82,7 +82,7 @@ class ArchiveWriter:
         self._tar = tar
 
     def add(self, name: str, content: bytes) -> None:
-        """Add a member with this name and content, readable only by its owner."""
+        """Add a file with the mode 0600: after the extraction, only its owner can read it."""
         member = tarfile.TarInfo(name)
         member.size = len(content)
         member.mode = 0o600

@@ -199,7 +199,7 @@ _DELETE_EXAMPLES = """
 
 
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
-    """Delete the replies of the month that were stored as examples for the reply reader."""
+    """Delete the examples for the reply reader that were made from replies of the month."""
     if month.table is ACTIVITY:
         await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))
 

@@ -19,10 +19,9 @@ UNCLEAR_STATES = ("unknown", "parked")
 
 
 def collect(figures: Figures | None) -> Iterator[Metric]:
-    """Yield every metric family, including families whose value is 0.
+    """Yield the metric families; a family whose value is 0 is not left out.
 
-    If ``figures`` is None, because the database is unavailable, only ``crm_database_up`` is
-    yielded.
+    If the database is unavailable, ``figures`` is None. Then only ``crm_database_up`` is yielded.
     """
     answers = _gauge(
         "crm_database_up",

@@ -86,7 +86,7 @@ def subject_prefix() -> str:
 
 
 def find_low_disks(disks: Sequence[Disk]) -> Iterator[Finding]:
-    """Yield a finding for each of these disks that is low."""
+    """Yield a finding, which becomes an alert, for each disk with too little free space."""
     for disk in disks:
         if disk.is_low:
             yield Finding(

@@ -36,9 +36,9 @@ _KNOWN = frozenset(one.value for one in WebhookEventType)
 
 
 def is_for_endpoints(event: LoggedEvent) -> bool:
-    """Return whether endpoints can get an event.
+    """Return whether an event can be sent to webhook endpoints.
 
-    Its type must be known, and the event must not be for one user only.
+    The type of the event must be known, and the event must not be for one user only.
     """
     return event.type in _KNOWN and "user_id" not in event.data
 

@@ -132,7 +132,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The ends of the log, as the database returns them.
+    """The limits of the readable part of the log, as the database returns them.
 
     Attributes:
         final: The oldest transaction that may still write events.
@@ -160,7 +160,7 @@ READ_ENDS = text(f"""
 
 
 async def find_log_ends(uow: UnitOfWork) -> LogEnds:
-    """Return the range in which the log can be read."""
+    """Return the range of positions in which the log can be read."""
     ends = typed_row(StoredEnds, (await uow.session.execute(READ_ENDS)).one())
     horizon = None
     if ends.transaction_id is not None and ends.id is not None:

@@ -149,7 +149,7 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Create the cursor if it is missing; reset it if the database comes from another server."""
+    """Create the cursor, or reset it if the database was copied from another server."""
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)
 

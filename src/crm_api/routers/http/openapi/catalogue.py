@@ -85,7 +85,10 @@ def catalogue() -> list[ProblemKind]:
 
 @cache
 def kinds() -> dict[str, ProblemKind]:
-    """Return the errors by code. Classes that are imported after the first call are missing."""
+    """Return the known errors by error code.
+
+    The result of the first call is kept, so error classes that are imported later are missing.
+    """
     return _known()
 
 

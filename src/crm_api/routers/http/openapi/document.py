@@ -66,7 +66,7 @@ _ORDER = ("get", "post", "put", "patch", "delete")
 
 
 def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
-    """Complete FastAPI's document in place, and return it."""
+    """Complete the OpenAPI document that FastAPI has made, in place, and return it."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
