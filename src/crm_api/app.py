@@ -227,7 +227,7 @@ def _paths() -> Paths:
 
 
 class CrmApi(FastAPI):
-    """The FastAPI application; usual webhooks of the provider do not pass its middlewares.
+    """The FastAPI application; usual webhooks of the provider do not pass through its middlewares.
 
     A ``QuickReceiver`` handles these webhooks, because that is faster. ``routers/http/openapi``
     completes the OpenAPI document of the application.

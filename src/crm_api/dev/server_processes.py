@@ -292,7 +292,10 @@ class Redis(_Process):
 
 
 def make_folder(folder: Path, account: Account) -> None:
-    """Create a private folder for the account; if it exists, give all its files to the account.
+    """Create a private folder that belongs to the user account of the server.
+
+    If the folder exists, all its files are given to this user account.
+
 
     Raises:
         StartError: The folder cannot be created, or belongs to another user.

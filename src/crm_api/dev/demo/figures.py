@@ -17,7 +17,7 @@ FAILED_THERE = ("failed", "undelivered")
 
 @dataclass(frozen=True)
 class Check:
-    """One figure from up to three sources.
+    """One figure, with its values from up to three sources.
 
     Attributes:
         name: Name of the figure.
@@ -89,7 +89,7 @@ class Snapshot:
 
 
 def compare(snapshot: Snapshot) -> list[Check]:
-    """Return the figures to compare, each with its values from the three sources."""
+    """Return the figures, each with its values from ``stats``, the recipients and the sandbox."""
     by_status = snapshot.stats["by_status"]
     store = Counter(one["status"] for one in snapshot.recipients)
     phones = {one["phone"] for one in snapshot.recipients}

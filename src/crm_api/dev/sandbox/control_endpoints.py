@@ -122,7 +122,7 @@ async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
 async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
     """Return the sandbox's time and the seconds until its next planned event (null if none).
 
-    ``shift_seconds`` and ``is_moving`` have the meaning that they have in ``move_clock``.
+    The fields ``shift_seconds`` and ``is_moving`` have the same meaning as in ``move_clock``.
     """
     return {
         "now": workspace.timeline.now().isoformat(),

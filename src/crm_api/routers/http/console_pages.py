@@ -142,7 +142,7 @@ class ConsoleRoute(Route):
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the route matches, and what to add to the scope."""
+        """Return whether the route matches, and what to add to the ASGI scope."""
         match, found = super().matches(scope)
         return match, {**found, "route": self}
 

@@ -45,7 +45,9 @@ async def stream_events(
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> AsyncIterator[bytes]:
-    """Yield chunks to send, until the listener is too slow or ``longest_seconds`` have passed.
+    """Yield the chunks of an event stream.
+
+    The stream ends when the listener is too slow or when ``longest_seconds`` have passed.
 
     Args:
         hub: The event hub of this process, which must be started.

@@ -212,7 +212,7 @@ class EventHub:
     ) -> dict[UUID, LoggedEvent]:
         """Return the ``message.received`` events among ``found`` with details, by message id.
 
-        The result is empty if no caller of these filters may read messages.
+        The result is empty if none of the filters is of a caller who may read messages.
         """
         if not any(one.reads_messages for one in filters):
             return {}

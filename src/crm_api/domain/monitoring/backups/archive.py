@@ -174,7 +174,7 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """If the thread had an error, raise it; errors of the caller only follow from it."""
+        """Raise the error of the thread, if any, because it has caused the caller's error."""
         self._thread.join()
         failure = self._failure
         if isinstance(failure, pyrage.DecryptError):

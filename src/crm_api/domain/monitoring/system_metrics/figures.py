@@ -54,7 +54,7 @@ class LineToday:
 
     Attributes:
         is_blocked: True if the provider refuses the line.
-        sent: The messages that the line has sent today, in its time zone.
+        sent: The messages that the line has sent today, in the time zone of the line.
         left: The campaign messages that the line may still send today.
     """
 
@@ -197,7 +197,7 @@ WORKERS = text("""
 
 
 async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
-    """Read all numbers. A statement that takes longer than ``STATEMENT_SECONDS`` fails."""
+    """Read the state of the service. A statement that exceeds ``STATEMENT_SECONDS`` fails."""
     session = uow.session
     box = await session.execute(TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
     # The real clocks are compared, even if the sandbox clock was moved.

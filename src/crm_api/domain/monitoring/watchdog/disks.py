@@ -1,4 +1,4 @@
-"""Measure the free space of the disks with the service's files, and find disks that are low."""
+"""Measure the free space of the disks with the service's files, and find disks with too little."""
 
 import os
 import socket

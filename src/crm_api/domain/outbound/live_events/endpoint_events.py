@@ -1,4 +1,4 @@
-"""The types of events that webhook endpoints can get, and the data that endpoints get."""
+"""The types of events that webhook endpoints can get, and the data of these events."""
 
 from enum import StrEnum
 from typing import Any, cast

@@ -258,10 +258,10 @@ FORGET_FOREIGN = text(f"DELETE FROM event WHERE transaction_id >= {_FOREIGN}")
 async def forget_old_events(
     uow: UnitOfWork, *, now: datetime, limit: int = FORGOTTEN_AT_ONCE
 ) -> int:
-    """Delete the oldest events that are older than ``KEPT_FOR``; return their number.
+    """Delete the oldest events that are older than ``KEPT_FOR``; return how many were deleted.
 
     If this database is a copy from another server, it may contain events whose positions this
-    server has not reached yet. Those events are deleted too, but not counted.
+    server has not reached yet. Those events are deleted too, but they are not counted.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

@@ -152,7 +152,7 @@ async def update_endpoint(
     policy: AddressPolicy,
     now: datetime,
 ) -> WebhookEndpoint:
-    """Change an endpoint; if its address or event types are given, also set the maker's scopes.
+    """Change an endpoint; if its address or event types are given, it also gets the maker's scopes.
 
     With the old scopes, the endpoint could get events that the caller may not read.
 

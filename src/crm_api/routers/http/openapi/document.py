@@ -1,7 +1,7 @@
 """Complete FastAPI's OpenAPI document.
 
 This module adds security with scopes, error responses, headers, links, names of schemas and
-descriptions of tags. All of it follows from rules, so a new route needs no entry here.
+descriptions of tags. All these parts are made by rules, so a new route needs no entry here.
 """
 
 from collections.abc import Iterable

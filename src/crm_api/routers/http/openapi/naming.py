@@ -26,7 +26,10 @@ name."""
 
 
 def name_schemas(document: Node) -> None:
-    """Move every object and enumeration to the document's named schemas, in place."""
+    """Move the schema of every object and enumeration to the named schemas of the document.
+
+    The document is changed in place.
+    """
     schemas: Node = document["components"]["schemas"]
     for _, _, operation in operations(document):
         for part, content in _contents(operation):
