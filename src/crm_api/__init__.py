@@ -1,4 +1,4 @@
-"""Texting for a foundation-repair company: campaigns out, replies and opt-outs in."""
+"""A service that sends a foundation-repair company's text campaigns and receives the replies."""
 
 import sys
 from typing import Any, cast

@@ -227,9 +227,10 @@ def _paths() -> Paths:
 
 
 class CrmApi(FastAPI):
-    """FastAPI application with a receiver of webhooks in front of its middlewares.
+    """The FastAPI application; usual webhooks of the provider do not pass through its middlewares.
 
-    Its OpenAPI document is completed by ``routers/http/openapi``.
+    A ``QuickReceiver`` handles these webhooks, because that is faster. ``routers/http/openapi``
+    completes the OpenAPI document of the application.
     """
 
     def __init__(self, *, is_secure: bool, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
@@ -237,7 +238,7 @@ class CrmApi(FastAPI):
         self._receiver = QuickReceiver(super().__call__, is_secure=is_secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request, or the start and the end of the process."""
+        """Handle one HTTP request, or the start and the end of the process (the ASGI lifespan)."""
         if scope.get("path") == RECEIVER_PATH and scope.get("method") == "POST":
             scope["app"] = self
             await self._receiver(scope, receive, send)
@@ -318,9 +319,10 @@ def build_app(
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
-    """Return the web application without open connections.
+    """Build the web application without opening connections.
 
-    ``create_app`` passes a lifespan that opens them. Tests set their own objects with ``attach``.
+    ``create_app`` passes a lifespan that opens the connections when the process starts. Tests pass
+    no lifespan; they set the objects for the routes with ``attach``.
     """
     is_secure = settings.public_base_url.startswith("https://")
     app = CrmApi(
@@ -386,9 +388,10 @@ def attach(
     intake: EventIntake,
     refusals: RefusalAlerts,
 ) -> None:
-    """Store objects for the routes and middlewares in the application's state.
+    """Store the objects that routes and middlewares use in the application's state.
 
-    The lifespan calls this function; tests call it with their own objects.
+    Examples are the database and the job queue. The lifespan calls this function. Tests call it
+    with their own objects.
     """
     app.state.crm = state
     app.state.queue = queue

@@ -35,7 +35,7 @@ processes need it: with different clocks, leases would expire at random."""
 
 
 class Server(Protocol):
-    """The functions of an embedded server that the supervisor needs."""
+    """The interface through which the supervisor starts and stops an embedded server."""
 
     name: str
 
@@ -292,7 +292,10 @@ class Redis(_Process):
 
 
 def make_folder(folder: Path, account: Account) -> None:
-    """Create a private folder for the account; if it exists, give all its files to the account.
+    """Create a private folder that belongs to the user account of the server.
+
+    If the folder exists, all its files are given to this user account.
+
 
     Raises:
         StartError: The folder cannot be created, or belongs to another user.

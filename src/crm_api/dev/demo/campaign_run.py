@@ -89,8 +89,8 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
 def _line(api: Api, sandbox: Sandbox) -> JSON:
     """Return the phone line to send from.
 
-    If the service has a line that the sandbox does not have, it could send real messages. The demo
-    refuses such a service.
+    A service with a line that the sandbox does not have could send real messages. The demo refuses
+    such a service.
 
     Raises:
         DemoError: The service has no line of the sandbox, or also has other lines.
@@ -234,7 +234,10 @@ def _refuse_stopped(campaign: JSON) -> None:
 
 
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
-    """Wait until no event is planned and all figures agree; give up after ``SETTLE_SECONDS``."""
+    """Wait until the sandbox has no planned event and all figures agree.
+
+    Give up after ``SETTLE_SECONDS``.
+    """
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         is_quiet = not sandbox.stats()["webhooks"]["scheduled"]

@@ -17,7 +17,7 @@ FAILED_THERE = ("failed", "undelivered")
 
 @dataclass(frozen=True)
 class Check:
-    """One figure from up to three sources.
+    """One figure, with its values from up to three sources.
 
     Attributes:
         name: Name of the figure.
@@ -52,9 +52,9 @@ class FigureCheck:
         name: Name of the measure.
         figure: The figure as a text to print.
         counted: The numerator of the figure.
-        rows: The numerator, counted in the records of the figure.
-        recorded: The numerator that the demo expects from what it recorded; None if the demo
-            expects nothing.
+        rows: The numerator, counted in the records that the API lists for the figure.
+        recorded: The numerator that the demo expects from its own counts or from the campaign's
+            statistics; None if it has no expected value.
     """
 
     name: str
@@ -71,7 +71,7 @@ class FigureCheck:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The data of the three sources at one time.
+    """The data from which the figures of a campaign are compared, read at one time.
 
     Attributes:
         stats: The API's ``stats`` of the campaign.
@@ -89,7 +89,7 @@ class Snapshot:
 
 
 def compare(snapshot: Snapshot) -> list[Check]:
-    """Return the figures to compare, each with its values from the three sources."""
+    """Return the figures, each with its values from ``stats``, the recipients and the sandbox."""
     by_status = snapshot.stats["by_status"]
     store = Counter(one["status"] for one in snapshot.recipients)
     phones = {one["phone"] for one in snapshot.recipients}

@@ -37,7 +37,7 @@ class Bars:
     def show(
         self, values: Mapping[str, int], *, total: int | None = None, is_last: bool = False
     ) -> None:
-        """Show the current values.
+        """Show the current value of each bar.
 
         Args:
             values: Value of each bar, by its name.

@@ -1,8 +1,8 @@
 """Record the results of the demo's campaign: appointments, quotes, jobs and payments.
 
 The demo records results only for people whose replies show interest. It uses the public API, as an
-office does. Then it compares each figure of the API with the figure's records, and with what the
-demo recorded.
+office does. Then it compares each figure of the API with two other counts: one of the records that
+the API lists for the figure, and one of the results that the demo recorded.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ _MEASURES = (
 
 @dataclass
 class Story:
-    """What the demo recorded.
+    """The results of the campaign that the demo has recorded, as counts.
 
     Attributes:
         people: How many people were interested.
@@ -44,10 +44,10 @@ class Story:
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     """Record the results of the campaign.
 
-    Every person with an interested reply books an appointment, as long as there are free hours.
-    Half of these people are visited immediately and get a quote. Half of the quotes are approved.
+    Half of the people with an interested reply are visited immediately and get a quote. The other
+    half book an appointment in a free hour, until no hour is free. Half of the quotes are approved.
     For half of the approved quotes, the job is done and the invoice is paid. The first person goes
-    through all of these steps.
+    through all steps of a visit: quote, approval, job and invoice.
 
     Args:
         api: The client.
@@ -76,7 +76,8 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
     """Return the figures of the campaign, each with two counts to compare.
 
-    One count comes from the records of the figure, the other from what the demo recorded.
+    One count is made from the records that the API lists for the figure. The other is the number
+    that the demo recorded itself; for the reply rate, it is ``replied``.
 
     Args:
         api: The client.
@@ -137,7 +138,8 @@ def _visit(api: Api, contact_id: str, place: int, story: Story) -> None:
     Args:
         api: The client.
         contact_id: The contact.
-        place: The position among the visited people, from 0; it decides how far the person gets.
+        place: The position among the visited people, from 0. It decides how many of the steps
+            (approved quote, job, payment) follow.
         story: The counts to increase.
     """
     # Use the time of the database, because the sandbox's clock may have been moved.
@@ -162,7 +164,7 @@ def _visit(api: Api, contact_id: str, place: int, story: Story) -> None:
 
 
 def _count(rows: Sequence[JSON], unit: str) -> Decimal:
-    """Return the numerator of a figure, computed from the records of the figure."""
+    """Return the numerator of a figure, computed from the records that the API lists for it."""
     if unit == "rate":
         return Decimal(sum(one["counted"] is True for one in rows))
     above = [one for one in rows if one["part"] != "denominator"]

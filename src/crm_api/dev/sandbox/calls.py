@@ -129,7 +129,7 @@ class SandboxCall:
 
     @property
     def ended_at(self) -> datetime:
-        """When the call ends: ``started_at``, six seconds of ringing, and the call's duration."""
+        """The end of the call: ``started_at`` plus six seconds of ringing plus ``seconds``."""
         return self.started_at + timedelta(seconds=self.seconds + 6)
 
     def _answered(self) -> Payload:

@@ -54,8 +54,8 @@ class PeopleWeights:
     Attributes:
         reply: Share of people who reply.
         stop: Share of people who ask to stop.
-        failed: Share of numbers to which a message fails.
-        undelivered: Share of numbers to which a message is not delivered.
+        failed: Share of phone numbers to which messages fail.
+        undelivered: Share of phone numbers to which messages are not delivered.
     """
 
     reply: float = 0.12

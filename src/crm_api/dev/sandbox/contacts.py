@@ -46,7 +46,7 @@ class AddressBook:
     def add(self, contacts: list[dict[str, Any]], *, at: str) -> None:
         """Add contacts; each has fields such as ``firstName``.
 
-        The item ``customFields`` of a contact has values by the key of the custom field.
+        The field ``customFields`` of a contact maps the key of each custom field to its value.
         """
         types = {one["key"]: one for one in self.fields}
         for one in contacts:

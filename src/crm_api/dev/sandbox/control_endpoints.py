@@ -80,8 +80,9 @@ async def show_banner(workspace: Workspace, request: Request) -> dict[str, Any]:
 async def list_messages(workspace: Workspace, request: Request) -> dict[str, Any]:
     """List all messages, oldest first, including those that the provider's API does not list yet.
 
-    Query parameters: ``direction`` returns only messages of this direction. ``after`` returns only
-    messages with a greater position (``seq``). ``limit`` is the largest number of messages.
+    The query parameters are optional. ``direction`` selects incoming or outgoing messages.
+    ``after`` selects messages with a greater position (``seq``). ``limit`` is the largest number of
+    messages.
     """
     query = request.query_params
     direction, after = query.get("direction"), int(query.get("after", "0"))
@@ -106,10 +107,11 @@ async def show_stats(workspace: Workspace, request: Request) -> dict[str, Any]: 
 
 
 async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Set what a person does after a message: ``{number, script: [{do, after, …}]}``.
+    """Set what a person does after a message.
 
-    ``number`` is the person's phone number. A value such as ``+1617*`` sets the script for all
-    phone numbers that begin with ``+1617``.
+    The request body is ``{number, script: [{do, after, …}]}``. ``number`` is the person's phone
+    number. A value such as ``+1617*`` sets the script for all phone numbers that begin with
+    ``+1617``.
     """
     body = await read_json(request)
     steps = read_script(body["script"])
@@ -120,7 +122,7 @@ async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
 async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]:  # noqa: ARG001
     """Return the sandbox's time and the seconds until its next planned event (null if none).
 
-    ``shift_seconds`` and ``is_moving`` have the meaning that they have in ``move_clock``.
+    The fields ``shift_seconds`` and ``is_moving`` have the same meaning as in ``move_clock``.
     """
     return {
         "now": workspace.timeline.now().isoformat(),
@@ -131,11 +133,12 @@ async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]: 
 
 
 async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Move the sandbox's clock: ``{shift_seconds, is_moving?}``.
+    """Move the sandbox's clock.
 
-    ``shift_seconds`` is how far the clock is ahead of real time. Planned events that are due by the
-    new time are sent. The response follows when these events are delivered, or after
-    ``DELIVERED_SECONDS``. While ``is_moving`` is true, the rate limit is off.
+    The request body is ``{shift_seconds, is_moving?}``. ``shift_seconds`` is how far the clock is
+    ahead of real time. Planned events that are due by the new time are sent. The response follows
+    when these events are delivered, or after ``DELIVERED_SECONDS``. While ``is_moving`` is true,
+    the rate limit is off.
     """
     body = await read_json(request)
     workspace.is_moving = bool(body.get("is_moving", False))
@@ -176,8 +179,9 @@ async def list_faults(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def add_fault(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Add a fault: ``{kind, on?, number?, count? or probability?, retry_after?, delay?}``.
+    """Add a fault.
 
+    The request body is ``{kind, on?, number?, count? or probability?, retry_after?, delay?}``.
     Without ``count`` and ``probability``, the fault happens once.
     """
     body = await read_json(request)
@@ -203,9 +207,10 @@ async def clear_faults(workspace: Workspace, request: Request) -> dict[str, Any]
 
 
 async def receive(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Simulate an incoming message: ``{from, to?, text, media?}``.
+    """Simulate a message from a person to the company.
 
-    An item of ``media`` without ``url`` becomes a picture that the sandbox draws.
+    The request body is ``{from, to?, text, media?}``. An item of ``media`` without ``url``
+    becomes a picture that the sandbox draws.
     """
     body = await read_json(request)
     items = tuple(
@@ -224,7 +229,10 @@ async def receive(workspace: Workspace, request: Request) -> dict[str, Any]:
 
 
 async def send_from_app(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Simulate a message that a colleague sends in the provider's app: ``{from?, to, text}``."""
+    """Simulate a message that a colleague sends in the provider's app.
+
+    The request body is ``{from?, to, text}``.
+    """
     body = await read_json(request)
     to = body["to"]
     recipients = tuple(map(str, to)) if isinstance(to, list) else (str(to),)

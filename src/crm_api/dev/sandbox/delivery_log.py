@@ -1,4 +1,4 @@
-"""The provider's endpoints for the log of webhook deliveries, test events and manual retries."""
+"""Simulate the provider's endpoints that list and retry webhook deliveries and send test events."""
 
 from datetime import datetime
 from http import HTTPStatus

@@ -67,7 +67,10 @@ def conversation_id(phone_number_id: str, participants: tuple[str, ...]) -> str:
 
 
 class MessageStore:
-    """All messages, by id, in order and by conversation; a journal lets them survive a restart."""
+    """All messages: by id, in the order of creation, and by conversation.
+
+    If there is a journal file, the messages are read from it after a restart.
+    """
 
     def __init__(self, journal: Path | None = None) -> None:
         self.by_id: dict[str, StoredMessage] = {}

@@ -1,4 +1,4 @@
-"""The provider's endpoints for reading messages, lines, conversations, calls and contacts."""
+"""Simulate the provider's endpoints that read messages, lines, conversations, calls, contacts."""
 
 from datetime import timedelta
 

@@ -145,10 +145,10 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Return the error response to a request that does not send; None if it is not refused.
+    """Check a request to the provider's API that does not send a message.
 
-    The sandbox refuses a request because of a wrong API version, a wrong key, the rate limit, or a
-    fault.
+    Return None if the request is accepted. Otherwise return the error response: because of a wrong
+    API version, a wrong key, the rate limit, or a simulated fault.
     """
     is_dated = not request.url.path.startswith("/v1/")
     if is_dated and request.headers.get("quo-api-version") != API_VERSION:

@@ -1,4 +1,4 @@
-"""The provider's endpoints to manage webhooks, in its two APIs: legacy and 2026-03-30.
+"""Simulate the provider's endpoints that manage webhooks, in both APIs: legacy and 2026-03-30.
 
 Each API lists only the webhooks of its own format. A webhook that alternates between both formats
 is in both lists. The legacy API cannot change a webhook and cannot replace its signing key; the API

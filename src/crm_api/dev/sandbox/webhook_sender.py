@@ -60,7 +60,8 @@ class Hook:
 class DeliveryCounts:
     """Numbers of deliveries by status, and the number of failed attempts.
 
-    A delivery is pending until a response with a 2xx status, or until its last attempt.
+    A delivery is pending until an attempt gets a response with a 2xx status, or until the last
+    attempt has failed.
     """
 
     ok: int = 0

@@ -1,4 +1,7 @@
-"""Mail news about alerts. A worker sends these mails; without a worker, a web process does."""
+"""Send mails about alerts that were raised, are still open, or were resolved.
+
+A worker sends these mails. While no worker runs, a web process sends them.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,10 +22,10 @@ CHANNEL = "mail"
 
 
 class AlertReporter:
-    """Mails news about alerts.
+    """Sends mails with the news about alerts: what has changed since the last mail.
 
     Several processes may have a reporter. Each item of news is reserved and mailed by only one of
-    them.
+    these processes.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory, mailer: Mailer, settings: Settings) -> None:
@@ -32,7 +35,7 @@ class AlertReporter:
         self._configured = Business(name=settings.business_name, contact=settings.business_contact)
 
     async def report(self, *, now: Callable[[], datetime]) -> int:
-        """Send one mail with all news that was not reported yet; return the number of alerts in it.
+        """Send one mail with all unreported news about alerts; return the number of alerts in it.
 
         One transaction reserves the news, then the mail is sent, then a second transaction stores
         that the mail was sent. If the process dies before the second transaction, the reservation
@@ -80,9 +83,7 @@ class AlertReporter:
     async def _release(
         self, claimed: ClaimedNews, error: MailNotSentError, *, was_down: bool, now: datetime
     ) -> None:
-        log.warning(
-            "mail with news about alerts not sent", count=len(claimed.news), error=error.detail
-        )
+        log.warning("mail about alerts not sent", count=len(claimed.news), error=error.detail)
         async with self._new_uow() as uow:
             await notices.release_news(uow, claimed)
             if was_down:

@@ -23,8 +23,8 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: The oldest of these times: for each scheduled job, when it last worked.
-            None if no scheduled job has run.
+        jobs_covered_until: When the scheduled job that has not worked for the longest time last
+            worked. None if no scheduled job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event
@@ -79,7 +79,9 @@ async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
 
 
 async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, str]:
-    """Return the state of each part that the database shows, by the name of the part.
+    """Return the state of each part of the service, by the name of the part.
+
+    Only parts whose state is in the database are included.
 
     ``migrations`` is ``ok``, or a text with both revisions. Every other part is ``ok`` or
     ``degraded``. ``jobs`` is degraded if a scheduled job is overdue; ``GET /v1/scheduled-jobs``

@@ -57,7 +57,7 @@ POLICY = (
 )
 """Content security policy: the page loads from and connects to this service only.
 
-It has no inline scripts or styles, and its scripts cannot create HTML from text.
+The page has no inline scripts or styles, and its scripts cannot create HTML from text.
 """
 ISOLATED = {
     "Content-Security-Policy": POLICY,
@@ -142,7 +142,7 @@ class ConsoleRoute(Route):
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the route matches, and what to add to the scope."""
+        """Return whether the route matches, and what to add to the ASGI scope."""
         match, found = super().matches(scope)
         return match, {**found, "route": self}
 
@@ -150,7 +150,8 @@ class ConsoleRoute(Route):
 def console_routes() -> list[ConsoleRoute]:
     """Return the routes of the console.
 
-    They are plain routes of Starlette: an address of the console may have any query parameters.
+    The routes of the API refuse unknown query parameters. These routes accept any query parameters,
+    because the script of the console reads them.
     """
     return [
         *(

@@ -11,7 +11,7 @@ JSON = "application/json"
 
 
 def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-    """Return the argument ``responses`` of a route that returns CSV.
+    """Return the value of ``responses`` for the declaration of a route that returns CSV.
 
     Args:
         description: Description of the response in the OpenAPI document.
@@ -24,14 +24,14 @@ def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[
 
 
 def csv_list(row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-    """Return the argument ``responses`` of a route that returns a list as JSON or CSV.
+    """Return the value of ``responses`` for a route that returns a list as JSON or CSV.
 
     Args:
         row: An example row of the CSV: maps the name of each column to a value.
     """
     return csv_response(
-        "One page of the list as JSON. With `Accept: text/csv`, all matching rows as CSV, not in "
-        "pages.",
+        "One page of the list as JSON. With `Accept: text/csv`, the response is a CSV "
+        "file with all matching rows.",
         row,
     )
 

@@ -150,10 +150,10 @@ async def new_uow(request: Request, state: State) -> UnitOfWork:
 
 
 def _origin(request: Request) -> RequestOrigin | None:
-    """Complete and return the origin of a request for the audit log.
+    """Return the origin of a request, which the audit log stores with each change.
 
-    The route and the ids in the path are added to the origin. Return None for a request that only
-    reads data.
+    The route and the ids in the path are added to the origin first. Return None for a request that
+    only reads data.
     """
     origin: RequestOrigin | None = request.scope.get(ORIGIN)
     if origin is not None:
@@ -353,7 +353,7 @@ class Needs:
 
 
 def require(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI types its marker so
-    """Return the dependency that requires a caller with this scope."""
+    """Return a FastAPI dependency that requires a caller with the scope ``scope``."""
     return Depends(Needs(scope))
 
 
@@ -400,7 +400,7 @@ async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:
 
 
 async def business_of(uow: UnitOfWork, state: AppState) -> Business:
-    """Return name and contact of the company that sends the messages.
+    """Return the name and the contact details of the company that sends the messages.
 
     A value from an environment variable overrides the setting in the database.
     """
@@ -408,5 +408,5 @@ async def business_of(uow: UnitOfWork, state: AppState) -> Business:
 
 
 def configured_business(state: AppState) -> Business:
-    """Return name and contact of the company from the environment variables; each may be None."""
+    """Return the company's name and contact details from the environment; None if not set."""
     return Business(name=state.settings.business_name, contact=state.settings.business_contact)

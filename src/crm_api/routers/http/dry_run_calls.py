@@ -26,7 +26,7 @@ class CallMaker:
     secret: bytes
 
     def by(self, caller: Caller) -> Call:
-        """Return the ``Call`` of the current API request, which ``caller`` has sent."""
+        """Return the ``Call``, the description of the current API request, sent by ``caller``."""
         return Call(name=self.name, caller_id=caller.id, secret=self.secret, now=clock.wall_now())
 
 

@@ -36,7 +36,7 @@ _AMOUNTS = ("numerator", "denominator", "value")
 
 
 def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a copy of a JSON value in which the hidden fields are null."""
+    """Return a copy of a JSON value in which the fields that a marketer does not see are null."""
     if isinstance(value, list):
         return [mask(one) for one in value]
     if not isinstance(value, dict):
@@ -56,7 +56,7 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def hidden_of(names: Collection[str]) -> set[str]:
-    """Return the names that are hidden.
+    """Return those of the names whose fields or columns a marketer does not see.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -44,7 +44,11 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 
 def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
-    """Return the headers of every response; ``is_secure`` if clients reach the service with TLS."""
+    """Return the headers that every response gets.
+
+    Args:
+        is_secure: True if clients reach the service with TLS.
+    """
     return [*SECURITY, *([STRICT_TRANSPORT] if is_secure else [])]
 
 

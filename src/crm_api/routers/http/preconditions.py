@@ -2,9 +2,9 @@
 
 - A POST with an ``Idempotency-Key`` stores its response in the transaction of the change. If the
   caller repeats the request within a day, it gets the stored response.
-- A GET or PATCH returns an ``ETag``. A GET with ``If-None-Match`` gets 304 without a body if its
-  ETag is still current. A PUT, PATCH or DELETE with ``If-Match`` gets 412 if its ETag is not
-  current.
+- A GET or PATCH returns an ``ETag``. A GET with ``If-None-Match`` gets 304 without a body if the
+  ETag in this header is still current. A PUT, PATCH or DELETE with ``If-Match`` gets 412 if the
+  ETag in this header is not current.
 - Every change also writes an entry to the audit log in the same transaction.
 """
 

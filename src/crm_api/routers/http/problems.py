@@ -91,7 +91,7 @@ class DatabaseUnavailableError(TransientError):
 
 
 class ServiceStoppingError(TransientError):
-    """The service stopped before the request had ended; its change may have been made or not."""
+    """The service stopped during the request. It is unknown whether the change was made."""
 
     code = "service_stopping"
 

@@ -115,7 +115,7 @@ def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:
 
 
 def require_start(value: datetime | date, zone: ZoneInfo) -> datetime:
-    """Convert a query parameter to a time, as ``start_of``."""
+    """Convert a query parameter that is not missing to a time, as ``start_of`` does."""
     if isinstance(value, datetime):
         return value
     return datetime.combine(value, time.min, zone).astimezone(UTC)

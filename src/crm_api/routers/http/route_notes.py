@@ -1,5 +1,6 @@
-"""Notes at a route for the OpenAPI document, such as ``openapi_extra=fails_with("too_large")``.
+"""Create the notes that a route carries for the OpenAPI document.
 
+Example: ``@router.post("/v1/files", openapi_extra=fails_with("too_large"))``. The package
 ``routers/http/openapi`` reads the notes and removes them from the document.
 """
 
@@ -11,7 +12,7 @@ SHOWN = "x-shown"
 
 
 def fails_with(*codes: str) -> dict[str, Any]:
-    """List the error codes that only the use case of a route can cause.
+    """Return a note with the error codes that the use case of a route can cause.
 
     Codes that follow from the route itself (authentication, request body, paging, ids in the path)
     are added automatically. If you name a code that ends in ``_not_found``, name all such codes of
@@ -22,6 +23,6 @@ def fails_with(*codes: str) -> dict[str, Any]:
 
 
 def shows(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Set the values of these fields in the example of the route's response."""
+    """Return a note with field values for the example of the route's response."""
     # Stored as text, because FastAPI removes null values from its document.
     return {SHOWN: json.dumps(fields)}

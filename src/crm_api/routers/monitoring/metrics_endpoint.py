@@ -53,7 +53,7 @@ async def read_metrics(
     accept: Annotated[
         str,
         Header(
-            description="The media type of the answer: `text/plain` or "
+            description="The media type of the response: `text/plain` or "
             "`application/openmetrics-text`.",
             examples=["text/plain"],
         ),

@@ -27,7 +27,7 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 async def list_scheduled_jobs(
     uow: Uow, state: State, page: Paging, _caller: Operator
 ) -> PageRead[ScheduledJobRead]:
-    """List every scheduled job by name, with its last run, its next run and its failures."""
+    """List every scheduled job, sorted by name, with its last run, next run and failures."""
     now = clock.now()
     message_is_on = OwnLines.from_settings(state.settings) is not None
     async with uow:

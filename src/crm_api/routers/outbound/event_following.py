@@ -22,7 +22,7 @@ LONGEST_SECONDS = 1800.0
 class StreamMarks:
     """Functions that format the parts of a stream that are not events.
 
-    The argument of each function is the current position of the hub.
+    The argument of each function is the position up to which the event hub has read the log.
 
     Attributes:
         hello: Formats the start of a stream.
@@ -45,10 +45,12 @@ async def stream_events(
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
     longest_seconds: float = LONGEST_SECONDS,
 ) -> AsyncIterator[bytes]:
-    """Yield chunks to send, until the listener is too slow or ``longest_seconds`` have passed.
+    """Yield the chunks of an event stream.
+
+    The stream ends when the listener is too slow or when ``longest_seconds`` have passed.
 
     Args:
-        hub: A started hub.
+        hub: The event hub of this process, which must be started.
         event_filter: Selects the events to send.
         after: The position of the last event that the listener got; None begins with new events.
         marks: Functions that format what is sent besides events.
@@ -97,10 +99,10 @@ async def _is_readable(hub: EventHub, after: LogPosition) -> bool:
 async def _catch_up(
     hub: EventHub, listener: StreamListener, *, after: LogPosition, changed: set[UUID]
 ) -> AsyncIterator[bytes]:
-    """Yield stored events up to the hub's position.
+    """Yield the stored events after ``after``, up to the position of the event hub.
 
     This function does not await anything after its last check of the position, so no event is
-    missed.
+    missed. Campaigns whose counters have changed are added to ``changed``.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:

@@ -92,7 +92,7 @@ class EventStreamResponse(EventSourceResponse):
         self._slow_seconds = slow_seconds
 
     async def stream_response(self, send: Send) -> None:
-        """Send until the chunks end or the access is lost; then close the generator."""
+        """Send chunks until they end or the caller loses its access; then close the generator."""
         await send(
             {
                 "type": "http.response.start",

@@ -89,7 +89,7 @@ def select_events(
     found: Sequence[LoggedEvent],
     detailed: Mapping[UUID, LoggedEvent],
 ) -> list[LoggedEvent]:
-    """Return the events that pass a filter, with details if the filter may show them."""
+    """Return the events that pass a filter, with details if the caller may read messages."""
     return [
         detailed.get(event.subject_id, event)
         if event_filter.reads_messages and event.subject_id is not None
@@ -160,7 +160,7 @@ class EventHub:
             await asyncio.gather(task, return_exceptions=True)
 
     async def wake(self) -> None:
-        """Set the position to the end of the log, unless the hub already has a position."""
+        """Let the hub begin at the end of the log, unless it has a position already."""
         async with self._reading:
             if self._position is None:
                 async with self.new_uow() as uow:
@@ -212,7 +212,7 @@ class EventHub:
     ) -> dict[UUID, LoggedEvent]:
         """Return the ``message.received`` events among ``found`` with details, by message id.
 
-        The result is empty if no filter shows details.
+        The result is empty if none of the filters is of a caller who may read messages.
         """
         if not any(one.reads_messages for one in filters):
             return {}

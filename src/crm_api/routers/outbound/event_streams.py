@@ -144,7 +144,7 @@ class AccessChecks:
                 if not await is_valid():
                     return
         except Exception:  # the streams end, and their clients connect again
-            log.exception("credentials of event streams not checked")
+            log.exception("credentials of event streams could not be checked")
         finally:
             now = asyncio.get_running_loop().time()
             for limit in group.streams:
@@ -162,9 +162,9 @@ class AccessChecks:
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
     """Return a function that opens the context in which a stream of the caller is sent.
 
-    The context ends the stream when the credentials are no longer valid or have other scopes. While
-    the database is unavailable, the stream stays open. This is safe, because no event can be read
-    during that time.
+    The context ends the stream when the credentials are no longer valid or when their scopes have
+    changed. While the database is unavailable, the stream stays open. This is safe, because no
+    event can be read during that time.
     """
 
     async def is_valid() -> bool:

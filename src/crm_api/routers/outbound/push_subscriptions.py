@@ -37,8 +37,8 @@ async def create_push_subscription(
 ) -> PushSubscriptionRead:
     """Show your notices on a device. If its endpoint is already stored, its keys are replaced.
 
-    If you have more than 20 devices, the oldest one is removed. `notices` in your preferences says
-    what you are notified of.
+    If you have more than 20 devices, the oldest one is removed. The field `notices`
+    of your preferences contains what you are notified of.
     """
     async with uow:
         stored = await web_push.subscribe(

@@ -60,5 +60,5 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "age1nonsense", "AGE-SECRET-KEY-1"])
 def test_what_is_no_public_key_is_refused(text: str) -> None:
-    with pytest.raises(BackupError, match="--recipient takes a public key"):
+    with pytest.raises(BackupError, match="--recipient must be a public key"):
         keys.read_recipients([text])

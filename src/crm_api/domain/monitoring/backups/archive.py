@@ -1,6 +1,6 @@
 """Write and read the file of a backup: a tar archive that is encrypted by age.
 
-``age -d -i KEY FILE | tar x`` opens a backup without this program. The members are, in this order:
+``age -d -i KEY FILE | tar x`` opens a backup without crm-api. The members are, in this order:
 
 - ``manifest.json``;
 - ``secret-key``, if the data directory has one;
@@ -82,7 +82,7 @@ class ArchiveWriter:
         self._tar = tar
 
     def add(self, name: str, content: bytes) -> None:
-        """Add a member with this name and content, readable only by its owner."""
+        """Add a file with the mode 0600: after the extraction, only its owner can read it."""
         member = tarfile.TarInfo(name)
         member.size = len(content)
         member.mode = 0o600
@@ -153,9 +153,10 @@ def _members(
 
 
 class _Cipher:
-    """Encrypts or decrypts in its own thread, which is connected by a pipe.
+    """Runs the encryption or decryption of an archive in a separate thread.
 
-    An error of the thread is raised at the end of the ``with`` block.
+    A pipe connects the thread with the code of the ``with`` block. An error of the thread is raised
+    at the end of the block.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -173,7 +174,7 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Raise the error of the thread, if any, because it is the cause of other errors."""
+        """Raise the error of the thread, if any, because it has caused the caller's error."""
         self._thread.join()
         failure = self._failure
         if isinstance(failure, pyrage.DecryptError):

@@ -1,4 +1,4 @@
-"""Errors of backups. The message is one line that says what is wrong and what to do."""
+"""Errors of backups. The message of each error is one line: what is wrong, and what to do."""
 
 from crm_api.platform.processes import StartError
 

@@ -55,7 +55,7 @@ def read_recipients(texts: Sequence[str]) -> list[pyrage.x25519.Recipient]:
         return [pyrage.x25519.Recipient.from_str(text.strip()) for text in texts]
     except pyrage.RecipientError:
         raise BackupError(
-            "--recipient takes a public key (age1…); `crm-api backup --new-key FILE` creates one"
+            "--recipient must be a public key (age1…); `crm-api backup --new-key FILE` creates one"
         ) from None
 
 

@@ -60,7 +60,9 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The state of the database at one moment; it is readable while its transaction is open.
+    """The state of the database at one moment.
+
+    It can be read while the transaction of the snapshot is open.
 
     Attributes:
         name: The name of the exported snapshot, for ``pg_dump``.
@@ -78,7 +80,10 @@ class Snapshot:
 
 
 def choose_target(wanted: Path, *, made_at: datetime) -> Path:
-    """Return the path of the backup file: ``wanted``, or a new file in it if it is a folder.
+    """Return the path of the backup file.
+
+    If ``wanted`` is a folder, this is a new file in the folder, named after the time ``made_at``.
+    Otherwise it is ``wanted``.
 
     Raises:
         BackupError: The file already exists.
@@ -173,7 +178,7 @@ async def list_tables(connection: AsyncConnection) -> list[str]:
 
 
 async def count_rows(connection: AsyncConnection) -> dict[str, int]:
-    """Return the number of rows of every table, by its name."""
+    """Return the number of rows of every table, by the name of the table."""
     counts = {}
     for name in await list_tables(connection):
         quoted = connection.dialect.identifier_preparer.quote(name)

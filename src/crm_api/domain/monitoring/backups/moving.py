@@ -38,10 +38,10 @@ _WAITING_FILES = text("""
 """)
 
 Digests = dict[str, tuple[int, str]]
-"""Two values by the name of a table: its number of rows, and the sum of the digests of its rows.
+"""For each table, by its name: the number of rows, and the sum of the digests of the rows.
 
-For a sequence, the key is ``sequence`` and its name, and the values are its last value and an empty
-text.
+A sequence is also an item. Its key is ``sequence`` followed by the name of the sequence. Its values
+are the last value of the sequence and an empty text.
 """
 
 
@@ -166,7 +166,10 @@ async def _compare(source: AsyncEngine, target: AsyncEngine) -> Moved:
 
 
 async def digests(connection: AsyncConnection) -> Digests:
-    """Return a digest of every table and sequence. The order of the rows does not matter."""
+    """Return a digest of every table and sequence.
+
+    The digest of a table does not depend on the order of the rows.
+    """
     found: Digests = {}
     for name in await list_tables(connection):
         if name == schema_revisions.TABLE:

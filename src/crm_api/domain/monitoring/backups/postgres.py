@@ -20,9 +20,9 @@ _NEEDS_TLS = ("require", "verify-ca", "verify-full")
 def program(name: str, database_url: str) -> Path:
     """Return the path of ``pg_dump`` or ``pg_restore``.
 
-    Of the program on ``PATH`` and the embedded program, the newer one is used, because ``pg_dump``
-    refuses a server that is newer than itself. The embedded program does not support TLS, so it is
-    not used if the database requires TLS.
+    There may be two copies of the program: one on ``PATH`` and one with the embedded servers. The
+    copy with the newer version is used, because ``pg_dump`` refuses a server that is newer than
+    itself. The embedded copy does not support TLS, so it is not used if the database requires TLS.
 
     Raises:
         BackupError: The program was not found.
@@ -37,9 +37,9 @@ def program(name: str, database_url: str) -> Path:
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """Return the environment of a program that connects to the database.
+    """Return the environment variables for a program that connects to the database.
 
-    The address and the password are in environment variables of libpq, so they do not appear on a
+    The address and the password are in variables that libpq reads, so they do not appear on a
     command line.
     """
     url = make_url(database_url)
@@ -112,7 +112,7 @@ def restore(database_url: str, chunks: Iterable[bytes]) -> None:
         env=environment(database_url),
     ) as running:
         if running.stdin is None or running.stderr is None:
-            raise RuntimeError("The program was started without pipes.")
+            raise RuntimeError("pg_restore was started without pipes.")
         try:
             for chunk in chunks:
                 running.stdin.write(chunk)
@@ -131,7 +131,7 @@ def restore(database_url: str, chunks: Iterable[bytes]) -> None:
 
 def _pipes(running: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
     if running.stdout is None or running.stderr is None:
-        raise RuntimeError("The program was started without pipes.")
+        raise RuntimeError("pg_dump was started without pipes.")
     return running.stdout, running.stderr
 
 

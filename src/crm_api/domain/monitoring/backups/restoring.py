@@ -146,8 +146,9 @@ async def _require_empty(engine: AsyncEngine, *, again: bool) -> None:
         schema_state = await schema_revisions.read_schema_state(connection)
         if not schema_state.is_half_restored:
             raise BackupError(
-                "the database is not empty, and a restore never replaces data; use an empty "
-                "database: another CRM_DATABASE_URL or, with the built-in one, another CRM_DATA_DIR"
+                "the database is not empty, and a restore never replaces data; set "
+                "CRM_DATABASE_URL to an empty database or, for the embedded database, set "
+                "CRM_DATA_DIR to a new folder"
             )
         if not again:
             raise BackupError(schema_revisions.HALF_RESTORED)

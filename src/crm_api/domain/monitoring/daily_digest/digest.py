@@ -60,11 +60,13 @@ class Digest:
         lines: The blocked phone lines.
         campaigns: The campaigns that are blocked or were paused automatically: at most
             ``MOST_CAMPAIGNS``, the newest first.
-        held: The number of phone numbers on hold, for which a person must decide.
-        in_review: The number of recipients in review, about whom a person must decide.
+        held: The number of phone numbers on hold. A person must decide whether the reply was an
+            opt-out.
+        in_review: The number of campaign recipients in review. A person must decide whether they
+            get the message.
         parked: The number of attempts whose outcome a person must find out.
         overdue: The number of tasks that are overdue.
-        dead: The number of received events that could not be applied.
+        dead: The number of received events that could not be applied and are not tried again.
         alerts: The number of alerts of each kind that nobody has acknowledged.
         week: The figures of the last seven days.
     """

@@ -16,7 +16,7 @@ DAY = timedelta(hours=25)
 
 
 def write_digest_mail(digest: Digest, *, name: str, api_url: str) -> tuple[str, str]:
-    """Return the subject and the plain text of the mail.
+    """Return the subject and the plain text of the daily digest mail.
 
     Args:
         digest: The content.

@@ -22,7 +22,8 @@ class WeekFigures:
     Attributes:
         since: The midnight at which the first day begins.
         until: The midnight at which the last day ends.
-        revenue_attributed: None while the credits are not computed.
+        revenue_attributed: The revenue that campaigns have earned. None while it is not computed
+            yet which campaigns earned it.
     """
 
     since: datetime
@@ -37,7 +38,7 @@ class WeekFigures:
 
 
 async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetime) -> WeekFigures:
-    """Read the figures of the seven days before ``until``, a midnight in the time zone."""
+    """Read the figures of the seven days before ``until``, which must be a midnight in ``zone``."""
     local = until.astimezone(ZoneInfo(zone))
     # Seven local days: in a week with a change of the clocks, this is an hour more or less.
     since = (local - timedelta(days=DAYS)).astimezone(UTC)

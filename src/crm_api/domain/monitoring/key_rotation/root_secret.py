@@ -20,8 +20,8 @@ PATIENCE_SECONDS = 30.0
 supervisor starts it again."""
 _POLL_SECONDS = 0.5
 _FEWEST_TRIES = 4
-"""The smallest number of tries. It also applies after the deadline, because a process that was
-suspended may continue only after the deadline."""
+"""The smallest number of tries. A process makes these tries even if the deadline has passed. The
+reason: the machine may have suspended the process until after the deadline."""
 
 
 async def with_secret(

@@ -3,7 +3,7 @@
 An archived month has two files: ``webhook_event/2024-11.csv.gz`` with the rows, and
 ``webhook_event/2024-11.json`` with the number of rows and the digest of the CSV. The JSON file is
 written last, so its existence shows that the CSV file is complete. If a month is archived again,
-the files are the same.
+the new files have the same content as the old files.
 """
 
 import asyncio

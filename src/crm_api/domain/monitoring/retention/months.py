@@ -1,9 +1,9 @@
 """Create monthly partitions ahead, and detach and drop the months past their retention time.
 
 A month past its retention time is handled in four steps: delete the rows of other tables that refer
-to the month, detach the month, archive it (``archive.py``), and drop it. Each step may be repeated.
-The service has no permission to change the schema, so it calls database functions that a migration
-has created.
+to rows of the month, detach the month, archive it (``archive.py``), and drop it. Each step may be
+repeated. The service has no permission to change the schema, so it calls database functions that a
+migration has created.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ async def add_next_month(uow: UnitOfWork, table: MonthlyTable, *, now: datetime)
     """Create the month after the newest month, if it is at most ``AHEAD`` months from now.
 
     Returns:
-        False if no month was missing.
+        True if a month was created; False if the months up to that time exist already.
     """
     months = await list_months(uow.session, table)
     newest = max(month.first_day for month in months)
@@ -74,7 +74,10 @@ async def analyze_table(uow: UnitOfWork, table: MonthlyTable) -> None:
 async def list_expired_months(
     uow: UnitOfWork, table: MonthlyTable, *, kept_months: int, now: datetime
 ) -> list[Month]:
-    """Return the attached months that are older than the last ``kept_months`` full months."""
+    """Return the months still attached to the table, older than the last ``kept_months`` months.
+
+    The current month does not count among the last months.
+    """
     months = await list_months(uow.session, table)
     oldest_kept = month_of(now.date(), later=-kept_months)
     return [month for month in months if month.is_attached and month.first_day < oldest_kept]
@@ -97,7 +100,10 @@ async def _has_unfinished_rows(session: AsyncSession, month: Month) -> bool:
 
 
 async def report_unfinished_rows(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
-    """Return whether a row of the month must still be applied or sent; if so, raise an alert."""
+    """Return whether the month has unfinished rows; if it has, raise an alert.
+
+    A row is unfinished if it is an event to apply or a message to send.
+    """
     if not await _has_unfinished_rows(uow.session, month):
         return False
     await alerts.raise_alert(
@@ -129,9 +135,9 @@ _DELETE_PROVIDER_IDS = """
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
     """Delete the stored provider ids of the next rows of the month, one batch per call.
 
-    The caller does this while the month is attached, so no stored id refers to a missing row.
-    Without its stored id, an event that the provider delivers again would count as new. But the
-    provider repeats events only for days, not for months.
+    The caller must do this while the month is attached, so that no stored id refers to a missing
+    row. Without its stored id, an event that the provider delivers again would count as new. But
+    the provider repeats events only for days, not for months.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -192,7 +198,7 @@ _DELETE_EXAMPLES = """
 
 
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
-    """Delete the replies of the month that were stored as examples for the reply reader."""
+    """Delete the examples for the reply reader that were made from replies of the month."""
     if month.table is ACTIVITY:
         await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))
 

@@ -31,8 +31,8 @@ from crm_api.platform.settings import Settings, SettingsError
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-"""How long a worker owns a move after the last step of the move, by the machine's clock. If the
-worker dies, another worker continues the move after this time."""
+"""A worker owns a move for this time after each step, by the machine's clock. If the worker dies,
+another worker continues the move when this time is over."""
 FARTHEST = timedelta(days=366)
 """The longest move."""
 
@@ -203,9 +203,9 @@ _NEXT_WAITING = text("""
 
 
 async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
-    """Return when the next postponed work of each job is due; jobs without such work are left out.
+    """Return for each job when its next planned work is due, such as a retry or a queued message.
 
-    The work of campaigns is not included.
+    Jobs without planned work are left out. The work of campaigns is not included.
     """
     row = (await uow.session.execute(_NEXT_WAITING)).mappings().one()
     return {JobName(name): instant for name, instant in row.items() if instant is not None}

@@ -44,7 +44,8 @@ Phones = Annotated[
     BeforeValidator(_read_phones),
     WithJsonSchema({"type": "string", "example": "+16175550123"}),
 ]
-"""A phone number, or the first digits of several numbers and a star; ``*`` means all numbers."""
+"""A phone number; the first digits of several numbers and a star (``+1617555*``); or ``*`` for all
+numbers."""
 
 _DURATION = (
     r"^P(?=[0-9T])([0-9]{1,3}W|([0-9]{1,4}D)?"
@@ -188,7 +189,8 @@ class PersonScriptRead(ReadModel):
     """The script of a phone number: what its simulated person does after each message.
 
     Attributes:
-        phone: The phone number, or the first digits of several numbers and a star.
+        phone: The phone number; or the first digits of several numbers and a star, such as
+            `+1617555*`; or `*` for all numbers.
         script: The steps that happen after each message to the phone number.
     """
 
@@ -209,8 +211,8 @@ class PersonMessage(RequestModel):
     )
     line: PhoneNumber | None = Field(
         default=None,
-        description="The number of the line. By default the line with which the person had the "
-        "newest message or call, else the sandbox's first line.",
+        description="The phone number of the line. By default, it is the line with which the "
+        "person had the newest message or call. If there is none, it is the sandbox's first line.",
     )
     pictures: int = Field(
         strict=True,
@@ -229,8 +231,8 @@ class PersonCall(RequestModel):
     phone: PhoneNumber = Field(description="The phone number of the person who calls.")
     line: PhoneNumber | None = Field(
         default=None,
-        description="The number of the line. By default the line with which the person had the "
-        "newest message or call, else the sandbox's first line.",
+        description="The phone number of the line. By default, it is the line with which the "
+        "person had the newest message or call. If there is none, it is the sandbox's first line.",
     )
     answered: bool = Field(
         strict=True, default=False, description="Whether a user answers the phone call."
@@ -282,7 +284,7 @@ class FaultCreate(RequestModel):
     model_config = example(kind="429", count=3, retry_after_seconds=2)
 
     kind: FaultKind = Field(
-        description="What goes wrong: an error answer, a broken or slow connection, or a webhook "
+        description="What goes wrong: an error response, a broken or slow connection, or a webhook "
         "that is lost, late or sent twice. With `_after`, the message is accepted before the fault."
     )
     on: Literal["send", "read"] = Field(
@@ -313,7 +315,7 @@ class FaultCreate(RequestModel):
         default=None,
         ge=0,
         le=3600,
-        description="The value of the header `Retry-After` in a 429 answer, in seconds.",
+        description="The value of the header `Retry-After` in a 429 response, in seconds.",
     )
     delay: Duration = Field(
         default=timedelta(minutes=1), description="The delay of a webhook of `webhook_late`."

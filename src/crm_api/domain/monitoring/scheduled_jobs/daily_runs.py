@@ -49,9 +49,10 @@ class DailyRun:
 
 
 def due_day_of(now: datetime, zone: str) -> date:
-    """Return the last day whose daily run is due: before ``HOUR`` yesterday, otherwise today.
+    """Return the newest day whose daily run is due.
 
-    ``HOUR`` and the days are those of the time zone ``zone``.
+    At or after ``HOUR`` this is the current day, before ``HOUR`` the day before. The hour and the
+    days are in the time zone ``zone``.
     """
     local = now.astimezone(ZoneInfo(zone))
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
@@ -70,7 +71,8 @@ MAKE_RUN = text("""
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
     """Store the daily run that is due now, if it is not stored yet; return what is still to do.
 
-    No digest mail is due if the first line was added after the period, because nothing was sent.
+    No digest mail is due if the first phone line was added after the end of the period, because
+    nothing could be sent in the period.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone
@@ -89,7 +91,7 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
 
 
 async def next_daily_run_at(uow: UnitOfWork, *, now: datetime) -> datetime:
-    """Return when the next daily run is due, after ``now``."""
+    """Return when the first daily run after ``now`` is due."""
     line = await _find_first_line(uow)
     zone = ZoneInfo(DEFAULT_TIMEZONE if line is None else line.timezone)
     day = due_day_of(now, zone.key) + timedelta(days=1)

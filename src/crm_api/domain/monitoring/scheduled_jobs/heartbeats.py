@@ -95,9 +95,10 @@ SKIP_TIME = (
 
 
 async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
-    """Move all heartbeats and job runs forward by skipped sandbox time.
+    """Move the stored times of heartbeats and job runs forward by ``skipped``.
 
-    So no worker looks silent and no job looks late after the sandbox clock was moved.
+    The sandbox clock has skipped this time. Without this change, every worker would look silent and
+    every job would look late.
     """
     for statement in SKIP_TIME:
         await uow.session.execute(statement, {"skipped": skipped})

@@ -77,7 +77,7 @@ START_JOB = text(f"""
 
 
 async def start_job(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store the start of a scheduled job, and count the whole minutes that were missed before."""
+    """Store that a scheduled job starts, and count the minutes missed since its last run."""
     await uow.session.execute(START_JOB, {"name": name, "now": now})
 
 

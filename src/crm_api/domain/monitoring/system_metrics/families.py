@@ -19,15 +19,14 @@ UNCLEAR_STATES = ("unknown", "parked")
 
 
 def collect(figures: Figures | None) -> Iterator[Metric]:
-    """Yield every metric family, including families whose value is 0.
+    """Yield the metric families; a family whose value is 0 is not left out.
 
-    If ``figures`` is None, because the database is unavailable, only ``crm_database_up`` is
-    yielded.
+    If the database is unavailable, ``figures`` is None. Then only ``crm_database_up`` is yielded.
     """
     answers = _gauge(
         "crm_database_up",
-        "1 if the database answered this scrape. Otherwise 0, and metrics from the database are "
-        "left out.",
+        "1 if the database responded to this scrape. Otherwise 0; then metrics from the database "
+        "are left out.",
     )
     answers.add_metric([], int(figures is not None))
     yield answers
@@ -72,7 +71,7 @@ def _webhooks(figures: Figures) -> Iterator[Metric]:
         events.add_metric([status], count)
     oldest = _gauge(
         "crm_webhook_events_oldest_due_seconds",
-        "How long the received event that waits longest has been due; 0 if none is due.",
+        "For how long the oldest waiting received event has been due; 0 if none is due.",
     )
     oldest.add_metric([], _age(figures.event_due_at, figures.at))
     yield from (events, oldest)
@@ -88,7 +87,7 @@ def _endpoints(figures: Figures) -> Iterator[Metric]:
         endpoints.add_metric([state], count)
     oldest = _gauge(
         "crm_webhook_deliveries_oldest_due_seconds",
-        "How long the delivery that waits longest has been due; 0 if none is due.",
+        "For how long the oldest waiting delivery has been due; 0 if none is due.",
     )
     oldest.add_metric([], _age(figures.delivery_due_at, figures.at))
     yield from (endpoints, oldest)
@@ -112,9 +111,9 @@ def _sends(figures: Figures) -> Iterator[Metric]:
         oldest.add_metric([state], _age(one.since, figures.at))
     due = _gauge(
         "crm_texts_oldest_due_seconds",
-        "How long the message that waits longest has been due; 0 if none is due. campaign: a "
-        "message of a running campaign, which hours, pace and limits may delay. single: a reply, "
-        "confirmation or test.",
+        "For how long the oldest waiting message has been due; 0 if none is due. campaign: "
+        "messages of running campaigns, which hours, pace and limits may delay. single: replies, "
+        "confirmations and tests.",
         "kind",
     )
     due.add_metric(["campaign"], _age(figures.campaign_due_at, figures.at))
@@ -131,7 +130,7 @@ def _waiting(figures: Figures) -> Iterator[Metric]:
     texts.add_metric([], figures.single)
     skew = _gauge(
         "crm_clock_skew_seconds",
-        "How far the clock of the web process that answers is ahead of the database's clock.",
+        "How far the clock of the web process that responds is ahead of the database's clock.",
     )
     skew.add_metric([], figures.skew.total_seconds())
     yield from (texts, skew)
@@ -140,7 +139,8 @@ def _waiting(figures: Figures) -> Iterator[Metric]:
 def _people(figures: Figures) -> Iterator[Metric]:
     people = _gauge(
         "crm_recipients",
-        "Recipients of campaigns that have not ended, by status. Follow-ups count too.",
+        "Recipients of campaigns that have not ended, by status. A person counts once for each "
+        "message of the campaign: the first message and each follow-up.",
         "status",
     )
     for status in MembershipStatus:
@@ -151,11 +151,13 @@ def _people(figures: Figures) -> Iterator[Metric]:
 def _lines(figures: Figures) -> Iterator[Metric]:
     sent = _gauge(
         "crm_line_texts_today",
-        "Messages that a line has sent today, in its time zone.",
+        "Messages that a phone line has sent today, in the time zone of the line.",
         "line",
     )
     left = _gauge(
-        "crm_line_texts_left_today", "Campaign messages that a line may still send today.", "line"
+        "crm_line_texts_left_today",
+        "Campaign messages that a phone line may still send today.",
+        "line",
     )
     blocked = _gauge(
         "crm_line_blocked", "1 while the provider refuses the line, otherwise 0.", "line"
@@ -185,7 +187,8 @@ def _alerts(figures: Figures) -> Iterator[Metric]:
         alerts.add_metric([one.kind, "acknowledged" if one.is_acknowledged else "open"], one.count)
     circuits = _gauge(
         "crm_circuit_open",
-        "1 while the service makes no calls to an outside system because it is down, otherwise 0.",
+        "1 while an outside system is considered down and the service makes no calls to it, "
+        "otherwise 0.",
         "system",
     )
     for name, is_open in figures.circuits.items():
@@ -237,7 +240,7 @@ def _workers(figures: Figures) -> Iterator[Metric]:
     alive.add_metric([], figures.workers)
     seen = _gauge(
         "crm_worker_last_seen_timestamp_seconds",
-        "When any worker process sent the newest heartbeat.",
+        "When a worker process last sent a heartbeat.",
     )
     _add_instant(seen, figures.worker_seen_at)
     yield from (alive, seen)

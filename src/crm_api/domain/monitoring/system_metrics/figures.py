@@ -50,11 +50,11 @@ class Unclear:
 
 @dataclass(frozen=True, kw_only=True)
 class LineToday:
-    """The number of messages that a line has sent today and may still send today.
+    """How many messages a phone line has sent today, and how many it may still send today.
 
     Attributes:
         is_blocked: True if the provider refuses the line.
-        sent: The messages that the line has sent today, in its time zone.
+        sent: The messages that the line has sent today, in the time zone of the line.
         left: The campaign messages that the line may still send today.
     """
 
@@ -82,8 +82,8 @@ class Figures:
         single: The number of queued messages outside campaigns.
         single_due_at: The earliest due time of a queued message outside campaigns.
         unclear: The attempts with an unclear outcome, by status.
-        people: The number of recipients of campaigns that have not ended, by status. Follow-ups
-            count too.
+        people: The number of recipients of campaigns that have not ended, by status. A
+            person counts once for each message: the first message and each follow-up.
         lines: The most recently added lines, at most ``MOST_LINES``.
         alerts: The unresolved alerts, by kind.
         circuits: For each outside system, whether it is considered down.
@@ -197,7 +197,7 @@ WORKERS = text("""
 
 
 async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
-    """Read all numbers. A statement that takes longer than ``STATEMENT_SECONDS`` fails."""
+    """Read the state of the service. A statement that exceeds ``STATEMENT_SECONDS`` fails."""
     session = uow.session
     box = await session.execute(TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
     # The real clocks are compared, even if the sandbox clock was moved.

@@ -1,4 +1,4 @@
-"""Measure the free space of the disks with the service's files, and find disks that are low."""
+"""Measure the free space of the disks with the service's files, and find disks with too little."""
 
 import os
 import socket
@@ -59,7 +59,10 @@ def folders_of(settings: Settings) -> list[Path]:
 
 
 def measure_disks(paths: Sequence[Path]) -> list[Disk]:
-    """Measure each file system of these folders once. A network disk that hangs blocks it."""
+    """Measure the file systems of these folders, each once.
+
+    If a network disk does not respond, this function does not return.
+    """
     found: dict[int, Disk] = {}
     for path in paths:
         there = next(one for one in (path, *path.parents) if one.exists())
@@ -83,7 +86,7 @@ def subject_prefix() -> str:
 
 
 def find_low_disks(disks: Sequence[Disk]) -> Iterator[Finding]:
-    """Yield a finding for each of these disks that is low."""
+    """Yield a finding, which becomes an alert, for each disk with too little free space."""
     for disk in disks:
         if disk.is_low:
             yield Finding(

@@ -21,9 +21,9 @@ MOST_ALERTS = 50
 async def check_quotes(uow: UnitOfWork, *, now: datetime) -> None:
     """Raise an alert for each quote that was approved over two days ago and has no appointment.
 
-    Alerts of other quotes are resolved. A quote has an appointment if there is one with the same
-    contact that ends after the approval. Cancelled appointments, and appointments at which the
-    person was not there, do not count.
+    At most ``MOST_ALERTS`` quotes have an alert, and none that was approved over a year ago. Alerts
+    of other quotes are resolved. A quote has an appointment if an appointment of the same contact
+    ends after the approval. Cancelled and missed appointments do not count.
     """
     waiting = await find_waiting_quotes(uow, now=now)
     found = [
@@ -44,7 +44,7 @@ class WaitingQuote:
     """An approved quote whose contact has no appointment.
 
     Attributes:
-        status_at: When it was approved.
+        status_at: When the quote was approved.
     """
 
     id: UUID
@@ -62,7 +62,7 @@ WAITING_QUOTES = text(f"""
 
 
 async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[WaitingQuote]:
-    """Return the approved quotes without an appointment that have waited too long, oldest first."""
+    """Return the approved quotes without an appointment after two days, oldest approval first."""
     values = {"before": now - SCHEDULED_WITHIN, "since": now - NOT_OLDER, "most": MOST_ALERTS}
     return typed_rows(WaitingQuote, await uow.session.execute(WAITING_QUOTES, values))
 

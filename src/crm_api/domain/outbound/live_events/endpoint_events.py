@@ -1,4 +1,4 @@
-"""The types of events that webhook endpoints can get, and the data that endpoints get."""
+"""The types of events that webhook endpoints can get, and the data of these events."""
 
 from enum import StrEnum
 from typing import Any, cast
@@ -36,17 +36,18 @@ _KNOWN = frozenset(one.value for one in WebhookEventType)
 
 
 def is_for_endpoints(event: LoggedEvent) -> bool:
-    """Return whether endpoints can get an event.
+    """Return whether an event can be sent to webhook endpoints.
 
-    Its type must be known, and the event must not be for one user only.
+    The type of the event must be known, and the event must not be for one user only.
     """
     return event.type in _KNOWN and "user_id" not in event.data
 
 
 def facts_of(event: LoggedEvent) -> dict[str, Any]:
-    """Return the ``data`` of an event as endpoints get it; a value that is missing becomes null.
+    """Return the ``data`` of an event in the form in which endpoints get it.
 
-    The first field of the schema gets the id of the event's subject.
+    The form is the schema of the event type. The first field of the schema gets the id of the
+    event's subject. A field without a value becomes null.
     """
     shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
     subject = next(iter(shape.model_fields))

@@ -54,8 +54,8 @@ class EventFilter:
 
         Args:
             scopes: The caller's scopes.
-            types: Requested types; empty means all.
-            campaign_id: Only events of this campaign.
+            types: The requested types; empty means all types that the scopes allow.
+            campaign_id: Only events of this campaign pass; None for no such limit.
         """
         asked = frozenset(types) or ALL_TYPES
         is_admin = Scope.ADMIN in scopes

@@ -38,7 +38,7 @@ _WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
 class LogPosition(NamedTuple):
-    """A position in the log. Positions compare in the order of the events."""
+    """A position in the log. A later event has a greater position."""
 
     transaction_id: int
     id: int
@@ -132,7 +132,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The ends of the log, as the database returns them.
+    """The limits of the readable part of the log, as the database returns them.
 
     Attributes:
         final: The oldest transaction that may still write events.
@@ -160,7 +160,7 @@ READ_ENDS = text(f"""
 
 
 async def find_log_ends(uow: UnitOfWork) -> LogEnds:
-    """Return the range in which the log can be read."""
+    """Return the range of positions in which the log can be read."""
     ends = typed_row(StoredEnds, (await uow.session.execute(READ_ENDS)).one())
     horizon = None
     if ends.transaction_id is not None and ends.id is not None:
@@ -258,10 +258,10 @@ FORGET_FOREIGN = text(f"DELETE FROM event WHERE transaction_id >= {_FOREIGN}")
 async def forget_old_events(
     uow: UnitOfWork, *, now: datetime, limit: int = FORGOTTEN_AT_ONCE
 ) -> int:
-    """Delete the oldest events that are older than ``KEPT_FOR``; return their number.
+    """Delete the oldest events that are older than ``KEPT_FOR``; return how many were deleted.
 
     If this database is a copy from another server, it may contain events whose positions this
-    server has not reached yet. Those events are deleted too, but not counted.
+    server has not reached yet. Those events are deleted too, but they are not counted.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

@@ -1,9 +1,10 @@
-"""What the ``data`` of each event contains when it is sent to webhook endpoints.
+"""The schemas of ``data``, the part of an event that depends on the event type.
 
-Events contain ids and states, but no phone number, name or message body. A receiver that needs more
-reads it from the API, with a key whose scopes allow it. Only ``message.received`` also contains the
-phone number, the contact and the first words, for receivers with the scope ``messages:read``. These
-details are read when the event is sent, and are not stored with the event (``message_details``).
+Webhook endpoints get ids and states, but no phone number, name or message body. A receiver that
+needs more reads it from the API, with a key whose scopes allow it. Only ``message.received`` also
+contains the phone number, the contact and the first words, for receivers with the scope
+``messages:read``. These details are read when the event is sent, and are not stored with the event
+(``message_details``).
 """
 
 from typing import Annotated, Any

@@ -27,7 +27,7 @@ TEST_TYPE = "webhook.test"
 
 
 class EventPayload(ReadModel):
-    """The fields of every event: type, timestamp and data, as Standard Webhooks recommends.
+    """The fields that every event has, as Standard Webhooks recommends.
 
     Attributes:
         type: The type of the event.

@@ -1,1 +1,1 @@
-"""Notices to users by mail and web push: a reply waits, a note mentions them, a task is due."""
+"""Notify users by mail and web push: of waiting replies, mentions in notes, and due tasks."""

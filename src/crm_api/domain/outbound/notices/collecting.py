@@ -1,7 +1,7 @@
-"""Find what users must be notified of, and store it as notices.
+"""Find waiting conversations, mentions and due tasks, and store a notice about each of them.
 
-Notices are found by queries for what waits now, not by events. So receiving a message needs no work
-for notices. A message that the reconciliation adds later also causes notices, and nothing is lost
+Queries find what is waiting now; no event creates a notice. So receiving a message needs no work
+for notices. A message that the reconciliation adds later also causes notices, and no notice is lost
 at a restart.
 """
 
@@ -75,11 +75,12 @@ _COLLECT = {
 
 
 async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: datetime) -> None:
-    """Store notices about what waits, one for each subject, user and channel.
+    """Store the notices that are missing, one for each subject, user and channel.
 
-    A waiting conversation or a mention causes a notice if the user does not read it within the
-    user's delay. A task causes a notice when it is due. If another worker collects notices at the
-    moment, this function does nothing.
+    A subject is a conversation, a note or a task. A conversation that waits for an answer, or a
+    note with a mention, causes a notice if the user has not read it when the user's delay is over.
+    A task causes a notice when it is due. If another worker collects notices at the same time, this
+    function does nothing.
     """
     if not await uow.session.scalar(LOCK_COLLECTION):
         return
@@ -90,9 +91,10 @@ async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: 
 
 
 def _watching(watchers: Sequence[Watcher], kind: NoticeKind) -> dict[str, list[Any]]:
-    """Return the users who want notices of a kind, as lists of equal length, by parameter name.
+    """Return the SQL parameters with the users who want notices of a kind.
 
-    A user is in the lists once for each channel.
+    Each parameter is a list. The lists have equal length, with one position for each pair of a user
+    and a channel.
     """
     pairs = [
         (watcher, channel)

@@ -1,4 +1,4 @@
-"""Mail the notices of a user, several in one mail."""
+"""Send a user one mail with all waiting notices."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ MOST_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedNotice:
-    """A notice that this transaction ends or claims."""
+    """A notice whose row this transaction has locked, in order to end or claim the notice."""
 
     id: UUID
     kind: str
@@ -31,7 +31,7 @@ class LockedNotice:
 
 
 def subjects_of(notices: list[LockedNotice]) -> dict[NoticeKind, list[UUID]]:
-    """Return the ids of the notices' subjects, each once, by kind."""
+    """Return the ids of the conversations, notes and tasks of notices, each once, by kind."""
     found: dict[NoticeKind, dict[UUID, None]] = defaultdict(dict)
     for one in notices:
         found[NoticeKind(one.kind)][one.subject_id] = None
@@ -60,7 +60,7 @@ END_NOTICES = text("""
 async def end_notices(
     uow: UnitOfWork, ids: list[UUID], outcome: NoticeOutcome, *, now: datetime
 ) -> None:
-    """End notices that have not ended."""
+    """Store how notices ended; leave notices unchanged that had ended before."""
     if ids:
         values = {"ids": ids, "outcome": outcome.value, "now": now}
         await uow.session.execute(END_NOTICES, values)

@@ -24,10 +24,10 @@ class NoticeOutcome(StrEnum):
 
 
 class Notice(Base):
-    """A notice about one thing to one user by one channel; rows that have not ended will be sent.
+    """A notice about one subject to one user by one channel. It has an outcome when it has ended.
 
-    The unique key prevents a second notice about the same thing. A row is deleted a week after its
-    creation, when its subject is too old to cause a notice again.
+    The unique key prevents a second notice about the same message, note or due time. A row is
+    deleted a week after its creation, when its subject is too old to cause a notice again.
     """
 
     __tablename__ = "notice"

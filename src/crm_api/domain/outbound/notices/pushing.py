@@ -1,4 +1,4 @@
-"""Claim the pushes of a user, and store what the push services answered."""
+"""Reserve the web pushes of a user for one worker, and store what the push services responded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,9 +104,8 @@ SUBSCRIPTIONS = text("""
 async def claim_push(uow: UnitOfWork, watcher: Watcher, *, now: datetime) -> ClaimedPush | None:
     """Claim the waiting notices of a user for one push; None if there is nothing to send.
 
-    Notices that are no longer needed end here.
-
-    The caller commits before it calls the push services.
+    Notices that are no longer needed are ended. The caller must commit before it calls the push
+    services.
     """
     claimed = typed_rows(
         _ClaimedNotice,
@@ -190,11 +189,12 @@ POSTPONE = text("""
 async def record_push(
     uow: UnitOfWork, push: ClaimedPush, results: Sequence[PushResult], *, now: datetime
 ) -> None:
-    """Store the results of a claimed push, and delete the subscriptions that are over.
+    """Store the results of a claimed push, and delete the subscriptions that have ended.
 
-    If the push was accepted for at least one device, its notices end as sent. A repetition would
-    show the push twice on that device. If it was accepted for no device, but may be accepted later,
-    it is repeated after a wait, which grows with each attempt. Otherwise its notices end as failed.
+    If the push was accepted for at least one device, its notices get the outcome ``sent``. A
+    repetition would show the push twice on that device. If the push was accepted for no device, but
+    may be accepted later, it is repeated after a wait. The wait grows with each attempt, and there
+    are at most ``MOST_ATTEMPTS`` attempts. Otherwise the notices get the outcome ``failed``.
     """
     over = [one.subscription_id for one in results if one.is_over]
     if over:

@@ -1,4 +1,7 @@
-"""The subjects of notices: whether a subject still needs a notice, and which text is shown."""
+"""The subjects of notices: conversations, notes and tasks.
+
+This module decides whether a subject still needs a notice, and which text the notice shows.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +44,7 @@ TASK_DUE = """(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeItem:
-    """A subject that still needs a notice, with the texts to show.
+    """A conversation, note or task of which a user must still be notified, with the texts to show.
 
     Attributes:
         conversation_id: The conversation to open; None for a task without one.
@@ -98,7 +101,9 @@ async def read_items(
     user_id: UUID,
     now: datetime,
 ) -> list[NoticeItem]:
-    """Return the subjects that still need a notice to a user: replies, then mentions, then tasks.
+    """Return those of the subjects of which a user must still be notified.
+
+    The order is: conversations with a reply, notes with a mention, tasks.
 
     Args:
         subjects: The ids of conversations, notes and tasks, by kind of notice.

@@ -41,7 +41,7 @@ class Watcher:
     wanted: dict[NoticeChannel, frozenset[NoticeKind]]
 
     def is_quiet(self, at: datetime) -> bool:
-        """Return whether the user wants no notices at an instant."""
+        """Return whether an instant is in the quiet times of the user (without notices)."""
         return self.preferences.is_quiet(at, self.timezone)
 
 
@@ -70,8 +70,8 @@ WATCHERS = text("""
 async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
     """Return the active users who get notices.
 
-    Quiet times are in the time zone of the user; without one, in that of the office hours; without
-    both, in UTC.
+    Quiet times are in the time zone of the user. If the user has none, the time zone of the office
+    hours is used. If there are no office hours either, it is UTC.
 
     Args:
         has_mail: Whether the service can send mail.

@@ -1,6 +1,6 @@
 """Write mails and pushes about notices.
 
-They contain the texts of messages, notes and tasks only if the user wants this.
+A mail or push contains the texts of messages, notes and tasks only if the user wants this.
 """
 
 import json

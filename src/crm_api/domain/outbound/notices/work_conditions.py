@@ -1,6 +1,6 @@
-"""SQL expressions about conversations as work: who waits for whom, and what a user has read.
+"""SQL expressions about conversations that wait for an answer, and about what a user has read.
 
-``c`` is a conversation and ``w.user_id`` a user.
+In the expressions, ``c`` is a conversation and ``w.user_id`` a user.
 """
 
 WAITING_SINCE = "c.waiting_since"

@@ -1,4 +1,4 @@
-"""The table of the devices that users subscribed to web push."""
+"""The table of the devices on which users have turned on web push."""
 
 from datetime import datetime
 from uuid import UUID

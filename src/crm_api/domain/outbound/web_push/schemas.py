@@ -24,7 +24,7 @@ def decode_key(text: str) -> bytes:
     """Decode base64url, with or without padding.
 
     Raises:
-        ValueError: It is not base64url.
+        ValueError: The text is not base64url.
     """
     try:
         return urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -31,8 +31,8 @@ async def subscribe(
 ) -> PushSubscription:
     """Store a subscription of a user.
 
-    If the endpoint is already stored, its keys are replaced. If it belonged to another user, it
-    belongs to this user now, because a browser shows the notices of the user who is signed in.
+    If the endpoint is already stored, its keys are replaced. If another user had the endpoint, it
+    now belongs to this user, because a browser shows the notices of the user who is signed in.
 
     Raises:
         InvalidPushEndpointError: The address is not allowed.

@@ -76,7 +76,7 @@ class EndpointQueue:
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
-        """Update the state from the response to a request."""
+        """Update ``is_stuck`` from the response to a request."""
         self.is_stuck = reply.status is None or reply.hold is not None
 
 
@@ -137,7 +137,10 @@ class WebhookDispatcher:
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _hand_out(self) -> bool:
-        """If a read is due, create deliveries from a page of the log; return whether more wait."""
+        """Create deliveries from one page of the log, if the time to read it has come.
+
+        Return True if the log has more events to read now.
+        """
         if time.monotonic() < self._looks_at:
             return False
         async with self._new_uow() as uow:

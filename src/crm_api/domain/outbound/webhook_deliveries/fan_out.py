@@ -90,7 +90,7 @@ class NewDelivery:
     """One event for one endpoint.
 
     Attributes:
-        number: The position of the event in the list of contents, starting at 1.
+        number: The position of the event's ``EventContent`` in the list of contents, from 1.
     """
 
     endpoint_id: UUID
@@ -149,7 +149,7 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Create the cursor if it is missing; reset it if the database comes from another server."""
+    """Create the cursor, or reset it if the database was copied from another server."""
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)
 

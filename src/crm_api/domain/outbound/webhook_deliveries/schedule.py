@@ -64,7 +64,7 @@ class EndpointAnswer:
 
     @property
     def hold(self) -> timedelta | None:
-        """How long the endpoint asks us to send it nothing; None if it asks for no pause."""
+        """The length of the pause that the endpoint asks for; None if it asks for no pause."""
         if self.retry_after is None or self.status not in ASKS_TO_WAIT:
             return None
         return min(self.retry_after, LONGEST_HOLD)

@@ -190,7 +190,7 @@ REMOVE_DELETED = text("""
 
 
 async def forget_deleted_endpoints(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete expired secrets, and the rows of deleted endpoints; return the number of rows."""
+    """Delete expired secrets and deleted endpoints; return the number of rows that were deleted."""
     expired = (await uow.session.execute(REMOVE_EXPIRED, {"now": now})).all()
     deleted = (await uow.session.execute(REMOVE_DELETED)).all()
     return len(expired) + len(deleted)

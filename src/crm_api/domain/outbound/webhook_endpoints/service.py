@@ -110,7 +110,7 @@ async def create_endpoint(
 async def get_endpoint(
     uow: UnitOfWork, endpoint_id: UUID, *, is_locked: bool = False
 ) -> WebhookEndpoint:
-    """Return one endpoint, read again from the database.
+    """Read one endpoint from the database, even if the session has loaded it before.
 
     Args:
         endpoint_id: The id of the endpoint.
@@ -152,7 +152,7 @@ async def update_endpoint(
     policy: AddressPolicy,
     now: datetime,
 ) -> WebhookEndpoint:
-    """Change an endpoint; if its address or event types are given, also set the maker's scopes.
+    """Change an endpoint; if its address or event types are given, it also gets the maker's scopes.
 
     With the old scopes, the endpoint could get events that the caller may not read.
 

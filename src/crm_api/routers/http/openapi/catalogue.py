@@ -77,7 +77,7 @@ _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
 
 
 def catalogue() -> list[ProblemKind]:
-    """Return all error codes, by status and then by code. This imports all domain modules."""
+    """Import all domain modules; return all error codes, sorted by status and then by code."""
     for module in pkgutil.walk_packages(domain.__path__, "crm_api.domain."):
         importlib.import_module(module.name)
     return sorted(_known().values(), key=lambda one: (one.status, one.code))
@@ -85,7 +85,10 @@ def catalogue() -> list[ProblemKind]:
 
 @cache
 def kinds() -> dict[str, ProblemKind]:
-    """Return the errors by code. Classes that are imported after the first call are missing."""
+    """Return the known errors by error code.
+
+    The result of the first call is kept, so error classes that are imported later are missing.
+    """
     return _known()
 
 

@@ -60,7 +60,7 @@ SHARED = {
     "variant": "The name of the variant of the message.",
     "variants": "The variants of the message.",
 }
-"""Descriptions of properties that their model does not describe, by name.
+"""Descriptions of properties whose model has no description of them, by the property's name.
 
 ``{thing}`` is replaced by what the model describes, such as ``campaign``.
 """
@@ -171,7 +171,7 @@ def describe_parameters(document: Node) -> None:
 
 
 def describe_properties(document: Node) -> None:
-    """Describe each property without a description; the text follows from its name and model.
+    """Describe each property without a description, in a text made from its name and its model.
 
     A property that is an enumeration gets the first line of the enumeration's description.
     """

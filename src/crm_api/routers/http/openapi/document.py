@@ -1,7 +1,7 @@
 """Complete FastAPI's OpenAPI document.
 
 This module adds security with scopes, error responses, headers, links, names of schemas and
-descriptions of tags. All of it follows from rules, so a new route needs no entry here.
+descriptions of tags. All these parts are made by rules, so a new route needs no entry here.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ from crm_api.routers.http.openapi.security import security_of, security_schemes
 SERVERS = [{"url": "/", "description": "The server that sent this document."}]
 TAGS = {
     "contacts": "People, identified by phone number, with their flags, opt-outs and timeline.",
-    "imports": "Import contacts from files or from the provider: try it in a dry run, commit it, "
-    "undo it.",
+    "imports": "Import contacts from files or from the provider: check an import in a dry run, "
+    "start it, undo it.",
     "lists": "Named lists of contacts.",
     "segments": "Groups of contacts that match rules. The rules are evaluated at each use.",
-    "custom fields": "Own fields of contacts, each with a name and a type of values.",
+    "custom fields": "Fields that you add to contacts, each with a name and a type of values.",
     "properties": "Buildings with their address, their attributes and their contacts.",
     "preferences": "What each user sets: time zone, language, colours, notices, devices for web "
     "push, and saved views of lists.",
@@ -66,7 +66,7 @@ _ORDER = ("get", "post", "put", "patch", "delete")
 
 
 def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
-    """Complete FastAPI's document in place, and return it."""
+    """Complete the OpenAPI document that FastAPI has made, in place, and return it."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)

@@ -1,4 +1,4 @@
-"""Create an example for every request body, response body and parameter of the document.
+"""Create an example for every request body, response body and parameter in the OpenAPI document.
 
 All examples belong to one story: Granite Foundations sends a campaign to the owners of old houses
 in Quincy. The same person or thing has the same id and phone number in every example. The value of

@@ -1,4 +1,7 @@
-"""Describe the headers that middlewares read and write, because routes do not declare them."""
+"""Describe in the OpenAPI document the headers that middlewares read and write.
+
+Routes do not declare these headers.
+"""
 
 from http import HTTPStatus
 
@@ -6,7 +9,7 @@ from crm_api.routers.http.document_walk import Node, nodes
 
 
 def _component(header: str) -> str:
-    """Return the name of a header in the document's components: ``X-Request-ID`` is XRequestId."""
+    """Return the name of a header in the document, such as XRequestId for ``X-Request-ID``."""
     return header.replace("-", "").replace("ID", "Id")
 
 
@@ -60,7 +63,8 @@ HEADERS: Node = {
         "Thu, 01 Jul 2027 00:00:00 GMT",
     ),
     "Link": _header(
-        "The path of the operation that replaces this one, and the page that explains it.",
+        "The path of the operation that replaces this one (`successor-version`), and the address "
+        "of the API reference (`deprecation`).",
         '</v1/contacts>; rel="successor-version"',
     ),
     "X-Request-ID": _header(

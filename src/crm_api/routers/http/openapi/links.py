@@ -1,4 +1,4 @@
-"""Add links to the document: from a response with an id to the operations that take this id."""
+"""Add links to the OpenAPI document: from a response with an id to operations that take the id."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Give every schema of the document a name, because client generators need a name for each type.
+"""Name every schema in the OpenAPI document, because client generators need a name for each type.
 
 The schema of a model has the name of its class. This module names the objects, maps and
 enumerations inside of models.
@@ -26,7 +26,10 @@ name."""
 
 
 def name_schemas(document: Node) -> None:
-    """Move every object and enumeration to the document's named schemas, in place."""
+    """Move the schema of every object and enumeration to the named schemas of the document.
+
+    The document is changed in place.
+    """
     schemas: Node = document["components"]["schemas"]
     for _, _, operation in operations(document):
         for part, content in _contents(operation):

@@ -1,4 +1,7 @@
-"""Describe in the document the webhooks that this service sends, one operation per event type."""
+"""Describe the webhooks that this service sends, in the OpenAPI document.
+
+There is one webhook operation for each event type.
+"""
 
 from pydantic.json_schema import models_json_schema
 

@@ -1,4 +1,7 @@
-"""Describe in the document how each operation authenticates its caller, and the scope it needs."""
+"""Describe how each operation authenticates its caller and which scope the caller needs.
+
+The descriptions are added to the OpenAPI document.
+"""
 
 from collections.abc import Iterable
 
@@ -84,7 +87,7 @@ def security_of(route: APIRoute) -> list[Node]:
 
 
 def scope_of(route: APIRoute) -> Scope | None:
-    """Return the scope that the caller of a route needs; None if it needs none."""
+    """Return the scope that the caller of a route needs; None if the caller needs none."""
     return next((call.scope for call in calls(route.dependant) if isinstance(call, Needs)), None)
 
 
