@@ -90,8 +90,8 @@ receive_route = APIRoute(
     )
     | {"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
 )
-"""Documented like other routes, but served by ``receive_event``. The app matches this route first.
-"""
+"""The API document shows this route like other routes, but ``receive_event`` serves its requests.
+The app matches this route first."""
 receive_route.app = receive_event
 
 

@@ -20,7 +20,8 @@ LEASE = timedelta(seconds=60)
 the run."""
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
-"""Waits after failures; the waits before the sixth failure add up to half an hour."""
+"""Waits after failures. The waits between the first and the sixth failure add up to half an hour.
+"""
 DRIFT, FAILED = AlertKind.RECONCILIATION_DRIFT, AlertKind.RECONCILIATION_FAILED
 PROVIDER = "openphone"
 """Subject of the alerts about reconciliation."""

@@ -60,7 +60,7 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that do not concern consent, are not HELP and not only a reaction."""
+    """Return the messages that are neither about consent, nor HELP, nor only a reaction."""
     return [
         UnattendedMessage(
             line_id=one.line.id,
@@ -180,7 +180,10 @@ async def _answer(
     now: datetime,
     reception: Reception,
 ) -> None:
-    """Queue the automatic reply to each of these messages, unless a rule stops it."""
+    """Queue an automatic reply to each of these messages.
+
+    No reply is queued to a number if one of the rules of ``find_stopping_rules`` forbids it.
+    """
     if not replies:
         return
     phones = [one.phone for one in replies]

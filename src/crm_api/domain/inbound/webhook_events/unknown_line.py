@@ -60,7 +60,8 @@ async def apply_decision_on_unknown_line(
         now: The database's time of this transaction. It replaces every later time in the event.
 
     Returns:
-        True if the message opts out or is doubtful; False if it does neither, or if it was skipped.
+        True if the message opts out or is doubtful. False for every other message, and for a
+        skipped event.
     """
     kept = await erased.leave_out_erased(
         uow, [bound_event(event, received_at=now)], secret=reception.secret, now=now
@@ -81,14 +82,14 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
 ) -> dict[str, bool]:
-    """Return which messages were applied while their line was unknown, and what each changed.
+    """Find the messages whose decision was applied earlier, while their phone line was unknown.
 
     Args:
         senders: Maps the provider's id of each message to the sender's phone number.
 
     Returns:
-        By message id: True if the message set a flag, False if the number already had the flag. A
-        message that was not applied at that time is missing.
+        By message id: True if the decision set a flag, False if the number already had the flag. A
+        message without an earlier decision is missing.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)
@@ -145,9 +146,9 @@ async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -
 
 
 async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts about lines that are stored now, and about events without a line.
+    """Resolve the alert about each line that is stored now.
 
-    The alert about events without a line is resolved when no such event is left.
+    Also resolve the alert about events that name no line, if no such event is left.
     """
     open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
     if not open_ids:

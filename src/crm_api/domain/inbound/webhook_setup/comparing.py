@@ -205,7 +205,10 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the event types that a webhook must deliver; a legacy webhook has only one family."""
+    """Return the event types that a webhook must deliver.
+
+    A legacy webhook must deliver only the event types of its own family.
+    """
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
     families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))
@@ -222,10 +225,11 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 
 
 def _findings(found: Registration) -> Iterator[Finding]:
-    """Yield the faults of our webhooks; only the newest scheme with a webhook of ours counts.
+    """Yield the faults of our webhooks.
 
-    There is no fault if the webhooks of that scheme deliver all needed events. If no webhook points
-    to our address, this is the only fault.
+    Only the newest signature scheme that has a webhook of ours is examined. There is no fault if
+    the webhooks of this scheme deliver all needed events. If no webhook points to our address, this
+    is the only fault.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):
