@@ -55,7 +55,9 @@ def is_workbook(path: Path) -> bool:
 
 
 async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[str]:
-    """Overwrite a workbook file with CSV in UTF-8: the rows of its first visible sheet with rows.
+    """Replace a workbook file by a CSV file in UTF-8.
+
+    The CSV file has the rows of the first visible sheet that has rows.
 
     Returns:
         Sentences for the user, for example which sheet was read if there are several.
