@@ -17,7 +17,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 START = bytes(32)
-"""What the first link uses as the digest of its previous link."""
+"""The value that the first link uses as the digest of the previous link."""
 _FORMAT = "consent entry 1"
 """The name of the hashed format of an entry without ``claimed_at``."""
 _FORMAT_WITH_CLAIM = "consent entry 2"
@@ -49,7 +49,7 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes to hash, as in releases that lack the column ``claimed_at``."""
+        """Return the bytes that releases without the column ``claimed_at`` hash."""
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:
