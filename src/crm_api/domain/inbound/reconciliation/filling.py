@@ -32,7 +32,7 @@ log = structlog.get_logger()
 TOGETHER = 20
 """Number of items per transaction. It is small, so that the locks are soon released."""
 PLAIN_TOGETHER = 500
-"""Plain messages per transaction. A few SQL statements store all of them."""
+"""Number of plain messages (see ``plain.py``) per transaction. A few statements store them all."""
 IN_FLIGHT = timedelta(minutes=2)
 """Minimum age of a change that counts as drift. The webhook about a newer change may still arrive,
 so a newer change is stored but not counted."""

@@ -145,7 +145,9 @@ async def hold_run(
 async def postpone_run(
     uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
 ) -> timedelta | None:
-    """Postpone a run because the provider could not be read; fail it after ``MOST_FAILURES``.
+    """Postpone a run because the provider could not be read.
+
+    If this was failure number ``MOST_FAILURES`` in a row, mark the run as failed instead.
 
     Returns:
         How long to wait; None if the run has failed for good.

@@ -153,8 +153,8 @@ READ_BACKLOG = text("""
 async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
     """Return whether the next run must wait until received events have been applied.
 
-    Otherwise the run would treat waiting events as missing. After ``LONGEST_WAIT`` the run starts
-    even if events are still waiting.
+    Without this wait, the run would treat waiting events as missing. After ``LONGEST_WAIT`` the run
+    starts even if events are still waiting.
     """
     backlog = typed_row(Backlog, (await uow.session.execute(READ_BACKLOG)).one())
     if backlog.made_at is None or backlog.due_at is None:

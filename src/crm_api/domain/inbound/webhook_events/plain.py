@@ -1,7 +1,7 @@
 """Store many plain old messages at once, so that an import of the history is fast.
 
 ``service.apply_event`` takes about six queries per message. A plain message only has to be stored,
-because no message was sent to the number, the message does not concern consent, and it is too old
+because we sent no message to the person, and the message does not concern consent and is too old
 for an automatic reply. Most old messages are plain. All other messages must go through
 ``service.apply_event``, which accepts plain messages too.
 """
@@ -27,7 +27,8 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork
 
 PAST_AFTER = timedelta(days=4)
-"""A message that is older than this gets no automatic reply and does not count as a reply."""
+"""A message that is older than this gets no automatic reply and does not count as a
+reply to a campaign message."""
 
 
 async def apply_plain_messages(
@@ -36,7 +37,8 @@ async def apply_plain_messages(
     """Store the plain messages among ``texts``, with a few SQL statements for all of them.
 
     A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
-    not concern consent. The other party never got a message from us and was never erased.
+    not concern consent. The other party is not one of our lines, never got a message from us, has
+    no deleted contact, and was never erased.
 
     Args:
         now: The database's time of this transaction, used as the time of receipt.

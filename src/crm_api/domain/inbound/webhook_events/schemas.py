@@ -156,7 +156,7 @@ class SelectionReplayRead(DryRunRead):
 
 
 class ErrorClassRead(ReadModel):
-    """Events with the same error code that are not applied yet.
+    """A group of events that are not applied yet and have the same error code.
 
     Attributes:
         error_code: The error code that these events have in common.

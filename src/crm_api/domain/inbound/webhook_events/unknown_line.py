@@ -33,9 +33,9 @@ APPLIED_AT_ONCE = {
     ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
     ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
 }
-"""The reply kinds whose decision is applied at once: the function that applies the decision, and
-the flag that it sets. An opt-in waits until the line is stored, because a message against a
-person's will is worse than a late message."""
+"""Maps each reply kind whose decision is applied at once to the function that applies the decision,
+and to the flag that this function sets. An opt-in waits until the line is stored, because a message
+against a person's will is worse than a late message."""
 
 
 KNOWN = text("""
@@ -50,7 +50,7 @@ KNOWN = text("""
 async def apply_decision_on_unknown_line(
     uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
 ) -> bool:
-    """Opt out or hold a number because of a message on an unknown line; raise an alert.
+    """Opt a number out, or put it on hold, after a message on an unknown line; raise an alert.
 
     The call may be repeated: one message adds at most one entry to the consent history. Events that
     happened before the person was erased are skipped.

@@ -144,7 +144,8 @@ def compare(
         dated: The webhooks of API version 2026-03-30; None if the provider does not support them.
         legacy: The legacy webhooks.
         keys: The signing keys that the receiver accepts.
-        line_ids: The provider's ids of the lines whose events are needed; empty skips this check.
+        line_ids: The provider's ids of the lines whose events are needed. If empty, the lines are
+            not compared.
     """
     listed = [
         *((SignatureScheme.STANDARD, one) for one in dated or ()),
@@ -167,7 +168,7 @@ def is_same_address(one: str, other: str) -> bool:
 
 
 def wanted_events(webhook: RegisteredWebhook | None, *, offered: frozenset[str]) -> list[str]:
-    """Return the event types to request, sorted: the offered types, and the webhook's types."""
+    """Return the sorted event types to request: the offered types and those of the webhook."""
     return sorted(offered.union(webhook.events if webhook is not None else ()))
 
 

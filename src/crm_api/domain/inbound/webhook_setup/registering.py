@@ -128,7 +128,10 @@ class Registrar(WebhookAddress):
         ]
 
     async def _create_dated(self) -> RegisteredWebhook:
-        """Create a webhook for all known types; if the provider refuses, only for needed types."""
+        """Create a webhook for all known event types.
+
+        If the provider refuses this, create it only for the needed event types.
+        """
         needed = NEEDED[SignatureScheme.STANDARD]
         try:
             return await self.hooks.create_dated(
