@@ -59,7 +59,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     those that the import set: an opt-out belongs to the number, and an undo must not revoke it.
 
     Returns:
-        True if more may have to be undone; False if the undo has ended.
+        True if there may be more chunks to undo; False if the undo has ended.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None or row.undo_state != UndoState.RUNNING:
