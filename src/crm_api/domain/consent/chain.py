@@ -1,8 +1,9 @@
 """Compute and check the digests of the hash chain over the consent history.
 
-Each consent entry has one link in the chain. The digest of a link is HMAC-SHA256 over the digest of
-the previous link and the entry. The key is derived from ``CRM_SECRET_KEY``. A person who can only
-write to the database cannot change, remove, insert or reorder an entry without breaking a link.
+Each consent entry has one link in the chain. The digest of a link is HMAC-SHA256 over two parts:
+the digest of the previous link, and the entry itself. The key is derived from ``CRM_SECRET_KEY``. A
+person who can only write to the database cannot change, remove, insert or reorder an entry without
+breaking a link.
 
 The words of an entry (number, reason, note, text, evidence) can be erased. So the chain covers only
 a digest of these words. The digest is a column of the entry.

@@ -83,7 +83,7 @@ class Reading:
     Attributes:
         kind: What the reply means for consent.
         reply_class: The proposed class of the reply. ``stop`` is proposed exactly for opt-outs.
-        class_by: What proposed the class.
+        class_by: Whether the model or a rule proposed the class.
         decided_by: Which part of the reply reader decided what the reply means.
         wording: The keyword, or the words with the highest weight, in the order of the reply. None
             if the reply changes nothing.
