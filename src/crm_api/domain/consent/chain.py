@@ -1,8 +1,9 @@
 """Compute and check the digests of the hash chain over the consent history.
 
-Each consent entry has one link in the chain. The digest of a link is HMAC-SHA256 over the digest of
-the previous link and the entry. The key is derived from ``CRM_SECRET_KEY``. A person who can only
-write to the database cannot change, remove, insert or reorder an entry without breaking a link.
+Each consent entry has one link in the chain. The digest of a link is HMAC-SHA256 over two parts:
+the digest of the previous link, and the entry itself. The key is derived from ``CRM_SECRET_KEY``. A
+person who can only write to the database cannot change, remove, insert or reorder an entry without
+breaking a link.
 
 The words of an entry (number, reason, note, text, evidence) can be erased. So the chain covers only
 a digest of these words. The digest is a column of the entry.
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 START = bytes(32)
-"""What the first link uses as the digest of its previous link."""
+"""The value that the first link uses as the digest of the previous link."""
 _FORMAT = "consent entry 1"
 """The name of the hashed format of an entry without ``claimed_at``."""
 _FORMAT_WITH_CLAIM = "consent entry 2"
@@ -49,7 +50,7 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes to hash, as in releases that lack the column ``claimed_at``."""
+        """Return the bytes that releases without the column ``claimed_at`` hash."""
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:

@@ -68,7 +68,7 @@ class ConsentState:
 
 
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
-    """Return the state of a number after a new decision, which may be older than stored ones.
+    """Return the state after a new decision, which may be older than stored decisions.
 
     Args:
         said: The stored decisions, in the order of arrival.

@@ -17,7 +17,7 @@ from crm_api.domain.kit.intervals import wilson_interval
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of a total, with its 95 % confidence interval by Wilson."""
+    """A share of a total, with its 95 % confidence interval (Wilson score interval)."""
 
     hits: int
     total: int
@@ -53,7 +53,7 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A labelled reply, with its reading at the time of its arrival and its reading now.
+    """A reply with a person's label, the reading at its arrival, and the current reader's reading.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.

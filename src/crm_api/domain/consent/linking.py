@@ -43,8 +43,8 @@ async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
     An entry whose transaction commits late is linked late, after entries with higher ids.
 
     Returns:
-        True if there may be more entries to link. False if there are none, or if another
-        transaction is linking entries.
+        True if there may be more entries without a link. False if there are none, or if another
+        transaction is adding links now.
     """
     if not await try_link_lock(uow.session):
         return False
@@ -81,7 +81,7 @@ TRY_LINK_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
 
 
 async def try_link_lock(session: AsyncSession) -> bool:
-    """Lock the end of the chain for this transaction; False if another transaction has the lock."""
+    """Lock the end of the chain for this transaction; return False if it is already locked."""
     return bool(await session.scalar(TRY_LINK_LOCK, {"key": _LINKING}))
 
 

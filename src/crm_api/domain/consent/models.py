@@ -33,8 +33,8 @@ class FlagType(StrEnum):
             do-not-contact list or the person was erased.
         OFFICE_NUMBER: The number belongs to an office, not to a property owner. This is only a
             label.
-        RECENTLY_TEXTED: Another sender has sent the person a message. A campaign that skips or
-            reviews people who were contacted before treats this person in the same way.
+        RECENTLY_TEXTED: Another sender has sent the person a message. In every campaign, the person
+            counts as contacted before. Some campaigns skip such people or hold them for a review.
         INVALID_NUMBER: No message reaches the contact at this number, because two messages failed
             permanently, or because a user chose the reply class ``wrong_number``. Campaigns skip
             the number until a user removes the flag.
@@ -79,7 +79,7 @@ class ConsentSource(StrEnum):
 
 
 REPEATED_BY_LISTS = (ConsentSource.IMPORT, ConsentSource.PROVIDER)
-"""Sources that deliver whole lists, so that they repeat opt-outs that are already stored.
+"""Sources that deliver complete lists, which repeat opt-outs that are already stored.
 
 An opt-out from such a source adds no entry for a number that is already opted out. An opt-out from
 any other source adds an entry.

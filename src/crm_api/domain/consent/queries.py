@@ -219,7 +219,7 @@ async def evidence_of_messages(
 
     Args:
         messages: Maps the provider's id of each message to the hash of the sender's phone number.
-            The consent entry about a message on an unknown line has only this message id.
+            If the line of the message was unknown, the consent entry has no other message id.
     """
     values = {"hashes": list(messages.values()), "message_ids": list(messages)}
     found = await session.execute(_EVIDENCE_OF_MESSAGES, values)

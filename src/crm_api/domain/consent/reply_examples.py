@@ -160,9 +160,9 @@ async def keep_reply_example(
     Nothing is stored if the decision belongs to no reply. A later decision about the same reply
     replaces the label.
 
-    A reply that was read without the model, such as "STOP", is stored only if the decision gives
-    its id or if the number is on hold. Without this rule, a later opt-in would label a correct
-    reading of "STOP" as wrong.
+    A reply that was read without the model, such as "STOP", is stored only in two cases: the
+    decision gives the id of the reply, or the number is on hold. Without this rule, a later opt-in
+    would label a correct reading of "STOP" as wrong.
 
     Args:
         action: The decision.

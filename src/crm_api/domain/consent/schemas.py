@@ -64,7 +64,7 @@ class ConsentGrounds(RequestModel):
 
 
 class ConsentDecision(ConsentGrounds):
-    """A decision to opt the number of one contact out or in."""
+    """A decision that opts the number of one contact out or in."""
 
     model_config = example(
         reason="asked by phone",

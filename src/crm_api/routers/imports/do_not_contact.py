@@ -164,7 +164,7 @@ async def get_upload_errors(
     openapi_extra=fails_with("do_not_contact_upload_finished") | shows(status="cancelled"),
 )
 async def cancel_upload(upload_id: UUID, state: State, uow: Uow, _caller: Writer) -> UploadRead:
-    """Cancel a do-not-contact upload. Flags that the upload has already set stay set."""
+    """Cancel a do-not-contact upload. The flags that the upload has already set are not removed."""
     async with uow:
         now = await uow.database_now()
         row = await runs.cancel(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id, now=now)

@@ -364,9 +364,9 @@ async def undo_import(
 ) -> UndoneImportRead:
     """Undo an import. Contacts that were edited after the import do not change.
 
-    A contact that the import created is removed, unless it then got a message, a phone call, a
-    flag, a note, a task or a sales record (appointment, quote, invoice, outcome). An outcome that
-    the import recorded stays, and a reversal of it is added.
+    A contact that the import created is removed, unless the contact is in use: after the import, it
+    got a message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
+    invoice, outcome). An outcome that the import recorded stays, and a reversal of it is added.
     """
     wanted = body or UndoRequest()
 

@@ -32,7 +32,8 @@ MOST_WAITING = 5_000
 """Maximum number of waiting deliveries. If there are more, the database is too slow, and the
 provider is asked to deliver again later."""
 NUDGE_GAP_SECONDS = 0.1
-"""Minimum time between two nudges, because the worker does not poll its queue more often."""
+"""Minimum time between two nudges (requests in Redis to run the worker's job soon). More nudges
+would be useless, because the worker does not poll its queue more often."""
 
 Waiting = tuple[ReceivedEvent, asyncio.Future[None], Cause | None]
 
@@ -74,12 +75,14 @@ class EventIntake:
             await lane.close()
 
     async def store(self, event: ReceivedEvent, *, cause: Cause | None = None) -> None:
-        """Wait until the event is committed, by this delivery or by an earlier one.
+        """Store an event, and wait until it is committed.
+
+        If an earlier delivery has already stored the event, it is not stored again.
 
         Args:
             event: The event.
-            cause: The ids of the request that caused the event. A nudge has the ids of the first
-                delivery of its batch.
+            cause: The ids of the request that delivered the event. After a batch is stored, the
+                request to run the worker has the ids of the batch's first delivery.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries wait for it.
@@ -111,7 +114,10 @@ class EventIntake:
                 _refuse(batch)
 
     async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
-        """Store a batch and let the requests of stored events end; the caller refuses the rest."""
+        """Store a batch, and let the requests of the stored events end.
+
+        The caller must refuse the requests of the other events.
+        """
         try:
             await self._insert(lane, batch)
         except UNACCEPTABLE_ROW:

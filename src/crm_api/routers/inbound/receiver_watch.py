@@ -1,7 +1,7 @@
 """Report regularly that this web process can receive webhooks.
 
-If no process reports for some minutes, that is an outage. After an outage, a reconciliation run is
-created, because webhooks may have been missed.
+If no web process reports for some minutes, the service was not able to receive webhooks in this
+time. Afterwards, a reconciliation run is created, because webhooks may have been missed.
 """
 
 import asyncio
@@ -18,7 +18,10 @@ BEAT_SECONDS = 30.0
 
 
 class ReceiverWatch:
-    """The heartbeat of one web process, whose lifespan calls ``start()`` and ``close()``."""
+    """Reports the heartbeat of one web process regularly.
+
+    The application's lifespan calls ``start()`` and ``close()``.
+    """
 
     def __init__(self, new_uow: UnitOfWorkFactory, *, beat_seconds: float = BEAT_SECONDS) -> None:
         self._new_uow = new_uow

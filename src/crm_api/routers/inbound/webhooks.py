@@ -90,8 +90,8 @@ receive_route = APIRoute(
     )
     | {"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
 )
-"""Documented like other routes, but served by ``receive_event``. The app matches this route first.
-"""
+"""The API document shows this route like other routes, but ``receive_event`` serves its requests.
+The app matches this route first."""
 receive_route.app = receive_event
 
 
@@ -134,7 +134,7 @@ async def list_events(
 
 @router.get("/errors")
 async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
-    """List the errors of events that are not applied yet, grouped by code, newest error first."""
+    """List the error codes of events that are not applied yet, the newest error first."""
     async with uow:
         found = await stored_events.list_errors(uow)
     part = Cursors("webhook_event_errors").part(

@@ -88,8 +88,8 @@ class RuleChangeRead(ReadModel):
     model_config = example(on="2027-01-31", contacts=240)
 
     on: date = Field(
-        description="If the rule begins: its first day. If it ends: the first day without it. The "
-        "day is a local day of the recipient."
+        description="The first day on which the rule is in force, or the first day on which it is "
+        "no longer in force. It is a local day of the recipient."
     )
     change: ChangeKind = Field(description="Whether the rule begins or ends on this day.")
     rule: ComplianceRule = Field(description="The legal rule that begins or ends.")
@@ -183,9 +183,10 @@ def _changes(rules: Iterable[ComplianceRule]) -> Iterator[_Change]:
 
 
 def _where(zone_keys: Sequence[str], state: str | None) -> list[str]:
-    """Return the zone keys to which a rule of a state applies.
+    """Return those of the zone keys to which a rule of a state applies.
 
-    A federal rule (state None) applies to all. A zone key without states is always included.
+    A federal rule (state None) applies to all zone keys. A zone key without states is always
+    included, because its state is not known.
     """
     found = []
     for key in zone_keys:

@@ -1,4 +1,4 @@
-"""Evaluate the legal rules: when, and how often, messages may be sent to a zone key.
+"""Evaluate the legal rules: when and how often messages may be sent to a phone number.
 
 A zone key names the states and time zones that are possible for a phone number. The local date of
 the recipient decides whether a rule is in force. If several states or time zones are possible, the
@@ -21,8 +21,8 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 """The end of the allowed hours if there are no rules."""
 _ALL_DAY = Window.of(EVERY_DAY, time(0), time.max)
 _CACHE_SIZE = 16_384
-"""The size of each cache. A few hundred zone keys with two or three days each are in use at once.
-"""
+"""The maximum number of entries of each cache. A few hundred zone keys with two or three days each
+are in use at the same time."""
 
 
 class FrequencyCap(NamedTuple):
@@ -52,7 +52,7 @@ class RuleBook:
     def open_until(self, zone_key: str, now: datetime) -> datetime | None:
         """Return when the allowed hours that contain ``now`` end for a zone key.
 
-        None if no message may be sent now to numbers with this zone key.
+        Return None if no message may be sent now to numbers with this zone key.
         """
         if not self.rules:
             return FOREVER
@@ -62,7 +62,7 @@ class RuleBook:
     def next_open(self, zone_key: str, now: datetime) -> datetime | None:
         """Return the first time from ``now`` on at which messages to a zone key are allowed.
 
-        None if no message may be sent within two weeks.
+        Return None if no message may be sent within two weeks.
         """
         if not self.rules:
             return now
@@ -83,7 +83,7 @@ class RuleBook:
         return self._span_of(states, zone, day)
 
     def frequency_cap(self, zone_key: str, now: datetime) -> FrequencyCap | None:
-        """Return the limit on messages to a number with this zone key; None if no rule has one.
+        """Return the limit on messages to a number with this zone key; None if no rule limits them.
 
         If several rules have a limit, the result combines the smallest number of messages with the
         longest period. A sender who keeps to this limit also keeps to each rule's own limit.
@@ -129,7 +129,7 @@ NO_RULES = RuleBook((), name="none")
 
 
 def is_federal_holiday(day: date) -> bool:
-    """Return whether a day is a US federal holiday, or the day on which one is observed."""
+    """Return whether a US federal holiday falls on a day or is observed on it."""
     return day in _federal_holidays(day.year)
 
 

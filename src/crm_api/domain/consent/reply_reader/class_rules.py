@@ -64,12 +64,12 @@ PHRASES: dict[str, ReplyClass] = {
     for line in lines.strip().splitlines()
     for phrase in line.split("|")
 }
-"""Maps replies that always have the same class to this class. The replies have the form that
+"""Maps each reply whose class is certain to this class. The replies are in the form that
 ``keywords.only_words`` returns."""
 
 
 def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
-    """Return the class of a reply that is only a listed phrase and courtesies; else None."""
+    """Return the class of a reply that is one of ``PHRASES``, apart from courtesies; else None."""
     whole = PHRASES.get(only_words(analysis.whole))
     if whole is not None or analysis.folded == analysis.whole:
         return whole

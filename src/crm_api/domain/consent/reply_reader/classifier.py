@@ -1,10 +1,10 @@
 """The trained part of the reply reader: a small network with hashed features.
 
-A hidden unit adds the weights of the reply's features, and is active if the sum is above 0. The
-score of an output is a weighted sum of the active units. So, for a given reply, each feature adds a
-known part to a score, and the service can show the words that add most. The hidden units read words
-together, because words such as "not", "stop" and "writing" have another meaning together than
-alone.
+The value of a hidden unit is the sum of the weights of the reply's features. The unit is active if
+this value is above 0. The score of an output is a weighted sum of the values of the active units.
+So, for a given reply, each feature adds a known part to a score, and the service can show the words
+that add most. The hidden units combine words, because words such as "not", "stop" and "writing"
+have another meaning together than alone.
 """
 
 import json
@@ -29,7 +29,7 @@ OUTPUTS = ("asks_to_stop", "needs_a_person", *CLASSES)
 """The outputs of the model, in the order of the columns of the weights.
 
 ``asks_to_stop``: the person asks for no more messages. ``needs_a_person``: the person asks or may
-ask for no more messages. Then one output for each class of reply.
+ask for no more messages. After these two outputs, there is one output for each class of reply.
 """
 HIDDEN = 12
 """The number of hidden units."""
@@ -53,8 +53,9 @@ class Model:
         weights: One row per feature, one column per hidden unit, as 16-bit integers. The real
             weight is this number times the scale of the unit.
         scales: One number per hidden unit, for ``weights``.
-        bias: One number per hidden unit, which is added to the sum of the unit.
-        heads: One row per hidden unit, one column per output: what an active unit adds to a score.
+        bias: One number per hidden unit, which is added to the value of the unit.
+        heads: One row per hidden unit, one column per output. The value of an active unit, times
+            this number, is added to the score of the output.
         head_bias: One number per output, which is added to the score of the output.
         opt_out_at: A reply is an opt-out if its probability of ``asks_to_stop`` is at least this.
         hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is at
@@ -121,9 +122,9 @@ class Model:
 
     @cached_property
     def _buckets(self) -> tuple[Rows, int]:
-        """The row of the first feature for each upper half of a hash, and the largest bucket size.
+        """The row at which each bucket of features begins, and the size of the largest bucket.
 
-        A bucket is all features whose hashes have the same upper half.
+        A bucket consists of all features whose hashes have the same upper half.
         """
         uppers = np.arange(0, 1 << 32, 1 << _BUCKET_BITS, dtype=np.uint32)
         begins = np.searchsorted(self.hashes, uppers).astype(np.int32)
@@ -143,11 +144,13 @@ class Scores:
     Attributes:
         analyses: The replies, in the order in which they were given.
         probabilities: One row per reply, one column per output, from 0 to 1.
-        known: Where the replies contain features that the model knows: one item per occurrence.
-        values: One row per occurrence: what the occurrence adds to each hidden unit, as a multiple
-            of the scale of the unit.
-        factors: For each reply, each hidden unit and each of the first two outputs: ``values``
-            times this factor is what the occurrence adds to the score. 0 if the unit is not active.
+        known: The occurrences of features in the replies. Features that the model does not have are
+            left out.
+        values: One row per occurrence, one column per hidden unit. The number, times the scale of
+            the unit, is what the occurrence adds to the value of the unit.
+        factors: One factor per reply, hidden unit and output, for the first two outputs. A number
+            of ``values``, times this factor, is what the occurrence adds to the score of the output
+            through this unit. The factor is 0 if the unit is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -165,9 +168,9 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """For each reply, the index of its first word in ``words``.
+        """The column of the first word of each reply in ``words``.
 
-        One more item at the end is the number of all words.
+        The last item is the number of all words.
         """
         return first_words(self.analyses)
 
@@ -175,8 +178,9 @@ class Scores:
     def words(self) -> npt.NDArray[np.float64]:
         """How much each word adds to the scores of the first two outputs.
 
-        One row per output; the words of all replies follow one another. If a feature has several
-        words, its part is divided equally among these words.
+        The array has one row per output and one column per word: first all words of the first
+        reply, then those of the second reply, and so on. If a feature has several words, its part
+        is divided equally among these words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

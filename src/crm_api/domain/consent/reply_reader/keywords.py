@@ -49,7 +49,7 @@ def only_words(folded: str) -> str:
 
 
 def only_word(folded: str) -> str | None:
-    """Return the only word of a folded text; None if it has no word, or several."""
+    """Return the only word of a folded text; None if the text has no word or several words."""
     found = _ONLY_WORD.fullmatch(folded)
     return found.group(1) if found else None
 

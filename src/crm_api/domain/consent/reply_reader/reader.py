@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NO_CONTEXT = Context()
 WORDS_SHOWN = 3
-"""The largest number of words that a reading names as those with the highest weight."""
+"""The maximum number of words with the highest weight that a reading names."""
 
 CLASS_AT = 0.4
 """A class other than ``other`` is proposed if its probability is at least this value.
@@ -47,8 +47,8 @@ _REACTION = re.compile(
 """How phones send a reaction as text, such as ``Liked "…"``. The quoted words are from our message.
 """
 _PICTURES = re.compile("[\U0001f6d1\u26d4\U0001f6ab\U0001f595]")
-"""Stop signs and a middle finger: a reply with one of them is doubtful, even if its words say
-nothing."""
+"""Stop signs and a middle finger. If a reply that the model reads has one of them, it is at least
+doubtful."""
 
 
 class ReplyKind(StrEnum):
@@ -83,7 +83,7 @@ class Reading:
     Attributes:
         kind: What the reply means for consent.
         reply_class: The proposed class of the reply. ``stop`` is proposed exactly for opt-outs.
-        class_by: What proposed the class.
+        class_by: Whether the model or a rule proposed the class.
         decided_by: Which part of the reply reader decided what the reply means.
         wording: The keyword, or the words with the highest weight, in the order of the reply. None
             if the reply changes nothing.
@@ -132,7 +132,7 @@ def read_reply(text: str, context: Context = NO_CONTEXT) -> Reading:
 def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Reading]:
     """Read several replies and return the readings in the same order.
 
-    One call for many replies takes about half the time of one call for each.
+    Reading many replies in one call takes about half the time of a separate call for each reply.
     """
     # The model needs numpy (11 MB of memory). A process that reads no replies, such as the API,
     # does not load numpy.
@@ -248,10 +248,11 @@ def propose_class(
 
 
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
-    """Change the reading of a long reply to doubtful if its beginning or end alone is an opt-out.
+    """Return the reading; change it to doubtful if an end of a long reply alone is an opt-out.
 
-    Only replies whose reading changes nothing are checked. The score is a sum over all words, so in
-    a long reply many other words can hide the few words that ask us to stop.
+    The beginning and the end are read alone, but only if the reading of the whole reply changes
+    nothing. The score is a sum over all words, so in a long reply many other words can hide the few
+    words that ask us to stop.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading

@@ -34,7 +34,7 @@ async def open_chunk_reader(
     """Skip the first ``start`` rows of a contact file, and begin to read the rows after them.
 
     Args:
-        start: The number of rows to skip. If it is 0, the rows of the file are also counted.
+        start: The number of rows to skip. If ``start`` is 0, the rows of the file are also counted.
 
     Raises:
         ImportFileError: The file cannot be read as CSV.

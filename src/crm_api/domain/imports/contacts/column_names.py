@@ -63,8 +63,8 @@ PROPERTY_RADAR: dict[str, str | None] = {
 }
 """The field for each column of a PropertyRadar file.
 
-A row has two people. The mail address is that of the people; the other columns describe the
-property.
+A row describes one property and up to two people. The mail address belongs to the people; the other
+columns describe the property.
 """
 
 NOT_READ_BACK = {

@@ -42,7 +42,7 @@ HEADER = (
 
 
 _ALL = ""
-"""The value of ``fetch_token`` after the last page."""
+"""The value of ``fetch_token`` when all pages were fetched."""
 _MAX_BYTES = 512 << 20
 _LOST = "The file with the fetched contacts is missing or incomplete. Start a new import."
 

@@ -87,7 +87,8 @@ def detect_format(
         overrides: The user's mapping. The columns in it get the fields that the user chose.
 
     Raises:
-        InvalidMappingError: The overrides name an unknown column or field, or a field twice.
+        InvalidMappingError: The overrides have an unknown column or field, or two columns for one
+            field.
         NoPhoneColumnError: No column contains phone numbers.
     """
     overrides = overrides or {}

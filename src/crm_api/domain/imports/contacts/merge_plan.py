@@ -2,7 +2,7 @@
 
 The people of a chunk are in the temporary table ``import_person``. One statement compares them with
 the stored contacts and writes the result for each person to the temporary table ``import_plan``. A
-dry run ends after this statement, so its result is exactly the result of a commit.
+dry run ends after this statement. So a dry run computes its result in the same way as an import.
 
 For a contact that exists, ``fill`` sets only empty fields, ``overwrite`` sets every field for which
 the file has a value, and ``skip`` changes nothing. ``fill`` and ``overwrite`` add tags. An address

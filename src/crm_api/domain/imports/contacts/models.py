@@ -92,7 +92,7 @@ class ContactImport(FileImport):
     detected_format: Mapped[str | None]
     mapping: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     columns: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """For each column: its field, how certain the field is, and how it was found."""
+    """For each column of the file: its field, how certain the field is, and how it was found."""
     notes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     on_duplicate: Mapped[str] = mapped_column(server_default=text("'fill'"))
     dry_run: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -120,10 +120,13 @@ class ContactImport(FileImport):
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """The first new and changed contacts as examples, with the old and new value of each field."""
     repeated_lines: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """The first lines whose number is in an earlier line, as ``line`` and ``first_line``."""
+    """The first lines of the file whose phone number is also in an earlier line.
+
+    Each item has both line numbers: ``{"line": 7, "first_line": 2}``.
+    """
     undo_state: Mapped[str | None]
     undo_counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """The counts of the undo so far, by the names in ``undo_request.COUNTS``."""
+    """The counts of the undo so far; the keys are ``undo_request.COUNTS``."""
     undone_at: Mapped[datetime | None]
     cleaned_at: Mapped[datetime | None]
     """When the data needed to undo or commit the import was deleted; None until then."""

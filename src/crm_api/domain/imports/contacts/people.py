@@ -43,7 +43,7 @@ from crm_api.domain.kit.zones import (
 
 _MAX_NAME = 200
 _MAX_NUMBERS = 1_000
-"""Maximum number of characters of a cell that is split into several phone numbers."""
+"""A cell with more characters than this is not split into several phone numbers."""
 _MAX_ATTRIBUTE = 5_000
 _MAX_ATTRIBUTES_TOGETHER = 12_000
 """Maximum number of characters of all attributes of a person together. The API allows 16 KiB."""
@@ -62,7 +62,7 @@ _SIMPLE_FIELDS = {
 
 @dataclass(frozen=True)
 class _Plan:
-    """The columns of one person's values, as positions in a row."""
+    """The positions of one person's values in each row of the file."""
 
     phones: list[tuple[int, str]]
     names: dict[str, int]
@@ -111,7 +111,7 @@ class RowReader:
         return RowResult(people, problems, opt_outs)
 
     def phones(self, row: RawRow) -> list[str]:
-        """Return the contact number of each person that ``read`` would return for the row."""
+        """Return the first phone number of each person that ``read`` would return for the row."""
         cells = self._cells(row) if row.fault is None else None
         if cells is None:
             return []

@@ -1,10 +1,10 @@
 """The process that reads a large contact file for a worker.
 
-The worker writes one ``Order`` as a JSON line to standard input. The process writes frames to
-standard output. A frame is a length in four bytes, big-endian, and a JSON object. The first frame
-is ``{"rows_total": 1000}``. One frame for each chunk follows, and ``{"end": true}`` is the last.
-``{"error": {"code": "not_csv", "detail": "…"}}`` may replace any frame. If the worker dies, the
-pipe breaks, and this process ends.
+The worker writes one ``Order`` (which file to read, and how) as a JSON line to standard input. The
+process writes frames to standard output. A frame is a length in four bytes, big-endian, and a JSON
+object. The first frame is ``{"rows_total": 1000}``. One frame for each chunk follows, and ``{"end":
+true}`` is the last. ``{"error": {"code": "not_csv", "detail": "…"}}`` may replace any frame. If the
+worker dies, the pipe breaks, and this process ends.
 """
 
 import os
@@ -22,7 +22,7 @@ LENGTH_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """The file to read, its mapping, the rows to skip, and the largest size of a chunk in rows."""
+    """A request to read a file: its path and mapping, rows to skip, maximum rows per chunk."""
 
     path: str
     mapping: dict[str, str | None]
@@ -33,7 +33,8 @@ class Order:
         """Open the file after its first ``start`` rows.
 
         Returns:
-            The opened file, and the number of its rows if ``start`` is 0, else None.
+            Two values: the opened file, and its number of rows. The number is None unless ``start``
+            is 0.
 
         Raises:
             ImportFileError: The file cannot be read as CSV.

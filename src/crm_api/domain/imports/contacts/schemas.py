@@ -132,7 +132,7 @@ class ImportValueRead(ReadModel):
 
 
 class RepeatedLineRead(ReadModel):
-    """A line of a file whose phone number is in an earlier line, so that its person is left out.
+    """A line of a file that was left out, because its phone number is in an earlier line.
 
     Attributes:
         line: The line number in the file.
@@ -216,8 +216,8 @@ class ImportRead(ReadModel):
             row.
         invalid: The number of rows from which no contact could be imported.
         dry_run_id: The id of the dry run that this import commits; null if it commits none.
-        changed_since_dry_run: The number of contacts whose result differs from that of the dry run,
-            because they changed before its commit.
+        changed_since_dry_run: The number of contacts whose result differs from the result of the
+            dry run, because the contacts changed between the dry run and its commit.
         changes: By field name, how often the import fills or overwrites the field.
         undo: The progress of the undo of this import; null if no undo was requested.
         undone_at: When the undo was completed; null until then.
@@ -310,7 +310,8 @@ class ImportDetail(ImportRead):
 
     Attributes:
         columns: The field to which each column of the file is imported.
-        notes: Remarks about the file, as sentences.
+        notes: Sentences about the file, for example about a column that was recognised by its
+            values.
         sample: Examples of contacts that the import creates or changes.
         repeated_lines: The first 100 people that `duplicates_in_file` counts, in the order of the
             file. Empty for outcomes.

@@ -132,7 +132,7 @@ async def _accept(
 
 
 def as_columns(detected: Detected) -> dict[str, object]:
-    """Return what was detected in a file, by columns of ``contact_import``."""
+    """Return what was detected in a file, as values of columns of the table ``contact_import``."""
     return {
         "detected_format": detected.format_name,
         "mapping": detected.mapping,

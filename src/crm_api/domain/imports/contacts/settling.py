@@ -1,9 +1,10 @@
-"""Move imported contacts into the indexes of the search, and refresh the statistics.
+"""Move imported contacts into the search indexes, and refresh the planner's statistics.
 
 PostgreSQL first appends the words of new contacts to a pending list, which every search reads
-completely. The transaction that makes the list longer than its limit must empty the list. An import
-leaves this work to a second connection, which does it while the next chunk is stored. So a chunk
-takes a sixth less time: 33 instead of 39 ms of the database's CPU per 1,000 rows.
+completely. If a transaction makes the list longer than a limit, PostgreSQL moves the words into the
+index within this transaction, which takes time. To prevent this, an import raises the limit, and
+moves the words over a second connection while the next chunk is stored. So a chunk takes a sixth
+less time: 33 instead of 39 ms of the database's CPU per 1,000 rows.
 """
 
 from sqlalchemy import text
@@ -21,8 +22,8 @@ LEAVE_PENDING = text("SELECT set_config('gin_pending_list_limit', '32768', TRUE)
 async def leave_search_pending(session: AsyncSession) -> None:
     """Until the transaction ends, let the pending list grow to 32 MB instead of 4 MB.
 
-    The caller empties the list after the commit, with ``clean_search``. Otherwise, a later change
-    of a contact or the automatic VACUUM empties the list.
+    After the commit, the caller should empty the list with ``clean_search``. Otherwise, a later
+    change of a contact or the automatic VACUUM empties the list.
     """
     await session.execute(LEAVE_PENDING)
 

@@ -21,7 +21,7 @@ CHUNK_CHARACTERS = 8_000_000
 """A chunk ends early when its attributes and problems have more characters than this."""
 
 MAX_REPEATS = 100
-"""An import names at most this many lines whose number is in an earlier line."""
+"""An import lists at most this many lines whose phone number is also in an earlier line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class ContactChunk:
         start: The number of rows of the file before this chunk.
         rows: The number of rows in this chunk.
         records: The people whose phone numbers did not occur earlier in the file.
-        duplicates: The number of people who were left out because their number is in an earlier
-            row.
+        duplicates: The number of people who were left out, because their phone number is also in an
+            earlier row.
         invalid: The number of rows from which no person could be read.
         properties: The properties of all rows, also of rows whose people were left out.
         opt_outs: The people who must not get messages, also if they are not in ``records``.
-        repeats: For the first ``MAX_REPEATS`` of ``duplicates``, the line and the earlier line with
-            the same number.
+        repeats: For each of the first ``MAX_REPEATS`` duplicates: the number of its line, and the
+            number of the earlier line with the same phone number.
     """
 
     start: int
@@ -100,10 +100,11 @@ def sha256_of(path: Path) -> str:
 
 
 class ImportSource:
-    """Reads the people of one file; remembers their phone numbers and lines to find duplicates.
+    """Reads the people of one file, and finds people whose phone number occurred before.
 
-    Nothing else is remembered, to save memory. To resume an interrupted import, create a new source
-    and call ``skip_to``. It reads the skipped rows to remember their phone numbers.
+    To save memory, it remembers only the phone numbers and their lines. To resume an interrupted
+    import, create a new source and call ``skip_to``. It reads the skipped rows to remember their
+    phone numbers.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:

@@ -49,7 +49,7 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key depends on both the file's address and the stored one."""
+    """A planned person whose zone key depends on the file's address and the stored address."""
 
     position: int
     timezone: str | None
@@ -125,7 +125,7 @@ DROP_LOST = text("""
     DELETE FROM import_plan p
     WHERE p.outcome = 'created' AND NOT EXISTS (SELECT 1 FROM contact c WHERE c.id = p.contact_id)
 """)
-"""These people have a contact that another transaction inserted between the plan and the insert."""
+"""Deletes from the plan the people whose contact another transaction inserted in the meantime."""
 
 
 async def drop_lost_people(session: AsyncSession) -> int:
@@ -144,7 +144,7 @@ ADD_MEMBERS = text("""
 
 
 async def add_list_members(session: AsyncSession, *, list_id: UUID, now: datetime) -> None:
-    """Add all people of the plan to a list; nothing changes for people who are already on it."""
+    """Add all people of the plan to a list. People who are already on the list do not change."""
     await session.execute(ADD_MEMBERS, {"list_id": list_id, "now": now})
 
 

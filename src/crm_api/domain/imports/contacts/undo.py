@@ -59,7 +59,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     those that the import set: an opt-out belongs to the number, and an undo must not revoke it.
 
     Returns:
-        True if more may have to be undone; False if the undo has ended.
+        True if there may be more chunks to undo; False if the undo has ended.
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None or row.undo_state != UndoState.RUNNING:
@@ -159,7 +159,7 @@ async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport |
 
 
 async def find_last_chunk(session: AsyncSession, *, import_id: UUID) -> AppliedChunk | None:
-    """Return the last chunk of an import that is not undone yet; None if all chunks are undone."""
+    """Return the last of an import's chunks that are not undone yet; None if all are undone."""
     chunk = ContactImportChunk
     statement = (
         select(chunk.start, chunk.applied_at, func.cardinality(chunk.changed_ids).label("changed"))
@@ -322,7 +322,7 @@ _REMOVE = text(f"""
 async def remove_contacts(
     session: AsyncSession, *, zone_keys: dict[UUID, str], now: datetime
 ) -> None:
-    """Clear these contacts, mark them as deleted, and skip their waiting recipients.
+    """Delete the data of these contacts, mark them as deleted, and skip their waiting recipients.
 
     Args:
         zone_keys: The new zone key, by contact id.

@@ -35,7 +35,7 @@ IS_USED = """
 
 
 KEPT_FOR = timedelta(days=30)
-"""How long after its end an import can be undone, or committed if it is a dry run.
+"""How long an import can be undone, or a dry run can be committed, after it has ended.
 
 Then the data that an undo or a commit needs is deleted.
 """

@@ -15,7 +15,8 @@ _MAC_NAME = re.compile(
     r"mac(?:arthur|aulay|beth|callum|carthy|donald|dougall|dowell|farlane|gregor|intosh|intyre|kay"
     r"|kenzie|kinnon|laren|lean|leod|mahon|millan|neill?|pherson|queen|rae|tavish)"
 )
-"""Names whose fourth letter is a capital, unlike in ``Machado`` and ``Mackey``."""
+"""Names that are written with a capital after ``Mac``, such as ``MacDonald``. Other names, such as
+``Machado`` and ``Mackey``, do not match."""
 _COMPANY = re.compile(
     r"\b(?:llc|inc|corp|corporation|ltd|llp|lp|trust|trustees?|estate of|association|properties"
     r"|holdings|realty)\b",
@@ -154,7 +155,7 @@ def tag_names(text: str) -> list[str]:
 
 
 def _name(given: list[str], last: str) -> Name:
-    """Build a name from the words before the last name, and the last name."""
+    """Build a name from its given names (the words before the last name) and its last name."""
     joiner = next((at for at, word in enumerate(given) if word.casefold() in {"&", "and"}), None)
     if joiner is not None:
         couple = [person_name(word) for word in given if len(word.rstrip(".")) > 1 or word == "&"]

@@ -109,7 +109,7 @@ async def apply_chunk(
 async def _store_people(
     uow: UnitOfWork, row: ContactImport, chunk: ContactChunk, *, now: datetime, secret: bytes
 ) -> None:
-    """Store the staged people, or only plan them in a dry run; add to the import's counts."""
+    """Store the people of ``import_person`` (a dry run only plans them), and update the counts."""
     session, start = uow.session, chunk.start
     if row.dry_run:
         await merge_plan.plan_merge(session, on_duplicate=OnDuplicate(row.on_duplicate))
@@ -267,7 +267,7 @@ def convert_attributes(
     A value that cannot be converted is left out.
 
     Args:
-        mapping: The field of each column, to find the column of an attribute that has a problem.
+        mapping: The field of each column. It is used to name the column in a problem.
 
     Returns:
         The records with converted attributes, and a problem for each value that was left out.

@@ -1,1 +1,1 @@
-"""Do-not-contact uploads: lists of numbers that must not get messages."""
+"""Import do-not-contact uploads: lists of phone numbers that must not get messages."""

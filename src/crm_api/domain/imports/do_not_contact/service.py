@@ -112,14 +112,15 @@ async def apply_chunk(
 
 @dataclass(frozen=True, slots=True)
 class NumberSurvey:
-    """Counts about the numbers of a chunk, taken before their flags are set.
+    """Counts about the phone numbers of a chunk, before the flags of these numbers are set.
 
     Attributes:
-        suppressed: Numbers that are opted out or flagged ``do_not_contact``.
-        contacts: Contacts that have one of the numbers.
-        waiting: Campaign recipients with these numbers whose message no worker has claimed yet.
-        claimed: Campaign messages that a worker has claimed but not sent yet.
-        sent: Messages that the provider accepted since the given instant.
+        suppressed: The number of phone numbers that are opted out or flagged ``do_not_contact``.
+        contacts: The number of contacts that have one of the phone numbers.
+        waiting: The number of campaign recipients with these phone numbers whose message no worker
+            has claimed yet.
+        claimed: The number of campaign messages that a worker has claimed but not sent yet.
+        sent: The number of messages that the provider accepted since a given time.
     """
 
     suppressed: int

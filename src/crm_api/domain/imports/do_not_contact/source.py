@@ -21,7 +21,7 @@ _SHOWN_VALUE = 100
 class Fault:
     """A cell that is not a phone number, or a row that cannot be read.
 
-    For a row, ``column`` and ``value`` are None.
+    If a whole row cannot be read, ``column`` and ``value`` are None.
     """
 
     line: int

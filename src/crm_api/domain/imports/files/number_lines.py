@@ -1,4 +1,4 @@
-"""The phone numbers of a file with their lines; about 25 bytes for each number."""
+"""Remember in which line of a file each phone number occurs first; 25 bytes per number."""
 
 from array import array
 
@@ -11,9 +11,9 @@ _WORD = (1 << 64) - 1
 
 
 class NumberLines:
-    """The first line of each positive integer, in two arrays.
+    """Maps each phone number (a positive integer) to the line of the file in which it occurs first.
 
-    They need less memory than a dictionary.
+    The map consists of two arrays, which need less memory than a dictionary.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,10 @@ class NumberLines:
         return self._count
 
     def add(self, number: int, line: int) -> int | None:
-        """Add a number; if it was added before, return the line of that time instead."""
+        """Store the line of a phone number, and return None.
+
+        If the number is already stored, change nothing, and return its stored line.
+        """
         slots = self._slots
         mask = len(slots) - 1
         at = (number * _SPREAD & _WORD) >> 20 & mask

@@ -23,7 +23,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_ROWS = 50
 _MAX_COLUMNS = 1_000
 _MAX_ROW_LINES = 100
-"""A row with more lines is refused: it has an opening quote without a closing one."""
+"""A row with more lines is refused, because its opening quote is probably not closed."""
 _MAX_ROW_CHARACTERS = 2_000_000
 _MAX_COLUMN_NAME = 200
 _MAX_SAMPLE = 1_000

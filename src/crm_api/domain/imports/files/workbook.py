@@ -18,8 +18,8 @@ from crm_api.domain.imports.files.errors import NotCsvError, WorkbookTooLargeErr
 
 MAX_UNPACKED_BYTES = 768 << 20
 MAX_RATIO = 200
-"""Maximum ratio of the unpacked size of a part to its packed size. Repeated words have a ratio of
-about 100, a zip bomb has a ratio of about 1,000."""
+"""Maximum ratio of the unpacked size of a part to its packed size. A file of repeated words has
+a ratio of about 100, and a zip bomb has a ratio of about 1,000."""
 _RATIO_MATTERS_FROM = 8 << 20
 _MAX_ENTRIES = 10_000
 TIMEOUT_SECONDS = 120.0
@@ -55,7 +55,9 @@ def is_workbook(path: Path) -> bool:
 
 
 async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[str]:
-    """Overwrite a workbook file with CSV in UTF-8: the rows of its first visible sheet with rows.
+    """Replace a workbook file by a CSV file in UTF-8.
+
+    The CSV file has the rows of the first visible sheet that has rows.
 
     Returns:
         Sentences for the user, for example which sheet was read if there are several.

@@ -1,4 +1,4 @@
-"""A batch of messages and calls from the provider's lists that are compared together."""
+"""A batch of listed messages and calls, which is compared with the stored data in one step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +25,9 @@ class ListedCall:
 
     def events(self, extras: CallExtras) -> list[ProviderEvent]:
         """Return the events that webhooks would have sent for the call.
+
+        Args:
+            extras: The recordings, voicemail, summary and transcript to include in the events.
 
         Raises:
             UnreadableEventError: The call has no id or no time of creation.
@@ -80,8 +83,8 @@ class Batch:
     Attributes:
         nameless: The number of items without an id.
         pages: The number of pages that were read.
-        span: The time span whose messages the batch contains completely; None if messages were read
-            by conversation.
+        span: The time span whose messages the batch contains completely; None if the
+            messages were read conversation by conversation.
         threads: The message or call lists that the batch contains completely.
         unread: For each conversation that could not be read, the reason.
     """
@@ -123,19 +126,19 @@ class Batch:
 
 
 def id_of(item: object) -> str | None:
-    """Return the id of a listed item; None if it has none."""
+    """Return the id of a listed item; None if the item has no id."""
     return text(mapping(item).get("id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedItem:
-    """One message or call to apply.
+    """One message or call to store or update.
 
     Attributes:
-        at: When the message or call happened; items are applied in this order.
+        at: When the message or call happened. Items are applied in the order of this time.
         changed_at: When the message or call reached its current status.
-        was: Its stored status; None if it is not stored.
-        now: Its status at the provider.
+        was: The stored status of the item; None if the item is not stored.
+        now: The status of the item at the provider.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Compare many listed items with the stored items at once; parse only the items that differ."""
+"""Compare the provider's messages and calls with the stored ones; parse only those that differ."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,8 +27,8 @@ class DifferingMessage:
     """A listed message that is not stored, or is stored with an earlier status.
 
     Attributes:
-        place: Its position among the listed messages, starting at 1.
-        status: Its stored status; None if it is not stored.
+        place: The position of the message among the listed messages, starting at 1.
+        status: The stored status of the message; None if the message is not stored.
     """
 
     place: int
@@ -37,7 +37,7 @@ class DifferingMessage:
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """The stored state of a call; ``call`` is its JSON document."""
+    """The stored state of a call; ``call`` is the JSON document of the call."""
 
     openphone_id: str
     status: str | None
@@ -62,8 +62,8 @@ class CallToRead:
 
     Attributes:
         call: The call from the list.
-        known: The stored call; None if it is not stored.
-        extras: The names of the missing parts to fetch.
+        known: The stored call; None if the call is not stored.
+        extras: The names of the missing parts to fetch, for example ``transcript``.
         is_behind: Whether the listed call would change the stored call.
     """
 
@@ -99,8 +99,14 @@ async def compare_batch(
 ) -> Difference:
     """Compare a batch with the stored data.
 
-    Return the listed items that are missing or outdated here, and the stored items that are not
-    listed.
+    Return two kinds of items: listed items that are not stored or have an outdated status here, and
+    stored items that the provider does not list.
+
+    Args:
+        since: In the lists of conversations, items from before this time do not count as absent;
+            None means no limit.
+        until: In the lists of conversations, items from after this time do not count as absent.
+        now: The current time. It decides whether missing parts of a call are still fetched.
     """
     found = Difference()
     if batch.messages:
@@ -146,7 +152,7 @@ async def _compare_messages(uow: UnitOfWork, batch: Batch, found: Difference) ->
 
 
 def _rank(item: object) -> int:
-    """Return the rank of a message's status.
+    """Return the rank of a message's status; later statuses have higher ranks.
 
     The rank of an incoming message is 0, because its status never changes.
     """
@@ -304,7 +310,7 @@ ABSENT_IN_THREADS = sqlalchemy.text(f"""
 async def _absent_in_threads(
     uow: UnitOfWork, batch: Batch, *, since: datetime | None, until: datetime
 ) -> list[AbsentItem]:
-    """Return the stored messages and calls of the batch's threads that are not listed."""
+    """Return the stored messages and calls that are missing in the lists ``batch.threads``."""
     values = {
         "lines": [thread.line for thread in batch.threads],
         "phones": [thread.person for thread in batch.threads],

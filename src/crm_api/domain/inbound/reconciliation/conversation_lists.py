@@ -18,7 +18,7 @@ more than two parties."""
 
 
 def begin(now: datetime, *, is_v1: bool) -> Position:
-    """Return the first position for reading conversations.
+    """Return the position (progress as JSON) at which the reading of conversations begins.
 
     Args:
         is_v1: True for API v1. It has no list of all messages, so the messages of each
@@ -39,8 +39,9 @@ async def read(reading: Reading, position: Position) -> bool:
     """Read pages of conversations until the list ends or the time is up.
 
     A conversation that becomes active during the reading moves to the top of the list, so the
-    reading may miss it. Therefore, a second, short pass reads the conversations that were updated
-    during the first pass.
+    reading may miss it. Therefore, a second, short pass (stage ``late_threads``) reads the
+    conversations that were updated during the first pass. At the end of the list, the position is
+    set to the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first.

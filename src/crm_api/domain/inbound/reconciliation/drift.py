@@ -69,7 +69,10 @@ class DriftExample:
 
 
 def count_difference(drift: Document, kind: DriftKind, example: DriftExample) -> None:
-    """Add one difference to the counts, and to the examples up to ``MOST_EXAMPLES`` per kind."""
+    """Add one difference to the counts.
+
+    Also add it to the examples, if its kind has fewer than ``MOST_EXAMPLES`` of them.
+    """
     found = drift.setdefault(kind.value, {"count": 0, "examples": []})
     found["count"] += 1
     if len(found["examples"]) < MOST_EXAMPLES:

@@ -30,9 +30,9 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 log = structlog.get_logger()
 
 TOGETHER = 20
-"""Items per transaction: few, so that their locks are soon released."""
+"""Number of items per transaction. It is small, so that the locks are soon released."""
 PLAIN_TOGETHER = 500
-"""Plain messages per transaction. A few SQL statements store all of them."""
+"""Number of plain messages (see ``plain.py``) per transaction. A few statements store them all."""
 IN_FLIGHT = timedelta(minutes=2)
 """Minimum age of a change that counts as drift. The webhook about a newer change may still arrive,
 so a newer change is stored but not counted."""
@@ -238,7 +238,8 @@ class Filler:
             if error.connection_invalidated:
                 raise
             log.warning(
-                "database refused a batch of listed messages, so each is stored alone",
+                "database refused a batch of messages from the provider's list, so each is stored "
+                "alone",
                 sqlstate=event_outcomes.sql_state(error),
             )
             return set()
@@ -246,7 +247,7 @@ class Filler:
     async def _apply(
         self, items: Sequence[ListedItem], *, is_last_try: bool = False
     ) -> list[ListedItem]:
-        """Apply items in one transaction, each in a savepoint; return those that conflicted.
+        """Apply items in one transaction, each in a savepoint; return the items that conflicted.
 
         An item conflicts if another transaction uses the same rows at the same time.
         """
@@ -299,7 +300,7 @@ class Filler:
         return None
 
     async def _apply_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
-        """Apply an opt-out or a hold in a listed message whose line is unknown."""
+        """Apply the opt-out or hold that follows from a listed message on an unknown phone line."""
         now = await self._receipt(uow)
         for event in item.events:
             await apply_decision_on_unknown_line(uow, event, now=now, reception=self._reception)
@@ -327,8 +328,9 @@ class Filler:
     def _note_drift(self, kind: DriftKind, item: ListedItem, example: DriftExample) -> None:
         """Count an item that no webhook reported.
 
-        Items of an import are not counted, because no webhook reports them. An item that changed
-        just now is not counted either, because its webhook may still arrive.
+        The items of the first run are not counted: this run imports the history, for which no
+        webhooks were sent. An item that changed just now is not counted either, because its webhook
+        may still arrive.
         """
         if self._run.since is not None and item.changed_at <= self._now() - IN_FLIGHT:
             count_difference(self._run.drift, kind, example)

@@ -18,8 +18,8 @@ MILLISECOND = timedelta(milliseconds=1)
 have milliseconds."""
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_NEAR = 20_000
-"""Maximum number of message ids that are stored for the edge of a time span. If more messages are
-near the edge, no message near the edge is reported as absent."""
+"""Maximum number of message ids in the member ``near`` of the position (see ``walking``). If more
+messages are near the edge of the time span, no message near the edge is reported as absent."""
 NO_SUCH_LIST = frozenset({400, 404, 405, 410, 501})
 """HTTP statuses that mean that the provider's host has only API v1, so it does not have this list.
 """
@@ -28,7 +28,7 @@ TOKEN_REFUSED = frozenset({400, 404, 410, 422})
 
 
 def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
-    """Return the first position of a run; ``lines`` maps line ids to phone numbers."""
+    """Return the position at which a run begins; ``lines`` maps line ids to phone numbers."""
     edge = min(reading.run.until, reading.now() - LIST_LAG)
     return {
         "stage": "messages",
@@ -41,10 +41,10 @@ def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
 
 
 async def read(reading: Reading, position: Position, *, after: Position) -> bool | None:
-    """Read pages until the list ends or the time is up.
+    """Read pages of the message list until the list ends or the time is up.
 
     Args:
-        after: The members to set in the position after the last page.
+        after: The members of the position to set after the last page, for the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first; None if the provider does not
@@ -92,10 +92,11 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 
 
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
-    """After a refused page token, prepare to read the list again from the oldest message read.
+    """Prepare to read the list again from the oldest message read; the page token was refused.
 
-    Return False, without a change, in three cases: the provider refused something other than the
-    token, no message was read yet, or the reading already began again at this message.
+    Return True if the position was changed. Return False, without a change, in three cases: the
+    provider refused something other than the token, no message was read yet, or the reading already
+    began again at this message.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -123,8 +124,8 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
     A message that is stored in this span but not listed counts as absent. The span of the last
     batch begins at the ``since`` of the run. The span of every other batch begins ``SKEW`` after
-    the oldest message of the batch: messages before this start are compared with the next batch.
-    The ids of messages near the start are kept for the next batch.
+    the oldest message of the batch. Messages before this start are compared with the next batch.
+    The position stores the ids of messages near the start for the next batch.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}
@@ -148,7 +149,7 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the ids of the messages near the end of the next span, with the messages' times."""
+    """Map the ids of the messages near the end of the next time span to their times."""
     near = position["near"]
     if not isinstance(near, dict):  # stored by the previous release
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

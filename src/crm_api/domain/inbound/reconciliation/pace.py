@@ -12,11 +12,11 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.platform.database import UnitOfWorkFactory
 
 SLICE_SECONDS = 0.1
-"""Time in seconds that is reserved from the limiter in one step. A send waits at most this long for
-reconciliation requests."""
+"""Length in seconds of the time that one step reserves in the rate limiter for reconciliation
+requests. A send waits at most this long for these requests."""
 SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
-"""Seconds between two checks whether messages wait to be sent."""
+"""Minimum time in seconds between two queries that find out whether messages wait to be sent."""
 Sleep = Callable[[float], Awaitable[None]]
 
 

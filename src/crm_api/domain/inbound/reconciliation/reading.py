@@ -1,4 +1,4 @@
-"""Code that both list readers share: rate limit, page checks, and when to store progress."""
+"""Read pages of the provider's lists: rate limit, check of the pages, storage of the progress."""
 
 import time
 from collections import deque
@@ -95,7 +95,7 @@ Position = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Reading:
-    """The state of a slice, which is the work on a run within one time limit.
+    """The state of one slice. A slice is the work on a run within one time limit.
 
     Attributes:
         now: Returns the current time.

@@ -20,7 +20,8 @@ LEASE = timedelta(seconds=60)
 the run."""
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
-"""Waits after failures; the waits before the sixth failure add up to half an hour."""
+"""Waits after failures. The waits between the first and the sixth failure add up to half an hour.
+"""
 DRIFT, FAILED = AlertKind.RECONCILIATION_DRIFT, AlertKind.RECONCILIATION_FAILED
 PROVIDER = "openphone"
 """Subject of the alerts about reconciliation."""
@@ -144,7 +145,9 @@ async def hold_run(
 async def postpone_run(
     uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
 ) -> timedelta | None:
-    """Postpone a run because the provider could not be read; fail it after ``MOST_FAILURES``.
+    """Postpone a run because the provider could not be read.
+
+    If this was failure number ``MOST_FAILURES`` in a row, mark the run as failed instead.
 
     Returns:
         How long to wait; None if the run has failed for good.

@@ -29,7 +29,7 @@ OVERLAP = timedelta(hours=24)
 compared twice, the second time when it is about a day old. By then its status is final, and the
 provider no longer retries a lost webhook."""
 OUTAGE_AFTER = timedelta(minutes=5)
-"""If the receiver did not report for longer than this, it may have missed events."""
+"""If no web process reported for longer than this, webhooks may have been missed."""
 BACKLOG_AFTER = timedelta(seconds=10)
 """If a received event has been due for longer than this, there is a backlog."""
 LONGEST_WAIT = timedelta(minutes=15)
@@ -71,8 +71,9 @@ async def _store_run(
 ) -> UUID:
     """Store a run, and wake ``reconcile_openphone``.
 
-    If ``since`` is None, the time span of the run begins ``OVERLAP`` before the time up to which
-    completed runs cover everything. If no run has completed, the time span has no start.
+    If ``since`` is None, completed runs decide the start of the time span: the span begins
+    ``OVERLAP`` before the end of the period that they cover. If no run has completed, the span has
+    no start.
 
     Raises:
         EmptySpanError: ``since`` is not before ``until``.
@@ -133,8 +134,8 @@ class Backlog:
 
     Attributes:
         made_at: When the next run was created; None if there is no unfinished run.
-        due_at: Since when the oldest waiting event has been due; None if no event waits. It can be
-            in the future.
+        due_at: The earliest time at which a waiting event is or was due; it can be in the future.
+            None if no event waits.
     """
 
     made_at: datetime | None
@@ -152,8 +153,8 @@ READ_BACKLOG = text("""
 async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
     """Return whether the next run must wait until received events have been applied.
 
-    Otherwise the run would treat waiting events as missing. After ``LONGEST_WAIT`` the run starts
-    even if events are still waiting.
+    Without this wait, the run would treat waiting events as missing. After ``LONGEST_WAIT`` the run
+    starts even if events are still waiting.
     """
     backlog = typed_row(Backlog, (await uow.session.execute(READ_BACKLOG)).one())
     if backlog.made_at is None or backlog.due_at is None:
@@ -224,7 +225,10 @@ async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | 
 
 
 async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
-    """Move the heartbeats forward by skipped sandbox time, which must not count as an outage."""
+    """Move the heartbeats forward by the time that the sandbox clock skipped.
+
+    Otherwise, the skipped time would count as an outage.
+    """
     await uow.session.execute(
         update(ReceiverHeartbeat).values(seen_at=ReceiverHeartbeat.seen_at + skipped)
     )
@@ -281,7 +285,7 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 @dataclass(frozen=True, kw_only=True)
 class EndedRun:
-    """How the newest ended run ended, for metrics; ``drift`` has the differences by kind."""
+    """The result of the last ended run, for metrics; ``drift`` has the differences by kind."""
 
     status: RunStatus
     finished_at: datetime | None
@@ -289,7 +293,7 @@ class EndedRun:
 
 
 async def find_last_run(uow: UnitOfWork) -> EndedRun | None:
-    """Return how the newest ended run ended, with its drift by kind; None if none has ended."""
+    """Return the result of the newest run that has ended; None if no run has ended."""
     query = select(ReconciliationRun).where(ReconciliationRun.status.not_in(OPEN))
     run = (await uow.session.scalars(query.order_by(*NEWEST_FIRST).limit(1))).one_or_none()
     if run is None:

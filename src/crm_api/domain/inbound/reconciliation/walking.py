@@ -86,7 +86,7 @@ async def work_on_next_run(
 ) -> SliceResult | None:
     """Work on the next run until it ends or the time is up.
 
-    The row of the run stores its end, or the reason why it could not continue.
+    The row of the run stores how the run ended, or why the run could not continue.
 
     Returns:
         The result; None if there is no run to work on.

@@ -1,1 +1,1 @@
-"""Received webhook events: how they are stored, applied, retried and replayed."""
+"""Store, apply, retry and replay the webhook events that the provider sends."""

@@ -1,4 +1,4 @@
-"""Apply the provider's facts to timeline, consent and campaigns, and queue automatic replies.
+"""Apply reported messages and calls to timeline, consent and campaigns; queue automatic replies.
 
 A received message has effects only when its row is new. So a second delivery, a replay or a later
 reconciliation of the same message changes nothing.
@@ -59,12 +59,12 @@ async def apply_facts(
 ) -> None:
     """Apply the facts about messages and calls in several events, with few SQL statements.
 
-    The result does not depend on the order of the events. Events that happened before their person
-    was erased are skipped.
+    The result does not depend on the order of the events. Events of an erased person from before
+    the erasure are skipped.
 
     Args:
-        events: Events that ``bound_event`` returned, so no time in them is later than their
-            receipt.
+        events: The events, as ``bound_event`` returned them. So no time in an event is later than
+            the receipt of the event.
         now: The database's time of this transaction.
 
     Raises:
@@ -126,7 +126,7 @@ async def _apply_reports(
 async def _apply_calls(
     uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, reception: Reception
 ) -> None:
-    """Store facts about calls, add unknown callers as contacts, and end their follow-ups."""
+    """Store calls, add unknown callers as contacts, and end the follow-ups of the callers."""
     if not calls:
         return
     heard: dict[str, datetime] = {}
@@ -139,9 +139,9 @@ async def _apply_calls(
 async def _lock_senders(
     uow: UnitOfWork, texts: Sequence[_ReceivedFacts], *, now: datetime
 ) -> dict[str, UUID]:
-    """Add unknown senders as contacts; lock consent decisions about all senders.
+    """Add unknown senders as contacts, and lock the consent decisions about all senders.
 
-    These locks come before those of attempts and conversations (ARCHITECTURE.md, "Transactions,
+    The caller must lock attempts and conversations only afterwards (ARCHITECTURE.md, "Transactions,
     time and locks").
 
     Returns:

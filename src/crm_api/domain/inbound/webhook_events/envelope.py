@@ -47,8 +47,8 @@ class ReceivedEvent:
     """One webhook delivery with a valid signature, ready to be stored.
 
     Attributes:
-        payload: The JSON text to store. It is the received text. If PostgreSQL cannot store the
-            received text, it is a changed copy.
+        payload: The JSON text to store. Usually it is the received text. If PostgreSQL cannot
+            store the received text, the payload is a changed copy.
     """
 
     id: UUID
@@ -108,7 +108,10 @@ def _read_object(body: bytes) -> tuple[dict[str, Any], str]:
 
 
 def _read_unusual(body: bytes) -> tuple[Any, str]:
-    """Read JSON that the fast parser refuses, such as half a surrogate pair or a BOM."""
+    """Return the value of JSON that the fast parser refuses, and the text to store.
+
+    Such JSON has, for example, half a surrogate pair or a byte order mark.
+    """
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

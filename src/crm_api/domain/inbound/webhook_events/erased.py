@@ -1,4 +1,4 @@
-"""Skip events that happened before their person was erased, but store their consent decisions."""
+"""Skip events of erased people from before the erasure, but store the consent decisions in them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -30,12 +30,14 @@ OF_ERASED = text("""
 async def leave_out_erased(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
 ) -> list[ProviderEvent]:
-    """Return the events without those that happened before their person was erased.
+    """Leave out the events of erased people from before the erasure; return the other events.
 
-    If a call began before the erasure, all its events are skipped. A skipped message that opts out,
-    opts in or is doubtful adds an entry to the consent history, without the message body. If there
-    are newer events of an erased person, the phone number gets its flags again (``do_not_contact``,
-    and the opt-out or hold), so that no message is sent to the number.
+    If a call began before the erasure, all its events are left out. A message that is left out adds
+    an entry to the consent history if it opts out, opts in or is doubtful. The entry has no message
+    body.
+
+    If an erased person has newer events, the phone number gets its flags again: ``do_not_contact``,
+    and the opt-out or hold. So no message is sent to the number.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}
@@ -72,7 +74,7 @@ async def leave_out_erased(
 async def _record_late_decisions(
     uow: UnitOfWork, past: Iterable[tuple[str, ProviderEvent]], *, now: datetime, secret: bytes
 ) -> None:
-    """Record the decisions in messages from before an erasure, because a late STOP must count."""
+    """Record the decisions in old messages of erased people, because a late STOP must count."""
     for phone, event in past:
         facts = event.message
         if facts is None or facts.direction != Direction.INCOMING:

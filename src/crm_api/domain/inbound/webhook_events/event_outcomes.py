@@ -20,7 +20,8 @@ LONGEST_ERROR = 500
 
 Jitter = Callable[[], float]
 random_fraction: Jitter = SystemRandom().random
-"""Returns a number from 0 to 1. The whole wait is random, so that retries spread over time."""
+"""Returns a number from 0 to 1. A retry waits this share of the longest wait, so that the retries
+of many events spread over time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,8 @@ def failed_outcome(
     """Return the state after a failed try: a later retry, or dead after the last retry.
 
     Args:
-        means: The mean waits after the first failure, the second failure, and so on. There are as
-            many retries as waits.
+        means: The mean wait after the first failure, the second failure, and so on. An event has as
+            many retries as there are waits.
     """
     attempts = claimed.attempts + 1
     is_last = attempts > len(means)
@@ -121,7 +122,7 @@ def describe_error(error: Exception) -> tuple[str, str]:
 
 
 def sql_state(error: DBAPIError) -> str | None:
-    """Return the SQLSTATE code of a database error; None if it has none."""
+    """Return the SQLSTATE code of a database error; None if the error has no code."""
     state: str | None = getattr(error.orig, "sqlstate", None)
     return state
 

@@ -70,8 +70,8 @@ class WebhookEvent(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     provider_event_id: Mapped[str]
-    """The id ``EV…`` in the envelope; if it is missing, the delivery id, else a hash of the body.
-    """
+    """The id ``EV…`` in the envelope. If the envelope has no id, it is the delivery id. If there is
+    no delivery id either, it is a hash of the body."""
     delivery_id: Mapped[str | None]
     scheme: Mapped[str]
     type: Mapped[str]

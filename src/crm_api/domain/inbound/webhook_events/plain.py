@@ -1,9 +1,9 @@
-"""Store many old messages at once, if they have no other effects, so that an import is fast.
+"""Store many plain old messages at once, so that an import of the history is fast.
 
-Applying one message takes about six queries. For most old messages, these queries would change
-nothing else: no message was sent to the number, the message does not concern consent, and it is too
-old for an automatic reply. All other messages go through ``service.apply_event``, which accepts
-plain messages too.
+``service.apply_event`` takes about six queries per message. A plain message only has to be stored,
+because we sent no message to the person, and the message does not concern consent and is too old
+for an automatic reply. Most old messages are plain. All other messages must go through
+``service.apply_event``, which accepts plain messages too.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,8 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork
 
 PAST_AFTER = timedelta(days=4)
-"""A message that is older than this gets no automatic reply and does not count as a reply."""
+"""A message that is older than this gets no automatic reply and does not count as a
+reply to a campaign message."""
 
 
 async def apply_plain_messages(
@@ -36,7 +37,8 @@ async def apply_plain_messages(
     """Store the plain messages among ``texts``, with a few SQL statements for all of them.
 
     A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
-    not concern consent. The other party never got a message from us and was never erased.
+    not concern consent. The other party is not one of our lines, never got a message from us, has
+    no deleted contact, and was never erased.
 
     Args:
         now: The database's time of this transaction, used as the time of receipt.
@@ -76,8 +78,8 @@ async def apply_plain_messages(
 def _read(plain: Sequence[tuple[MessageFacts, str, UUID]]) -> list[PastMessage]:
     """Convert plain messages into rows to store; the reply reader classifies the received ones.
 
-    The messages before them are not known yet, so the reply reader gets no context. That is safe
-    for consent, because no plain message concerns consent in any context.
+    The earlier messages of a conversation may not be stored yet, so the reply reader gets no
+    context. That is safe for consent, because no plain message concerns consent in any context.
     """
     received = [facts.direction == Direction.INCOMING for facts, _, _ in plain]
     texts = [facts.text for (facts, _, _), is_in in zip(plain, received, strict=True) if is_in]

@@ -22,8 +22,8 @@ class Reception:
         secret: Key for the hashes of the consent history.
         times: Time limits of sends.
         resend_unclear: Value of ``resend_unclear`` for a line that is added because of an event.
-        retry_means: Mean waits after the first, second … failure; their number is the number of
-            retries.
+        retry_means: The mean wait after the first failure, the second failure, and so on. An event
+            has as many retries as there are waits.
     """
 
     business_name: str | None

@@ -35,9 +35,9 @@ sender's name (47 CFR 64.1200(a)(12), read 2026-11-24)."""
 HELP = "{name}: for help, reach us at {contact}. Reply STOP to get no more texts."
 ANSWERED_WITHIN = timedelta(days=1)
 """Maximum age of a message that gets an automatic reply. Older messages come from an import of the
-history or from a long outage. A confirmation is due within five minutes, and a later confirmation
-needs a recorded reason (47 CFR 64.1200(a)(12)). After an outage, the stored event is that record;
-for an old imported message, there is no record."""
+history or from a long outage. By law, an opt-out is confirmed within five minutes, or later if
+the reason for the delay is recorded (47 CFR 64.1200(a)(12)). After an outage, the stored event is
+this record. For an old imported message, there is no such record."""
 HELP_AGAIN_AFTER = timedelta(minutes=10)
 """Minimum time between two automatic replies to HELP in a conversation. Without it, two machines
 that reply to each other would never stop."""
@@ -60,7 +60,7 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that do not concern consent, are not HELP and not only a reaction."""
+    """Return the messages that are neither about consent, nor HELP, nor only a reaction."""
     return [
         UnattendedMessage(
             line_id=one.line.id,
@@ -180,7 +180,10 @@ async def _answer(
     now: datetime,
     reception: Reception,
 ) -> None:
-    """Queue the automatic reply to each of these messages, unless a rule stops it."""
+    """Queue an automatic reply to each of these messages.
+
+    No reply is queued to a number if one of the rules of ``find_stopping_rules`` forbids it.
+    """
     if not replies:
         return
     phones = [one.phone for one in replies]

@@ -15,7 +15,7 @@ from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 
 
 class Received(ReadModel):
-    """The event is stored.
+    """The response to a delivery that was received.
 
     Attributes:
         received: Always true: the event is stored.
@@ -32,7 +32,7 @@ class WebhookEventRead(ReadModel):
         type: The provider's name of the event type.
         attempts: The number of attempts to apply the event so far.
         next_attempt_at: When the event is tried next; null if no further attempt is planned.
-        last_error: The error of the last attempt, as a sentence; null if it did not fail.
+        last_error: The error of the last attempt, as a sentence; null if that attempt did not fail.
         error_code: The code of the last error; null if there was none or the event is applied.
         received_at: When the event was received.
         processed_at: When the event was applied; null until then.
@@ -123,7 +123,10 @@ class ReplayRequest(DryRunRequest):
         return self
 
     def content(self) -> Any:  # noqa: ANN401 - JSON
-        """Return the selection as JSON; without a selection (only in a dry run), all events."""
+        """Return the selection as JSON.
+
+        A dry run may have no selection. Then the result selects all events.
+        """
         return super().content() or {"all": True}
 
     def selection(self) -> EventSelection:
@@ -153,7 +156,7 @@ class SelectionReplayRead(DryRunRead):
 
 
 class ErrorClassRead(ReadModel):
-    """Events with the same error code that are not applied yet.
+    """A group of events that are not applied yet and have the same error code.
 
     Attributes:
         error_code: The error code that these events have in common.

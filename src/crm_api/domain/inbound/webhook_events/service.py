@@ -108,7 +108,8 @@ STORE_OUTCOMES = text("""
 async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> None:
     """Store the outcomes of these events, in one statement.
 
-    The join is on the id alone, so that the planner does not use the partial index of waiting rows.
+    The statement joins only on the id. With another condition, the planner could choose the partial
+    index of waiting rows.
     """
     await uow.session.execute(
         STORE_OUTCOMES,
@@ -125,7 +126,7 @@ async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> 
 
 
 def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) -> None:
-    """Measure how long after their receipt events were applied; skip events not applied."""
+    """Record in the metrics how long after its receipt each event was applied."""
     received = {one.id: one.received_at for one in claimed}
     for outcome in outcomes:
         if outcome.processed_at is not None:
@@ -162,7 +163,7 @@ class _Readable:
 
 
 class _Run:
-    """Applies locked events together; after an error, it applies each half on its own."""
+    """Applies locked events together. After an error, it applies each half of them separately."""
 
     def __init__(
         self, uow: UnitOfWork, *, now: datetime, reception: Reception, jitter: Jitter

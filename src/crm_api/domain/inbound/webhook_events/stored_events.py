@@ -55,7 +55,7 @@ class WebhookEventNotFoundError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class ErrorClass:
-    """Events with the same error code that are not applied yet.
+    """A group of events that are not applied yet and have the same error code.
 
     Attributes:
         first_seen_at: When the oldest of these events was received.

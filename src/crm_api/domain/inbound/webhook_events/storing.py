@@ -109,7 +109,7 @@ fast.
 
 The key table decides whether an event is new, because partitions have no common unique index. The
 database's clock sets the time of receipt. A later time that the provider reports is replaced by the
-time of receipt. Workers use the same clock, so they find the event due at once.
+time of receipt. Workers use the same clock, so an event is due as soon as it is stored.
 """
 
 

@@ -33,9 +33,9 @@ APPLIED_AT_ONCE = {
     ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),
     ReplyKind.DOUBTFUL: (consent.place_hold, FlagType.OPT_OUT_HOLD),
 }
-"""The reply kinds whose decision is applied at once: the function that applies the decision, and
-the flag that it sets. An opt-in waits until the line is stored, because a message against a
-person's will is worse than a late message."""
+"""Maps each reply kind whose decision is applied at once to the function that applies the decision,
+and to the flag that this function sets. An opt-in waits until the line is stored, because a message
+against a person's will is worse than a late message."""
 
 
 KNOWN = text("""
@@ -50,7 +50,7 @@ KNOWN = text("""
 async def apply_decision_on_unknown_line(
     uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
 ) -> bool:
-    """Opt out or hold a number because of a message on an unknown line; raise an alert.
+    """Opt a number out, or put it on hold, after a message on an unknown line; raise an alert.
 
     The call may be repeated: one message adds at most one entry to the consent history. Events that
     happened before the person was erased are skipped.
@@ -60,7 +60,8 @@ async def apply_decision_on_unknown_line(
         now: The database's time of this transaction. It replaces every later time in the event.
 
     Returns:
-        True if the message opts out or is doubtful; False if it does neither, or if it was skipped.
+        True if the message opts out or is doubtful. False for every other message, and for a
+        skipped event.
     """
     kept = await erased.leave_out_erased(
         uow, [bound_event(event, received_at=now)], secret=reception.secret, now=now
@@ -81,14 +82,14 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
 ) -> dict[str, bool]:
-    """Return which messages were applied while their line was unknown, and what each changed.
+    """Find the messages whose decision was applied earlier, while their phone line was unknown.
 
     Args:
         senders: Maps the provider's id of each message to the sender's phone number.
 
     Returns:
-        By message id: True if the message set a flag, False if the number already had the flag. A
-        message that was not applied at that time is missing.
+        By message id: True if the decision set a flag, False if the number already had the flag. A
+        message without an earlier decision is missing.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)
@@ -145,9 +146,9 @@ async def _raise_alert(uow: UnitOfWork, facts: MessageFacts, *, now: datetime) -
 
 
 async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> None:
-    """Resolve the alerts about lines that are stored now, and about events without a line.
+    """Resolve the alert about each line that is stored now.
 
-    The alert about events without a line is resolved when no such event is left.
+    Also resolve the alert about events that name no line, if no such event is left.
     """
     open_ids = await alerts.list_open_subjects(uow, kind=UNKNOWN_LINE)
     if not open_ids:

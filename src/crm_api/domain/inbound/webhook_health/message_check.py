@@ -72,7 +72,7 @@ class MessageProgress:
 
     @property
     def sent_at(self) -> datetime | None:
-        """When the service allowed the send; None if the message was certainly not sent."""
+        """When the gate allowed the send; None if the message was certainly not sent."""
         return self.called_at if self.attempt_status in _MAY_HAVE_LEFT else None
 
 

@@ -30,7 +30,7 @@ EVERY = timedelta(hours=1)
 EVERY_WHILE_FAILING = timedelta(minutes=5)
 """Time between checks after a failure; it is short, so that a repair shows soon."""
 SLACK = timedelta(seconds=30)
-"""A check may be ordered so much before it is due, because the schedule does not run at exact
+"""A check may be ordered this long before it is due, because the schedule does not run at exact
 seconds."""
 KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
@@ -64,7 +64,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class SideState:
-    """The last result of one kind of check; if a check is waiting, also when it was ordered."""
+    """The last result of one kind of check; ``waiting_since`` is None if no check is waiting."""
 
     side: WebhookHealthSide
     id: UUID | None
@@ -160,7 +160,8 @@ async def order_check(
     check = await find_waiting_check(uow, side)
     if check is None:
         raise WebhookHealthCheckNotFoundError(
-            "A check of this kind was waiting and has just ended. Send the request again."
+            "Another check of this kind ended while this request was handled, so no new check was "
+            "started. Send the request again."
         )
     return check
 

@@ -68,7 +68,7 @@ class SilenceJudgement:
         counts: The number of slots with an event in each earlier week, newest week first.
         chance: The probability of a span without events if nothing is wrong; None if the silence
             was not judged.
-        why_not: Why the silence was not judged; None if it was.
+        why_not: Why the silence was not judged; None if it was judged.
     """
 
     counts: tuple[int, ...]

@@ -1,1 +1,1 @@
-"""Our webhooks at the provider: registration, comparison with what is needed, and their keys."""
+"""Register our webhooks at the provider, find their faults, and keep their signing keys."""

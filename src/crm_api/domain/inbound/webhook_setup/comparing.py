@@ -144,7 +144,8 @@ def compare(
         dated: The webhooks of API version 2026-03-30; None if the provider does not support them.
         legacy: The legacy webhooks.
         keys: The signing keys that the receiver accepts.
-        line_ids: The provider's ids of the lines whose events are needed; empty skips this check.
+        line_ids: The provider's ids of the lines whose events are needed. If empty, the lines are
+            not compared.
     """
     listed = [
         *((SignatureScheme.STANDARD, one) for one in dated or ()),
@@ -167,7 +168,7 @@ def is_same_address(one: str, other: str) -> bool:
 
 
 def wanted_events(webhook: RegisteredWebhook | None, *, offered: frozenset[str]) -> list[str]:
-    """Return the event types to request, sorted: the offered types, and the webhook's types."""
+    """Return the sorted event types to request: the offered types and those of the webhook."""
     return sorted(offered.union(webhook.events if webhook is not None else ()))
 
 
@@ -205,7 +206,10 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the event types that a webhook must deliver; a legacy webhook has only one family."""
+    """Return the event types that a webhook must deliver.
+
+    A legacy webhook must deliver only the event types of its own family.
+    """
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
     families = (events for events in LEGACY_FAMILIES.values() if events & set(webhook.events))
@@ -222,10 +226,11 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 
 
 def _findings(found: Registration) -> Iterator[Finding]:
-    """Yield the faults of our webhooks; only the newest scheme with a webhook of ours counts.
+    """Yield the faults of our webhooks.
 
-    There is no fault if the webhooks of that scheme deliver all needed events. If no webhook points
-    to our address, this is the only fault.
+    Only the newest signature scheme that has a webhook of ours is examined. There is no fault if
+    the webhooks of this scheme deliver all needed events. If no webhook points to our address, this
+    is the only fault.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):

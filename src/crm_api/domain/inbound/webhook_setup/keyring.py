@@ -114,9 +114,14 @@ class KeyRing:
         return self._monotonic() - self._loaded_at
 
     async def _look(self, generation: int, *, gap: float, now: datetime) -> bool:
-        """Read the saved keys, once for all waiting callers; return whether they may have changed.
+        """Read the saved keys. If several callers wait, only one of them reads.
 
-        Return False if they were read less than ``gap`` seconds ago, or cannot be read.
+        Args:
+            generation: The generation of the keys that the caller used.
+
+        Returns:
+            True if the keys differ from those that the caller used. False if they are the same,
+            were read less than ``gap`` seconds ago, or cannot be read.
         """
         async with self._lock:
             if self._generation != generation:

@@ -64,7 +64,10 @@ async def _adopt(place: WebhookAddress, one: OurWebhook, family: str) -> str:
 async def _try_family(
     place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
-    """Register a family, and return a sentence; the provider may refuse an optional family."""
+    """Register the webhook of a family; return a sentence about the result.
+
+    A refusal of a family that only some plans have is no error; the sentence then says so.
+    """
     try:
         return await _replace(place, family, events, old)
     except OpenPhoneRefusedError as error:

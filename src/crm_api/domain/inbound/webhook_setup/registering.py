@@ -1,9 +1,9 @@
 """Register our webhooks, adopt or repair existing ones, and rotate their keys.
 
-After an interruption at any step, the command can be run again. If the provider already has a
-webhook with our address, the command uses this webhook. If the key of the webhook was lost, a
-rotation creates a new key. If possible, a new key is saved before the provider signs events with
-this key.
+After an interruption at any step, ``crm-api webhooks register`` can be run again. If the provider
+already has a webhook with our address, the command uses this webhook. If the key of the webhook was
+lost, a rotation creates a new key. If possible, a new key is saved before the provider signs events
+with this key.
 """
 
 from crm_api.domain.inbound.webhook_setup import keys as key_store
@@ -128,7 +128,10 @@ class Registrar(WebhookAddress):
         ]
 
     async def _create_dated(self) -> RegisteredWebhook:
-        """Create a webhook for all known types; if the provider refuses, only for needed types."""
+        """Create a webhook for all known event types.
+
+        If the provider refuses this, create it only for the needed event types.
+        """
         needed = NEEDED[SignatureScheme.STANDARD]
         try:
             return await self.hooks.create_dated(

@@ -14,7 +14,8 @@ from crm_api.domain.provider.openphone.facts import HookDelivery
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 HARMLESS = ("contact.updated", "contact.deleted")
-"""Event types whose samples change nothing here; a sample message would name an unknown line."""
+"""Event types whose samples change nothing in this service. A sample of a message event would fail,
+because it names an unknown line."""
 POLL_SECONDS = 0.2
 _UNAUTHORIZED = 401
 

@@ -1,4 +1,4 @@
-"""What every change of our webhooks needs: our address, the keys and the audit log."""
+"""Read our webhooks at the provider, change their keys, and write changes to the audit log."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
