@@ -40,7 +40,7 @@ _NOT_PUBLIC = tuple(
         "3fff::/20",  # documentation
     )
 )
-"""Networks that are not public, in addition to those that the standard library knows.
+"""Networks that are not public, although ``is_global`` of Python's ``ipaddress`` may say so.
 
 Source: IANA's special-purpose address registries, read 2026-11-25.
 """
@@ -94,9 +94,9 @@ class AddressPolicy:
 
     @classmethod
     def for_webhooks(cls, settings: Settings) -> "AddressPolicy":
-        """Allow every port with TLS.
+        """Allow every port of public addresses, but only with TLS.
 
-        While the sandbox is used, also allow every port of this machine, without TLS.
+        While the sandbox is used, also allow every port of this machine, with or without TLS.
         """
         loopback_ports = ANY_PORT if _is_sandboxed(settings) else ()
         return cls(ports=ANY_PORT, loopback_ports=loopback_ports, needs_tls=True)
@@ -164,7 +164,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return the addresses of a host; called once for each request.
+        """Return the addresses of a host. The HTTP client calls this once for each request.
 
         Raises:
             AddressRefusedError: The policy forbids one of the addresses.

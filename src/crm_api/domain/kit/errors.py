@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 
 class Example:
-    """The constructor arguments of the error that the documentation shows as an example."""
+    """Constructor arguments of an error class: the documentation shows the error that they make."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of any constructor
         self.args = args
