@@ -1,4 +1,4 @@
-"""Keep the contacts of a batch in memory: the items change these copies, not the database."""
+"""Hold copies of the contacts of a batch in memory. The items of the batch change these copies."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ BLANK: Mapping[str, Any] = {
     "tags": [],
     "attributes": {},
 }
-"""The columns of a contact without any data besides its number."""
+"""The values of the columns of a contact about which nothing but the number is known."""
 
 
 @dataclass
@@ -72,7 +72,11 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of primary contacts that are not loaded, although a duplicate is."""
+        """Return the ids of contacts that are not loaded, although one of their duplicates is.
+
+        The caller must load these contacts too, because a change of a merged duplicate applies to
+        the contact that it was merged into.
+        """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
@@ -95,7 +99,7 @@ class LoadedContacts:
         return None if contact_id is None else self.find(contact_id)
 
     def create(self, body: ContactCreate) -> Columns:
-        """Add a contact, or restore the deleted contact with its number under the old id.
+        """Add a contact; if a deleted contact has the number, restore it under its old id.
 
         Raises:
             ContactExistsError: Another contact has this number.
@@ -111,7 +115,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert. Call this only if no contact has the number.
+        """Add the contact of an upsert. The caller must know that no contact has the number.
 
         Raises:
             FieldValuesError: Attributes do not fit their custom fields.

@@ -104,9 +104,10 @@ async def opt_out_many(
 
 
 class Named(NamedTuple):
-    """A contact, and the id and number of the row that matched the request.
+    """A contact that a request names by an id or a number.
 
-    The matching row is the contact itself, or a duplicate that was merged into the contact.
+    The id or the number may be that of a duplicate that was merged into the contact. So this class
+    has the id of the contact, and the id and number of the row that the request names.
     """
 
     named_id: UUID

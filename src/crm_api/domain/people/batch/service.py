@@ -3,8 +3,8 @@
 First, all contacts of the batch are locked, in the order of their phone numbers. Then the items are
 applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
 
-An item that gives a contact a new number is not applied in memory: its change is written at once,
-like that of a PATCH request, because the contact's recipients must also get the new number. Before
+An item that gives a contact a new number is an exception. Its change is written immediately, as in
+a PATCH request, because the contact's campaign recipients must also get the new number. Before
 that, the changes of the earlier items are written.
 """
 
@@ -45,7 +45,7 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """After the batch locked its rows, another transaction added one of the numbers."""
+    """Another transaction added a contact with a number of the batch after the rows were locked."""
 
 
 async def apply(
@@ -166,7 +166,7 @@ async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> N
     """Write the changed contacts to the database.
 
     Raises:
-        _RacedError: Another transaction added one of the new numbers.
+        _RacedError: Another transaction added a contact with one of the new numbers.
     """
     if loaded.added:
         rows = loaded.in_lock_order(loaded.added)

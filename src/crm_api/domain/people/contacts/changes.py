@@ -38,7 +38,9 @@ _ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attribut
 async def create_contact_by_hand(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Add a contact; if an erased person had the number, block the number with ``suppress_erased``.
+    """Add a contact, as a user requested it.
+
+    If an erased person had the number, ``suppress_erased`` blocks the number: it gets no messages.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -92,9 +94,10 @@ async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UU
 async def update_contact_by_hand(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Change a contact; if an erased person had the new number, block it with ``suppress_erased``.
+    """Change a contact, as a user requested it.
 
-    A blocked number gets no messages. Messages that wait for the number are withdrawn.
+    If an erased person had the new number, ``suppress_erased`` blocks the number: it gets no
+    messages, and messages that wait for the number are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -153,10 +156,10 @@ async def update_contact(
 
 
 async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
-    """Write columns of a contact. The transaction can still be used after the error below.
+    """Write columns of a contact.
 
     If a duplicate that was merged into the contact has the new number, the contact and the
-    duplicate swap their numbers.
+    duplicate swap their numbers. The transaction can still be used after ``ContactExistsError``.
 
     Raises:
         ContactExistsError: Another contact has the new number.

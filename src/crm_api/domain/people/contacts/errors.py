@@ -15,7 +15,10 @@ NO_SUCH_FLAG = (
     "This contact's number does not have this flag. GET /v1/contacts/{contact_id}/flags lists its "
     "flags."
 )
-RACED = "Other requests kept adding numbers of this batch, so nothing was stored. Send it again."
+RACED = (
+    "At each try, another request added a contact with a number of this batch, so nothing was "
+    "stored. Send the batch again."
+)
 
 
 class ContactNotFoundError(NotFoundError):
@@ -59,7 +62,7 @@ class InvalidAttributesError(InvalidError):
 
 
 class BatchRacedError(TransientError):
-    """Each time the service tried to store the batch, another request added one of the numbers."""
+    """At each try to store the batch, another request added a contact with one of its numbers."""
 
     code = "batch_raced"
     title = "Batch conflicted with other requests"

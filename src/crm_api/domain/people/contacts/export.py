@@ -131,7 +131,7 @@ Place = tuple[datetime, UUID]
 async def contacts_csv(
     new_uow: UnitOfWorkFactory, wanted: ContactFilter, *, sort: ContactSort, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream the contacts that match a filter as CSV.
+    """Stream a CSV file of the contacts that match a filter.
 
     Up to 300 attributes have a column each, such as ``attributes.roof``. Their names are collected
     in a first pass over the contacts, before the stream begins.
@@ -163,7 +163,7 @@ and the largest number of contacts. The contacts are ordered by the instant and 
 async def people_csv(
     new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream the contacts that ``next_people`` returns as CSV.
+    """Stream a CSV file of the contacts that ``next_people`` returns.
 
     The columns are the same as in ``contacts_csv``.
     """

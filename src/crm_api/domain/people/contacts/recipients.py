@@ -38,9 +38,14 @@ _COPY_ZONE_KEYS = text("""
 
 
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
-    """Copy the zone keys of contacts to their recipients with a waiting or unfinished message.
+    """Copy the zone keys of contacts to their campaign recipients whose message is not finished.
 
-    Recipients with other numbers of the same contacts do not change.
+    The message of such a recipient waits, is being sent, or was perhaps sent.
+
+    Args:
+        phones: The present numbers of the contacts. Recipients with an earlier number of a contact
+            do not change.
+        now: The present instant.
     """
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
     await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
@@ -105,7 +110,7 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Write a contact's new number and zone key to its recipients with an unfinished message.
+    """Write a contact's new number and zone key to its recipients whose message is not finished.
 
     If a campaign step already has a recipient with the new number, the waiting recipient of the
     contact is skipped as ``duplicate_number``.

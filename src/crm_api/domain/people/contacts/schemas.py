@@ -327,7 +327,7 @@ class ContactRead(ReadModel):
 
 
 class ContactSort(StrEnum):
-    """The order of a list of contacts. Contacts with equal values are ordered by id."""
+    """The order of a list of contacts. Contacts that are equal in this order are ordered by id."""
 
     CREATED = "created_at"
     NEWEST = "-created_at"

@@ -191,7 +191,7 @@ async def list_members(
 ) -> Page[FlaggedContact]:
     """List the contacts on a list; the contact that was added last comes first.
 
-    The caller checks that the list exists.
+    The caller must check that the list exists.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -208,7 +208,10 @@ async def list_members(
 async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
-    """Fetch up to ``limit`` contacts of a list, and when each was added; the last added first."""
+    """Fetch up to ``limit`` contacts of a list, each with the instant at which it was added.
+
+    The contact that was added last comes first.
+    """
     # Join only the contacts of the page. Do not check for deleted contacts, because they are on no
     # list. With that check and without statistics, PostgreSQL expects few contacts, reads all of
     # them, and looks up each of them in the list: 1.4 s for a million.
@@ -225,7 +228,10 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch when up to ``limit`` contacts of a list were added, and their ids; last added first."""
+    """Fetch up to ``limit`` contacts of a list: for each, when it was added, and its id.
+
+    The contact that was added last comes first.
+    """
     rows = await session.execute(_member_ids(list_id, after=after, limit=limit))
     return [(row.added_at, row.contact_id) for row in rows]
 

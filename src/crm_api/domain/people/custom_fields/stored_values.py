@@ -1,4 +1,4 @@
-"""Compare contacts' values with a custom field, and convert the values to its type."""
+"""Check which stored values fit the type of a custom field, and convert them to the type."""
 
 import json
 from collections.abc import AsyncIterator, Sequence

@@ -43,7 +43,7 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The id of the contact, for the id of each contact and of each earlier duplicate."""
+        """The ids of the contacts, by their own ids and by the ids of their earlier duplicates."""
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 
@@ -55,7 +55,9 @@ class Group:
 
 
 async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
-    """Find and lock the contacts with these ids; try again if they changed before the lock.
+    """Find and lock the contacts with these ids.
+
+    If another transaction changed the contacts before they were locked, try again.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.

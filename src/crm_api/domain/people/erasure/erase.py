@@ -1,4 +1,7 @@
-"""Erase a person's own rows in the request's transaction; a job erases the remaining data later."""
+"""Begin the erasure of a person: erase the data that can be found by the person's ids and numbers.
+
+This happens in the transaction of the request. A job erases the remaining data later.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +34,11 @@ from crm_api.platform.jobs import Job, JobName
 async def erase_contact(
     uow: UnitOfWork, *, contact_id: UUID, reason: str, actor: str, now: datetime, secret: bytes
 ) -> Erasure:
-    """Erase a person and block their numbers; request the job ``run_erasures`` for the rest.
+    """Erase a person and block the person's numbers.
 
-    Counts and consent decisions stay, without the numbers and the message texts. If a number was
-    opted out or on hold, the number gets the same flag when somebody adds it again.
+    The job ``run_erasures`` is requested, to erase the remaining data. Counts and consent decisions
+    stay, without the numbers and the message texts. If a number was opted out or on hold, the
+    number gets the same flag when somebody adds the number again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -123,7 +127,7 @@ async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
 
 
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
-    """Find a person, and lock their contacts and the consent state of their numbers.
+    """Find a person; lock the person's contacts and the consent state of the person's numbers.
 
     The contacts are locked in the order of their phone numbers, and before the consent state. If
     the ids or numbers changed before the lock, this function tries again.

@@ -1,4 +1,4 @@
-"""SQL that removes a person's data from the tables.
+"""SQL that an erasure uses to remove a person's data from the tables.
 
 Some rows must have a unique number (contacts, conversations, recipients). These rows stay, so that
 counts and references stay correct, and their number is replaced by ``erased:`` and an id.

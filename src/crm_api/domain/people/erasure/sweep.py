@@ -21,9 +21,13 @@ BLOCKS = 1_000
 APPEND_ONLY = frozenset(
     {"attribution_rule", "audit_log", "consent_entry", "consent_link", "outcome"}
 )
-"""Tables that are never changed. They contain only ids and keyed hashes of persons."""
+"""Tables that are not searched, because their rows are never changed.
+
+About persons, they contain only ids and keyed hashes.
+"""
 AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
-"""Tables that the erasure request has cleared, or that contain only data about erasures."""
+"""Tables that are not searched, because the request of the erasure has already cleared them, or
+because they contain only data about erasures."""
 IDENTITY = "phone"
 """The column with a phone number.
 
@@ -58,7 +62,7 @@ WHOLE = {
         "error_code = NULL"
     ),
 }
-"""For tables where the whole row is replaced: the new values of a row that names the person.
+"""The new values of a row that names the person, for tables in which the whole row is replaced.
 
 An erased event has the unknown type ``erased``, so that replaying it changes nothing.
 """
@@ -107,7 +111,7 @@ def table_searches() -> list[TableSearch]:
 async def search_pages(
     session: AsyncSession, one: TableSearch, *, block: int, terms: SearchTerms, before: datetime
 ) -> tuple[int, bool]:
-    """Search 1,000 pages of a table from page ``block`` on, and change the rows that match.
+    """Search ``BLOCKS`` pages of a table, from the page ``block`` on; change the rows that match.
 
     Returns:
         The number of rows that named the person, and whether the table has more pages.

@@ -131,7 +131,7 @@ async def advance(
     position: UUID,
     now: datetime,
 ) -> None:
-    """Store that a page of contacts was checked; set the failures to 0, and renew the lease.
+    """Store that a page of contacts was checked; reset the count of failures, and renew the lease.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

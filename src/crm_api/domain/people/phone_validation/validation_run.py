@@ -1,4 +1,7 @@
-"""Find line types for a run, page by page: from the numbering plan, then from the paid service."""
+"""Work on a validation run: find the line types of its phone numbers, page by page.
+
+Some line types are known from the range of the number. The paid service is asked for the others.
+"""
 
 import asyncio
 from collections import Counter, deque
@@ -40,7 +43,7 @@ _BEFORE_ALL = UUID(int=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a job needs to work on a run.
+    """The objects and limits with which a job works on a validation run.
 
     Attributes:
         service: The paid service, for line types that the numbering plan does not show; None if

@@ -1,4 +1,4 @@
-"""The interface of validators, and the validator that reads only the numbering plan."""
+"""The interface of classes that find line types, and the class that uses only number ranges."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -294,8 +294,10 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
 async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
     """Write columns of a property.
 
-    If another property already has the new address, the transaction can still be used, because of a
-    savepoint.
+    The transaction can still be used after the error below, because of a savepoint.
+
+    Raises:
+        PropertyExistsError: Another property already has the new address.
     """
     try:
         async with uow.session.begin_nested():

@@ -153,7 +153,14 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the condition that ``campaign_membership m`` is the contact's row at one step."""
+    """Return the SQL condition that selects a contact's row at one step of a campaign.
+
+    The statement must have the tables ``campaign_membership m`` and ``contact c``.
+
+    Args:
+        builder: Collects the bind values.
+        wanted: The campaign and the step.
+    """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"
         f" AND m.step = {builder.bind(wanted.step, 'smallint')} AND m.contact_id = c.id"
