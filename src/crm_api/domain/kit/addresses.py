@@ -87,16 +87,19 @@ class AddressPolicy:
 
     @classmethod
     def for_files(cls, settings: Settings) -> "AddressPolicy":
-        """Allow ports 80 and 443. While the sandbox is used, also allow the port of the sandbox."""
+        """Return the policy for downloads of files: only ports 80 and 443.
+
+        While the sandbox is used, the port of the sandbox on this machine is allowed too.
+        """
         if not _is_sandboxed(settings):
             return cls()
         return cls(loopback_ports=frozenset({URL(settings.provider_url).port or 0}))
 
     @classmethod
     def for_webhooks(cls, settings: Settings) -> "AddressPolicy":
-        """Allow every port of public addresses, but only with TLS.
+        """Return the policy for webhooks: every port of public addresses, but only with TLS.
 
-        While the sandbox is used, also allow every port of this machine, with or without TLS.
+        While the sandbox is used, every port of this machine is allowed too, with or without TLS.
         """
         loopback_ports = ANY_PORT if _is_sandboxed(settings) else ()
         return cls(ports=ANY_PORT, loopback_ports=loopback_ports, needs_tls=True)

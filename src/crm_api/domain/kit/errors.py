@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 
 class Example:
-    """Constructor arguments of an error class: the documentation shows the error that they make."""
+    """The constructor arguments with which the documentation makes an example of an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of any constructor
         self.args = args

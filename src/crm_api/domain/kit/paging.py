@@ -44,7 +44,10 @@ class Page(Generic[Item]):
 
 
 class Cursors:
-    """The cursors of one list under one filter and order: ``Cursors("calls", line_id=line_id)``."""
+    """Makes and reads the cursors of one list with one filter and one order.
+
+    Example: ``Cursors("calls", line_id=line_id)``.
+    """
 
     def __init__(self, name: str, **wanted: object) -> None:
         """Bind the cursors to a list: its name, and all values that filter or order its rows."""
