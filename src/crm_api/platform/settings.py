@@ -206,9 +206,10 @@ class Settings(SettingFields):
         return b64encode(digest).decode()
 
     def first_owner_tokens(self) -> tuple[str, ...]:
-        """Return the tokens of the link that creates the first owner, one for each secret key.
+        """Return the tokens for the link with which the first user (the owner) is created.
 
-        ``crm-api up`` prints the first token. A token works only while there is no user.
+        There is one token for each secret key; ``crm-api up`` prints the first token. A token works
+        only while there is no user.
 
         Raises:
             SettingsError: There is no secret key.
