@@ -1,4 +1,4 @@
-"""Create, change and delete contacts, and block the numbers that an erased person had."""
+"""Create, change and delete contacts, and block the phone numbers that an erased person had."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -40,7 +40,8 @@ async def create_contact_by_hand(
 ) -> FlaggedContact:
     """Add a contact, as a user requested it.
 
-    If an erased person had the number, ``suppress_erased`` blocks the number: it gets no messages.
+    If an erased person had the phone number, ``suppress_erased`` blocks the number: it gets no
+    messages.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -51,7 +52,7 @@ async def create_contact_by_hand(
 
 
 async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime) -> FlaggedContact:
-    """Add a contact. A deleted contact with this number is restored under its old id.
+    """Add a contact. A deleted contact with this phone number is restored under its old id.
 
     A restored contact has only the new fields. Flags and consent belong to the number, so they
     apply to the new contact too.
@@ -77,7 +78,7 @@ async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime)
 
 
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
-    """Add a contact, or restore the deleted contact with this number; return its id.
+    """Add a contact, or restore the deleted contact with this phone number; return its id.
 
     Return None if another contact or a merged duplicate has the number.
     """
@@ -96,7 +97,7 @@ async def update_contact_by_hand(
 ) -> FlaggedContact:
     """Change a contact, as a user requested it.
 
-    If an erased person had the new number, ``suppress_erased`` blocks the number: it gets no
+    If an erased person had the new phone number, ``suppress_erased`` blocks the number: it gets no
     messages, and messages that wait for the number are withdrawn.
 
     Raises:
@@ -113,7 +114,7 @@ async def update_contact_by_hand(
 async def update_contact(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime
 ) -> FlaggedContact:
-    """Change fields of a contact, and copy a new number or zone key to its campaign recipients.
+    """Change fields of a contact; copy a new phone number or zone key to its campaign recipients.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -158,7 +159,7 @@ async def update_contact(
 async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
     """Write columns of a contact.
 
-    If a duplicate that was merged into the contact has the new number, the contact and the
+    If a duplicate that was merged into the contact has the new phone number, the contact and the
     duplicate swap their numbers. The transaction can still be used after ``ContactExistsError``.
 
     Raises:
@@ -185,7 +186,7 @@ async def _contact_exists(uow: UnitOfWork, phone: str) -> ContactExistsError:
 
 
 async def find_id_by_phone(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Return the id of the contact that has this number, even if the contact was deleted.
+    """Return the id of the contact that has this phone number, even if the contact was deleted.
 
     If a merged duplicate has the number, return the id of the contact that it was merged into.
     """
@@ -244,7 +245,8 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
     """Clear a contact, remove it from lists and properties, and skip its waiting campaign messages.
 
-    The number, its flags and its consent history stay stored, so that an opt-out still applies.
+    The phone number, its flags and its consent history stay stored, so that an opt-out still
+    applies.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -258,7 +260,7 @@ async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) ->
 async def blank_contact(
     session: AsyncSession, *, contact_id: UUID, zone_key: str, now: datetime
 ) -> None:
-    """Clear a contact's personal fields and mark it as deleted; the row keeps the number.
+    """Clear a contact's personal fields and mark it as deleted; the row keeps the phone number.
 
     Duplicates that were merged into the contact become separate deleted contacts. These merges can
     no longer be undone.

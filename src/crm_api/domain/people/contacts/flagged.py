@@ -1,4 +1,4 @@
-"""Select contacts with the active flags and the line types of their numbers."""
+"""Select contacts with the active flags and the line types of their phone numbers."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ def is_unexpired(now: datetime) -> ColumnElement[bool]:
 
 
 def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
-    """Select the names of the active flags of a contact's number, in alphabetical order."""
+    """Select the names of the active flags of a contact's phone number, in alphabetical order."""
     names = func.array_agg(aggregate_order_by(ContactFlag.flag_type, ContactFlag.flag_type))
     return (
         select(func.coalesce(names, cast([], ARRAY(String))))
@@ -33,7 +33,7 @@ def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
 
 
 def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
-    """Select the line type of a contact's number; NULL if it is not known."""
+    """Select the line type of a contact's phone number; NULL if it is not known."""
     return (
         select(func.nullif(PhoneLookup.line_type, LineType.UNKNOWN.value))
         .where(PhoneLookup.phone == person.phone)

@@ -1,4 +1,4 @@
-"""Find, lock, count and list contacts with the flags of their numbers."""
+"""Find, lock, count and list contacts with the flags of their phone numbers."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -71,7 +71,7 @@ async def get_contact_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) ->
 async def find_contact_by_phone(
     session: AsyncSession, *, phone: str, now: datetime
 ) -> FlaggedContact | None:
-    """Fetch the contact with this number; None if there is none.
+    """Fetch the contact with this phone number; None if there is none.
 
     For the number of a duplicate, return the contact that the duplicate was merged into.
     """
@@ -86,7 +86,7 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
 
     For the id of a duplicate, lock and return the contact that the duplicate was merged into. A
     worker locks the same row before it takes a message to send. So no worker begins to send a
-    message to the number until the transaction ends.
+    message to the phone number until the transaction ends.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

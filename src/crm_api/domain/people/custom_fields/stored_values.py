@@ -42,7 +42,10 @@ async def refuse_misfits(
 
 
 async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence[str]) -> Fit:
-    """Count the contacts whose value fits a type, would be converted, or does not fit."""
+    """Count the contacts whose value of an attribute fits a type.
+
+    Values that would be converted, and values that do not fit, are counted separately.
+    """
     fit = Fit()
     async for rows in _stream_values(uow.session, name=name):
         for row in rows:

@@ -54,7 +54,7 @@ _COMPARED = f"""
 
 
 def close_number(place: int) -> TextClause:
-    """Return the statement that finds pairs of contacts with a similar name and number.
+    """Return the statement that finds pairs of contacts with a similar name and phone number.
 
     The numbers of such a pair differ in one digit only.
 

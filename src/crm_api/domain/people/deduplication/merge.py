@@ -51,8 +51,8 @@ async def merge_contacts(
 ) -> tuple[FlaggedContact, ContactMerge | None]:
     """Merge duplicates into the primary contact.
 
-    A look-up by a duplicate's id or number then returns the primary contact. If a given id belongs
-    to a merged duplicate, the contact that the duplicate was merged into is used instead.
+    A look-up by a duplicate's id or phone number then returns the primary contact. If a given id
+    belongs to a merged duplicate, the contact that the duplicate was merged into is used instead.
 
     Returns:
         The primary contact and the merge. The merge is None if all ids already belong to one

@@ -20,7 +20,7 @@ _LOCK_CAMPAIGNS = text("""
 
 
 async def lock_campaigns(session: AsyncSession, *, phones: Collection[str]) -> list[UUID]:
-    """Lock the campaigns with recipients at these numbers, in the order of their ids."""
+    """Lock the campaigns with recipients at these phone numbers, in the order of their ids."""
     found = await session.scalars(_LOCK_CAMPAIGNS, {"phones": list(phones)})
     return list(found)
 

@@ -2,7 +2,7 @@
 
 A track is all recipients of one contact in one campaign: one recipient for each step. If several of
 the merged contacts are in a campaign, only one track continues; the messages of the other tracks
-are not sent. So the person never gets the same step at two numbers.
+are not sent. So the person never gets the same step at two phone numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class TrackVerdict:
             got, this step as another recipient.
         ended: Recipients whose message is being sent, or was perhaps sent. The attempt is not
             repeated, and no next step follows.
-        moved: Recipients that move to the primary contact and keep their number.
+        moved: Recipients that move to the primary contact and keep their phone number.
         following: Recipients that move to the primary contact and get the primary's number.
     """
 

@@ -1,1 +1,1 @@
-"""Erase a person: remove all data except consent decisions and counts, and block the numbers."""
+"""Erase a person: remove all data except consent decisions and counts; block the phone numbers."""

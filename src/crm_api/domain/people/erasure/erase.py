@@ -1,4 +1,4 @@
-"""Begin the erasure of a person: erase the data that can be found by the person's ids and numbers.
+"""Begin the erasure of a person: erase the data that ids and phone numbers find.
 
 This happens in the transaction of the request. A job erases the remaining data later.
 """
@@ -34,7 +34,7 @@ from crm_api.platform.jobs import Job, JobName
 async def erase_contact(
     uow: UnitOfWork, *, contact_id: UUID, reason: str, actor: str, now: datetime, secret: bytes
 ) -> Erasure:
-    """Erase a person and block the person's numbers.
+    """Erase a person and block the person's phone numbers.
 
     The job ``run_erasures`` is requested, to erase the remaining data. Counts and consent decisions
     stay, without the numbers and the message texts. If a number was opted out or on hold, the
@@ -205,7 +205,7 @@ FORMER_NUMBERS = text("""
 
 
 async def fetch_former_numbers(session: AsyncSession, *, ids: Sequence[UUID]) -> list[str]:
-    """Return the earlier numbers of these contacts, except numbers that another contact has now."""
+    """Return earlier phone numbers of these contacts, unless another contact has them now."""
     return list(await session.scalars(FORMER_NUMBERS, {"ids": list(ids)}))
 
 
@@ -240,7 +240,7 @@ CANCEL_QUEUED = text("""
 async def cancel_queued_messages(
     session: AsyncSession, *, phones: Sequence[str], now: datetime
 ) -> None:
-    """Mark the queued messages to these numbers as failed, except campaign messages."""
+    """Mark the queued messages to these phone numbers as failed, except campaign messages."""
     await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
 
 
@@ -253,7 +253,7 @@ UNDER_WAY = text("""
 
 
 async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
-    """Count the send attempts to these numbers that are not settled yet."""
+    """Count the send attempts to these phone numbers that are not settled yet."""
     return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
 
 

@@ -89,7 +89,7 @@ async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
     """Remove data that the request of the erasure did not remove, because there is no index for it.
 
     This removes the contact's values from the stored changes of imports, and the contact's earlier
-    numbers from campaign recipients.
+    phone numbers from campaign recipients.
     """
     await session.execute(ERASE_CHANGES, {"contact_id": contact_id})
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
@@ -182,8 +182,8 @@ async def _finish(
     """End a search of all tables: complete the erasure, or plan another search.
 
     The next search begins at once if the finished search found data. It begins later if received
-    events are not applied yet, or files are not fetched or removed yet. A number that was added
-    again during the erasure is flagged now.
+    events are not applied yet, or files are not fetched or removed yet. A phone number that was
+    added again during the erasure is flagged now.
 
     Returns:
         True if another search begins at once.
@@ -213,7 +213,7 @@ NUMBERS_OF_CONTACTS = text(
 
 
 async def find_contact_numbers(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Return those of the given numbers that belong to a contact, in ascending order."""
+    """Return those of the given phone numbers that belong to a contact, in ascending order."""
     return list(await session.scalars(NUMBERS_OF_CONTACTS, {"phones": list(phones)}))
 
 

@@ -1,7 +1,7 @@
 """SQL that an erasure uses to remove a person's data from the tables.
 
-Some rows must have a unique number (contacts, conversations, recipients). These rows stay, so that
-counts and references stay correct, and their number is replaced by ``erased:`` and an id.
+Some rows must have a unique phone number (contacts, conversations, recipients). These rows stay, so
+that counts and references stay correct, and their number is replaced by ``erased:`` and an id.
 """
 
 from collections.abc import Sequence

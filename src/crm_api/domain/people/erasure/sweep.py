@@ -1,8 +1,8 @@
 """Search all tables for data about an erased person, a few megabytes in each transaction.
 
 All tables of the schema are searched, so that new tables are included without a change here. A
-number or an e-mail address is replaced where it is found. The stored copy of a received event is
-replaced as a whole.
+phone number or an e-mail address is replaced where it is found. The stored copy of a received event
+is replaced as a whole.
 """
 
 from collections.abc import Iterator
@@ -40,9 +40,9 @@ ERASED_NAMES = {
     "conversation": "'erased:' || t.id",
     "send_attempt": "'erased:' || t.id",
 }
-"""The SQL of the value that replaces the number, by table."""
+"""The SQL of the value that replaces the phone number, by table."""
 CHANGED = frozenset({"campaign_membership", "contact"})
-"""Tables in which an old row may get the number after the erasure.
+"""Tables in which an old row may get the phone number after the erasure.
 
 Such a row has an ``updated_at`` after the erasure and is not changed.
 """
@@ -55,7 +55,7 @@ REMOVED = {
     "phone_lookup": "t.checked_at <= :before",
     "provider_stop": "t.created_at <= :before",
 }
-"""Tables in which rows with the number are deleted, each with the SQL condition for old rows."""
+"""Tables in which rows with the phone number are deleted, with the SQL condition for old rows."""
 WHOLE = {
     "webhook_event": (
         "payload = '{\"erased\": true}', type = 'erased', status = 'ignored', last_error = NULL, "

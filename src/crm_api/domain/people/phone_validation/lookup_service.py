@@ -58,7 +58,7 @@ Any other name counts as ``unknown``.
 
 
 class LookupService:
-    """Looks up one number per request; each request uses one look-up of the budget."""
+    """Looks up one phone number per request; each request uses one look-up of the budget."""
 
     source = "lookup_service"
 

@@ -83,7 +83,7 @@ async def _find_people(session: AsyncSession, *, contact_ids: Sequence[UUID]) ->
 
 
 async def read_line_types(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, str]:
-    """Return the stored line type of each number; leave out numbers without a stored line type."""
+    """Return the stored line types by phone number; leave out numbers without a line type."""
     if not phones:
         return {}
     statement = select(PhoneLookup.phone, PhoneLookup.line_type).where(
