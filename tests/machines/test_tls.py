@@ -227,7 +227,7 @@ async def test_doctor_says_in_one_line_why_redis_is_not_used(
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"database_url": "postgresql://db/crm?sslmode=full"}, "CRM_DATABASE_URL: sslmode takes"),
+        ({"database_url": "postgresql://db/crm?sslmode=full"}, "CRM_DATABASE_URL: sslmode must be"),
         (
             {"database_url": "postgresql://db/crm?sslrootcert=/no/such.pem"},
             "CRM_DATABASE_URL: sslrootcert: /no/such.pem cannot be read",
