@@ -140,7 +140,7 @@ def new_secret() -> str:
 
 
 def mark_moved(path: Path, *, to: str, at: str) -> None:
-    """Store where the database was moved; then `crm-api up` refuses the old copy in ``path``.
+    """Record that the database was moved, so that `crm-api up` refuses the old copy in ``path``.
 
     Args:
         path: The data directory.

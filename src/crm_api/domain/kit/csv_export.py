@@ -102,7 +102,7 @@ def csv_safe(value: str) -> str:
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Return SQL that does the same with the values of a column as ``csv_safe`` with a text."""
+    """Return SQL that converts the values of a column by the same rule as ``csv_safe``."""
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
         column != "",

@@ -100,7 +100,7 @@ class Text(GroupedMetadata):
 
 
 def refuse_nul(text: str) -> str:
-    """Return the text unchanged.
+    """Check that a text has no NUL character, and return it unchanged.
 
     Raises:
         PydanticCustomError: The text has a NUL character, which the database cannot store.

@@ -119,7 +119,7 @@ class Cursors:
     def part(
         self, rows: Sequence[Row], *, cursor: str | None, limit: int, name: Callable[[Row], str]
     ) -> Page[Row]:
-        """Return one page of a list that was read completely, because it is short.
+        """Return one page of a short list that the caller has read completely.
 
         Args:
             rows: All rows, in their order.

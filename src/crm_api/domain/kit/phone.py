@@ -93,7 +93,9 @@ def is_plain(text: str) -> bool:
 
 
 def split_extension(text: str) -> tuple[str, str | None]:
-    """Separate the extension: ``"617 555 0123 x204"`` becomes ``("617 555 0123", "204")``.
+    """Separate a phone number and its extension.
+
+    ``"617 555 0123 x204"`` becomes ``("617 555 0123", "204")``.
 
     Returns:
         The text without the extension, and the digits of the extension. If there is no extension:

@@ -34,8 +34,8 @@ def read_retry_after(
 ) -> RetryAfter | None:
     """Return the wait that a header asks for; None if it asks for no wait.
 
-    If the value is neither a finite positive number nor a date in the future, it asks for no wait.
-    The normal back-off then applies.
+    A header asks for a wait if its value is a finite positive number or a date in the future.
+    If it asks for no wait, the caller should use the normal back-off.
 
     Args:
         header: Seconds, or an HTTP date.

@@ -67,7 +67,7 @@ class RequestModel(DocumentedModel):
 
 
 class ReadModel(DocumentedModel):
-    """A response. It can be built from the attributes of an object."""
+    """A response body. It can be built from the attributes of an object."""
 
     model_config = ConfigDict(
         from_attributes=True,

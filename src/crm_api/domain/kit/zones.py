@@ -133,7 +133,10 @@ def state_code(text: str | None) -> str | None:
 
 
 def country_code(text: str) -> str:
-    """Return US or CA for a usual name of the country; otherwise the text without extra spaces."""
+    """Return US or CA if the text is a usual name of one of these countries.
+
+    Otherwise return the text without extra spaces.
+    """
     squeezed = " ".join(text.split())
     return _COUNTRIES.get(squeezed.casefold()) or squeezed
 

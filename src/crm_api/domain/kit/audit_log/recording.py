@@ -33,7 +33,9 @@ async def note_decision(
     detail: dict[str, Any],
     now: datetime,
 ) -> None:
-    """Append an entry for a decision. It also has the id and operation of the request, if any.
+    """Append an entry for a decision.
+
+    If a request caused the decision, the entry also has the id and the operation of the request.
 
     Args:
         uow: The unit of work in which the decision is made.

@@ -77,8 +77,8 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     """Reserve a request's key for this transaction.
 
     Returns:
-        None if the request is new: the caller must carry it out in this transaction. Otherwise the
-        response to the first request.
+        None if the request is new. Then the caller must carry out the request in this transaction.
+        Otherwise the response to the first request with this key.
 
     Raises:
         KeyReusedError: The key was used for another request.

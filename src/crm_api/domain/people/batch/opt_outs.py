@@ -143,5 +143,5 @@ _NUMBERS_OF = text("""
 
 
 async def numbers_of(session: AsyncSession, *, contact_ids: Collection[UUID]) -> set[str]:
-    """Return the numbers of contacts and of the duplicates that were merged into them."""
+    """Return the phone numbers of contacts and of the duplicates that were merged into them."""
     return set(await session.scalars(_NUMBERS_OF, {"ids": list(contact_ids)}))

@@ -38,7 +38,7 @@ _ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attribut
 async def create_contact_by_hand(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Add a contact, as a user requested it.
+    """Add a contact for an API request of a user or an integration.
 
     If an erased person had the phone number, ``suppress_erased`` blocks the number: it gets no
     messages.
@@ -95,7 +95,7 @@ async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UU
 async def update_contact_by_hand(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Change a contact, as a user requested it.
+    """Change a contact for an API request of a user or an integration.
 
     If an erased person had the new phone number, ``suppress_erased`` blocks the number: it gets no
     messages, and messages that wait for the number are withdrawn.
@@ -199,10 +199,12 @@ async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict
 
 
 async def remove_deleted_contact(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
-    """Remove the row of a deleted contact, so that another contact can get its number.
+    """Remove the row of the deleted contact with a phone number, if there is one.
+
+    Another contact can then get the number.
 
     Args:
-        phone: The number of the deleted contact.
+        phone: The phone number.
         heir_id: The contact that gets the number and the conversations.
     """
     removed = await session.scalar(
@@ -227,7 +229,7 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Replace the number of a merged duplicate by a placeholder.
+    """Replace the phone number of a merged duplicate by a placeholder.
 
     The contact that the duplicate was merged into can then get the number.
 

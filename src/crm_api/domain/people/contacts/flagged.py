@@ -17,7 +17,7 @@ ALIAS = aliased(Contact)
 
 
 def is_unexpired(now: datetime) -> ColumnElement[bool]:
-    """Return the condition that a flag has not expired."""
+    """Return the SQL condition that is true for flags that have not expired."""
     return or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now)
 
 

@@ -280,7 +280,7 @@ class AddressRead(ReadModel):
 
 
 class ContactRead(ReadModel):
-    """A contact, with the active flags of its number.
+    """A contact, with the active flags of its phone number.
 
     Attributes:
         company: The company of the contact.

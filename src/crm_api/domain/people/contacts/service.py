@@ -54,7 +54,7 @@ async def get_contacts(
 
 
 async def get_contact_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) -> FlaggedContact:
-    """Return the contact that has a number, which may be in any usual format.
+    """Return the contact with this phone number. The number may have any usual format.
 
     Raises:
         InvalidPhoneError: The text is not a phone number.
@@ -108,7 +108,7 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
 
 
 async def fetch_numbers(session: AsyncSession, *, contact_id: UUID) -> list[str]:
-    """Fetch the numbers of a contact and of the duplicates that were merged into it."""
+    """Fetch the phone numbers of a contact and of the duplicates that were merged into it."""
     own = select(Contact.phone).where(Contact.id == contact_id)
     merged = select(Contact.phone).where(Contact.merged_into == contact_id)
     return list(await session.scalars(own.union_all(merged)))

@@ -79,7 +79,7 @@ class TimelineCall(ReadModel):
 
 
 class TimelineConsent(ReadModel):
-    """A consent decision about the contact's number.
+    """A consent decision about the contact's phone number.
 
     Attributes:
         at: When the decision was made.

@@ -126,7 +126,7 @@ class Misfit:
 
 @dataclass(kw_only=True)
 class Fit:
-    """How well the stored values of an attribute fit a type, in numbers of contacts.
+    """For how many contacts the stored value of an attribute fits a type.
 
     Attributes:
         fitting: The number of contacts whose value fits the type without a change.

@@ -49,7 +49,7 @@ class Group:
 
     @property
     def phones(self) -> list[str]:
-        """The numbers of the contacts, then the numbers of their earlier duplicates."""
+        """The phone numbers of the contacts, then those of their earlier duplicates."""
         own = [one.phone for one in self.contacts]
         return own + [phone for _, phone in self.aliases.values()]
 
@@ -103,9 +103,10 @@ async def _lock_all(
 
 
 async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return the id of the contact for each given id; the keys are the given ids.
+    """Find the contact to which each of the given ids belongs.
 
-    For the id of a duplicate, this is the id of the contact that the duplicate was merged into.
+    A given id may be that of a duplicate. It then belongs to the contact that the duplicate was
+    merged into. The result has the given ids as keys, and the ids of the contacts as values.
     Missing and deleted contacts are left out.
     """
     statement = select(Contact.id, Contact.merged_into).where(

@@ -171,7 +171,7 @@ MERGED = text("SELECT d.id, d.phone FROM contact d WHERE d.merged_into = :contac
 
 
 async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID, str]:
-    """Return the numbers of the duplicates that were merged into a contact, by contact id."""
+    """Return the duplicates that were merged into a contact: the phone number by duplicate id."""
     rows = await session.execute(MERGED, {"contact_id": contact_id})
     return {row.id: row.phone for row in rows}
 
@@ -223,7 +223,7 @@ LOCK_NUMBERS = text("""
 async def lock_person_rows(
     session: AsyncSession, *, contact_id: UUID, phones: Sequence[str]
 ) -> None:
-    """Lock a contact, its merged duplicates and the contacts with these numbers.
+    """Lock a contact, its merged duplicates and the contacts with these phone numbers.
 
     The contacts are locked in the order of their phone numbers.
     """

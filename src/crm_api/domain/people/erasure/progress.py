@@ -118,10 +118,10 @@ DROP_MEDIA = text("""
 
 
 async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetime) -> list[str]:
-    """Remove the rows of the files of a contact's messages from the database.
+    """Delete the database rows about the files (such as pictures) in a contact's messages.
 
     Returns:
-        The names of the files that no other message uses, as they are in the media store.
+        The names, in the media store, of those files that no other message uses.
     """
     ids = list(await session.scalars(FREE_MEDIA, {"contact_id": contact_id, "now": now}))
     return list(await session.scalars(DROP_MEDIA, {"ids": ids})) if ids else []
@@ -146,10 +146,12 @@ async def record_removed_objects(uow: UnitOfWork, *, erasure_id: UUID, now: date
 async def continue_sweep(
     uow: UnitOfWork, *, erasure_id: UUID, now: datetime, secret: bytes
 ) -> bool:
-    """Search the next part of the tables; if all tables were searched, call ``_finish``.
+    """Search the next part of the tables for data about the person, and replace it.
+
+    After the last part, complete the erasure or plan another search.
 
     Returns:
-        True if the caller should continue now.
+        True if the caller should call this function again now.
 
     Raises:
         UnsealError: The search terms were encrypted with another secret key.

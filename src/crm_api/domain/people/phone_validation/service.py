@@ -44,7 +44,7 @@ VALIDATE = Job(name=JobName.VALIDATE_PHONES)
 async def request_run(
     uow: UnitOfWork, body: PhoneValidationCreate, *, now: datetime
 ) -> PhoneValidation:
-    """Create a run that validates the numbers of a list or of contacts, and request its job.
+    """Create a run that finds the line types of phone numbers, and request its job.
 
     Raises:
         ListNotFoundError: No list has this id.

@@ -27,7 +27,7 @@ class Validator(Protocol):
     source: str
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type of a number in E.164.
+        """Return the line type of a phone number in E.164.
 
         Raises:
             PhoneLookupBusyError: The validator is unavailable; a later attempt may succeed.

@@ -159,7 +159,7 @@ async def fetch_properties(
 async def list_of_contact(
     uow: UnitOfWork, *, contact_id: UUID, cursor: str | None, limit: int, now: datetime
 ) -> Page[PeopledProperty]:
-    """Return a page of a contact's properties; the property that was attached last comes first.
+    """Return a page of a contact's properties, the most recently attached property first.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -177,7 +177,10 @@ async def list_of_contact(
 async def fetch_of_contact(
     session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[Property, datetime]]:
-    """Fetch a contact's properties, and when each was attached; the last attached comes first."""
+    """Fetch a contact's properties, each with the instant at which the contact was attached.
+
+    The property to which the contact was attached last comes first.
+    """
     link = PropertyContact
     statement = (
         select(Property, link.added_at)

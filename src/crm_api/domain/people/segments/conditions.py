@@ -60,7 +60,7 @@ def _lists(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def flag_exists(builder: ConditionBuilder, condition: str) -> str:
-    """Return the condition that the contact's number has a flag that has not expired.
+    """Return the SQL condition that the contact's phone number has an active flag.
 
     Args:
         condition: Which flags count, as SQL that begins with AND; empty for all flags.

@@ -55,7 +55,7 @@ async def list_people(
 
 @dataclass(frozen=True, slots=True)
 class MatchingContact:
-    """A contact that matches a segment. Lists of them are ordered by ``created_at`` and ``id``."""
+    """A contact that matches a segment, with the values by which lists of contacts are ordered."""
 
     id: UUID
     created_at: datetime
