@@ -227,7 +227,7 @@ async def test_doctor_says_in_one_line_why_redis_is_not_used(
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"database_url": "postgresql://db/crm?sslmode=full"}, "CRM_DATABASE_URL: sslmode takes"),
+        ({"database_url": "postgresql://db/crm?sslmode=full"}, "CRM_DATABASE_URL: sslmode must be"),
         (
             {"database_url": "postgresql://db/crm?sslrootcert=/no/such.pem"},
             "CRM_DATABASE_URL: sslrootcert: /no/such.pem cannot be read",
@@ -241,8 +241,8 @@ async def test_doctor_says_in_one_line_why_redis_is_not_used(
             {"redis_url": "redis://redis/0?ssl_cert_reqs=none"},
             "CRM_REDIS_URL: ssl_cert_reqs is accepted only",
         ),
-        ({"redis_url": "redis://redis/one"}, "CRM_REDIS_URL: takes redis://"),
-        ({"redis_url": "redis://redis:port/0"}, "CRM_REDIS_URL: takes redis://"),
+        ({"redis_url": "redis://redis/one"}, "CRM_REDIS_URL: must be redis://"),
+        ({"redis_url": "redis://redis:port/0"}, "CRM_REDIS_URL: must be redis://"),
         ({"database_direct_url": "postgresql://db/crm"}, "CRM_DATABASE_DIRECT_URL"),
     ],
     ids=str,

@@ -1,8 +1,9 @@
 """Set the clock of this process to the sandbox's time, which the database stores.
 
-Each process opens one extra connection, which listens for changes of the table ``sandbox_clock``.
-Each move of time increases the version in the row of this table. After a process has read the row,
-the process writes the version into the application name of its connection (visible in
+In tests and demos, the time of the sandbox can be moved forward, and all processes must follow. The
+table ``sandbox_clock`` has one row with the time and a version, which increases with each move.
+Each process opens one extra connection and listens for changes of this row. After a process has
+read the row, it writes the version into the application name of its connection (visible in
 ``pg_stat_activity``). Code that moves time waits until every such connection shows the new version.
 If a process dies, its connection closes, so nothing waits for a dead process.
 """
@@ -33,9 +34,10 @@ _READ = "SELECT ahead, version, is_moving FROM sandbox_clock"
 _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 Hold = Callable[[bool], Awaitable[None]]
-"""Function that a follower calls with True while time is being moved, else with False.
+"""Function that pauses (True) or continues (False) the work of this process that depends on time.
 
-After a call with True, this function returns only when no work of this process depends on time.
+A follower calls it with True while time is being moved, and while the follower has no connection.
+Such a call returns only when no work that depends on time is running.
 """
 
 
@@ -108,8 +110,8 @@ async def follow_clock(
 ) -> AsyncIterator[None]:
     """Make ``clock.now()`` return the sandbox's time until the block ends.
 
-    With a real API key, do nothing. If the database has no sandbox clock yet, set the clock to
-    ``CRM_SANDBOX_CLOCK``.
+    With a real API key of the provider, do nothing. If the database has no sandbox clock yet, start
+    the clock at ``CRM_SANDBOX_CLOCK``, if this setting is given.
     """
     if not settings.uses_sandbox:
         yield

@@ -74,7 +74,7 @@ def claim(path: Path) -> Iterator[Claim]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """If the block raises an OSError, raise a StartError with a one-line message instead.
+    """Convert an OSError of the block to a StartError with a message of one line.
 
     Raises:
         StartError: The disk is full, or the directory cannot be read or written.
@@ -140,7 +140,7 @@ def new_secret() -> str:
 
 
 def mark_moved(path: Path, *, to: str, at: str) -> None:
-    """Store where the database was moved; then `crm-api up` refuses the old copy in ``path``.
+    """Record that the database was moved, so that `crm-api up` refuses the old copy in ``path``.
 
     Args:
         path: The data directory.
@@ -168,7 +168,14 @@ def refuse_moved(path: Path) -> None:
 
 
 def announce(path: Path, variables: Mapping[str, str]) -> None:
-    """Store the settings of this `crm-api up`; ``running_settings`` reads them."""
+    """Store the settings of this `crm-api up` in the data directory, for other commands.
+
+    The other commands read them with ``running_settings``.
+
+    Args:
+        path: The data directory.
+        variables: The settings, as values by the names of environment variables.
+    """
     write_secret(path / _RUNNING, "\n".join(f"{name}={value}" for name, value in variables.items()))
 
 
@@ -257,7 +264,10 @@ def _wait_for_left_overs(path: Path, children_fd: int) -> None:
 
 
 def _holders(path: Path) -> list[tuple[int, str]]:
-    """Return pid and command line of each process that keeps ``children.lock`` open; Linux only."""
+    """Return the pid and the command line of each process that keeps ``children.lock`` open.
+
+    On systems other than Linux, the result is empty.
+    """
     lock = (path / "children.lock").stat()
     found = []
     for process in Path("/proc").glob("[0-9]*"):

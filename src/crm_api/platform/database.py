@@ -29,7 +29,7 @@ from crm_api.platform.request_context import RequestOrigin
 
 
 class Base(DeclarativeBase):
-    """Base class of every table; it names each constraint, because migrations need the names."""
+    """Base class of every table. It gives each constraint a name, because migrations need names."""
 
     metadata = MetaData(
         naming_convention={
@@ -91,7 +91,10 @@ class UnitOfWork:
         self._jobs: list[Job] = []
         self._database_now: datetime | None = None
         self.origin: RequestOrigin | None = None
-        """The request that makes the changes; None outside a request, or if it only reads."""
+        """The request that makes the changes.
+
+        None outside a request, and for a request that only reads.
+        """
         self.is_audited = False
         """True once this transaction has written an audit log entry."""
 
@@ -124,11 +127,11 @@ class UnitOfWork:
             self._jobs.append(job)
 
     async def commit_each(self) -> None:
-        """Make every statement commit itself, which saves the round trips of BEGIN and COMMIT.
+        """Commit every statement separately, without BEGIN and COMMIT, which saves two round trips.
 
-        Use this method for a change that consists of one statement and must be fast. Call it before
-        the first statement. In tests, the session may be created on a connection instead of an
-        engine; then this method has no effect.
+        Use this method for a change that consists of one statement and must be fast. The caller
+        must call it before the first statement. The method has no effect if the session was created
+        on a connection instead of an engine, as in tests.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return
@@ -178,11 +181,11 @@ class UnitOfWork:
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
-        """Return a new unit of work on the same database that sends its jobs to ``queue``."""
+        """Return a new unit of work on the same database that requests its jobs at ``queue``."""
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":
-        """Return a new unit of work on the same database that commits only on ``commit()``.
+        """Return a new unit of work on the same database; it commits only when ``commit`` runs.
 
         Args:
             begin: Called and awaited at the beginning of the transaction, with the new unit of
@@ -194,9 +197,10 @@ class UnitOfWork:
 class HeldUnitOfWork(UnitOfWork):
     """Transaction that stays open after its ``async with`` block.
 
-    The idempotency code uses this class to commit a change and the stored response together. The
-    next block continues the same transaction, until ``commit`` or ``abandon``. An exception that
-    leaves a block rolls the transaction back at once.
+    The next ``async with`` block continues the same transaction. The transaction ends when
+    ``commit`` or ``abandon`` is called. An exception that leaves a block rolls the transaction back
+    at once. The idempotency code uses this class to commit a change together with the stored
+    response.
     """
 
     def __init__(
@@ -231,7 +235,7 @@ class HeldUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Keep the transaction open; after an exception, roll it back."""
+        """Keep the transaction open after the block; after an exception, roll it back."""
         if exc_type is not None:
             await super().__aexit__(exc_type, exc, traceback)
 

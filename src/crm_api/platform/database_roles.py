@@ -84,10 +84,10 @@ class Roles:
 
 
 async def make(connection: AsyncConnection) -> Roles:
-    """Create the group roles that are missing, and grant both groups their rights.
+    """Create the role of the service and the role for reports, and grant them their rights.
 
-    The role of the connection must own the tables and the database. It needs CREATEROLE if a group
-    is missing.
+    A role that exists is not created again. The role of the connection must own the tables and the
+    database. To create a role, the role of the connection also needs CREATEROLE.
     """
     roles, known, _ = await _look(connection)
     for name in (roles.service, roles.reports):
@@ -100,7 +100,7 @@ async def make(connection: AsyncConnection) -> Roles:
 async def make_login(connection: AsyncConnection, name: str, *, group: str) -> None:
     """Create a login that has no password, and add it to a group.
 
-    Use it only for the database server of `crm-api up`.
+    The caller must do this only for the database server that `crm-api up` starts.
     """
     if name not in await connection.scalars(_KNOWN, {"service": name, "reports": name}):
         await connection.exec_driver_sql(f"CREATE ROLE {_quoted(name)} LOGIN")
@@ -108,11 +108,13 @@ async def make_login(connection: AsyncConnection, name: str, *, group: str) -> N
 
 
 async def renew(connection: AsyncConnection) -> bool:
-    """Grant both groups their rights on the current tables, after a migration.
+    """Grant the role of the service and the role for reports their rights on the current tables.
+
+    This is necessary after a migration, because it may have added tables.
 
     Returns:
-        False, without any change, if a group is missing, or if the role of the connection does not
-        own the tables.
+        False, without any change, if one of the two roles is missing, or if the role of the
+        connection does not own the tables.
     """
     roles, known, is_owner = await _look(connection)
     if not (is_owner and known == {roles.service, roles.reports}):
@@ -124,8 +126,8 @@ async def renew(connection: AsyncConnection) -> bool:
 async def is_limited(connection: AsyncConnection) -> bool:
     """Return True if the service cannot change the append-only tables.
 
-    The service cannot change them if the role of this connection does not own the tables, or if
-    both group roles exist.
+    This is true in two cases: the role of this connection does not own the tables, or the role of
+    the service and the role for reports both exist.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}
@@ -139,7 +141,7 @@ async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
 
 
 async def _allow(connection: AsyncConnection, roles: Roles) -> None:
-    """Revoke all rights of both groups and grant the correct ones, in the caller's transaction."""
+    """Replace all rights of both group roles by the correct ones, in the caller's transaction."""
     service, reports = _quoted(roles.service), _quoted(roles.reports)
     database = _quoted(str(await connection.scalar(text("SELECT current_database()"))))
     both = f"{service}, {reports}"

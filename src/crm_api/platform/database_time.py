@@ -1,4 +1,4 @@
-"""Read the database's clock. Every decision uses the time of this clock.
+"""Read the time of the database's clock. Decisions use this time, not that of the host's clock.
 
 The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
 database. With the sandbox, time can be moved forward. The table ``sandbox_clock`` has at most one
@@ -64,10 +64,10 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """Change the database, so that live events get the sandbox's time as their timestamps."""
+    """Enable the trigger that gives new events of the event log the sandbox's time as timestamp."""
     await session.execute(_DATE_EVENTS)
 
 
 async def notify_clock_change(session: AsyncSession) -> None:
-    """After the commit, notify every process to read the sandbox's clock again."""
+    """Notify every process to read the sandbox's clock again; sent when the transaction commits."""
     await session.execute(_NOTIFY)

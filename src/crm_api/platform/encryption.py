@@ -22,12 +22,15 @@ class UnsealError(Exception):
 
 
 class Secret(bytes):
-    """The root secret of the service, with the secret keys that encrypt stored secrets.
+    """The root secret of the service, together with the current and the earlier secret keys.
 
-    The bytes of this object are the root secret, with which stored hashes were computed. These
-    hashes cannot be computed again, so the root secret stays the same when the operator replaces
-    ``CRM_SECRET_KEY``. The first key in ``seals`` is the current secret key; it encrypts and
-    decrypts. The other keys in ``seals`` are earlier secret keys; they only decrypt.
+    The bytes of this object are the root secret. Stored hashes were computed with the root secret
+    and cannot be computed again. So the root secret stays the same when the operator replaces
+    ``CRM_SECRET_KEY``.
+
+    Attributes:
+        seals: The secret keys. The first one is the current key, which encrypts and decrypts. The
+            others are earlier keys, which only decrypt.
     """
 
     seals: tuple[bytes, ...]
@@ -53,10 +56,10 @@ def seal(text: str, *, secret: bytes, about: str) -> bytes:
 
 
 def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
-    """Decrypt a text with the first key of ``secret`` that fits.
+    """Decrypt a text that ``seal`` encrypted. Try the keys of ``secret`` one after the other.
 
     Raises:
-        UnsealError: No key fits, ``about`` differs, or the bytes were changed.
+        UnsealError: No key decrypts the bytes, ``about`` differs, or the bytes were changed.
     """
     if sealed[:1] != _FORMAT:
         raise UnsealError("The value was not encrypted by this program.")
@@ -72,7 +75,7 @@ def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
 
 
 def is_under(sealed: bytes, *, key: bytes, about: str) -> bool:
-    """Return True if this secret key and purpose decrypt the bytes."""
+    """Return True if the bytes were encrypted with this secret key and for this purpose."""
     try:
         _decrypt(sealed, key, about)
     except (InvalidTag, ValueError):

@@ -32,11 +32,11 @@ AWAY_SECONDS = 1.0
 
 
 class HotReads:
-    """Runs one SQL statement for many keys at once.
+    """Looks up rows by key; look-ups of parallel requests share one SQL statement.
 
-    The statement takes the keys as ``$1`` (``bytea[]``) and returns the key as the first column.
-    The application's lifespan calls ``start()`` and ``close()``. If this object is not started, or
-    its connection is lost, it runs the same statement on a connection of the pool.
+    The statement must take an array of keys as ``$1`` (``bytea[]``) and return the key as its first
+    column. The application's lifespan calls ``start()`` and ``close()``. If this object is not
+    started, or its connection is lost, the statement runs on a connection of the pool.
     """
 
     def __init__(self, database_url: str, new_uow: UnitOfWorkFactory) -> None:
@@ -64,7 +64,12 @@ class HotReads:
         await self._drop()
 
     async def one(self, sql: str, key: Key) -> Found | None:
-        """Return the row with this key, without its key column; None if no row has this key."""
+        """Return the row with this key, without its key column; None if no row has this key.
+
+        Args:
+            sql: The statement that looks up the rows of many keys.
+            key: The key to look up.
+        """
         if self._task is not None and time.monotonic() >= self._away_until:
             future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(sql, {}).setdefault(key, []).append(future)

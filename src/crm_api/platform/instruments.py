@@ -102,7 +102,7 @@ _under_way.set_function(lambda: UNDER_WAY.count)
 
 
 def answered(*, route: str, method: str, status: int, seconds: float) -> None:
-    """Record the duration of one response of the API in ``crm_http_answer_seconds``."""
+    """Record in ``crm_http_answer_seconds`` how long the API took to respond to a request."""
     known = method if method in METHODS else "other"
     _answers(route, known, status // 100).observe(seconds)
 

@@ -1,8 +1,8 @@
-"""Background jobs, independent of the queue that transports them.
+"""The names of background jobs, and the interface of the queue by which code requests their runs.
 
-A queued job is only a nudge: a request to run a function soon. It carries no data, because the
-function reads its work from the database. A lost, late or repeated nudge does no harm, because the
-schedule also runs every function regularly.
+An entry of the queue is called a nudge: a request to run the function of a job soon. A nudge
+contains no data, because the function reads its work from the database. A lost, late or repeated
+nudge does no harm, because the schedule also runs every function regularly.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class JobQueue(Protocol):
     """Queue that transports nudges to the worker, for example Redis."""
 
     async def push(self, job: Job) -> None:
-        """Request a run of the job; log an error of the queue instead of raising it."""
+        """Request a run of the job. If the queue fails, log the error and do not raise it."""
 
     async def ping(self) -> bool:
         """Return True if the queue answers."""

@@ -1,8 +1,8 @@
 """Export the metrics of the API and of its worker in one response.
 
-Each process has its own values in memory. Under `crm-api up`, the worker listens on a Unix socket,
-and the API reads the worker's metrics there when Prometheus scrapes it. A worker without `crm-api
-up` exports its metrics on its own port.
+Each process has its own values in memory. If `crm-api up` runs the processes, the worker listens on
+a Unix socket. When Prometheus requests the metrics from the API, the API reads those of the worker
+from this socket. A worker that runs without `crm-api up` exports its metrics on its own port.
 
 The socket transports JSON, because no format of prometheus-client is suitable. Its multiprocess
 mode leaves out the metrics of Python, the metrics of the process, and custom collectors (such as
@@ -39,7 +39,7 @@ class MergedMetrics(Collector):
         self._families = families
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each family once, with the samples of all processes."""
+        """Yield each metric family once, with the samples of all processes."""
         merged: dict[str, Metric] = {}
         for family in self._families:
             known = merged.get(family.name)

@@ -26,7 +26,7 @@ from crm_api.platform.settings import SettingsError
 ADVISORY_LOCK = 0x63726D61
 """Number of the advisory lock that a migration holds, so that two migrations never run at once."""
 LOCK_SECONDS = 10
-"""Lock timeout; short: a migration that waits for a table blocks other statements on the table."""
+"""Lock timeout. It is short, because a migration that waits for a table blocks other statements."""
 STATEMENT_SECONDS = 900
 """Statement timeout of migrations. A revision that needs more time sets its own timeout."""
 LOCK_TRIES = 5
@@ -87,9 +87,9 @@ def run(
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Raise an error, unless a lock timeout was the cause and another try is allowed.
+    """Return only if a revision failed on the lock timeout and another try is allowed.
 
-    Revisions that were applied before the failed revision stay applied.
+    Otherwise raise an error. Revisions that were applied before the failed revision stay applied.
 
     Raises:
         DBAPIError: The revision failed for another reason.
@@ -108,7 +108,7 @@ def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
     """Upgrade the schema, then grant the database roles their rights on it.
 
-    A schema of a later release is left unchanged if this code can run on it.
+    If a later release has migrated the schema, and this code can run on that schema, do nothing.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.

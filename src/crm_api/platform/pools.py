@@ -16,7 +16,7 @@ _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 
 
 class MeasuredPool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool, extended: it measures how long callers wait for a connection."""
+    """SQLAlchemy's connection pool that also measures how long callers wait for a connection."""
 
     # SQLAlchemy logs the pool's lines under this name instead of the name of this module.
     _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"

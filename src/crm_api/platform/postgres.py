@@ -99,9 +99,10 @@ async def connect(
 class Connector:
     """Opens the connections of one pool, directly or through a pooler.
 
-    If the first connection is refused because of its session settings, this class concludes that
-    there is a pooler. Then it sends the settings with each transaction. If the pooler is configured
-    to ignore the settings instead (``ignore_startup_parameters``), the server's defaults apply.
+    If the first connection is refused because of its session settings, there is a pooler. From then
+    on, this class sends the settings with each transaction. Some poolers are configured to ignore
+    the settings (``ignore_startup_parameters``) and do not refuse the connection. Then the defaults
+    of the server apply.
     """
 
     def __init__(
@@ -146,8 +147,8 @@ class Connector:
 async def is_pooled(connection: Connection) -> bool:
     """Return True if the connection goes through a pooler.
 
-    ``pg_backend_pid()`` returns the id of the server process. A pooler gives the client another id
-    when the connection is opened.
+    This is recognised by two ids that differ: ``pg_backend_pid()`` returns the id of the server
+    process, and a pooler sends another id when it opens the connection.
     """
     return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
 
@@ -155,7 +156,8 @@ async def is_pooled(connection: Connection) -> bool:
 async def renames_statements(connection: Connection) -> bool:
     """Return True if the pooler supports prepared statements.
 
-    Such a pooler gives a prepared statement another name on the server.
+    This is recognised by the name of a prepared statement: a pooler that supports prepared
+    statements gives the statement another name on the server.
     """
     async with connection.transaction():
         statement = await connection.prepare("SELECT name FROM pg_prepared_statements")
@@ -176,9 +178,9 @@ def unreachable_sentence(error: BaseException) -> str:
 async def require_direct(settings: Settings) -> str:
     """Return a database URL that does not lead to a pooler, for work that needs a session.
 
-    Return ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. If the database
-    cannot be reached or ends the connection, ``CRM_DATABASE_URL`` is returned unchecked. The caller
-    then connects by itself, and handles a database that is still unreachable.
+    Return ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. A test connection
+    shows whether ``CRM_DATABASE_URL`` leads to a pooler. If the test connection fails, the URL is
+    returned without this check, and the caller must handle an unreachable database.
 
     Raises:
         SettingsError: No database URL is set, or ``CRM_DATABASE_URL`` leads to a pooler and no

@@ -1,10 +1,11 @@
 """Start child processes that end when their parent ends.
 
-The child can run under another user account, because PostgreSQL refuses to run as root.
+A child can run under another user account, because PostgreSQL refuses to run as root.
 
-This module is also a script that the child runs first. The script changes the user account, asks
-the kernel for a signal when the parent dies, and then replaces itself with the real program. It is
-a separate script, because Python code between fork and exec can deadlock in a parent with threads.
+This module is also a script. Each child runs this script first. The script changes the user
+account, asks the kernel for a signal when the parent dies, and then replaces itself with the real
+program. This is not done between fork and exec, because Python code there can deadlock if the
+parent has threads.
 """
 
 import ctypes
@@ -95,10 +96,10 @@ def choose_account(binary: Path, folder: Path) -> Account:
 def child_command(argv: Sequence[str], *, account: Account, death_signal: int) -> list[str]:
     """Return the command line that runs ``argv`` under the account, with a death signal.
 
-    The death signal is the signal that the child gets when this process dies; only Linux has it.
-    Start the command from the main thread, because Linux sends the signal when the *thread* that
-    started the child ends. On other systems, the child continues to run, and the next `crm-api up`
-    stops it.
+    The death signal is the signal that the child gets when this process dies. The caller must start
+    the command from the main thread, because Linux sends the signal when the *thread* that started
+    the child ends. Systems other than Linux have no death signal. There the child continues to run,
+    and the next `crm-api up` stops it.
     """
     step = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal))]
     return [*step, account.kind, str(account.uid), str(account.gid), *argv]

@@ -9,7 +9,7 @@ _SCHEMES = ("redis", "rediss", "unix")
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CHOICES = {"ssl_cert_reqs": ("required", "none"), "ssl_check_hostname": ("true", "false")}
 _TAKES = (
-    "takes redis://user:password@host:port/0, rediss://… or unix:///path; write special "
+    "must be redis://user:password@host:port/0, rediss://… or unix:///path; write special "
     "characters of the password as %-escapes"
 )
 
@@ -79,7 +79,7 @@ def _read_tls(query: dict[str, str], *, has_tls: bool) -> dict[str, Any] | None:
         elif value not in _CHOICES.get(name, ()):
             known = ", ".join((*_FILES, *_CHOICES))
             raise ValueError(
-                f"{name}={value} is not accepted; the query of a rediss:// URL takes {known}"
+                f"{name}={value} is not accepted; the query of a rediss:// URL may contain {known}"
             )
     is_checked = query.get("ssl_cert_reqs") != "none"
     has_name = query.pop("ssl_check_hostname", "true") == "true"

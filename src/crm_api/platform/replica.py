@@ -37,7 +37,7 @@ _REPLAYED = text("SELECT CAST(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') A
 
 
 class Replica:
-    """Returns units of work that read from the replica, or from the primary if the replica lags.
+    """Decides whether a unit of work reads from the replica, or from the primary database.
 
     The application's lifespan calls ``start()`` and ``close()``.
     """
@@ -81,13 +81,16 @@ class Replica:
         await self._engine.dispose()
 
     def new_uow(self) -> UnitOfWork:
-        """Return a unit of work for reading: on the replica if it keeps up, else on the primary."""
+        """Return a unit of work that only reads.
+
+        It reads from the replica while the lag is within the limit, otherwise from the primary.
+        """
         if not self.keeps_up:
             return UnitOfWork(self.primary, self._queue)
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Measure the lag once, and set ``keeps_up`` to whether the lag is within the limit."""
+        """Measure the lag once; set ``keeps_up`` to True if the lag is within the limit."""
         try:
             async with self.primary() as session:
                 written = int(await session.scalar(_WRITTEN) or 0)

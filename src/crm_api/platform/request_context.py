@@ -1,4 +1,4 @@
-"""Data of the request that causes work: caller, ids for logs and jobs, network of the client."""
+"""Data about the current request: its caller, its ids for logs and jobs, the client's network."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from crm_api.platform.jobs import JobName
 
 @dataclass(kw_only=True)
 class RequestOrigin:
-    """A request that changes data, for the audit log; its fields are filled while the request runs.
+    """What the audit log stores about a request; the fields are filled while the request runs.
 
     Attributes:
         request_id: The id of the request, which the response contains too.
@@ -60,7 +60,7 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """In the block, use these ids for log lines, for the trace, and for nudges."""
+    """Use the ids of a cause in the block: for log lines, for the trace, and for nudges."""
     cause = cause or {}
     known = {name: cause[name] for name in _CARRIED if name in cause}
     with structlog.contextvars.bound_contextvars(**known), tracing.within(cause.get(_STEP)):

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 TABLE = "alembic_version"
 """Table that stores the revision of the schema."""
 SINCE = "serves code since "
-"""Start of the comment on the table; the rest of it is the revision in ``SchemaState.since``."""
+"""Start of the comment on the table. After this text, the comment has ``SchemaState.since``."""
 _SCHEMA_STATE = text("""
     SELECT (SELECT version_num FROM alembic_version) AS revision,
            obj_description(CAST('alembic_version' AS regclass), 'pg_class') AS remark,
@@ -91,8 +91,7 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the revision of the oldest release whose code still runs on this code's schema.
 
-    The oldest such release is the previous release: migrations after a release only add to the
-    schema of that release.
+    This is the release before this code: the migrations after a release only add to its schema.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -123,8 +122,8 @@ class SchemaState:
     def trouble(self) -> str | None:
         """Return why this code cannot run on the schema, and what to do; None if it can run.
 
-        During a rollout, and after a rollback of the code, a release runs on the schema of the next
-        release. That is allowed.
+        A release can run on the schema of the next release. This happens during a rollout, and
+        after a rollback of the code.
         """
         if self.revision == head_revision():
             return None

@@ -93,5 +93,8 @@ def can_start_servers() -> bool:
 
 
 def advise_up(advice: str) -> str:
-    """Return ``advice`` if `crm-api up` can run on this machine; else return an empty text."""
+    """Return ``advice`` (a text about `crm-api up`) if `crm-api up` can run on this machine.
+
+    Otherwise return an empty text. Error messages use it to recommend only what is possible.
+    """
     return advice if can_start_servers() else ""

@@ -30,14 +30,17 @@ REAL_PROVIDER = "https://api.quo.com"
 _REAL_HOSTS = frozenset({"api.quo.com", "api.openphone.com"})
 SANDBOX_PORT_OFFSET = 1
 CALL_START_SECONDS = 1.0
-"""Longest time from the last check of a message to its send request ("Sending, rule 4")."""
+"""Longest time from the last check of a message to its send request.
+
+See ``ARCHITECTURE.md``, "Sending, rule 4".
+"""
 SHORTEST_LEASE_SECONDS = 20
 LONGEST_LEASE_SECONDS = 120
-"""Longest lease of a claim: a job ends after 90 seconds, and its last request 16 seconds later.
+"""Longest time for which a worker may claim messages to send.
 
-With a longer lease, messages that a dead worker has claimed would only wait longer. The sending
-caps rely on this limit too: they look for the request of a claim only within an hour after the
-claim.
+A job ends after 90 seconds, and its last request at most 16 seconds later. With a longer lease, the
+messages of a dead worker would only wait longer. The code that limits the number of sent messages
+relies on this value too: it looks for the request of a claim only within an hour after the claim.
 """
 MAX_SKEW_SECONDS = 2.0
 """Largest accepted difference in seconds between the clocks of worker, provider and database."""
@@ -106,7 +109,10 @@ class SettingFields(BaseModel):
 
     @property
     def sends_media(self) -> bool:
-        """True if files can be sent with messages; if not set, only the sandbox takes files."""
+        """True if files can be sent with messages.
+
+        If the setting ``openphone_sends_media`` is not given, this is true only with the sandbox.
+        """
         sends = self.openphone_sends_media
         return self.uses_sandbox if sends is None else sends
 
@@ -126,7 +132,7 @@ class SettingFields(BaseModel):
 
     @property
     def provider_on_loopback(self) -> bool:
-        """True if the provider's URL is on this machine; this allows shorter time limits."""
+        """True if the provider's URL leads to this machine; then time limits may be shorter."""
         return is_on_loopback(self.provider_url)
 
     @property

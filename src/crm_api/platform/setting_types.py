@@ -38,7 +38,7 @@ def _database(value: str) -> str:
         if value.startswith(prefix):
             address, mark, query = value.removeprefix(prefix).partition("?")
             return f"postgresql+asyncpg://{address}{mark}{_database_query(query)}"
-    raise ValueError("takes postgresql://user:password@host/database")
+    raise ValueError("must be postgresql://user:password@host/database")
 
 
 def _database_query(query: str) -> str:
@@ -48,7 +48,7 @@ def _database_query(query: str) -> str:
         values["sslmode"] = values.pop("ssl")
         query = urlencode(values, safe="/", quote_via=quote)
     if values.get("sslmode", _SSL_MODES[0]) not in _SSL_MODES:
-        raise ValueError(f"sslmode takes one of {', '.join(_SSL_MODES)}")
+        raise ValueError(f"sslmode must be one of {', '.join(_SSL_MODES)}")
     for name in _SSL_FILES:
         if name in values:
             require_file(name, values[name])
@@ -62,7 +62,7 @@ def _redis(value: str) -> str:
 
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < SHORTEST_SECRET:
-        raise ValueError(f"takes any text of {SHORTEST_SECRET} characters or more")
+        raise ValueError(f"must have at least {SHORTEST_SECRET} characters")
     return value
 
 
@@ -79,13 +79,13 @@ def _place_for_media(value: str) -> str:
 
 def _web_address(value: str) -> str:
     if not _is_web_address(value):
-        raise ValueError("takes an address like https://crm.example.com")
+        raise ValueError("must be an address like https://crm.example.com")
     return value
 
 
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     if not all(origin == "*" or _is_web_address(origin) for origin in value):
-        raise ValueError("takes origins like https://app.example.com, separated by commas")
+        raise ValueError("must be origins like https://app.example.com, separated by commas")
     return value
 
 
@@ -104,7 +104,7 @@ def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
             network = None
         if network is None or network.prefixlen == 0:
             raise ValueError(
-                "takes addresses and networks of proxies like 10.0.0.5,10.1.0.0/16, separated by "
+                "must be addresses and networks of proxies like 10.0.0.5,10.1.0.0/16, separated by "
                 "commas; 0.0.0.0/0 and ::/0 are refused, because then any caller could pretend to "
                 "have any address"
             )
@@ -114,27 +114,29 @@ def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _mail_server(value: SecretStr) -> SecretStr:
     if not _is_mail_server(value.get_secret_value()):
-        raise ValueError("takes smtp://user:password@host:port or smtps://…")
+        raise ValueError(
+            "must be smtp://user:password@host:port or smtps://user:password@host:port"
+        )
     return value
 
 
 def _mail_addresses(value: tuple[str, ...]) -> tuple[str, ...]:
     if not all(_ADDRESS.fullmatch(address) for address in value):
-        raise ValueError("takes addresses like owner@example.com, separated by commas")
+        raise ValueError("must be addresses like owner@example.com, separated by commas")
     return value
 
 
 def _mail_sender(value: str) -> str:
     if not _ADDRESS.fullmatch(value):
-        raise ValueError("takes an address like alerts@example.com")
+        raise ValueError("must be an address like alerts@example.com")
     return value
 
 
 def _waits(value: tuple[float, ...]) -> tuple[float, ...]:
     if not value or not all(0 < wait <= LONGEST_RETRY_MINUTES for wait in value):
         raise ValueError(
-            "takes the minutes between tries, such as 1,5,30,120,360,960; each above 0 and at most "
-            f"{LONGEST_RETRY_MINUTES:.0f}"
+            "must be the minutes between tries, such as 1,5,30,120,360,960; each above 0 and at "
+            f"most {LONGEST_RETRY_MINUTES:.0f}"
         )
     return value
 
@@ -146,7 +148,7 @@ def _decodable(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         except (Base64Error, ValueError):
             key = b""
         if len(key) < SHORTEST_SIGNING_KEY_BYTES:
-            raise ValueError("takes signing keys in base64 or whsec_…, separated by commas")
+            raise ValueError("must be signing keys in base64 or whsec_…, separated by commas")
     return value
 
 
@@ -156,7 +158,7 @@ def _start_of_time(value: object) -> datetime:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None or instant.year not in _YEARS:
-        raise ValueError("takes a time with a time zone, such as 2026-12-01T15:00:00Z")
+        raise ValueError("must be a time with a time zone, such as 2026-12-01T15:00:00Z")
     return instant.astimezone(UTC)
 
 

@@ -28,11 +28,13 @@ class Settings(SettingFields):
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
         if not self.provider_on_loopback and self.grace_seconds < 120:  # noqa: PLR2004
-            msg = "CRM_SETTLE_GRACE_SECONDS takes 120 or more unless the provider is on loopback"
+            msg = (
+                "CRM_SETTLE_GRACE_SECONDS must be at least 120, unless the provider is on loopback"
+            )
             raise ValueError(msg)
         if not SHORTEST_LEASE_SECONDS <= self.send_lease_seconds <= LONGEST_LEASE_SECONDS:
             msg = (
-                f"CRM_SEND_LEASE_SECONDS takes {SHORTEST_LEASE_SECONDS} to "
+                f"CRM_SEND_LEASE_SECONDS must be {SHORTEST_LEASE_SECONDS} to "
                 f"{LONGEST_LEASE_SECONDS}; a shorter lease could end during a call, and with a "
                 "longer one the messages of a dead worker would wait longer"
             )
@@ -42,7 +44,7 @@ class Settings(SettingFields):
             raise ValueError(msg)
         rules = self.compliance_rules
         if rules not in (None, "none", "us") and not Path(str(rules)).is_file():
-            msg = "CRM_COMPLIANCE_RULES takes us, none, or a file of rules that exists"
+            msg = "CRM_COMPLIANCE_RULES must be us, none, or the path of an existing file of rules"
             raise ValueError(msg)
         if (self.smtp_url is None) != (not self.alert_emails):
             msg = (
@@ -75,7 +77,9 @@ class Settings(SettingFields):
             raise ValueError(msg)
         url = self.phone_lookup_url
         if url is not None and not url.startswith("https://") and not is_on_loopback(url):
-            msg = "CRM_PHONE_LOOKUP_URL takes https://…, because each request contains the API key"
+            msg = (
+                "CRM_PHONE_LOOKUP_URL must be https://…, because each request contains the API key"
+            )
             raise ValueError(msg)
         return self
 
@@ -131,7 +135,7 @@ class Settings(SettingFields):
         return self.redis_url
 
     def knowing(self, secret: bytes) -> Self:
-        """Return a copy of the settings that contains the root secret from the database."""
+        """Return a copy of the settings with ``secret``, the root secret from the database."""
         made = self.model_copy()
         made._secret = secret  # noqa: SLF001 - its own class, and the object is not shared yet
         return made
@@ -202,9 +206,10 @@ class Settings(SettingFields):
         return b64encode(digest).decode()
 
     def first_owner_tokens(self) -> tuple[str, ...]:
-        """Return the tokens of the link that creates the first owner, one for each secret key.
+        """Return the tokens for the link with which the first user (the owner) is created.
 
-        ``crm-api up`` prints the first token. A token works only while there is no user.
+        There is one token for each secret key; ``crm-api up`` prints the first token. A token works
+        only while there is no user.
 
         Raises:
             SettingsError: There is no secret key.

@@ -40,7 +40,7 @@ _NOT_PUBLIC = tuple(
         "3fff::/20",  # documentation
     )
 )
-"""Networks that are not public, in addition to those that the standard library knows.
+"""Networks that are not public, although ``is_global`` of Python's ``ipaddress`` may say so.
 
 Source: IANA's special-purpose address registries, read 2026-11-25.
 """
@@ -87,16 +87,19 @@ class AddressPolicy:
 
     @classmethod
     def for_files(cls, settings: Settings) -> "AddressPolicy":
-        """Allow ports 80 and 443. While the sandbox is used, also allow the port of the sandbox."""
+        """Return the policy for downloads of files: only ports 80 and 443.
+
+        While the sandbox is used, the port of the sandbox on this machine is allowed too.
+        """
         if not _is_sandboxed(settings):
             return cls()
         return cls(loopback_ports=frozenset({URL(settings.provider_url).port or 0}))
 
     @classmethod
     def for_webhooks(cls, settings: Settings) -> "AddressPolicy":
-        """Allow every port with TLS.
+        """Return the policy for webhooks: every port of public addresses, but only with TLS.
 
-        While the sandbox is used, also allow every port of this machine, without TLS.
+        While the sandbox is used, every port of this machine is allowed too, with or without TLS.
         """
         loopback_ports = ANY_PORT if _is_sandboxed(settings) else ()
         return cls(ports=ANY_PORT, loopback_ports=loopback_ports, needs_tls=True)
@@ -164,7 +167,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return the addresses of a host; called once for each request.
+        """Return the addresses of a host. The HTTP client calls this once for each request.
 
         Raises:
             AddressRefusedError: The policy forbids one of the addresses.

@@ -1,4 +1,4 @@
-"""The wait between attempts. It grows with each failure."""
+"""Compute how long to wait before the next attempt. The wait grows with each failed attempt."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,10 +26,11 @@ class Backoff:
         return min(self.longest, self.first * growth)
 
     def sql(self, attempt: str) -> str:
-        """Return an SQL expression for the same wait, as an interval.
+        """Return an SQL expression that computes the result of ``wait`` as an interval.
 
         Args:
-            attempt: SQL expression for the number of the attempt; it is not escaped.
+            attempt: SQL expression for the number of the attempt (the first is 1). It is not
+                escaped, so it must not come from a request.
         """
         first, longest = self.first.total_seconds(), self.longest.total_seconds()
         growth = f"{self.factor} ^ least({attempt} - 1, {_MOST_STEPS})"

@@ -1,8 +1,8 @@
 """The text columns of a contact, in one list that every part of the service reads.
 
 Import, export, merges, erasure, segments and the API handle every column of this list. The fields
-of ``ContactColumn`` say where a column is an exception. The list is in ``kit``, because the send
-ledger also needs it: it reads the values that a message may use.
+of ``ContactColumn`` say where a column is an exception. The list is in ``kit``, because the code
+that sends messages also needs it: a message may contain values of these columns.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ class ContactColumn:
             A title is in lower case, without spaces and punctuation.
         is_address: Whether the column is a part of the address. A merge takes all parts of the
             address from one contact.
-        is_own: If a row of a file is about two people: whether the value belongs only to the first.
+        is_own: Whether the value belongs to one person only. If a row of an imported file is about
+            two people, only the first person gets such a value. Both people get all other values.
         is_in_messages: Whether the body of a message may use the column as a variable.
     """
 

@@ -68,7 +68,10 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of the first page of ``ordered``; None if the page is not full."""
+    """Return the last row of the first page of ``ordered``.
+
+    Return None if ``ordered`` has fewer than ``PAGE`` rows; then no further page follows.
+    """
     last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
     return None if last is None else tuple(last)
 
@@ -89,14 +92,17 @@ async def copy_rows(session: AsyncSession, statement: Select[*tuple[Any, ...]]) 
 
 
 def csv_safe(value: str) -> str:
-    """Put ``'`` before a value that a spreadsheet would run as a formula, except phone numbers."""
+    """Put ``'`` before a text that a spreadsheet would run as a formula.
+
+    A phone number in E.164 is returned unchanged, although it begins with a plus sign.
+    """
     if value.startswith(tuple(FORMULA_STARTS)) and not re.fullmatch(E164, value):
         return "'" + value
     return value
 
 
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
-    """Return SQL that puts ``'`` before a formula; the rule is the same as in ``csv_safe``."""
+    """Return SQL that converts the values of a column by the same rule as ``csv_safe``."""
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,
         column != "",
@@ -113,7 +119,7 @@ def instant(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
 
 
 def truth(column: SQLColumnExpression[bool]) -> ColumnElement[Any]:
-    """Return SQL that writes ``true`` or ``false``."""
+    """Return SQL that writes a boolean column as ``true`` or ``false``."""
     return cast(column, Text)
 
 

@@ -9,7 +9,11 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+): ")
 
 
 def split_docstring(docstring: str | None) -> tuple[str, dict[str, str]]:
-    """Return the text before the first section as Markdown, and each attribute's description."""
+    """Split a docstring into its text and the descriptions of its attributes, both as Markdown.
+
+    The text ends before the first section, such as ``Args`` or ``Attributes``. The descriptions are
+    those in the section ``Attributes``, by the name of the attribute.
+    """
     text, *sections = _SECTION.split(_CODE.sub(r"`\1`", inspect.cleandoc(docstring or "")))
     attributes: dict[str, str] = {}
     for title, section in zip(sections[::2], sections[1::2], strict=True):
@@ -19,7 +23,7 @@ def split_docstring(docstring: str | None) -> tuple[str, dict[str, str]]:
 
 
 def first_paragraph(docstring: str | None) -> str:
-    """Return the first paragraph of a docstring as Markdown, in one line of text."""
+    """Return the first paragraph of a docstring as Markdown, without line breaks."""
     return split_docstring(docstring)[0].split("\n\n", maxsplit=1)[0].replace("\n", " ")
 
 

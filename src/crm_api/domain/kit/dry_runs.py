@@ -23,7 +23,10 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.encryption import UnsealError, seal, unseal
 
 VALID_FOR = timedelta(minutes=30)
-"""How long a token is valid: a user can read the counts, and the data has hardly changed."""
+"""How long a token is valid.
+
+This is enough time to read the counts, and the data hardly changes during this time.
+"""
 _ABOUT = "dry run"
 _LONGEST = 400
 
@@ -128,13 +131,14 @@ async def make_call(
         call: The request.
         body: The body of the request, with ``dry_run`` and ``token``.
         act: Carries out the request in the open transaction. Its result has ``counts``.
-        basis: Returns another value from this result. Like the counts, this value must be the same
-            in the dry run and in the real request.
+        basis: Computes a further value from the result of ``act``. This value must be the same in
+            the dry run and in the real request, like the counts. None: compare only the counts.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
         DryRunExpiredError: The token is too old.
-        DryRunChangedError: The counts differ from those of the dry run; the caller rolls back.
+        DryRunChangedError: The counts differ from those of the dry run. The caller must roll back
+            the transaction, because the request was already carried out in it.
     """
     bound = _digest([call.name, call.caller_id, body.content()])
     if body.dry_run:
@@ -160,11 +164,12 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the token of a dry run: the digests and the time of expiry, encrypted.
+    """Return the token of a dry run: two digests and the time of expiry, encrypted.
 
     Args:
         call: The request.
-        bound: The digest of request, caller and content.
+        bound: The digest of the request's name, caller and fields. The real request must have the
+            same digest.
         counted: The digest of the counts.
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
@@ -174,6 +179,11 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
 
 def open_token(call: Call, token: str, *, bound: str) -> str:
     """Check a token, and return the digest of the counts of its dry run.
+
+    Args:
+        call: The request that came with the token.
+        token: The token.
+        bound: The digest of the request's name, caller and fields.
 
     Raises:
         DryRunTokenError: The token belongs to another request, caller or content.

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 
 class Example:
-    """The constructor arguments of the error that the documentation shows as an example."""
+    """The constructor arguments with which the documentation makes an example of an error."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - of any constructor
         self.args = args

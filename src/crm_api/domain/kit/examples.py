@@ -25,7 +25,9 @@ ALIASES = {
     "reconciliation_run": "reconciliation",
     "subject": "message",
 }
-"""Other names of resources, in fields such as ``merged_id``. So each resource has one example id.
+"""For a name that fields use (``merged`` in ``merged_id``), the name of the same resource.
+
+So all fields that refer to a resource show the same example id.
 """
 _FIRST = "01a1"
 """The first digits of a UUIDv7 of November 2026."""

@@ -1,4 +1,4 @@
-"""Convert the validation errors of pydantic to problems with JSON pointers."""
+"""Convert the validation errors of pydantic to the ``FieldProblem`` objects of API responses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar

@@ -33,11 +33,11 @@ _MIDNIGHT = "24:00"
 
 
 def read_line(text: str) -> str:
-    """Return a text that has only one line, without the white space around it.
+    """Remove white space at both ends of a text, and check that the result is one line.
 
     Raises:
-        PydanticCustomError: The text has a control character, or a line break or tab inside. These
-            characters are not removed, because the stored text must be the text that was sent.
+        PydanticCustomError: The result has a line break, a tab or another control character. Such a
+            text is refused, because the service must not change the inside of a text silently.
     """
     line = read_lines(text)
     found = _BREAK.search(line)
@@ -51,7 +51,7 @@ def read_line(text: str) -> str:
 
 
 def read_lines(text: str) -> str:
-    """Return a text with any number of lines, without the white space around it.
+    """Remove white space at both ends of a text. The text may have several lines.
 
     Raises:
         PydanticCustomError: The text has a control character other than line breaks and tabs.
@@ -77,7 +77,7 @@ class Text(GroupedMetadata):
         longest: The largest number of characters, before white space is removed.
         shortest: The smallest number of characters, after white space is removed.
         has_lines: Whether line breaks and tabs are accepted.
-        clean: A function that checks and converts the text.
+        clean: A function that checks the text and returns the text to store.
     """
 
     longest: int
@@ -100,7 +100,7 @@ class Text(GroupedMetadata):
 
 
 def refuse_nul(text: str) -> str:
-    """Return the text unchanged.
+    """Check that a text has no NUL character, and return it unchanged.
 
     Raises:
         PydanticCustomError: The text has a NUL character, which the database cannot store.

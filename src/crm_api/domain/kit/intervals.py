@@ -4,7 +4,7 @@ import math
 from statistics import NormalDist
 
 NORMAL_95 = NormalDist().inv_cdf(0.975)
-"""The number of standard deviations on each side of the mean that contain 95 % of all cases."""
+"""1.96: in a normal distribution, 95 % of all values are within 1.96 standard deviations."""
 
 
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:

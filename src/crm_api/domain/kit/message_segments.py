@@ -47,7 +47,10 @@ def segments(text: str) -> tuple[Encoding, int]:
 
 
 def forcing_characters(text: str) -> list[tuple[int, str]]:
-    """Return (position, character) for each character that is not in GSM-7, counted from 0."""
+    """Return position (from 0) and character of each character that is not in GSM-7.
+
+    One such character forces the whole message to be sent in UCS-2, which needs more segments.
+    """
     return [(found.start(), found.group()) for found in _FORCING.finditer(text)]
 
 

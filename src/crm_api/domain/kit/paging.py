@@ -1,8 +1,9 @@
-"""Keyset paging: an opaque cursor over ``(key, id)``, stable under inserts, bound to its list.
+"""Divide lists into pages with cursors (keyset paging).
 
-A cursor names the row after which a list continues. It contains a digest of the list's name, filter
-and order. With the digest, a cursor of another list is recognised and refused; it could return
-wrong rows.
+A cursor identifies the last row of a page, by the value that orders the list and the row's id. The
+next page begins after this row. So rows that are inserted in the meantime do not shift the pages. A
+cursor also contains a digest of the list's name, filter and order. If a client sends the cursor of
+another list, the digest differs and the request is refused.
 """
 
 import base64
@@ -43,7 +44,10 @@ class Page(Generic[Item]):
 
 
 class Cursors:
-    """The cursors of one list under one filter and order: ``Cursors("calls", line_id=line_id)``."""
+    """Makes and reads the cursors of one list with one filter and one order.
+
+    Example: ``Cursors("calls", line_id=line_id)``.
+    """
 
     def __init__(self, name: str, **wanted: object) -> None:
         """Bind the cursors to a list: its name, and all values that filter or order its rows."""
@@ -101,21 +105,29 @@ class Cursors:
         limit: int,
         position: Callable[[Row], tuple[datetime | str, UUID]],
     ) -> Page[Row]:
-        """Make a page of the first ``limit`` rows. If there are more, it has a next cursor."""
+        """Make a page of the first ``limit`` rows; it has a next cursor if there are more rows.
+
+        Args:
+            rows: The rows of the page. The caller must fetch one row more than ``limit``, if
+                there is one.
+            limit: The largest number of rows in the page.
+            position: Returns the sort value and the id of a row.
+        """
         shown = list(rows[:limit])
         return Page(shown, self.write(*position(shown[-1])) if len(rows) > limit else None)
 
     def part(
         self, rows: Sequence[Row], *, cursor: str | None, limit: int, name: Callable[[Row], str]
     ) -> Page[Row]:
-        """Return a page of a short list that was read completely.
+        """Return one page of a short list that the caller has read completely.
 
         Args:
             rows: All rows, in their order.
             cursor: The cursor of the previous page; None for the first.
             limit: The number of rows in a page.
             name: Returns a text that identifies a row. A page begins after the last row of the
-                previous page, or at the position of that row if it no longer exists.
+                previous page. If that row no longer exists, the page begins at the same index at
+                which it would have begun before the row was removed.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
@@ -136,9 +148,9 @@ class Cursors:
 
 
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
-    """Return a filter as JSON values without empty members.
+    """Return a filter as JSON values, for the digest. Leave out members that are None or empty.
 
-    So old cursors stay valid when a new field is added to the filter.
+    So a new field that is not set does not change the digest, and old cursors stay valid.
     """
     if is_dataclass(wanted):
         wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}

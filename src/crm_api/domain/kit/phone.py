@@ -12,7 +12,7 @@ from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
 _PLAIN = re.compile(
     r"\s*(?:\+?1[-. ]?)?\(?([2-9][0-9]{2})\)?[-. ]?([2-9][0-9]{2})[-. ]?([0-9]{4})\s*"
 )
-"""Matches nearly all phone numbers. Slower code below parses the others."""
+"""Matches the most frequent formats of phone numbers. Slower code below parses other formats."""
 
 _OTHER_COUNTRIES = frozenset(
     str(code)
@@ -93,7 +93,9 @@ def is_plain(text: str) -> bool:
 
 
 def split_extension(text: str) -> tuple[str, str | None]:
-    """Separate the extension: ``"617 555 0123 x204"`` becomes ``("617 555 0123", "204")``.
+    """Separate a phone number and its extension.
+
+    ``"617 555 0123 x204"`` becomes ``("617 555 0123", "204")``.
 
     Returns:
         The text without the extension, and the digits of the extension. If there is no extension:
@@ -106,7 +108,10 @@ def split_extension(text: str) -> tuple[str, str | None]:
 
 
 def split_numbers(text: str) -> list[str]:
-    """Split a cell with several phone numbers (``a / b``, ``a or b``); otherwise ``[text]``."""
+    """Split the text of a table cell into its phone numbers.
+
+    ``"a / b"`` and ``"a or b"`` become ``["a", "b"]``. Any other text is returned as ``[text]``.
+    """
     parts = [part for part in _SEPARATOR.split(text) if part]
     if sum(1 for part in parts if _digit_count(part) >= _SUBSCRIBER_DIGITS) > 1:
         return parts

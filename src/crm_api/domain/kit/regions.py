@@ -17,7 +17,8 @@ ALEUTIANS = "America/Adak"
 HAWAII = "Pacific/Honolulu"
 
 ANYWHERE = (EASTERN, CENTRAL, MOUNTAIN, ARIZONA, PACIFIC, ALASKA, HAWAII)
-"""The time zones that all count for a person whose address and area code are unknown."""
+"""The time zones of a person whose address and area code are unknown: every zone must allow a
+message."""
 
 _NAMES = """
 AL Alabama|AK Alaska|AZ Arizona|AR Arkansas|CA California|CO Colorado|CT Connecticut|DE Delaware

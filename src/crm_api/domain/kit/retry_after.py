@@ -1,4 +1,4 @@
-"""Read the ``Retry-After`` header of a response, and limit the wait that it asks for."""
+"""Parse the ``Retry-After`` header of a response. Limit the wait that the header asks for."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_SECONDS = 600.0
-"""The longest wait that one response can cause. After this time, a request is sent again."""
+"""The longest wait that one header can cause, even if the header asks for a longer wait."""
 _LONGEST_HEADER = 64
 """The longest header that is parsed, in characters. Valid values are shorter."""
 
@@ -34,13 +34,13 @@ def read_retry_after(
 ) -> RetryAfter | None:
     """Return the wait that a header asks for; None if it asks for no wait.
 
-    If the value is neither a finite positive number nor a date in the future, it asks for no wait.
-    The normal back-off then applies.
+    A header asks for a wait if its value is a finite positive number or a date in the future.
+    If it asks for no wait, the caller should use the normal back-off.
 
     Args:
         header: Seconds, or an HTTP date.
-        now: The present time, with which a date is compared: if possible, by the clock of the
-            service that sent the header. None if no time is known.
+        now: The present time, to compute the wait until a date. If possible, this is the time of
+            the clock of the service that sent the header. None if no time is known.
         longest: The limit of the wait, in seconds.
 
     Source: RFC 9110, section 10.2.3, read 2026-11-28.
@@ -64,7 +64,7 @@ def _seconds(header: str, now: datetime | None) -> float | None:
 
 
 def read_http_date(header: str | None) -> datetime | None:
-    """Return an HTTP date in UTC; None when it cannot be read."""
+    """Parse an HTTP date, and return the instant in UTC; None if the text is not an HTTP date."""
     if not header or len(header) > _LONGEST_HEADER:
         return None
     try:

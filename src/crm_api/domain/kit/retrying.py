@@ -1,7 +1,8 @@
 """Repeat failed requests to outside services.
 
-A read is repeated after every temporary failure. A request that changes something is repeated only
-after a response with status 429, because it means that the service has done nothing.
+A request that only reads data is repeated after every temporary failure. A request that changes
+data is repeated only after a response with status 429. This status means that the service has not
+changed anything.
 """
 
 import random
@@ -35,9 +36,11 @@ class BusyError(TransientError):
     """An outside service is down, overloaded or limits our requests; a later request may succeed.
 
     Attributes:
-        retry_after_seconds: The wait to apply, if the service asked for one; it is limited.
-        retry_after_asked: The wait that the service asked for, if the limit shortened it.
-        is_answer: Whether the service responded with 429 (too many requests). Then it is not down.
+        retry_after_seconds: The wait before the next request, at most the limit; None if the
+            service did not ask for a wait.
+        retry_after_asked: The wait in seconds that the service asked for, if it was longer than the
+            limit; otherwise None.
+        is_answer: Whether the service responded with 429 (too many requests), so it is not down.
     """
 
     code = "service_busy"
@@ -64,9 +67,11 @@ def retrying(
     sleep: Callable[[float], Awaitable[None]],
     only_throttled: bool = False,
 ) -> AsyncRetrying:
-    """Return an object that repeats a function while it raises ``busy``, up to the policy's limit.
+    """Return an object that calls a function again while the function raises ``busy``.
 
-    After the last try, the last error is raised.
+    After a response with status 429, the policy is ``THROTTLED``; after another failure, it is
+    ``UNAVAILABLE``. The last error is raised after the last try, or at once if the service asks for
+    a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``.
 
     Args:
         busy: The errors after which the function is repeated; all others are raised at once.

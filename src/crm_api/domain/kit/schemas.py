@@ -67,7 +67,7 @@ class RequestModel(DocumentedModel):
 
 
 class ReadModel(DocumentedModel):
-    """A response. It can be built from the attributes of an object."""
+    """A response body. It can be built from the attributes of an object."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -90,7 +90,7 @@ class PageRead(DocumentedModel, Generic[Item]):
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Name a page after its items, for generated clients: ``ContactPage``."""
+        """Return the name of the page model in the API document, such as ``ContactPage``."""
         return f"{params[0].__name__.removesuffix('Read').removesuffix('Item')}Page"
 
 

@@ -1,7 +1,7 @@
-"""Document a text field of a response as an enumeration, without checking its value.
+"""Document a text field of a response as an enumeration, without checking the text.
 
-A newer release may have stored a word that this release does not know. The response shows such a
-word unchanged.
+A newer release may have stored a word that is not in this release's enumeration. The response
+contains such a word unchanged.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from pydantic_core import CoreSchema, core_schema
 from crm_api.domain.kit.docstrings import split_docstring
 
 SET = "x-set"
-"""The key in a field's JSON schema that holds title and description of the shared component.
+"""A key in the JSON schema of a field. Its value is the title and description of the enumeration.
 
-``routers/http/openapi/naming.py`` removes it from the document.
+``routers/http/openapi/naming.py`` makes one shared component of each enumeration, and removes this
+key from the document.
 """
 
 
@@ -27,8 +28,8 @@ class Vocabulary:
 
     Attributes:
         words: The enumeration.
-        name: The name of the enumeration's component in the OpenAPI document; None: the name of the
-            class.
+        name: The name of the enumeration in the OpenAPI document. If None, it is the name of the
+            class ``words``.
     """
 
     words: type[StrEnum]
@@ -43,7 +44,7 @@ class Vocabulary:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Document the words. The member ``SET`` describes the component that all fields share."""
+        """Add the words to the schema, and describe the enumeration in the member ``SET``."""
         documented: Any = core_schema.enum_schema(self.words, list(self.words), sub_type="str")
         shown = handler(documented)
         name = {"title": self.name or self.words.__name__}

@@ -1,7 +1,8 @@
-"""Compute when a daily time window opens and closes in a time zone, also on days of a DST change.
+"""Compute when messages may be sent: when a daily window of hours opens and closes in a time zone.
 
-All functions are pure. Instants are timezone-aware; results are in UTC. Local times are computed
-with the time zone database, so the window follows daylight saving time (DST).
+A window has local times. The functions use the time zone database, so the results are also correct
+on days on which daylight saving time (DST) begins or ends. All functions are pure. Instants are
+timezone-aware; results are in UTC.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,12 +16,12 @@ LAST_MINUTE = time(23, 59)
 """A window that ends at this time or later lasts until midnight: people write `23:59` for the end
 of the day."""
 SEARCH_DAYS = 14
-"""How many days ahead an opening is searched. A window on one day a week opens within 8 days."""
+"""How many days ahead the next opening is searched. A weekly window opens within 8 days."""
 
 Span = tuple[datetime, datetime]
 """The instants at which a day opens and closes."""
 SpanOf = Callable[[str, date], Span | None]
-"""Takes a time zone and a local day; returns the span, or None if the day is closed."""
+"""A function that returns the span of a local day in a time zone; None if the day is closed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Window:
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return when the first of the zones closes, if all zones are open now; otherwise None."""
+    """Return until when all zones are open: the earliest closing time of a zone.
+
+    Return None if one of the zones is closed now.
+    """
     closings: list[datetime] = []
     for zone in zones:
         span = span_of(zone, now.astimezone(ZoneInfo(zone)).date())
@@ -55,10 +59,10 @@ def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime
 
 
 def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return the first instant from ``now`` on at which all zones are open.
+    """Return the first instant at which all zones are open: ``now`` or later.
 
-    None if there is no such instant within ``SEARCH_DAYS``, for example because the windows of
-    distant zones never overlap.
+    Return None if there is no such instant within ``SEARCH_DAYS``, for example because the windows
+    of distant zones never overlap.
     """
     horizon = now + timedelta(days=SEARCH_DAYS)
     at: datetime = now.astimezone(UTC)
@@ -86,9 +90,10 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 def day_span(window: Window, zone: str, day: date) -> Span | None:
     """Return the opening and closing instants of a local day; None if it is closed all day.
 
-    When the clock is set back, one hour comes twice. If the window starts in that hour, it opens at
-    the second occurrence; if it ends in that hour, it closes at the first. So no time outside the
-    window is open. If no open time remains, the window opens at the first occurrence.
+    When the clock is set back, one hour occurs twice. If the window starts in that hour, it opens
+    in the second occurrence of the hour. If the window ends in that hour, it closes in the first
+    occurrence. So no time outside the window is open. If no open time would remain, the window
+    opens in the first occurrence.
     """
     if DAYS[day.weekday()] not in window.days:
         return None
@@ -105,7 +110,10 @@ def day_span(window: Window, zone: str, day: date) -> Span | None:
 
 
 def _instant(day: date, at: time, zone: ZoneInfo, *, fold: int) -> datetime:
-    """Return the instant of a local time. For a time that DST skips: the instant of the change."""
+    """Return the instant of a local time.
+
+    If DST skips the local time, return the instant at which the clocks change.
+    """
     local = datetime.combine(day, at)
     early, late = sorted(
         local.replace(tzinfo=zone, fold=either).astimezone(UTC) for either in (0, 1)

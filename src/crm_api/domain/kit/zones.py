@@ -1,10 +1,12 @@
-"""Derive the zone key of a contact: the states whose rules and the zones whose hours apply.
+"""Compute the zone key of a contact: the US states and time zones in which the person may be.
 
-A key is ``<states>/<zones>``. ``<states>`` is one code (``MA``), several in alphabetical order,
-joined by commas (``FL,MA``), or ``?`` when no state is known. ``<zones>`` is one IANA time zone, or
-several in alphabetical order, joined by commas. A message may be sent only while it is allowed in
-all of the zones, under the rules of all of the states. Zones contain slashes, so a key is split at
-its first slash::
+The zone key decides when messages may be sent. A message may be sent only while it is allowed in
+all time zones of the key, under the rules of all states of the key.
+
+A key is ``<states>/<zones>``. ``<states>`` is one code (``MA``), several codes in alphabetical
+order, joined by commas (``FL,MA``), or ``?`` if no state is known. ``<zones>`` is one IANA time
+zone, or several in alphabetical order, joined by commas. Names of time zones contain slashes, so a
+key is split at its first slash::
 
     MA/America/New_York
     ?/America/Anchorage,America/Chicago,America/Denver,…
@@ -26,7 +28,7 @@ _UNKNOWN = "?"
 STATE_CODES = frozenset(regions.STATE_ZONES) | regions.CODES_WITHOUT_ZONES
 """The codes that the state of a contact may have."""
 STATE_AS_WRITTEN = "state_as_written"
-"""The attribute of a contact with the state as it was written, if no state has this name."""
+"""The name of the contact attribute that keeps a given state if it is not a known state."""
 _COUNTRIES = {
     **dict.fromkeys(("us", "usa", "united states", "united states of america", "u.s.a."), "US"),
     **dict.fromkeys(("ca", "can", "canada"), "CA"),
@@ -43,9 +45,11 @@ _CACHE_SIZE = 65_536
 
 @dataclass(frozen=True)
 class ZoneKey:
-    """The parts of a zone key: ``states`` and ``zones``.
+    """A parsed zone key: the states and time zones in which a person may be.
 
-    ``states`` is empty if no state is known. ``zones`` is never empty.
+    Attributes:
+        states: The codes of the states, in alphabetical order; empty if no state is known.
+        zones: The names of the IANA time zones, in alphabetical order; never empty.
     """
 
     states: tuple[str, ...]
@@ -129,7 +133,10 @@ def state_code(text: str | None) -> str | None:
 
 
 def country_code(text: str) -> str:
-    """Return US or CA for a usual name of the country; otherwise the text without extra spaces."""
+    """Return US or CA if the text is a usual name of one of these countries.
+
+    Otherwise return the text without extra spaces.
+    """
     squeezed = " ".join(text.split())
     return _COUNTRIES.get(squeezed.casefold()) or squeezed
 

@@ -1,4 +1,7 @@
-"""OpenTelemetry traces; each contains a request, its jobs, and their requests to the provider.
+"""Record OpenTelemetry traces of requests and jobs.
+
+A trace contains a request, the jobs that the request causes, and the requests of both to the
+provider.
 
 Traces are recorded only if a collector is set. Without a collector the SDK is not imported, and a
 span costs about one microsecond (a no-op span of the OpenTelemetry API costs six).

@@ -22,7 +22,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 
 class Assigned(StrEnum):
-    """The assignee of tasks, given without the id of a user.
+    """The values of the filter `assignee` that are not the id of a user.
 
     Attributes:
         ME: The calling user.

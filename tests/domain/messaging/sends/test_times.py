@@ -29,7 +29,7 @@ def test_shortest_lease_and_grace(env: dict[str, str], too_short: dict[str, str]
 
 @pytest.mark.parametrize("lease", ["0", "19", "121", "86400"])
 def test_refused_lease_is_answered_with_the_setting_and_its_range(lease: str) -> None:
-    with pytest.raises(SettingsError, match=f"{LEASE} takes 20 to 120"):
+    with pytest.raises(SettingsError, match=f"{LEASE} must be 20 to 120"):
         _times(**{LEASE: lease})
 
 

@@ -1,9 +1,9 @@
-"""Record who did what: one entry for each decision, and for each request that changed something.
+"""Write the audit log: add an entry for each decision and for each request that changes data.
 
-A use case writes the entry of its decision. If a request changed something without such an entry,
-an entry is added directly before its commit, in the same transaction. So a new route needs no code
-for the audit log. Entries contain no request bodies, and no text except the names of API keys and
-users.
+Some use cases (such as an opt-out) make a decision and write the entry for it themselves. If a
+request changes data without such an entry, a general entry is added directly before the commit, in
+the same transaction. So a new route needs no code for the audit log. Entries contain no request
+bodies, and no text except the names of API keys and users.
 """
 
 import json
@@ -33,7 +33,18 @@ async def note_decision(
     detail: dict[str, Any],
     now: datetime,
 ) -> None:
-    """Append an entry for a decision. During a request, the entry also names the request."""
+    """Append an entry for a decision.
+
+    If a request caused the decision, the entry also has the id and the operation of the request.
+
+    Args:
+        uow: The unit of work in which the decision is made.
+        actor: The name of the API key, user or part of the service that decided.
+        action: The name of the decision.
+        subject: The id or name of the thing that the decision is about.
+        detail: Further values about the decision.
+        now: The present instant.
+    """
     values: dict[str, object] = {
         "actor": actor,
         "action": action,
@@ -61,7 +72,8 @@ _INSERT_IF_CHANGED = text("""
 """)
 """Inserts an entry only if the request has changed something.
 
-A transaction that has only read data has no id. It gets an id when it first writes or locks a row.
+PostgreSQL gives a transaction an id when the transaction first writes or locks a row. So a
+transaction without an id has only read data.
 """
 
 

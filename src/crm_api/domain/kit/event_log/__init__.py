@@ -1,1 +1,1 @@
-"""The event log. Every area writes events to it; clients and webhook endpoints receive them."""
+"""The event log: a record of each change, for clients and webhook endpoints that follow changes."""

@@ -1,4 +1,4 @@
-"""The closed set of event types."""
+"""All types of events that the event log can contain."""
 
 from enum import StrEnum
 
@@ -25,8 +25,8 @@ class EventType(StrEnum):
     TASK_CHANGED = "task.changed"
     """A task was created, changed or deleted."""
     CONVERSATION_CHANGED = "conversation.changed"
-    """The state, waiting time, snooze, assignee or contact of a conversation changed. Code
-    also emits this type, with ``user_id``, when one user reads messages or changes a draft."""
+    """The state, waiting time, snooze, assignee or contact of a conversation changed. An event
+    with ``user_id`` means that this user read messages or changed a draft."""
     CONVERSATION_PRESENCE = "conversation.presence"
     """A user views a conversation or writes in it. The event is stored for a minute."""
     APPOINTMENT_CHANGED = "appointment.changed"
@@ -51,5 +51,5 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
 }
 """For each type, the files of ``migrations/objects`` with the triggers that emit it.
 
-Types without a file are emitted by code.
+Python code emits the types without a file. It also emits some events of the other types.
 """

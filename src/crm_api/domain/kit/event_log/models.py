@@ -1,4 +1,4 @@
-"""The tables of the event log, and of the position up to which events were deleted."""
+"""The table of events, and the table with the position up to which old events were deleted."""
 
 from datetime import datetime
 from typing import Any

@@ -10,7 +10,7 @@ from crm_api.platform.database import Base
 
 
 class IdempotencyKey(Base):
-    """One key of one caller, its request, and the response.
+    """An idempotency key of a caller, with its request and the response to the request.
 
     In one transaction, the row is inserted, the request is carried out, and the response is stored
     in the row. So a committed row always has its response, and a second request with the same key

@@ -24,7 +24,10 @@ from crm_api.platform.encryption import UnsealError, seal, unseal
 _WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
 _WAIT_AS_USUAL = text("SET LOCAL lock_timeout = DEFAULT")
 KEPT_FOR = timedelta(hours=48)
-"""How long a key is stored: twice the promised 24 hours, so that it is never removed too early."""
+"""How long a key is stored.
+
+The API documentation promises 24 hours. With twice that time, no key is removed too early.
+"""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _LOCK_NOT_AVAILABLE = "55P03"
 _ABOUT = "idempotency"
@@ -41,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Keyed:
-    """A request with an idempotency key; the caller may send it again."""
+    """A request that the caller sent with an idempotency key, so that it can be repeated safely."""
 
     caller: str
     key: str
@@ -63,7 +66,7 @@ def read_key(text: str) -> str:
 
 
 def fingerprint(*parts: bytes) -> bytes:
-    """Return the SHA-256 of a request. It is the same only for the same request."""
+    """Return the SHA-256 of the parts of a request. Different requests have different results."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8) + part)
@@ -74,8 +77,8 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     """Reserve a request's key for this transaction.
 
     Returns:
-        None if the request is new: the caller must carry it out in this transaction. Otherwise the
-        response to the first request.
+        None if the request is new. Then the caller must carry out the request in this transaction.
+        Otherwise the response to the first request with this key.
 
     Raises:
         KeyReusedError: The key was used for another request.

@@ -1,4 +1,4 @@
-"""Keep the contacts of a batch in memory: the items change these copies, not the database."""
+"""Hold copies of the contacts of a batch in memory. The items of the batch change these copies."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ BLANK: Mapping[str, Any] = {
     "tags": [],
     "attributes": {},
 }
-"""The columns of a contact without any data besides its number."""
+"""The values of the columns of a contact about which nothing but the phone number is known."""
 
 
 @dataclass
@@ -55,7 +55,10 @@ class LoadedContacts:
             self.by_phone[row["phone"]] = row["id"]
 
     def forget(self, *, contact_ids: Iterable[UUID], phones: Iterable[str]) -> None:
-        """Remove contacts with these ids or numbers from memory; the caller loads them again."""
+        """Remove contacts with these ids or phone numbers from memory.
+
+        The caller must load them again.
+        """
         gone = {self.by_phone[phone] for phone in phones if phone in self.by_phone}
         for contact_id in gone.union(contact_ids):
             row = self.rows.pop(contact_id, None)
@@ -72,7 +75,11 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of primary contacts that are not loaded, although a duplicate is."""
+        """Return the ids of contacts that are not loaded, although one of their duplicates is.
+
+        The caller must load these contacts too, because a change of a merged duplicate applies to
+        the contact that it was merged into.
+        """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
 
@@ -87,7 +94,7 @@ class LoadedContacts:
         return row if row is not None and row["deleted_at"] is None else None
 
     def holder(self, phone: str) -> Columns | None:
-        """Return the contact with this number; None if there is none.
+        """Return the contact with this phone number; None if there is none.
 
         For the number of a duplicate, return the contact that the duplicate was merged into.
         """
@@ -95,7 +102,7 @@ class LoadedContacts:
         return None if contact_id is None else self.find(contact_id)
 
     def create(self, body: ContactCreate) -> Columns:
-        """Add a contact, or restore the deleted contact with its number under the old id.
+        """Add a contact; if a deleted contact has the phone number, restore it under its old id.
 
         Raises:
             ContactExistsError: Another contact has this number.
@@ -111,7 +118,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert. Call this only if no contact has the number.
+        """Add the contact of an upsert. The caller must know that no contact has the phone number.
 
         Raises:
             FieldValuesError: Attributes do not fit their custom fields.
@@ -125,7 +132,7 @@ class LoadedContacts:
         return self._begin({**BLANK, **_columns(changes, {**BLANK, "phone": None})})
 
     def update(self, changes: ContactUpdate, *, contact_id: UUID) -> Columns:
-        """Change the fields of a contact except its number.
+        """Change the fields of a contact except its phone number.
 
         Raises:
             ContactNotFoundError: The contact does not exist or was deleted.

@@ -1,4 +1,4 @@
-"""Opt out many numbers in one transaction; each opt-out is stored as a separate decision."""
+"""Opt out many phone numbers in one transaction; each opt-out is stored as a separate decision."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -67,7 +67,7 @@ class OptedOut(DryRunRead):
 async def opt_out_many(
     uow: UnitOfWork, body: OptOutMany, *, actor: str, now: datetime, secret: bytes
 ) -> OptedOut:
-    """Opt out all numbers of a request, and add each opt-out to the number's consent history.
+    """Opt out all phone numbers of a request; add each opt-out to the number's consent history.
 
     Raises:
         UnknownToOptOutError: Some ids do not belong to a contact; no number was opted out.
@@ -104,9 +104,10 @@ async def opt_out_many(
 
 
 class Named(NamedTuple):
-    """A contact, and the id and number of the row that matched the request.
+    """A contact that a request names by an id or a phone number.
 
-    The matching row is the contact itself, or a duplicate that was merged into the contact.
+    The id or the number may be that of a duplicate that was merged into the contact. So this class
+    has the id of the contact, and the id and number of the row that the request names.
     """
 
     named_id: UUID
@@ -126,7 +127,7 @@ _PEOPLE_NAMED = text("""
 async def people_named(
     session: AsyncSession, *, contact_ids: Collection[UUID], phones: Collection[str]
 ) -> list[Named]:
-    """Fetch the contacts with these ids or numbers.
+    """Fetch the contacts with these ids or phone numbers.
 
     If a merged duplicate has one of the ids or numbers, fetch the contact that the duplicate was
     merged into.
@@ -142,5 +143,5 @@ _NUMBERS_OF = text("""
 
 
 async def numbers_of(session: AsyncSession, *, contact_ids: Collection[UUID]) -> set[str]:
-    """Return the numbers of contacts and of the duplicates that were merged into them."""
+    """Return the phone numbers of contacts and of the duplicates that were merged into them."""
     return set(await session.scalars(_NUMBERS_OF, {"ids": list(contact_ids)}))

@@ -54,7 +54,7 @@ class UpdateItem(RequestModel):
 
 
 class UpsertItem(RequestModel):
-    """An item that changes the contact with the given number, or adds a contact if there is none.
+    """An item that changes the contact with a phone number, or adds a contact with this number.
 
     Attributes:
         contact: The number and the fields of the contact.

@@ -3,8 +3,8 @@
 First, all contacts of the batch are locked, in the order of their phone numbers. Then the items are
 applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
 
-An item that gives a contact a new number is not applied in memory: its change is written at once,
-like that of a PATCH request, because the contact's recipients must also get the new number. Before
+An item that gives a contact a new number is an exception. Its change is written immediately, as in
+a PATCH request, because the contact's campaign recipients must also get the new number. Before
 that, the changes of the earlier items are written.
 """
 
@@ -45,7 +45,7 @@ MOST_TRIES = 10
 
 
 class _RacedError(Exception):
-    """After the batch locked its rows, another transaction added one of the numbers."""
+    """Another transaction added a contact with a number of the batch after the rows were locked."""
 
 
 async def apply(
@@ -137,7 +137,7 @@ async def _renumber(
 
 
 def _named(items: Sequence[Item | FaultyItem]) -> tuple[set[UUID], set[str]]:
-    """Return the contact ids and the numbers that occur in the items."""
+    """Return the contact ids and the phone numbers that occur in the items."""
     ids: set[UUID] = set()
     phones: set[str] = set()
     for item in items:
@@ -166,7 +166,7 @@ async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> N
     """Write the changed contacts to the database.
 
     Raises:
-        _RacedError: Another transaction added one of the new numbers.
+        _RacedError: Another transaction added a contact with one of the new phone numbers.
     """
     if loaded.added:
         rows = loaded.in_lock_order(loaded.added)
@@ -187,7 +187,7 @@ async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> N
 
 
 async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetime) -> list[Outcome]:
-    """Return the results with the active flags and the line types of the contacts' numbers."""
+    """Add the active flags and the line types of the contacts' phone numbers to the results."""
     phones = sorted({one.columns["phone"] for one in outcomes if one.columns is not None})
     flags = await flags_of(uow.session, phones, now=now) if phones else {}
     line_types = await phone_validation.read_line_types(uow, phones=phones)
@@ -227,7 +227,7 @@ LOCK_CONTACTS = (
 async def lock_contacts(
     session: AsyncSession, *, phones: Collection[str], contact_ids: Collection[UUID]
 ) -> list[Columns]:
-    """Lock the contacts with these numbers or ids, and return the rows, ordered by number.
+    """Lock the contacts with these phone numbers or ids, and return the rows, ordered by number.
 
     Deleted contacts and merged duplicates are included.
     """
@@ -259,7 +259,7 @@ INSERT_CONTACTS = text(f"""
 
 
 async def insert_contacts(session: AsyncSession, *, rows: Sequence[Columns]) -> int:
-    """Insert contacts whose number is not stored yet; return how many were inserted."""
+    """Insert contacts whose phone number is not stored yet; return how many were inserted."""
     made = await session.execute(INSERT_CONTACTS, {"rows": _json(rows)})
     return len(made.all())
 
@@ -276,7 +276,7 @@ UPDATE_CONTACTS = text(f"""
 
 
 async def update_contacts(session: AsyncSession, *, rows: Sequence[Columns]) -> None:
-    """Write all columns of these contacts except their numbers."""
+    """Write all columns of these contacts except their phone numbers."""
     await session.execute(UPDATE_CONTACTS, {"rows": _json(rows)})
 
 

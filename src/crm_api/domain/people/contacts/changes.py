@@ -1,4 +1,4 @@
-"""Create, change and delete contacts, and block the numbers that an erased person had."""
+"""Create, change and delete contacts, and block the phone numbers that an erased person had."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -38,7 +38,10 @@ _ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attribut
 async def create_contact_by_hand(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Add a contact; if an erased person had the number, block the number with ``suppress_erased``.
+    """Add a contact for an API request of a user or an integration.
+
+    If an erased person had the phone number, ``suppress_erased`` blocks the number: it gets no
+    messages.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -49,7 +52,7 @@ async def create_contact_by_hand(
 
 
 async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime) -> FlaggedContact:
-    """Add a contact. A deleted contact with this number is restored under its old id.
+    """Add a contact. A deleted contact with this phone number is restored under its old id.
 
     A restored contact has only the new fields. Flags and consent belong to the number, so they
     apply to the new contact too.
@@ -75,7 +78,7 @@ async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime)
 
 
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
-    """Add a contact, or restore the deleted contact with this number; return its id.
+    """Add a contact, or restore the deleted contact with this phone number; return its id.
 
     Return None if another contact or a merged duplicate has the number.
     """
@@ -92,9 +95,10 @@ async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UU
 async def update_contact_by_hand(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Change a contact; if an erased person had the new number, block it with ``suppress_erased``.
+    """Change a contact for an API request of a user or an integration.
 
-    A blocked number gets no messages. Messages that wait for the number are withdrawn.
+    If an erased person had the new phone number, ``suppress_erased`` blocks the number: it gets no
+    messages, and messages that wait for the number are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -110,7 +114,7 @@ async def update_contact_by_hand(
 async def update_contact(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime
 ) -> FlaggedContact:
-    """Change fields of a contact, and copy a new number or zone key to its campaign recipients.
+    """Change fields of a contact; copy a new phone number or zone key to its campaign recipients.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -153,10 +157,10 @@ async def update_contact(
 
 
 async def _write(uow: UnitOfWork, contact: Contact, *, values: dict[str, Any]) -> None:
-    """Write columns of a contact. The transaction can still be used after the error below.
+    """Write columns of a contact.
 
-    If a duplicate that was merged into the contact has the new number, the contact and the
-    duplicate swap their numbers.
+    If a duplicate that was merged into the contact has the new phone number, the contact and the
+    duplicate swap their numbers. The transaction can still be used after ``ContactExistsError``.
 
     Raises:
         ContactExistsError: Another contact has the new number.
@@ -182,7 +186,7 @@ async def _contact_exists(uow: UnitOfWork, phone: str) -> ContactExistsError:
 
 
 async def find_id_by_phone(session: AsyncSession, *, phone: str) -> UUID | None:
-    """Return the id of the contact that has this number, even if the contact was deleted.
+    """Return the id of the contact that has this phone number, even if the contact was deleted.
 
     If a merged duplicate has the number, return the id of the contact that it was merged into.
     """
@@ -195,10 +199,12 @@ async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict
 
 
 async def remove_deleted_contact(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
-    """Remove the row of a deleted contact, so that another contact can get its number.
+    """Remove the row of the deleted contact with a phone number, if there is one.
+
+    Another contact can then get the number.
 
     Args:
-        phone: The number of the deleted contact.
+        phone: The phone number.
         heir_id: The contact that gets the number and the conversations.
     """
     removed = await session.scalar(
@@ -223,7 +229,7 @@ _FREE_ALIAS = text("""
 
 
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
-    """Replace the number of a merged duplicate by a placeholder.
+    """Replace the phone number of a merged duplicate by a placeholder.
 
     The contact that the duplicate was merged into can then get the number.
 
@@ -241,7 +247,8 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
     """Clear a contact, remove it from lists and properties, and skip its waiting campaign messages.
 
-    The number, its flags and its consent history stay stored, so that an opt-out still applies.
+    The phone number, its flags and its consent history stay stored, so that an opt-out still
+    applies.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -255,7 +262,7 @@ async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) ->
 async def blank_contact(
     session: AsyncSession, *, contact_id: UUID, zone_key: str, now: datetime
 ) -> None:
-    """Clear a contact's personal fields and mark it as deleted; the row keeps the number.
+    """Clear a contact's personal fields and mark it as deleted; the row keeps the phone number.
 
     Duplicates that were merged into the contact become separate deleted contacts. These merges can
     no longer be undone.

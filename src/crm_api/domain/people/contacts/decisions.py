@@ -1,4 +1,4 @@
-"""Store consent decisions about a contact's number, set its flags, and list its history."""
+"""Store consent decisions about a contact's phone number, set its flags, and list its history."""
 
 from datetime import datetime
 from uuid import UUID
@@ -27,7 +27,7 @@ async def opt_out(
     now: datetime,
     secret: bytes,
 ) -> FlaggedContact:
-    """Opt out a contact's number, because a user or an integration decided so.
+    """Opt out a contact's phone number, because a user or an integration decided so.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -49,7 +49,7 @@ async def opt_in(
     now: datetime,
     secret: bytes,
 ) -> FlaggedContact:
-    """Opt in a contact's number again, because a user or an integration decided so.
+    """Opt in a contact's phone number again, because a user or an integration decided so.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -63,7 +63,7 @@ async def opt_in(
 
 
 async def list_flags(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> list[ContactFlag]:
-    """Return the active flags of a contact's number, ordered by name.
+    """Return the active flags of a contact's phone number, ordered by name.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -81,7 +81,7 @@ async def add_flag(
     now: datetime,
     secret: bytes,
 ) -> FlaggedContact:
-    """Set a flag on a contact's number. Setting ``opted_out`` is an opt-out, with all its effects.
+    """Set a flag on a contact's phone number. Setting ``opted_out`` is an opt-out.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -101,7 +101,7 @@ async def add_flag(
 async def remove_flag(
     uow: UnitOfWork, *, contact_id: UUID, flag: str, actor: str, now: datetime, secret: bytes
 ) -> None:
-    """Remove a flag from a contact's number. Removing ``opted_out`` is an opt-in.
+    """Remove a flag from a contact's phone number. Removing ``opted_out`` is an opt-in.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -122,7 +122,7 @@ async def consent_history(
     limit: int,
     now: datetime,
 ) -> Page[tuple[ConsentEntry, ConsentWording | None]]:
-    """List the decisions about a contact's number, newest first.
+    """List the decisions about a contact's phone number, newest first.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

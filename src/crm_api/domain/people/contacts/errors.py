@@ -15,18 +15,21 @@ NO_SUCH_FLAG = (
     "This contact's number does not have this flag. GET /v1/contacts/{contact_id}/flags lists its "
     "flags."
 )
-RACED = "Other requests kept adding numbers of this batch, so nothing was stored. Send it again."
+RACED = (
+    "At each try, another request added a contact with a number of this batch, so nothing was "
+    "stored. Send the batch again."
+)
 
 
 class ContactNotFoundError(NotFoundError):
-    """No contact has this id or number, or the contact was deleted."""
+    """No contact has this id or phone number, or the contact was deleted."""
 
     code = "contact_not_found"
     title = "Contact not found"
 
 
 class ContactExistsError(ConflictError):
-    """Another contact already has this number; ``contact_id`` is its id."""
+    """Another contact already has this phone number; ``contact_id`` is its id."""
 
     code = "contact_exists"
     title = "Contact already exists"
@@ -34,7 +37,7 @@ class ContactExistsError(ConflictError):
 
 
 class FlagNotFoundError(NotFoundError):
-    """The contact's number does not have this flag."""
+    """The contact's phone number does not have this flag."""
 
     code = "flag_not_found"
     title = "Flag not found"
@@ -59,7 +62,7 @@ class InvalidAttributesError(InvalidError):
 
 
 class BatchRacedError(TransientError):
-    """Each time the service tried to store the batch, another request added one of the numbers."""
+    """The batch was not stored, because other requests added contacts with the same numbers."""
 
     code = "batch_raced"
     title = "Batch conflicted with other requests"
@@ -67,7 +70,7 @@ class BatchRacedError(TransientError):
 
 
 class UnknownToOptOutError(InvalidError):
-    """Some ids do not belong to a contact; no number was opted out."""
+    """Some ids do not belong to a contact; no phone number was opted out."""
 
     code = "unknown_to_opt_out"
     title = "Unknown contacts"

@@ -100,7 +100,7 @@ def _lists() -> FromClause:
 
 
 def _flags(now: datetime) -> FromClause:
-    """Select one row for each contact: the active flags of its number, and its opt-out if any."""
+    """Select the active flags and the opt-out of each contact's phone number, in one row each."""
     flag = ContactFlag
     is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
     return (
@@ -131,7 +131,7 @@ Place = tuple[datetime, UUID]
 async def contacts_csv(
     new_uow: UnitOfWorkFactory, wanted: ContactFilter, *, sort: ContactSort, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream the contacts that match a filter as CSV.
+    """Stream a CSV file of the contacts that match a filter.
 
     Up to 300 attributes have a column each, such as ``attributes.roof``. Their names are collected
     in a first pass over the contacts, before the stream begins.
@@ -163,7 +163,7 @@ and the largest number of contacts. The contacts are ordered by the instant and 
 async def people_csv(
     new_uow: UnitOfWorkFactory, next_people: NextPeople, *, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream the contacts that ``next_people`` returns as CSV.
+    """Stream a CSV file of the contacts that ``next_people`` returns.
 
     The columns are the same as in ``contacts_csv``.
     """

@@ -1,4 +1,4 @@
-"""Select contacts with the active flags and the line types of their numbers."""
+"""Select contacts with the active flags and the line types of their phone numbers."""
 
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,12 @@ ALIAS = aliased(Contact)
 
 
 def is_unexpired(now: datetime) -> ColumnElement[bool]:
-    """Return the condition that a flag has not expired."""
+    """Return the SQL condition that is true for flags that have not expired."""
     return or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now)
 
 
 def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
-    """Select the names of the active flags of a contact's number, in alphabetical order."""
+    """Select the names of the active flags of a contact's phone number, in alphabetical order."""
     names = func.array_agg(aggregate_order_by(ContactFlag.flag_type, ContactFlag.flag_type))
     return (
         select(func.coalesce(names, cast([], ARRAY(String))))
@@ -33,7 +33,7 @@ def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
 
 
 def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
-    """Select the line type of a contact's number; NULL if it is not known."""
+    """Select the line type of a contact's phone number; NULL if it is not known."""
     return (
         select(func.nullif(PhoneLookup.line_type, LineType.UNKNOWN.value))
         .where(PhoneLookup.phone == person.phone)

@@ -1,4 +1,6 @@
-"""SQL that updates campaign recipients whose contact is deleted, or gets a new number or zone key.
+"""SQL that updates campaign recipients when their contact changes.
+
+Recipients are updated when their contact is deleted, or gets a new phone number or zone key.
 
 The zone key contains the states and time zones that decide when messages may be sent.
 """
@@ -38,9 +40,14 @@ _COPY_ZONE_KEYS = text("""
 
 
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
-    """Copy the zone keys of contacts to their recipients with a waiting or unfinished message.
+    """Copy the zone keys of contacts to their campaign recipients whose message is not finished.
 
-    Recipients with other numbers of the same contacts do not change.
+    The message of such a recipient waits, is being sent, or was perhaps sent.
+
+    Args:
+        phones: The present numbers of the contacts. Recipients with an earlier number of a contact
+            do not change.
+        now: The present instant.
     """
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
     await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
@@ -105,7 +112,7 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Write a contact's new number and zone key to its recipients with an unfinished message.
+    """Write a contact's new phone number and zone key to its recipients with an unfinished message.
 
     If a campaign step already has a recipient with the new number, the waiting recipient of the
     contact is skipped as ``duplicate_number``.
@@ -133,5 +140,5 @@ _SKIP_DELETED = text("""
 async def skip_deleted_recipients(
     session: AsyncSession, *, phones: Collection[str], now: datetime
 ) -> None:
-    """Skip the waiting recipients at these numbers, because their contacts were deleted."""
+    """Skip the waiting recipients at these phone numbers, because their contacts were deleted."""
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

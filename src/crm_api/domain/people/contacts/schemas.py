@@ -258,7 +258,7 @@ class ContactUpdate(RequestModel):
 
 @dataclass(frozen=True)
 class FlaggedContact:
-    """A contact, the active flags of its number, and its line type, which is None if unknown."""
+    """A contact with the active flags and the line type of its phone number (None if unknown)."""
 
     contact: Contact
     flags: list[str]
@@ -280,7 +280,7 @@ class AddressRead(ReadModel):
 
 
 class ContactRead(ReadModel):
-    """A contact, with the active flags of its number.
+    """A contact, with the active flags of its phone number.
 
     Attributes:
         company: The company of the contact.
@@ -316,7 +316,7 @@ class ContactRead(ReadModel):
 
     @classmethod
     def of_columns(cls, stored: Mapping[str, Any], flags: list[str]) -> Self:
-        """Build the response from the columns of a contact and the flags of its number."""
+        """Build the response from the columns of a contact and the flags of its phone number."""
         names = cls.model_fields.keys() & stored.keys()
         return cls(
             **{name: stored[name] for name in names},
@@ -327,7 +327,7 @@ class ContactRead(ReadModel):
 
 
 class ContactSort(StrEnum):
-    """The order of a list of contacts. Contacts with equal values are ordered by id."""
+    """The order of a list of contacts. Contacts that are equal in this order are ordered by id."""
 
     CREATED = "created_at"
     NEWEST = "-created_at"
@@ -382,7 +382,7 @@ FlagName = Annotated[str, AfterValidator(_read_flag)]
 
 
 class FlagCreate(RequestModel):
-    """A flag to set on the contact's number.
+    """A flag to set on the contact's phone number.
 
     Attributes:
         reason: Why the flag is set; null without a reason.

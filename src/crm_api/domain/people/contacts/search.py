@@ -68,7 +68,11 @@ class Order:
         return self.column == "sort_name"
 
     def key(self, person: type[Contact]) -> InstrumentedAttribute[Any]:
-        """Return the column by which ``person`` is sorted."""
+        """Return the column by which the found contacts are sorted.
+
+        Args:
+            person: The class ``Contact``, or an alias of it, that the statement selects.
+        """
         found: InstrumentedAttribute[Any] = getattr(person, self.column)
         return found
 
@@ -77,7 +81,12 @@ class Order:
         return [key.desc(), row_id.desc()] if self.descending else [key.asc(), row_id.asc()]
 
     def after(self, person: type[Contact], position: Position | None) -> list[ColumnElement[bool]]:
-        """Return the condition for rows after a position; no condition without a position."""
+        """Return the condition for the contacts that follow a position; an empty list without one.
+
+        Args:
+            person: The class ``Contact``, or an alias of it, that the statement selects.
+            position: The sort value and id of the last contact of the previous page.
+        """
         if position is None:
             return []
         place = tuple_(self.key(person), person.id)
@@ -95,9 +104,9 @@ ORDERS = {
 
 
 _BY_NAME = ORDERS[ContactSort.NAME]
-"""The order of a ``Search`` for statements without an order.
+"""The order of a ``Search`` that is used only for its ``conditions``, not for its order.
 
-The index of this order checks no part of a filter, so ``conditions`` returns the whole filter.
+No filter is about the name, so with this order ``conditions`` returns all conditions of the filter.
 """
 
 
@@ -197,11 +206,14 @@ class Search:
     now: datetime
 
     def continued(self, after: Position | None) -> Self:
-        """Return the same search for the page that begins after ``after``."""
+        """Return the same search for another page, which begins after the position ``after``."""
         return replace(self, after=after)
 
     def all_in_order(self) -> Select[Any]:
-        """Select all matches in order. This is fast only if all contacts match, or at most one."""
+        """Select all matches in order.
+
+        This is fast only if all contacts match, or if at most one contact matches.
+        """
         return (
             select(*flagged_columns(Contact, self.now))
             .where(*self.span(), *self.conditions(Contact))

@@ -36,10 +36,11 @@ def fold(text: str) -> str:
 def search_patterns(text: str) -> list[list[str]]:
     """Split a search text into terms, and return the patterns of each term.
 
-    A contact is found if, for every term, at least one pattern matches.     ``(617) 555-0123`` is
-    one term with the pattern ``%16175550123%``. ``rossi 617-555`` is two terms; the second has the
-    patterns ``%617-555%`` and ``%617555%``. A term of one or two letters is the beginning of a
-    word: ``jo`` gives ``% jo%``. An empty text gives no term. Words after the tenth are ignored.
+    A contact is found if, for every term, at least one pattern matches. A word is a term, and a
+    whole phone number is one term. Examples: ``(617) 555-0123`` has the pattern ``%16175550123%``.
+    ``rossi 617-555`` has two terms; the second has the patterns ``%617-555%`` and ``%617555%``. A
+    term of one or two letters matches the beginning of a word: ``jo`` has the pattern ``% jo%``.
+    An empty text has no terms. Words after the tenth are ignored.
 
     Raises:
         UnsearchableError: The text is not empty but has no letter and no digit.

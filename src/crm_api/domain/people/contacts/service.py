@@ -1,4 +1,4 @@
-"""Find, lock, count and list contacts with the flags of their numbers."""
+"""Find, lock, count and list contacts with the flags of their phone numbers."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -54,7 +54,7 @@ async def get_contacts(
 
 
 async def get_contact_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) -> FlaggedContact:
-    """Return the contact that has a number, which may be in any usual format.
+    """Return the contact with this phone number. The number may have any usual format.
 
     Raises:
         InvalidPhoneError: The text is not a phone number.
@@ -71,7 +71,7 @@ async def get_contact_by_phone(uow: UnitOfWork, *, phone: str, now: datetime) ->
 async def find_contact_by_phone(
     session: AsyncSession, *, phone: str, now: datetime
 ) -> FlaggedContact | None:
-    """Fetch the contact with this number; None if there is none.
+    """Fetch the contact with this phone number; None if there is none.
 
     For the number of a duplicate, return the contact that the duplicate was merged into.
     """
@@ -86,7 +86,7 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
 
     For the id of a duplicate, lock and return the contact that the duplicate was merged into. A
     worker locks the same row before it takes a message to send. So no worker begins to send a
-    message to the number until the transaction ends.
+    message to the phone number until the transaction ends.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -108,7 +108,7 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
 
 
 async def fetch_numbers(session: AsyncSession, *, contact_id: UUID) -> list[str]:
-    """Fetch the numbers of a contact and of the duplicates that were merged into it."""
+    """Fetch the phone numbers of a contact and of the duplicates that were merged into it."""
     own = select(Contact.phone).where(Contact.id == contact_id)
     merged = select(Contact.phone).where(Contact.merged_into == contact_id)
     return list(await session.scalars(own.union_all(merged)))
@@ -191,7 +191,7 @@ async def list_members(
 ) -> Page[FlaggedContact]:
     """List the contacts on a list; the contact that was added last comes first.
 
-    The caller checks that the list exists.
+    The caller must check that the list exists.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -208,7 +208,10 @@ async def list_members(
 async def fetch_list_members(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
-    """Fetch up to ``limit`` contacts of a list, and when each was added; the last added first."""
+    """Fetch up to ``limit`` contacts of a list, each with the instant at which it was added.
+
+    The contact that was added last comes first.
+    """
     # Join only the contacts of the page. Do not check for deleted contacts, because they are on no
     # list. With that check and without statistics, PostgreSQL expects few contacts, reads all of
     # them, and looks up each of them in the list: 1.4 s for a million.
@@ -225,7 +228,10 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch when up to ``limit`` contacts of a list were added, and their ids; last added first."""
+    """Fetch up to ``limit`` contacts of a list: for each, when it was added, and its id.
+
+    The contact that was added last comes first.
+    """
     rows = await session.execute(_member_ids(list_id, after=after, limit=limit))
     return [(row.added_at, row.contact_id) for row in rows]
 

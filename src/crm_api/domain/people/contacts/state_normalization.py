@@ -1,7 +1,9 @@
-"""Replace state names by their codes in contacts that were stored before states were checked.
+"""Replace state names by state codes in old contacts.
 
-A value that is not the name of a state is moved to the attribute ``state_as_written``. The contact
-then gets a new zone key, with which messages are sent only at hours that all states allow.
+These contacts were stored by a release that did not check the state. A value that is not the name
+of a state is moved to the attribute ``state_as_written``. The contact then gets a new zone key. If
+the ZIP code does not show the state either, the person may live anywhere. Then messages are sent
+only at hours that the rules of all states allow.
 """
 
 from datetime import datetime

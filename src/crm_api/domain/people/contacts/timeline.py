@@ -64,7 +64,7 @@ class TimelineCall(ReadModel):
 
     Attributes:
         at: When the call took place.
-        status: The status of the phone call, as the provider calls it.
+        status: The status of the phone call, with the provider's name for it.
         call: The recordings, voicemail, summary and transcript of the call, if they are known.
     """
 
@@ -79,7 +79,7 @@ class TimelineCall(ReadModel):
 
 
 class TimelineConsent(ReadModel):
-    """A consent decision about the contact's number.
+    """A consent decision about the contact's phone number.
 
     Attributes:
         at: When the decision was made.
@@ -178,8 +178,8 @@ class TimelineParts:
     """Which entries the caller may see, in addition to the entries that need `contacts:read`.
 
     Attributes:
-        sales: True: appointments, quotes and invoices.
-        outcomes: True: outcomes of the ledger.
+        sales: True if the caller may see appointments, quotes and invoices.
+        outcomes: True if the caller may see outcomes, such as a finished job.
     """
 
     sales: bool

@@ -30,7 +30,11 @@ class AttributeProblem:
     detail: str
 
     def at(self, pointer: str) -> FieldProblem:
-        """Build the problem for a response; ``pointer`` is the JSON pointer of the attributes."""
+        """Return the problem as a member of an API response.
+
+        Args:
+            pointer: The JSON pointer of the object that contains the attributes.
+        """
         name = self.name.replace("~", "~0").replace("/", "~1")
         return FieldProblem(pointer=f"{pointer}/{name}", code=self.code, detail=self.detail)
 
@@ -72,7 +76,11 @@ class Definitions:
         return taken, problems
 
     def complete(self, attributes: Mapping[str, Any], *, pointer: str) -> dict[str, Any]:
-        """Return the attributes to store for a new contact; ``pointer`` is their JSON pointer.
+        """Check the attributes of a new contact, and return the attributes to store.
+
+        Args:
+            attributes: The attributes in the request.
+            pointer: The JSON pointer of the attributes in the request, for errors.
 
         Raises:
             FieldValuesError: A value does not fit its custom field, or a required attribute is
@@ -87,11 +95,11 @@ class Definitions:
     def merged(
         self, attributes: Mapping[str, Any] | None, *, pointer: str
     ) -> dict[str, Any] | None:
-        """Return the attributes to merge into those of an existing contact.
+        """Check a change of a contact's attributes, and return the attributes to merge.
 
         An attribute whose value is None is removed. If ``attributes`` is None, all attributes are
-        removed. The contact's other attributes are not checked, because they may be older than
-        their custom field.
+        removed. The contact's other attributes are not checked, because they may have been stored
+        before their custom field was created.
 
         Raises:
             FieldValuesError: A value does not fit its custom field, or a required attribute would

@@ -126,12 +126,14 @@ class Misfit:
 
 @dataclass(kw_only=True)
 class Fit:
-    """How many contacts have a value that fits a type, would be converted, or does not fit.
+    """For how many contacts the stored value of an attribute fits a type.
 
     Attributes:
-        fitting: Contacts whose value is already stored in the form of the type.
-        rewritten: Contacts whose value would be converted, such as ``"1,987"`` to ``1987``.
-        misfits: Contacts whose value does not fit the type; ``examples`` has up to 10 of them.
+        fitting: The number of contacts whose value fits the type without a change.
+        rewritten: The number of contacts whose value would be converted to the type, such as
+            ``"1,987"`` to ``1987``.
+        misfits: The number of contacts whose value does not fit the type. ``examples`` contains up
+            to 10 such values.
     """
 
     fitting: int = 0

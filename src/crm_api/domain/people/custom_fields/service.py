@@ -85,7 +85,7 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
 
 
 async def try_create(uow: UnitOfWork, body: CustomFieldCreate) -> Fit:
-    """Count the contacts whose value fits a new field, would be converted, or does not fit.
+    """Do a dry run of ``create_field``: count the contacts whose values fit the new field.
 
     Raises:
         InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
@@ -155,7 +155,7 @@ async def update_field(
 
 
 async def try_update(uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: UUID) -> Fit:
-    """Count the contacts whose value fits a changed field, would be converted, or does not fit.
+    """Do a dry run of ``update_field``: count the contacts whose values fit the changed field.
 
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
@@ -196,7 +196,7 @@ async def _lock_active(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
     if found.archived_at is not None:
         raise CustomFieldArchivedError(
             "This custom field is archived and cannot be changed. Create a new custom field with "
-            "its name."
+            "the same name."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Compare contacts' values with a custom field, and convert the values to its type."""
+"""Check which stored values fit the type of a custom field, and convert them to the type."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -42,7 +42,10 @@ async def refuse_misfits(
 
 
 async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence[str]) -> Fit:
-    """Count the contacts whose value fits a type, would be converted, or does not fit."""
+    """Count the contacts whose value of an attribute fits a type.
+
+    Values that would be converted, and values that do not fit, are counted separately.
+    """
     fit = Fit()
     async for rows in _stream_values(uow.session, name=name):
         for row in rows:

@@ -1,4 +1,4 @@
-"""SQL that moves what belongs to a contact, such as conversations and notes, to another contact."""
+"""SQL that moves conversations, notes, lists and so on from one contact to another."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from crm_api.platform.database import typed_rows
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """What belongs to a contact, such as a conversation, a note or a list.
+    """A conversation, a note, a list or another thing that belongs to a contact.
 
     Attributes:
         kind: ``conversation``, ``note``, ``task``, ``appointment``, ``quote``, ``invoice``,
@@ -154,10 +154,10 @@ _LEAVE_LISTS = text("""
 async def move_children(
     session: AsyncSession, *, ids: Collection[UUID], to: UUID
 ) -> tuple[list[UUID], list[UUID]]:
-    """Move all that belongs to contacts to another contact.
+    """Move everything that belongs to the contacts ``ids`` to the contact ``to``.
 
     Returns:
-        The ids of the lists, and the ids of the properties, to which the other contact was added.
+        The ids of the lists and the ids of the properties to which the contact ``to`` was added.
     """
     values = {"ids": list(ids), "to": to}
     for statement in _MOVE_CHILDREN:
@@ -184,8 +184,8 @@ async def return_children(
 ) -> None:
     """Move everything that belonged to a duplicate from the primary contact back to the duplicate.
 
-    All messages to and from the duplicate's number move too, and conversations that began with this
-    number after the merge.
+    All messages to and from the duplicate's number also move. Conversations that began with this
+    number after the merge also move.
 
     Args:
         of: The primary contact.

@@ -24,12 +24,15 @@ NUMBER_DIGITS = 10
 _MOST_OF_A_KEY = 20
 """At most this many contacts with the same key are compared.
 
-If more contacts have a key, such as an e-mail address, it is probably the key of an office, or a
-placeholder value.
+A key is a value that two contacts may have in common, such as an e-mail address. A value that more
+contacts have in common is probably the value of an office, or a placeholder.
 """
 
 _SIMILAR = 0.5
-"""Least trigram similarity of names. ``Jon Smith`` and ``John Smith`` have 0.6, a couple 0.4."""
+"""The least trigram similarity of two names that are considered similar.
+
+``Jon Smith`` and ``John Smith`` have 0.6. The names of a couple have about 0.4.
+"""
 
 _COMPARED = f"""
     WITH keyed AS (
@@ -51,12 +54,12 @@ _COMPARED = f"""
 
 
 def close_number(place: int) -> TextClause:
-    """Return the statement that pairs contacts with similar names and almost the same number.
+    """Return the statement that finds pairs of contacts with a similar name and phone number.
 
-    The numbers differ only in one digit.
+    The numbers of such a pair differ in one digit only.
 
     Args:
-        place: The position of that digit, counted from the end of the number, from 0.
+        place: The position of the digit that differs. 0 is the last digit of the number.
     """
     masked = f"overlay(p.phone PLACING '_' FROM length(p.phone) - {place} FOR 1)"
     return text(
@@ -165,11 +168,14 @@ DROP = text("DROP TABLE IF EXISTS person, pair, found")
 
 
 REST = 20
-"""The pause after a scan, in durations of the scan. So scans take at most 5% of the time."""
-UNSEEN = timedelta(minutes=1)
-"""Changes in this period before the beginning of a scan count as made after the beginning.
+"""The pause after a scan, as a multiple of the duration of the scan.
 
-If the transaction of such a change was committed after the scan began, the scan did not see it.
+With 20, scans take at most 5% of the time.
+"""
+UNSEEN = timedelta(minutes=1)
+"""A change of a contact in this period before the last scan began causes another scan.
+
+The last scan may have missed the change, if its transaction was committed after the scan began.
 """
 
 
@@ -304,9 +310,9 @@ async def mark_dismissed(
 async def dismiss_pairs(
     session: AsyncSession, *, one: UUID, others: Collection[UUID], actor: str, now: datetime
 ) -> None:
-    """Mark the pairs of the contact ``one`` with each of ``others`` as dismissed.
+    """Record that the contact ``one`` is not the same person as any of the contacts ``others``.
 
-    Pairs that are not stored yet are added.
+    Each of these pairs is marked as dismissed. Pairs that are not stored yet are added.
     """
     values = [
         {

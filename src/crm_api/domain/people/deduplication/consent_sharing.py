@@ -1,4 +1,4 @@
-"""When contacts are merged, apply the strictest consent state of their numbers to all numbers."""
+"""When contacts are merged, give all their phone numbers the strictest consent state of them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ REASON = "merged with a contact that has this flag"
 
 
 async def lock_consent(uow: UnitOfWork, phones: Sequence[str]) -> None:
-    """Take the consent locks of these numbers until the transaction ends."""
+    """Take the consent locks of these phone numbers until the transaction ends."""
     await consent.lock_decisions(uow, phones=phones)
 
 
@@ -28,7 +28,7 @@ async def share_consent(
     secret: bytes,
     now: datetime,
 ) -> None:
-    """If one of these contacts has a flag that stops messages, set the flag on all the numbers.
+    """If one of the contacts has a flag that stops messages, set this flag on all of ``phones``.
 
     A number may belong to a duplicate that was merged into one of the contacts earlier. The flags
     of such a number are not copied. So a contact that opted in again after the earlier merge stays

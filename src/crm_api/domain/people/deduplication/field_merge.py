@@ -18,7 +18,9 @@ def content_of(contact: object) -> Values:
 
 
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
-    """Return the primary's values; fill missing values from the duplicates, the first one first.
+    """Return the merged values: those of the primary, with missing values from the duplicates.
+
+    If several duplicates have a missing value, the value of the first one is used.
 
     An address is one unit: if the address of a duplicate contradicts the merged address so far, no
     part of the duplicate's address is used. Tags and attributes beyond the limits of a contact are

@@ -43,19 +43,21 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The id of the contact, for the id of each contact and of each earlier duplicate."""
+        """The ids of the contacts, by their own ids and by the ids of their earlier duplicates."""
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 
     @property
     def phones(self) -> list[str]:
-        """The numbers of the contacts, then the numbers of their earlier duplicates."""
+        """The phone numbers of the contacts, then those of their earlier duplicates."""
         own = [one.phone for one in self.contacts]
         return own + [phone for _, phone in self.aliases.values()]
 
 
 async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
-    """Find and lock the contacts with these ids; try again if they changed before the lock.
+    """Find and lock the contacts with these ids.
+
+    If another transaction changed the contacts before they were locked, try again.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
@@ -101,9 +103,10 @@ async def _lock_all(
 
 
 async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return the id of the contact for each given id; the keys are the given ids.
+    """Find the contact to which each of the given ids belongs.
 
-    For the id of a duplicate, this is the id of the contact that the duplicate was merged into.
+    A given id may be that of a duplicate. It then belongs to the contact that the duplicate was
+    merged into. The result has the given ids as keys, and the ids of the contacts as values.
     Missing and deleted contacts are left out.
     """
     statement = select(Contact.id, Contact.merged_into).where(

@@ -51,8 +51,8 @@ async def merge_contacts(
 ) -> tuple[FlaggedContact, ContactMerge | None]:
     """Merge duplicates into the primary contact.
 
-    A look-up by a duplicate's id or number then returns the primary contact. If a given id belongs
-    to a merged duplicate, the contact that the duplicate was merged into is used instead.
+    A look-up by a duplicate's id or phone number then returns the primary contact. If a given id
+    belongs to a merged duplicate, the contact that the duplicate was merged into is used instead.
 
     Returns:
         The primary contact and the merge. The merge is None if all ids already belong to one
@@ -200,7 +200,7 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
 def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Record in the snapshot which recipients moved to the primary, and the primary's own."""
+    """Record in the snapshot which recipients moved to the primary, and which it had before."""
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]

@@ -20,7 +20,7 @@ _LOCK_CAMPAIGNS = text("""
 
 
 async def lock_campaigns(session: AsyncSession, *, phones: Collection[str]) -> list[UUID]:
-    """Lock the campaigns with recipients at these numbers, in the order of their ids."""
+    """Lock the campaigns with recipients at these phone numbers, in the order of their ids."""
     found = await session.scalars(_LOCK_CAMPAIGNS, {"phones": list(phones)})
     return list(found)
 
@@ -34,7 +34,11 @@ _ADD_ZONE = text("""
 
 
 async def add_zone(session: AsyncSession, *, campaign_ids: Collection[UUID], zone_key: str) -> None:
-    """Add a zone key to those of the given campaigns that have not ended."""
+    """Add a zone key to the zone keys of the given campaigns, except campaigns that have ended.
+
+    This is necessary because a recipient gets no message if the recipient's zone key is missing in
+    the campaign.
+    """
     values = {"campaign_ids": list(campaign_ids), "zone_key": zone_key}
     await session.execute(_ADD_ZONE, values)
 
@@ -64,8 +68,8 @@ async def lock_members(
 ) -> list[Member]:
     """Lock and return the recipients that a merge may change.
 
-    These are all recipients with one of these numbers, and all recipients of these contacts in
-    these campaigns.
+    These are all recipients with one of the numbers ``phones``, and all recipients of the contacts
+    ``contact_ids`` in the campaigns ``campaign_ids``.
     """
     values = {
         "campaign_ids": list(campaign_ids),
@@ -108,7 +112,7 @@ async def apply_verdict(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Skip, end and move recipients as ``verdict`` says. The caller has locked their rows.
+    """Skip, end and move recipients as ``verdict`` says. The caller must have locked their rows.
 
     Args:
         contact_id: The primary contact.

@@ -30,7 +30,9 @@ async def get_merge(uow: UnitOfWork, *, merge_id: UUID) -> ContactMerge:
 async def list_merges(
     uow: UnitOfWork, *, contact_id: UUID | None, cursor: str | None, limit: int
 ) -> Page[ContactMerge]:
-    """List merges, newest first: all, or those with this contact as primary or as duplicate.
+    """List merges, newest first.
+
+    With ``contact_id``, list only merges in which this contact is the primary or a duplicate.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -51,7 +53,7 @@ async def fetch_merges(
     """Fetch up to ``limit`` merges older than the position ``after``, newest first.
 
     Args:
-        contact_id: Only merges with this contact as primary or as duplicate.
+        contact_id: Only merges in which this contact is the primary or a duplicate; None: all.
     """
     statement = select(ContactMerge)
     if contact_id is not None:

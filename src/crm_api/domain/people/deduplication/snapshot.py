@@ -1,4 +1,4 @@
-"""The data that a merge stores, so that the merge can be undone."""
+"""The data that a merge of contacts stores, so that the merge can be undone."""
 
 from datetime import datetime
 from typing import Any

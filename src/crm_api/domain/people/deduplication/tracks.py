@@ -1,8 +1,8 @@
-"""Decide for each campaign which of the merged contacts still gets its messages.
+"""Decide for each campaign which of the merged contacts still gets messages of the campaign.
 
 A track is all recipients of one contact in one campaign: one recipient for each step. If several of
 the merged contacts are in a campaign, only one track continues; the messages of the other tracks
-are not sent. So the person never gets the same step at two numbers.
+are not sent. So the person never gets the same step at two phone numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class TrackVerdict:
             got, this step as another recipient.
         ended: Recipients whose message is being sent, or was perhaps sent. The attempt is not
             repeated, and no next step follows.
-        moved: Recipients that move to the primary contact and keep their number.
+        moved: Recipients that move to the primary contact and keep their phone number.
         following: Recipients that move to the primary contact and get the primary's number.
     """
 
@@ -107,10 +107,13 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    For each track, find the last step that was, or may have been, sent. The track with the latest
-    such step ranks highest. Among tracks with the same step, the primary's track ranks highest,
-    then tracks with an unfinished message. If tracks are still equal, the order of the contacts
-    decides.
+    The track that got the latest step ranks highest; a message that was perhaps sent counts. Among
+    tracks with the same step, the primary's track ranks highest, and then the tracks with an
+    unfinished message. If tracks are still equal, the order of the contacts decides.
+
+    Args:
+        track: The recipients of one contact in one campaign.
+        place: The position of the contact in the order of the contacts; 0 is the primary.
     """
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)

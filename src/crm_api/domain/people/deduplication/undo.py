@@ -1,7 +1,7 @@
 """Undo a merge: each contact gets its data back, and values that were edited later stay.
 
 An undo never makes consent less strict: flags that the merge set, or that a later decision set,
-stay on their numbers.
+stay on their phone numbers.
 """
 
 from collections.abc import Sequence
@@ -36,10 +36,10 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     """Restore the duplicates of a merge.
 
     They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
-    conversations, and the messages to and from their numbers. They also get back their campaign
-    recipients, with one exception. If a message to one of a duplicate's recipients in a campaign
-    was, or may have been, sent to another number, all recipients of this duplicate in this campaign
-    stay with the primary.
+    conversations, and the messages to and from their phone numbers. They also get back their
+    campaign recipients, with one exception. If a message to one of a duplicate's recipients in a
+    campaign was, or may have been, sent to another number, all recipients of this duplicate in this
+    campaign stay with the primary.
 
     Raises:
         MergeNotFoundError: No merge has this id.

@@ -1,1 +1,1 @@
-"""Erase a person: remove all data but consent decisions and counts. Block the person's numbers."""
+"""Erase a person: remove all data except consent decisions and counts; block the phone numbers."""

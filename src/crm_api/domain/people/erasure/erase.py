@@ -1,4 +1,7 @@
-"""Erase a person's own rows in the request's transaction; a job erases the remaining data later."""
+"""Begin the erasure of a person: erase the data that ids and phone numbers find.
+
+This happens in the transaction of the request. A job erases the remaining data later.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +34,11 @@ from crm_api.platform.jobs import Job, JobName
 async def erase_contact(
     uow: UnitOfWork, *, contact_id: UUID, reason: str, actor: str, now: datetime, secret: bytes
 ) -> Erasure:
-    """Erase a person and block their numbers; request the job ``run_erasures`` for the rest.
+    """Erase a person and block the person's phone numbers.
 
-    Counts and consent decisions stay, without the numbers and the message texts. If a number was
-    opted out or on hold, the number gets the same flag when somebody adds it again.
+    The job ``run_erasures`` is requested, to erase the remaining data. Counts and consent decisions
+    stay, without the numbers and the message texts. If a number was opted out or on hold, the
+    number gets the same flag when somebody adds the number again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -123,7 +127,7 @@ async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
 
 
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
-    """Find a person, and lock their contacts and the consent state of their numbers.
+    """Find a person; lock the person's contacts and the consent state of the person's numbers.
 
     The contacts are locked in the order of their phone numbers, and before the consent state. If
     the ids or numbers changed before the lock, this function tries again.
@@ -167,7 +171,7 @@ MERGED = text("SELECT d.id, d.phone FROM contact d WHERE d.merged_into = :contac
 
 
 async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID, str]:
-    """Return the numbers of the duplicates that were merged into a contact, by contact id."""
+    """Return the duplicates that were merged into a contact: the phone number by duplicate id."""
     rows = await session.execute(MERGED, {"contact_id": contact_id})
     return {row.id: row.phone for row in rows}
 
@@ -201,7 +205,7 @@ FORMER_NUMBERS = text("""
 
 
 async def fetch_former_numbers(session: AsyncSession, *, ids: Sequence[UUID]) -> list[str]:
-    """Return the earlier numbers of these contacts, except numbers that another contact has now."""
+    """Return earlier phone numbers of these contacts, unless another contact has them now."""
     return list(await session.scalars(FORMER_NUMBERS, {"ids": list(ids)}))
 
 
@@ -219,7 +223,7 @@ LOCK_NUMBERS = text("""
 async def lock_person_rows(
     session: AsyncSession, *, contact_id: UUID, phones: Sequence[str]
 ) -> None:
-    """Lock a contact, its merged duplicates and the contacts with these numbers.
+    """Lock a contact, its merged duplicates and the contacts with these phone numbers.
 
     The contacts are locked in the order of their phone numbers.
     """
@@ -236,7 +240,7 @@ CANCEL_QUEUED = text("""
 async def cancel_queued_messages(
     session: AsyncSession, *, phones: Sequence[str], now: datetime
 ) -> None:
-    """Mark the queued messages to these numbers as failed, except campaign messages."""
+    """Mark the queued messages to these phone numbers as failed, except campaign messages."""
     await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
 
 
@@ -249,7 +253,7 @@ UNDER_WAY = text("""
 
 
 async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
-    """Count the send attempts to these numbers that are not settled yet."""
+    """Count the send attempts to these phone numbers that are not settled yet."""
     return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
 
 

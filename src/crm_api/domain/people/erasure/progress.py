@@ -1,4 +1,4 @@
-"""Continue an erasure in the job: remove files, then search all tables until nothing is found."""
+"""Continue an erasure in a job: remove files, and search all tables for data about the person."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,9 +14,9 @@ from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
-"""How long a worker keeps an erasure after a step; then another worker may claim the erasure."""
+"""The longest time between two steps of a worker. Then another worker may claim the erasure."""
 AGAIN_AFTER = timedelta(minutes=10)
-"""Time until the next search, if events must be applied or files must be fetched before it."""
+"""Time until the next search, if received events or files must be processed before this search."""
 
 
 async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | None:
@@ -51,6 +51,8 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
     """Remove data that no index finds, and the database rows of the person's files.
 
+    To find data without an index, whole tables are read. So a job does this, not the request.
+
     Returns:
         The names of the files that the caller must remove from the media store after the commit.
     """
@@ -84,7 +86,11 @@ FORMER_MEMBERSHIPS = text("""
 
 
 async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
-    """Remove a contact's values from stored import changes, and its old numbers from recipients."""
+    """Remove data that the request of the erasure did not remove, because there is no index for it.
+
+    This removes the contact's values from the stored changes of imports, and the contact's earlier
+    phone numbers from campaign recipients.
+    """
     await session.execute(ERASE_CHANGES, {"contact_id": contact_id})
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
 
@@ -112,10 +118,10 @@ DROP_MEDIA = text("""
 
 
 async def release_media(session: AsyncSession, *, contact_id: UUID, now: datetime) -> list[str]:
-    """Remove the rows of the files of a contact's messages from the database.
+    """Delete the database rows about the files (such as pictures) in a contact's messages.
 
     Returns:
-        The names of the files that no other message uses, as they are in the media store.
+        The names, in the media store, of those files that no other message uses.
     """
     ids = list(await session.scalars(FREE_MEDIA, {"contact_id": contact_id, "now": now}))
     return list(await session.scalars(DROP_MEDIA, {"ids": ids})) if ids else []
@@ -140,10 +146,12 @@ async def record_removed_objects(uow: UnitOfWork, *, erasure_id: UUID, now: date
 async def continue_sweep(
     uow: UnitOfWork, *, erasure_id: UUID, now: datetime, secret: bytes
 ) -> bool:
-    """Search the next part of the tables; if all tables were searched, call ``_finish``.
+    """Search the next part of the tables for data about the person, and replace it.
+
+    After the last part, complete the erasure or plan another search.
 
     Returns:
-        True if the caller should continue now.
+        True if the caller should call this function again now.
 
     Raises:
         UnsealError: The search terms were encrypted with another secret key.
@@ -176,8 +184,8 @@ async def _finish(
     """End a search of all tables: complete the erasure, or plan another search.
 
     The next search begins at once if the finished search found data. It begins later if received
-    events are not applied yet, or files are not fetched or removed yet. A number that was added
-    again during the erasure is flagged now.
+    events are not applied yet, or files are not fetched or removed yet. A phone number that was
+    added again during the erasure is flagged now.
 
     Returns:
         True if another search begins at once.
@@ -207,7 +215,7 @@ NUMBERS_OF_CONTACTS = text(
 
 
 async def find_contact_numbers(session: AsyncSession, *, phones: Sequence[str]) -> list[str]:
-    """Return the given numbers that belong to a contact, in order."""
+    """Return those of the given phone numbers that belong to a contact, in ascending order."""
     return list(await session.scalars(NUMBERS_OF_CONTACTS, {"phones": list(phones)}))
 
 

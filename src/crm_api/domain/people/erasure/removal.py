@@ -1,7 +1,7 @@
-"""SQL that removes a person's data from the tables.
+"""SQL that an erasure uses to remove a person's data from the tables.
 
-Some rows must have a unique number (contacts, conversations, recipients). These rows stay, so that
-counts and references stay correct, and their number is replaced by ``erased:`` and an id.
+Some rows must have a unique phone number (contacts, conversations, recipients). These rows stay, so
+that counts and references stay correct, and their number is replaced by ``erased:`` and an id.
 """
 
 from collections.abc import Sequence
@@ -187,7 +187,7 @@ async def erase_person(
 
 
 async def delete_number_rows(session: AsyncSession, *, phones: Sequence[str]) -> None:
-    """Delete the rows of these numbers from every table whose primary key is the phone number."""
+    """Delete the rows of these phone numbers from every table that has such a number as its key."""
     for table in Base.metadata.tables.values():
         if [column.name for column in table.primary_key] == ["phone"]:
             await session.execute(delete(table).where(table.c.phone.in_(phones)))

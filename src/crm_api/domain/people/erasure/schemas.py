@@ -28,8 +28,8 @@ class EraseRequest(RequestModel):
 class ErasureRead(ReadModel):
     """The erasure of a contact.
 
-    With the status ``completed``, no table contains the person's numbers or e-mail address any
-    more.
+    With the status ``completed``, no table contains the person's phone numbers or e-mail address
+    any more.
 
     Attributes:
         contact_id: The id of the erased contact.

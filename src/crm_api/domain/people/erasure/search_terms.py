@@ -24,7 +24,7 @@ class SearchTerms:
 
     @classmethod
     def of(cls, phones: Collection[str], words: Iterable[str | None]) -> Self:
-        """Normalise the numbers and words; words of fewer than six characters are left out."""
+        """Normalise phone numbers and words; words of fewer than six characters are left out."""
         kept = {" ".join(text.split()).casefold() for text in words if text}
         return cls(
             phones=tuple(sorted(phones)),
@@ -32,7 +32,7 @@ class SearchTerms:
         )
 
     def number_pattern(self) -> str:
-        """Return a regular expression for the person's numbers, valid in PostgreSQL and Python."""
+        """Return a regular expression for the phone numbers, valid in PostgreSQL and Python."""
         found = "|".join(_number(phone) for phone in self.phones)
         return f"(?<![0-9])(?:{found})(?![0-9])"
 
@@ -43,7 +43,7 @@ class SearchTerms:
         return "|".join(_escaped(text) for text in self.words)
 
     def redact(self, text: str) -> str:
-        """Return the text with every number replaced by ``0`` and every word by ``erased``."""
+        """Return the text with ``0`` for every phone number, and ``erased`` for every word."""
         without = re.sub(self.number_pattern(), "0", text)
         return re.sub(self.word_pattern(), "erased", without, flags=re.IGNORECASE)
 

@@ -1,8 +1,8 @@
 """Search all tables for data about an erased person, a few megabytes in each transaction.
 
 All tables of the schema are searched, so that new tables are included without a change here. A
-number or an e-mail address is replaced where it is found. The stored copy of a received event is
-replaced as a whole.
+phone number or an e-mail address is replaced where it is found. The stored copy of a received event
+is replaced as a whole.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,13 @@ BLOCKS = 1_000
 APPEND_ONLY = frozenset(
     {"attribution_rule", "audit_log", "consent_entry", "consent_link", "outcome"}
 )
-"""Tables that are never changed. They contain only ids and keyed hashes of persons."""
+"""Tables that are not searched, because their rows are never changed.
+
+About persons, they contain only ids and keyed hashes.
+"""
 AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
-"""Tables that the erasure request has cleared, or that contain only data about erasures."""
+"""Tables that are not searched, because the request of the erasure has already cleared them, or
+because they contain only data about erasures."""
 IDENTITY = "phone"
 """The column with a phone number.
 
@@ -36,9 +40,9 @@ ERASED_NAMES = {
     "conversation": "'erased:' || t.id",
     "send_attempt": "'erased:' || t.id",
 }
-"""The SQL of the value that replaces the number, by table."""
+"""The SQL of the value that replaces the phone number, by table."""
 CHANGED = frozenset({"campaign_membership", "contact"})
-"""Tables in which an old row may get the number after the erasure.
+"""Tables in which an old row may get the phone number after the erasure.
 
 Such a row has an ``updated_at`` after the erasure and is not changed.
 """
@@ -51,14 +55,14 @@ REMOVED = {
     "phone_lookup": "t.checked_at <= :before",
     "provider_stop": "t.created_at <= :before",
 }
-"""Tables in which rows with the number are deleted, each with the SQL condition for old rows."""
+"""Tables in which rows with the phone number are deleted, with the SQL condition for old rows."""
 WHOLE = {
     "webhook_event": (
         "payload = '{\"erased\": true}', type = 'erased', status = 'ignored', last_error = NULL, "
         "error_code = NULL"
     ),
 }
-"""For tables where the whole row is replaced: the new values of a row that names the person.
+"""The new values of a row that names the person, for tables in which the whole row is replaced.
 
 An erased event has the unknown type ``erased``, so that replaying it changes nothing.
 """
@@ -107,7 +111,7 @@ def table_searches() -> list[TableSearch]:
 async def search_pages(
     session: AsyncSession, one: TableSearch, *, block: int, terms: SearchTerms, before: datetime
 ) -> tuple[int, bool]:
-    """Search 1,000 pages of a table from page ``block`` on, and change the rows that match.
+    """Search ``BLOCKS`` pages of a table, from the page ``block`` on; change the rows that match.
 
     Returns:
         The number of rows that named the person, and whether the table has more pages.

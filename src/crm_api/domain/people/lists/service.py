@@ -200,7 +200,8 @@ async def insert_members(
     """Insert the contacts that exist and are not on the list yet.
 
     Returns:
-        The ids that belong to a contact; True for those that were not on the list before.
+        An entry for each id that belongs to a contact. The value is True if the contact was not on
+        the list before, and False if the contact was already on the list.
     """
     values = {"list_id": list_id, "contact_ids": list(contact_ids), "now": now}
     rows = await session.execute(_ADD_MEMBERS, values)
@@ -237,17 +238,24 @@ _MERGE_TALLIES = text("""
     SELECT list_id, sum(contacts) FROM gone GROUP BY list_id HAVING sum(contacts) <> 0
 """)
 MERGED_ABOVE = 100
-"""If a list has more count rows than this, its count rows are merged into one."""
+"""If a list has more rows in ``contact_list_tally`` than this, they are merged into one row."""
 
 
 async def merge_list_tallies(uow: UnitOfWork) -> None:
-    """Merge the count rows of each list that has many of them; the counts do not change."""
+    """For each list with many rows in ``contact_list_tally``, merge these rows into one row.
+
+    The sum of the rows, which is the number of contacts on the list, does not change.
+    """
     if await uow.session.scalar(_MERGE_LOCK):
         await uow.session.execute(_MERGE_TALLIES, {"rows": MERGED_ABOVE})
 
 
 async def _require_list(session: AsyncSession, *, list_id: UUID) -> None:
-    """Check that a list exists, without its number of contacts."""
+    """Check that a list exists.
+
+    Raises:
+        ListNotFoundError: No list has this id.
+    """
     if await session.scalar(select(ContactList.id).where(ContactList.id == list_id)) is None:
         raise ListNotFoundError(_UNKNOWN_LIST)
 

@@ -97,12 +97,12 @@ class Contact(Base):
     merged_into: Mapped[UUID | None]
     """The contact that this duplicate was merged into; that contact is never a duplicate itself."""
     search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
-    """Name, number, e-mail and company as the search reads them.
+    """Name, phone number, e-mail and company as the search reads them.
 
     The text has no accents and no capitals (``search_fold``), and a space before every word.
     """
     sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(SORT_NAME, persisted=True))
     """Last name and first name without accents and capitals, to sort by.
 
-    Contacts without a name come after the others, sorted by company and number.
+    Contacts without a name come after the others, sorted by company and phone number.
     """

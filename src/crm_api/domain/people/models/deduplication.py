@@ -41,7 +41,7 @@ _SCORE = (
 
 
 class MergeCandidate(Base):
-    """Two contacts that may be one person; each reason has a score from 0 to 100.
+    """A pair of contacts that may be one person, with a score from 0 to 100 for each reason.
 
     The job ``find_duplicates`` writes the pairs. A dismissed pair stays stored, so that the job
     does not suggest it again.

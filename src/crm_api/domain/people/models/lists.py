@@ -44,12 +44,13 @@ class ContactListMember(Base):
 
 
 class ContactListTally(Base):
-    """Changes of the number of contacts on a list.
+    """One change of the number of contacts on a list, or the sum of several changes.
 
-    A trigger (``migrations/objects/count_list_members.sql``) adds the change of each statement as a
-    row, with a negative number for a decrease. The sum of a list's rows is the present number of
-    its contacts. A job merges the rows when there are many. Counting a million contacts would take
-    40 to 60 ms at each request.
+    The sum of all rows of a list is the present number of its contacts. This sum is fast, but
+    counting a million contacts would take 40 to 60 ms at each request. A trigger
+    (``migrations/objects/count_list_members.sql``) adds a row for each statement that adds contacts
+    to the list or removes them; the number is negative for removed contacts. A job merges the rows
+    when there are many.
     """
 
     __tablename__ = "contact_list_tally"

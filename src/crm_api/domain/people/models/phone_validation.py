@@ -1,4 +1,4 @@
-"""The tables of phone look-ups, of daily counts of paid look-ups, and of phone validations."""
+"""The tables of found line types, of daily counts of paid look-ups, and of phone validations."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -69,7 +69,10 @@ class PhoneLookupDay(Base):
 
 
 class PhoneValidation(Base):
-    """A run that validates the numbers of given contacts or of a list, ordered by contact id."""
+    """A run that finds the line types of the phone numbers of a list or of given contacts.
+
+    The contacts are checked in the order of their ids.
+    """
 
     __tablename__ = "phone_validation"
     __table_args__ = (

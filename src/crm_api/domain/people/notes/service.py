@@ -72,7 +72,15 @@ async def fetch_notes(
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[ContactNote]:
-    """Fetch notes about a contact, newest first; all of them if ``is_pinned`` is None."""
+    """Fetch notes about a contact, newest first.
+
+    Args:
+        session: An open session.
+        contact_id: The contact.
+        is_pinned: True: only pinned notes; False: only other notes; None: all notes.
+        after: The instant and id of the last note of the previous page.
+        limit: The largest number of notes.
+    """
     statement = select(ContactNote).where(ContactNote.contact_id == contact_id)
     if is_pinned is not None:
         statement = statement.where(ContactNote.is_pinned == is_pinned)

@@ -1,4 +1,7 @@
-"""Limit the paid look-ups of each day. The count is in the database, so all workers share it."""
+"""Limit the number of paid look-ups of line types per day.
+
+The count is in the database, so the limit applies to all workers together.
+"""
 
 import asyncio
 from collections.abc import Callable

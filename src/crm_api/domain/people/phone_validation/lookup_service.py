@@ -58,7 +58,7 @@ Any other name counts as ``unknown``.
 
 
 class LookupService:
-    """Looks up one number per request; each request uses one look-up of the budget."""
+    """Looks up one phone number per request; each request uses one look-up of the budget."""
 
     source = "lookup_service"
 
@@ -107,7 +107,7 @@ class LookupService:
         await self._http.aclose()
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type of a number; repeat the request after temporary errors.
+        """Return the line type of a phone number; repeat the request after temporary errors.
 
         Raises:
             PhoneLookupBusyError: Status 429 or 5xx, or no response, even after retries.

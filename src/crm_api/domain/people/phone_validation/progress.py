@@ -38,7 +38,7 @@ SERVICE = "phone_lookup"
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The line type of a number; ``source`` is the name of the validator that found it."""
+    """The line type of a phone number; ``source`` is the name of the validator that found it."""
 
     phone: str
     answer: LineTypeAnswer
@@ -91,7 +91,7 @@ _STORE = text("""
 
 
 async def store_findings(uow: UnitOfWork, found: Sequence[Found], *, now: datetime) -> None:
-    """Store line types, and replace earlier line types of the same numbers.
+    """Store line types, and replace earlier line types of the same phone numbers.
 
     The line types are stored even if another worker has taken over the run, because the look-ups
     cost money.
@@ -131,7 +131,7 @@ async def advance(
     position: UUID,
     now: datetime,
 ) -> None:
-    """Store that a page of contacts was checked; set the failures to 0, and renew the lease.
+    """Store that a page of contacts was checked; reset the count of failures, and renew the lease.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

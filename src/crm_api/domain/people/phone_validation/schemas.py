@@ -14,7 +14,7 @@ MAX_CONTACT_IDS = 10_000
 
 
 class PhoneValidationCreate(RequestModel):
-    """The contacts whose numbers are validated. Give either the id of a list, or ids of contacts.
+    """The contacts whose phone numbers are validated. Give either a list id, or contact ids.
 
     Attributes:
         list_id: The id of a list: validate the numbers of all contacts on it.

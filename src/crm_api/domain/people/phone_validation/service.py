@@ -44,7 +44,7 @@ VALIDATE = Job(name=JobName.VALIDATE_PHONES)
 async def request_run(
     uow: UnitOfWork, body: PhoneValidationCreate, *, now: datetime
 ) -> PhoneValidation:
-    """Create a run that validates the numbers of a list or of contacts, and request its job.
+    """Create a run that finds the line types of phone numbers, and request its job.
 
     Raises:
         ListNotFoundError: No list has this id.
@@ -83,7 +83,7 @@ async def _find_people(session: AsyncSession, *, contact_ids: Sequence[UUID]) ->
 
 
 async def read_line_types(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[str, str]:
-    """Return the stored line type of each number; leave out numbers without a stored line type."""
+    """Return the stored line types by phone number; leave out numbers without a line type."""
     if not phones:
         return {}
     statement = select(PhoneLookup.phone, PhoneLookup.line_type).where(

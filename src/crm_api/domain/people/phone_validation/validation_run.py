@@ -1,4 +1,7 @@
-"""Find line types for a run, page by page: from the numbering plan, then from the paid service."""
+"""Work on a validation run: find the line types of its phone numbers, page by page.
+
+Some line types are known from the range of the number. The paid service is asked for the others.
+"""
 
 import asyncio
 from collections import Counter, deque
@@ -31,7 +34,10 @@ log = structlog.get_logger()
 PAGE = 200
 """Contacts per page; the offline check of a page blocks the event loop for about 10 ms."""
 ASKED_AT_ONCE = 50
-"""Numbers to look up before the results are stored; a killed worker loses at most these results."""
+"""Phone numbers to look up before the results are stored.
+
+A killed worker loses at most these results.
+"""
 CALLS_AT_ONCE = 8
 STUCK = "Several workers ended before they had checked one more page of contacts."
 _OFFLINE = OfflineValidator()
@@ -40,7 +46,7 @@ _BEFORE_ALL = UUID(int=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a job needs to work on a run.
+    """The objects and limits with which a job works on a validation run.
 
     Attributes:
         service: The paid service, for line types that the numbering plan does not show; None if
@@ -215,7 +221,7 @@ async def fetch_run_page(
 
 
 async def _ask_offline(phones: Sequence[str]) -> list[Found]:
-    """Return the line types that the numbering plan shows; leave out the other numbers."""
+    """Return the line types that the numbering plan shows; leave out the other phone numbers."""
     found = [
         Found(phone=phone, answer=await _OFFLINE.look_up(phone), source=_OFFLINE.source)
         for phone in phones
@@ -224,13 +230,13 @@ async def _ask_offline(phones: Sequence[str]) -> list[Found]:
 
 
 def _line_type(row: RunContact, known: dict[str, Found]) -> str:
-    """Return the number's line type: the new result, else the stored one, else ``unknown``."""
+    """Return the new line type of a phone number, else the stored one, else ``unknown``."""
     found = known.get(row.phone) if row.phone else None
     return found.answer.line_type if found else row.line_type or LineType.UNKNOWN
 
 
 async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -> Sequence[Found]:
-    """Look up some numbers at the service and store the results.
+    """Look up some phone numbers at the service and store the results.
 
     Raises:
         The errors of ``_check_page``. Results that were found before the error are stored first.
@@ -254,7 +260,7 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
 
 
 async def _ask_from(parts: Parts, left: deque[str], asked: _Asked, *, most: int) -> None:
-    """Look up numbers one by one.
+    """Look up phone numbers one by one.
 
     After an error, no new look-up starts, and look-ups that have started are finished.
     """

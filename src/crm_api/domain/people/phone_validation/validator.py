@@ -1,4 +1,4 @@
-"""The interface of validators, and the validator that reads only the numbering plan."""
+"""The interface of classes that find line types, and the class that needs no look-up service."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,7 @@ from crm_api.domain.people.models.phone_validation import LineType
 
 @dataclass(frozen=True, kw_only=True)
 class LineTypeAnswer:
-    """The line type of a number; ``unknown`` if the validator cannot find the line type."""
+    """The line type of a phone number; ``unknown`` if the validator cannot find the line type."""
 
     line_type: LineType
     carrier: str | None = None
@@ -27,7 +27,7 @@ class Validator(Protocol):
     source: str
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type of a number in E.164.
+        """Return the line type of a phone number in E.164.
 
         Raises:
             PhoneLookupBusyError: The validator is unavailable; a later attempt may succeed.
@@ -51,12 +51,15 @@ _UNKNOWN = LineTypeAnswer(line_type=LineType.UNKNOWN)
 
 
 class OfflineValidator:
-    """Finds toll-free, premium and some VoIP numbers by their range, without a request."""
+    """Finds toll-free, premium and some VoIP phone numbers by their range, without a request."""
 
     source = "offline"
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type of the range; for most US and Canadian numbers, ``unknown``."""
+        """Return the line type that the number's range shows.
+
+        This is ``unknown`` for most US and Canadian phone numbers.
+        """
         try:
             number = phonenumbers.parse(phone)
         except phonenumbers.NumberParseException:

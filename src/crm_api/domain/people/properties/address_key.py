@@ -82,7 +82,7 @@ _SILENT = re.compile(r"['\u2019.]|(?<=\d)-(?=[a-z]\b)|(?<=\b[a-z])-(?=\d)")
 _SIGNS = re.compile(r"[^a-z0-9#~/]+")
 _ZIP = re.compile(r"(\d{5})(?:-?\d{4})?")
 _ZIP_DIGITS = range(3, 6)
-"""Numbers of digits of a ZIP code: spreadsheets drop leading zeros."""
+"""The accepted numbers of digits of a ZIP code. Spreadsheets remove leading zeros."""
 
 
 def address_key(

@@ -1,4 +1,7 @@
-"""Store and undo the properties of an imported file. A chunk may be stored twice without harm."""
+"""Store the properties of an imported file, and undo this.
+
+A file is stored in chunks of rows. It does no harm if a chunk is stored twice.
+"""
 
 import json
 from collections.abc import Iterable

@@ -202,7 +202,10 @@ class PropertyRead(ReadModel):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedProperty:
-    """The property in one row of an imported file; ``people`` are E.164 numbers with roles."""
+    """The property in one row of an imported file.
+
+    ``people`` contains its contacts, each as an E.164 number and a role.
+    """
 
     street: str
     city: str | None

@@ -159,7 +159,7 @@ async def fetch_properties(
 async def list_of_contact(
     uow: UnitOfWork, *, contact_id: UUID, cursor: str | None, limit: int, now: datetime
 ) -> Page[PeopledProperty]:
-    """Return a page of a contact's properties; the property that was attached last comes first.
+    """Return a page of a contact's properties, the most recently attached property first.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -177,7 +177,10 @@ async def list_of_contact(
 async def fetch_of_contact(
     session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[Property, datetime]]:
-    """Fetch a contact's properties, and when each was attached; the last attached comes first."""
+    """Fetch a contact's properties, each with the instant at which the contact was attached.
+
+    The property to which the contact was attached last comes first.
+    """
     link = PropertyContact
     statement = (
         select(Property, link.added_at)
@@ -294,8 +297,10 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
 async def _write(uow: UnitOfWork, found: Property, values: dict[str, Any]) -> None:
     """Write columns of a property.
 
-    If another property already has the new address, the transaction can still be used, because of a
-    savepoint.
+    The transaction can still be used after the error below, because of a savepoint.
+
+    Raises:
+        PropertyExistsError: Another property already has the new address.
     """
     try:
         async with uow.session.begin_nested():

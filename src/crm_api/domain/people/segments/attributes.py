@@ -61,7 +61,13 @@ def _number(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> st
 
 
 def number_condition(builder: ConditionBuilder, rule: Rule, number: str) -> str:
-    """Return the condition of a rule; ``number`` is the SQL of the number to compare."""
+    """Return the SQL condition of a rule that compares a number.
+
+    Args:
+        builder: Collects the bind values.
+        rule: The rule.
+        number: The SQL expression of the contact's number, which is compared with the rule's value.
+    """
     values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
     if rule.op == "in":
         return f"{number} = ANY({builder.bind(list(values), 'numeric[]')})"

@@ -60,7 +60,7 @@ def _lists(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def flag_exists(builder: ConditionBuilder, condition: str) -> str:
-    """Return the condition that the contact's number has a flag that has not expired.
+    """Return the SQL condition that the contact's phone number has an active flag.
 
     Args:
         condition: Which flags count, as SQL that begins with AND; empty for all flags.
@@ -153,7 +153,14 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the condition that ``campaign_membership m`` is the contact's row at one step."""
+    """Return the SQL condition that selects a contact's row at one step of a campaign.
+
+    The statement must have the tables ``campaign_membership m`` and ``contact c``.
+
+    Args:
+        builder: Collects the bind values.
+        wanted: The campaign and the step.
+    """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"
         f" AND m.step = {builder.bind(wanted.step, 'smallint')} AND m.contact_id = c.id"

@@ -1,8 +1,8 @@
-"""Write the SQL of engagement and of reply classes, for rules of segments.
+"""Write the SQL of the engagement score and of reply classes, for rules of segments.
 
 The score is computed at each use, because points for the last reply decrease with time. Most
-contacts never replied and bought nothing. Three look-ups find these contacts, and their score is 0.
-So the cost depends on the number of people with replies or outcomes, not on the number of contacts.
+contacts never replied and bought nothing, so their score is 0. Three look-ups in indexes are enough
+to recognise such a contact. The score is computed only for the other contacts.
 ``domain/insight/engagement/score.py`` computes the same points in Python, with their reasons;
 ``tests/domain/insight/test_engagement_segments.py`` compares both.
 """

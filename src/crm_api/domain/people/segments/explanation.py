@@ -47,7 +47,10 @@ class RuleVerdict:
 async def explain_rules(
     session: AsyncSession, node: Node, *, contact_id: UUID, now: datetime
 ) -> list[RuleVerdict]:
-    """Evaluate a tree of rules for one contact, which must exist; groups precede their members."""
+    """Evaluate a tree of rules for one contact, and return a verdict for each rule and group.
+
+    The verdict of a group comes before the verdicts of its members. The contact must exist.
+    """
     rules = list(rules_of(node))
     builder = ConditionBuilder(now=now, prefix="rule", by_person=True)
     columns: list[str] = []

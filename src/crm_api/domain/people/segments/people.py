@@ -55,7 +55,7 @@ async def list_people(
 
 @dataclass(frozen=True, slots=True)
 class MatchingContact:
-    """A contact that matches a segment. Lists of them are ordered by ``created_at`` and ``id``."""
+    """A contact that matches a segment, with the values by which lists of contacts are ordered."""
 
     id: UUID
     created_at: datetime
@@ -64,7 +64,14 @@ class MatchingContact:
 async def fetch_matches(
     session: AsyncSession, condition: Condition, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[MatchingContact]:
-    """Fetch up to ``limit`` contacts that match a condition, after ``after``, newest first."""
+    """Fetch up to ``limit`` contacts that match a condition, newest first.
+
+    Args:
+        session: An open session.
+        condition: The condition.
+        after: The instant and id of the last contact of the previous page; None for the first page.
+        limit: The largest number of contacts.
+    """
     await session.execute(PLAN_FOR_MANY)
     values: dict[str, Any] = {**condition.values, "limit": limit}
     older = ""
@@ -82,7 +89,7 @@ async def fetch_matches(
 async def people_of_segment_csv(
     new_uow: UnitOfWorkFactory, *, segment_id: UUID, now: datetime
 ) -> AsyncIterator[bytes]:
-    """Stream the contacts that match a segment now as CSV, newest first.
+    """Stream a CSV file of the contacts that match a segment now, newest first.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
@@ -163,7 +170,9 @@ async def count_segment(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """The verdicts about a contact; the first verdict is about the whole filter.
+    """For each rule and group of a segment, whether it matches a contact.
+
+    The first verdict is about the whole filter.
 
     For a merged duplicate, ``contact_id`` is the contact that it was merged into.
     """

@@ -157,7 +157,7 @@ class SegmentPreviewRead(ReadModel):
 
 
 class SegmentFieldRead(ReadModel):
-    """A field that a rule may name, with what a query builder needs to show it.
+    """A field that a rule may name, with the data that a form for rules needs to show the field.
 
     Attributes:
         name: The name to use in a rule.

@@ -57,7 +57,10 @@ async def change_tags(
 async def add_tag(
     uow: UnitOfWork, *, tag: str, contact_ids: Sequence[UUID], actor: str, now: datetime
 ) -> None:
-    """Add a tag to these contacts at once; a contact that would have too many does not change."""
+    """Add a tag to these contacts immediately, without a job.
+
+    A contact that would have too many tags does not change.
+    """
     await _begin(
         uow,
         add=[tag],
@@ -72,7 +75,7 @@ async def add_tag(
 async def rename_tag(
     uow: UnitOfWork, *, tag: str, name: str, actor: str, now: datetime
 ) -> TagChange:
-    """Rename a tag on the first chunk of contacts; a job renames it on the others.
+    """Rename a tag on the first chunk of contacts; a job renames the tag on the other contacts.
 
     Raises:
         TagNotFoundError: No contact has the tag.
@@ -90,7 +93,7 @@ async def rename_tag(
 
 
 async def delete_tag(uow: UnitOfWork, *, tag: str, actor: str, now: datetime) -> TagChange:
-    """Remove a tag from the first chunk of contacts; a job removes it from the others.
+    """Remove a tag from the first chunk of contacts; a job removes the tag from the other contacts.
 
     Raises:
         TagNotFoundError: No contact has the tag.
@@ -122,7 +125,7 @@ async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
 
 
 async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:
-    """Apply the next chunk of the oldest running tag change; False if there is none."""
+    """Apply the next chunk of the oldest running tag change; False if no tag change is running."""
     waiting = await lock_next_change(uow.session)
     if waiting is None:
         return False

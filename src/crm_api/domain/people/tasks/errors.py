@@ -33,8 +33,8 @@ class TaskSubjectError(InvalidError):
     code = "invalid_task_subject"
     title = "Invalid subject of a task"
     example = Example(
-        "The conversation belongs to another contact. Leave `contact_id` out: it is then the "
-        "contact of the conversation.",
+        "The conversation belongs to another contact. Leave `contact_id` out; the task then "
+        "belongs to the contact of the conversation.",
         pointer="/contact_id",
     )
 

@@ -135,7 +135,7 @@ class DueTasks:
 async def read_due_tasks(
     uow: UnitOfWork, *, user_id: UUID | None, until: datetime, most: int, now: datetime
 ) -> DueTasks:
-    """Return the tasks due before an instant: open tasks of a user and tasks without an assignee.
+    """Return the open tasks that are due before an instant and assigned to a user or to nobody.
 
     Args:
         uow: The unit of work.
@@ -256,8 +256,8 @@ async def _find_contact(uow: UnitOfWork, body: TaskCreate) -> UUID | None:
         )
     if body.contact_id not in {None, conversation.contact_id}:
         raise TaskSubjectError(
-            "The conversation belongs to another contact. Leave `contact_id` out: it is then the "
-            "contact of the conversation.",
+            "The conversation belongs to another contact. Leave `contact_id` out; the task then "
+            "belongs to the contact of the conversation.",
             pointer="/contact_id",
         )
     return conversation.contact_id
