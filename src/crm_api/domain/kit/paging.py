@@ -126,8 +126,7 @@ class Cursors:
             cursor: The cursor of the previous page; None for the first.
             limit: The number of rows in a page.
             name: Returns a text that identifies a row. A page begins after the last row of the
-                previous page. If that row no longer exists, the page begins at the same index at
-                which it would have begun before the row was removed.
+                previous page, or at the position of that row if the row no longer exists.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
