@@ -115,7 +115,8 @@ class StopRule(StrEnum):
         CARRIER_BUDGET: The daily budget of segments for the number's carrier is used up.
         PROVIDER_ASKED_TO_WAIT: The provider asked for a pause (`Retry-After`).
         PROVIDER_RATE: The provider limits the number of requests per second.
-        OTHER_CAMPAIGNS: Other campaigns share the daily limit of the line.
+        OTHER_CAMPAIGNS: Other campaigns send over the same line, so this campaign can use only a
+            part of the line's daily limit.
         NUMBER_BUSY: Another message to the number is being sent.
         NUMBER_KEPT: It is unclear whether an earlier message to the number was sent. This must be
             settled first.
