@@ -83,10 +83,9 @@ class StopRule(StrEnum):
         HELD: A message from the number may be an opt-out, so the recipient waits until a user
             decides.
         SENDING: The message is being sent.
-        UNKNOWN: It is not known yet whether the message was sent. The service looks it up at the
-            provider.
-        PARKED: The service could not find out whether the message was sent. A user has to settle
-            it.
+        UNKNOWN: It is not known yet whether the message was sent. The service looks the message up
+            at the provider.
+        PARKED: The service could not find out whether the message was sent. A user has to decide.
         SENT: The message was sent.
         DELIVERED: The message was delivered.
         FAILED: The message failed. The recipient's `error_code` gives the reason.
