@@ -41,8 +41,8 @@ _BOTH = 2
 class EventContext:
     """The ids of an event's line, conversation, user and contacts.
 
-    An id is read from the event's content. If it is missing there, it is read from the event's
-    context, and then from the event's link into the app.
+    Each id is read from the first of these places that contains it: the event's content, the
+    event's context, and the event's link into the provider's app.
     """
 
     def __init__(self, content: Json, envelope_data: Json) -> None:
