@@ -58,13 +58,13 @@ async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
 async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySend) -> MessageRead:
     """Send a single message to a phone number, at once or later.
 
-    The message is queued and usually sent within seconds after `send_at`, or at once without
-    `send_at`. It waits `undo_seconds` first. Read the message again to see from its `status`
+    The message is queued. It is usually sent within seconds after `send_at`. Without `send_at`, it
+    is sent as soon as `undo_seconds` have passed. Read the message again to see from its `status`
     whether it was sent. If the person opts out before `send_at`, the message is withdrawn: its
     `status` is `failed`, and `error_code` gives the reason.
 
-    If another user or API key, or somebody in the provider's app, answered the person's last
-    message less than a minute ago, the request is refused unless `confirm` is true.
+    The request is refused if somebody else answered the person's last message less than a minute
+    ago, here or in the provider's app. If `confirm` is true, the message is sent anyway.
     """
     async with uow:
         message = await user_messages.queue_user_message(

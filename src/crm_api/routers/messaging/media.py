@@ -54,7 +54,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 class Conditions(BaseModel):
-    """The request headers with which a client requests a part of a file, or only a changed file."""
+    """The headers for a request for a part of a file, or for a file only if it has changed."""
 
     range: str | None = Field(
         default=None,
@@ -80,7 +80,10 @@ class Conditions(BaseModel):
         return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
 
     def range_for(self, etag: str) -> str | None:
-        """Return ``Range``; None if ``Range`` is missing or ``If-Range`` names another version."""
+        """Return the header ``Range`` if it applies to the current version of the file.
+
+        None if ``Range`` is missing, or if ``If-Range`` names another version.
+        """
         return self.range if self.if_range in {None, etag} else None
 
 

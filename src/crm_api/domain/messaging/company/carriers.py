@@ -52,8 +52,8 @@ _PUNCTUATION = re.compile(r"[-_/,]+")
 def carrier_of(name: str | None) -> str:
     """Convert the carrier name from a phone look-up service to a ``Carrier``, or to ``unknown``.
 
-    A small carrier also becomes ``unknown``, because it uses the network of a large carrier that is
-    not known.
+    The name of a small carrier also becomes ``unknown``: a small carrier uses the network of a
+    large carrier, and its name does not show which one.
     """
     if name is None:
         return UNKNOWN

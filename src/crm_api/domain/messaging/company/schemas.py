@@ -119,8 +119,8 @@ class SettingsUpdate(RequestModel):
         brand: The company's registration with the mobile carriers.
         carrier_budgets: The number of segments per day that each carrier allows. The new object
             replaces the whole stored object.
-        office_hours: When somebody is in the office; null if unknown, which counts as always open.
-            The new object replaces the whole stored object.
+        office_hours: When somebody is in the office. If null, the office hours are unknown, and the
+            office counts as always open. The new object replaces the whole stored object.
         holidays: The days on which the office is closed all day, each day once. The new list
             replaces the whole stored list.
     """
@@ -271,8 +271,8 @@ class SettingsRead(ReadModel):
     office_hours: Annotated[
         OfficeHours | None,
         Field(
-            description="When somebody is in the office; null if unknown, which counts as always "
-            "open."
+            description="When somebody is in the office; null if unknown. Then the office counts "
+            "as always open."
         ),
     ]
     holidays: Annotated[

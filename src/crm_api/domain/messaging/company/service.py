@@ -42,7 +42,11 @@ of a person. For these fields, the audit log records only that they changed."""
 
 @dataclass(frozen=True, kw_only=True)
 class Business:
-    """The sender's name and contact in messages; None means the line's name or number."""
+    """The name of the sender in messages, and the contact: a phone number or an address.
+
+    If ``name`` is None, messages use the name of the line. If ``contact`` is None, messages use the
+    number of the line.
+    """
 
     name: str | None
     contact: str | None

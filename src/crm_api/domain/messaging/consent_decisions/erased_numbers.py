@@ -130,7 +130,8 @@ async def keep_late_decision(
 def _missing(wanted: ConsentState, known: ConsentState) -> ConsentAction | None:
     """Return the decision that makes ``known`` as strict as ``wanted``.
 
-    None if ``known`` is already at least as strict.
+    None if ``known`` is already at least as strict. An opt-out is stricter than a hold, and a hold
+    is stricter than no decision.
     """
     if wanted.opted_out and not known.opted_out:
         return ConsentAction.OPT_OUT

@@ -128,7 +128,7 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
         event_at: When the event happened; None if unknown.
 
     Returns:
-        The time; None if neither is known.
+        The time; None if both times are unknown.
     """
     written = _latest(known.get("last_event_at"), event_at)
     return None if written is None else datetime.fromisoformat(written)

@@ -1,4 +1,7 @@
-"""Keep the unsent messages of callers, one for each conversation and caller."""
+"""Keep the unsent messages of users and API keys.
+
+Each user or API key (``caller_id``) has at most one draft in a conversation.
+"""
 
 from datetime import datetime
 from uuid import UUID

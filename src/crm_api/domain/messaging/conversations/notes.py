@@ -19,7 +19,7 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class FoundNote:
-    """A note and the names of the users whom it mentions, by id."""
+    """A note, and the names of the users whom the note mentions, by user id."""
 
     note: ConversationNote
     names: dict[UUID, str]

@@ -1,4 +1,4 @@
-"""Emit an event when a caller reads messages or changes a draft, for the caller's own screens."""
+"""Emit an event when a user or API key (the caller) reads messages or changes a draft."""
 
 from collections.abc import Collection
 from uuid import UUID

@@ -264,7 +264,7 @@ async def touch_conversations(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationAddition:
-    """The conversation of a received message, with the values for the case that it must be added.
+    """The conversation of a received message; the values are stored only if it is new.
 
     Attributes:
         phone: The person's number, or another identifier.

@@ -62,8 +62,8 @@ class StoredMessage:
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether a new message waits for an answer.
-        is_first: Whether this message created the conversation. Then it is already stored whether
-            the conversation waits.
+        is_first: True if the conversation was created together with this message. In that case, the
+            conversation's state of waiting is already stored.
     """
 
     activity_id: UUID
@@ -81,11 +81,11 @@ class IncomingRow:
 
     Attributes:
         phone: The sender's number in E.164, or another identifier.
-        call: The value of the column ``call``: the participants of a group conversation; empty if
-            only our line got the message.
+        call: The value of the column ``call``. For a message, this column contains the participants
+            of a group conversation; it is empty if only our line got the message.
         asked_at: The time of this transaction if the message needs an answer; None otherwise. The
-            derivation of who waits reads this column, and effects of the message may run it in the
-            same transaction.
+            column must be set at once: later in the same transaction, an effect of the message may
+            need it to derive who waits for an answer.
     """
 
     line_id: UUID
@@ -113,8 +113,8 @@ async def store_received_messages(
 ) -> list[StoredMessage]:
     """Store received messages and add their conversations.
 
-    If ``messages`` contains a message twice, only one of the two results can have ``is_new``. The
-    download of the messages' files is requested.
+    If ``messages`` contains a message twice, ``is_new`` is True in at most one of the two results.
+    The download of the messages' files is requested.
 
     Args:
         contacts: The contact of each sender's number.

@@ -1,4 +1,4 @@
-"""Choose when a user's message is sent, and check that the law allows a message then."""
+"""Choose when a user's message is sent, and check that the law allows a message at that time."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,10 +43,11 @@ async def choose_departure(
     message counts as a reply to the person.
 
     Raises:
-        OutsideWindowError: The message has no ``send_at``, and it is outside legal hours now.
+        OutsideWindowError: The message has no ``send_at``, and it would be sent outside legal hours
+            (at the end of its ``undo_seconds``).
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either the caller does not
-            allow a move, or the rules allow no message within two weeks.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``reply.move`` is
+            False, or the rules allow no message within two weeks.
     """
     undo_until = now + timedelta(seconds=reply.undo_seconds)
     if reply.send_at is None:

@@ -62,14 +62,15 @@ async def queue_user_message(
         LineCannotSendError: The line is blocked.
         RecipientOptedOutError: The number is opted out.
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
-        OutsideWindowError: It is outside legal hours in the recipient's probable time zone.
+        OutsideWindowError: The message has no ``send_at``, and it would be sent outside legal hours
+            in the recipient's probable time zone.
         AnsweredMeanwhileError: Somebody else has just answered, and the sender has not confirmed
             that the message is to be sent too.
         MediaNotSupportedError: The message has files, and the provider cannot send them.
         UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either the caller does not
-            allow a move, or the rules allow no message within two weeks.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``reply.move`` is
+            False, or the rules allow no message within two weeks.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:

@@ -152,8 +152,8 @@ async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
 def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
     """Return the old and new value of each changed limit, for the audit log.
 
-    If the request sets the ramp plan that the line already has, this counts as a change if the plan
-    has started, because the plan then starts again.
+    A ramp plan that has started begins again whenever a request sets it. So a plan that has started
+    counts as changed, even if the request sets the same plan.
     """
     changed: dict[str, Any] = {}
     if values.get("daily_limit", line.daily_limit) != line.daily_limit:

@@ -1,4 +1,4 @@
-"""Errors of media: those of background downloads, and those that requests can return."""
+"""Errors of background downloads of files, and errors that requests about files can return."""
 
 from crm_api.domain.kit.errors import (
     ConflictError,

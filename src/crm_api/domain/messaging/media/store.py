@@ -103,7 +103,10 @@ class MediaStore:
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the exceptions of a store that cannot be used, and ``others``, for an ``except``."""
+    """Return the exception types for an ``except`` clause around an access to the store.
+
+    These are the exceptions that are raised if the store cannot be used, and ``others``.
+    """
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 
     return BaseError, OSError, ValueError, *others

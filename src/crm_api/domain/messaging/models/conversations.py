@@ -223,7 +223,7 @@ class Conversation(Base):
 
 
 class ConversationDraft(Base):
-    """An unsent message of a caller in a conversation."""
+    """An unsent message of a user or an API key in a conversation."""
 
     __tablename__ = "conversation_draft"
 
@@ -237,7 +237,7 @@ class ConversationDraft(Base):
 
 
 class ConversationRead(Base):
-    """The last message that a caller has read in a conversation."""
+    """The last message that a user or an API key has read in a conversation."""
 
     __tablename__ = "conversation_read"
     __table_args__ = (

@@ -27,12 +27,13 @@ class AttemptStatus(StrEnum):
     """
 
     CLAIMED = "claimed"
-    """A worker has reserved the attempt and has not called the provider. The attempt can still be
-    withdrawn."""
+    """A worker has reserved the attempt and has not sent a request to the provider. The attempt can
+    still be withdrawn."""
     CALLING = "calling"
-    """The attempt passed the gate and the provider is being called. The message may be sent."""
+    """The attempt passed the gate, and the request to the provider is running. The message may have
+    been sent."""
     UNKNOWN = "unknown"
-    """The call ended without a clear answer. A look-up at the provider or a report settles the
+    """The request ended without a clear response. A look-up at the provider or a report settles the
     attempt; the message is not sent again before that."""
     PARKED = "parked"
     """The look-ups did not show whether the message was sent. The attempt waits for a report or
@@ -44,15 +45,16 @@ class AttemptStatus(StrEnum):
     REFUSED = "refused"
     """The message was certainly not sent, because the provider refused it."""
     RELEASED = "released"
-    """The message was certainly not sent. It was withdrawn before the call, the provider was not
-    connected or asked to wait, or it was too late to call."""
+    """The message was certainly not sent. It was withdrawn before the request, no connection to the
+    provider was made, the provider asked to wait, or it was too late for a request."""
     NOT_FOUND = "not_found"
-    """Two look-ups did not find the message, so it counts as not accepted. An answer or a report
+    """Two look-ups did not find the message, so it counts as not accepted. A response or a report
     that arrives later corrects this."""
 
 
 OPEN_ATTEMPTS = (AttemptStatus.CLAIMED, AttemptStatus.CALLING, AttemptStatus.UNKNOWN)
-"""The states of an open attempt: its message may have been sent or may still be sent."""
+"""The states of an open attempt: the message may still be sent, it is being sent, or it is not yet
+known whether it was sent."""
 UNCERTAIN_ATTEMPTS = (AttemptStatus.PARKED, AttemptStatus.NOT_FOUND)
 """The states of an attempt that is closed although its message may have been sent."""
 
@@ -135,22 +137,21 @@ class SendAttempt(Base):
     is_open: Mapped[bool | None] = mapped_column(
         Computed(one_of("status", OPEN_ATTEMPTS), persisted=True)
     )
-    """True if the message may have been sent or may still be sent. A number has at most one open
-    attempt."""
+    """True if the status is one of ``OPEN_ATTEMPTS``. A number has at most one open attempt."""
     is_uncertain: Mapped[bool | None] = mapped_column(
         Computed(one_of("status", UNCERTAIN_ATTEMPTS), persisted=True)
     )
     """True if the attempt is closed although its message may have been sent. Such attempts count
     for the limits."""
     token: Mapped[UUID | None]
-    """The token of the claim; None after the call. Only the process that has this token in memory
-    may pass the gate and call the provider."""
+    """The token of the claim; None after the request to the provider. Only the process that has
+    this token in memory may pass the gate and send the request."""
     lease_until: Mapped[datetime | None]
-    """When the claim or the call counts as lost; None if no worker has the attempt."""
+    """When the claim or the request counts as lost; None if no worker has the attempt."""
     not_after: Mapped[datetime | None]
-    """The call must not begin after this instant; None if any hour is allowed, as for HELP answers
-    and confirmations. An away reply has such an instant, because the reply is wrong once the office
-    is open."""
+    """The request to the provider must not begin after this instant. None if any hour is allowed,
+    as for responses to HELP and confirmations. An away reply has such an instant, because the reply
+    is wrong once the office is open."""
     called_at: Mapped[datetime | None]
     """When the attempt passed the gate. The age of an unclear attempt is counted from this
     instant."""
@@ -158,7 +159,7 @@ class SendAttempt(Base):
     """When the provider accepted the message, by the provider's clock (``createdAt``). This time
     decides for which day the message counts."""
     answered_at: Mapped[datetime | None]
-    """When an answer or another outcome was last recorded."""
+    """When a response or another outcome was last recorded."""
     reported_at: Mapped[datetime | None]
     """When the message was delivered, failed or was undelivered, by the provider's clock."""
     nil_at: Mapped[datetime | None]
@@ -225,7 +226,7 @@ class RateLimit(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     next_at: Mapped[datetime]
-    """The earliest start time that no call has reserved yet."""
+    """The earliest start time that is not yet reserved for a request."""
     held_until: Mapped[datetime | None]
     """The end of the latest pause that the provider asked for; None if a user ended the pause
     early, or if there was no pause."""

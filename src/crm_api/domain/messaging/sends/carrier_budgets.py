@@ -34,7 +34,7 @@ because the budget was raised."""
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """Which candidates of a claim the carrier budgets allow, and which they hold.
+    """The candidates of a claim, divided by the carrier budgets into taken and not taken.
 
     Attributes:
         taken: The candidates whose messages fit the budgets.

@@ -63,7 +63,10 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the index of the recipient's variant; if it was stopped, of a substitute."""
+        """Return the index of the recipient's variant.
+
+        If that variant was stopped, return the index of its substitute.
+        """
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:
         """Return the body of the message for the recipient at the recipient's step.

@@ -33,23 +33,24 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 
 GATE_SIZE = 64
-"""The largest number of attempts that one gate checks. It is a third of the calls that may run in
-parallel, so that other calls run during a gate."""
+"""The largest number of attempts that one gate checks. It is a third of the API requests that may
+run in parallel, so that other requests run during a gate."""
 GATE_SHARE = 0.4
-"""The calls of one gate start within this fraction of ``call_start``, the longest time from the
-gate to the sending of the request body. The rest is a margin for delays."""
+"""``call_start`` is the longest allowed time from the gate to the sending of the request body. The
+requests of one gate start within this fraction of ``call_start``. The rest is a margin for
+delays."""
 MIN_SPACING = 0.002
-"""If the time between two calls is shorter than this, in seconds, all calls of a gate start at
-once."""
+"""If the time between two API requests is shorter than this, in seconds, all requests of a gate
+start at once."""
 AHEAD = 2
-"""How many batches are claimed in advance, while calls of earlier batches still run."""
+"""How many batches are claimed in advance, while requests of earlier batches still run."""
 CLAIM_SECONDS = 5.0
-"""A claimed batch has at most as many attempts as can be called in this many seconds."""
+"""A claimed batch has at most as many attempts as can be sent in this many seconds."""
 CLAIM_SIZE = 1_000
-"""The largest number of attempts in one claimed batch. A larger number would leave more claims
-after a crash; a smaller number would make a fast run claim too often."""
+"""The largest number of attempts in one claimed batch. With a larger number, a crash would leave
+more claims that must expire. With a smaller number, a fast run would claim too often."""
 RECORD_IN = 5.0
-"""How many seconds a cancelled run may use to record the last answers."""
+"""How many seconds a cancelled run may use to record the last responses."""
 MAX_SKEW = timedelta(seconds=5)
 """No message is sent if the clocks of worker, provider and database differ by more than this."""
 

@@ -115,8 +115,8 @@ async def end_all_follow_ups(
 ) -> None:
     """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
 
-    The function has three steps. (1) Lock the recipients: another transaction that records a
-    message as sent creates the recipient's next step, and with the lock, the later of the two
+    The function has three steps. (1) Lock the recipients. Another transaction may record a message
+    as sent and so create the recipient's next step. Because of the lock, the later of the two
     transactions sees the changes of the earlier one. (2) End the follow-ups. (3) Release the claims
     of these recipients. If claims were released first, a claim that is not committed yet would be
     missed (Sending, rule 10).

@@ -87,17 +87,18 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: For an inferred outcome: the status of the attempt from which it was inferred. The
-            outcome is written only if the attempt still has this status. None for a fact, which is
-            written in any status (Sending, rule 6).
+        seen: For an inferred outcome: the status that the attempt had when the outcome was
+            inferred. The outcome is written only if the attempt still has this status. None for a
+            fact: a fact is written whatever the attempt's status is (Sending, rule 6).
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
         is_matched: True if the id was found by matching; False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
-        shown: The final status in the provider's report. It is shown at the message, because
-            an attempt never has the status ``undelivered``. None without such a report.
+        shown: The final status in the provider's report; None without such a report. The message
+            gets this status. If it is ``undelivered``, the attempt gets the status ``failed``,
+            because attempts do not have the status ``undelivered``.
     """
 
     attempt_id: UUID
@@ -119,8 +120,8 @@ class ChangedAttempt:
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: True if the message's row must still be updated, because several attempts share
-            it.
+        is_to_show: True if the row of the message was not updated yet, because the message has
+            several attempts.
     """
 
     id: UUID

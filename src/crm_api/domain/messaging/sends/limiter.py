@@ -85,7 +85,9 @@ class Limiter:
         return timedelta(seconds=1 / self.rate_per_second)
 
     async def reserve(self, uow: UnitOfWork, *, calls: int, now: datetime) -> datetime:
-        """Reserve the next ``calls`` start times, at intervals of ``spacing``; return the first.
+        """Reserve start times for ``calls`` requests, and return the first start time.
+
+        The start times are ``spacing`` apart.
 
         Raises:
             OpenPhoneHeldError: The first start time is more than ``MOST_WAIT`` away. The rollback
@@ -150,7 +152,7 @@ SLICE_CALLS = 500
 """The largest number of start times in a block, unless one gate needs more."""
 STALE_AFTER = timedelta(seconds=1)
 """A reserved start time is not used if it is more than this long in the past, because the late
-calls would form a burst."""
+requests would all start at once."""
 
 
 class CallStarts:

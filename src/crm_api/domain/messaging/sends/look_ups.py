@@ -23,9 +23,9 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork, typed_row
 
 CANARY_SHARE = 4
-"""The part of the grace period (1/4) after which the provider's list must contain an accepted
-message. If the list lacks such a message (the canary), the list is not up to date, and a look-up
-that finds nothing does not count."""
+"""The provider's list must contain an accepted message after a quarter of the grace period (the
+grace period divided by this number). If the list lacks such a message (the canary), the list is not
+up to date, and a look-up that finds nothing does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

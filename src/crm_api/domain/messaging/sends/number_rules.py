@@ -162,8 +162,8 @@ IS_KEPT = """EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
       AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))"""
-"""SQL condition that a number is reserved, because it has a parked or matched attempt whose window
-has not ended (Sending, rule 2)."""
+"""SQL condition that a number must not get another message yet. The reason is a parked or matched
+attempt that passed the gate less than the grace period ago (Sending, rule 2)."""
 WAS_MESSAGED_LATELY = """({min_days} IS NOT NULL AND EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id
@@ -176,8 +176,9 @@ WAS_MESSAGED_OFTEN = """({max_recent} IS NOT NULL AND {max_recent} <= (
       AND greatest(a.created_at, a.called_at, a.accepted_at)
           > CAST(:now AS timestamptz) - make_interval(hours => {hours})))"""
 """SQL condition that the number has got as many messages in a period as a limit allows. The time of
-a message is the latest known: when its attempt was created, called or accepted. This time is at
-most one hour after ``created_at``, so a condition on ``created_at`` can use the index."""
+a message is the latest of ``created_at``, ``called_at`` and ``accepted_at``. This time is at most
+one hour after ``created_at``. So a further condition on ``created_at`` excludes no message, and it
+can use the index."""
 
 WAS_MESSAGED_BEFORE = """(
     EXISTS (
@@ -192,9 +193,10 @@ WAS_MESSAGED_BEFORE = """(
           AND t.origin IN ('manual', 'provider') {each}))"""
 """SQL condition that the person has already been sent a message.
 
-Either a campaign has sent a message to the number or to a number of a merged contact, or a user has
-sent the contact a message. The placeholder ``each`` is empty or ``OFFSET 0``. ``OFFSET 0`` forces
-one index look-up per person where the planner would otherwise scan whole tables.
+There are two cases. (1) A campaign has sent a message to the number, or to a number of a merged
+contact. (2) An employee has sent the contact a message, in this service or in the provider's app.
+The placeholder ``each`` is empty or ``OFFSET 0``. ``OFFSET 0`` forces one index look-up per person
+where the planner would otherwise scan whole tables.
 """
 
 WAS_IN_TOUCH = f"""(
@@ -205,12 +207,15 @@ WAS_IN_TOUCH = f"""(
         {{each}}))"""
 """SQL condition that the person and the company were in touch before.
 
-Either the company sent the person a message, or the person sent one, or there was a call. The
-placeholders are those of ``WAS_MESSAGED_BEFORE``.
+The company sent the person a message, the person sent the company a message, or there was a call.
+The placeholders are those of ``WAS_MESSAGED_BEFORE``.
 """
 
 WAS_CONTACTED = f"""(
     m.step = 0 AND m.approved_at IS NULL
     AND ({has_flag("recently_texted", phone="m.phone")}
          OR {WAS_MESSAGED_BEFORE.format(phone="m.phone", contact="m.contact_id", each="")}))"""
-"""SQL condition that recipient ``m`` was contacted before and is not approved in the review."""
+"""SQL condition that recipient ``m`` was contacted before and is not approved in the review.
+
+The condition is false for follow-ups (``m.step > 0``).
+"""

@@ -80,7 +80,10 @@ class QueuedMessage:
 
     @property
     def latest(self) -> datetime | None:
-        """The latest instant of an away reply or a message for later; None for other messages."""
+        """The latest instant at which the message may be sent; None if there is no such limit.
+
+        Only away replies and messages for later have such a limit.
+        """
         if self.origin == SendKind.AWAY:
             return self.created_at + AWAY_LASTS
         return None if self.scheduled_for is None else self.scheduled_for + LATEST_AFTER_SCHEDULE

@@ -309,8 +309,8 @@ def _without_id(item: Answered) -> Answered:
 async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Record responses without their text, because the database cannot store the text.
 
-    If the provider accepted the message, the response is recorded as accepted without an id, which
-    is an unclear result. Other responses keep their kind.
+    If the provider accepted the message, the result is recorded as unclear, with the mark that the
+    provider accepted the message without an id. Other responses keep their kind.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

@@ -20,12 +20,12 @@ from crm_api.platform.database import UnitOfWorkFactory
 log = structlog.get_logger()
 
 RECORD_EVERY = 0.2
-"""The longest time, in seconds, that an answer waits before its batch is written."""
+"""The longest time, in seconds, that a response waits before its batch is written."""
 RECORD_AT = 100
-"""A batch with this many answers is written immediately. This limit and ``RECORD_EVERY`` are small,
-because answers that are lost in a crash make their attempts unknown."""
+"""A batch with this many responses is written immediately. This limit and ``RECORD_EVERY`` are
+small, because an attempt becomes unknown if its response is lost in a crash."""
 URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
-"""Kinds of answers that are written at once, because they stop or delay the next calls."""
+"""Kinds of responses that are written at once, because they stop or delay the next requests."""
 RECORD_RETRY_SECONDS = 1.0
 """How many seconds pass before a batch that could not be stored is tried again."""
 MOST_CONTRADICTIONS = 3
@@ -39,7 +39,7 @@ CONTENT_CLASSES = frozenset({"22", "54"})
 Source: PostgreSQL 18 documentation, appendix A, read 2026-11-28.
 """
 UNASKED_SECONDS = 1.0
-"""How many seconds to pause after a 429 answer without ``Retry-After``."""
+"""How many seconds to pause after a response with status 429 and without ``Retry-After``."""
 Write = Callable[..., Awaitable[None]]
 
 

@@ -28,7 +28,7 @@ READ_REPLY_ZONE = text(f"""
 
 
 class NumberZone(Protocol):
-    """A row with a number and the columns of ``NUMBER_ZONE``."""
+    """A row of a query that selects a phone number and the columns of ``NUMBER_ZONE``."""
 
     @property
     def phone(self) -> str:
@@ -52,7 +52,7 @@ class _ReplyZone:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyHours:
-    """Whether the law allows a message to a number now, and until or from when.
+    """Whether the law allows a message to a number now, and until when or from when.
 
     Attributes:
         is_open: True if the message may be sent now.
@@ -82,7 +82,7 @@ async def read_reply_hours(
 async def read_test_hours(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> ReplyHours:
-    """Return when the law allows a test message or a reminder, which never counts as a reply."""
+    """Return when the law allows a test message or a reminder; neither counts as a reply."""
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_test=True, now=now)
 
@@ -128,7 +128,8 @@ def hours_of(
     """Return when the law allows a message to a number; no database query is made.
 
     Args:
-        is_test: True for a test message or a reminder, which never counts as a reply to the person.
+        is_test: True for a test message and for a reminder. Neither of them ever counts as a reply
+            to the person.
     """
     if number.is_answer and not is_test:
         return ReplyHours(is_open=True)

@@ -60,7 +60,10 @@ a failure. Unknown names have the rank of ``sent``."""
 
 
 def status_of(facts: MessageFacts) -> AttemptStatus:
-    """Convert the status in a report to an attempt status; every other status becomes ``sent``."""
+    """Convert the status in a report to ``delivered``, ``failed`` or ``sent``.
+
+    ``undelivered`` becomes ``failed``. Every other status, also an unknown one, becomes ``sent``.
+    """
     if facts.status == "delivered":
         return AttemptStatus.DELIVERED
     if facts.status in {"failed", "undelivered"}:

@@ -1,4 +1,7 @@
-"""Messages for later: how late they may be sent, and when the next one is due."""
+"""Messages for later: how late they may be sent, and when the next one is due.
+
+A message for later has a time of sending that a user chose (``scheduled_for``).
+"""
 
 from datetime import datetime, timedelta
 

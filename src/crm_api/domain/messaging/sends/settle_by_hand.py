@@ -1,4 +1,4 @@
-"""Settle a parked attempt as a user decided: it was sent, was not sent, or is sent again."""
+"""Settle a parked attempt as a user decided: the message was sent, or not, or is sent again."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -181,12 +181,14 @@ COMPACT_TALLIES = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""The tally rows of a line are merged if there are about this many more than needed."""
+"""The tally rows of a line are merged when the line has too many. The limit is this number plus two
+rows for each quarter of an hour of each campaign. After a merge, one row for each is left."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
-    """Merge the tally rows of lines that have many more rows than needed; delete rows of old days.
+    """Merge the tally rows of lines that have too many rows (``COMPACT_ABOVE``).
 
-    The sums of the last three days stay the same.
+    Rows of these lines that are older than three days are deleted. The tally rows of carriers are
+    merged in the same way. The sums of the last three days do not change.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

@@ -83,10 +83,9 @@ class StopRule(StrEnum):
         HELD: A message from the number may be an opt-out, so the recipient waits until a user
             decides.
         SENDING: The message is being sent.
-        UNKNOWN: It is not known yet whether the message was sent. The service looks it up at the
-            provider.
-        PARKED: The service could not find out whether the message was sent. A user has to settle
-            it.
+        UNKNOWN: It is not known yet whether the message was sent. The service looks the message up
+            at the provider.
+        PARKED: The service could not find out whether the message was sent. A user has to decide.
         SENT: The message was sent.
         DELIVERED: The message was delivered.
         FAILED: The message failed. The recipient's `error_code` gives the reason.
@@ -115,7 +114,8 @@ class StopRule(StrEnum):
         CARRIER_BUDGET: The daily budget of segments for the number's carrier is used up.
         PROVIDER_ASKED_TO_WAIT: The provider asked for a pause (`Retry-After`).
         PROVIDER_RATE: The provider limits the number of requests per second.
-        OTHER_CAMPAIGNS: Other campaigns share the daily limit of the line.
+        OTHER_CAMPAIGNS: Other campaigns send over the same line, so this campaign can use only a
+            part of the line's daily limit.
         NUMBER_BUSY: Another message to the number is being sent.
         NUMBER_KEPT: It is unclear whether an earlier message to the number was sent. This must be
             settled first.

@@ -149,8 +149,9 @@ HELD_WITHOUT_HOLD = text(f"""
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """Let held recipients continue if their number is not on hold; return how many did.
 
-    When the hold of a number is released, its stored recipients continue. But at the same moment,
-    another transaction may store a further recipient as held. This function finds such recipients.
+    When the hold of a number is released, the recipients with this number that are already stored
+    continue. But at the same moment, another transaction may store a further recipient as held.
+    This function finds such recipients.
     """
     found = await uow.session.execute(HELD_WITHOUT_HOLD, {"limit": limit, "now": now})
     members = list(found.scalars())

@@ -31,9 +31,10 @@ class AnswerKind(StrEnum):
     ACCOUNT_REFUSED = "account_refused"
     """Not sent: the provider refuses the account, line or campaign; other messages fail too."""
     LATER = "later"
-    """Not sent: the provider answered 429, too many requests."""
+    """Not sent: the provider responded with status 429, too many requests."""
     NOT_CONNECTED = "not_connected"
-    """Not sent: the transport never asked for the request body."""
+    """Not sent: the request ended before its body was passed on, for example because the connection
+    was refused."""
     TOO_LATE = "too_late"
     """Not sent: the request body was withheld, because too much time had passed since the gate."""
     UNCLEAR = "unclear"

@@ -41,8 +41,9 @@ _BOTH = 2
 class EventContext:
     """The ids of an event's line, conversation, user and contacts.
 
-    An id is read from the event's content. If it is missing there, it is read from the event's
-    context, and then from the event's link into the app.
+    Each id is read from the event's content, or, if the content lacks it, from the event's context.
+    The ids of the line and the conversation may also come from the event's link into the provider's
+    app.
     """
 
     def __init__(self, content: Json, envelope_data: Json) -> None:

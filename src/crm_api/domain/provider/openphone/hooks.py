@@ -227,7 +227,7 @@ class HookApi:
         return _delivery(answer.get("data"))
 
     async def retry(self, webhook_id: str, delivery_id: str) -> None:
-        """Ask the provider to deliver an event again; it arrives later, at the webhook's address.
+        """Ask the provider to deliver an event again; the event arrives later at the webhook's URL.
 
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response.

@@ -66,7 +66,7 @@ def first_text(*values: object) -> str | None:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the non-empty texts of an array, or a single text as a tuple; empty without texts."""
+    """Return the non-empty texts of an array, or a single text, as a tuple; empty if none."""
     listed = items(value) or [value]
     return tuple(found for item in listed if (found := text(item)) is not None)
 

@@ -1,10 +1,10 @@
 """Send one message with one API request to the provider, and classify the result.
 
 After a failed request, only one fact shows whether the message may have been sent: whether the
-request body was passed to the transport. The class of the exception does not show it, because a
-transport may raise the same class when the connection was refused and when the provider closed it
-*after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and "Sending,
-rule 5".
+request body was passed to the transport. The class of the exception does not show this, because a
+transport may raise the same class in both cases: the connection was refused, or the provider closed
+the connection *after* it had received the whole request. See ARCHITECTURE.md, "Sending, rule 4" and
+"Sending, rule 5".
 """
 
 import asyncio
