@@ -43,7 +43,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add ``texts`` people who wait in a place."""
+        """Add ``texts`` people who wait in a place. Each of them waits for one message."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0

@@ -97,8 +97,8 @@ class Odds:
 
     Attributes:
         replies: The share of messages that get a reply, so that no follow-up is sent.
-        repeats: The share of messages that count for limits although they were not sent, and so are
-            sent a second time.
+        repeats: The share of messages that are sent in a second attempt. The first attempt was
+            unclear: it did not send the message, but it counts for the daily limits.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.
         others_variance: The variance of the number of these messages a day.
     """
