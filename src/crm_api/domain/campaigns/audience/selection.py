@@ -38,7 +38,8 @@ class AudienceConditions:
             audience is a list or contacts by id.
         left_out: The condition that a contact is in none of the excluded segments; empty if no
             segment is excluded.
-        exclusions: The values of ``EXCLUSIONS`` that are not empty, in their order.
+        exclusions: The keys of ``EXCLUSIONS`` for which the audience excludes anything, in the
+            order of ``EXCLUSIONS``.
     """
 
     named: str = ""
