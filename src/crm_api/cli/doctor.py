@@ -192,7 +192,7 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Return the line of the report about the provider.
+    """Return the result of the check of the provider, which is one line of the report.
 
     Args:
         settings: The settings.

@@ -60,7 +60,7 @@ async def _is_consumed(redis_url: str) -> bool:
 
 
 def judge_workers(alive: int, *, is_consumed: bool) -> Check:
-    """Return the line of the report about workers.
+    """Return the result of the check of the workers, which is one line of the report.
 
     Args:
         alive: The number of workers that have recently stored a heartbeat in the database.

@@ -136,7 +136,10 @@ def _shape_figures(found: ExampleFigures) -> dict[str, Any]:
 
 
 def _shape_rate(rate: Rate) -> dict[str, Any]:
-    """Return a rate with its confidence interval as JSON values; ``rate`` is None if total is 0."""
+    """Return a rate with its confidence interval as JSON values.
+
+    The value of the key ``rate`` is None if there are no replies to count.
+    """
     low, high = rate.interval
     return {
         "rate": round(rate.value, 4) if rate.total else None,

@@ -30,8 +30,8 @@ def variables(
 def load_settings(*, data_dir: Path | None = None) -> Settings:
     """Read the settings of a command.
 
-    If the URL of the database or of Redis is not set, and a `crm-api up` is running in the data
-    directory, use the settings of this `crm-api up` for all variables that are not set.
+    If the URL of the database or of Redis is not set, and a process of `crm-api up` uses the data
+    directory, take the variables that are not set from the settings of this process.
 
     Raises:
         SettingsError: A setting is wrong. The message is one sentence with the name of the setting.

@@ -58,9 +58,10 @@ class _JoinedHead:
 
     A ``RequestResponseCycle`` writes to it.
 
-    It has only the methods that ``RequestResponseCycle`` uses. The head is sent at once if the
-    response has no length, because the body may begin much later, for example in a stream of
-    events. It is also sent at once in a response to HEAD, which has no body.
+    This class has only the methods that ``RequestResponseCycle`` uses. The head is sent at once if
+    the response has no length, because the body may begin much later, for example in a stream of
+    events. The head of a response to a HEAD request is also sent at once, because such a response
+    has no body.
     """
 
     __slots__ = ("_cycle", "_head", "_transport")

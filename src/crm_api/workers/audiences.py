@@ -31,7 +31,7 @@ WRITING_SECONDS = 40.0
 """The time limit of the job ``write_audiences`` in seconds, well below its timeout."""
 HELD_SECONDS = 2.0
 """If other transactions have locked all campaigns whose audiences must be stored, the job runs
-again after this number of seconds. A short change of a campaign is completed by then."""
+again after this number of seconds. Most transactions that change a campaign have ended by then."""
 _CONTINUE = Job(name=JobName.WRITE_AUDIENCES)
 
 

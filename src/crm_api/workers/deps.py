@@ -45,7 +45,7 @@ class Deps:
 
     Attributes:
         new_uow: Returns a new unit of work.
-        queue: The queue of nudges.
+        queue: The queue of nudges in Redis. A nudge is a request to run a job soon.
         provider: Client for the provider's API.
         limiter: Rate limit for requests to the provider, shared by all workers.
         times: Time limits for sending messages.

@@ -74,10 +74,10 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
-    """Check and inform the shared circuit breaker around a request that reads from the provider.
+    """Let the block send one read request to the provider, under the shared circuit breaker.
 
-    The block of this context manager sends the request. The result of the request is recorded for
-    the circuit breaker, which all requests to the provider share.
+    Before the block, check that the circuit is closed. After the block, record for the circuit
+    breaker whether the provider responded. All requests to the provider share the circuit breaker.
 
     Raises:
         OpenPhoneDownError: The circuit is open, because the provider does not respond; the block

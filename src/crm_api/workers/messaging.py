@@ -36,7 +36,8 @@ from crm_api.workers.guards import provider_read, wait_for_rate_limit
 log = structlog.get_logger()
 
 SWEEP = 500
-"""The largest number of messages with an ended lease that one transaction releases."""
+"""The largest number of messages that one transaction releases after their lease has ended. A lease
+is the time for which a worker has reserved a message."""
 NEXT_SEND_SECONDS = 0.05
 """Delay before a job that reached its time limit runs again."""
 SCHEDULED_WITHIN = timedelta(minutes=1)
@@ -272,11 +273,12 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 
 
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
-    """End the state ``waiting`` of people who now get a message with a chosen send time.
+    """Update who waits for an answer, after messages with a chosen send time were claimed.
 
-    The claim has locked the messages, but a conversation must be locked before its messages. So
-    this needs a separate transaction. If the worker dies before this transaction, the delivery
-    report ends the state.
+    A person who gets such a message does not wait for an answer any more. This is stored in a
+    separate transaction, because a conversation must be locked before its messages, and the claim
+    has already locked the messages. If the worker dies before this transaction, the delivery report
+    causes the same update.
     """
     leaving = [one.attempt_id for one in claimed if one.is_scheduled]
     if leaving:

@@ -88,10 +88,10 @@ async def run_daily(deps: Deps, *, now: Now) -> None:
 
 
 async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
-    """Delete expired data, one batch per transaction, then archive old months.
+    """Delete expired data, one batch per transaction, then archive old monthly partitions.
 
-    The function's time limit does not apply to archiving, because a large month takes longer than
-    all other work. The time limit of the job is long enough for both.
+    The function's time limit does not apply to archiving, because the partition of a busy month
+    takes longer than all other work. The time limit of the job is long enough for both.
 
     Returns:
         False if the time limit was reached or the worker is stopping. The next run then continues.
@@ -182,13 +182,13 @@ async def _write_digest(deps: Deps, today: DailyRun, *, now: datetime) -> tuple[
 
 
 async def maintain_months(deps: Deps, *, now: Now) -> None:
-    """Create the next monthly partitions, and archive and drop the months that are too old.
+    """Create the next monthly partitions of tables, and archive and drop those that are too old.
 
     If a step is interrupted or refused, the next daily run tries it again.
 
     Args:
         now: Returns the real time, even if the sandbox's clock was moved. The id of a row contains
-            the real time, and this time decides to which month the row belongs.
+            the real time, and this time decides to which partition the row belongs.
     """
     kept = {
         WEBHOOK_EVENT: deps.settings.webhook_event_months,
@@ -228,10 +228,10 @@ async def _create_and_detach_months(
 
 
 async def _detach(deps: Deps, month: Month, *, now: Now) -> None:
-    """Delete the rows of other tables that refer to rows of a month, then detach its partition.
+    """Detach a monthly partition, after deleting what other tables store about its rows.
 
-    If the function is interrupted, it can be run again. A month with unfinished rows stays
-    attached, and an alert reports the month.
+    If the function is interrupted, it can be run again. A partition whose rows have unfinished work
+    stays attached, and an alert reports it.
     """
     async with deps.new_uow() as uow:
         if await months.report_unfinished_rows(uow, month, now=now()):
@@ -254,7 +254,7 @@ async def _detach(deps: Deps, month: Month, *, now: Now) -> None:
 
 
 async def _delete_media(deps: Deps, month: Month) -> bool:
-    """Delete the media of a month; return False if the media store is unavailable."""
+    """Delete the media of a monthly partition; return False if the media store is unavailable."""
     store = MediaStore.from_settings(deps.settings)
     while True:
         async with deps.new_uow() as uow:
@@ -270,7 +270,7 @@ async def _delete_media(deps: Deps, month: Month) -> bool:
 
 
 async def _archive_and_drop(deps: Deps, month: Month, *, now: Now) -> None:
-    """Archive a detached month, and drop it if the archive is complete."""
+    """Archive a detached monthly partition, and drop it if the archive is complete."""
     try:
         archived = await archive_month(deps.new_uow, month, location=deps.settings.archive_location)
     except ArchiveFailedError as error:

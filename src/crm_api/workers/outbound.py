@@ -41,9 +41,9 @@ async def deliver_webhooks(
 ) -> None:
     """Create deliveries from the event log, and send those that are due; safe to run twice.
 
-    Database triggers write the event log, and they cannot send a nudge. Therefore, while there is
-    an active endpoint, a run checks for new events twice a second, and requests the next run before
-    it ends.
+    Database triggers write the event log, and a trigger cannot request a run of this job. Therefore
+    a run looks for new events twice a second, and requests the next run before it ends. If there is
+    no active endpoint, the run ends at once.
 
     Args:
         ctx: The context that arq passes to the job.
@@ -78,7 +78,7 @@ def _terms(deps: Deps) -> DispatchTerms:
 
 
 async def send_notices(ctx: dict[str, Any]) -> dict[str, int]:
-    """Send notices to users, by mail and web push, about the work that waits for them.
+    """Send users notices about work that they must do, by mail and web push.
 
     If no notice is due, the job sends nothing. A run is cheap while no user wants notices.
     """

@@ -1,4 +1,7 @@
-"""The queue of nudges in Redis, from which arq reads; only this module writes to the queue."""
+"""The queue in Redis, from which arq reads; only this module writes to the queue.
+
+The queue contains nudges. A nudge is a request to run a job soon.
+"""
 
 import asyncio
 import json

@@ -51,11 +51,12 @@ CALLS_END_SECONDS = 20.0
 still open after this time, it belongs to a dead worker."""
 POLL_SECONDS = 0.001
 KEEP_SECONDS = 2.0
-"""Period in which the sandbox's clock is set again when time is not being moved."""
+"""Seconds between two times at which the sandbox's clock is set, while no move is running."""
 
 STOPS = 1000
-"""Number of steps into which a move is divided. A move has fewer or more steps if these would be
-shorter than ``SMALLEST_STRIDE`` or longer than ``LARGEST_STRIDE``."""
+"""Number of steps into which a move is divided while a campaign sends. A move may have fewer or
+more of these steps, because a step lasts at least ``SMALLEST_STRIDE`` and at most
+``LARGEST_STRIDE``."""
 LARGEST_STRIDE = CATCH_UP
 """Largest step of time while a campaign sends. At the end of a step, a campaign sends all messages
 that became due during the step. Its pacing catches up on at most this time, so a longer step would
@@ -267,8 +268,8 @@ ANSWERING = (JobName.PROCESS_WEBHOOK_BACKLOG, JobName.SEND_MESSAGES)
 CAMPAIGNS = (JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE)
 _FIRST = (*ANSWERING, JobName.RECONCILE_OPENPHONE, JobName.RUN_DAILY_TASKS)
 _LAST = (JobName.RESOLVE_UNKNOWN_SENDS, *CAMPAIGNS)
-"""Jobs that run last in a step. They run after the reconciliation, because a reply that it finds
-must stop a follow-up before it is sent."""
+"""Jobs that run last in a step. They run after the reconciliation, because the reconciliation may
+find a reply, and after a reply no follow-up may be sent."""
 _TIMED_ELSEWHERE = (*_LAST, JobName.DELIVER_WEBHOOKS)
 """Jobs whose nudges are ignored during a move, because ``MoveRun`` decides when they run."""
 
@@ -282,8 +283,9 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store when the job must run; if a time is stored already, keep the earlier time.
 
-        A nudge of the webhook health check without a delay is ignored, because the job that
-        requests the check also runs it.
+        A nudge for the job of the webhook health check is ignored if the nudge has no delay. The
+        job itself sends such a nudge when it orders a check, and then it does this check in the
+        same run.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -336,10 +338,10 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due, without the jobs of campaigns.
+        """Return when the next job is due. The jobs of campaigns are ignored.
 
-        Work that was due at ``now`` or earlier is ignored too: the job has already tried to do this
-        work and could not finish. The job tries again in the next step.
+        Work that was due at ``now`` or earlier is ignored too, because its job has already tried to
+        do it and could not finish. The job tries again in the next step.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

@@ -70,7 +70,7 @@ LONG_JOBS = {
 }
 """Jobs with a longer time limit in seconds. All credits are computed in one transaction. The search
 for duplicates is one statement, which the database stops before this time limit is reached. The
-daily tasks archive a month, which cannot be continued in another run."""
+daily tasks archive a monthly partition, and another run cannot continue an interrupted archive."""
 CRON = "cron:"
 """Prefix of the arq names of scheduled runs; nudged runs of the same job have no prefix."""
 
@@ -84,8 +84,8 @@ def require_schedule(worker: Worker, settings: Settings) -> None:
     """Check at the start that a worker runs exactly the jobs in the schedule.
 
     Raises:
-        StartError: A job is missing or unknown, or the worker reads another queue. The message is
-            one line that lists the jobs.
+        StartError: A job is missing or unknown, or the worker reads another queue. The error
+            message lists the jobs.
     """
     expected = set(SCHEDULE)
     if settings.uses_sandbox:

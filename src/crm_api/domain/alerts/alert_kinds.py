@@ -7,7 +7,7 @@ class AlertKind(StrEnum):
     """The kind of problem that an alert reports."""
 
     ARCHIVE_NOT_KEPT = "archive_not_kept"
-    """The archive of a month past its retention time cannot be written, or cannot be read back."""
+    """The archive of a month of old data cannot be written, or cannot be read back."""
     CALENDAR_FAILING = "calendar_failing"
     """A calendar of another server could not be synchronised for an hour."""
     CAMPAIGN_BLOCKED = "campaign_blocked"

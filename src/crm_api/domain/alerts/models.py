@@ -61,8 +61,8 @@ class Alert(Base):
     opened_at: Mapped[datetime]
     """When the alert was last opened.
 
-    It opens when the problem happens for the first time, after the alert was resolved, or later
-    than ``ACKNOWLEDGED_FOR`` after the acknowledgement.
+    An alert is opened in three cases: the problem happens for the first time, it happens after the
+    alert was resolved, or it happens later than ``ACKNOWLEDGED_FOR`` after the acknowledgement.
     """
     acknowledged_at: Mapped[datetime | None]
     acknowledged_by: Mapped[str | None]

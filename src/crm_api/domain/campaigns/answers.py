@@ -374,7 +374,8 @@ class CampaignItem(CampaignRead):
     """A campaign in the list of campaigns, with the counts of its recipients.
 
     Attributes:
-        counts: The counts of the recipients at the first message, as in the statistics of step 0.
+        counts: The counts of the recipients by what happened to the first message. The statistics
+            of step 0 show the same numbers.
     """
 
     model_config = example(CampaignRead)

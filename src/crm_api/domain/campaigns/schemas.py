@@ -240,8 +240,8 @@ class ABTest(RequestModel):
         stop_harmful: If true, a variant is stopped when clearly more people opt out after it than
             after another variant. The remaining recipients of the stopped variant get the other
             variants.
-        shift_to_winner: If true, and one variant gets clearly more replies than each other variant,
-            all other variants are stopped. The remaining recipients get the variant with the most
+        shift_to_winner: If true, and one variant gets clearly more replies than all others, the
+            other variants are stopped. The remaining recipients get the variant with the most
             replies.
     """
 

@@ -232,7 +232,7 @@ async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
     openapi_extra=fails_with("invalid_transition") | shows(status="cancelled", finished_at=NOW),
 )
 async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> CampaignRead:
-    """Cancel a campaign for good. Recipients that still wait for a message get none."""
+    """Cancel a campaign; this is final. Recipients that still wait for a message get none."""
     async with uow:
         detail = await campaigns.cancel_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()

@@ -40,7 +40,7 @@ def count_statement(conditions: AudienceConditions) -> TextClause:
 async def count_audience(
     session: AsyncSession, settings: AudienceSettings, *, now: datetime
 ) -> dict[str, int]:
-    """Return the number of people of an audience by verdict, for a start of the campaign now."""
+    """Return the number of people of an audience by verdict, as if the campaign started now."""
     audience = await resolve_audience(session, settings, as_of=now)
     rows = await session.execute(count_statement(audience.conditions), audience.values)
     return {row.verdict: row.people for row in rows}

@@ -108,7 +108,10 @@ def _variant_faults(variants: list[Variant], footer: str | None) -> list[FieldPr
 
 
 def _known_faults(variants: list[Variant], kind: str) -> list[FieldProblem]:
-    """Return the faults of the variant for people who were in touch before."""
+    """Return the faults in the use of ``for_known``.
+
+    ``for_known`` marks the variant for people who were in touch with the company before.
+    """
     known = [position for position, variant in enumerate(variants) if variant.for_known]
     if kind != CampaignKind.MIXED:
         return [

@@ -26,12 +26,13 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """For each variant and follow-up that has a ``template_id``, copy the body of the template.
 
-    ``template_version`` becomes the version that was copied. If the request has both a body and a
-    template, the body of the request is kept. If this body differs from the body of the template's
-    version, the ids of template and version are removed.
+    ``template_version`` is set to the version that was copied. If the request has both a body and a
+    ``template_id``, the body of the request is kept. If this body is not the body of that template
+    version, ``template_id`` and ``template_version`` are set to None.
 
     Raises:
-        InvalidCampaignError: A template, or a version of it, does not exist.
+        InvalidCampaignError: A template or a template version does not exist, and the request has
+            no body to use instead.
     """
     given = [
         (f"/{field}/{position}", one)

@@ -26,7 +26,7 @@ ACTOR = "schedule"
 
 @dataclass(frozen=True, kw_only=True)
 class DraftedOccurrences:
-    """The numbers of series that had a due occurrence, and of campaigns that were drafted."""
+    """How many series had a due occurrence, and how many campaigns were drafted."""
 
     series: int
     drafted: int

@@ -153,7 +153,9 @@ async def _plan_next_occurrence(
 
 
 def _as_changed(campaign: Campaign, body: CampaignUpdate, author_id: str | None) -> content.Columns:
-    """Return the columns that a change of a draft also sets: no approval, one more author.
+    """Return the columns that every change of a draft sets: approval and authors.
+
+    The approval is removed, and the caller is added to the authors.
 
     The result is empty if the campaign is not a draft, or if only ``archived`` changes.
     """

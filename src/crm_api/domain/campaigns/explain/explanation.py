@@ -159,7 +159,7 @@ class ExplanationRead(ReadModel):
 
     model_config = example(
         variant="Short",
-        variant_reason="The shares of the variants decided, by the id of the contact.",
+        variant_reason="Variants are assigned by contact id, in proportion to their shares.",
         rule="outside_schedule",
         detail="It is outside the campaign's hours.",
         next_allowed_at="2026-12-01T14:00:00.000Z",

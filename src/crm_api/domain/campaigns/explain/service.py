@@ -119,9 +119,9 @@ def _variant_reason(facts: RecipientFacts) -> str:
     if facts.kind == CampaignKind.MIXED:
         return (
             "There was no message to or from the person, and no call, before the campaign stored "
-            "its audience. The shares of the variants decided, by the id of the contact."
+            "its audience. Variants are assigned by contact id, in proportion to their shares."
         )
-    return "The shares of the variants decided, by the id of the contact."
+    return "Variants are assigned by contact id, in proportion to their shares."
 
 
 def _next_allowed(case: RecipientCase, stops: list[Stop]) -> datetime | None:

@@ -21,9 +21,10 @@ ERROR = 0.05
 """The maximum probability that a test ever reports something that is only chance: a difference
 between two rates, or a rate above its limit."""
 CONCENTRATION = 25.0
-"""The concentration of the Beta mixture, in replies; a higher value expects smaller differences.
-Values from 10 to 50 give nearly the same power. With 25, the difference between the rates 10 % and
-15 % is found after 1,550 messages (median; half of the messages for each variant)."""
+"""The concentration of the Beta mixture, in replies. With a higher value, the test expects smaller
+differences between the variants. Values from 10 to 50 give nearly the same power. With 25, the
+difference between the rates 10 % and 15 % is found after 1,550 messages (median; half of the
+messages for each variant)."""
 ODDS_RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0)
 """The alternatives to a rate within its limit: rates whose odds are this many times the odds of the
 limit. With only one alternative, smaller excesses would be found late or never."""
@@ -106,7 +107,7 @@ class ExperimentResult:
 
     Attributes:
         status: The result of comparing the reply rates.
-        winner: The variant that gets more replies than each other variant; None if there is no such
+        winner: The variant that gets more replies than all others; None if there is no such
             variant, or if that variant is harmful.
         p_value: The p-value of the winner; None without a winner, or if the other variants were
             stopped earlier.

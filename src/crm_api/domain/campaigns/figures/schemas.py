@@ -180,8 +180,8 @@ class ABTestRead(ReadModel):
 
     Attributes:
         status: The result of comparing the reply rates.
-        winner: The name of the variant with more replies than each other variant; null if there is
-            no such variant, or if that variant is harmful.
+        winner: The name of the variant that gets more replies than all others; null if there is no
+            such variant, or if that variant is harmful.
         p_value: The p-value of the winner, corrected for the number of comparisons. It is null if
             there is no winner. It is also null after the other variants were stopped; the audit log
             then has the p-value.

@@ -43,7 +43,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add ``texts`` people who wait in a place."""
+        """Add ``texts`` people who wait in a place. Each of them waits for one message."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -70,9 +70,9 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` people who wait in these places.
 
-        The people who became due first are removed first, whatever their place is. Therefore people
-        are always removed from the place where the largest share still waits, for example from a
-        place that was closed and has just opened.
+        People who became due earlier are removed first, from whatever place. So the first people
+        are removed from the place where the largest share still waits. An example is a place that
+        was closed and has just opened.
 
         Returns:
             Pairs of a place and the number of people that were removed there.

@@ -3,7 +3,7 @@
 P50 and P90 are instants. The last message is sent before P50 with a probability of 50 %, and before
 P90 with a probability of 90 %. P50 is simulated with the means of the random quantities: replies,
 repeated messages, and messages of the line outside campaigns. P90 is simulated with a larger number
-of messages. The real number is larger still with a probability of only 10 % (by a normal
+of messages. The real number exceeds this number with a probability of only 10 % (by a normal
 approximation).
 
 The rule that delays the last message most is the binding rule. To find the binding rule, the plan
@@ -97,8 +97,8 @@ class Odds:
 
     Attributes:
         replies: The share of messages that get a reply, so that no follow-up is sent.
-        repeats: The share of messages that count for limits although they were not sent, and so are
-            sent a second time.
+        repeats: The share of messages that are sent in a second attempt. The first attempt was
+            unclear: it did not send the message, but it counts for the daily limits.
         others_a_day: The mean number of messages a day on the line that belong to no campaign.
         others_variance: The variance of the number of these messages a day.
     """

@@ -17,7 +17,7 @@ MOST_GROUPS = 48
 wait ends. A limit keeps the simulation fast."""
 MIN_DAYS, FREQUENCY_CAP, LEGAL_FREQUENCY = "min_days_between", "frequency_cap", "legal_frequency"
 NOT_DUE = "follow_up_waits"
-"""The rule of a follow-up or a postponed message that is not due yet."""
+"""The name of the rule by which a follow-up or a postponed message waits until it is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class TextedNumber:
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None if there is none.
         texted: The instants of all campaign messages in the period of the rules, newest first.
-        read: The number of all recipients that the query examined, with or without a message.
+        read: The number of all recipients that the query examined. Some of them got no message and
+            are not in the result of the query.
     """
 
     step: int
@@ -105,8 +106,8 @@ def hold_back(
 
     Args:
         waiting: All waiting people.
-        numbers: The same people, or a sample of them, with the messages that they got. People who
-            need not wait because of any rule may be missing.
+        numbers: The same people, or a sample of them, with the messages that they got. People for
+            whom no rule requires a wait may be missing.
         number_rules: The rules of the campaign.
         scale: The number of people that one of ``numbers`` represents; 1 without a sample.
     """

@@ -21,8 +21,8 @@ class Waiting:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of them becomes due; None means now.
         due_until: When the last of them becomes due; None means now.
-        held_until: The rules that now prevent a message to these phone numbers, each with the
-            instant at which the rule stops applying.
+        held_until: The rules that now prevent messages to the phone numbers of these people, each
+            with the instant at which the rule stops applying.
     """
 
     zone_key: str

@@ -141,8 +141,8 @@ def _estimate(
         pending: The number of waiting people by step.
         few: Counts by zone key. Counting stops at ``FEW`` for each zone key, so only a smaller
             count is exact.
-        sample: The people on a sample of the table's pages. The counts of the other zone keys are
-            estimated from them.
+        sample: The waiting people on a sample of the table's pages. The counts of the zone keys
+            that reached ``FEW`` are estimated from these people.
     """
     counted: Counter[str] = Counter()
     for group in few:

@@ -271,8 +271,8 @@ class _Legal:
 
     Attributes:
         closes_at: Until when the law allows messages.
-        cap: How many messages the law allows to one phone number; None if no rule limits this
-            number.
+        cap: How many messages the law allows to one phone number in a period; None if the law sets
+            no limit.
     """
 
     closes_at: datetime

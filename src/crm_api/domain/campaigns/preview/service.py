@@ -65,7 +65,7 @@ class PreviewSubject:
         )
 
     def sums(self, *, business: Business, sample_size: int) -> MessageSums:
-        """Return the object that renders the campaign's messages and sums them up; all sums are 0.
+        """Return a new object that renders the campaign's messages and sums them up.
 
         Args:
             business: The business details that a message may name.

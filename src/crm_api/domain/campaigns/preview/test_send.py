@@ -35,7 +35,8 @@ from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, rea
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
-"""To find a person who has all values, at most this number of people of the audience are tried."""
+"""The maximum number of people of the audience who are tried to find one who has all values that
+the body needs."""
 
 
 async def send_test_message(

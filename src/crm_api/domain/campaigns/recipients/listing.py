@@ -197,11 +197,13 @@ class RecipientSearch:
         If there are search words, only the next ``_NEAR`` recipients are searched.
 
         The inner statement reads the recipients in the order of an index. This is the index of the
-        condition that selects the fewest recipients, or, without such a condition, the index of all
-        recipients. PostgreSQL does not know the inner limit when it plans the query, so it reads in
-        the order of the index until the page is full. With a known limit but without statistics, it
-        would expect that few recipients match the other conditions, and would sort all of them:
-        400 ms for a million.
+        condition that usually selects the fewest recipients. If no condition has an index, it is
+        the index of all recipients.
+
+        The limit of the inner statement is a sub-select, so that PostgreSQL does not know its value
+        when it plans the query. Therefore PostgreSQL reads in the order of the index until the page
+        is full. If it knew the limit but had no statistics, it would expect few matches and sort
+        all recipients. For a million recipients, that takes 400 ms.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]

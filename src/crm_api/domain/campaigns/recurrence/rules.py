@@ -48,7 +48,7 @@ class RecurrenceRule:
     """A recurrence rule.
 
     Attributes:
-        pattern: The rule without its end.
+        pattern: The rule without ``COUNT`` and ``UNTIL``.
         count: The maximum number of occurrences; None if the rule does not limit it.
         until: The end of the rule: a local time, an instant or a day. Later occurrences are left
             out. None if the rule has no such end.
@@ -103,7 +103,8 @@ class RecurrenceRule:
 
         An occurrence keeps its local time when the clocks change. If a change to summer time skips
         this local time, the occurrence is an hour later on that day. If a change to winter time
-        repeats this local time, the occurrence is at the first of the two.
+        repeats this local time, so that it comes twice on that day, the occurrence is at the
+        earlier instant.
 
         Args:
             begins: The start from which intervals and the count are computed. Occurrences have the
@@ -157,9 +158,10 @@ def _moved(local: datetime, years: int) -> datetime:
 def _alike_year(year: int) -> int:
     """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
-    Occurrences are computed in the years from this result to 9999, and then moved back. These years
-    have the same calendars as ``year`` and the years after it, because weekdays and leap years
-    repeat every 28 years (except where a century has no leap year).
+    The library ``dateutil`` searches for occurrences until the year 9999. The search is fast only
+    if it begins shortly before that year. So occurrences are computed from the returned year on,
+    and then moved back. The results are correct, because weekdays and leap years repeat every 28
+    years (except where a century has no leap year).
     """
     first = date(year, 1, 1).weekday()
     return next(

@@ -37,7 +37,10 @@ class MessageRecipient(Protocol):
 
     @property
     def contact_id(self) -> UUID:
-        """The id of the contact. It selects another variant if the assigned one was stopped."""
+        """The id of the contact.
+
+        If the assigned variant was stopped, this id decides which variant replaces it.
+        """
 
     @property
     def step(self) -> int:

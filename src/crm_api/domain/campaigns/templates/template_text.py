@@ -279,8 +279,9 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
     """Return sets of placeholder values for a message that is rendered without a contact.
 
     Returns:
-        The sets to try, in this order: the names of the values in brackets, a number, a word. A
-        body that accepts only numbers fails with the first set.
+        The sets to try, in this order: the names of the values in brackets, a number, a word. The
+        later sets are needed for a body that cannot be rendered with the first set, for example
+        because it accepts only numbers.
     """
     if compiled.template is None:
         return [{}]
