@@ -29,8 +29,8 @@ WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
 ``NAME_WINDOW`` if the search must check the name of each person, else ``LARGEST_WORD_WINDOW``."""
 Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
-"""The part of the results in which a page ended, in a cursor: ``=`` for messages with all words,
-``~`` for messages with similar words."""
+"""The first character of a cursor. It shows in which part of the results the page ended: ``=`` for
+messages with all words, ``~`` for messages with similar words."""
 
 
 @dataclass(frozen=True, kw_only=True)
