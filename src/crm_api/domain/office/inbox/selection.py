@@ -180,7 +180,8 @@ def has_flag(wanted: InboxFilter) -> str:
     """Return the SQL condition that ``k.phone`` has the flag of a filter.
 
     Without ``IS TRUE``, PostgreSQL would join all conversations with all flags. With it, PostgreSQL
-    reads the numbers with the flag once, and then conversations in order until the page is full.
+    reads the phone numbers with the flag once. It then reads conversations in order until the page
+    is full.
     """
     return f"(k.phone IN ({flagged(wanted)})) IS TRUE"
 

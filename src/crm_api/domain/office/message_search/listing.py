@@ -39,8 +39,8 @@ class MessagePosition:
 
     Attributes:
         is_similar: The page ended among the messages that have only similar words.
-        after: The last message of the page. If few messages match, this is the last message that
-            was read, which need not match.
+        after: The last message of the page. If few messages match: the last message that was read.
+            This message need not match.
     """
 
     is_similar: bool
@@ -133,7 +133,10 @@ def _page(rows: list[Activity], *, limit: int, exact: int) -> FoundMessages:
 async def _next_in_order(
     session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
 ) -> FoundMessages:
-    """Return a page of messages without search words; see ``WINDOWS`` for how many are read."""
+    """Return a page for a filter without search words.
+
+    ``WINDOWS`` limits the number of messages that are read.
+    """
     rows: list[Activity] = []
     end: Position | None = None
     for size in WINDOWS:
