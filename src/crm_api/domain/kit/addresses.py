@@ -3,7 +3,7 @@
 Users of the API choose these URLs. A URL into the service's own network would reach systems that
 are not open to the outside (server-side request forgery). So the service connects only to public
 addresses. It connects to exactly the address that it has checked, and it checks every redirect. The
-only exception is the loopback address, which is allowed while the sandbox is used.
+only exception is the loopback address: while the sandbox is used, it is allowed.
 """
 
 import ipaddress
@@ -40,7 +40,7 @@ _NOT_PUBLIC = tuple(
         "3fff::/20",  # documentation
     )
 )
-"""Networks that are not public, although ``is_global`` of Python's ``ipaddress`` may say so.
+"""Networks that are not public, although ``is_global`` of ``ipaddress`` may be True in them.
 
 Source: IANA's special-purpose address registries, read 2026-11-25.
 """
@@ -111,7 +111,10 @@ class AddressPolicy:
         return port in self.ports and is_public(address)
 
     def check_url(self, url: URL) -> None:
-        """Check scheme, user, port and literal address of a URL, without resolving its host.
+        """Check a URL without resolving its host name.
+
+        The scheme and the port must be allowed. The URL must not contain a user name or password.
+        If the host is an IP address, the service must be allowed to connect to this address.
 
         Raises:
             AddressRefusedError: The service may not connect to the URL.

@@ -25,9 +25,10 @@ ALIASES = {
     "reconciliation_run": "reconciliation",
     "subject": "message",
 }
-"""For a name that fields use (``merged`` in ``merged_id``), the name of the same resource.
+"""For names that fields use, the name of the resource that is meant.
 
-So all fields that refer to a resource show the same example id.
+For example, ``primary_id`` is the id of a ``contact``. So all fields that refer to a resource show
+the same example id.
 """
 _FIRST = "01a1"
 """The first digits of a UUIDv7 of November 2026."""
@@ -42,12 +43,12 @@ def example_id(thing: str) -> str:
 def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     """Return the pydantic configuration that gives a model an example.
 
-    The example of a request has only the given fields. In the example of a response, each other
-    field gets a value that depends on its name and its type.
+    The example of a request has only the given fields. In the example of a response, every field
+    that is not given gets a value that depends on the name and the type of the field.
 
     Args:
         bases: Models whose example fields are copied.
-        fields: The other fields of the example, as JSON values.
+        fields: The given fields that are not copied from ``bases``, as JSON values.
     """
     given: dict[str, Any] = {}
     for base in bases:

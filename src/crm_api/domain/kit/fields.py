@@ -158,7 +158,10 @@ def _in_utc(instant: datetime) -> datetime:
 
 
 def _refuse_count(value: Any) -> Any:  # noqa: ANN401 - whatever JSON or a query holds
-    """Refuse a JSON number, because its unit (seconds, milliseconds or days) is not known."""
+    """Refuse a number where a time or a date is expected.
+
+    The unit of the number (seconds, milliseconds or days) would not be known.
+    """
     if isinstance(value, (int, float)) or (isinstance(value, str) and not _YEAR.match(value)):
         raise PydanticCustomError(
             "not_iso_8601",

@@ -55,7 +55,7 @@ def forcing_characters(text: str) -> list[tuple[int, str]]:
 
 
 def _parts(length: int, doubled: list[int], *, size: int) -> int:
-    """Return the number of segments of a message that needs more than one.
+    """Return the number of segments of a message that does not fit into one segment.
 
     If only one unit of a segment is left, a character that counts as two begins the next segment.
 

@@ -126,7 +126,8 @@ class Cursors:
             cursor: The cursor of the previous page; None for the first.
             limit: The number of rows in a page.
             name: Returns a text that identifies a row. A page begins after the last row of the
-                previous page, or at the position of that row if the row no longer exists.
+                previous page. If that row no longer exists, the page begins at the position that
+                the row had.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.

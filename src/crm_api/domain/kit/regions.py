@@ -49,7 +49,7 @@ ON Ont|QC Que|QC PQ|BC B C|AB Alta|SK Sask|MB Man|NB N B|NS N S|PE P E I|PE PEI|
 
 
 def _table(text: str) -> list[tuple[str, str]]:
-    """Parse lines of ``KEY value|KEY value`` into pairs."""
+    """Split ``KEY value|KEY value``, on one or several lines, into pairs of key and value."""
     entries = text.strip().replace("\n", "|").split("|")
     return [(key, value) for key, _, value in (entry.partition(" ") for entry in entries)]
 

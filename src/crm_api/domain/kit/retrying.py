@@ -40,7 +40,8 @@ class BusyError(TransientError):
             service did not ask for a wait.
         retry_after_asked: The wait in seconds that the service asked for, if it was longer than the
             limit; otherwise None.
-        is_answer: Whether the service responded with 429 (too many requests), so it is not down.
+        is_answer: True if the service responded with 429 (too many requests). Then the service is
+            not down.
     """
 
     code = "service_busy"

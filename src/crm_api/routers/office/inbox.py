@@ -42,9 +42,10 @@ async def list_conversations(
             description="Words to find in messages that people wrote. If you have the scope "
             "contacts:read, the names and phone numbers of people are searched too. Every word "
             "must occur. A phrase in quotes must occur unchanged. If the conversations with all "
-            "words do not fill the page, conversations with similar words follow. The search finds "
-            "at most 200 conversations by a name, the conversations of the 200 newest messages "
-            "with all words, and those of the 100 newest messages with similar words.",
+            "words do not fill the page, conversations with similar words follow. The search has "
+            "limits. By name or phone number, it finds at most 200 conversations. Of the messages "
+            "with all words, it uses only the 200 newest. Of the messages with similar words, it "
+            "uses only the 100 newest.",
             examples=["chimney rossi"],
         ),
     ] = "",

@@ -65,7 +65,8 @@ class ItemResult(DocumentedModel):
 class BatchResult(DryRunRead):
     """The results of a batch, in the order of its items.
 
-    In a dry run, a contact that would be created is null, because it has no id yet.
+    In the results of a dry run, `contact` is null if the contact would be created, because it has
+    no id yet.
 
     Attributes:
         succeeded: The number of items that succeeded.

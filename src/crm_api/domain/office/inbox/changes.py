@@ -135,7 +135,12 @@ async def update_conversation(
 
 
 async def _require_free(uow: UnitOfWork, assignee_id: UUID | None, *, user_id: UUID | None) -> None:
-    """Raise an error if ``assignee_id``, who is responsible now, is another user than ``user_id``.
+    """Raise an error if another user is responsible for the conversation.
+
+    Args:
+        uow: The unit of work.
+        assignee_id: The user who is responsible now; None if nobody is.
+        user_id: The user who wants to become responsible.
 
     Raises:
         ConversationTakenError: Another user is responsible.
@@ -153,7 +158,15 @@ def state_values(
     heard: _Locked,
     now: datetime,
 ) -> dict[str, Any]:
-    """Return the values of the columns that a change of the state sets; empty for no change."""
+    """Return the values of the columns that a change of the state sets; empty for no change.
+
+    Args:
+        wanted: The state that the request sets.
+        state: The present state of the conversation.
+        waiting_since: Since when the person waits for an answer; None if the person does not wait.
+        heard: The locked conversation, with the time of the last message that the person sent.
+        now: The present instant.
+    """
     if wanted.state is ConversationState.SNOOZED:
         return {"state": wanted.state.value, "snoozed_until": wanted.snoozed_until}
     if wanted.is_awake and state == ConversationState.SNOOZED:

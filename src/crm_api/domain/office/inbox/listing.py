@@ -70,7 +70,7 @@ async def read_conversations(
 
 
 class _Reading:
-    """Reads pages of the conversations that a filter selects; each page has its own order."""
+    """Reads pages of the conversations that a filter selects, each page in a given order."""
 
     def __init__(
         self, uow: UnitOfWork, wanted: InboxFilter, *, caller_id: UUID, now: datetime

@@ -111,7 +111,8 @@ class Order:
     Attributes:
         column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
-        condition: The SQL condition of the conversations that are in this order; None for all.
+        condition: The SQL condition for the conversations that this order contains; None: it
+            contains all conversations.
         states: The states that conversations in this order can have.
     """
 
@@ -121,7 +122,7 @@ class Order:
     states: tuple[ConversationState, ...] = tuple(ConversationState)
 
     def states_of(self, wanted: InboxFilter) -> tuple[ConversationState, ...]:
-        """Return the states of ``states`` that the filter selects too."""
+        """Return those of ``states`` that the filter also selects."""
         return tuple(
             one for one in self.states if not wanted.wanted_states or one in wanted.wanted_states
         )
@@ -179,7 +180,8 @@ def has_flag(wanted: InboxFilter) -> str:
     """Return the SQL condition that ``k.phone`` has the flag of a filter.
 
     Without ``IS TRUE``, PostgreSQL would join all conversations with all flags. With it, PostgreSQL
-    reads the numbers with the flag once, and then conversations in order until the page is full.
+    reads the phone numbers with the flag once. It then reads conversations in order until the page
+    is full.
     """
     return f"(k.phone IN ({flagged(wanted)})) IS TRUE"
 
@@ -217,8 +219,8 @@ def matching(wanted: InboxFilter) -> str:
 def in_states(states: Iterable[ConversationState]) -> list[str]:
     """Return a list with the SQL condition on the state of ``conversation k``.
 
-    The list is empty if ``states`` has all states. It is also empty if ``states`` is empty, which
-    means all states.
+    An empty ``states`` selects all states. If all states are selected, no condition is needed, and
+    the returned list is empty.
     """
     named = [f"'{one.value}'" for one in states]
     if len(named) in (0, len(ConversationState)):

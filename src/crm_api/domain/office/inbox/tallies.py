@@ -91,7 +91,10 @@ COMPACT = text("""
 """)
 
 COMPACT_ABOVE = 1_000
-"""Rows are merged if their number is larger than twice the necessary number plus this number."""
+"""Rows are merged if there are more than ``2 * n + COMPACT_ABOVE`` rows.
+
+``n`` is the largest number of rows that a merge leaves.
+"""
 
 
 async def compact_conversation_tally(uow: UnitOfWork) -> None:

@@ -30,8 +30,8 @@ class ConversationSearch:
     """Finds the conversations that match the terms of a search.
 
     A conversation matches if the person's name or phone number contains all terms. It also matches
-    if each term is in one message or in the name or number of its person. Only messages that people
-    wrote are searched.
+    if it has a message for which each term is in the message, or in the name or phone number of the
+    message's person. Only messages that people wrote are searched.
     """
 
     def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:

@@ -29,8 +29,8 @@ WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
 ``NAME_WINDOW`` if the search must check the name of each person, else ``LARGEST_WORD_WINDOW``."""
 Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
-"""The part of the results in which a page ended, in a cursor: ``=`` for messages with all words,
-``~`` for messages with similar words."""
+"""The first character of a cursor. It shows in which part of the results the page ended: ``=`` for
+messages with all words, ``~`` for messages with similar words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class MessagePosition:
 
     Attributes:
         is_similar: The page ended among the messages that have only similar words.
-        after: The last message of the page. If few messages match, this is the last message that
-            was read, which need not match.
+        after: The last message of the page. If few messages match: the last message that was read.
+            This message need not match.
     """
 
     is_similar: bool
@@ -133,7 +133,10 @@ def _page(rows: list[Activity], *, limit: int, exact: int) -> FoundMessages:
 async def _next_in_order(
     session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
 ) -> FoundMessages:
-    """Return a page of messages without search words; see ``WINDOWS`` for how many are read."""
+    """Return a page for a filter without search words.
+
+    ``WINDOWS`` limits the number of messages that are read.
+    """
     rows: list[Activity] = []
     end: Position | None = None
     for size in WINDOWS:

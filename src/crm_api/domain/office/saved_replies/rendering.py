@@ -55,7 +55,7 @@ async def preview_saved_reply(
     Raises:
         SavedReplyNotFoundError: No saved reply has this id.
         ContactNotFoundError: The contact does not exist or was deleted.
-        UnknownLineError: No line has this id.
+        UnknownLineError: No phone line has this id.
         MissingValueError: The contact lacks a value that the body needs.
         TextFailedError: The message cannot be rendered, or is too long.
     """

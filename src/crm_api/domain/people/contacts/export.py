@@ -100,7 +100,7 @@ def _lists() -> FromClause:
 
 
 def _flags(now: datetime) -> FromClause:
-    """Select the active flags and the opt-out of each contact's phone number, in one row each."""
+    """Select one row for each contact: the active flags and the opt-out of its phone number."""
     flag = ContactFlag
     is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
     return (

@@ -1,11 +1,11 @@
 """SQL that finds a page of the contacts that match a filter, for every filter and every order.
 
-There are two ways. The first: read contacts in order until enough of them match. This is fast if
-many contacts match, but reads all contacts if few match. The second: look up all matches and sort
-them. This is fast if few contacts match. PostgreSQL cannot choose well between the two ways,
-because it has few statistics about parts of words. With the wrong way, PostgreSQL may read a
-million contacts. So this module chooses. It first reads a limited number of contacts in order. If
-these do not fill the page, matches are rare, and the module looks up all matches.
+There are two ways. The first way is to read contacts in order until enough of them match. This is
+fast if many contacts match, but reads all contacts if few match. The second way is to look up all
+matches and sort them. This is fast if few contacts match. PostgreSQL cannot choose well between the
+two ways, because it has few statistics about parts of words. With the wrong way, PostgreSQL may
+read a million contacts. So this module chooses. It first reads a limited number of contacts in
+order. If these do not fill the page, matches are rare, and the module looks up all matches.
 """
 
 from collections.abc import Iterator, Sequence

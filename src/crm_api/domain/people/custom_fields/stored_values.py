@@ -18,7 +18,7 @@ from crm_api.domain.people.models.custom_fields import CustomField, FieldType
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 CHUNK_CONTACTS = 5_000
-"""Contacts whose values one transaction converts."""
+"""The number of contacts whose values one transaction converts."""
 _FIRST = UUID(int=0)
 _MOST_EXAMPLES = 10
 _ROWS_AT_ONCE = 2_000

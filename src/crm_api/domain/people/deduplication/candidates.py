@@ -173,7 +173,7 @@ REST = 20
 With 20, scans take at most 5% of the time.
 """
 UNSEEN = timedelta(minutes=1)
-"""A change of a contact in this period before the last scan began causes another scan.
+"""If a contact changed at most this long before the last scan began, another scan is made.
 
 The last scan may have missed the change, if its transaction was committed after the scan began.
 """

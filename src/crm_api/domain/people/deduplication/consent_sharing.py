@@ -1,4 +1,4 @@
-"""When contacts are merged, give all their phone numbers the strictest consent state of them."""
+"""When contacts are merged, give all their phone numbers the strictest of their consent states."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,8 +31,8 @@ async def share_consent(
     """If one of the contacts has a flag that stops messages, set this flag on all of ``phones``.
 
     A number may belong to a duplicate that was merged into one of the contacts earlier. The flags
-    of such a number are not copied. So a contact that opted in again after the earlier merge stays
-    opted in.
+    of such a number are not copied to other numbers. So a contact that opted in again after the
+    earlier merge stays opted in.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

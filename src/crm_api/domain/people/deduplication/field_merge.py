@@ -18,9 +18,10 @@ def content_of(contact: object) -> Values:
 
 
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
-    """Return the merged values: those of the primary, with missing values from the duplicates.
+    """Return the values of the primary; values that it lacks are taken from the duplicates.
 
-    If several duplicates have a missing value, the value of the first one is used.
+    If several duplicates have a value that the primary lacks, the value of the first of these
+    duplicates is used.
 
     An address is one unit: if the address of a duplicate contradicts the merged address so far, no
     part of the duplicate's address is used. Tags and attributes beyond the limits of a contact are
@@ -46,8 +47,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The values of the primary now.
         before: The values of the primary before the merge.
         after: The values of the primary after the merge.
-        others: The duplicates of other merges into the primary, which are not undone. Values that
-            come from these duplicates stay.
+        others: The duplicates of the other merges into the primary. These merges are not undone, so
+            values that come from these duplicates stay.
     """
     changes = {
         name: before[name]

@@ -20,7 +20,7 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork
 
 _TRIES = 10
-"""Most attempts to lock; an attempt fails only if another transaction changed the contacts."""
+"""The most attempts to lock. An attempt fails only if another transaction changes the contacts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,10 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The ids of the contacts, by their own ids and by the ids of their earlier duplicates."""
+        """The id of a contact, by its own id and by the ids of its earlier duplicates.
+
+        So each contact has one entry for itself, and one entry for each of its duplicates.
+        """
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
 

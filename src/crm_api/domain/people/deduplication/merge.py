@@ -200,7 +200,7 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
 def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Record in the snapshot which recipients moved to the primary, and which it had before."""
+    """Record in the snapshot which recipients the primary had before, and which it got."""
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]

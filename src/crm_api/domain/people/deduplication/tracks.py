@@ -41,8 +41,8 @@ class TrackVerdict:
     """The ids of the recipients that change, by kind of change.
 
     Attributes:
-        skipped: Recipients whose message waits. They are skipped, because the person gets, or has
-            got, this step as another recipient.
+        skipped: Recipients whose message waits. They are skipped, because another recipient of the
+            same person gets, or has got, this step.
         ended: Recipients whose message is being sent, or was perhaps sent. The attempt is not
             repeated, and no next step follows.
         moved: Recipients that move to the primary contact and keep their phone number.

@@ -37,9 +37,9 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
 
     They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
     conversations, and the messages to and from their phone numbers. They also get back their
-    campaign recipients, with one exception. If a message to one of a duplicate's recipients in a
-    campaign was, or may have been, sent to another number, all recipients of this duplicate in this
-    campaign stay with the primary.
+    campaign recipients, with one exception. If a message to one of a duplicate's recipients was, or
+    may have been, sent to a number that is not the duplicate's, the recipients of this duplicate in
+    this campaign stay with the primary.
 
     Raises:
         MergeNotFoundError: No merge has this id.

@@ -1,4 +1,4 @@
-"""Begin the erasure of a person: erase the data that ids and phone numbers find.
+"""Begin the erasure of a person: erase the data that is found by ids and phone numbers.
 
 This happens in the transaction of the request. A job erases the remaining data later.
 """

@@ -14,9 +14,9 @@ from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
-"""The longest time between two steps of a worker. Then another worker may claim the erasure."""
+"""If a worker makes no step for this time, another worker may claim the erasure."""
 AGAIN_AFTER = timedelta(minutes=10)
-"""Time until the next search, if received events or files must be processed before this search."""
+"""The time until the next search, if received events or files must be processed first."""
 
 
 async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | None:

@@ -44,7 +44,8 @@ ERASED_NAMES = {
 CHANGED = frozenset({"campaign_membership", "contact"})
 """Tables in which an old row may get the phone number after the erasure.
 
-Such a row has an ``updated_at`` after the erasure and is not changed.
+The ``updated_at`` of such a row is after the erasure. The search does not replace the phone number
+in such a row.
 """
 REMOVED = {
     "consent_wording": (
@@ -55,7 +56,10 @@ REMOVED = {
     "phone_lookup": "t.checked_at <= :before",
     "provider_stop": "t.created_at <= :before",
 }
-"""Tables in which rows with the phone number are deleted, with the SQL condition for old rows."""
+"""Tables in which rows with the phone number are deleted.
+
+Only rows that were stored before the erasure are deleted. The SQL conditions select these rows.
+"""
 WHOLE = {
     "webhook_event": (
         "payload = '{\"erased\": true}', type = 'erased', status = 'ignored', last_error = NULL, "

@@ -87,7 +87,8 @@ class Contact(Base):
     country: Mapped[str | None]
     timezone: Mapped[str | None]
     zone_key: Mapped[str]
-    """State and time zone in the form of ``domain.kit.zones``. They decide the legal hours."""
+    """States and time zones, as text; see ``domain.kit.zones``. They decide when messages may be
+    sent."""
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     source: Mapped[str] = mapped_column(server_default=text("'api'"))

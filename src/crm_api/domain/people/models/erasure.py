@@ -49,7 +49,7 @@ class Erasure(Base):
     status: Mapped[str] = mapped_column(server_default=text("'sweeping'"))
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     position: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """Where the search continues: the contact ids, the table, its page, counts, and files left."""
+    """The progress: contact ids, table and page to search next, rows found, and files to remove."""
     next_at: Mapped[datetime]
     """When a worker may claim the erasure. While a worker has it, this is the end of its lease."""
     created_at: Mapped[datetime]

@@ -24,8 +24,9 @@ class TagChangeStatus(StrEnum):
 class TagChange(Base):
     """A request to add tags to all matching contacts, and to remove tags from them, in chunks.
 
-    ``position`` is the last contact that was processed. Each contact is processed at most once, in
-    the order of ids, even if other contacts match because of the change itself.
+    ``position`` is the last contact that was processed. The contacts are processed in the order of
+    their ids. So each contact is processed at most once, even if the change itself alters which
+    contacts match.
     """
 
     __tablename__ = "tag_change"

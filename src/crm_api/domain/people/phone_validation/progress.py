@@ -33,7 +33,7 @@ UNKNOWN_FRESH_FOR = timedelta(days=30)
 REFUSED, FAILED = AlertKind.PHONE_LOOKUP_REFUSED, AlertKind.PHONE_VALIDATION_FAILED
 """The kinds of alerts that this module raises and resolves."""
 SERVICE = "phone_lookup"
-"""The subject of these alerts."""
+"""The subject of the alerts that this module raises."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -260,9 +260,16 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
 
 
 async def _ask_from(parts: Parts, left: deque[str], asked: _Asked, *, most: int) -> None:
-    """Look up phone numbers one by one.
+    """Look up phone numbers one by one. Several of these calls run at the same time.
 
-    After an error, no new look-up starts, and look-ups that have started are finished.
+    After an error in one of the calls, no call starts a new look-up. Look-ups that have started are
+    finished.
+
+    Args:
+        parts: The service, and the time limit of the job.
+        left: The phone numbers that no call has looked up yet. Each number is removed from it.
+        asked: Collects the line types and the error of all calls.
+        most: The largest number of look-ups of this call.
     """
     service = parts.service
     for _ in range(most):

@@ -18,7 +18,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 UNDONE_AT_ONCE = 5_000
-"""Rows that one call of ``undo_some`` deletes."""
+"""The largest number of rows that one call of ``undo_some`` deletes."""
 
 
 async def store_properties(

@@ -61,7 +61,7 @@ def compile_rule(builder: ConditionBuilder, rule: Rule, *, is_negated: bool) -> 
 
     Args:
         builder: Collects the bind values.
-        rule: The rule, with its positive operator.
+        rule: The rule; its operator is never a negated operator such as ``ne``.
         is_negated: True: match the contacts that the rule does not match.
     """
     kind = kind_of_rule(rule)

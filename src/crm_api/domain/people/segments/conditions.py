@@ -153,7 +153,7 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the SQL condition that selects a contact's row at one step of a campaign.
+    """Return the SQL condition that finds the recipient of a contact at one step of a campaign.
 
     The statement must have the tables ``campaign_membership m`` and ``contact c``.
 

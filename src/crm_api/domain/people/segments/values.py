@@ -45,7 +45,7 @@ def read_value(kind: SegmentFieldKind, op: str, value: Any) -> Value:  # noqa: A
 
     Args:
         kind: The kind of the field.
-        op: The positive operator.
+        op: The operator without its negation: ``eq`` for a rule with ``ne``.
         value: The value as parsed from JSON; None if there was none.
 
     Raises:
@@ -181,7 +181,7 @@ def _at(within: str, read: Callable[[Any], Read], value: Any) -> Read:  # noqa: 
 
 
 def _read_field(read: Callable[[], Read]) -> Read:
-    """Run a reader of request fields and convert its errors to ``BadValueError``."""
+    """Call a function that checks a value, and convert its errors to ``BadValueError``."""
     try:
         return read()
     except PydanticCustomError as error:

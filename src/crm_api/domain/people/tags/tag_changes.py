@@ -23,7 +23,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 CHUNK_CONTACTS = 2_000
-"""Contacts locked at once, for some tens of milliseconds."""
+"""The number of contacts that are locked at once, for some tens of milliseconds."""
 
 
 async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> int:
