@@ -21,7 +21,8 @@ CHUNK_CHARACTERS = 8_000_000
 """A chunk ends early when its attributes and problems have more characters than this."""
 
 MAX_REPEATS = 100
-"""An import lists at most this many lines whose phone number is also in an earlier line."""
+"""An import lists at most this many duplicates: rows whose phone number is also in an earlier
+row of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
