@@ -64,7 +64,7 @@ PHRASES: dict[str, ReplyClass] = {
     for line in lines.strip().splitlines()
     for phrase in line.split("|")
 }
-"""Maps each reply whose class is certain to this class. The replies are in the form that
+"""The replies whose class is certain, and the class of each. The replies are in the form that
 ``keywords.only_words`` returns."""
 
 
