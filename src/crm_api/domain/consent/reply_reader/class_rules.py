@@ -69,7 +69,10 @@ PHRASES: dict[str, ReplyClass] = {
 
 
 def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
-    """Return the class of a reply that is one of ``PHRASES``, apart from courtesies; else None."""
+    """Return the class of a reply that is one of ``PHRASES``; None for every other reply.
+
+    Courtesies before and after the phrase are ignored.
+    """
     whole = PHRASES.get(only_words(analysis.whole))
     if whole is not None or analysis.folded == analysis.whole:
         return whole
