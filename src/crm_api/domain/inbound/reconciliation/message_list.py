@@ -125,10 +125,10 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set the time span whose messages the batch contains completely.
 
     A message that is stored in this span but not listed counts as absent. The list is newest first,
-    so the next batch has older messages. The span of the last batch begins ``SKEW`` before the
-    ``since`` of the run. The span of every other batch begins ``SKEW`` after the oldest message of
-    the batch. Messages before this start are compared with the next batch. For this comparison, the
-    position stores the ids of the messages near the start.
+    so the next batch has older messages. The span of the last batch begins at the ``since`` of the
+    run. The span of every other batch begins ``SKEW`` after the oldest message of the batch.
+    Messages before this start are compared with the next batch. For this comparison, the position
+    stores the ids of the messages near the start.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

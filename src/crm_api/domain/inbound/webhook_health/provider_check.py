@@ -37,8 +37,8 @@ MOST_REQUESTED = 200
 WORKING_SECONDS = 30.0
 """Maximum time for requesting redeliveries in one check; well below the job's time limit."""
 MOST_READ = 20
-"""Maximum number of deliveries for which one check reads the event id. If an entry of the log has
-no event id, the check must fetch the delivery to read the id."""
+"""If an entry of the log has no event id, the check fetches the delivery to read the id. It fetches
+at most this many deliveries."""
 MOST_TIMES = 3
 """Maximum number of requests to repeat one delivery."""
 REQUEST_AGAIN_AFTER = timedelta(hours=1)
