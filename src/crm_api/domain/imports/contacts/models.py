@@ -120,7 +120,7 @@ class ContactImport(FileImport):
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """The first new and changed contacts as examples, with the old and new value of each field."""
     repeated_lines: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """The first ``MAX_REPEATS`` rows that were left out as duplicates.
+    """The first 100 rows that were left out as duplicates.
 
     The phone number of such a row is also in an earlier row. Each item has the line numbers of both
     rows in the file: ``{"line": 7, "first_line": 2}``.

@@ -324,7 +324,7 @@ async def remove_contacts(
 ) -> None:
     """Delete the data of these contacts, and mark the contacts as deleted.
 
-    Their recipients in campaigns that wait for a message get the status ``skipped``.
+    A contact that waits for the message of a campaign gets the status ``skipped`` in this campaign.
 
     Args:
         zone_keys: The contacts to remove: the new zone key of each, by contact id.
