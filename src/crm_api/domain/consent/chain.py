@@ -50,7 +50,7 @@ class ChainedEntry(NamedTuple):
         return _written([_FORMAT_WITH_CLAIM, *self._members(), _instant(self.claimed_at)])
 
     def canonical_without_claim(self) -> bytes:
-        """Return the bytes that releases without the column ``claimed_at`` hash."""
+        """Return the bytes that older releases hash: all columns except ``claimed_at``."""
         return _written([_FORMAT, *self._members()])
 
     def _members(self) -> list[object]:

@@ -73,10 +73,9 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
     Args:
         said: The stored decisions, in the order of arrival.
         new: The new decision.
-        now: The consent that the number's current flags show. If this consent is not the result of
-            ``said``, a flag was set without a decision. Then ``new`` is applied to ``now``, and
-            ``said`` is ignored. Otherwise the flag would be lost, although only a decision may
-            remove the flag.
+        now: The state that the number's current flags show. If ``said`` does not lead to this
+            state, a flag was set without a decision. Only a decision may remove such a flag. So
+            ``new`` is then applied to ``now``, and ``said`` is ignored.
     """
     decisions = list(said)
     if state_after(decisions) != now:

@@ -160,7 +160,9 @@ _ADD_ENTRIES = text(f"""
 
 
 async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Insert consent entries, their words, and the requests to link them; return their ids.
+    """Insert consent entries and their words, and return the ids of the entries.
+
+    The entries are also marked for the worker that adds them to the hash chain.
 
     Args:
         entries: The arguments of ``add_entry`` for each entry. No two entries have the same number.
@@ -172,7 +174,7 @@ async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]
 
 
 async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN401 - bind values
-    """Insert a consent entry, its words, and the request to link it; return the entry's id."""
+    """Insert one consent entry as ``add_entries`` does, and return its id."""
     (entry_id,) = await add_entries(session, [values])
     return entry_id
 
@@ -215,11 +217,12 @@ async def evidence_of_messages(
 ) -> dict[str, dict[str, Any]]:
     """Return the evidence in the consent entries about messages, by message id at the provider.
 
-    A message without a consent entry is missing in the result.
+    The provider's message id is in the evidence of an entry. The search uses this id, because the
+    entry has no other message id if the phone line of the message was unknown. A message without a
+    consent entry is missing in the result.
 
     Args:
         messages: Maps the provider's id of each message to the hash of the sender's phone number.
-            If the line of the message was unknown, the consent entry has no other message id.
     """
     values = {"hashes": list(messages.values()), "message_ids": list(messages)}
     found = await session.execute(_EVIDENCE_OF_MESSAGES, values)

@@ -62,7 +62,7 @@ class DecidedReply:
         previous: Our last message before the reply; None if there was none.
         is_sale: True if a person of the office wrote ``previous``.
         has_entry: True if the reply has an entry in the consent history.
-        reading: The reader's result when the reply arrived; None if no consent entry contains it.
+        reading: The reader's result when the reply arrived; None if it was not stored.
     """
 
     id: UUID

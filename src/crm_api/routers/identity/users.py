@@ -126,10 +126,15 @@ async def _send(
     mail: tuple[str, str],
     lasts: timedelta,
 ) -> str | None:
-    """Queue the subject and text ``mail`` and return None; without a mail server, return ``token``.
+    """Mail a link to a user, or return the token of the link if there is no mail server.
 
     Args:
+        token: The token of the link.
+        mail: The subject and the text of the mail.
         lasts: How long the link in the mail works.
+
+    Returns:
+        None if the mail was queued; else ``token``.
     """
     if state.settings.smtp_url is None:
         return token

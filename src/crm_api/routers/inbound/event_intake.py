@@ -81,8 +81,8 @@ class EventIntake:
 
         Args:
             event: The event.
-            cause: The ids of the request that delivered the event. After a batch is stored, the
-                request to run the worker has the ids of the batch's first delivery.
+            cause: The ids of the request that delivered the event. The ids of one of the stored
+                deliveries are passed to the worker's job, so that the logs show why it runs.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries wait for it.
@@ -114,9 +114,9 @@ class EventIntake:
                 _refuse(batch)
 
     async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
-        """Store a batch, and let the requests of the stored events end.
+        """Store a batch, and acknowledge the deliveries whose events are stored.
 
-        The caller must refuse the requests of the other events.
+        If an event could not be stored, the caller must refuse its delivery.
         """
         try:
             await self._insert(lane, batch)

@@ -90,8 +90,8 @@ receive_route = APIRoute(
     )
     | {"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
 )
-"""The API document shows this route like other routes, but ``receive_event`` serves its requests.
-The app matches this route first."""
+"""The route of the receiver. FastAPI only documents it: ``receive_event`` serves the requests,
+without FastAPI's work for a route. The app compares a request with this route first."""
 receive_route.app = receive_event
 
 

@@ -64,12 +64,15 @@ PHRASES: dict[str, ReplyClass] = {
     for line in lines.strip().splitlines()
     for phrase in line.split("|")
 }
-"""Maps each reply whose class is certain to this class. The replies are in the form that
+"""The replies whose class is certain, and the class of each. The replies are in the form that
 ``keywords.only_words`` returns."""
 
 
 def class_by_phrase(analysis: Analysis) -> ReplyClass | None:
-    """Return the class of a reply that is one of ``PHRASES``, apart from courtesies; else None."""
+    """Return the class of a reply that is one of ``PHRASES``; None for every other reply.
+
+    Courtesies before and after the phrase are ignored.
+    """
     whole = PHRASES.get(only_words(analysis.whole))
     if whole is not None or analysis.folded == analysis.whole:
         return whole

@@ -146,11 +146,12 @@ class Scores:
         probabilities: One row per reply, one column per output, from 0 to 1.
         known: The occurrences of features in the replies. Features that the model does not have are
             left out.
-        values: One row per occurrence, one column per hidden unit. The number, times the scale of
-            the unit, is what the occurrence adds to the value of the unit.
-        factors: One factor per reply, hidden unit and output, for the first two outputs. A number
-            of ``values``, times this factor, is what the occurrence adds to the score of the output
-            through this unit. The factor is 0 if the unit is not active.
+        values: One row per occurrence, one column per hidden unit: the weight with which the
+            occurrence counts for the unit. Multiplied by the scale of the unit, it is what the
+            occurrence adds to the value of the unit.
+        factors: For each reply, hidden unit and each of the first two outputs: the factor that
+            converts a number of ``values`` to a part of the score of the output. The factor is 0
+            if the unit is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -168,9 +169,9 @@ class Scores:
 
     @cached_property
     def starts(self) -> Sequence[int]:
-        """The column of the first word of each reply in ``words``.
+        """For each reply, the index of its first word among the columns of ``words``.
 
-        The last item is the number of all words.
+        One more item follows: the number of all words.
         """
         return first_words(self.analyses)
 

@@ -35,7 +35,8 @@ WORDS_SHOWN = 3
 CLASS_AT = 0.4
 """A class other than ``other`` is proposed if its probability is at least this value.
 
-The value was chosen with the same replies with which the classes are measured.
+The value was chosen with the same replies with which the classes are measured. So the measured
+rates of the classes may be slightly too good.
 """
 
 _REACTION = re.compile(
@@ -248,11 +249,11 @@ def propose_class(
 
 
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
-    """Return the reading; change it to doubtful if an end of a long reply alone is an opt-out.
+    """Check the beginning and the end of a long reply that seems to change nothing.
 
-    The beginning and the end are read alone, but only if the reading of the whole reply changes
-    nothing. The score is a sum over all words, so in a long reply many other words can hide the few
-    words that ask us to stop.
+    Each of the two parts is read alone. If one of them is an opt-out, the reading becomes doubtful.
+    The score is a sum over all words, so in a long reply many other words can hide the few words
+    that ask us to stop. Every other reading is returned unchanged.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading

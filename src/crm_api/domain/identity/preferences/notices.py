@@ -1,4 +1,4 @@
-"""The preferences of a user for notices: which kinds, by which channel, and at which times none."""
+"""The preferences of a user for notices: kinds, channels, and the times without notices."""
 
 from datetime import datetime, time
 from enum import StrEnum

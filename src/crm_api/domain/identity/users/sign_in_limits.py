@@ -94,7 +94,7 @@ class CountedAttempt:
 
     @property
     def subjects(self) -> list[tuple[bytes, int]]:
-        """The counters of this attempt, and how many failures each one allows without a wait."""
+        """The counters of this attempt, each with the number of failures that cause no wait."""
         allowances = (PAIR_FAILURES, ACCOUNT_FAILURES)
         own = list(zip(self.own, allowances, strict=False))
         return own if self.shared is None else [*own, (self.shared, ADDRESS_FAILURES)]

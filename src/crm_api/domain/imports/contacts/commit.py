@@ -65,9 +65,9 @@ async def commit_dry_run(
 ) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
-    If the dry run was already committed, return the import that this commit created. If there was
-    no commit, or if its import failed, was cancelled or was undone, create an import and request
-    the job ``run_imports``.
+    The first commit of a dry run creates an import, and requests the job ``run_imports``. A later
+    commit returns this import. But if this import failed, was cancelled or was undone, the later
+    commit creates a new import.
 
     Raises:
         ImportNotFoundError: No import has this id.

@@ -230,7 +230,10 @@ def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
 def _map_opt_outs(
     header: Sequence[str], sample: Sequence[Sequence[str]], mapping: dict[str, str | None]
 ) -> None:
-    """Map the columns that say who must not get messages; skip columns with phone numbers."""
+    """Map the columns that say who must not get messages.
+
+    A column whose name fits is skipped if its values are phone numbers.
+    """
     for position, name in enumerate(header):
         target = None if name in mapping else consent_field(name)
         if target is None or share_at(sample, position, is_phone) >= MAJORITY:

@@ -120,9 +120,10 @@ class ContactImport(FileImport):
     sample: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """The first new and changed contacts as examples, with the old and new value of each field."""
     repeated_lines: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """The first lines of the file whose phone number is also in an earlier line.
+    """The first 100 rows that were left out as duplicates.
 
-    Each item has both line numbers: ``{"line": 7, "first_line": 2}``.
+    The phone number of such a row is also in an earlier row. Each item has the line numbers of both
+    rows in the file: ``{"line": 7, "first_line": 2}``.
     """
     undo_state: Mapped[str | None]
     undo_counts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))

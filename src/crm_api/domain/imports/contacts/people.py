@@ -383,9 +383,9 @@ class RowReader:
             person.attributes["owner_role"] = plan.role
 
     def _without_number(self, line: int) -> list[RowProblem]:
-        """Return the problem of a row without a phone number.
+        """Return the problem of a row in which no person has a phone number.
 
-        Return no problem if the file has columns for two people.
+        In a file with columns for two people, such a row is left out without a problem.
         """
         if len(self._plans) > 1:
             return []

@@ -21,7 +21,8 @@ CHUNK_CHARACTERS = 8_000_000
 """A chunk ends early when its attributes and problems have more characters than this."""
 
 MAX_REPEATS = 100
-"""An import lists at most this many lines whose phone number is also in an earlier line."""
+"""An import lists at most this many duplicates: rows whose phone number is also in an earlier
+row of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +103,9 @@ def sha256_of(path: Path) -> str:
 class ImportSource:
     """Reads the people of one file, and finds people whose phone number occurred before.
 
-    To save memory, it remembers only the phone numbers and their lines. To resume an interrupted
-    import, create a new source and call ``skip_to``. It reads the skipped rows to remember their
-    phone numbers.
+    To save memory, it remembers only each phone number and its first line in the file. To resume an
+    interrupted import, create a new source and call ``skip_to``. It reads the skipped rows to
+    remember their phone numbers.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:

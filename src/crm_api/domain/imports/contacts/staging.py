@@ -79,7 +79,11 @@ PLACE = text("""
 
 
 async def set_zone_keys(session: AsyncSession, zone_keys: Mapping[int, str]) -> None:
-    """Write zone keys to the plan; the keys of ``zone_keys`` are the positions of people."""
+    """Write zone keys to the plan.
+
+    Args:
+        zone_keys: The zone key of each person, by the position of the person in the chunk.
+    """
     values = {"positions": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(PLACE, values)
 
@@ -152,7 +156,11 @@ COUNT = text("SELECT outcome, count(*) AS people FROM import_plan GROUP BY outco
 
 
 async def count_outcomes(session: AsyncSession) -> dict[str, int]:
-    """Count the planned people by result: created, revived, updated or unchanged."""
+    """Count the planned people by result.
+
+    The results are ``created``, ``revived`` (a deleted contact is restored), ``updated`` and
+    ``unchanged``.
+    """
     found = await session.execute(COUNT)
     return {row.outcome: row.people for row in found}
 

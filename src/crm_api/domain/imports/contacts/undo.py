@@ -322,10 +322,12 @@ _REMOVE = text(f"""
 async def remove_contacts(
     session: AsyncSession, *, zone_keys: dict[UUID, str], now: datetime
 ) -> None:
-    """Delete the data of these contacts, mark them as deleted, and skip their waiting recipients.
+    """Delete the data of these contacts, and mark the contacts as deleted.
+
+    A contact that waits for the message of a campaign gets the status ``skipped`` in this campaign.
 
     Args:
-        zone_keys: The new zone key, by contact id.
+        zone_keys: The contacts to remove: the new zone key of each, by contact id.
     """
     values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(_REMOVE, values | {"now": now})

@@ -25,9 +25,13 @@ class NumberLines:
         return self._count
 
     def add(self, number: int, line: int) -> int | None:
-        """Store the line of a phone number, and return None.
+        """Store that a phone number occurs on a line of the file, and return None.
 
-        If the number is already stored, change nothing, and return its stored line.
+        If the number is already stored, change nothing, and return the line that is stored for it.
+
+        Args:
+            number: The phone number.
+            line: The number of the line in the file.
         """
         slots = self._slots
         mask = len(slots) - 1

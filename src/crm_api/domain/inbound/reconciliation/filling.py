@@ -38,7 +38,7 @@ IN_FLIGHT = timedelta(minutes=2)
 so a newer change is stored but not counted."""
 LONGEST_REASON = 300
 COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
-"""Lets the transaction commit without waiting for the disk."""
+"""Lets a transaction that stores only the progress of a run commit without waiting for the disk."""
 
 
 class ExtrasReader:

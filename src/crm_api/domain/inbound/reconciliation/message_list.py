@@ -92,7 +92,9 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 
 
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
-    """Prepare to read the list again from the oldest message read; the page token was refused.
+    """Prepare to begin the list again at the oldest message that was read before ``error``.
+
+    This helps if the provider refused the page token, which may have expired.
 
     Return True if the position was changed. Return False, without a change, in three cases: the
     provider refused something other than the token, no message was read yet, or the reading already
@@ -122,10 +124,11 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set the time span whose messages the batch contains completely.
 
-    A message that is stored in this span but not listed counts as absent. The span of the last
-    batch begins at the ``since`` of the run. The span of every other batch begins ``SKEW`` after
-    the oldest message of the batch. Messages before this start are compared with the next batch.
-    The position stores the ids of messages near the start for the next batch.
+    A message that is stored in this span but not listed counts as absent. The list is newest first,
+    so the next batch has older messages. The span of the last batch begins at the ``since`` of the
+    run. The span of every other batch begins ``SKEW`` after the oldest message of the batch.
+    Messages before this start are compared with the next batch. For this comparison, the position
+    stores the ids of the messages near the start.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}
@@ -149,7 +152,7 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Map the ids of the messages near the end of the next time span to their times."""
+    """Return the member ``near`` of the position: the time of each message, by message id."""
     near = position["near"]
     if not isinstance(near, dict):  # stored by the previous release
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

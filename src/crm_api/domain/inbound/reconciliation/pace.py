@@ -12,8 +12,8 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.platform.database import UnitOfWorkFactory
 
 SLICE_SECONDS = 0.1
-"""Length in seconds of the time that one step reserves in the rate limiter for reconciliation
-requests. A send waits at most this long for these requests."""
+"""While no message waits to be sent, reconciliation reserves the requests of this many seconds in
+one step. A message that is then queued waits at most this long for these requests."""
 SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
 """Minimum time in seconds between two queries that find out whether messages wait to be sent."""
@@ -90,7 +90,10 @@ class RequestPace:
             )
 
     def _is_stale(self) -> bool:
-        """Return whether the next reserved start time is over 1 s old and could cause a burst."""
+        """Return whether the next reserved start time is more than 1 s in the past.
+
+        Requests with such old start times would begin without a wait, all at once.
+        """
         return self._next is not None and self._now() - self._next > timedelta(seconds=1)
 
     async def _reserve(self) -> None:

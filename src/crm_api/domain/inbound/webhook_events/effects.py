@@ -48,7 +48,7 @@ from crm_api.platform.database import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class _ReceivedFacts:
-    """A received message without its reply class, and the phone line that received it."""
+    """A received message that is not classified yet, and the phone line that received it."""
 
     facts: MessageFacts
     line: Line

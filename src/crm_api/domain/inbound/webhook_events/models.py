@@ -38,7 +38,10 @@ WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 
 
 class WebhookEvent(Base):
-    """One event, stored before it is acknowledged; partitioned by the month in its id."""
+    """One received event. It is stored before it is acknowledged.
+
+    The table has a partition for each month. The time in an event's id decides its partition.
+    """
 
     __tablename__ = "webhook_event"
     __table_args__ = (

@@ -37,7 +37,7 @@ ANSWERED_WITHIN = timedelta(days=1)
 """Maximum age of a message that gets an automatic reply. Older messages come from an import of the
 history or from a long outage. By law, an opt-out is confirmed within five minutes, or later if
 the reason for the delay is recorded (47 CFR 64.1200(a)(12)). After an outage, the stored event is
-this record. For an old imported message, there is no such record."""
+this record. An old imported message has no such record, so it gets no confirmation."""
 HELP_AGAIN_AFTER = timedelta(minutes=10)
 """Minimum time between two automatic replies to HELP in a conversation. Without it, two machines
 that reply to each other would never stop."""

@@ -50,7 +50,8 @@ class IntakeConnection:
 
         Raises:
             asyncpg.PostgresError: The database refuses a row, or the whole batch.
-            OSError: The database is unavailable; other errors of ``LOST_CONNECTION`` mean the same.
+            OSError: The database is unavailable. Every other error class in ``LOST_CONNECTION`` can
+                be raised for the same reason.
         """
         try:
             return await self._execute(events)

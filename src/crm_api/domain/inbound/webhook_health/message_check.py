@@ -72,7 +72,10 @@ class MessageProgress:
 
     @property
     def sent_at(self) -> datetime | None:
-        """When the gate allowed the send; None if the message was certainly not sent."""
+        """When the request to send the message was about to begin.
+
+        None if the message was certainly not sent.
+        """
         return self.called_at if self.attempt_status in _MAY_HAVE_LEFT else None
 
 
@@ -207,7 +210,7 @@ async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime 
 def judge_message(
     progress: MessageProgress, *, until: datetime, now: datetime
 ) -> CheckResult | None:
-    """Return the result of a check that uses a test message; None while its event may arrive.
+    """Return the result of a check with a test message; None while the event may still arrive.
 
     Args:
         progress: The progress of the test message.

@@ -37,7 +37,8 @@ MOST_REQUESTED = 200
 WORKING_SECONDS = 30.0
 """Maximum time for requesting redeliveries in one check; well below the job's time limit."""
 MOST_READ = 20
-"""Maximum number of deliveries that one check fetches to find a missing event id."""
+"""If an entry of the log has no event id, the check fetches the delivery to read the id. It fetches
+at most this many deliveries."""
 MOST_TIMES = 3
 """Maximum number of requests to repeat one delivery."""
 REQUEST_AGAIN_AFTER = timedelta(hours=1)
@@ -54,7 +55,7 @@ class GivenUp:
 
 @dataclass(kw_only=True)
 class DeliveryLog:
-    """Unsuccessful deliveries in the provider's logs, with counts for each action of the check.
+    """Unsuccessful deliveries in the provider's logs, and what the check did about them.
 
     Attributes:
         given_up: The deliveries that the provider no longer retries.
@@ -90,7 +91,7 @@ class ProviderCheck:
     now: datetime
 
     async def examine(self) -> CheckResult:
-        """Compare the registration, read the delivery logs, and request missing events again.
+        """Check our webhooks, read their delivery logs, and request missing events again.
 
         Raises:
             OpenPhoneBusyError: The provider is unavailable, so there is no result.

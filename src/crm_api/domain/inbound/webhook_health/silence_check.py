@@ -168,9 +168,8 @@ def chance_of_none(counts: Sequence[int]) -> float:
 
     For Poisson counts with Jeffreys' prior, the next count is 0 with probability
     ``(n / (n + 1)) ** (sum + 1/2)``, for ``n`` spans. So an alarm is less likely if few spans are
-    known. The counts vary more than Poisson counts, because in some weeks a campaign runs and in
-    others none. So the sum is divided by the ratio of the variance of the counts to the variance
-    of Poisson counts.
+    known. The counts vary more than Poisson counts, because campaigns run only in some weeks. So
+    the sum is divided by the ratio of the variance of the counts to the variance of Poisson counts.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

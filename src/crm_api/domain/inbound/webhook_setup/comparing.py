@@ -168,7 +168,7 @@ def is_same_address(one: str, other: str) -> bool:
 
 
 def wanted_events(webhook: RegisteredWebhook | None, *, offered: frozenset[str]) -> list[str]:
-    """Return the sorted event types to request: the offered types and those of the webhook."""
+    """Return the event types to request, sorted: ``offered``, and those of the existing webhook."""
     return sorted(offered.union(webhook.events if webhook is not None else ()))
 
 

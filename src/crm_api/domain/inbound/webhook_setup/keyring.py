@@ -117,7 +117,8 @@ class KeyRing:
         """Read the saved keys. If several callers wait, only one of them reads.
 
         Args:
-            generation: The generation of the keys that the caller used.
+            generation: The number of the key set that the caller used. Each change of the keys in
+                memory raises this number by one.
 
         Returns:
             True if the keys differ from those that the caller used. False if they are the same,

@@ -10,7 +10,7 @@ from crm_api.platform.settings import Settings
 
 
 class _NoQueue:
-    """A job queue for units of work that need none; it discards every job."""
+    """A job queue that discards every job, for units of work that request no jobs."""
 
     async def push(self, job: Job) -> None:
         """Discard the job."""
