@@ -90,7 +90,10 @@ class Replica:
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Measure the lag once; set ``keeps_up`` to True if the lag is within the limit."""
+        """Measure the lag once, and set ``keeps_up``: True if the lag is within the limit.
+
+        If a server does not respond, ``keeps_up`` becomes False.
+        """
         try:
             async with self.primary() as session:
                 written = int(await session.scalar(_WRITTEN) or 0)

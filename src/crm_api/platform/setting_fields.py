@@ -149,7 +149,7 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Minimum seconds until a message is looked up again that the provider did not list."""
+        """Minimum seconds between two look-ups of a message that the provider does not list yet."""
         return min(60.0, self.grace_seconds / 2)
 
     @property

@@ -157,7 +157,7 @@ class HoldoutRead(ReadModel):
         scope: Whose first messages are held back.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        knows_at: When its result can be expected; null if it takes more than ten years.
+        knows_at: When the result can be expected; null if this takes more than ten years.
         plan: The plan in detail.
         appointments: The groups, compared by the number of people with a booked appointment.
         jobs: The groups, compared by the number of people with a done job.
