@@ -1,4 +1,4 @@
-"""The data directory: its lock, its secret files, and the settings of a running `crm-api up`."""
+"""The data directory: its lock, secret files, and settings of a running `crm-api up` process."""
 
 import errno
 import fcntl
@@ -168,9 +168,9 @@ def refuse_moved(path: Path) -> None:
 
 
 def announce(path: Path, variables: Mapping[str, str]) -> None:
-    """Store the settings of this `crm-api up` in the data directory, for other commands.
+    """Store the settings of this process (`crm-api up`) in the data directory.
 
-    The other commands read them with ``running_settings``.
+    Other commands read the settings with ``running_settings``.
 
     Args:
         path: The data directory.
@@ -180,13 +180,16 @@ def announce(path: Path, variables: Mapping[str, str]) -> None:
 
 
 def withdraw(path: Path) -> None:
-    """Remove the settings that ``announce`` stored, because `crm-api up` ends."""
+    """Remove the settings that ``announce`` stored; `crm-api up` calls this when it ends."""
     with suppress(OSError):
         (path / _RUNNING).unlink(missing_ok=True)
 
 
 def running_settings(path: Path) -> dict[str, str]:
-    """Return the settings of the `crm-api up` in this data directory; empty if none is running."""
+    """Return the settings of the `crm-api up` process that uses this data directory.
+
+    If no such process is running, the result is empty.
+    """
     try:
         fd = os.open(path / "up.lock", os.O_RDONLY)
     except OSError:
@@ -217,9 +220,9 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 
 
 def _lock_after_the_dying(fd: int) -> bool:
-    """If a killed run holds ``up.lock``, wait until it has ended, lock the file, and return True.
+    """Lock ``up.lock`` after the killed run that still holds it has ended; return True.
 
-    Return False if the run that holds the file was not killed, or does not end within
+    Return False without the lock if the run that holds it was not killed, or does not end within
     ``LEFT_OVER_SECONDS``.
     """
     deadline = time.monotonic() + LEFT_OVER_SECONDS

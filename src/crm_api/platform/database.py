@@ -181,7 +181,7 @@ class UnitOfWork:
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
-        """Return a new unit of work on the same database that requests its jobs at ``queue``."""
+        """Return a new unit of work on the same database. Its job requests go to ``queue``."""
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":

@@ -46,7 +46,7 @@ async def read_database_now(session: AsyncSession) -> datetime:
 
 
 async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: datetime) -> bool:
-    """Set the sandbox's clock to ``start``, if the clock was never set and ``start`` is not past.
+    """Set the sandbox's clock to ``start``, unless it was set before or ``start`` is in the past.
 
     Args:
         session: An open transaction.

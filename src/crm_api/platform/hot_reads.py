@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 Key = bytes
 Found = Sequence[Any]
-"""All columns of the found row except the first, which is the key."""
+"""The columns of the found row, without the first column, which is the key."""
 Statement: TypeAlias = "PreparedStatement[asyncpg.Record]"
 Asked = dict[Key, list[asyncio.Future[Found | None]]]
 

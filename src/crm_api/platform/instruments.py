@@ -3,8 +3,8 @@
 One measurement takes half a microsecond and cannot fail. ``metrics_export`` exports the values,
 together with the metrics of Python and of the process. Metrics that are read from the database are
 in ``domain/monitoring/system_metrics``. A label has few values and identifies no person. So the
-template of a route is allowed as a label, but a path is not. The id of a line is allowed, but a
-phone number is not.
+template of a route is allowed as a label, but a path is not. The id of a phone line is allowed,
+but a phone number is not.
 """
 
 from functools import cache

@@ -62,7 +62,7 @@ _TALKATIVE = (
     "alembic.runtime.plugins",
     "crm_api.platform.pools",  # SQLAlchemy's lines about connections, under our class's name
 )
-"""Loggers that report every small step; only their warnings and errors are written."""
+"""Loggers that report every small step. Only warnings and errors of these loggers are written."""
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -1,7 +1,7 @@
 """Export the metrics of the API and of its worker in one response.
 
 Each process has its own values in memory. If `crm-api up` runs the processes, the worker listens on
-a Unix socket. When Prometheus requests the metrics from the API, the API reads those of the worker
+a Unix socket. When Prometheus requests the metrics from the API, the API reads the worker's metrics
 from this socket. A worker that runs without `crm-api up` exports its metrics on its own port.
 
 The socket transports JSON, because no format of prometheus-client is suitable. Its multiprocess

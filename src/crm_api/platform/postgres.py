@@ -27,7 +27,7 @@ WORK_SECONDS = 120
 whose worker process is gone."""
 _CONNECT_SECONDS = 5.0
 _ON_ITS_WAY_SECONDS = 2.0
-"""How long to wait for PostgreSQL's timeout error after the statement timeout."""
+"""How long to wait, after the statement timeout, until PostgreSQL's timeout error arrives."""
 DATABASE_UNREACHABLE = (
     OSError,
     TimeoutError,

@@ -37,7 +37,7 @@ _REPLAYED = text("SELECT CAST(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') A
 
 
 class Replica:
-    """Decides whether a unit of work reads from the replica, or from the primary database.
+    """A replica of the database. Decides whether units of work read from it or from the primary.
 
     The application's lifespan calls ``start()`` and ``close()``.
     """
@@ -90,7 +90,10 @@ class Replica:
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Measure the lag once; set ``keeps_up`` to True if the lag is within the limit."""
+        """Measure the lag once, and set ``keeps_up``: True if the lag is within the limit.
+
+        If a server does not respond, ``keeps_up`` becomes False.
+        """
         try:
             async with self.primary() as session:
                 written = int(await session.scalar(_WRITTEN) or 0)
@@ -135,7 +138,7 @@ def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -
 
 
 class ReadingUnitOfWork(UnitOfWork):
-    """Unit of work that reads from the replica; if it is unreachable, from the primary."""
+    """Unit of work that reads from the replica, or if that is unreachable, from the primary."""
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue, *, replica: Replica) -> None:
         super().__init__(sessions, queue)

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 TABLE = "alembic_version"
 """Table that stores the revision of the schema."""
 SINCE = "serves code since "
-"""Start of the comment on the table. After this text, the comment has ``SchemaState.since``."""
+"""The comment on the table is this text, followed by the revision in ``SchemaState.since``."""
 _SCHEMA_STATE = text("""
     SELECT (SELECT version_num FROM alembic_version) AS revision,
            obj_description(CAST('alembic_version' AS regclass), 'pg_class') AS remark,
@@ -91,7 +91,8 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the revision of the oldest release whose code still runs on this code's schema.
 
-    This is the release before this code: the migrations after a release only add to its schema.
+    This is the release before this code. The migrations after that release only add to its schema,
+    so its code still runs.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -149,7 +149,7 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Minimum seconds between two look-ups of a message, if the first did not find it."""
+        """Minimum seconds between two look-ups of a message that the provider does not list yet."""
         return min(60.0, self.grace_seconds / 2)
 
     @property

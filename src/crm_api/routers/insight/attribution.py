@@ -71,7 +71,7 @@ async def preview_attribution_rules(
 ) -> AttributionPreviewRead:
     """Compare new attribution rules with the current version. Nothing is changed.
 
-    The response shows how many people and cents are credited under each of the two.
+    The response shows how many people and cents are credited under the current and the new rules.
     """
     async with uow:
         found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())

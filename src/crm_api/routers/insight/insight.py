@@ -100,7 +100,7 @@ async def question_of(
     ] = None,
     rules: RulesVersion = None,
 ) -> InsightQuestion:
-    """Read the question from the query parameters.
+    """Build the question (measure, breakdown, period, filters) from the query parameters.
 
     Raises:
         MeasureNotFoundError: No measure has this name.
@@ -129,7 +129,7 @@ Question = Annotated[InsightQuestion, Depends(question_of)]
 async def with_rules(
     uow: UnitOfWork, question: InsightQuestion, *, now: datetime
 ) -> InsightQuestion:
-    """Return the question with the version of the rules that it uses.
+    """Return the question with the version of the attribution rules that it uses.
 
     If its figures need credits, compute the credits of outcomes that have none yet.
     """
@@ -220,8 +220,8 @@ async def list_insight_rows(
     The field `rows_url` of a figure is the path of this request.
 
     For a rate, the list has the records of the denominator, and `counted` marks those of the
-    numerator. For a count, the number of records is the figure; for a sum, the sum of `amount`. A
-    CSV response contains all records.
+    numerator. For a count, the figure is the number of records. For a sum, the figure is the sum of
+    `amount`. A CSV response contains all records.
     """
     shows_people = caller.may(Scope.CONTACTS_READ)
     async with uow:

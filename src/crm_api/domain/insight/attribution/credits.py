@@ -16,8 +16,8 @@ from crm_api.domain.insight.attribution.models import AttributionModel, TouchCla
 HALF_LIFE = timedelta(days=7)
 """In the model ``time_decay``, each full period of this length halves the weight of a touch."""
 MOST_HALVINGS = 52
-"""Touches older than this number of half-lives have the same weight. This limit keeps the fractions
-in 64 bits. The longest window is a year, which has 52 half-lives."""
+"""A weight is halved at most this number of times, so that the fractions fit in 64 bits. The
+longest window is a year, which has 52 half-lives."""
 _STRENGTH = {TouchClass.REPLIED: 0, TouchClass.CALLED: 1, TouchClass.DELIVERED: 2}
 """The strength of each class; the smallest number is the strongest class. If a message has several
 classes, only the strongest counts. So a message never gets two credits of one outcome."""

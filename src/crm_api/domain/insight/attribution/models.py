@@ -55,7 +55,7 @@ class TouchClass(StrEnum):
 class AttributionRule(Base):
     """A version of the attribution rules. A trigger refuses every change.
 
-    Version 1 is in the code (``rules.FIRST_RULES``), so that it exists in every database.
+    The table does not contain version 1, which is part of the code: ``rules.FIRST_RULES``.
     """
 
     __tablename__ = "attribution_rule"
@@ -88,7 +88,7 @@ class OutcomeCredit(Base):
     outcome_id: Mapped[UUID] = mapped_column(ForeignKey("outcome.id", ondelete="CASCADE"))
     rules_version: Mapped[int] = mapped_column(Integer)
     run_id: Mapped[UUID | None]
-    """The run that computed the credit; None if it was computed after the last run."""
+    """The run that computed the credit; None if the credit was computed outside a run."""
     membership_id: Mapped[UUID | None]
     """The id of the recipient of the message; None for the remainder."""
     campaign_id: Mapped[UUID | None]

@@ -15,7 +15,7 @@ from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_out
 from crm_api.platform.database import UnitOfWork
 
 MOST_PREVIEWED = 5_000
-"""The largest number of outcomes, the latest first, that a preview credits under both rules."""
+"""A preview compares the credits of at most this number of outcomes: the latest ones."""
 
 LATEST = text("""
     SELECT o.id FROM outcome o
@@ -49,12 +49,12 @@ class RulesPreview:
 
     Attributes:
         current_version: The version of the current rules.
-        outcomes: The number of outcomes that were compared, the latest first.
+        outcomes: The number of outcomes that were compared: at most the latest ``MOST_PREVIEWED``.
         people: The number of people for whom at least one credit would change.
         cents: The cents that would move to another message, or to or from the remainder.
         attributed: The credits of all campaigns, under the current and under the new rules.
         unattributed: The remainders, under the current and under the new rules.
-        campaigns: Each campaign that has a credit under one of the rules.
+        campaigns: Each campaign that has a credit under the current or the new rules.
     """
 
     current_version: int

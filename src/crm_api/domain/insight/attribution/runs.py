@@ -23,12 +23,14 @@ from crm_api.platform.ids import new_id
 CHUNK = 2_000
 """The number of outcomes whose touches are read by one statement."""
 AT_ONCE = 2_000
-"""The largest number of outcomes that a request credits itself. If more wait, the job does it."""
+"""A request computes the missing credits of at most this number of outcomes. If credits of more
+outcomes are missing, the request fails, and the job computes the credits.
+"""
 EVERY = timedelta(hours=24)
 """How often the job computes all credits again."""
 OVERLAP = timedelta(minutes=10)
-"""An outcome may be committed up to this long after its ``created_at``. So outcomes of this time
-before a run are checked again, because the run may have missed them.
+"""An outcome may be committed up to this long after its ``created_at``. A run may miss such
+an outcome. So outcomes that were created up to this long before the run are checked again.
 """
 
 
@@ -112,7 +114,7 @@ INSERT_CREDITS = text("""
 async def insert_credits(
     session: AsyncSession, rows: Sequence[CreditRow], *, version: int, run_id: UUID | None
 ) -> None:
-    """Store credits under a version of the rules; ``run_id`` is None outside a run."""
+    """Store credits under a version of the rules; ``run_id`` is None if they belong to no run."""
     values: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
@@ -352,7 +354,7 @@ class Verification:
 
     @property
     def is_proved(self) -> bool:
-        """Whether the same inputs gave the stored credits again."""
+        """Whether inputs, computed credits and stored credits are all the same as in the run."""
         return self.is_input_same and self.is_result_same and self.is_stored_same
 
 

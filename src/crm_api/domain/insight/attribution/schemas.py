@@ -116,7 +116,7 @@ class CreditSumRead(ReadModel):
     """Credited people and money.
 
     Attributes:
-        people: The number of people with at least a part of an outcome.
+        people: The number of people with an outcome that is credited at least in part.
         cents: The sum of the parts of the amounts, in cents.
     """
 
@@ -169,7 +169,7 @@ class AttributionPreviewRead(ReadModel):
         cents: The cents that would move to another message, or to or from the remainder.
         attributed: The credits of all campaigns together.
         unattributed: The people and money that are credited to no campaign.
-        campaigns: Each campaign that has a credit under one of the rules.
+        campaigns: Each campaign that has a credit under the current or the new rules.
     """
 
     model_config = example(current_version=1, outcomes=40, people=3, cents=370000)

@@ -15,8 +15,9 @@ class EngagementReasonRead(ReadModel):
         factor: The factor.
         points: The points; negative if they lower the score.
         because: The reason for the points, in a sentence.
-        count: The number that `because` states, for a sentence in another language: the days for
-            `recent`, a count for the other factors. Null if the sentence states no number.
+        count: The number that `because` states: the days for `recent`, a count for the other
+            factors. Null if the sentence states no number. A client that writes the sentence in
+            another language can use it.
     """
 
     model_config = example(

@@ -59,7 +59,8 @@ async def count_cohorts(
         stage: The stage that is counted.
         bucket: The period of a cohort: a day, a week or a month.
         zone: The time zone in which these periods begin.
-        step_days: The number of days between the ``days`` of two consecutive cells of a cohort.
+        step_days: ``days`` of the first cell of a cohort, and how much ``days`` grows from one cell
+            to the next.
         steps: The number of cells of a cohort.
         now: The present instant.
 

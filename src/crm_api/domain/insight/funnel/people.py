@@ -86,8 +86,8 @@ def first_sql(wanted: MessagedPeople) -> str:
     """Return the SQL of the common table ``first``: people with their first message of the period.
 
     A merged duplicate and its primary contact are one person. ``times`` is an array of the instants
-    at which the message was sent, delivered and replied to. The last two may be NULL. ``min`` finds
-    the first message without a sort, because it has the smallest array of the person.
+    at which the message was sent, delivered and replied to. The last two may be NULL. The first
+    message of a person has the smallest array, so ``min`` finds it without a sort.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]

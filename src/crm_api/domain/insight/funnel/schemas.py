@@ -79,8 +79,8 @@ class CohortCellRead(ReadModel):
         days: The number of days after the first message of each person.
         reached: The number of people who reached the stage in these days; null while `ripe` is
             false.
-        rate: Their part of the people of the cohort, with four decimals; null while `ripe` is
-            false.
+        rate: `reached` divided by the number of people in the cohort, with four decimals; null
+            while `ripe` is false.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
         ripe: True when these days are over for all people of the cohort.

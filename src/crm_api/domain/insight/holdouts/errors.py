@@ -15,7 +15,7 @@ class HoldoutNotFoundError(NotFoundError):
 
 
 class HoldoutOverlapsError(ConflictError):
-    """The period overlaps that of another holdout; ``holdout_id`` is the id of that holdout."""
+    """The period overlaps that of another holdout. ``holdout_id`` is the id of that holdout."""
 
     code = "holdout_overlaps"
     title = "Another holdout runs then"

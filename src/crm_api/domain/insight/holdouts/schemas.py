@@ -112,9 +112,9 @@ class HoldoutLiftRead(ReadModel):
             people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the interval.
-        enough: Whether a statistical test shows that the rates differ. You may look at its result
-            every day: of 100 holdouts without an effect, it shows a difference in at most 5. At
-            least 10 people must have an outcome.
+        enough: Whether there is enough data: a statistical test shows that the rates differ, and at
+            least 10 people have an outcome. You may look at the result every day: of 100 holdouts
+            without an effect, the test wrongly shows a difference in at most 5.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)
@@ -157,10 +157,10 @@ class HoldoutRead(ReadModel):
         scope: Whose first messages are held back.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        knows_at: When its result can be expected; null if it takes more than ten years.
+        knows_at: When the result can be expected; null if this takes more than ten years.
         plan: The plan in detail.
-        appointments: The groups compared by people with a booked appointment.
-        jobs: The groups compared by people with a done job.
+        appointments: The groups, compared by the number of people with a booked appointment.
+        jobs: The groups, compared by the number of people with a done job.
         created_by: Who planned the holdout.
     """
 

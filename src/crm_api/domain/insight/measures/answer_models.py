@@ -53,7 +53,7 @@ class InsightAnswer(Placed, Base):
 
 
 class InsightAnswerChange(Base):
-    """A change of a conversation's messages that were more than an hour old.
+    """A conversation in which a message changed when the message was more than an hour old.
 
     Row triggers append it (``migrations/objects/note_late_answer.sql``).
     """
@@ -67,7 +67,7 @@ class InsightAnswerChange(Base):
 
 
 class InsightAnswerUntil(Base):
-    """The instant before which ``InsightAnswer`` has all answers: one row, or none yet."""
+    """The instant before which ``InsightAnswer`` has all answers. The table has at most one row."""
 
     __tablename__ = "insight_answer_until"
     __table_args__ = (CheckConstraint("id = 1", name="id"),)

@@ -1,9 +1,12 @@
-"""The records that measures count: one SQL statement for each kind of record.
+"""The bases of measures: each base is a kind of record to count, with the SQL that selects it.
 
-Each statement has the same columns, so that all measures and breakdowns are compiled in the same
-way: ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
-``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``. Each statement contains the
-conditions on ``at`` itself, so that PostgreSQL can use an index for them.
+Each SQL statement has the same columns, so that all measures and breakdowns are compiled in the
+same way: ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``,
+``variant``, ``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``. Each statement
+contains the conditions on ``at`` itself, so that PostgreSQL can use an index for them.
+
+From the instant ``ripe_at``, a record is ripe: it can no longer be added to the numerator. The
+value ``infinity`` marks records for which this has no meaning.
 """
 
 import re
@@ -43,7 +46,7 @@ class RecordKind(StrEnum):
 
 
 class RecordPart(StrEnum):
-    """The measure to which a record belongs, for a figure that divides two measures."""
+    """The part of a figure that a record belongs to, if the figure divides two measures."""
 
     NUMERATOR = "numerator"
     DENOMINATOR = "denominator"
@@ -51,18 +54,20 @@ class RecordPart(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSums:
-    """How to compute figures from the kept sums, which are the rows ``t`` of ``insight_tally``.
+    """How to compute figures from the kept sums: the table ``insight_tally`` (alias ``t``).
 
-    The result is the same as from the records themselves.
+    Triggers update the sums when a record changes. So figures from the sums equal figures from the
+    records.
 
     Attributes:
         records: The SQL of the number of records.
         counted: The SQL of the number of records in the numerator.
         amount: The SQL of the sum of the amounts.
-        is_first_step: Whether only the first step counts if the question names no step.
-        ripe: How long after a record it may still be added to the numerator; None: never.
+        is_first_step: Whether only messages of the first step count if the caller names no step.
+        ripe: How long a record may still be added to the numerator after its time; None if the
+            numerator never changes later.
         rows: SQL that selects the records that the sums count, with the columns of a base.
-        beside: SQL that selects other records, for which no sums are kept.
+        beside: SQL that selects the records for which no sums are kept; None if there are none.
     """
 
     records: str
@@ -78,13 +83,13 @@ class KeptSums:
 class Stored:
     """A table (alias ``st``) in which a job stores records, so that figures are read fast.
 
-    Each record is stored with the place of its person.
+    Each record is stored with the place (ZIP, city and source) of its person.
 
     Attributes:
         source: The SQL of the table ``st`` and its joins.
         columns: The SQL of the columns of a base (see the docstring of the module).
         current: The SQL condition of the rows that are up to date and in the period.
-        rest: SQL that selects the records that are not stored yet, or changed since then.
+        rest: SQL that selects the records that are not stored yet, or were changed later.
         until: The SQL of the instant before which all records are stored. ``current`` and ``rest``
             use it as the parameter ``:settled``. None if they do not need it.
         is_of_places: Whether the table is read only for breakdowns by ZIP, city or source.
@@ -129,11 +134,11 @@ class Base:
     """A kind of record to count.
 
     Attributes:
-        sql: SQL that selects the columns in the docstring of the module. ``in_period`` replaces
-            ``$period(…)$`` by the condition on ``at``.
+        sql: SQL that selects the records, with the columns in the docstring of the module.
+            ``in_period`` replaces ``$period(…)$`` in it by the conditions on the period.
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
-        kept: The sums that are kept of the records; None if there are none.
+        kept: How to compute figures from the kept sums; None if no sums of the records are kept.
         stored: The table in which a job stores the same records for figures; None if there is none.
     """
 
@@ -152,15 +157,16 @@ _IN_PERIOD = "$period(coalesce(m.sent_at, m.due_at))$"
 
 
 def in_period(sql: str, *, since: str | None, until: str | None) -> str:
-    """Put the period into the SQL of a base.
+    """Return the SQL of a base with the conditions that limit its records to a period.
 
-    A missing bound adds no condition. With a condition that is always true, the planner of
-    PostgreSQL would expect few records.
+    The conditions replace each ``$period(…)$``, which names the column to limit. A missing bound
+    adds no condition. With a condition that is always true, the planner of PostgreSQL would expect
+    too few records.
 
     Args:
         sql: The SQL of a base.
-        since: The SQL of the beginning; None if there is none.
-        until: The SQL of the end, exclusive; None if there is none.
+        since: The SQL of the beginning of the period; None if there is none.
+        until: The SQL of the end of the period, exclusive; None if there is none.
     """
     bounds = [(sign, one) for sign, one in ((">=", since), ("<", until)) if one is not None]
     return _PERIOD.sub(
@@ -179,11 +185,11 @@ def messages(
     """Return the base of messages to recipients.
 
     Args:
-        counted: The SQL condition of the numerator.
-        among: The SQL condition of the denominator.
-        first_step: True: if the question names no step, count only the first message of a
-            campaign, so that each person counts once.
-        ripe: How long after a message it may still be added to the numerator.
+        counted: The SQL condition of the messages in the numerator.
+        among: The SQL condition of the messages in the denominator.
+        first_step: True: if the caller names no step, count only the first message of a campaign,
+            so that each person counts once.
+        ripe: How long a message may still be added to the numerator after it was sent.
         amount: The SQL of the amount of a message.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -210,16 +216,16 @@ def kept_messages(
     kept_records: str,
     kept_counted: str,
 ) -> Base:
-    """Return the base of messages whose sums are kept.
+    """Return the base of messages to recipients, with figures from the kept sums.
 
     Args:
-        counted: The SQL condition of the numerator.
-        among: The SQL condition of the denominator.
-        first_step: True: if the question names no step, count only the first message of a
-            campaign, so that each person counts once.
-        ripe: How long after a message it may still be added to the numerator.
-        kept_records: The SQL of the number of records in a row of the kept sums.
-        kept_counted: The SQL of the number of these records in the numerator.
+        counted: The SQL condition of the messages in the numerator.
+        among: The SQL condition of the messages in the denominator.
+        first_step: True: if the caller names no step, count only the first message of a campaign,
+            so that each person counts once.
+        ripe: How long a message may still be added to the numerator after it was sent.
+        kept_records: The SQL of the number of messages that a row of the kept sums counts.
+        kept_counted: The SQL of the number of these messages in the numerator.
     """
     base = messages(counted=counted, among=among, first_step=first_step, ripe=ripe)
     kept = KeptSums(
@@ -286,7 +292,8 @@ CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answer_change
             SELECT a.* FROM activity a WHERE a.conversation_id = s.conversation_id OFFSET 0) a"""
 """SQL: the messages ``a`` of conversations whose stored answers may be out of date.
 
-``OFFSET 0`` makes PostgreSQL look up each conversation, whatever its statistics are.
+``OFFSET 0`` makes PostgreSQL look up the conversations one by one, even if the statistics of the
+tables suggest another plan.
 """
 
 

@@ -1,5 +1,6 @@
 """Compile a question, such as "reply rate by city in May", to SQL.
 
+A question says which figures a caller wants: a measure, a breakdown, a period and filters.
 Figures, lists of records and CSV files use the same definition of the measure.
 """
 
@@ -47,7 +48,7 @@ class InsightQuestion:
         by: The breakdown; None: no breakdown.
         since: The first instant of the period.
         until: The end of the period, exclusive.
-        bucket: The periods of a series; None: no series.
+        bucket: The length of the periods of a series of figures; None: no series.
         zone: The IANA time zone of buckets, hours and weekdays.
         rules_version: The version of the attribution rules.
     """
@@ -73,7 +74,7 @@ class InsightQuestion:
 
     @property
     def base(self) -> Base:
-        """The records that are counted."""
+        """The kind of records that are counted, with their SQL."""
         return self.measure.base_for(self.by, is_of_campaign=self.is_of_campaign)
 
     @property
@@ -86,7 +87,7 @@ class InsightQuestion:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the keys of the breakdown are stored together with stored records."""
+        """Whether the stored records contain the key of the breakdown: ZIP, city or source."""
         return self.by in PLACES and not self.is_of_campaign
 
     @property
@@ -96,9 +97,9 @@ class InsightQuestion:
 
     @property
     def parts(self) -> "list[InsightQuestion]":
-        """The questions whose figures are divided: the denominator, then the numerator.
+        """For a quotient of two measures, the questions of the denominator and of the numerator.
 
-        If the measure divides no figures, the only part is the question itself.
+        For other measures, the list contains only this question.
         """
         if self.measure.divided is None:
             return [self]
@@ -107,17 +108,17 @@ class InsightQuestion:
 
     @property
     def denominator(self) -> "InsightQuestion":
-        """The question of the denominator: the first of ``parts``."""
+        """For a quotient of two measures, the question of the denominator; else this question."""
         divided = self.measure.divided
         return self if divided is None else replace(self, measure=divided[1])
 
     @property
     def needs_credits(self) -> bool:
-        """Whether a part counts the credits of outcomes."""
+        """Whether the numerator or the denominator is computed from credits of outcomes."""
         return any(":rules_version" in one.base.sql for one in self.parts)
 
     def in_period(self, sql: str) -> str:
-        """Put the period of the question into the SQL of a base."""
+        """Return the SQL of a base, limited to the period that the caller asked for."""
         return in_period(
             sql,
             since=None if self.since is None else ":since",
@@ -184,7 +185,7 @@ class CompiledQuestion:
     """A question as SQL: a relation with key, label and bucket, and the values of its parameters.
 
     Attributes:
-        relation: The SQL of a relation of records, or of sums and records.
+        relation: The SQL of the relation. Each of its rows is a record, or a sum of records.
     """
 
     relation: str
@@ -197,7 +198,7 @@ PARTS = (RecordPart.DENOMINATOR, RecordPart.NUMERATOR)
 def compile_question(question: InsightQuestion) -> CompiledQuestion:
     """Return the records of a question as an SQL relation, and the values of its parameters.
 
-    The column ``part`` says which part of a figure a record belongs to.
+    The column ``part`` says whether a record belongs to the numerator or the denominator.
     """
     relations = [
         select_from(
@@ -217,7 +218,7 @@ def join_relations(
     *,
     values: dict[str, Any] | None = None,
 ) -> CompiledQuestion:
-    """Join several relations into one, and add the values of the parameters that its SQL uses."""
+    """Combine relations with UNION ALL, and add the values of the parameters in their SQL."""
     relation = " UNION ALL ".join(relations)
     known: dict[str, Any] = {
         "since": question.since,
@@ -249,7 +250,7 @@ def _shown_amount(question: InsightQuestion) -> str:
 
 
 def select_from(question: InsightQuestion, columns: str, source: str) -> str:
-    """Return the SQL that selects columns of records or sums, with key, label and bucket."""
+    """Return the SQL that selects columns of records or sums, and adds key, label and bucket."""
     breakdown = Breakdown(key="CAST(NULL AS text)")
     if question.by is not None:
         breakdown = BREAKDOWNS[question.by]

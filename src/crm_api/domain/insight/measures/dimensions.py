@@ -14,7 +14,7 @@ class Dimension(StrEnum):
         VARIANT: The variant of the campaign's first message.
         STEP: The step of the campaign: 0 is the first message.
         LIST: The list that the campaign was sent to; no key if it was sent to none.
-        LINE: The line that sent the message.
+        LINE: The phone line that sent the message.
         ZIP: The first five digits of the person's ZIP.
         CITY: The person's city.
         YEAR_BUILT_BAND: When the person's property was built, in periods of 20 years.
@@ -75,7 +75,7 @@ class Bucket(StrEnum):
 
 _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
-"""The list of a record: the list of a cost, or the list to which the campaign was sent."""
+"""SQL of the list of a record: the list of a cost, or the list to which the campaign was sent."""
 # The data of a merged duplicate are in the contact that it was merged into. The condition on
 # `created_at` is always true: it lets `idx_contact_person` be read.
 _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id AND e.created_at > '-infinity'
@@ -108,7 +108,10 @@ _PROPERTY = f"""{_PERSON}
 
 
 def _attribute(*names: str) -> str:
-    """Return the SQL of the first attribute with a value: of the property, else of the contact."""
+    """Return the SQL of the value of an attribute that can have several names.
+
+    It is the first value that is found: in the property by each name, then in the contact.
+    """
     found = [f"{of}.attributes ->> '{name}'" for of in ("y", "p") for name in names]
     return f"coalesce({', '.join(found)})"
 

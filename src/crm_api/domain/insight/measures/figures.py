@@ -60,7 +60,7 @@ class Sums:
     Attributes:
         divided: If the measure divides two other measures: the sum of the numerator.
         divided_records: In this case, the number of records of the numerator.
-        settled: The instant before which the stored sums or answers have all records.
+        settled: The instant before which the stored sums or the stored records are complete.
     """
 
     is_total: bool
@@ -306,8 +306,9 @@ def _is_enough(sums: Sums, question: InsightQuestion) -> tuple[bool, int]:
 
 
 def _outcomes_of(sums: Sums, question: InsightQuestion) -> int:
-    """Return the number of records that must be large enough for a reliable figure.
+    """Return the number of records that decides whether a figure is reliable.
 
-    For a ratio of money, this is the number of records of the numerator.
+    For a ratio of money, it is the number of records of the numerator; for other figures, of all
+    records.
     """
     return sums.divided_records if question.measure.unit is Unit.RATIO else sums.records

@@ -7,9 +7,9 @@ from crm_api.domain.campaigns.figures.experiment import is_significant, log_diff
 from crm_api.domain.kit.intervals import NORMAL_95, wilson_interval
 
 FEWEST = 30
-"""The smallest number of records of a rate or a median that you can rely on."""
+"""You can rely on a rate or a median only if it has at least this number of records."""
 WIDEST = 0.04
-"""The widest 95 % interval of a rate that you can rely on: 4 percentage points (2 % to 6 %)."""
+"""You can rely on a rate only if its 95 % interval is at most 4 points wide, such as 2 % to 6 %."""
 LONGEST_WAIT = timedelta(days=3650)
 
 
@@ -72,7 +72,7 @@ def needed_records(part: int, whole: int) -> int:
 def enough_at(
     *, have: int, needed: int, since: datetime | None, as_of: datetime
 ) -> datetime | None:
-    """Return when there will be enough records, if they arrive as fast as since ``since``.
+    """Return when there will be enough records, if they arrive at the same pace as since ``since``.
 
     Returns:
         None if no records arrived, or if it would take more than ten years.

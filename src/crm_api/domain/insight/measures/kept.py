@@ -1,4 +1,4 @@
-"""Compute figures from the kept sums of whole hours and days, and from records for the rest.
+"""Compute figures from the kept sums of whole hours and days, and from the remaining records.
 
 The kept sums are the table ``insight_tally``: triggers add each change of a record to them.
 """
@@ -38,13 +38,13 @@ from crm_api.domain.insight.measures.periods import (
 
 YOUNG = timedelta(days=30)
 """Sums of whole days are read only for days that are older than this. For later days, sums of hours
-are read: the hour of the first record is needed to compute ``enough_at``."""
+are read, because ``enough_at`` is computed from the hour of the first record."""
 _FIRST_YEAR = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pieces:
-    """The SQL from which the figures of a part of a question are computed.
+    """The SQL from which one part of the figures is computed: the numerator or the denominator.
 
     Each figure is the sum over ``sums`` and ``rows``.
 
@@ -69,11 +69,12 @@ def has_whole_hours(zone: str) -> bool:
 
 
 def pieces_of(question: InsightQuestion, part: str, *, now: datetime) -> Pieces | None:
-    """Return the sources of the figures of a part; None if the kept sums cannot be used.
+    """Return the SQL for one part of the figures; None if the kept sums cannot be used.
 
     Args:
-        question: A question whose measure is not divided.
-        part: The name of the part. It makes the names of SQL parameters unique.
+        question: The question of this part: its measure is not a quotient.
+        part: The name of the part, such as ``numerator``. It makes the names of SQL parameters
+            unique.
         now: The present instant.
     """
     kept = question.base.kept
@@ -109,9 +110,11 @@ def _is_timed(question: InsightQuestion) -> bool:
 
 
 def _gap(hours: Period, kept: KeptSums, *, now: datetime) -> Period | None:
-    """Return the hour of the records that become ripe during the present hour.
+    """Return the past hour whose records become ripe during the present hour.
 
-    In this hour, some records are ripe and some are not, so they are counted one by one.
+    None if this hour is not in ``hours``, or if records cannot be added to the numerator later.
+    A ripe record can no longer be added to the numerator. Some records of the returned hour are
+    ripe and some are not. So the records of this hour are counted one by one.
     """
     if kept.ripe is None:
         return None
@@ -129,7 +132,7 @@ def _sums(
     *,
     now: datetime,
 ) -> str:
-    """Return the SQL that selects the sums of the hours and days, without the hour ``gap``."""
+    """Return the SQL that selects the sums of the period ``hours``, without the hour ``gap``."""
     by = question.by
     is_of_campaign = question.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}
     is_timed = _is_timed(question)
@@ -177,9 +180,9 @@ def _sums(
 
 
 def _time_keys(question: InsightQuestion) -> list[str]:
-    """Return the SQL of the keys for which the question needs the hour ``b.at``.
+    """Return the SQL of the keys that depend on the hour ``b.at``.
 
-    These are the bucket, and the hour or weekday.
+    These keys are the bucket, and the key of a breakdown by hour or weekday.
     """
     keys = []
     if question.bucket is not None:

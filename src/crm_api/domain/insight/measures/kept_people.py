@@ -1,4 +1,4 @@
-"""Compute figures by ZIP, city or source from the sums by place, and from records for the rest.
+"""Compute figures by ZIP, city or source from the sums by place, and from the remaining records.
 
 The sums by place are the table ``insight_person_tally``.
 """
@@ -23,7 +23,7 @@ from crm_api.domain.insight.measures.periods import (
 
 
 def has_place(question: InsightQuestion) -> bool:
-    """Return whether the sums by place can answer a part of the question."""
+    """Return whether the numerator or the denominator can be computed from the sums by place."""
     return (
         question.by in {Dimension(one.value) for one in PlaceDimension}
         and question.bucket is None
@@ -34,7 +34,7 @@ def has_place(question: InsightQuestion) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PeoplePieces:
-    """The SQL from which the figures of a part of a question are computed.
+    """The SQL from which one part of the figures is computed: the numerator or the denominator.
 
     Each figure is the sum over ``relations`` and ``rows``.
 
@@ -52,11 +52,12 @@ class PeoplePieces:
 def people_pieces_of(
     question: InsightQuestion, part: str, *, now: datetime, settled: datetime | None
 ) -> PeoplePieces | None:
-    """Return the sources of the figures of a part; None if the sums by place cannot be used.
+    """Return the SQL for one part of the figures; None if the sums by place cannot be used.
 
     Args:
-        question: A question whose measure is not divided.
-        part: The name of the part. It makes the names of SQL parameters unique.
+        question: The question of this part: its measure is not a quotient.
+        part: The name of the part, such as ``numerator``. It makes the names of SQL parameters
+            unique.
         now: The present instant.
         settled: The instant before which the sums have all records.
     """
@@ -98,9 +99,11 @@ def people_pieces_of(
 
 
 def _gap(days: Period, kept: KeptSums, *, now: datetime) -> Period | None:
-    """Return the day of the records that become ripe during the present day.
+    """Return the past day whose records become ripe during the present day.
 
-    On this day, some records are ripe and some are not, so they are counted one by one.
+    None if this day is not in ``days``, or if records cannot be added to the numerator later.
+    A ripe record can no longer be added to the numerator. Some records of the returned day are
+    ripe and some are not. So the records of this day are counted one by one.
     """
     if kept.ripe is None:
         return None

@@ -1,4 +1,4 @@
-"""The tables of the outcomes that count, which are stored again so that figures are read fast."""
+"""The tables with a copy of each outcome that counts, so that figures are read fast."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from crm_api.platform.database import Base
 
 
 class InsightOutcome(Placed, Base):
-    """An outcome that counts (it was not reversed), with the place of its person.
+    """A copy of an outcome that was not reversed, with the place of its person.
 
     Only the job ``settle_outcomes`` writes this table. It has the outcomes as they were when the
     job last ran. ``InsightOutcomeChange`` lists the outcomes that are new, or changed since then.

@@ -1,4 +1,4 @@
-"""The tables of kept sums by the place of the person."""
+"""The tables of sums by the place of the person: ZIP, city or source."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -48,9 +48,9 @@ class _Counts:
 class InsightPersonTally(_Counts, Base):
     """The sums of messages and accepted attempts of a day or a month, by the person's place.
 
-    Only the job (``settle_people``) writes it. The sums have the records before
-    ``InsightPersonUntil.until``, each at the place of its person, in the state in which they were
-    when the job last ran. Later changes are in ``InsightPersonChange`` and ``InsightPersonMove``.
+    Only the job (``settle_people``) writes it. The sums count the records before
+    ``InsightPersonUntil.until``, as they were when the job last ran. Each record counts at the
+    place of its person. Later changes are in ``InsightPersonChange`` and ``InsightPersonMove``.
     """
 
     __tablename__ = "insight_person_tally"
@@ -82,13 +82,15 @@ class InsightPersonTally(_Counts, Base):
     at: Mapped[datetime]
     """The beginning of the day or the month."""
     is_first: Mapped[bool]
-    """Whether the row has the messages of the first step; False for accepted attempts."""
+    """True: the row counts messages of the first step. False: other messages, or attempts."""
     first_at: Mapped[datetime]
     """The earliest message or attempt that was added."""
 
 
 class InsightPersonChange(_Counts, Base):
-    """A change of a message or attempt that was more than an hour old; negative for a decrease.
+    """A change of the counts by a message or attempt that was more than an hour old.
+
+    A decrease has negative numbers.
 
     Row triggers append it (``migrations/objects/note_late_message.sql``, ``note_late_cost.sql``).
     """
@@ -103,7 +105,7 @@ class InsightPersonChange(_Counts, Base):
 
 
 class InsightPersonMove(Base):
-    """The place of a person before a change of the place.
+    """The former place of a person whose place has changed.
 
     A row trigger appends it (``migrations/objects/note_moved_person.sql``). The sums of a person
     are at the place in the oldest row of the person. Until the job has moved them, figures and
@@ -120,7 +122,7 @@ class InsightPersonMove(Base):
 
 
 class InsightPersonUntil(Base):
-    """The instant before which ``InsightPersonTally`` has all records: one row, or none yet."""
+    """The instant before which ``InsightPersonTally`` has all records; at most one row."""
 
     __tablename__ = "insight_person_until"
     __table_args__ = (CheckConstraint("id = 1", name="id"),)

@@ -20,7 +20,7 @@ class Period:
 
 @dataclass(kw_only=True)
 class Values:
-    """The instants in the SQL of a part, each under a parameter name, such as ``numerator_2``."""
+    """The instants in an SQL text, by the name of their parameter, such as ``numerator_2``."""
 
     part: str
     found: dict[str, Any] = field(default_factory=dict)

@@ -11,8 +11,8 @@ from crm_api.platform.database import UnitOfWork
 MOST = 5_000
 """The largest number of records of each table to which one step adds the place."""
 MOST_MOVES = 1_000
-"""If more moved people than this wait for ``settle_people``, no places are added. Each record would
-be compared with all these moves.
+"""If ``settle_people`` has not yet applied more changes of place than this, no places are added:
+each record would be compared with all these changes.
 """
 # For each table, the SQL of the source of a record. Only outcomes have a source of their own.
 _TABLES = {
@@ -47,8 +47,8 @@ MOVES = text("""
 async def place_records(uow: UnitOfWork, *, most: int = MOST, most_moves: int = MOST_MOVES) -> bool:
     """Add the place of the person to the records that have no place yet.
 
-    It is the place at which the sums by place count the person. While this transaction is open, no
-    other transaction adds places, and ``settle_people`` moves nobody.
+    The added place is the place at which the sums by place count the person. So while this
+    transaction is open, no other transaction adds places, and ``settle_people`` does not run.
 
     Returns:
         Whether there may be more records without a place.

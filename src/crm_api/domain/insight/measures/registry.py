@@ -1,4 +1,4 @@
-"""The list of all measures: name, sentence, unit, and the records that each counts."""
+"""The list of all measures, each with its name, definition, unit and records."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -58,7 +58,7 @@ class InsightReplyChange(Base):
 
 
 class InsightReplyUntil(Base):
-    """The instant before which ``InsightReply`` has all messages: one row, or none yet."""
+    """The instant before which ``InsightReply`` has all messages. The table has at most one row."""
 
     __tablename__ = "insight_reply_until"
     __table_args__ = (CheckConstraint("id = 1", name="id"),)

@@ -1,4 +1,4 @@
-"""Store the answers of whole hours, and store again those of conversations that changed later."""
+"""Store the answers of whole hours, and store answers of changed conversations again."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 MOST = 20_000
-"""The number of messages that one step reads. It also reads the rest of the last hour."""
+"""One step reads this number of messages, and then the other messages of the last hour."""
 MOST_CHANGES = 2_000
 """The largest number of changes that one step takes into account."""
 
@@ -116,7 +116,8 @@ _NOTE = """
 async def forget_answers_of_month(session: AsyncSession, name: str) -> None:
     """Delete the stored answers of one month, after the partition of its messages was detached.
 
-    Later answers to messages of the month are read from the messages until they are stored again.
+    Answers of later months can belong to the same conversations. Figures compute such answers from
+    the messages until the job has stored them again.
     """
     await session.execute(text(_FORGET.format(name=name)))
     await session.execute(text(_NOTE.format(name=name)))

@@ -1,4 +1,7 @@
-"""Add hours, late changes and moved people to the sums by place. The figures do not change."""
+"""Add hours and late changes to the sums by place, and move the sums of people to new places.
+
+The figures stay the same.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +13,9 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 MOST = 200_000
-"""The number of messages that one statement adds. It also adds the rest of the last hour."""
+"""One statement adds this number of messages, and then the other messages of the last hour."""
 MOST_PEOPLE = 500
-"""The largest number of moved people whose sums one statement moves."""
+"""One statement moves the sums of at most this number of people to their new places."""
 _MOST_STEPS = 21
 """The largest number of steps of a campaign: the first message and 20 follow-ups."""
 _TALLIED = ("sent", "delivered", "failed", "replied", "interested", "opted_out")
@@ -139,7 +142,7 @@ class _Next:
 
 
 async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
-    """Add the next hours, the late changes and the moved people to the sums by place.
+    """Add the next hours and the late changes, and move the sums of people to their new places.
 
     Only one transaction does so at a time.
 

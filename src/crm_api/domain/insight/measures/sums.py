@@ -94,7 +94,7 @@ _NULLS = {
 
 
 def _placed(part: InsightQuestion, part_of: str, stored: Stored) -> list[str]:
-    """Return the SQL of a breakdown by place: of stored records with a place, and of the others.
+    """Return the SQL of a breakdown by place: for records with a stored place, and for all others.
 
     For a median, each row is a record. Otherwise, each row is the sum of the records of a key.
     """

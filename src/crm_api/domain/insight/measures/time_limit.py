@@ -37,7 +37,7 @@ async def limited(
     Args:
         session: The session.
         seconds: How long a statement may take.
-        is_unordered: Read the rows that an index finds in the order of their pages (bitmap scans).
+        is_unordered: Use bitmap scans, which read rows in the order of the pages of the table.
 
     Raises:
         TooManyRecordsError: A statement took longer. The transaction cannot be used any more.

@@ -1,4 +1,4 @@
-"""Book and change appointments. Overlaps of an assignee are refused by default."""
+"""Book and change appointments. By default, two appointments of an assignee must not overlap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -78,7 +78,7 @@ class Hours(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OfficeTimes:
-    """The office hours of the company. On its holidays, there are none."""
+    """The office hours of the company. On a holiday of the company, there are no office hours."""
 
     hours: OfficeHours
     holidays: frozenset[date]

@@ -10,8 +10,8 @@ from crm_api.domain.sales.billing.models import Invoice, Quote
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 NOT_OLDER = timedelta(days=365)
-"""The longest time since the approval of a quote that is counted. Older quotes can come from an
-import of the company's old books.
+"""A quote is counted only if it was approved within this time before now. Older quotes can come
+from an import of the company's old books.
 """
 UNSCHEDULED = """
     q.status = 'approved' AND q.status_at <= :before AND q.status_at > :since

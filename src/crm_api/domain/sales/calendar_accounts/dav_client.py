@@ -26,7 +26,7 @@ AT_ONCE = 50
 """The number of events that one request reads."""
 MOST_PAGES = 20
 """The largest number of pages that one synchronisation reads. A server may report changes in pages
-(RFC 6578, 3.6); the next synchronisation reads the others.
+(RFC 6578, 3.6); the next synchronisation reads the remaining pages.
 """
 REQUEST_SECONDS = 20.0
 CONNECT_SECONDS = 5.0

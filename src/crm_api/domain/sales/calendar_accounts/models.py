@@ -68,7 +68,7 @@ class CalendarAccount(Base):
     last_synced_at: Mapped[datetime | None]
     next_sync_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
-    """The end of the claim of the worker that synchronises the account; None: no worker has it."""
+    """When the claim of the worker that synchronises the account ends; None: it is not claimed."""
     author: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -106,7 +106,7 @@ class CalendarEvent(Base):
     """
     base_ends_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
-    """When the times of a recurring event were computed; None for other events."""
+    """When the occurrences of a recurring event were computed; None for other events."""
     digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """The hash of the appointment after the last synchronisation of the event. If the appointment
     has another hash now, it is written to the calendar again.

@@ -38,11 +38,11 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
 BUSY_PAST, BUSY_FUTURE = timedelta(days=1), timedelta(days=180)
-"""The times of a recurring event are computed for this period: ``BUSY_PAST`` before now to
+"""The occurrences of a recurring event are computed for this period: ``BUSY_PAST`` before now to
 ``BUSY_FUTURE`` after now.
 """
 READ_AGAIN = timedelta(days=30)
-"""The times of a recurring event are computed again when they are older than this."""
+"""The occurrences of a recurring event are computed again after this time."""
 NO_UID = "unreadable:"
 """If an event cannot be read, its UID is unknown. The stored UID is then this prefix and the path
 of the event.
@@ -56,7 +56,7 @@ class KnownEvent:
     Attributes:
         href: The path of the event on the server.
         etag: The last known version; None: the version is unknown, or the event is gone.
-        read_at: When the times of a recurring event were computed; None for other events.
+        read_at: When the occurrences of a recurring event were computed; None for other events.
     """
 
     href: str
@@ -77,8 +77,8 @@ async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, K
 def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: datetime) -> list[str]:
     """Return the sorted paths of the events to read: those whose present version is not known.
 
-    Recurring events are also read again from time to time, because their times are computed for a
-    limited period.
+    Recurring events are also read again from time to time, because their occurrences are computed
+    for a limited period.
     """
     changed = {
         href
@@ -106,7 +106,7 @@ def parse_events(
 ) -> list[tuple[Resource, RemoteEvent | None]]:
     """Parse events, in the order of their paths. The event is None if it cannot be read.
 
-    To compute the times of recurring events is slow, so the caller runs this function in a thread.
+    The occurrences of recurring events are computed slowly, so call this function in a thread.
     """
     zone = ZoneInfo(timezone)
     begin, end = now - BUSY_PAST, now + BUSY_FUTURE
@@ -248,7 +248,7 @@ def _is_theirs(account: CalendarAccount, entry: CalendarEntry) -> bool:
 
 
 def _is_erased(entry: CalendarEntry, event: RemoteEvent) -> bool:
-    """Return whether this service made the appointment and its person was erased or deleted."""
+    """Return whether this service made the event, and its person was erased or deleted."""
     return entry.phone is None and event.uid.endswith(f"@{HOST}")
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 Span = tuple[datetime, datetime]
 MOST_TIMES = 400
-"""The largest number of times of one recurring event: enough for one a day for a year."""
+"""The largest number of computed occurrences of one recurring event: one a day for a year."""
 LONGEST_BODY = 1_000_000
 LONGEST_UID = 500
 LONGEST_LINE = 200
 NO_LENGTH = timedelta(minutes=30)
 """The assumed length of an event that has no end and no duration."""
 TOO_OFTEN = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})
-"""The times of events with these frequencies are not computed: there could be millions."""
+"""The occurrences of events with these frequencies are not computed: there could be millions."""
 _OFF = frozenset({"CANCELLED"})
 
 
@@ -34,8 +34,8 @@ class RemoteEvent:
         location: The place, in one line of text; None if there is none.
         is_cancelled: Whether the event was cancelled.
         is_free: Whether the owner of the calendar is free during the event.
-        times: Start and end of each time of a recurring event, in a limited period, the earliest
-            first; empty for other events.
+        times: Start and end of each occurrence of a recurring event in a limited period, the
+            earliest first; empty for other events.
     """
 
     uid: str
@@ -54,8 +54,8 @@ def read_remote_event(
 
     Args:
         body: The iCalendar text.
-        zone: The time zone of whole days, and of times without a time zone.
-        begin: The start of the period for which the times of a recurring event are computed.
+        zone: The time zone for all-day events, and for times without a time zone.
+        begin: The start of the period for which occurrences of a recurring event are computed.
         end: The end of this period.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
@@ -146,7 +146,7 @@ def _times(
     begin: datetime,
     end: datetime,
 ) -> Iterator[Span]:
-    """Yield start and end of each time of a recurring event in a period, the earliest first."""
+    """Yield start and end of each occurrence of a recurring event in a period, earliest first."""
     import recurring_ical_events  # noqa: PLC0415 - as above
 
     rules: Any = main.get("RRULE", [])

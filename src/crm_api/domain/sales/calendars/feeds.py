@@ -28,7 +28,7 @@ from crm_api.domain.sales.calendars.rendering import (
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 TOKEN_BYTES = 32
-"""The number of random bytes in a token. Nobody can guess such an address."""
+"""The number of random bytes in a token: so many that nobody can guess the address."""
 MOST_FEEDS = 200
 PAST, FUTURE = timedelta(days=60), timedelta(days=400)
 """A feed has the appointments that start from ``PAST`` before now to ``FUTURE`` after now."""

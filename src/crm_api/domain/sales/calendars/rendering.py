@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PRODUCT = "-//crm-api//appointments//EN"
 HOST = "appointments.crm-api"
-"""The part of every UID after the @. It is fixed: if the service moves, the UIDs stay the same."""
+"""The part of every UID after the @. It never changes, so UIDs stay the same on another host."""
 MARGIN = timedelta(days=400)
 """The file defines each time zone for the time of its events, and for this much time before and
 after them.

@@ -90,11 +90,12 @@ def detect_columns(
 
 
 def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | None:
-    """Find out from the column names what the rows of a file are, if no column has the kind.
+    """Find out from the column names what each row of a file describes.
 
     Returns:
-        ``invoice``, ``quote``, ``estimate`` or ``appointment``. None if a column has the kind, or
-        if the column names begin with none or with several of these words.
+        The word with which a column name begins: ``invoice``, ``quote``, ``estimate`` or
+        ``appointment``. None if no column name begins with one of these words, if different words
+        occur, or if a column has the kind.
     """
     if "kind" in mapping.values():
         return None

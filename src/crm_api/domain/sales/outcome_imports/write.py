@@ -105,7 +105,7 @@ async def _record_rows(
 async def _record(
     uow: UnitOfWork, new: NewOutcome, *, recorded_by: str, secret: bytes, now: datetime
 ) -> RecordedOutcome:
-    """Record an outcome under its external id. If the ledger has it already, return that one.
+    """Record an outcome under its external id. If it is already recorded, return that outcome.
 
     - A quote and an invoice may have the same number. If the ledger has an outcome of another kind
       under the id, the kind is appended to the id.

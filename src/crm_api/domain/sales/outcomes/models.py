@@ -67,8 +67,8 @@ class Outcome(Base):
     """A result of the work with a person: an appointment, a quote, a job, a payment.
 
     A trigger refuses every change (``migrations/objects/refuse_change.sql``). A mistake is
-    corrected by a second row with the negative amount, the reversal. The row has no data about a
-    person. Data about the person are in ``outcome_subject``; an erasure removes them.
+    corrected by a second row with the negative amount, the reversal. This table has no data about
+    people. Data about the person are in ``outcome_subject``; an erasure removes them.
     """
 
     __tablename__ = "outcome"
@@ -137,7 +137,8 @@ class OutcomeSubject(Base):
     phone: Mapped[str | None]
     person_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'"))
     """The ids of the contact and its merged duplicates at the time when the contact was deleted;
-    empty before. The deletion separates the duplicates, but the credits of the outcome must stay.
+    empty before the deletion. The deletion separates the duplicates from the contact. With these
+    ids, the outcome keeps its credits.
     """
     external_id: Mapped[str | None]
     """The id of the outcome at its source; None after the person was erased."""

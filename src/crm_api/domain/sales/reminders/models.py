@@ -44,12 +44,12 @@ class ReminderReason(StrEnum):
     Attributes:
         OPTED_OUT: The person opted out.
         CONTACT_DELETED: The contact was deleted.
-        DO_NOT_CONTACT: The number must not get any message.
-        INVALID_NUMBER: The number cannot get messages.
-        OPT_OUT_HOLD: A reply may be an opt-out, and nobody has decided yet.
+        DO_NOT_CONTACT: The phone number must not get any message.
+        INVALID_NUMBER: The phone number cannot get messages.
+        OPT_OUT_HOLD: A reply may be an opt-out, and no user has decided about it yet.
         OUTSIDE_HOURS: The law does not allow messages at this local time of the person.
         TOO_MANY_MESSAGES: The person already got as many messages as the law allows.
-        LINE_BLOCKED: The line is blocked.
+        LINE_BLOCKED: The phone line is blocked.
         MISSING_VALUE: The contact lacks a value that the message needs.
         TEXT_FAILED: The message cannot be rendered, or is too long.
     """

@@ -44,7 +44,7 @@ from crm_api.platform.ids import new_id
 
 AT_ONCE = 50
 TRIED_AGAIN = timedelta(minutes=5)
-"""The pause before the next try, if a person must decide first or the phone line is blocked."""
+"""The pause before the next try, if a user must decide first, or if the phone line is blocked."""
 
 
 @dataclass(frozen=True, slots=True)
