@@ -35,7 +35,8 @@ class DueEndpoint:
     """An endpoint with due deliveries.
 
     Attributes:
-        signers: One per secret, the current secret first; empty if no secret can be decrypted.
+        signers: The signers of its deliveries: one per secret, the current secret first. Empty if
+            no secret can be decrypted.
         is_failing: Whether no delivery has succeeded since the last failure.
         reads_messages: Whether its scopes allow it to read messages.
     """
@@ -190,7 +191,10 @@ REMOVE_DELETED = text("""
 
 
 async def forget_deleted_endpoints(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete expired secrets and deleted endpoints; return the number of rows that were deleted."""
+    """Delete the rows of expired secrets and of deleted endpoints; return the number of rows.
+
+    An endpoint that still has deliveries keeps its row.
+    """
     expired = (await uow.session.execute(REMOVE_EXPIRED, {"now": now})).all()
     deleted = (await uow.session.execute(REMOVE_DELETED)).all()
     return len(expired) + len(deleted)
