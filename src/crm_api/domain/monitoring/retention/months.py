@@ -134,11 +134,11 @@ _DELETE_PROVIDER_IDS = """
 
 
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
-    """Delete the stored provider ids of the next rows of the month, one batch per call.
+    """Delete the provider ids of the next rows of the month from the table ``MonthlyTable.key``.
 
-    The caller must do this while the month is attached, so that no stored id refers to a missing
-    row. Without its stored id, an event that the provider delivers again would count as new. But
-    the provider repeats events only for days, not for months.
+    Each call deletes one batch. The caller must do this while the month is attached, so that no
+    stored id refers to a missing row. Without its stored id, an event that the provider delivers
+    again would count as new. But the provider repeats events only for days, not for months.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
