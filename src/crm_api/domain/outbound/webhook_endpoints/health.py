@@ -171,7 +171,7 @@ async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -
         detail=f"The webhook endpoint {endpoint.url} {why}. It was disabled and gets no more "
         f"events. See its responses at GET /v1/webhook-endpoints/{endpoint.id}/deliveries, fix it, "
         f"then enable it with POST /v1/webhook-endpoints/{endpoint.id}/enable. To send the failed "
-        f"deliveries again, POST /v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If the "
+        f"deliveries again, use POST /v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If the "
         "endpoint is no longer needed, delete it.",
         context={"endpoint_id": str(endpoint.id), "reason": endpoint.disabled_reason},
         now=now,
