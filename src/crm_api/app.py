@@ -139,9 +139,9 @@ NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""Turns off FastAPI's own telemetry, which an environment variable could turn on. It would export
-URLs with query strings and messages of exceptions, which may contain phone numbers. This service
-uses ``platform/tracing`` instead."""
+"""Turns off FastAPI's own telemetry, which an environment variable could turn on. That telemetry
+would export URLs with query strings and messages of exceptions, which may contain phone numbers.
+This service uses ``platform/tracing`` instead."""
 
 ROUTERS = (
     # Before the contact routes, which would read `merge` in a path as the id of a contact.

@@ -25,7 +25,8 @@ _REDIS_SOCKET = "redis.sock"
 _POSTGRES_SOCKETS = (".s.PGSQL.5432", ".s.PGSQL.5432.lock")
 _LOG_LIMIT = 10_000_000
 _FULL_BELOW = 1_000_000
-"""If a server does not start and fewer bytes are free, the error says that the disk is full."""
+"""If a server does not start and the disk has fewer free bytes than this, the error says that the
+disk is full."""
 _BUILTIN_LOCALE_SINCE = 17
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 """Environment of the servers. Our own environment is not passed on, because it contains secrets."""

@@ -18,11 +18,11 @@ OPT_OUTS = 5
 """Number of contacts that the demo opts out before the start, to show that they get no message."""
 POLL_SECONDS = 1.0
 STALL_SECONDS = 150.0
-"""Longest time without progress before the demo fails; it is longer than two runs of a job."""
+"""Longest time without progress before the demo fails; jobs of the service run every minute."""
 SETTLE_SECONDS = 30.0
 """Longest wait for replies and delivery reports; simulated people reply within 8 seconds."""
 ROOM = 1_000
-"""Number of messages that the daily limits allow beyond the demo's contacts."""
+"""If the demo raises a daily limit, it allows one message per contact plus this number."""
 LARGEST_BATCH = 100_000
 """Largest batch size that the API accepts."""
 VARIANT_BODIES = {
@@ -236,7 +236,7 @@ def _refuse_stopped(campaign: JSON) -> None:
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
     """Wait until the sandbox has no planned event and all figures agree.
 
-    Give up after ``SETTLE_SECONDS``.
+    Give up after ``SETTLE_SECONDS``. Return the last state that was read, and its figures.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:

@@ -71,7 +71,7 @@ class FigureCheck:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The data from which the figures of a campaign are compared, read at one time.
+    """The data for one comparison of a campaign's figures.
 
     Attributes:
         stats: The API's ``stats`` of the campaign.

@@ -33,8 +33,8 @@ class Story:
 
     Attributes:
         people: How many people were interested.
-        counts: The number of outcomes for each measure; for ``revenue_attributed``, the sum in
-            cents.
+        counts: The number of outcomes, by the name of the measure. For ``revenue_attributed``, it
+            is the sum in cents.
     """
 
     people: int

@@ -101,9 +101,10 @@ async def _answer_bad_request(request: Request, error: Exception) -> Response:
 
 
 def _step_of_send(scope: Scope) -> contextlib.AbstractContextManager[object]:
-    """Return a trace span for a request to send; the header ``traceparent`` names its trace.
+    """Return a trace span for a request to send a message.
 
-    Workers send this header only to the sandbox.
+    The span belongs to the trace that the request names in its header ``traceparent``. Workers
+    send this header to the sandbox, but not to the real provider.
     """
     if not tracing.is_on():
         return tracing.NO_SPAN

@@ -29,7 +29,7 @@ class SigningScheme(StrEnum):
     STANDARD = "2026-03-30"
     """The provider's format of 2026-03-30."""
     ALTERNATING = "both"
-    """The formats take turns from event to event.
+    """Both formats alternate: one event is sent in one format, the next event in the other.
 
     An event that does not exist in the legacy format is always sent in the format of 2026-03-30.
     """
@@ -76,7 +76,7 @@ class SandboxConfig:
             gives it ``signing_key``, for receivers that accept only this key. A rotated key is
             always new.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What people do. With ``silent``, only people with a script do anything.
+        people: What people without a script do. ``silent`` means that they do nothing.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including those of webhook retries; 0 removes them.
         delivered_after_seconds: Shortest and longest time until a message is delivered.

@@ -161,7 +161,7 @@ async def list_scripts(workspace: Workspace, request: Request) -> dict[str, Any]
 
 
 async def clear_scripts(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Delete the script of the number in the query parameter ``number``.
+    """Delete the script of the phone number in the query parameter ``number``.
 
     Without this parameter, delete all scripts.
     """

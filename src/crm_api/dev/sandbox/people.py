@@ -41,8 +41,8 @@ class Step:
         text: The text of a reply.
         error_code: The error code of a failed message.
         times: How many times the event is sent; the real provider sometimes repeats events.
-        on_text: The message to the phone number after which the step happens: 1 for the first
-            message, 2 for the second; None for every message.
+        on_text: After which message to the phone number the step happens: 1 means only after the
+            first message, 2 only after the second. None means after every message.
         answered: For a call: True if it is answered.
     """
 
@@ -134,7 +134,12 @@ class People:
 
 
 def _usual_behaviour(weights: PeopleWeights, share: float) -> tuple[Act, tuple[str, ...]]:
-    """Return the action for a random ``share`` from 0 to 1, and possible texts or error codes."""
+    """Choose an action; return it with the texts or error codes that are possible for it.
+
+    Args:
+        weights: The share of people for each action.
+        share: A random number from 0 to 1, which decides the action.
+    """
     kinds = (
         (weights.stop, Act.REPLY, STOPS),
         (weights.failed, Act.FAIL, FAILURE_CODES),

@@ -56,7 +56,7 @@ async def list_messages(workspace: Workspace, request: Request) -> Response:
 
 
 async def list_workspace_messages(workspace: Workspace, request: Request) -> Response:
-    """``GET /messages`` of 2026-03-30: list the messages of all lines, newest first."""
+    """``GET /messages`` of API version 2026-03-30: list messages of all lines, newest first."""
     query = request.query_params
     limit = read_limit(query.get("limit", "10"), DATED_PAGE)
     after, before = read_instant(query, "createdAt[gt]"), read_instant(query, "createdAt[lt]")

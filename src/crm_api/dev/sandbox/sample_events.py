@@ -45,7 +45,7 @@ TASKS = tuple(
 )
 INTEGRATIONS = ("integration.created", "integration.updated", "integration.deleted")
 EVENT_TYPES = frozenset((*MESSAGES, *CALLS, *CONTACTS, *TASKS, *INTEGRATIONS))
-"""The event types to which a webhook of 2026-03-30 can subscribe."""
+"""The event types to which a webhook of API version 2026-03-30 can subscribe."""
 
 
 def sample_event(kind: str, line: OwnLine, *, at: datetime) -> SandboxEvent:

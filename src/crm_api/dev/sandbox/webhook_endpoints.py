@@ -54,7 +54,7 @@ async def get_legacy(workspace: Workspace, request: Request) -> Response:
 
 
 async def delete_legacy(workspace: Workspace, request: Request) -> Response:
-    """Delete a legacy webhook. Deliveries to it that have already begun continue."""
+    """Delete a legacy webhook. Deliveries that have begun continue."""
     return _delete(workspace, _find(workspace, request, is_legacy))
 
 
@@ -75,7 +75,7 @@ async def list_dated(workspace: Workspace, request: Request) -> Response:  # noq
 
 
 async def create_dated(workspace: Workspace, request: Request) -> Response:
-    """Create a webhook of 2026-03-30; only this response contains its signing key."""
+    """Create a webhook of API version 2026-03-30; only this response has its signing key."""
     if sum(hook.is_dated for hook in workspace.deliverer.hooks.values()) >= MOST_HOOKS:
         raise BadRequestError(f"a workspace may have at most {MOST_HOOKS} webhooks; delete one")
     workspace.hooks_made += 1
@@ -86,7 +86,7 @@ async def create_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def get_dated(workspace: Workspace, request: Request) -> Response:
-    """Return one webhook of 2026-03-30, without its signing key."""
+    """Return one webhook of API version 2026-03-30, without its signing key."""
     hook = find_dated(workspace, request)
     return webhook_not_found() if hook is None else json_answer({"data": _dated(hook)})
 
@@ -116,7 +116,7 @@ async def change_dated(workspace: Workspace, request: Request) -> Response:
 
 
 async def delete_dated(workspace: Workspace, request: Request) -> Response:
-    """Delete a webhook of 2026-03-30. Deliveries to it that have already begun continue."""
+    """Delete a webhook of API version 2026-03-30. Deliveries that have begun continue."""
     return _delete(workspace, find_dated(workspace, request))
 
 
@@ -142,7 +142,7 @@ def _is_dated(hook: Hook) -> bool:
 
 
 def find_dated(workspace: Workspace, request: Request) -> Hook | None:
-    """Return the webhook of 2026-03-30 whose id is in the path; None if it does not exist."""
+    """Return the webhook of API version 2026-03-30 whose id is in the path; None if unknown."""
     return _find(workspace, request, _is_dated)
 
 

@@ -165,7 +165,7 @@ class Deliverer:
         self._dispatch(delivery)
 
     def retry(self, delivery: Delivery) -> None:
-        """Queue one more attempt of a delivery. Its status does not matter."""
+        """Queue one more attempt of a delivery, whatever the status of the delivery is."""
         delivery.is_manual = True
         self._queue.put_nowait(delivery)
 

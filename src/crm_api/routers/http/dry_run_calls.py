@@ -15,7 +15,7 @@ from crm_api.routers.http.deps import Caller, State
 
 @dataclass(frozen=True)
 class CallMaker:
-    """Creates the ``Call``, which describes the current API request by name, caller and time.
+    """Creates the ``Call``: the method, path, caller and time of the current API request.
 
     Attributes:
         name: Method and path of the request.

@@ -87,12 +87,13 @@ class Exchange:
             raise AnsweredBeforeError(answer)
 
     def hashed(self, receive: Receive, *, boundary: bytes = b"") -> Receive:
-        """Wrap ``receive`` so that each part of the body is added to the request's fingerprint.
+        """Wrap ``receive`` so that it also adds the body to the fingerprint of the request.
 
         Args:
             receive: The function that delivers the body.
-            boundary: The boundary of a multipart form; empty for other bodies. It is left out of
-                the fingerprint, because clients choose a new boundary for each request.
+            boundary: The boundary of a multipart form; empty for other bodies. The fingerprint does
+                not contain the boundary, because a client that repeats a request chooses a new
+                boundary.
         """
         rest = b""
 

@@ -56,7 +56,7 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def hidden_of(names: Collection[str]) -> set[str]:
-    """Return those of the names whose fields or columns a marketer does not see.
+    """Return the names of the fields or columns that a marketer does not see.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.
@@ -167,7 +167,7 @@ class CsvMask:
         self._hides_amount = hides_amount
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Return the masked lines that are complete with this part; keep the rest."""
+        """Return the masked lines that this part completes; keep the rest for the next part."""
         self._rest += part
         whole = self._whole_lines(is_last=is_last)
         written = io.StringIO()
@@ -199,7 +199,7 @@ class EventMask:
         self._rest = b""
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Return the masked lines that are complete with this part; keep the rest."""
+        """Return the masked lines that this part completes; keep the rest for the next part."""
         self._rest += part
         end = len(self._rest) if is_last else self._rest.rfind(b"\n") + 1
         whole, self._rest = self._rest[:end], self._rest[end:]

@@ -24,7 +24,7 @@ from crm_api.routers.http.request_outcome import HANDLED, Handled, header, route
 
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-"""Request ids of callers that are accepted; other characters could forge log lines."""
+"""Pattern of the request ids that a caller may send; other characters could forge log lines."""
 OUT_OF_TIME = "Task cancelled, timeout graceful shutdown exceeded"
 """The message with which uvicorn cancels requests that still run when the server must stop.
 

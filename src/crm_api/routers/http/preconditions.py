@@ -61,7 +61,7 @@ class PreconditionMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle reads and changes of ``/v1/``, except sign-in; pass on all others unchanged."""
+        """Handle requests to ``/v1/``, except those to sign in; pass on all others unchanged."""
         path = scope.get("path", "")
         if scope["type"] != "http" or not path.startswith(RESOURCES) or path.startswith(SIGN_IN):
             await self.app(scope, receive, send)

@@ -55,7 +55,7 @@ STATUS_OF_KIND: dict[type[CrmError], int] = {
 }
 RETRY_AFTER_SECONDS = 5
 UNREACHABLE = (ConnectionError, FileNotFoundError, TimeoutError, socket.gaierror)
-"""Exceptions if a server cannot be reached: refused, no socket file, timeout, unknown host."""
+"""Exceptions of a failed connection: refused, no socket file, timeout, unknown host."""
 MEDIA_TYPE = "application/problem+json"
 DEFECT = (
     "The server failed because of a defect in its code. Report the defect to the operator, with "

@@ -160,7 +160,7 @@ class EventHub:
             await asyncio.gather(task, return_exceptions=True)
 
     async def wake(self) -> None:
-        """Let the hub begin at the end of the log, unless it has a position already."""
+        """If the hub has no position yet, set its position to the end of the log."""
         async with self._reading:
             if self._position is None:
                 async with self.new_uow() as uow:
@@ -212,7 +212,7 @@ class EventHub:
     ) -> dict[UUID, LoggedEvent]:
         """Return the ``message.received`` events among ``found`` with details, by message id.
 
-        The result is empty if none of the filters is of a caller who may read messages.
+        The result is empty if no filter belongs to a caller who may read messages.
         """
         if not any(one.reads_messages for one in filters):
             return {}

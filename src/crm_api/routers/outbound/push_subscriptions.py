@@ -35,7 +35,7 @@ async def read_push_key(state: State, _caller: SignedIn) -> PushKeyRead:
 async def create_push_subscription(
     body: PushSubscriptionCreate, uow: Uow, state: State, caller: SignedIn
 ) -> PushSubscriptionRead:
-    """Show your notices on a device. If its endpoint is already stored, its keys are replaced.
+    """Show your notices on a device. New keys for a stored endpoint replace its old keys.
 
     If you have more than 20 devices, the oldest one is removed. The field `notices`
     of your preferences contains what you are notified of.

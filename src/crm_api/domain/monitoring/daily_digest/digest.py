@@ -60,8 +60,8 @@ class Digest:
         lines: The blocked phone lines.
         campaigns: The campaigns that are blocked or were paused automatically: at most
             ``MOST_CAMPAIGNS``, the newest first.
-        held: The number of phone numbers on hold. A person must decide whether the reply was an
-            opt-out.
+        held: The number of phone numbers on hold. A person must decide whether the reply from such
+            a phone number was an opt-out.
         in_review: The number of campaign recipients in review. A person must decide whether they
             get the message.
         parked: The number of attempts whose outcome a person must find out.

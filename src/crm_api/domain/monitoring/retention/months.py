@@ -1,9 +1,10 @@
 """Create monthly partitions ahead, and detach and drop the months past their retention time.
 
-A month past its retention time is handled in four steps: delete the rows of other tables that refer
-to rows of the month, detach the month, archive it (``archive.py``), and drop it. Each step may be
-repeated. The service has no permission to change the schema, so it calls database functions that a
-migration has created.
+In this package, a *month* of a table is the partition with the rows of one calendar month. A month
+past its retention time is handled in four steps: delete the rows of other tables that refer to rows
+of the month, detach the month, archive it (``archive.py``), and drop it. Each step may be repeated.
+The service has no permission to change the schema, so it calls database functions that a migration
+has created.
 """
 
 from collections.abc import Sequence
@@ -74,9 +75,9 @@ async def analyze_table(uow: UnitOfWork, table: MonthlyTable) -> None:
 async def list_expired_months(
     uow: UnitOfWork, table: MonthlyTable, *, kept_months: int, now: datetime
 ) -> list[Month]:
-    """Return the months still attached to the table, older than the last ``kept_months`` months.
+    """Return the attached months of a table that are past their retention time.
 
-    The current month does not count among the last months.
+    The current month and the ``kept_months`` months before it are kept.
     """
     months = await list_months(uow.session, table)
     oldest_kept = month_of(now.date(), later=-kept_months)
@@ -133,11 +134,11 @@ _DELETE_PROVIDER_IDS = """
 
 
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
-    """Delete the stored provider ids of the next rows of the month, one batch per call.
+    """Delete the provider ids of the next rows of the month from the table ``MonthlyTable.key``.
 
-    The caller must do this while the month is attached, so that no stored id refers to a missing
-    row. Without its stored id, an event that the provider delivers again would count as new. But
-    the provider repeats events only for days, not for months.
+    Each call deletes one batch. The caller must do this while the month is attached, so that no
+    stored id refers to a missing row. Without its stored id, an event that the provider delivers
+    again would count as new. But the provider repeats events only for days, not for months.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -176,13 +177,14 @@ DELETE_UNUSED_MEDIA = text("""
 
 
 async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
-    """Delete the media rows of the next messages of the month, one batch per call.
+    """Delete the links from messages of the month to media, for one batch of messages per call.
 
-    Months of received events have no media.
+    The rows of media files that no message uses any more are deleted too. If the month is a
+    partition of received events, nothing is deleted, because events have no media.
 
     Returns:
-        The number of deleted media rows, and the SHA-256 of each media file that no other message
-        uses. The caller deletes these files after the commit.
+        The number of deleted links, and the SHA-256 of each media file that no message uses any
+        more. The caller deletes these files after the commit.
     """
     if month.table is not ACTIVITY:
         return 0, []

@@ -237,7 +237,7 @@ async def refuse_moved_time(settings: Settings) -> None:
         return
     if found is not None and found.ahead:
         raise SettingsError(
-            "CRM_OPENPHONE_API_KEY is set, but this database belongs to the sandbox, because its "
-            f"clock was moved by {write_duration(found.ahead)}. Use another database, or another "
-            "CRM_DATA_DIR"
+            "CRM_OPENPHONE_API_KEY is set, but this database was used with a sandbox whose clock "
+            f"was moved by {write_duration(found.ahead)}, so it can be used only with the "
+            "sandbox. Use another database, or another CRM_DATA_DIR"
         )

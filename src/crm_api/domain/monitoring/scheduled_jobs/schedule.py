@@ -108,7 +108,7 @@ STORE_AT_WORK = text("""
 
 
 async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> None:
-    """Store that a job is running now, so that a new minute does not count as missed."""
+    """Store that a job is running now, so that minutes of a long run do not count as missed."""
     await uow.session.execute(STORE_AT_WORK, {"name": name, "now": now})
 
 
@@ -137,7 +137,8 @@ async def own_run_times(
     The sandbox clock stops at these times while it is moved.
 
     Args:
-        webhooks_checked_at: When the next check of webhook health is due; None leaves that job out.
+        webhooks_checked_at: When the next check of webhook health is due; None leaves out the job
+            of this check.
     """
     times = {
         "reconcile_openphone": _next_hour(now, RECONCILED_AT_HOUR),
@@ -158,8 +159,8 @@ async def list_jobs(
     Jobs that have never run are included.
 
     Args:
-        webhooks_checked_at: When the next check of webhook health is due. If None, the next
-            run of that job is in the next minute.
+        webhooks_checked_at: When the next check of webhook health is due. If None, the next run of
+            the job of this check is in the next minute.
     """
     known = {job.name: job for job in await uow.session.scalars(select(ScheduledJob))}
     own = await own_run_times(uow, now=now, webhooks_checked_at=webhooks_checked_at)

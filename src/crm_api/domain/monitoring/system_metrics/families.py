@@ -19,7 +19,7 @@ UNCLEAR_STATES = ("unknown", "parked")
 
 
 def collect(figures: Figures | None) -> Iterator[Metric]:
-    """Yield the metric families; a family whose value is 0 is not left out.
+    """Yield all metric families, including those whose value is 0.
 
     If the database is unavailable, ``figures`` is None. Then only ``crm_database_up`` is yielded.
     """

@@ -15,15 +15,16 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 SCHEDULED_WITHIN = timedelta(days=2)
 """How long the contact of an approved quote may be without an appointment."""
 MOST_ALERTS = 50
-"""The largest number of quotes that have an alert at the same time: those that wait the longest."""
+"""The largest number of quotes that have an alert at the same time."""
 
 
 async def check_quotes(uow: UnitOfWork, *, now: datetime) -> None:
     """Raise an alert for each quote that was approved over two days ago and has no appointment.
 
-    At most ``MOST_ALERTS`` quotes have an alert, and none that was approved over a year ago. Alerts
-    of other quotes are resolved. A quote has an appointment if an appointment of the same contact
-    ends after the approval. Cancelled and missed appointments do not count.
+    A quote that was approved over a year ago gets no alert. At most ``MOST_ALERTS`` quotes have an
+    alert: those that wait the longest. Alerts of other quotes are resolved. A quote has an
+    appointment if an appointment of the same contact ends after the approval. Cancelled and missed
+    appointments do not count.
     """
     waiting = await find_waiting_quotes(uow, now=now)
     found = [

@@ -71,8 +71,8 @@ class LoggedEvent:
 
     Attributes:
         position: Its position in the log, which is also its public id; None if it is not stored.
-        type: An ``EventType``, or a type of a newer version, which passes no filter of this
-            version.
+        type: An ``EventType``, or a type that only a newer version knows. In this version, an event
+            of such a type passes no filter.
         subject_id: The id of what the event is about, such as a message, a contact or an alert.
     """
 

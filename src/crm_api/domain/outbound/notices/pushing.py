@@ -34,8 +34,8 @@ PUSH_LASTS = timedelta(hours=4)
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 """Statuses after which a subscription is deleted, because it has ended (RFC 8030, section 7.3)."""
 LATER = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
-"""Statuses after which the same push may succeed later. The first two also mean a wrong clock of
-this machine, which must not delete the subscriptions of all users."""
+"""Statuses after which the same push may succeed later. A wrong clock of this machine can cause 401
+and 403 for all users, so these two do not delete subscriptions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ TASK_DUE = """(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeItem:
-    """A conversation, note or task of which a user must still be notified, with the texts to show.
+    """A conversation, note or task about which a user must be notified, and the texts to show.
 
     Attributes:
         conversation_id: The conversation to open; None for a task without one.
@@ -101,7 +101,7 @@ async def read_items(
     user_id: UUID,
     now: datetime,
 ) -> list[NoticeItem]:
-    """Return those of the subjects of which a user must still be notified.
+    """Return only the subjects about which the user must still be notified.
 
     The order is: conversations with a reply, notes with a mention, tasks.
 

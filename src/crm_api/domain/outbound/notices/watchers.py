@@ -22,7 +22,7 @@ SCOPE_OF_KIND = {
     NoticeKind.MENTION: Scope.MESSAGES_READ,
     NoticeKind.TASK: Scope.CONTACTS_READ,
 }
-"""The scope that a user needs to be notified of each kind."""
+"""For each kind of notice, the scope that a user needs to get such notices."""
 
 
 @dataclass(frozen=True, kw_only=True)

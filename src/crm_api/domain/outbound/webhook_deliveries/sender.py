@@ -40,7 +40,8 @@ def _ask_system(host: str, port: int, family: int) -> Sequence[AddressInfo]:
 class PatientResolver(AbstractResolver):
     """Resolves host names in threads.
 
-    If a caller times out, its look-up continues, and later callers for the same host wait for it.
+    If a caller times out, the look-up continues, and later callers for the same host wait for its
+    result.
     """
 
     def __init__(self, look_up: LookUp = _ask_system) -> None:

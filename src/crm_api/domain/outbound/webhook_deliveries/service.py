@@ -182,9 +182,10 @@ FORGET = text("""
 async def forget_old_deliveries(
     uow: UnitOfWork, *, now: datetime, limit: int = FORGOTTEN_AT_ONCE
 ) -> int:
-    """Delete old deliveries; when none is left, delete expired secrets and removed endpoints.
+    """Delete a batch of old deliveries; return the number of deleted rows.
 
-    Return the number of deleted rows.
+    If no old delivery is left, delete the expired secrets instead, and the endpoints that a caller
+    has deleted and that have no more deliveries.
     """
     values = {"before": now - KEPT_FOR, "limit": limit}
     gone = (await uow.session.execute(FORGET, values)).all()

@@ -35,7 +35,8 @@ class DueEndpoint:
     """An endpoint with due deliveries.
 
     Attributes:
-        signers: One per secret, the current secret first; empty if no secret can be decrypted.
+        signers: The signers of its deliveries: one per secret, the current secret first. Empty if
+            no secret can be decrypted.
         is_failing: Whether no delivery has succeeded since the last failure.
         reads_messages: Whether its scopes allow it to read messages.
     """
@@ -170,7 +171,7 @@ async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -
         detail=f"The webhook endpoint {endpoint.url} {why}. It was disabled and gets no more "
         f"events. See its responses at GET /v1/webhook-endpoints/{endpoint.id}/deliveries, fix it, "
         f"then enable it with POST /v1/webhook-endpoints/{endpoint.id}/enable. To send the failed "
-        f"deliveries again, POST /v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If the "
+        f"deliveries again, use POST /v1/webhook-endpoints/{endpoint.id}/deliveries/retry. If the "
         "endpoint is no longer needed, delete it.",
         context={"endpoint_id": str(endpoint.id), "reason": endpoint.disabled_reason},
         now=now,
@@ -190,7 +191,10 @@ REMOVE_DELETED = text("""
 
 
 async def forget_deleted_endpoints(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete expired secrets and deleted endpoints; return the number of rows that were deleted."""
+    """Delete the rows of expired secrets and of deleted endpoints; return the number of rows.
+
+    An endpoint that still has deliveries keeps its row.
+    """
     expired = (await uow.session.execute(REMOVE_EXPIRED, {"now": now})).all()
     deleted = (await uow.session.execute(REMOVE_DELETED)).all()
     return len(expired) + len(deleted)

@@ -86,7 +86,7 @@ class WebhookEndpoint(Base):
     since_transaction: Mapped[int] = mapped_column(
         BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
     )
-    """The endpoint gets only events of later transactions, so none from before it was enabled."""
+    """The endpoint gets only events of later transactions: those after it was enabled."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]

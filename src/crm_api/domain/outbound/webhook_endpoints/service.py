@@ -154,7 +154,7 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint; if its address or event types are given, it also gets the maker's scopes.
 
-    With the old scopes, the endpoint could get events that the caller may not read.
+    The reason: with the old scopes, the endpoint could get events that the caller may not read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.

@@ -60,7 +60,7 @@ SHARED = {
     "variant": "The name of the variant of the message.",
     "variants": "The variants of the message.",
 }
-"""Descriptions of properties whose model has no description of them, by the property's name.
+"""Descriptions of the properties that their models do not describe, by the property's name.
 
 ``{thing}`` is replaced by what the model describes, such as ``campaign``.
 """

@@ -67,11 +67,17 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 
 
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
-    """Return the field of an item that contains a path parameter's value; else return None.
+    """Return the name of the field with the value of a path parameter; None if there is none.
 
-    If the path contains the id of an outer item (``is_inner``), the field ``id`` is used only if
-    the schema's name fits the parameter. The reason: an operation that adds an inner item often
-    returns the outer item, and then ``id`` is the id of the outer item.
+    This is the field with the name of the parameter, or else ``id``. For an inner item, ``id`` is
+    used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``. The reason:
+    an operation that adds an inner item often returns the outer item, whose ``id`` would be wrong.
+
+    Args:
+        document: The OpenAPI document.
+        schema: The schema of the item.
+        parameter: The path parameter.
+        is_inner: True if the path of the operation contains the id of an outer item.
     """
     properties = _named(document, schema).get("properties", {})
     if parameter in properties:
