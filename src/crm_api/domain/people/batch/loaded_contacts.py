@@ -27,7 +27,7 @@ BLANK: Mapping[str, Any] = {
     "tags": [],
     "attributes": {},
 }
-"""The values of the columns of a contact about which nothing but the phone number is known."""
+"""The column values of a contact that has only a phone number, and no other data."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that are not loaded, although one of their duplicates is.
+        """Return the ids of contacts that are not loaded although a duplicate of them is loaded.
 
         The caller must load these contacts too, because a change of a merged duplicate applies to
         the contact that it was merged into.
@@ -118,7 +118,7 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert. The caller must know that no contact has the phone number.
+        """Add a contact for an upsert item. The caller must know that no contact has the number.
 
         Raises:
             FieldValuesError: Attributes do not fit their custom fields.

@@ -215,7 +215,10 @@ async def end_of(session: AsyncSession, search: Search) -> Position | None:
 async def attribute_names(
     session: AsyncSession, search: Search, *, end: Position | None
 ) -> set[str]:
-    """Fetch the names of all attributes of the contacts of a page, which ends at ``end``."""
+    """Fetch the names of all attributes that occur on a page of contacts.
+
+    The page ends at the position ``end``; None: it ends with the last contact.
+    """
     names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
     statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
     return set(await session.scalars(statement.where(*_of_page(search, end))))

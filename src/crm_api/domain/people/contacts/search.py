@@ -49,7 +49,10 @@ WINDOW = 5_000
 This takes 3 ms, and fills a page if one contact in a hundred matches.
 """
 FEW = 5_000
-"""If the filter's list or flag has at most this many contacts, look up all matches at once."""
+"""If the filter's list or flag has at most this many contacts, matches are rare.
+
+Then no contacts are read in order first, and all matches are looked up.
+"""
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,10 @@ ORDERS = {
 
 
 _BY_NAME = ORDERS[ContactSort.NAME]
-"""The order of a ``Search`` that is used only for its ``conditions``, not for its order.
+"""The order for a ``Search`` that is used only for its ``conditions``.
 
-No filter is about the name, so with this order ``conditions`` returns all conditions of the filter.
+``conditions`` leaves out the filter's conditions on the sort column. No filter has a condition on
+the name. So with this order, ``conditions`` returns all conditions of the filter.
 """
 
 
@@ -246,9 +250,10 @@ class Search:
 
         ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order. The indexes on words,
         tags, lists and flags also contain deleted contacts. If the filter can use one of these
-        indexes, the outer statement leaves out the deleted contacts. If the inner statement left
-        them out, PostgreSQL without statistics would expect few contacts that are not deleted, and
-        would read all of these first: 40 to 1,000 ms for a million.
+        indexes, the inner statement returns deleted contacts too, and the outer statement leaves
+        them out. If the inner statement left them out, PostgreSQL without statistics would expect
+        that almost all contacts are deleted. It would then first read all contacts that are not
+        deleted (40 to 1,000 ms for a million).
         """
         is_live, *span = self.span()
         is_late = (

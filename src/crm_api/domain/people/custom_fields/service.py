@@ -115,7 +115,7 @@ async def get_field(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
 async def list_fields(
     uow: UnitOfWork, *, archived: bool, cursor: str | None, limit: int
 ) -> Page[CustomField]:
-    """Return a page of the archived fields, or of all others, newest first.
+    """Return a page of the archived fields, or of the fields that are not archived, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

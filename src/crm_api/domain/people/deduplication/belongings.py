@@ -227,7 +227,10 @@ _RETURN_LISTS = text("""
 async def return_lists(
     session: AsyncSession, *, to: UUID, lists: Sequence[tuple[UUID, datetime]]
 ) -> None:
-    """Add a contact to the given lists, with the given times; skip lists that no longer exist."""
+    """Add a contact to the given lists, each with the time at which it was added before the merge.
+
+    Lists that no longer exist are skipped.
+    """
     values = {
         "to": to,
         "list_ids": [list_id for list_id, _ in lists],

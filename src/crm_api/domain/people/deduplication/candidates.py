@@ -22,10 +22,10 @@ NUMBER_DIGITS = 10
 """The number of digits of a US or Canadian phone number without the country code."""
 
 _MOST_OF_A_KEY = 20
-"""At most this many contacts with the same key are compared.
+"""At most this many contacts with the same key are compared; more contacts are left out.
 
-A key is a value that two contacts may have in common, such as an e-mail address. A value that more
-contacts have in common is probably the value of an office, or a placeholder.
+A key is a value that two contacts may have in common, such as an e-mail address. If more contacts
+have the same value, it is probably the value of an office, or a placeholder.
 """
 
 _SIMILAR = 0.5
@@ -175,7 +175,8 @@ With 20, scans take at most 5% of the time.
 UNSEEN = timedelta(minutes=1)
 """If a contact changed at most this long before the last scan began, another scan is made.
 
-The last scan may have missed the change, if its transaction was committed after the scan began.
+The last scan has missed the change if the transaction with the change was committed after the scan
+began.
 """
 
 

@@ -89,7 +89,10 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
 async def _lock_all(
     uow: UnitOfWork, heads: dict[UUID, UUID], primary_id: UUID, duplicate_ids: Sequence[UUID]
 ) -> Group | None:
-    """Lock the contacts and their earlier duplicates; None if they changed before the lock."""
+    """Lock the contacts and their earlier duplicates.
+
+    Return None if one of the contacts or duplicates was changed before it was locked.
+    """
     wanted = {*heads.values()}
     rows = await lock_contacts(uow.session, ids=wanted)
     live = {row.id: row for row in rows if row.deleted_at is None and row.id in wanted}
@@ -148,7 +151,8 @@ async def point_aliases(
     Args:
         ids: The contacts, which are deleted duplicates.
         to: The contact that they are merged into after this call.
-        only_of: Change only the duplicates that are now merged into this contact.
+        only_of: Change only those of the contacts that are now merged into this contact; None:
+            change all.
     """
     statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
     if only_of is not None:

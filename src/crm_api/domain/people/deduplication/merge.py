@@ -127,7 +127,9 @@ async def insert_merge(session: AsyncSession, *, values: dict[str, Any]) -> Cont
 async def _decide_recipients(
     uow: UnitOfWork, group: Group, campaign_ids: Sequence[UUID], *, zone: str, now: datetime
 ) -> tuple[list[Member], TrackVerdict]:
-    """Decide for each campaign which of the merged contacts still gets messages; update recipients.
+    """Decide for each campaign which of the merged contacts still gets messages.
+
+    The recipients are updated accordingly.
 
     Returns:
         All recipients of the contacts, and what was decided for them.

@@ -42,7 +42,7 @@ ERASED_NAMES = {
 }
 """The SQL of the value that replaces the phone number, by table."""
 CHANGED = frozenset({"campaign_membership", "contact"})
-"""Tables in which an old row may get the phone number after the erasure.
+"""Tables in which a row from before the erasure may get the phone number again later.
 
 The ``updated_at`` of such a row is after the erasure. The search does not replace the phone number
 in such a row.
@@ -66,7 +66,9 @@ WHOLE = {
         "error_code = NULL"
     ),
 }
-"""The new values of a row that names the person, for tables in which the whole row is replaced.
+"""By table, the new values of a row that names the person.
+
+In these tables, the row is replaced as a whole.
 
 An erased event has the unknown type ``erased``, so that replaying it changes nothing.
 """

@@ -41,7 +41,7 @@ class MembersAdd(DryRunRequest):
 
 @dataclass(frozen=True)
 class CountedList:
-    """A list, the number of its contacts, and how many of these contacts this request added."""
+    """A list, the number of contacts on it, and how many contacts the request added."""
 
     contact_list: ContactList
     contact_count: int

@@ -25,8 +25,8 @@ class TagChange(Base):
     """A request to add tags to all matching contacts, and to remove tags from them, in chunks.
 
     ``position`` is the last contact that was processed. The contacts are processed in the order of
-    their ids. So each contact is processed at most once, even if the change itself alters which
-    contacts match.
+    their ids. So each contact is processed at most once, even if a contact begins or stops to match
+    because of its new tags.
     """
 
     __tablename__ = "tag_change"

@@ -1,9 +1,9 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
 For each contact a rule is true or false, never unknown: if the contact has no value, the rule is
-false and the negated rule is true. So the negation of a group is written with the negations of its
-rules, and with ``IS NOT TRUE`` for a rule whose SQL may be NULL. Groups are written only with AND
-and OR, because PostgreSQL makes good plans for these.
+false and the negated rule is true. So this module negates a group by negating each of its rules and
+exchanging AND and OR. A rule whose SQL may be NULL is negated with ``IS NOT TRUE``. There is never
+a NOT before a group, because PostgreSQL makes better plans for AND and OR.
 """
 
 from dataclasses import dataclass

@@ -153,13 +153,13 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
-    """Return the SQL condition that finds the recipient of a contact at one step of a campaign.
+    """Return the SQL condition that finds a contact's recipient row for one step of a campaign.
 
     The statement must have the tables ``campaign_membership m`` and ``contact c``.
 
     Args:
         builder: Collects the bind values.
-        wanted: The campaign and the step.
+        wanted: Contains the campaign and the step; its status and replies are not used here.
     """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"

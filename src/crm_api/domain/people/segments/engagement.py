@@ -82,7 +82,10 @@ def grade_sql(builder: ConditionBuilder) -> str:
 
 
 def last_class_sql(builder: ConditionBuilder) -> str:
-    """Return the SQL of the class of the last reply of ``contact c``; NULL without a class."""
+    """Return the SQL that gives the class of the last reply from ``contact c``, or NULL.
+
+    It is NULL if there is no reply, or if the last reply has no class.
+    """
     return f"CASE WHEN {builder.exists(_REPLY)} THEN {_LAST_CLASS} END"
 
 

@@ -1,4 +1,4 @@
-"""Check and convert the value of a rule, by the rule's operator and the kind of its field."""
+"""Check the value of a rule, and convert it to the type that its field and operator need."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime

@@ -31,7 +31,8 @@ class TaskFilter:
 
     Attributes:
         assignee: The id of a user; ``NOBODY``: tasks without an assignee.
-        is_overdue: True: the tasks that are not done and were due before now; False: the others.
+        is_overdue: True: only tasks that are not done and were due before now; False: only tasks
+            that are done, or due now or later.
         due_before: Tasks that are due before this instant.
     """
 
@@ -244,7 +245,7 @@ def _conditions(wanted: TaskFilter, *, now: datetime) -> list[ColumnElement[bool
 
 
 async def _find_contact(uow: UnitOfWork, body: TaskCreate) -> UUID | None:
-    """Return the contact that a new task is about; None if it has no contact."""
+    """Return the contact that a new task is about; None if the task is about no contact."""
     if body.conversation_id is None:
         return body.contact_id
     conversation = await uow.session.get(Conversation, body.conversation_id)
