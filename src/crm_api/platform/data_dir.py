@@ -220,10 +220,10 @@ def _lock(fd: int, *, seconds: float, shared: bool = False) -> bool:
 
 
 def _lock_after_the_dying(fd: int) -> bool:
-    """Lock ``up.lock`` after the killed run that still holds it has ended; return True.
+    """Wait until a killed run has released ``up.lock``, then lock this file and return True.
 
-    Return False without the lock if the run that holds it was not killed, or does not end within
-    ``LEFT_OVER_SECONDS``.
+    Return False without locking the file in two cases: the run that holds the lock was not killed,
+    or that run does not end within ``LEFT_OVER_SECONDS``.
     """
     deadline = time.monotonic() + LEFT_OVER_SECONDS
     while _is_dying(os.pread(fd, 32, 0).decode().strip()) and time.monotonic() < deadline:

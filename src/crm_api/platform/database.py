@@ -79,9 +79,9 @@ SessionFactory = async_sessionmaker[AsyncSession]
 class UnitOfWork:
     """One transaction, and the background jobs to request after its commit.
 
-    ``async with uow:`` begins the transaction, and the end of the block commits it. An exception
-    rolls it back and drops the jobs. The entry point (route, worker function, command) opens the
-    block; use cases never do.
+    ``async with uow:`` begins the transaction, and the end of the block commits it. After an
+    exception, the transaction is rolled back, and the jobs are not requested. The entry point
+    (route, worker function, command) opens the block; use cases never do.
     """
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue) -> None:
@@ -151,7 +151,7 @@ class UnitOfWork:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Commit and then request the jobs; after an exception, roll back and request none."""
+        """Commit and then request the jobs; after an exception, roll back and request no jobs."""
         session, self._session = self.session, None
         try:
             if exc_type is None:
@@ -166,7 +166,9 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def rehearsal(self) -> AsyncIterator[None]:
-        """Run the block as a dry run: at its end, undo all changes and drop audit entries and jobs.
+        """Run the block as a dry run: at its end, undo all changes, and discard the requested jobs.
+
+        Audit log entries are also discarded.
 
         Build the response inside the block, because the rows cannot be read after it.
         """
@@ -248,7 +250,10 @@ class HeldUnitOfWork(UnitOfWork):
             await super().__aexit__(None, None, None)
 
     async def abandon(self) -> None:
-        """Roll back and drop the jobs; do nothing if no transaction is open."""
+        """Roll back the transaction, and discard the jobs that were requested in it.
+
+        If no transaction is open, do nothing.
+        """
         if self._session is not None:
             await super().__aexit__(GeneratorExit, None, None)
 

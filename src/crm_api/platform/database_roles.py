@@ -84,7 +84,7 @@ class Roles:
 
 
 async def make(connection: AsyncConnection) -> Roles:
-    """Create the role of the service and the role for reports, and grant them their rights.
+    """Create the role of the service and the role for reports, and grant rights to both roles.
 
     A role that exists is not created again. The role of the connection must own the tables and the
     database. To create a role, the role of the connection also needs CREATEROLE.
@@ -108,9 +108,9 @@ async def make_login(connection: AsyncConnection, name: str, *, group: str) -> N
 
 
 async def renew(connection: AsyncConnection) -> bool:
-    """Grant the role of the service and the role for reports their rights on the current tables.
+    """Grant rights on the current tables to the role of the service and to the role for reports.
 
-    This is necessary after a migration, because it may have added tables.
+    This is necessary after a migration, because the migration may have added tables.
 
     Returns:
         False, without any change, if one of the two roles is missing, or if the role of the

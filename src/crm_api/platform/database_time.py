@@ -64,10 +64,10 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """Enable the trigger that gives new events of the event log the sandbox's time as timestamp."""
+    """Enable the trigger that gives new rows of the event log the sandbox's time as timestamp."""
     await session.execute(_DATE_EVENTS)
 
 
 async def notify_clock_change(session: AsyncSession) -> None:
-    """Notify every process to read the sandbox's clock again; sent when the transaction commits."""
+    """Notify every process, when the transaction commits, to read the sandbox's clock again."""
     await session.execute(_NOTIFY)

@@ -106,7 +106,7 @@ def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
 
 
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
-    """Upgrade the schema, then grant the database roles their rights on it.
+    """Upgrade the schema, then grant rights on its tables to the database roles.
 
     If a later release has migrated the schema, and this code can run on that schema, do nothing.
 
@@ -133,7 +133,7 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
 
 
 async def make_roles(database_url: str, *, login: str | None = None) -> Roles:
-    """Create the database roles that ``database_roles`` describes, and grant them their rights.
+    """Create the database roles that ``database_roles`` describes, and grant rights to them.
 
     If a migration is running, this function first waits until the migration ends.
 

@@ -91,8 +91,8 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the revision of the oldest release whose code still runs on this code's schema.
 
-    This is the release before this code. The migrations after that release only add to its schema,
-    so its code still runs.
+    This is the release before this code. The later migrations only add to the schema of that
+    release, so the code of that release still runs.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -40,7 +40,8 @@ LONGEST_LEASE_SECONDS = 120
 
 A job ends after 90 seconds, and its last request at most 16 seconds later. With a longer lease, the
 messages of a dead worker would only wait longer. The code that limits the number of sent messages
-relies on this value too: it looks for the request of a claim only within an hour after the claim.
+also needs a short lease: it assumes that the send request of a claimed message begins within an
+hour after the claim.
 """
 MAX_SKEW_SECONDS = 2.0
 """Largest accepted difference in seconds between the clocks of worker, provider and database."""
