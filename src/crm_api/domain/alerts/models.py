@@ -52,7 +52,7 @@ class Alert(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     kind: Mapped[str]
     subject: Mapped[str]
-    """The thing that has the problem, for example the id of a line."""
+    """The thing that has the problem, for example the id of a phone line."""
     detail: Mapped[str]
     context: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     count: Mapped[int] = mapped_column(Integer, server_default=text("1"))
@@ -77,7 +77,10 @@ class Alert(Base):
 
 
 TOLD_AS = (News.OPENED, News.ESCALATED, News.RESOLVED)
-"""The kinds of news that are stored as the last report; a repetition does not replace them."""
+"""The kinds of news that are stored as the last report.
+
+If a repetition is reported, the stored kind does not change.
+"""
 
 
 class AlertNotice(Base):

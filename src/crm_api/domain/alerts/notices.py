@@ -1,4 +1,4 @@
-"""News about alerts: what has changed, for the reports by mail and by outgoing webhooks.
+"""Find and claim the news about alerts that mail or outgoing webhooks must report.
 
 A channel is a way to report, such as mail. A process claims (reserves) the news of a channel,
 reports it outside of any transaction, and then ends the claim with ``settle_news``. If the process

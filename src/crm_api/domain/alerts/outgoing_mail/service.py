@@ -1,4 +1,4 @@
-"""Store mails to single persons, which a job sends.
+"""Store mails, each to one person. A job sends the mails.
 
 A mail is stored in the same transaction as the change that is the reason for the mail.
 """
