@@ -39,8 +39,8 @@ class InsightTally(Base):
     numbers for decreases. So the sums equal the counts of the records in every snapshot.
 
     - A message counts at the instant when it was sent or, if it failed, when it was due.
-    - An accepted attempt, which has a price, counts at the instant when it was accepted, in the
-      step and variant of its recipient (``move_costs_of_recipient.sql``).
+    - An attempt that the provider accepted has a price. It counts at the instant when it was
+      accepted, in the step and variant of its recipient (``move_costs_of_recipient.sql``).
 
     A job merges the rows.
     """
