@@ -19,9 +19,10 @@ SEARCH_DAYS = 14
 """How many days ahead the next opening is searched. A weekly window opens within 8 days."""
 
 Span = tuple[datetime, datetime]
-"""The instants at which a day opens and closes."""
+"""The instants at which the window of a day opens and closes."""
 SpanOf = Callable[[str, date], Span | None]
-"""A function that returns the span of a local day in a time zone; None if the day is closed."""
+"""A function that returns the span of a local day in a time zone; None if the window does not open
+on this day."""
 
 
 @dataclass(frozen=True)
