@@ -9,7 +9,7 @@ _MOST_STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A wait that grows by ``factor`` after each attempt, up to ``longest``.
+    """A wait that is multiplied by ``factor`` after each attempt, up to ``longest``.
 
     Attributes:
         first: The wait after the first attempt.

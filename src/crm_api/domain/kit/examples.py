@@ -25,10 +25,10 @@ ALIASES = {
     "reconciliation_run": "reconciliation",
     "subject": "message",
 }
-"""For names that fields use, the name of the resource that is meant.
+"""The kind of resource that a field refers to, by the name of the field without ``_id``.
 
-For example, ``primary_id`` is the id of a ``contact``. So all fields that refer to a resource show
-the same example id.
+For example, ``primary_id`` is the id of a ``contact``. So all fields that refer to the same kind of
+resource show the same example id.
 """
 _FIRST = "01a1"
 """The first digits of a UUIDv7 of November 2026."""

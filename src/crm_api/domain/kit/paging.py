@@ -21,7 +21,8 @@ Item = TypeVar("Item")
 Row = TypeVar("Row")
 
 _DIGEST_BYTES = 6
-"""The length of the digest: enough to distinguish lists. A forged cursor gives no extra access."""
+"""The length of the digest in bytes: enough to distinguish lists. It need not be longer for
+security, because a forged cursor gives no extra access."""
 
 
 class InvalidCursorError(InvalidError):

@@ -19,9 +19,10 @@ SEARCH_DAYS = 14
 """How many days ahead the next opening is searched. A weekly window opens within 8 days."""
 
 Span = tuple[datetime, datetime]
-"""The instants at which a day opens and closes."""
+"""The instants at which the window of a day opens and closes."""
 SpanOf = Callable[[str, date], Span | None]
-"""A function that returns the span of a local day in a time zone; None if the day is closed."""
+"""A function that returns the span of a local day in a time zone; None if the window does not open
+on this day."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ class Window:
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return until when all zones are open: the earliest closing time of a zone.
+    """Return the instant until which the windows of all time zones stay open.
 
-    Return None if one of the zones is closed now.
+    It is the first instant at which one of the windows closes. Return None if the window of one of
+    the zones is closed now.
     """
     closings: list[datetime] = []
     for zone in zones:
@@ -59,7 +61,7 @@ def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime
 
 
 def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return the first instant at which all zones are open: ``now`` or later.
+    """Return the first instant, ``now`` or later, at which the windows of all zones are open.
 
     Return None if there is no such instant within ``SEARCH_DAYS``, for example because the windows
     of distant zones never overlap.

@@ -28,7 +28,8 @@ _UNKNOWN = "?"
 STATE_CODES = frozenset(regions.STATE_ZONES) | regions.CODES_WITHOUT_ZONES
 """The codes that the state of a contact may have."""
 STATE_AS_WRITTEN = "state_as_written"
-"""The name of the contact attribute that stores a given state that is not known."""
+"""The name of the contact attribute that stores the state as it was written, if the text is not the
+name of a known state."""
 _COUNTRIES = {
     **dict.fromkeys(("us", "usa", "united states", "united states of america", "u.s.a."), "US"),
     **dict.fromkeys(("ca", "can", "canada"), "CA"),

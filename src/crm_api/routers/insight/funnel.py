@@ -63,8 +63,8 @@ async def get_funnel(
 ) -> FunnelRead:
     """Return how many people reach each stage after their first message.
 
-    Each person is followed for `window_days` days after this message. People whose days are not
-    over are left out.
+    Each person is followed for `window_days` days after this message. People for whom these days
+    are not over yet are left out.
     """
     async with uow:
         now = await uow.database_now()
@@ -84,9 +84,9 @@ async def get_cohorts(
         Bucket, Query(description="The period of a cohort: a day, a week or a month in `timezone`.")
     ] = Bucket.WEEK,
     step_days: Annotated[
-        int, Query(ge=1, le=90, description="The number of days from one column to the next.")
+        int, Query(ge=1, le=90, description="The number of days from one cell to the next.")
     ] = 7,
-    steps: Annotated[int, Query(ge=1, le=52, description="The number of columns.")] = 8,
+    steps: Annotated[int, Query(ge=1, le=52, description="The number of cells of a cohort.")] = 8,
 ) -> CohortsRead:
     """Follow the people of each day, week or month after their first message.
 

@@ -203,7 +203,9 @@ async def list_insight_rows(
         Annotated[str, AfterValidator(refuse_nul)] | None,
         Query(
             max_length=200,
-            description="The key of the figure; an empty text for the figure without a key.",
+            description="The group whose records are listed: the `key` of a figure in the response "
+            "of `GET /v1/insight`. Give an empty text for the figure whose `key` is null. Without "
+            "this parameter, the records of all groups are listed.",
             examples=[CAMPAIGN],
         ),
     ] = None,

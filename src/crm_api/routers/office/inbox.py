@@ -136,7 +136,7 @@ async def list_conversations(
 
 @router.get("/counts")
 async def count_conversations(uow: ListUow, caller: Reader) -> ConversationCounts:
-    """Count the conversations by state, and the unread, your own and the unassigned ones.
+    """Count conversations: those in each state, the unread ones, your own, and the unassigned ones.
 
     `unread`, `mine` and `unassigned` count only conversations in the states `waiting` and `open`.
     Each count is the length of the list of conversations with the same filter.

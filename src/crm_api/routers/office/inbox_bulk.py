@@ -40,8 +40,9 @@ async def change_conversations(
     """Change state, assignee or tags of many conversations, selected by `ids` or by a filter.
 
     Make a dry run first. The real request needs the `token` of the dry run. The real request is
-    refused with 409 `dry_run_changed` if other conversations are selected now, or if a person in
-    one of them has written since the dry run.
+    refused with 409 `dry_run_changed` in two cases: it selects other conversations than the dry run
+    did, or one of them has changed since then. A change is another state, another time since which
+    the person waits, or a new message from the person.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

@@ -100,13 +100,16 @@ def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -
 
 
 def _order(touch: Touch) -> tuple[datetime, int, str, int, str]:
-    """Return a sort key of touches: by time; at the same time, the stronger class comes later."""
+    """Return the key that sorts touches by time; at the same time, the stronger class is later."""
     strength = -_STRENGTH[touch.touch_class]
     return touch.at, strength, str(touch.campaign_id), touch.step, str(touch.membership_id)
 
 
 def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionModel) -> list[int]:
-    """Return an integer weight for each touch. The share of a touch is its weight / their sum."""
+    """Return the weight of each touch, an integer.
+
+    The share of a touch is its weight divided by the sum of all weights.
+    """
     count = len(touches)
     if model is AttributionModel.LAST:
         return [0] * (count - 1) + [1]

@@ -51,7 +51,8 @@ class RulesPreview:
         current_version: The version of the current rules.
         outcomes: The number of outcomes that were compared: at most the latest ``MOST_PREVIEWED``.
         people: The number of people for whom at least one credit would change.
-        cents: The cents that would move to another message, or to or from the remainder.
+        cents: The cents that would move between two messages, or between a message and the
+            remainder.
         attributed: The credits of all campaigns, under the current and under the new rules.
         unattributed: The remainders, under the current and under the new rules.
         campaigns: Each campaign that has a credit under the current or the new rules.
@@ -106,7 +107,7 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
 
 
 def _moved_cents(old: Iterable[CreditRow], new: Iterable[CreditRow]) -> int:
-    """Return the cents that would move to another message, or to or from the remainder."""
+    """Return the cents that would move between messages, or between a message and the remainder."""
     change: dict[UUID | None, int] = defaultdict(int)
     for row in new:
         change[row.membership_id] += row.cents or 0

@@ -166,7 +166,8 @@ class AttributionPreviewRead(ReadModel):
         current_version: The version that the new rules are compared with.
         outcomes: The number of outcomes that were compared: at most the latest 5,000.
         people: The number of people for whom at least one credit would change.
-        cents: The cents that would move to another message, or to or from the remainder.
+        cents: The cents that would move between two messages, or between a message and the
+            remainder.
         attributed: The credits of all campaigns together.
         unattributed: The people and money that are credited to no campaign.
         campaigns: Each campaign that has a credit under the current or the new rules.

@@ -17,7 +17,7 @@ class EngagementReasonRead(ReadModel):
         because: The reason for the points, in a sentence.
         count: The number that `because` states: the days for `recent`, a count for the other
             factors. Null if the sentence states no number. A client that writes the sentence in
-            another language can use it.
+            another language can use this number.
     """
 
     model_config = example(

@@ -59,8 +59,8 @@ async def count_cohorts(
         stage: The stage that is counted.
         bucket: The period of a cohort: a day, a week or a month.
         zone: The time zone in which these periods begin.
-        step_days: ``days`` of the first cell of a cohort, and how much ``days`` grows from one cell
-            to the next.
+        step_days: ``days`` of the first cell of a cohort. From one cell to the next, ``days`` grows
+            by the same number.
         steps: The number of cells of a cohort.
         now: The present instant.
 

@@ -11,8 +11,8 @@ MOST_DAYS = 3650
 LOOKED_AT_OFTEN = 1.75
 """A factor for the number of people. If the result of a test may be looked at every day, the test
 needs more people than a test whose result is looked at only once. With this factor, 80 of 100
-experiments find the difference. The factor was found by simulation, for holdouts of 10 %, 20 %
-and 50 %.
+experiments find the difference between the two rates above. The factor was found by simulation, for
+holdouts of 10 %, 20 % and 50 %.
 """
 
 
@@ -25,7 +25,7 @@ class HoldoutPlan:
             holdout, at the present pace.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        needed_people: The number of people in both groups that the comparison needs.
+        needed_people: The number of people, in both groups together, that the comparison needs.
         knows_at: When ``needed_people`` people will have been assigned; None if this takes more
             than ten years.
     """

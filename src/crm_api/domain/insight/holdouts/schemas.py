@@ -16,7 +16,8 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.holdouts import HoldoutScope
 
 FEWEST_WITH = 10
-"""``HoldoutLiftRead.enough`` is true only if at least this number of people had an outcome."""
+"""``HoldoutLiftRead.enough`` is true only if at least this number of people, in both groups
+together, had an outcome."""
 
 
 class HoldoutCreate(RequestModel):
@@ -50,9 +51,9 @@ class HoldoutPlanRead(ReadModel):
         people: The number of people who will have been assigned to a group by the end.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        needed_people: The number of people in both groups that the comparison needs. With this
-            number, 80 of 100 experiments find a difference between 1.5 % appointments with messages
-            and 1 % without.
+        needed_people: The number of people, in both groups together, that the comparison needs.
+            With this number, 80 of 100 experiments find a difference between 1.5 % appointments
+            with messages and 1 % without.
         knows_at: When `needed_people` people will have been assigned; null if this takes more than
             ten years.
     """
@@ -76,7 +77,8 @@ class HoldoutGroupRead(ReadModel):
     Attributes:
         people: The number of people in the group.
         with_outcome: The number of these people with an outcome since they were assigned.
-        rate: `with_outcome` divided by `people`, with four decimals; null without people.
+        rate: `with_outcome` divided by `people`, with four decimals; null if the group has no
+            people.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
     """
@@ -108,8 +110,8 @@ class HoldoutLiftRead(ReadModel):
     Attributes:
         messaged: The group that gets messages.
         held: The group that is held back.
-        difference: The rate with messages minus the rate without, with four decimals; null without
-            people.
+        difference: The rate with messages minus the rate without, with four decimals; null if a
+            group has no people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the interval.
         enough: Whether there is enough data: a statistical test shows that the rates differ, and at

@@ -64,7 +64,7 @@ class KeptSums:
         counted: The SQL of the number of records in the numerator.
         amount: The SQL of the sum of the amounts.
         is_first_step: Whether only messages of the first step count if the caller names no step.
-        ripe: How long a record may still be added to the numerator after its time; None if the
+        ripe: How long after its time a record may still be added to the numerator; None if the
             numerator never changes later.
         rows: SQL that selects the records that the sums count, with the columns of a base.
         beside: SQL that selects the records for which no sums are kept; None if there are none.
@@ -89,7 +89,8 @@ class Stored:
         source: The SQL of the table ``st`` and its joins.
         columns: The SQL of the columns of a base (see the docstring of the module).
         current: The SQL condition of the rows that are up to date and in the period.
-        rest: SQL that selects the records that are not stored yet, or were changed later.
+        rest: SQL that selects the records that are not stored yet, or that were changed after they
+            were stored.
         until: The SQL of the instant before which all records are stored. ``current`` and ``rest``
             use it as the parameter ``:settled``. None if they do not need it.
         is_of_places: Whether the table is read only for breakdowns by ZIP, city or source.

@@ -67,7 +67,7 @@ class InsightQuestion:
 
     @property
     def is_of_campaign(self) -> bool:
-        """Whether a filter selects messages of campaigns."""
+        """Whether there is a filter by campaign, phone line, list or step."""
         return any(
             one is not None for one in (self.campaign_id, self.line_id, self.list_id, self.step)
         )
@@ -147,7 +147,7 @@ class InsightQuestion:
             raise PeriodError
 
     def rows_url(self) -> str:
-        """Return the path of the request that lists the records of the total."""
+        """Return the URL path of the request that lists the records of the total."""
         given = {
             "measure": self.measure.name,
             "by": self.by,
@@ -165,10 +165,13 @@ class InsightQuestion:
         return f"/v1/insight/rows?{query}"
 
     def rows_url_of(self, key: str | None, bucket_start: datetime | None, *, total_url: str) -> str:
-        """Return the path of the request that lists the records of the figure of a key or a bucket.
+        """Return the URL path of the request that lists the records behind one figure.
+
+        The figure is selected by its key, its bucket, or both.
 
         Args:
-            key: The key; None is the figure without a key.
+            key: The key of the figure: a value of the breakdown, such as a ZIP. None if the records
+                of the figure have no such value.
             bucket_start: The beginning of the bucket; None if there are no buckets.
             total_url: The result of ``rows_url``, which the caller computes once for all figures.
         """
@@ -275,5 +278,5 @@ def select_from(question: InsightQuestion, columns: str, source: str) -> str:
 
 
 def bucket_of(bucket: Bucket) -> str:
-    """Return the SQL of the beginning of the bucket of a record ``b``."""
+    """Return the SQL expression for the instant at which the bucket of the record ``b`` begins."""
     return f"date_trunc('{bucket.value}', b.at, CAST(:zone AS text))"

@@ -13,7 +13,7 @@ class Dimension(StrEnum):
         CAMPAIGN: The campaign of the message.
         VARIANT: The variant of the campaign's first message.
         STEP: The step of the campaign: 0 is the first message.
-        LIST: The list that the campaign was sent to; no key if it was sent to none.
+        LIST: The list that the campaign was sent to; no key if the campaign was sent to no list.
         LINE: The phone line that sent the message.
         ZIP: The first five digits of the person's ZIP.
         CITY: The person's city.
@@ -22,7 +22,7 @@ class Dimension(StrEnum):
         OWNER_OCCUPIED: Whether the owner lives in the property: `yes` or `no`.
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
-        HOUR_OF_WEEK: The hour of each day of the week in `timezone`: `1/09` is Monday, 9 to 10.
+        HOUR_OF_WEEK: The day of the week and the hour in `timezone`: `1/09` is Monday, 9 to 10.
         REPLY_CLASS: The class of the person's first reply to the campaign; no key without a reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
@@ -108,9 +108,10 @@ _PROPERTY = f"""{_PERSON}
 
 
 def _attribute(*names: str) -> str:
-    """Return the SQL of the value of an attribute that can have several names.
+    """Return the SQL expression for the value of an attribute that can have several names.
 
-    It is the first value that is found: in the property by each name, then in the contact.
+    The SQL looks for each name in the attributes of the property, and then for each name in those
+    of the contact. Its result is the first value that it finds.
     """
     found = [f"{of}.attributes ->> '{name}'" for of in ("y", "p") for name in names]
     return f"coalesce({', '.join(found)})"

@@ -29,7 +29,7 @@ Number = int | str
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure: of a key, of a bucket, of both, or the total.
+    """One figure: for one key of the breakdown, for one bucket, for both, or the total.
 
     Attributes:
         low: The lower bound of the 95 % interval of a rate; None for other units.

@@ -50,7 +50,9 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
 
 def is_rate_enough(part: int, whole: int) -> bool:
-    """Return whether you can rely on a rate: 30 records or more, an interval of 4 points or less.
+    """Return whether a rate has 30 records or more and an interval of 4 points or less.
+
+    Only then can you rely on the rate.
 
     If 100 rates are checked after each new record, at most 10 of the true rates are outside of
     their interval at the moment when this function first returns True.
@@ -72,7 +74,9 @@ def needed_records(part: int, whole: int) -> int:
 def enough_at(
     *, have: int, needed: int, since: datetime | None, as_of: datetime
 ) -> datetime | None:
-    """Return when there will be enough records, if they arrive at the same pace as since ``since``.
+    """Return when there will be enough records, if the pace of new records stays the same.
+
+    The pace is ``have`` records in the time from ``since`` to ``as_of``.
 
     Returns:
         None if no records arrived, or if it would take more than ten years.

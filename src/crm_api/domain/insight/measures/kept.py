@@ -112,7 +112,7 @@ def _is_timed(question: InsightQuestion) -> bool:
 def _gap(hours: Period, kept: KeptSums, *, now: datetime) -> Period | None:
     """Return the past hour whose records become ripe during the present hour.
 
-    None if this hour is not in ``hours``, or if records cannot be added to the numerator later.
+    None if the past hour is not in ``hours``, or if records cannot be added to the numerator later.
     A ripe record can no longer be added to the numerator. Some records of the returned hour are
     ripe and some are not. So the records of this hour are counted one by one.
     """

@@ -101,9 +101,9 @@ def people_pieces_of(
 def _gap(days: Period, kept: KeptSums, *, now: datetime) -> Period | None:
     """Return the past day whose records become ripe during the present day.
 
-    None if this day is not in ``days``, or if records cannot be added to the numerator later.
-    A ripe record can no longer be added to the numerator. Some records of the returned day are
-    ripe and some are not. So the records of this day are counted one by one.
+    None if the past day is not in ``days``, or if records cannot be added to the numerator later. A
+    ripe record can no longer be added to the numerator. Some records of the returned day are ripe
+    and some are not. So the records of this day are counted one by one.
     """
     if kept.ripe is None:
         return None

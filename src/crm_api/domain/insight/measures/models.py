@@ -34,13 +34,13 @@ _ZERO = text("0")
 class InsightTally(Base):
     """A change to the number of messages, replies and accepted attempts of an hour or a day.
 
-    Triggers (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``) append
-    the changes of each statement to all three grains, with negative numbers for decreases. So the
-    sums equal the counts of the records in every snapshot.
+    Triggers (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``) run
+    after each SQL statement. They append its changes as rows of all three grains, with negative
+    numbers for decreases. So the sums equal the counts of the records in every snapshot.
 
     - A message counts at the instant when it was sent or, if it failed, when it was due.
-    - An accepted attempt, which has a price, counts at the instant when it was accepted, in the
-      step and variant of its recipient (``move_costs_of_recipient.sql``).
+    - An attempt that the provider accepted has a price. It counts at the instant when it was
+      accepted, in the step and variant of its recipient (``move_costs_of_recipient.sql``).
 
     A job merges the rows.
     """

@@ -108,7 +108,7 @@ class InsightPersonMove(Base):
     """The former place of a person whose place has changed.
 
     A row trigger appends it (``migrations/objects/note_moved_person.sql``). The sums of a person
-    are at the place in the oldest row of the person. Until the job has moved them, figures and
+    are at the place in the oldest row of the person. Until the job has moved the sums, figures and
     their records count the person at this former place.
     """
 

@@ -11,8 +11,8 @@ from crm_api.platform.database import UnitOfWork
 MOST = 5_000
 """The largest number of records of each table to which one step adds the place."""
 MOST_MOVES = 1_000
-"""If ``settle_people`` has not yet applied more changes of place than this, no places are added:
-each record would be compared with all these changes.
+"""The largest number of changes of place that may wait for ``settle_people``. While more changes
+wait, no places are added, because each record would be compared with all these changes.
 """
 # For each table, the SQL of the source of a record. Only outcomes have a source of their own.
 _TABLES = {

@@ -66,7 +66,7 @@ class Measure:
 
         Args:
             by: The breakdown.
-            is_of_campaign: Whether a filter names a campaign, a list or a line.
+            is_of_campaign: Whether there is a filter by campaign, phone line, list or step.
         """
         if self.by_campaign is not None and (is_of_campaign or by in OF_CAMPAIGN):
             return self.by_campaign

@@ -29,7 +29,8 @@ class FigureRows:
     """The figure whose records are wanted.
 
     Attributes:
-        key: The key of the figure; an empty text for the figure without a key; None for all keys.
+        key: The key of the figure: a value of the breakdown, such as a ZIP. An empty text selects
+            the records without such a value; None selects the records of all keys.
         bucket_start: The beginning of the figure's bucket; None for all buckets.
     """
 

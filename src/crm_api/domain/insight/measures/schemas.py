@@ -70,7 +70,7 @@ class MeasureList(ReadModel):
 
 
 class FigureRead(ReadModel):
-    """One figure: for a key, for a bucket, for both, or the total.
+    """One figure: for one key of the breakdown, for one bucket, for both, or the total.
 
     Attributes:
         key: The key of the breakdown, such as the id of a campaign; null if the records have none.

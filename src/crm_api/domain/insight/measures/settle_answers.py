@@ -12,7 +12,8 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 MOST = 20_000
-"""One step reads this number of messages, and then the other messages of the last hour."""
+"""One step reads whole hours. It ends, at the latest, with the hour in which it has read more
+messages than this."""
 MOST_CHANGES = 2_000
 """The largest number of changes that one step takes into account."""
 

@@ -13,7 +13,8 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 MOST = 200_000
-"""One statement adds this number of messages, and then the other messages of the last hour."""
+"""One statement adds whole hours. It ends, at the latest, with the hour in which it has added more
+messages than this."""
 MOST_PEOPLE = 500
 """One statement moves the sums of at most this number of people to their new places."""
 _MOST_STEPS = 21

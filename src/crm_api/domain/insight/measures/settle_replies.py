@@ -11,7 +11,8 @@ from crm_api.domain.insight.measures.settling import may_settle
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 MOST = 20_000
-"""One step stores this number of replies, and then the other replies of the last hour."""
+"""One step stores whole hours. It ends, at the latest, with the hour in which it has stored more
+replies than this."""
 MOST_CHANGES = 2_000
 """The largest number of changes that one step takes into account."""
 _REPLIED = "m.status IN ('sent', 'delivered') AND m.replied_at IS NOT NULL"

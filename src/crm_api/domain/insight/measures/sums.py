@@ -38,8 +38,8 @@ def compile_sums(
     - Where sums are kept, a row is the sum of an hour or a day.
     - Elsewhere, a row is the sum of the records that have the same values in all columns that the
       question needs, such as the campaign or the hour. So names are looked up for few rows.
-    - For a median, a row has the amounts of its records as an array. If ``is_unfolded``, each
-      record is a row instead.
+    - For a median, a row has the amounts of its records as an array. If ``is_unfolded`` returns
+      True, each record is a row instead.
 
     Args:
         question: The question.

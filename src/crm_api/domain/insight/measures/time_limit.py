@@ -29,8 +29,8 @@ async def limited(
     The limit and the settings last until the end of the transaction.
 
     - A sort or grouping may use 16 MB, so that 200,000 times stay in memory.
-    - People are looked up in order. So the cache of look-ups is off: it would take a fifth of the
-      time and find nothing.
+    - People are looked up in order. So the cache of look-ups is off: the cache would take a fifth
+      of the time and never be of use.
     - To start parallel workers takes 13 ms of CPU. So only statements that read millions of rows
       use them.
 

@@ -25,9 +25,9 @@ class Selected:
 
     Attributes:
         count: The number of conversations.
-        digest: A hash of the ids, states and last received messages of the conversations. The real
-            request must have the same digest as its dry run. So a change never hides a message that
-            arrived after the dry run.
+        digest: A hash of each conversation's id, its state, the time since which the person waits,
+            and the time of the last message from the person. The real request must have the same
+            digest as its dry run. So a change never hides a message that arrived after the dry run.
     """
 
     count: int

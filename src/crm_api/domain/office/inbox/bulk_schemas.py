@@ -104,7 +104,7 @@ class BulkChange(RequestModel):
         return self
 
     def of_one(self) -> ConversationUpdate:
-        """Return the same change as a request to change one conversation, without the tag."""
+        """Return the change as the request body for one conversation, without the tag."""
         given = self.model_fields_set - {"add_tag"}
         return ConversationUpdate.model_validate({name: getattr(self, name) for name in given})
 
@@ -136,7 +136,7 @@ class ConversationsUpdate(DryRunRequest):
 
 
 class ConversationsChanged(DryRunRead):
-    """The number of conversations that a change selects.
+    """The number of conversations to which the change applies. A dry run changes none of them.
 
     Attributes:
         count: The number of conversations.

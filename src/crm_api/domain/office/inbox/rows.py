@@ -56,8 +56,8 @@ ME = """me AS MATERIALIZED (
                         (SELECT a.created_at FROM api_key a WHERE a.id = CAST(:caller_id AS uuid)),
                         '-infinity') AS since
     )"""
-"""SQL of the common table expression ``me``: when the user or API key of the caller was created.
-Messages from before this instant count as read."""
+"""SQL of the common table expression ``me``. It has the instant at which the user or API key of the
+caller was created. Messages from before this instant count as read."""
 
 READ_UNTIL = """greatest((
     SELECT r.read_until FROM conversation_read r

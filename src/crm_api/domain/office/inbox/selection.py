@@ -129,7 +129,7 @@ class Order:
 
     @property
     def words(self) -> str:
-        """This order for ORDER BY, in a query that has the columns ``key`` and ``id``."""
+        """The SQL of this order after ORDER BY, for a query with the columns ``key`` and ``id``."""
         way = "DESC" if self.is_descending else "ASC"
         return f"key {way}, id {way}"
 

@@ -162,8 +162,8 @@ async def newest_with_all_words(
 
     First, a few of the newest messages are read; they show how frequent the terms are. If the terms
     are frequent, more messages are read in order, enough to find ``limit`` matches. If they are
-    rare, all matches are looked up in an index. One match in the index costs as much as three
-    messages in order.
+    rare, all matches are looked up in an index. To look up one match in the index costs as much as
+    to read three messages in order.
 
     Args:
         selection: The selection with the terms.

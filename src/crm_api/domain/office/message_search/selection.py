@@ -143,7 +143,7 @@ class MessageSelection:
     def conversations_in_order(
         self, after: Position | None, *, size: int, limit: int
     ) -> Select[UUID | None]:
-        """Select the conversations of the first ``limit`` messages of ``in_order``.
+        """Select the conversations of the first ``limit`` messages that ``in_order`` finds.
 
         The statement has only the necessary columns. With all columns, SQLAlchemy would take 1 ms
         more to build it, and would leave a thousand objects to the garbage collector.
@@ -180,7 +180,7 @@ class MessageSelection:
         return _first(self._matches(after), limit=limit)
 
     def conversations_by_words(self, after: Position | None, *, limit: int) -> Select[UUID | None]:
-        """Select the conversations of the messages of ``by_words``."""
+        """Select the conversations of the messages that ``by_words`` finds."""
         found = self._matches(after).cte("matches").prefix_with("MATERIALIZED").c
         return select(found.conversation_id).order_by(*_newest_first(found)).limit(limit)
 
@@ -215,7 +215,8 @@ class MessageSelection:
             after: The position after which the messages begin; None: from the newest message.
             limit: The largest number of messages.
             ids: A range of ids: the smallest id, and the first id after the range. Ids grow with
-                the time at which a message was stored, so PostgreSQL reads only some months.
+                the time at which a message was stored, so PostgreSQL reads only the messages that
+                were stored in a certain period.
         """
         low, high = ids
         texts = select(*_FOUND).where(

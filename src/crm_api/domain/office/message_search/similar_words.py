@@ -22,7 +22,7 @@ SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
 days, then back to 450 days. None is the last step: all older messages."""
 FIRST_SECONDS, SECONDS = 0.04, 0.1
 """The time limits of the index, in seconds: ``FIRST_SECONDS`` for the search of all messages at
-once, ``SECONDS`` for the search span by span.
+once, ``SECONDS`` for all steps of ``SPANS`` together.
 
 The index is fast for a word that is similar only to rare words. A word that is similar to a
 frequent word must be compared with each message that contains the frequent word, which is slow.
@@ -47,10 +47,10 @@ async def with_similar_words(
 
     1. The index searches all messages at once. If this ends in ``FIRST_SECONDS``, it is the result.
     2. Otherwise the newest ``WINDOW`` messages are compared. If they fill the page, it is complete.
-    3. Otherwise the index searches the messages that were stored last, then older ones, span by
-       span. The instant of a message is never later than the time at which it was stored. So the
-       page is complete as soon as it is full and all its messages are newer than the start of the
-       searched span. After ``SECONDS``, older messages are left out.
+    3. Otherwise the index searches in the steps of ``SPANS``: first the messages that were stored
+       last, then older ones. The instant of a message is never later than the time at which it was
+       stored. So the page is complete as soon as it is full and all its messages are newer than the
+       time back to which the index has searched. After ``SECONDS``, older messages are left out.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

@@ -317,8 +317,8 @@ async def _lock_assignee(
     """Lock the row of an assignee, so that two bookings at the same time run one after the other.
 
     The caller must search for overlaps in a later statement. A search in the same statement as the
-    lock would not see a booking that was committed during the wait for the lock ("Sending, rule
-    1").
+    lock would not see a booking that was committed during the wait for the lock (see
+    ``ARCHITECTURE.md``, "Sending, rule 1").
 
     Raises:
         UnknownAssigneeError: The assignee is not an active user.

@@ -94,8 +94,8 @@ def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | N
 
     Returns:
         The word with which a column name begins: ``invoice``, ``quote``, ``estimate`` or
-        ``appointment``. None if no column name begins with one of these words, if different words
-        occur, or if a column has the kind.
+        ``appointment``. None if no column name begins with one of these words, or if different
+        words occur. Also None if the file has a column for the kind of the outcome.
     """
     if "kind" in mapping.values():
         return None

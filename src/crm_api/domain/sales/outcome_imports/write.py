@@ -108,8 +108,9 @@ async def _record(
     """Record an outcome under its external id. If it is already recorded, return that outcome.
 
     - A quote and an invoice may have the same number. If the ledger has an outcome of another kind
-      under the id, the kind is appended to the id.
-    - If an undo reversed the outcome, it is recorded again with a number appended to the id.
+      under the id, the kind of the new outcome is appended to the new id.
+    - If an undo reversed the recorded outcome, the outcome is recorded again under the id with a
+      number appended.
 
     Both rules give the same ids for the same file, so a second import of the file adds nothing.
 

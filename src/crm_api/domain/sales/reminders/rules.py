@@ -28,7 +28,7 @@ async def create_rule(
 
     Raises:
         InvalidReminderError: The message has faults.
-        UnknownLineError: No line has this id.
+        UnknownLineError: No phone line has this id.
     """
     _check_body(body.body)
     await _check_line(uow, body.line_id)
@@ -85,7 +85,7 @@ async def update_rule(
     Raises:
         InvalidReminderError: The message has faults.
         ReminderRuleNotFoundError: The rule does not exist.
-        UnknownLineError: No line has this id.
+        UnknownLineError: No phone line has this id.
     """
     values = changes.model_dump(exclude_unset=True)
     if "body" in values:
