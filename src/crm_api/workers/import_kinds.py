@@ -96,7 +96,7 @@ async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
 async def _try_to(
     settle: Callable[[AsyncSession], Awaitable[None]], new_uow: UnitOfWorkFactory
 ) -> None:
-    """Run a clean-up step; only log a fault, because the contacts are already stored."""
+    """Run a clean-up step. Only log its failure, because the contacts are already stored."""
     try:
         async with new_uow() as uow:
             await settle(uow.session)
@@ -142,9 +142,9 @@ async def _check_file(row: ContactImport, path: Path) -> None:
 async def _counted(
     new_uow: UnitOfWorkFactory, row: ContactImport, source: ChunkReader[ChunkT]
 ) -> ChunkReader[ChunkT]:
-    """Store the number of rows in the file if it is not stored yet; if this fails, close the file.
+    """Store the number of rows in the file, if this number is not stored yet; return ``source``.
 
-    The argument ``source`` is returned.
+    If the number cannot be stored, the file is closed, and the error is raised.
     """
     if row.rows_total is None:
         try:

@@ -82,7 +82,7 @@ async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
 
 
 async def _come_back_for_leases(deps: Deps) -> None:
-    """Request a run at the time when the next lease ends; its worker may be dead by then."""
+    """Request a run for the end of the next lease, because the lease's worker may be dead."""
     async with deps.new_uow() as uow:
         ends_at = await leases.next_lease_end(uow)
     if ends_at is not None:
@@ -147,10 +147,10 @@ async def _look_up(deps: Deps, attempt: UnknownAttempt, *, list_lags: bool) -> L
 
 
 async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
-    """Return True if the provider's message list may be out of date ("Sending, rule 7").
+    """Return True if the provider's message list may be out of date.
 
     To check this, look in the list for a message that the provider has accepted and that the list
-    should show by now.
+    should show by now (``ARCHITECTURE.md``, "Sending, rule 7").
 
     - If there is no accepted message to look for, return False.
     - If the list shows the message, return False.

@@ -47,8 +47,8 @@ WORKS_FOR_SECONDS = 40.0
 FOLLOWED_SECONDS = 40.0
 """How long to wait until all processes use the new time; workers must end running work first."""
 CALLS_END_SECONDS = 20.0
-"""How long to wait for running requests to the provider. No request takes this long. If a claim is
-still open after this time, it belongs to a dead worker."""
+"""How long to wait for running requests to the provider. No request takes this long. If a message
+is still reserved after this time, the worker that reserved it is dead."""
 POLL_SECONDS = 0.001
 KEEP_SECONDS = 2.0
 """Seconds between two times at which the sandbox's clock is set, while no move is running."""
@@ -271,7 +271,8 @@ _LAST = (JobName.RESOLVE_UNKNOWN_SENDS, *CAMPAIGNS)
 """Jobs that run last in a step. They run after the reconciliation, because the reconciliation may
 find a reply, and after a reply no follow-up may be sent."""
 _TIMED_ELSEWHERE = (*_LAST, JobName.DELIVER_WEBHOOKS)
-"""Jobs whose nudges are ignored during a move, because ``MoveRun`` decides when they run."""
+"""Jobs whose nudges (requests to run the job soon) are ignored during a move, because ``MoveRun``
+decides when these jobs run."""
 
 
 class NudgedJobs:

@@ -22,7 +22,8 @@ LONGEST_SECONDS = 1800.0
 class StreamMarks:
     """Functions that format the parts of a stream that are not events.
 
-    The argument of each function is the position up to which the event hub has read the log.
+    The argument of each function is the position up to which the ``EventHub`` of this process has
+    read the event log.
 
     Attributes:
         hello: Formats the start of a stream.

@@ -210,9 +210,11 @@ class EventHub:
     async def read_details(
         self, uow: UnitOfWork, found: Sequence[LoggedEvent], filters: Iterable[EventFilter]
     ) -> dict[UUID, LoggedEvent]:
-        """Return the ``message.received`` events among ``found`` with details, by message id.
+        """Return the ``message.received`` events in ``found``, by message id, with details added.
 
-        The result is empty if no filter belongs to a caller who may read messages.
+        The details are phone number, contact and first words. Each filter belongs to one or more
+        callers. If none of these callers may read messages, the details are not read, and the
+        result is empty.
         """
         if not any(one.reads_messages for one in filters):
             return {}

@@ -164,9 +164,11 @@ def assess(
 ) -> str:
     """Return the CTEs ``audience``, ``flags`` and ``assessed``; ``assessed`` has the verdicts.
 
+    A flag of a phone number, such as an opt-out, can prevent campaign messages to this number.
+
     Args:
         conditions: The conditions of the audience.
-        is_named: The condition that ``contact c`` belongs to the audience.
+        is_named: The SQL condition that ``contact c`` belongs to the audience.
         people: The table, or a sub-select, of the contacts that are checked.
         each: Text that is added to each sub-select: ``OFFSET 0`` makes PostgreSQL run the
             sub-select once per person; with an empty text, PostgreSQL may use a join instead.

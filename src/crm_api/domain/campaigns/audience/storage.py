@@ -104,7 +104,7 @@ async def store_next_chunk(
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another
-        worker has locked its row.
+        worker has locked the campaign's row.
     """
     campaign = await _lock_unstored(uow.session, campaign_id=campaign_id)
     if campaign is None:
@@ -287,7 +287,8 @@ class InsertedChunk:
 
     Attributes:
         people: The number of recipients that were stored.
-        zone_keys: The different zone keys of these recipients.
+        zone_keys: The different zone keys of these recipients. A zone key consists of the states
+            and the time zones that are possible for a person.
         named: The number of people in the page, including those who were left out.
         up_to: The id of the last contact in the page; None if the page is empty.
     """

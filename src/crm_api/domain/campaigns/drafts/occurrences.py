@@ -20,13 +20,16 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 AT_ONCE = 20
-"""The number of series that one transaction works on."""
+"""The maximum number of series (repeated campaigns) that one transaction works on."""
 ACTOR = "schedule"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DraftedOccurrences:
-    """How many series had a due occurrence, and how many campaigns were drafted."""
+    """The number of series with a due occurrence, and the number of drafts that were stored.
+
+    A series is a repeated campaign with its occurrences.
+    """
 
     series: int
     drafted: int

@@ -26,7 +26,7 @@ from crm_api.platform.ids import new_id
 
 _COPY_SUFFIX = " (copy)"
 _LABELS = {"name", "archived", "recurrence"}
-"""Fields of a request that can change in every status."""
+"""Fields of a campaign that a request can change in every status of the campaign."""
 _DATES = ("start_at", "end_at")
 
 
@@ -106,7 +106,7 @@ async def update_campaign(
 
 
 def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> content.Columns:
-    """Return the values of the request, by column, that can change in every status."""
+    """Return the values of the request for the fields in ``_LABELS``, by column."""
     labels: content.Columns = {}
     if body.name is not None:
         labels["name"] = body.name

@@ -36,7 +36,7 @@ class Explanation:
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         status: The status of the recipient at this step.
-        variant: The name of the variant of the first message that was assigned to the recipient.
+        variant: The name of the variant that was assigned to the recipient for the first message.
         variant_reason: Why the recipient gets this variant, as a sentence.
         stops: All rules that prevent the message, most important first; empty if the message would
             be sent.
@@ -146,7 +146,7 @@ class ExplanationRead(ReadModel):
         step: The step of the campaign: 0 for the first message, 1 for the first follow-up, and so
             on.
         status: The status of the recipient at this step.
-        variant: The name of the variant of the first message that was assigned to the recipient;
+        variant: The name of the variant that was assigned to the recipient for the first message;
             null if there is none.
         variant_reason: Why the recipient gets this variant.
         would_send_now: True if no rule prevents the message.

@@ -27,8 +27,9 @@ class RecipientCase:
     """A recipient, and all values that the rules in this module check.
 
     Attributes:
-        campaign_used: The messages of today that count for the daily limit of the campaign.
-        line_used: The messages of today that count for the daily limit of the line.
+        campaign_used: The number of today's messages that count for the daily limit of the
+            campaign.
+        line_used: The number of today's messages that count for the daily limit of the line.
         carriers: How much of each carrier budget is left today; None if there are no budgets.
         carrier: The carrier of the recipient's number, by the name that the budgets use.
         call: The longest time that a request to the provider may take.

@@ -30,8 +30,9 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 PARKED = "parked"
-"""Pseudo-status of the row that counts recipients with a parked attempt. These recipients have the
-status ``unknown``, so the row of that status counts them too."""
+"""Pseudo-status of the row that counts recipients with a parked attempt: an unclear attempt that a
+person must settle. These recipients have the status ``unknown``, so the row of that status counts
+them too."""
 
 # A trigger keeps `campaign_tally` exact, so the sums are correct, and fast for any number of
 # recipients.

@@ -51,7 +51,7 @@ class RateCounts:
         )
 
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
-        """Return a copy of the counts, with other numbers of failures and opt-outs.
+        """Return a copy of the counts with the given numbers of failures and opt-outs.
 
         A message that is no longer counted as failed is counted as sent, so the number of all
         messages does not change.

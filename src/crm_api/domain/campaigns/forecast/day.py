@@ -20,7 +20,7 @@ _LEAST = 0.05
 """The lower limit of ``SharedDay.eagerness``. With a lower value, all messages would be sent in the
 last minutes of a day."""
 Demand = tuple[float, int]
-"""The messages that a group of campaigns wants to send on a day, and the number of campaigns."""
+"""How many messages a group of campaigns wants to send on a day, and the number of campaigns."""
 
 
 class Cohort:
@@ -70,9 +70,10 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` people who wait in these places.
 
-        People who became due earlier are removed first, from whatever place. So the first people
-        are removed from the place where the largest share still waits. An example is a place that
-        was closed and has just opened.
+        People who became due earlier are removed first. In each place, people become due at a
+        constant rate. So the place where the largest share still waits has the people who became
+        due first, for example because it was closed until now. People are removed there until the
+        share is as low as in the next place, and then in both places.
 
         Returns:
             Pairs of a place and the number of people that were removed there.
@@ -125,7 +126,7 @@ class Pace:
         Args:
             start: The start of the period.
             end: The end of the period.
-            left: The messages that the campaign may still send on the day.
+            left: The number of messages that the campaign may still send on the day.
             closes: When the last open place closes.
         """
         self._start, self._left, self._until_close = start, left, closes - start
@@ -179,7 +180,7 @@ class SharedDay:
         room: The number of messages that the line may send.
         is_ramp: True if the ramp plan of the line makes ``room`` lower than the line's daily limit.
         own: The number of messages that the campaign would send if it were alone on the line.
-        demands: The messages that the other campaigns on the line would send.
+        demands: The number of messages that each group of other campaigns on the line would send.
         is_active: True if the day has open hours and the message of at least one person is due
             before the day ends.
     """

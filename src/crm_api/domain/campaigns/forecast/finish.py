@@ -34,8 +34,9 @@ half of the time, the only other rule that is tried is a later start."""
 NOTICED = timedelta(minutes=1)
 """A shorter delay counts as no delay."""
 _ALIKE = 0.95
-"""A rule that delays by at least this share of the largest delay counts as equal to it. Of equal
-rules, the first one in ``_LIFTS`` binds."""
+"""If a rule delays the last message by at least this share of the largest delay, its delay counts
+as equal to the largest. If the delays of several rules are equal, the binding rule is the first of
+them in ``_LIFTS``."""
 
 
 class Binding(StrEnum):
@@ -204,7 +205,8 @@ _LIFTS: Mapping[str, Callable[[Plan], Plan]] = {
     ),
 }
 """For each rule, a function that returns a plan without this rule. If several rules delay equally,
-the first of them binds. A later start (``NOT_STARTED``) comes before all rules in this mapping."""
+the first of them is the binding rule. A later start (``NOT_STARTED``) comes before all rules in
+this mapping."""
 
 
 def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
@@ -244,7 +246,7 @@ def _cost(outcome: Outcome) -> tuple[int, datetime]:
 
 
 def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
-    """Return the rule without which most additional people would get a message.
+    """Return the rule without which the most additional people would get a message.
 
     If no rule changes the number of people, the rule without which the plan ends earliest is
     returned. If several rules have nearly the same effect, the first of them is returned. The

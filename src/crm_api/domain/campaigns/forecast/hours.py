@@ -75,7 +75,7 @@ class Calendar:
         first: The first day.
         starts: When each day begins, as Unix timestamps. The last item is the end of the last day.
         days: The segments of each day in order, without the hours in which all places are closed.
-        place_of: The number of the place that each zone key belongs to.
+        place_of: For each zone key, the number of its place, from 0.
         shut: The places that are not open on any day.
     """
 
@@ -139,7 +139,7 @@ class _Source(NamedTuple):
 
 
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
-    """Return, for each zone key, all hours that apply. A message must be inside all these hours."""
+    """Return all hours that apply to each zone key. A message must be sent inside all of them."""
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:
         if rule.kind in _HOURS:
@@ -165,8 +165,9 @@ def _kind_of_day(
 ) -> tuple[object, ...]:
     """Return a key for a day. Two days have the same key only if their hours are the same.
 
-    The key contains everything on which the hours depend: the weekday, the time differences of the
-    zones, and the holidays and the rules in force from the day before to the day after.
+    The key contains everything on which the hours depend: the weekday, the length of the day, and
+    the time differences of the zones. It also contains the holidays and the rules in force, from
+    the day before to the day after.
     """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]
@@ -180,11 +181,11 @@ def _kind_of_day(
 
 
 def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _Open:
-    """Return the hours of one source on one day of the line.
+    """Return the hours of one source on one day in the line's time zone, as spans (start and end).
 
-    The day of the line may include parts of two days in the time zone of the source. The hours of
-    these two days remain two spans, even if there is no gap between them. The reason is that the
-    windows of the planner also end at local midnight at the latest.
+    The day may include parts of two days in the time zone of the source. The hours of these two
+    days remain two spans, even if there is no gap between them. The reason is that the windows of
+    the planner also end at local midnight at the latest.
     """
     zone, state = source
     day, last = (at.astimezone(ZoneInfo(zone)).date() for at in (starts, ends))
@@ -202,10 +203,10 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
 
 
 def _open(sources: Sequence[_Open], length: float) -> _Open:
-    """Return the spans in which a message may be sent, because all sources are open.
+    """Return the spans in which all sources are open, so that a message may be sent.
 
     Args:
-        sources: The spans of each source.
+        sources: The spans (start and end) of each source.
         length: The length of the day in seconds.
     """
     both = [(0.0, length)]

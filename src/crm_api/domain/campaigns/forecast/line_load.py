@@ -32,8 +32,8 @@ CARRIERS_COUNTED = 2_000
 """The maximum number of waiting people whose carriers are counted. If more people wait, the counted
 people represent all of them."""
 _ENOUGH_DAYS = 3
-"""The minimum number of days from which the variance of the messages a day is measured. With fewer
-days, the variance of a Poisson distribution is assumed, which is equal to the mean."""
+"""The minimum number of days from which the variance of the daily number of messages is measured.
+With fewer days, a Poisson distribution is assumed: its variance is equal to its mean."""
 
 
 @dataclass(frozen=True, kw_only=True)

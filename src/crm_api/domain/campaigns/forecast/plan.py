@@ -58,7 +58,7 @@ class Rival:
     Attributes:
         waiting: The number of messages that it still has to send.
         daily_limit: Its own daily limit.
-        used_today: The messages of today that count for this limit.
+        used_today: The number of today's messages that count for this limit.
         days: The days of the week on which it sends, as ``mon`` to ``sun``.
         first: Its first day; None if it may send now.
         last: Its last day; None without an end.
@@ -111,9 +111,9 @@ class Plan:
             message.
         pacing: How the messages of a day are spread over it.
         campaign_limit: The daily limit of the campaign.
-        campaign_used: The messages of today that count for ``campaign_limit``.
+        campaign_used: The number of today's messages that count for ``campaign_limit``.
         line_limit: The daily limit of the line.
-        line_used: The messages of today that count for ``line_limit``.
+        line_used: The number of today's messages that count for ``line_limit``.
         ramp_plan: The daily limits of the first days of a new line; empty if the line has none.
         ramp_started_on: The first day of the ramp plan; None if it has not begun.
         rivals: The other campaigns that send on the line.

@@ -1,7 +1,7 @@
 """Read how many people wait for a campaign's messages, by zone key and by due time.
 
-The cost does not grow with the number of recipients, because stored sums, limited counts and
-samples are read.
+The cost does not grow with the number of recipients: this module reads stored sums and samples, and
+counts rows only up to a maximum.
 """
 
 from collections import Counter

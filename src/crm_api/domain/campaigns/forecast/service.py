@@ -61,7 +61,7 @@ _OUTSIDE = ("review", "held", "unknown")
 
 @dataclass(frozen=True, kw_only=True)
 class _Situation:
-    """A campaign, its line and its people, as read from the database, and the plan made of them."""
+    """A campaign with its line and its people, as read from the database, and its plan."""
 
     campaign: Campaign
     line: Line
@@ -150,7 +150,8 @@ async def estimate_finish(
         campaign: A campaign in any status.
         line: The line of the campaign.
         rules: The legal rules.
-        used: The messages of today that count for the campaign's and for the line's daily limit.
+        used: The numbers of today's messages that count for the daily limit of the campaign, and
+            for the daily limit of the line.
         texts_per_second: The provider's rate limit.
         now: The present instant.
 

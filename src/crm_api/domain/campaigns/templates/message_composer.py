@@ -165,9 +165,11 @@ def render_without_recipient(
     """Render a body for a contact that has all values, and for a contact that has none.
 
     Returns:
-        The messages that can be rendered. The first one has all values, as placeholders: the names
-        of the values in brackets or, if the body cannot be rendered with these names, a number or a
-        word. If no message can be rendered, the result is the body itself with the footer.
+        The message for the contact that has all values, then the message for the contact that has
+        none. A message that cannot be rendered is left out. If both are left out, the result is the
+        body itself with the footer. The values of the first contact are placeholders: the names of
+        the values in brackets. If the body cannot be rendered with these names, the placeholders
+        are a number or a word.
     """
     compiled = compile_body(body)
     messages = []

@@ -76,7 +76,7 @@ def _details_of(row: _MessageRow) -> dict[str, Any]:
 async def with_message_details(
     session: AsyncSession, events: Sequence[LoggedEvent]
 ) -> dict[UUID, LoggedEvent]:
-    """Return the ``message.received`` events among ``events`` with details, by message id."""
+    """Return the ``message.received`` events, by message id, with their details added."""
     received = [
         event
         for event in events
