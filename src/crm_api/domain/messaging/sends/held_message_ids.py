@@ -1,8 +1,8 @@
 """Free a message id of the provider if a wrong row of the database already has it.
 
 There are two causes. (1) The report of a message arrived before the response to our request. Then
-the message was stored as a foreign message, that is, a message that a person sent in the provider's
-app. (2) A look-up or a report matched the id to the wrong attempt.
+the message was stored as a foreign message, that is, a message that an employee sent in the
+provider's app. (2) A look-up or a report matched the id to the wrong attempt.
 """
 
 from dataclasses import dataclass

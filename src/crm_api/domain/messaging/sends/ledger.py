@@ -97,8 +97,8 @@ class AttemptOutcome:
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
         shown: The final status in the provider's report; None without such a report. The message
-            gets this status. If it is ``undelivered``, the attempt gets the status ``failed``,
-            because attempts do not have the status ``undelivered``.
+            gets this status. If this status is ``undelivered``, the attempt gets the status
+            ``failed``, because an attempt cannot be ``undelivered``.
     """
 
     attempt_id: UUID

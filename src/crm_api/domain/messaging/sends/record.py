@@ -50,7 +50,7 @@ SETTLED = {
     AttemptStatus.DELIVERED,
 }
 """If an attempt gets one of these statuses, its message may begin or cease to count as an answer.
-Then the waiting of the person is derived again."""
+Then the service derives again whether the person waits for an answer."""
 
 REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
 
