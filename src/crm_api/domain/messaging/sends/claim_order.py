@@ -45,7 +45,7 @@ class SendingLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueRecipient(ContactValues):
-    """A due recipient whose number is locked, with the contact's values for the message.
+    """A due recipient whose number is locked, with the contact's data that the message needs.
 
     Attributes:
         carrier_name: The carrier of the number, as phone validation stored it.

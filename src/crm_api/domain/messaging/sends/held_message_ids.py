@@ -36,7 +36,7 @@ class StrayMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnboundAttempt:
-    """An attempt that lost its matched message, because the match was wrong."""
+    """An attempt from which a message id was removed, because it had been matched by mistake."""
 
     id: UUID
     membership_id: UUID | None

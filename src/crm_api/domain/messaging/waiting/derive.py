@@ -128,6 +128,6 @@ OF_NUMBER = text("""
 
 
 async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
-    """Derive who waits for an answer, after a number's ``blocked_sender`` was set or removed."""
+    """Derive who waits, after the flag ``blocked_sender`` of a number was set or removed."""
     found = await session.scalars(OF_NUMBER, {"phone": phone})
     await derive_waiting(session, list(found), now=now)
