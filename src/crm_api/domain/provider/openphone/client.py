@@ -128,7 +128,7 @@ class OpenPhoneClient:
         Args:
             sender: The line's ``PN…`` id or its phone number.
             media_urls: The URLs of the files to send. OpenPhone documents no field for files. So
-                only the sandbox gets the field, or a provider for which the setting
+                the field is sent only to the sandbox, or if the setting
                 ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The field has the same form as for received
                 files.
             gate: The clocks, read just before the SQL statement that allows this attempt (the

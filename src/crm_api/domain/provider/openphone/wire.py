@@ -132,7 +132,7 @@ def parse_message(item: object) -> MessageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Defaults:
-    """Values from an event's type and envelope; they are used if the message itself lacks them."""
+    """Values from an event's type and outer fields; they are used if its message lacks them."""
 
     direction: str | None = None
     status: str = "unknown"
