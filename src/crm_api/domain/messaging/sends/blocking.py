@@ -37,10 +37,10 @@ LOCK_LINES = text("""
 
 
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
-    """Lock lines. Call this before you record responses, which may block lines or end a trial.
+    """Lock lines. Call this before you record responses.
 
-    A claim also locks the line before it writes attempts. If this transaction locked attempts
-    before lines, the two transactions could deadlock.
+    A response may block a line or end its trial. A claim also locks the line before it writes
+    attempts. If this transaction locked attempts before lines, the two transactions could deadlock.
     """
     if line_ids:
         await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
