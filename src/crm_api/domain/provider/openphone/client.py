@@ -269,7 +269,7 @@ CONCURRENCY = 192
 
 
 SANDBOX_KEY = "sandbox"
-"""The API key for the sandbox, which accepts every key that is not empty."""
+"""The API key for the sandbox; the sandbox accepts every key that is not empty."""
 
 
 def open_provider(settings: Settings) -> OpenPhoneClient:

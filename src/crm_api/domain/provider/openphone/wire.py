@@ -91,7 +91,7 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of an event type, which must have its current name."""
+    """Return the kind of an event type; the type must be given by its current name."""
     for prefix, kind in _KINDS:
         if event_type.startswith(prefix):
             return kind
