@@ -294,7 +294,7 @@ async def add_incoming(
     """Store received messages whose provider id is new; no two rows may have the same id.
 
     If a message is already stored, only a missing user and missing media are added. So a report
-    that arrives twice never replaces the class that a person chose.
+    that arrives twice never replaces the class that a user chose.
 
     Returns:
         For each provider id: the id of the row, and whether the message is new.

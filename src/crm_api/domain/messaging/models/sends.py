@@ -37,7 +37,7 @@ class AttemptStatus(StrEnum):
     attempt; the message is not sent again before that."""
     PARKED = "parked"
     """The look-ups did not show whether the message was sent. The attempt waits for a report or
-    for the decision of a person."""
+    for the decision of a user."""
     SENT = "sent"
     FAILED = "failed"
     """The provider accepted the message and then reported it failed or undelivered."""

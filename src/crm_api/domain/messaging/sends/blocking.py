@@ -4,7 +4,7 @@ Each line has a circuit breaker. While the breaker is closed, the line sends. If
 refuses the account, the breaker opens: the line is blocked, and an alert is raised. After a wait,
 the breaker is half open: the line is on trial and sends one message at a time. If the provider
 accepts a message, the breaker closes. If it refuses again, the line is blocked for longer. A
-blocked campaign has no trial, because a person has to correct the cause (Invariant 10).
+blocked campaign has no trial, because a user has to correct the cause (Invariant 10).
 """
 
 from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ from crm_api.platform.jobs import Job, JobName
 
 WAITS = Backoff(first=timedelta(minutes=10), longest=timedelta(hours=6))
 """How long a line is blocked before each trial: first 10 minutes, then 20, 40, 80, 160 and 320
-minutes, then always 6 hours. In ten minutes, a person can read the alert and add credits or change
+minutes, then always 6 hours. In ten minutes, a user can read the alert and add credits or change
 a key. Other causes, such as a missing registration, last for days. For these, four trials a day are
 enough, and they cost nothing."""
 
@@ -114,7 +114,7 @@ async def _block_campaign(
     )
 
 
-# If a person or a restore has blocked a line, its `probe_at` is null, so only a person can unblock
+# If a user or a restore has blocked a line, its `probe_at` is null, so only a user can unblock
 # the line.
 OPEN_ON_TRIAL = text("""
     UPDATE line SET status = 'active', is_probing = true, probe_at = :now, updated_at = :now

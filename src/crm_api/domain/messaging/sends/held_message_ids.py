@@ -99,7 +99,7 @@ async def unbind_matched_messages(
 
     Returns:
         The attempts that lost the id. They have the status ``parked`` now. The caller may look them
-        up again (``ledger.reopen_parked``); otherwise a person must decide.
+        up again (``ledger.reopen_parked``); otherwise a user must decide.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

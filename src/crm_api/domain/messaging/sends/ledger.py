@@ -1,6 +1,6 @@
 """Write outcomes of attempts to the ledger and the timeline.
 
-An outcome comes from the provider's response, a look-up, a report or a person's decision.
+An outcome comes from the provider's response, a look-up, a report or a user's decision.
 """
 
 from collections.abc import Sequence

@@ -79,7 +79,7 @@ class UnknownAttempt:
             is not sent again.
         phone_number_id: The provider's id of the line.
         resend_unclear: The line's setting for a message that the provider's list does not contain.
-            If True, the message is sent again. If False, a person decides.
+            If True, the message is sent again. If False, a user decides.
     """
 
     id: UUID

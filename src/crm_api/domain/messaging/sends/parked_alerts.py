@@ -1,4 +1,4 @@
-"""Raise alerts for parked attempts: what is unclear, and how a person settles it."""
+"""Raise alerts for parked attempts: what is unclear, and how a user settles it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

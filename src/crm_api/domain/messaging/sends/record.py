@@ -278,7 +278,7 @@ async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now:
 
     The provider gave one id to two messages, and a later report could be about either message. So
     the second attempt is recorded as accepted without an id. The message is not sent again. A
-    person decides whether it was sent.
+    user decides whether it was sent.
     """
     for item in batch:
         await alerts.raise_alert(
