@@ -90,7 +90,7 @@ async def update_line(
     """Change a line's name, daily limit, ramp plan, time zone or `resend_unclear`.
 
     `resend_unclear` applies if it is unclear whether a message was sent, and OpenPhone does not
-    list the message. If true, the message is sent again. If false, a person decides.
+    list the message. If true, the message is sent again. If false, a user decides.
     """
     async with uow:
         line = await lines.update_line(

@@ -54,7 +54,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 class Conditions(BaseModel):
-    """The headers for a request for a part of a file, or for a file only if it has changed."""
+    """The request headers that ask for a part of a file, or for the file only if it has changed."""
 
     range: str | None = Field(
         default=None,

@@ -271,8 +271,8 @@ class SettingsRead(ReadModel):
     office_hours: Annotated[
         OfficeHours | None,
         Field(
-            description="When somebody is in the office; null if unknown. Then the office counts "
-            "as always open."
+            description="When somebody is in the office. If null, this is unknown, and the office "
+            "counts as always open."
         ),
     ]
     holidays: Annotated[

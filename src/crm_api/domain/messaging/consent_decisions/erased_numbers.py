@@ -46,7 +46,7 @@ async def keep_consent_state(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append a history entry for each number whose flags are stricter than its history.
+    """Append the opt-outs and holds that the flags of the numbers show, but their histories lack.
 
     Call this before an erasure deletes the flags. After that, only the history shows whether the
     number is opted out or on hold. The caller has locked consent decisions about the numbers.

@@ -167,7 +167,7 @@ class ProvenTexts(ReadModel):
 
 
 class ConsentChainEnd(ReadModel):
-    """The current last link of the consent chain, which contains the entries of all numbers.
+    """The newest link of the consent chain. The chain contains the entries of all numbers.
 
     Attributes:
         position: The position of the last link in the chain, counted from 1; 0 if the chain is
@@ -210,7 +210,8 @@ class ConsentProof(ReadModel):
         entries: The consent decisions about the number, oldest first.
         texts: How many messages the provider accepted for the number, and when.
         verification: Whether the entries of this number are complete and unchanged.
-        chain_end: The last link of the consent chain, which contains the entries of all numbers.
+        chain_end: The newest link of the consent chain. The chain contains the entries of all
+            numbers.
         how_to_check: How another party can verify the digests in this proof.
     """
 

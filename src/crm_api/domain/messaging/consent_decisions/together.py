@@ -1,8 +1,9 @@
 """Record consent decisions about many numbers with few statements.
 
-The functions of ``service`` need about 15 statements for one decision. This module records all
-decisions together with few statements. Exception: a decision of a person with several numbers
-applies to all of these numbers, so ``service`` records it alone.
+The functions of ``service`` need about 15 statements for one decision. This module records many
+decisions at once, and needs only a few statements for all of them. Exception: if a person has
+several numbers, a decision applies to all of them. Such a decision is recorded by ``service``,
+separately from the others.
 """
 
 from collections.abc import Mapping, Sequence

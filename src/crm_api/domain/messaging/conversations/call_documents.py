@@ -118,7 +118,7 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return the time of the last activity in a call, for the conversation of the call.
+    """Return when something last happened in a call; the call's conversation stores this time.
 
     A call has no conversation until an event names the other party. Until then, the document keeps
     the time of the last event. The result is the later of this time and ``event_at``.

@@ -60,7 +60,7 @@ async def find_or_add_contact(uow: UnitOfWork, phone: str | None, *, now: dateti
 
 
 async def _add_senders(uow: UnitOfWork, phones: Sequence[str], *, now: datetime) -> dict[str, UUID]:
-    """Add a contact for each of these numbers, except numbers of lines; return the contacts."""
+    """Add a contact for each number, except numbers of lines; return the contact ids by number."""
     own = await lines.find_numbers_of_lines(uow, numbers=phones)
     strangers = [phone for phone in phones if phone not in own]
     if not strangers:
@@ -264,7 +264,7 @@ async def touch_conversations(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationAddition:
-    """The conversation of a received message; the values are stored only if it is new.
+    """The conversation of a received message, to be added if it does not exist yet.
 
     Attributes:
         phone: The person's number, or another identifier.

@@ -1,6 +1,6 @@
 """Store many past messages from the provider's lists with few SQL statements.
 
-The result is the same as when each message is stored alone.
+Storing the messages one by one would give the same result.
 """
 
 from collections.abc import Mapping, Sequence

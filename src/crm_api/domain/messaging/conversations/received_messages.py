@@ -57,8 +57,8 @@ class StoredMessage:
     """A received message after it was stored.
 
     Attributes:
-        is_new: False if an earlier report about the message had already stored it. Its effects, for
-            example an opt-out, were applied at that time too.
+        is_new: False if the message was already stored because of an earlier report. The effects of
+            the message, for example an opt-out, were applied at that time too.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether a new message waits for an answer.
@@ -294,7 +294,7 @@ async def add_incoming(
     """Store received messages whose provider id is new; no two rows may have the same id.
 
     If a message is already stored, only a missing user and missing media are added. So a report
-    that arrives twice never replaces the class that a person chose.
+    that arrives twice never replaces the class that a user chose.
 
     Returns:
         For each provider id: the id of the row, and whether the message is new.

@@ -12,7 +12,7 @@ from crm_api.domain.messaging.models.conversations import Activity
 
 
 class ReplyClassWrite(RequestModel):
-    """The class that a person chooses for a reply.
+    """The class that a user chooses for a reply.
 
     Attributes:
         class: The kind of the reply. `stop` opts the sender's number out. `wrong_number` sets the

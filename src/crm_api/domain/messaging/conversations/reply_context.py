@@ -34,7 +34,7 @@ class ReplyContexts:
     Attributes:
         contexts: The context of each message for the reply reader, in the order of the messages.
         replied_to: The campaign message to which each message replies, in the same order; None if
-            no campaign sent a message to the number in the 72 hours before.
+            no campaign sent a message to the number in the 72 hours before the reply.
         away: The settings of the away reply; None if it is off.
     """
 

@@ -43,8 +43,8 @@ async def choose_departure(
     message counts as a reply to the person.
 
     Raises:
-        OutsideWindowError: The message has no ``send_at``, and it would be sent outside legal hours
-            (at the end of its ``undo_seconds``).
+        OutsideWindowError: The message has no ``send_at``, and its ``undo_seconds`` end outside
+            legal hours.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
         SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``reply.move`` is
             False, or the rules allow no message within two weeks.

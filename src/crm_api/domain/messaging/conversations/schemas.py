@@ -211,7 +211,7 @@ class MessageRead(ReadModel):
         error_code: Why the message was not sent or not delivered; null otherwise.
         provider_message_id: The provider's id of the message; null until the provider accepts it.
         send_at: When a user wanted the message to be sent; null if it was to be sent at once.
-        sent_by: Who sent the message through this API; null for every other message.
+        sent_by: Who sent the message through this API; null if it was not sent through this API.
         attempts: Every attempt to send the message, oldest first; empty for a message that this
             service did not send. A further attempt does not create a second message.
         reply_class: The kind of the reply; null for a message that the company sent, and for a

@@ -77,7 +77,7 @@ class LineCreate(RequestModel):
         Field(
             description="What happens if it is unclear whether a message was sent, and the "
             "provider's list does not contain the message. If true, the service sends the message "
-            "again. If false, a person decides. If omitted, the setting `CRM_UNCLEAR_SENDS` "
+            "again. If false, a user decides. If omitted, the setting `CRM_UNCLEAR_SENDS` "
             "applies."
         ),
     ] = None
@@ -91,7 +91,7 @@ class LineUpdate(RequestModel):
         timezone: The IANA time zone in which the line's day begins and ends.
         resend_unclear: What happens if it is unclear whether a message was sent, and the provider's
             list does not contain the message. If true, the service sends the message again. If
-            false, a person decides.
+            false, a user decides.
     """
 
     model_config = example(daily_limit=200)
@@ -130,7 +130,7 @@ class LineRead(ReadModel):
         blocked_reason: Why the line is blocked, and what to do; null if it is not blocked.
         resend_unclear: What happens if it is unclear whether a message was sent, and the provider's
             list does not contain the message. If true, the service sends the message again. If
-            false, a person decides.
+            false, a user decides.
         sent_today: The number of messages of the line that the provider accepted or may have
             accepted today, in the line's time zone.
         remaining_today: The number of campaign messages that the line may still send today.
@@ -181,7 +181,7 @@ class LineRead(ReadModel):
         Instant | None,
         Field(
             description="If the line is blocked, this is when its trial will begin; null if only a "
-            "person can unblock the line. If the line is on trial, this is when the trial began."
+            "user can unblock the line. If the line is on trial, this is when the trial began."
         ),
     ]
     resend_unclear: bool

@@ -172,7 +172,7 @@ async def unblock_line(
 
     The line's alert is resolved, the decision is written to the audit log, and the jobs that send
     are requested. If the provider asked for a pause, the pause also ends, for all lines. If the
-    line is neither blocked nor on trial, only that pause ends.
+    line is neither blocked nor on trial, only the provider's pause ends.
 
     Raises:
         LineNotFoundError: No line has this id.

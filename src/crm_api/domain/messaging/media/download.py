@@ -71,7 +71,8 @@ class Downloader:
 
         Args:
             policy: Decides which hosts and IP addresses may be contacted.
-            provider_url: The provider's URL. The API key is sent only to its origin.
+            provider_url: The provider's URL. The API key is sent only to the scheme, host and port
+                of this URL.
             api_key: The provider's API key; None for the sandbox.
             limits: Time limits; None for the defaults.
             resolver: Replaces the system's resolver of host names in tests.

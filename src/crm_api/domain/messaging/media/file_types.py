@@ -53,7 +53,8 @@ _BOX_TYPES = {
     b"hevc": "image/heic",
     b"3gp5": "video/3gpp",
 }
-"""Media types of ISO base media file brands that the library ``puremagic`` does not know."""
+"""Maps a brand (the code in the header of an ISO base media file) to the media type of the file.
+The library ``puremagic`` does not know these brands."""
 
 
 def type_of(head: bytes) -> str | None:

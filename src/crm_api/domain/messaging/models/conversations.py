@@ -53,7 +53,7 @@ class MessageStatus(StrEnum):
         QUEUED: The message waits to be sent.
         SENDING: The message is being sent.
         UNKNOWN: It is not known yet whether the message was sent. The service looks the message up
-            at the provider, or a person decides.
+            at the provider, or a user decides.
         SENT: The provider accepted the message.
         FAILED: The message was not sent, or the provider reported a failure. `error_code` gives
             the reason.

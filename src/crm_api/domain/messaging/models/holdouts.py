@@ -1,4 +1,8 @@
-"""The tables of holdouts, and of the people who were assigned to a group."""
+"""The tables of holdouts, and of the people whom a holdout assigned to a group.
+
+A holdout divides people into two groups: one gets campaign messages, the other (held out) gets
+none. A comparison of the groups shows the effect of the messages.
+"""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +17,7 @@ from crm_api.platform.ids import new_id
 
 
 class HoldoutScope(StrEnum):
-    """The people whose first messages a holdout keeps back.
+    """The people among whom a holdout chooses those who get no campaign messages.
 
     Attributes:
         COLD: People who were not contacted before.

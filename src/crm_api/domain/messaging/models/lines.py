@@ -57,7 +57,7 @@ class Line(Base):
     """True while the line is on trial after a block: it sends one message at a time, until the
     provider accepts one."""
     probe_at: Mapped[datetime | None]
-    """If the line is blocked, this is when its trial will begin; None if only a person can unblock
+    """If the line is blocked, this is when its trial will begin; None if only a user can unblock
     the line. If the line is on trial, this is when the trial began."""
     probes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """How often the line was blocked since the provider last accepted a message. The wait before

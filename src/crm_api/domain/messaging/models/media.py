@@ -89,8 +89,8 @@ class MediaUpload(Base):
 class MediaFetch(Base):
     """The download of one file, whose URL an event about a message or call contained.
 
-    A file that a user sent with a message has a row too, with the status ``stored`` from the
-    beginning and the path of the file in this API as its URL.
+    A file that a user sent with a message has a row too. The status of this row is ``stored`` from
+    the beginning, and its URL is the path of the file in this API.
 
     The row is stored in the transaction that applies the event. While a worker downloads the file,
     ``next_attempt_at`` is the end of the worker's lease, and ``attempts`` is the number of the

@@ -73,5 +73,5 @@ class NumberFailure(Base):
     """When the job evaluated this failure; None before."""
     counted_at: Mapped[datetime | None]
     """When this failure was counted to mark the number invalid; None if it was not counted. A
-    failure counts only once. So if a person removes the flag ``invalid_number``, old failures do
+    failure counts only once. So if a user removes the flag ``invalid_number``, old failures do
     not set it again."""

@@ -37,7 +37,7 @@ class AttemptStatus(StrEnum):
     attempt; the message is not sent again before that."""
     PARKED = "parked"
     """The look-ups did not show whether the message was sent. The attempt waits for a report or
-    for the decision of a person."""
+    for the decision of a user."""
     SENT = "sent"
     FAILED = "failed"
     """The provider accepted the message and then reported it failed or undelivered."""
@@ -150,8 +150,8 @@ class SendAttempt(Base):
     """When the claim or the request counts as lost; None if no worker has the attempt."""
     not_after: Mapped[datetime | None]
     """The request to the provider must not begin after this instant. None if any hour is allowed,
-    as for responses to HELP and confirmations. An away reply has such an instant, because the reply
-    is wrong once the office is open."""
+    as for responses to HELP and confirmations. An away reply has a latest instant, because the
+    reply is wrong once the office is open."""
     called_at: Mapped[datetime | None]
     """When the attempt passed the gate. The age of an unclear attempt is counted from this
     instant."""

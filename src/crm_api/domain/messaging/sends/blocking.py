@@ -4,7 +4,7 @@ Each line has a circuit breaker. While the breaker is closed, the line sends. If
 refuses the account, the breaker opens: the line is blocked, and an alert is raised. After a wait,
 the breaker is half open: the line is on trial and sends one message at a time. If the provider
 accepts a message, the breaker closes. If it refuses again, the line is blocked for longer. A
-blocked campaign has no trial, because a person has to correct the cause (Invariant 10).
+blocked campaign has no trial, because a user has to correct the cause (Invariant 10).
 """
 
 from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ from crm_api.platform.jobs import Job, JobName
 
 WAITS = Backoff(first=timedelta(minutes=10), longest=timedelta(hours=6))
 """How long a line is blocked before each trial: first 10 minutes, then 20, 40, 80, 160 and 320
-minutes, then always 6 hours. In ten minutes, a person can read the alert and add credits or change
+minutes, then always 6 hours. In ten minutes, a user can read the alert and add credits or change
 a key. Other causes, such as a missing registration, last for days. For these, four trials a day are
 enough, and they cost nothing."""
 
@@ -37,10 +37,10 @@ LOCK_LINES = text("""
 
 
 async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
-    """Lock lines. Call this before you record responses, which may block lines or end a trial.
+    """Lock lines. Call this before you record responses.
 
-    A claim also locks the line before it writes attempts. If this transaction locked attempts
-    before lines, the two transactions could deadlock.
+    A response may block a line or end its trial. A claim also locks the line before it writes
+    attempts. If this transaction locked attempts before lines, the two transactions could deadlock.
     """
     if line_ids:
         await uow.session.execute(LOCK_LINES, {"line_ids": list(line_ids)})
@@ -114,7 +114,7 @@ async def _block_campaign(
     )
 
 
-# If a person or a restore has blocked a line, its `probe_at` is null, so only a person can unblock
+# If a user or a restore has blocked a line, its `probe_at` is null, so only a user can unblock
 # the line.
 OPEN_ON_TRIAL = text("""
     UPDATE line SET status = 'active', is_probing = true, probe_at = :now, updated_at = :now

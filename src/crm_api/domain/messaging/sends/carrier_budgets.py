@@ -34,7 +34,7 @@ because the budget was raised."""
 
 @dataclass(kw_only=True)
 class CarrierShare:
-    """The candidates of a claim, divided by the carrier budgets into taken and not taken.
+    """The candidates of a claim: which were taken, and which the carrier budgets left out.
 
     Attributes:
         taken: The candidates whose messages fit the budgets.

@@ -10,8 +10,8 @@ from crm_api.domain.kit.contact_columns import ContactValues
 from crm_api.domain.messaging.sends.pacing import Pacing
 
 RETRY_CLAIM_AFTER = timedelta(seconds=60)
-"""If a recipient could not be claimed, because its number has an open attempt or got a message
-recently, the next claim tries it again after this time."""
+"""A recipient cannot be claimed if its number has an open attempt or got a message recently. After
+this time, a claim tries the recipient again."""
 
 NO_CAP = (None, None)
 """The value of a frequency limit (number of messages, hours) that limits nothing."""
@@ -45,7 +45,7 @@ class SendingLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueRecipient(ContactValues):
-    """A due recipient whose number is locked, with the contact's values for the message.
+    """A due recipient whose number is locked, with the contact's data that the message needs.
 
     Attributes:
         carrier_name: The carrier of the number, as phone validation stored it.
@@ -118,8 +118,8 @@ class PlannedAttempt:
             recipient's legal hours or of the campaign's hours, whichever is earlier.
         max_recent: How many campaign messages the law allows for the number in ``recent_hours``
             hours; None for no limit.
-        activity_id: The id of the message; None before the insert. It is the message of an earlier
-            attempt, or a new message with the id ``attempt_id``.
+        activity_id: The id of the message; None before the insert. If an earlier attempt was made
+            for the message, the id of that message; otherwise equal to ``attempt_id``.
     """
 
     attempt_id: UUID

@@ -143,8 +143,8 @@ async def derive_recipients(
 ) -> None:
     """Derive the status of recipients from their attempts and other facts (Sending, rule 11).
 
-    The first statement only takes the lock. So the second statement sees what other transactions
-    committed while the first one waited.
+    The first SQL statement only locks the recipients. So the second statement sees what other
+    transactions committed while the first statement waited for the lock.
 
     Args:
         due_at: When the recipients are due again; if None, their ``due_at`` does not change.

@@ -34,7 +34,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 
 GATE_SIZE = 64
 """The largest number of attempts that one gate checks. It is a third of the API requests that may
-run in parallel, so that other requests run during a gate."""
+run in parallel, so that other requests run while a gate checks its attempts."""
 GATE_SHARE = 0.4
 """``call_start`` is the longest allowed time from the gate to the sending of the request body. The
 requests of one gate start within this fraction of ``call_start``. The rest is a margin for
@@ -194,7 +194,7 @@ class Dispatcher:
         return self.tally
 
     def _hold_back(self) -> None:
-        """End the run because the provider is down. Released claims do not count as attempts."""
+        """End the run because the provider is down; release the run's claims."""
         self.tally.is_provider_down = True
         self.stop()
 
@@ -261,7 +261,10 @@ class Dispatcher:
                 await self._start_gate(gates, min(self._gate_size, len(self._ready)))
 
     async def _start_gate(self, gates: asyncio.TaskGroup, size: int) -> None:
-        """Wait for a batch's start time, occupy its request slots, and start its gate check."""
+        """Wait until the requests of a batch may start; then check the batch in the gate.
+
+        The batch reduces the number of further requests that may run in parallel.
+        """
         starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
         await self._wait(starts_at - self._now())
         if self._stopping:
@@ -292,7 +295,7 @@ class Dispatcher:
     async def _release_refused(
         self, batch: list[ClaimedAttempt], passed: list[ClaimedAttempt]
     ) -> None:
-        """Release the claims that the gate refused, and free their request slots."""
+        """Release the claims that the gate refused, so that other requests can run instead."""
         called = {claimed.attempt_id for claimed in passed}
         held_back = [claimed for claimed in batch if claimed.attempt_id not in called]
         self.tally.refused_by_gate += len(held_back)

@@ -1,8 +1,8 @@
 """Free a message id of the provider if a wrong row of the database already has it.
 
 There are two causes. (1) The report of a message arrived before the response to our request. Then
-the message was stored as a foreign message, that is, a message that a person sent in the provider's
-app. (2) A look-up or a report matched the id to the wrong attempt.
+the message was stored as a foreign message, that is, a message that an employee sent in the
+provider's app. (2) A look-up or a report matched the id to the wrong attempt.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class StrayMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnboundAttempt:
-    """An attempt that lost its matched message, because the match was wrong."""
+    """An attempt from which a message id was removed, because it had been matched by mistake."""
 
     id: UUID
     membership_id: UUID | None
@@ -99,7 +99,7 @@ async def unbind_matched_messages(
 
     Returns:
         The attempts that lost the id. They have the status ``parked`` now. The caller may look them
-        up again (``ledger.reopen_parked``); otherwise a person must decide.
+        up again (``ledger.reopen_parked``); otherwise a user must decide.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

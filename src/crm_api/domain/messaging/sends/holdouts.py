@@ -63,7 +63,7 @@ ASSIGN = text("""
 async def hold_out(
     session: AsyncSession, due: Sequence[DueRecipient], *, now: datetime
 ) -> Sequence[DueRecipient]:
-    """Return the recipients who may get their message; skip those whom a holdout keeps back.
+    """Return the recipients who may get their message; skip those in the held-out group.
 
     A holdout applies only to the first message of a campaign. A person who got this message also
     gets the follow-ups. The group of each person (held out or not) is stored, so that the groups

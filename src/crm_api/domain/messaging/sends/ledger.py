@@ -1,6 +1,6 @@
 """Write outcomes of attempts to the ledger and the timeline.
 
-An outcome comes from the provider's response, a look-up, a report or a person's decision.
+An outcome comes from the provider's response, a look-up, a report or a user's decision.
 """
 
 from collections.abc import Sequence
@@ -97,8 +97,8 @@ class AttemptOutcome:
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
         shown: The final status in the provider's report; None without such a report. The message
-            gets this status. If it is ``undelivered``, the attempt gets the status ``failed``,
-            because attempts do not have the status ``undelivered``.
+            gets this status. If this status is ``undelivered``, the attempt gets the status
+            ``failed``, because an attempt cannot be ``undelivered``.
     """
 
     attempt_id: UUID

@@ -159,7 +159,7 @@ async def _wait(
 async def _park(
     uow: UnitOfWork, unknown: UnknownAttempt, *, why: str, now: datetime
 ) -> AttemptStatus:
-    """Park an unknown attempt, so that a person decides; ``write_outcomes`` raises the alert.
+    """Park an unknown attempt, so that a user decides; ``write_outcomes`` raises the alert.
 
     Args:
         why: The error code, a key of ``parked_alerts.WHY_PARKED``.

@@ -79,7 +79,7 @@ class UnknownAttempt:
             is not sent again.
         phone_number_id: The provider's id of the line.
         resend_unclear: The line's setting for a message that the provider's list does not contain.
-            If True, the message is sent again. If False, a person decides.
+            If True, the message is sent again. If False, a user decides.
     """
 
     id: UUID
@@ -149,7 +149,9 @@ async def find_candidates(
     *,
     times: SendTimes,
 ) -> MatchCandidates:
-    """Return the candidates for an unclear attempt, by sender and text (Sending, rule 8).
+    """Find the provider's messages that may belong to an unclear attempt (Sending, rule 8).
+
+    Sender and text of a message decide whether it is a candidate.
 
     A message that another user of the provider's workspace sent is never matched to the attempt.
     But if it has the same text, the recipient has already received the text. Then our message is

@@ -1,8 +1,9 @@
 """Store failed messages whose error code says something about the phone number.
 
-Such a code means, for example, that the number is a landline. The failure is stored in the
-transaction that records it. The job ``learn_from_failures`` evaluates it later, because the
-evaluation waits for locks, and the recording of a response must not wait for them.
+Such a code means, for example, that the number is a landline. The row of the failure is written in
+the transaction that records the provider's response or report. The job ``learn_from_failures``
+evaluates the row later. Reason: the evaluation waits for locks, and the recording of a response
+must not wait for them.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ LEARN_FROM_FAILURES = Job(name=JobName.LEARN_FROM_FAILURES)
 async def note_failed_attempts(
     uow: UnitOfWork, attempt_ids: Sequence[UUID], *, now: datetime
 ) -> None:
-    """Store each failed attempt whose error code says something about the number.
+    """Add a row for each failed attempt whose error code says something about the number.
 
     If there is a new row, the job that evaluates failures is requested.
     """

@@ -153,8 +153,8 @@ FOLLOW_UPS_ENDED_BY = """(
     ORDER BY s.step DESC LIMIT 1)"""
 """SQL expression of what ended a follow-up: a reply, a call or a merge; null if nothing did.
 
-It reads all steps up to the follow-up. Reason: if a step is created while a reply is being stored,
-this step has no mark ``ended_by`` of its own.
+The expression reads all steps up to the follow-up. Reason: if a step is created while a reply is
+being stored, this step has no mark ``ended_by`` of its own.
 """
 FOLLOW_UP_ENDED = f"({FOLLOW_UPS_ENDED_BY} IS NOT NULL)"
 
@@ -176,9 +176,10 @@ WAS_MESSAGED_OFTEN = """({max_recent} IS NOT NULL AND {max_recent} <= (
       AND greatest(a.created_at, a.called_at, a.accepted_at)
           > CAST(:now AS timestamptz) - make_interval(hours => {hours})))"""
 """SQL condition that the number has got as many messages in a period as a limit allows. The time of
-a message is the latest of ``created_at``, ``called_at`` and ``accepted_at``. This time is at most
-one hour after ``created_at``. So a further condition on ``created_at`` excludes no message, and it
-can use the index."""
+a message is the latest of ``created_at``, ``called_at`` and ``accepted_at``. Of these, the index
+contains only ``created_at``. So the SQL also requires that ``created_at`` is in the period or at
+most one hour before it. This excludes no message of the period, because the time of a message is at
+most one hour after ``created_at``."""
 
 WAS_MESSAGED_BEFORE = """(
     EXISTS (

@@ -1,4 +1,4 @@
-"""Raise alerts for parked attempts: what is unclear, and how a person settles it."""
+"""Raise alerts for parked attempts: what is unclear, and how a user settles it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return the ids of the campaigns, messages and lines that have a parked attempt.
+    """Return the ids of campaigns, messages and lines in ``ids`` that have a parked attempt.
 
     The id of a line is returned only if the parked attempt is outside campaigns.
     """

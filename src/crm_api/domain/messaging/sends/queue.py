@@ -38,8 +38,8 @@ class NewMessage:
         scheduled_for: The instant that the sender chose; None if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
         is_answer: True if the person no longer waits for an answer as soon as the message is
-            queued. False for a message of the service itself. Also False for a message for later:
-            it ends the waiting when it is sent.
+            queued. False for a message of the service itself. Also False if the sender chose a
+            later time: such a message ends the waiting when it is sent.
     """
 
     line_id: UUID

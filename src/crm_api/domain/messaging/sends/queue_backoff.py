@@ -34,7 +34,8 @@ async def back_off_messages(
     """Postpone the queued messages of these attempts, each by its own random delay.
 
     Args:
-        asked: No message is sent before this instant, which comes from ``Retry-After``.
+        asked: The instant until which the provider asked to wait (``Retry-After``). No message is
+            sent before it.
     """
     if not attempt_ids:
         return

@@ -82,7 +82,7 @@ class QueuedMessage:
     def latest(self) -> datetime | None:
         """The latest instant at which the message may be sent; None if there is no such limit.
 
-        Only away replies and messages for later have such a limit.
+        Only away replies and messages with ``scheduled_for`` have such a limit.
         """
         if self.origin == SendKind.AWAY:
             return self.created_at + AWAY_LASTS
@@ -115,10 +115,10 @@ async def claim_queued(
 
     If a rule about the number stops a message, the message is marked as failed. Outside legal
     hours, a message is postponed to the next legal hours. Three kinds are not postponed:
-    confirmations, responses to HELP, and test messages to one of our lines. An away reply or a
-    message for later fails if the next legal hours begin after its latest instant. For a line on
-    trial, one message at a time is claimed. The caller must commit before it sends the claimed
-    messages.
+    confirmations, responses to HELP, and test messages to one of our lines. An away reply, or a
+    message for a time that a user chose, fails if the next legal hours begin after its latest
+    instant. For a line on trial, one message at a time is claimed. The caller must commit before it
+    sends the claimed messages.
 
     Args:
         media_link: Returns the URL from which the provider downloads a file of a message. None if

@@ -50,7 +50,7 @@ SETTLED = {
     AttemptStatus.DELIVERED,
 }
 """If an attempt gets one of these statuses, its message may begin or cease to count as an answer.
-Then the waiting of the person is derived again."""
+Then the service derives again whether the person waits for an answer."""
 
 REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
 
@@ -278,7 +278,7 @@ async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now:
 
     The provider gave one id to two messages, and a later report could be about either message. So
     the second attempt is recorded as accepted without an id. The message is not sent again. A
-    person decides whether it was sent.
+    user decides whether it was sent.
     """
     for item in batch:
         await alerts.raise_alert(

@@ -29,8 +29,8 @@ URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
 RECORD_RETRY_SECONDS = 1.0
 """How many seconds pass before a batch that could not be stored is tried again."""
 MOST_CONTRADICTIONS = 3
-"""If another row already has the message id of a response, storing is tried this often. After that,
-the response is stored without the id."""
+"""If another row already has the message id of a response, this service tries to store the response
+this many times. After that, it stores the response without the id."""
 DATABASE_ERRORS = (DBAPIError, OSError, TimeoutError)
 """Errors that a query raises if the database is unreachable or refuses the values."""
 CONTENT_CLASSES = frozenset({"22", "54"})

@@ -23,9 +23,9 @@ REPLIED_TO = """
 """SQL query for the recipient to whose message a person replied.
 
 The enclosing statement has the reply as a row ``said`` (``phone``, ``line_id``, ``at``). A reply
-belongs to the newest campaign message that the number got in the 72 hours before, even if the
-provider's response for that message is not recorded yet. ``skew`` is the largest difference between
-the clocks of this service and the provider, in seconds.
+belongs to the newest campaign message that the number got in the 72 hours before the reply, even if
+the provider's response for that message is not recorded yet. ``skew`` is the largest difference
+between the clocks of this service and the provider, in seconds.
 """
 
 

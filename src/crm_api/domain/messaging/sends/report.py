@@ -1,7 +1,7 @@
 """Apply the provider's reports about outgoing messages, from webhooks and lists.
 
-A report is about a message of ours (an attempt) or about a *foreign* message, which a person sent
-in the provider's app.
+A report is about a message of ours (an attempt) or about a *foreign* message, which an employee
+sent in the provider's app.
 """
 
 from collections.abc import Sequence

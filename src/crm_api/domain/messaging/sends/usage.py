@@ -1,4 +1,7 @@
-"""Count the messages that the provider may have accepted today, by line and campaign."""
+"""Count the messages that the provider accepted, or may have accepted, today.
+
+The counts are by line and by campaign. They include messages whose result is unclear.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,7 +119,7 @@ async def count_usage(
     grace: float,
     now: datetime,
 ) -> list[LineUsage]:
-    """Return what each line has used today, and how much of it one campaign has used.
+    """Return how much of its limit each line has used today, and how much one campaign has used.
 
     Args:
         campaign_id: The campaign whose messages are counted; None for no campaign.
@@ -142,7 +145,7 @@ async def count_sent_today(
 async def count_campaign_sent_today(
     session: AsyncSession, *, campaign_id: UUID, line_id: UUID, times: SendTimes, now: datetime
 ) -> tuple[int, int]:
-    """Return how many messages of a campaign, and of its line, may have been accepted today."""
+    """Return how many messages the provider may have accepted today: of a campaign, of its line."""
     rows = await count_usage(
         session, line_ids=[line_id], campaign_id=campaign_id, grace=times.grace_seconds, now=now
     )
@@ -181,8 +184,9 @@ COMPACT_TALLIES = text("""
 """)
 
 COMPACT_ABOVE = 200
-"""The tally rows of a line are merged when the line has too many. The limit is this number plus two
-rows for each quarter of an hour of each campaign. After a merge, one row for each is left."""
+"""The tally rows of a line are merged when the line has too many. After a merge, one row is left
+for each campaign and quarter of an hour. Twice as many rows, plus this number, are allowed before
+the next merge."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:

@@ -29,7 +29,7 @@ class SkipReason(StrEnum):
         MISSING_VALUE: The contact lacks a value that the template of the message needs.
         MISSING_IDENTIFICATION: The text of the message would not name its sender.
         TEXT_FAILED: The text of the message could not be created for this contact.
-        HOLDOUT: A holdout keeps the person back, to measure the effect of messages.
+        HOLDOUT: A holdout excludes the person, to measure the effect of messages.
     """
 
     OPTED_OUT = "opted_out"
@@ -78,7 +78,7 @@ class StopRule(StrEnum):
         MISSING_VALUE: The contact lacks a value that the template of the message needs.
         MISSING_IDENTIFICATION: The text of the message would not name its sender.
         TEXT_FAILED: The text of the message could not be created for this contact.
-        HOLDOUT: A holdout keeps the person back, to measure the effect of messages.
+        HOLDOUT: A holdout excludes the person, to measure the effect of messages.
         REVIEW: The recipient is in review and waits until a user approves or rejects it.
         HELD: A message from the number may be an opt-out, so the recipient waits until a user
             decides.

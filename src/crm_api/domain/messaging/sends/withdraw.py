@@ -22,7 +22,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 CANCELLED_AT_ONCE = 20_000
-"""A request that cancels a campaign cancels this many of its recipients itself, in about half a
+"""A request that cancels a campaign cancels up to this many recipients itself, in about half a
 second. A job cancels the other recipients."""
 
 
@@ -107,7 +107,7 @@ RELEASE_CAMPAIGN_CLAIMS = text("""
 
 
 async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
-    """Release the claims of campaign messages to these numbers; derive their recipients again."""
+    """Release the claims of campaign messages to these numbers; derive the recipients' status."""
     freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
 

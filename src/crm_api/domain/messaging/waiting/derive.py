@@ -18,8 +18,8 @@ ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
     AND a.status NOT IN ('failed', 'undelivered')
     AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
 """SQL condition: a message is an answer that a user sent through this service. It counts from the
-time at which it was queued. Exception: a message for later does not count while it is queued. After
-that, it counts from the time that the user chose."""
+time at which it was queued. Exception: if the user chose a later time, the message does not count
+while it is queued. After that, it counts from the time that the user chose."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
         AND a.status NOT IN ('failed', 'undelivered'))
@@ -128,6 +128,6 @@ OF_NUMBER = text("""
 
 
 async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
-    """Derive who waits for an answer, after a number's ``blocked_sender`` was set or removed."""
+    """Derive who waits, after the flag ``blocked_sender`` of a number was set or removed."""
     found = await session.scalars(OF_NUMBER, {"phone": phone})
     await derive_waiting(session, list(found), now=now)

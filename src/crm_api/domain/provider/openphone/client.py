@@ -128,7 +128,7 @@ class OpenPhoneClient:
         Args:
             sender: The line's ``PN…`` id or its phone number.
             media_urls: The URLs of the files to send. OpenPhone documents no field for files. So
-                only the sandbox gets the field, or a provider for which the setting
+                the field is sent only to the sandbox, or if the setting
                 ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The field has the same form as for received
                 files.
             gate: The clocks, read just before the SQL statement that allows this attempt (the
@@ -269,7 +269,7 @@ CONCURRENCY = 192
 
 
 SANDBOX_KEY = "sandbox"
-"""The API key for the sandbox, which accepts every key that is not empty."""
+"""The API key for the sandbox; the sandbox accepts every key that is not empty."""
 
 
 def open_provider(settings: Settings) -> OpenPhoneClient:

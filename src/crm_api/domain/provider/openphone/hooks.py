@@ -1,10 +1,10 @@
 """Register the provider's webhooks in its two systems, and read its delivery log.
 
 A legacy webhook (``/v1/webhooks``) receives one family of events, for example events of messages.
-It shows its key in every response, and cannot be changed. A webhook of 2026-03-30 (``/webhooks``)
-receives events of several families. It shows its key only once, has a delivery log, and can be
-changed and tested. Each system lists only its own webhooks. Neither system lists webhooks that were
-created in the provider's app.
+The provider shows its key in every response; the webhook cannot be changed. A webhook of 2026-03-30
+(``/webhooks``) receives events of several families. The provider shows its key only once. The
+webhook has a delivery log, and can be changed and tested. Each system lists only its own webhooks.
+Neither system lists webhooks that were created in the provider's app.
 
 Sources: OpenPhone API description 1.0.0, read 2026-11-24; in our own words, Quo, "Webhooks"
 (2026-03-30), read 2026-11-25.

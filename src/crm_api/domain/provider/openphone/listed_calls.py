@@ -41,7 +41,7 @@ def events_of_call(
         item: The call, as JSON from the list.
         person: The number of the outside party whose calls were listed.
         own: The line's number.
-        conversation_id: The provider's id of the conversation, which the list does not contain.
+        conversation_id: The provider's id of the conversation; the list does not contain this id.
         extras: The parts of the call that were fetched separately.
 
     Raises:

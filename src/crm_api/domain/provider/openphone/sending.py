@@ -49,7 +49,7 @@ class GateClock:
 
 
 class BodyTooLateError(Exception):
-    """The transport asked for the body too late after the gate, or after the end of the request."""
+    """The transport asked for the body too long after the gate, or after the request had ended."""
 
 
 class GatedBody(httpx.AsyncByteStream):

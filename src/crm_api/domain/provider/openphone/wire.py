@@ -91,7 +91,7 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of an event type, which must have its current name."""
+    """Return the kind of an event type; the type must be given by its current name."""
     for prefix, kind in _KINDS:
         if event_type.startswith(prefix):
             return kind
@@ -132,7 +132,7 @@ def parse_message(item: object) -> MessageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Defaults:
-    """Values from an event's type and envelope; they are used if the message itself lacks them."""
+    """Values from an event's type and outer fields; they are used if its message lacks them."""
 
     direction: str | None = None
     status: str = "unknown"
