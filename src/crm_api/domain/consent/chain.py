@@ -43,7 +43,8 @@ class ChainedEntry(NamedTuple):
     def canonical(self) -> bytes:
         """Return the bytes that are hashed: the columns as a JSON array without spaces, in UTF-8.
 
-        Bytes are hexadecimal. Times are in UTC, with microseconds and ``+00:00``.
+        Digests and hashes are written in hexadecimal. Times are in UTC, with microseconds and
+        ``+00:00``.
         """
         if self.claimed_at is None:
             return self.canonical_without_claim()

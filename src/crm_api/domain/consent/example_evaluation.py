@@ -58,8 +58,8 @@ class ReadExample:
     Attributes:
         previous: Our last message before the reply; None if there was none.
         is_sale: True if a person of the office wrote ``previous``.
-        label: What a person decided: whether the reply asked for no more messages.
-        decision: The decision of the person who labelled the reply, a ``ConsentAction``.
+        label: Whether the reply asked for no more messages, as a person decided.
+        decision: What this person decided about the phone number, a ``ConsentAction``.
         read_as: The reader's result when the reply arrived, a ``ReplyKind``.
         model: The model that was used when the reply arrived; None if this was not stored.
         reading: The result of the current reader.
@@ -122,7 +122,8 @@ class ExampleFigures:
         at_once: The share of the requests to stop that the reader reads as an opt-out.
         precision: The share of requests to stop among the replies that the reader reads as an
             opt-out.
-        harmless_held: The share of all other replies that the reader puts on hold.
+        harmless_held: Among the replies that are not requests to stop: the share that the reader
+            puts on hold.
     """
 
     recall: Rate

@@ -167,7 +167,8 @@ async def keep_reply_example(
     Args:
         action: The decision.
         before: The consent state of the number before the decision.
-        phones: The number of the decision first, then the other numbers of the same person.
+        phones: First the number that the decision is about, then the other numbers of the same
+            person.
         source: The source of the decision.
         message_id: The id of the reply; None if the decision gives no id.
     """

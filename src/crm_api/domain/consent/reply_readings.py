@@ -38,7 +38,8 @@ class ReplyReading:
         opt_out_at: The threshold: the reply is an opt-out if ``asks_to_stop`` is at least this.
         hold_at: The threshold: the reply puts the number on hold if ``needs_a_person`` is at least
             this.
-        model: The first characters of the digest of the data on which the model was trained.
+        model: The model that read the reply, named by the first characters of a digest: the digest
+            of the model's training data.
     """
 
     message_id: UUID | None

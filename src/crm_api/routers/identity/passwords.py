@@ -132,7 +132,10 @@ async def reset_password(request: Request, body: PasswordReset, uow: Uow, state:
 async def accept_invitation(
     request: Request, body: InvitationAccept, uow: Uow, state: State
 ) -> UserRead:
-    """Accept an invitation: set the password of the new user. Then sign in with the password."""
+    """Accept an invitation: set the password of the new user.
+
+    This request does not sign the user in.
+    """
     token, password = body.token.get_secret_value(), body.password.get_secret_value()
     await _require_ticket(uow, token, TicketPurpose.INVITATION)
     credentials.check_password_strength(password, email="", name=body.name or "")
@@ -161,9 +164,9 @@ async def check_first_owner(uow: Uow) -> FirstOwnerRead:
 async def create_first_owner(
     request: Request, body: FirstOwnerCreate, uow: Uow, state: State
 ) -> UserRead:
-    """Create the first user, an owner, with the link that `crm-api up` prints. Then sign in.
+    """Create the first user, an owner, with the token of the link that `crm-api up` prints.
 
-    The link works while the service has no user.
+    The link works while the service has no user. This request does not sign the owner in.
     """
     password = body.password.get_secret_value()
     first_owner.require_first_owner_token(

@@ -81,8 +81,8 @@ class EventIntake:
 
         Args:
             event: The event.
-            cause: The ids of the request that delivered the event. The ids of one of the stored
-                deliveries are passed to the worker's job, so that the logs show why it runs.
+            cause: The ids of the request that delivered the event. The worker's job gets the ids of
+                one of the stored deliveries, so that the logs show why the job runs.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries wait for it.
@@ -116,7 +116,7 @@ class EventIntake:
     async def _store_batch(self, lane: IntakeConnection, batch: Sequence[Waiting]) -> None:
         """Store a batch, and acknowledge the deliveries whose events are stored.
 
-        If an event could not be stored, the caller must refuse its delivery.
+        A delivery whose event could not be stored is not acknowledged; the caller must refuse it.
         """
         try:
             await self._insert(lane, batch)

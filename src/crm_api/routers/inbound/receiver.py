@@ -1,7 +1,8 @@
 """Receive the provider's webhooks: verify the signature, store the event, acknowledge it.
 
-``QuickReceiver`` answers the usual webhook before the middlewares of the application.
-``receive_event`` answers every other request to the same path, behind the middlewares.
+``QuickReceiver`` answers a webhook that has a valid signature and can be stored. It runs before the
+middlewares of the application. ``receive_event`` answers every other request to the same path. It
+runs behind the middlewares.
 """
 
 import asyncio

@@ -150,8 +150,8 @@ class Scores:
             occurrence counts for the unit. Multiplied by the scale of the unit, it is what the
             occurrence adds to the value of the unit.
         factors: For each reply, hidden unit and each of the first two outputs: the factor that
-            converts a number of ``values`` to a part of the score of the output. The factor is 0
-            if the unit is not active.
+            converts a number of ``values`` to a part of the output's score. The factor is 0 if the
+            unit is not active.
     """
 
     analyses: Sequence[Analysis]

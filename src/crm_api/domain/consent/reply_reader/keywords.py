@@ -3,7 +3,7 @@
 Sources, read 2026-11-28: 47 CFR 64.1200(a)(10) (stop, quit, end, revoke, opt out, cancel,
 unsubscribe); Quo, "Opt-out" (the six words that the provider confirms); Twilio, "Opt-out keywords"
 (ARRET, ARRETE, STOPALL, REVOKE, OPTOUT); AWS, "Required opt-out keywords" (ARRET, OPT-OUT, REMOVE,
-TD). The words of the other languages are their everyday translations.
+TD). The keywords of other languages are everyday translations of these words.
 """
 
 import re

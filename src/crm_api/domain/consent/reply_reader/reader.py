@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NO_CONTEXT = Context()
 WORDS_SHOWN = 3
-"""The maximum number of words with the highest weight that a reading names."""
+"""A reading names at most this many words: the words with the highest weight."""
 
 CLASS_AT = 0.4
 """A class other than ``other`` is proposed if its probability is at least this value.

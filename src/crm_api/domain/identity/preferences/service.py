@@ -41,7 +41,9 @@ async def read_preferences(uow: UnitOfWork, *, user_id: UUID) -> UserPreferences
 async def update_preferences(
     uow: UnitOfWork, changes: PreferencesUpdate, *, user_id: UUID, now: datetime
 ) -> UserPreferences | None:
-    """Change preferences of a user; return all preferences, or None if there was never a change.
+    """Change preferences of a user; return all preferences.
+
+    Return None if ``changes`` is empty and the user has never changed a preference.
 
     A field that is left out keeps its value. This is also true for each field of ``notices``.
     """

@@ -57,7 +57,7 @@ MASKED = frozenset(
         *("GET /v1/tags", "GET /v1/custom-fields"),
     }
 )
-"""API operations that a marketer may call in addition to those of the marketer's scopes. Some
+"""API operations that a marketer may call, although the marketer's scopes do not allow them. Some
 fields of their responses are hidden."""
 
 

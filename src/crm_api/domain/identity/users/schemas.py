@@ -141,7 +141,7 @@ class ColleagueRead(ReadModel):
 
 
 class UserInvited(UserRead):
-    """An invited user and, if this service has no mail server, the token of the invitation."""
+    """An invited user, and the token of the invitation if this service has not mailed it."""
 
     model_config = example(UserRead, id=example_id("user"), last_login_at=None, status="invited")
 
@@ -225,7 +225,7 @@ class PasswordResetWay(ReadModel):
 
 
 class PasswordResetLink(ReadModel):
-    """The token to reset a user's password, if this service has no mail server."""
+    """The token to reset a user's password; null if this service has mailed the link."""
 
     model_config = example(reset_token=None)
 

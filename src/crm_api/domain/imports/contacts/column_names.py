@@ -63,8 +63,9 @@ PROPERTY_RADAR: dict[str, str | None] = {
 }
 """The field for each column of a PropertyRadar file.
 
-A row describes one property and up to two people. The mail address belongs to the people; the other
-columns describe the property.
+A row describes one property and up to two people. The columns that begin with ``primary``,
+``secondary`` or ``mail`` describe the people (``mail``: their postal address). The other columns
+describe the property.
 """
 
 NOT_READ_BACK = {

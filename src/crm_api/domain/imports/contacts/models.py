@@ -160,8 +160,8 @@ class ContactImportChunk(Base):
     """The contacts that the chunk created; in an import of outcomes, the outcomes it recorded."""
     changed_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
     changes: Mapped[list[Any]] = mapped_column(ARRAY(JSONB()))
-    """For each of ``changed_ids``, the fields that were empty before and the old values of other
-    fields: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
+    """For each of ``changed_ids``: which fields were empty before, and the old values of the other
+    changed fields: ``{"filled": ["city"], "old": {"company": "Granite"}}``."""
     undone_at: Mapped[datetime | None]
 
 

@@ -46,7 +46,7 @@ _MAX_NUMBERS = 1_000
 """A cell with more characters than this is not split into several phone numbers."""
 _MAX_ATTRIBUTE = 5_000
 _MAX_ATTRIBUTES_TOGETHER = 12_000
-"""Maximum number of characters of all attributes of a person together. The API allows 16 KiB."""
+"""Maximum number of characters in all attributes of one person. The API allows 16 KiB."""
 _MAX_COUNT = 90
 _MAX_TAGS = 50
 _MAX_TAG = 64

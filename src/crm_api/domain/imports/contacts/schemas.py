@@ -132,7 +132,7 @@ class ImportValueRead(ReadModel):
 
 
 class RepeatedLineRead(ReadModel):
-    """A line of a file that was left out, because its phone number is in an earlier line.
+    """A line that was left out, because its phone number is also in an earlier line of the file.
 
     Attributes:
         line: The line number in the file.
@@ -287,11 +287,11 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone.
 
-    Two responses have ``counts``: the response to a dry run of the undo, and the response to the
-    request with the token of this dry run. In ``counts``, ``removed``, ``restored`` and
-    ``memberships_removed`` are the numbers of contacts and list memberships that the undo reverts;
-    ``left_edited`` and ``left_in_use`` are the numbers of contacts that the undo does not change.
-    ``undo`` is the progress of the undo.
+    Two responses have ``counts``: the response to a dry run of the undo, and the response to a
+    request that contains the ``token`` from this dry run. In ``counts``, ``removed``, ``restored``
+    and ``memberships_removed`` are the numbers of contacts and list memberships that the undo
+    reverts; ``left_edited`` and ``left_in_use`` are the numbers of contacts that the undo does not
+    change. ``undo`` is the progress of the undo.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.

@@ -20,7 +20,7 @@ LEAVE_PENDING = text("SELECT set_config('gin_pending_list_limit', '32768', TRUE)
 
 
 async def leave_search_pending(session: AsyncSession) -> None:
-    """Until the transaction ends, let the pending list grow to 32 MB instead of 4 MB.
+    """Let the pending list of words grow to 32 MB instead of 4 MB, until the transaction ends.
 
     After the commit, the caller should empty the list with ``clean_search``. Otherwise, a later
     change of a contact or the automatic VACUUM empties the list.

@@ -38,8 +38,8 @@ class ContactChunk:
         invalid: The number of rows from which no person could be read.
         properties: The properties of all rows, also of rows whose people were left out.
         opt_outs: The people who must not get messages, also if they are not in ``records``.
-        repeats: For each of the first ``MAX_REPEATS`` duplicates: the number of its line, and the
-            number of the earlier line with the same phone number.
+        repeats: For each of the first ``MAX_REPEATS`` duplicates: its line number in the file, and
+            the line number of the earlier row with the same phone number.
     """
 
     start: int
@@ -54,7 +54,7 @@ class ContactChunk:
 
     @property
     def end(self) -> int:
-        """The number of rows of the file up to the end of this chunk."""
+        """The number of rows from the start of the file to the end of this chunk."""
         return self.start + self.rows
 
 

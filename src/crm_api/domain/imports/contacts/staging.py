@@ -1,6 +1,8 @@
 """SQL for one chunk of an import: write contacts as planned, count results, store the changes.
 
-The statements are listed in the order in which they are executed. ``merge_plan`` writes the plan.
+The statements are listed in the order in which they are executed. A *staged* person is a row of
+the temporary table ``import_person``; a *planned* person is a row of ``import_plan``, which
+``merge_plan`` has written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +51,7 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key depends on the file's address and the stored address."""
+    """A planned person whose zone key depends on both the file's address and the stored address."""
 
     position: int
     timezone: str | None
@@ -104,7 +106,7 @@ UPDATE = text(f"""
 
 
 async def update_known_contacts(session: AsyncSession, *, now: datetime) -> None:
-    """Write the changed contacts. A deleted contact is restored like a new contact."""
+    """Write the changed contacts. A deleted contact is restored with the data of the file."""
     await session.execute(UPDATE, {"now": now})
 
 

@@ -327,7 +327,7 @@ async def remove_contacts(
     A contact that waits for the message of a campaign gets the status ``skipped`` in this campaign.
 
     Args:
-        zone_keys: The contacts to remove: the new zone key of each, by contact id.
+        zone_keys: Maps the id of each contact to remove to the new zone key of the contact.
     """
     values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(_REMOVE, values | {"now": now})

@@ -36,7 +36,7 @@ class NumberChunk:
 
     Attributes:
         start: The number of rows of the file before this chunk.
-        end: The number of rows of the file up to the end of this chunk.
+        end: The number of rows from the start of the file to the end of this chunk.
         phones: The phone numbers, in E.164, that did not occur earlier in the file.
         read: The count of all values, valid or not. A row that cannot be read counts as one value.
         duplicates: The count of phone numbers that occurred earlier in the file.

@@ -18,8 +18,8 @@ from crm_api.domain.imports.files.errors import NotCsvError, WorkbookTooLargeErr
 
 MAX_UNPACKED_BYTES = 768 << 20
 MAX_RATIO = 200
-"""Maximum ratio of the unpacked size of a part to its packed size. A file of repeated words has
-a ratio of about 100, and a zip bomb has a ratio of about 1,000."""
+"""Maximum ratio of unpacked to packed size, for each file in the archive. A file of repeated words
+has a ratio of about 100, and a zip bomb has a ratio of about 1,000."""
 _RATIO_MATTERS_FROM = 8 << 20
 _MAX_ENTRIES = 10_000
 TIMEOUT_SECONDS = 120.0

@@ -86,7 +86,7 @@ def _notes(names: list[str], name: str) -> list[str]:
 
 
 def _verify(path: Path) -> None:
-    """Unpack every part once, because a part may differ from its entry in the archive's directory.
+    """Unpack every file in the archive once, because the archive's directory may be wrong.
 
     Raises:
         NotCsvError: A part is damaged, encrypted or larger than declared.

@@ -113,7 +113,14 @@ class Batch:
     def add_calls(
         self, items: Sequence[Any], *, person: str, own: str | None, conversation_id: str | None
     ) -> None:
-        """Add a page of listed calls; skip calls that are already in the batch."""
+        """Add a page of listed calls; skip calls that are already in the batch.
+
+        Args:
+            items: The calls of the page.
+            person: The phone number of the person with whom the calls were made.
+            own: The phone number of our line; None if it is not known.
+            conversation_id: The provider's id of the conversation; None if it is not known.
+        """
         for item in items:
             item_id = id_of(item)
             if item_id is None:

@@ -64,7 +64,8 @@ class CallToRead:
         call: The call from the list.
         known: The stored call; None if the call is not stored.
         extras: The names of the missing parts to fetch, for example ``transcript``.
-        is_behind: Whether the listed call would change the stored call.
+        is_behind: True if the stored call is missing or outdated, so that the listed call must be
+            stored; False if only ``extras`` are missing.
     """
 
     call: ListedCall
@@ -103,9 +104,9 @@ async def compare_batch(
     stored items that the provider does not list.
 
     Args:
-        since: In the lists of conversations, items from before this time do not count as absent;
-            None means no limit.
-        until: In the lists of conversations, items from after this time do not count as absent.
+        since: The start of the period for ``batch.threads``: a stored item that is missing in these
+            lists counts as absent only if it happened after this time. None means no start.
+        until: The end of the period for ``batch.threads``.
         now: The current time. It decides whether missing parts of a call are still fetched.
     """
     found = Difference()
@@ -212,7 +213,7 @@ async def _compare_calls(
 
 
 def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
-    """Return whether the listed call would change the stored call; True if none is stored.
+    """Return whether the stored call is missing or outdated, compared with the listed call.
 
     Raises:
         UnreadableEventError: The call has no id or no time of creation.

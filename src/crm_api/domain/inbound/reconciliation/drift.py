@@ -38,7 +38,9 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftExample:
-    """One message, call or conversation list that differed.
+    """One message or call that differs, or that could not be read completely.
+
+    It can also be a conversation that could not be read.
 
     Attributes:
         was: The stored status, if the item was stored.

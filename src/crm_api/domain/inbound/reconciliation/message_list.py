@@ -28,7 +28,11 @@ TOKEN_REFUSED = frozenset({400, 404, 410, 422})
 
 
 def begin(reading: Reading, *, lines: dict[str, str]) -> Position:
-    """Return the position at which a run begins; ``lines`` maps line ids to phone numbers."""
+    """Return the position (progress as JSON) at which a run begins.
+
+    Args:
+        lines: Maps the provider's line ids to phone numbers.
+    """
     edge = min(reading.run.until, reading.now() - LIST_LAG)
     return {
         "stage": "messages",
@@ -44,7 +48,8 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages of the message list until the list ends or the time is up.
 
     Args:
-        after: The members of the position to set after the last page, for the next stage.
+        after: The changes to the position after the last page. With them, the position is the start
+            of the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first; None if the provider does not
@@ -126,9 +131,9 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
     A message that is stored in this span but not listed counts as absent. The list is newest first,
     so the next batch has older messages. The span of the last batch begins at the ``since`` of the
-    run. The span of every other batch begins ``SKEW`` after the oldest message of the batch.
-    Messages before this start are compared with the next batch. For this comparison, the position
-    stores the ids of the messages near the start.
+    run. The span of every other batch begins ``SKEW`` after the oldest message of the batch. Stored
+    messages from before this start are compared with the next batch. For this comparison, the
+    position stores the ids of the messages near the start.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

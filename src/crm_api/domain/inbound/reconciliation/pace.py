@@ -12,8 +12,9 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.platform.database import UnitOfWorkFactory
 
 SLICE_SECONDS = 0.1
-"""While no message waits to be sent, reconciliation reserves the requests of this many seconds in
-one step. A message that is then queued waits at most this long for these requests."""
+"""While no message waits to be sent, reconciliation reserves in one step all requests that the rate
+limit allows in this many seconds. A message that is then queued waits at most this long for these
+requests."""
 SLICE_CALLS = 500
 LOOK_SECONDS = 5.0
 """Minimum time in seconds between two queries that find out whether messages wait to be sent."""

@@ -14,7 +14,7 @@ class ReconciliationCreate(RequestModel):
 
     Attributes:
         since: The start of the time span. By default, the span overlaps the completed runs by 24
-            hours; if no run has completed, it has no start.
+            hours. If no run has completed, the span has no start by default.
         until: The end of the time span; by default, now.
     """
 

@@ -13,8 +13,9 @@ The position of a run is JSON, and any worker can continue from it::
   pages that were read.
 - ``edge``: The end of the time span of the next batch; newer messages were compared already.
 - ``near``: Maps the ids of listed messages near the edge to their times.
-- ``reached``: The start of the time span that was read. If the provider refuses the token, the
-  reading begins again here, and ``below`` and ``begun_below`` are set.
+- ``reached``: The time of the oldest message that was read.
+- ``below``, ``begun_below``: Set if the provider refused the token. The reading then begins again
+  with the messages before ``below``. ``begun_below`` is the value that ``reached`` had then.
 - ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
   all messages.
 - ``done``: The ids of the conversations of the current page that were read.
@@ -167,7 +168,7 @@ async def _work_on(
 
 
 async def walk(reading: Reading) -> bool:
-    """Continue the run from its position; True at its end, False if the time was up first.
+    """Continue a run from its position; return False if the time is up before the run ends.
 
     If the provider fails, the pages that were read before the failure are stored nevertheless.
 

@@ -59,8 +59,8 @@ async def apply_facts(
 ) -> None:
     """Apply the facts about messages and calls in several events, with few SQL statements.
 
-    The result does not depend on the order of the events. Events of an erased person from before
-    the erasure are skipped.
+    The result does not depend on the order of the events. If a person was erased, the person's
+    events that happened before the erasure are skipped.
 
     Args:
         events: The events, as ``bound_event`` returned them. So no time in an event is later than

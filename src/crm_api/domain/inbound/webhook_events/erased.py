@@ -1,4 +1,8 @@
-"""Skip events of erased people from before the erasure, but store the consent decisions in them."""
+"""Skip the old events of erased people.
+
+An event is skipped if it happened before its person was erased. If the event contains a consent
+decision, the decision is stored nevertheless.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -30,14 +34,14 @@ OF_ERASED = text("""
 async def leave_out_erased(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
 ) -> list[ProviderEvent]:
-    """Leave out the events of erased people from before the erasure; return the other events.
+    """Return the events, except those that happened before the person in them was erased.
 
     If a call began before the erasure, all its events are left out. A message that is left out adds
     an entry to the consent history if it opts out, opts in or is doubtful. The entry has no message
     body.
 
-    If an erased person has newer events, the phone number gets its flags again: ``do_not_contact``,
-    and the opt-out or hold. So no message is sent to the number.
+    If an erased person has newer events, these events are returned, and the phone number gets its
+    flags again: ``do_not_contact``, and the opt-out or hold. So no message is sent to the number.
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}

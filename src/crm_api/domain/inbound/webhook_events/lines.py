@@ -1,4 +1,4 @@
-"""Find the line of each event; a line is looked up only once per batch of events."""
+"""Find the phone line of each event; each line is looked up only once per batch of events."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ in the event."""
 
 
 class LineUnknownError(InvalidError):
-    """The event belongs to a line that this service has not stored."""
+    """The event belongs to a phone line that this service has not stored."""
 
     code = "line_unknown"
     title = "Unknown line"
@@ -75,9 +75,10 @@ class LineFinder:
         return self._found[place]
 
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
-        """Find a line by the provider's id or, if there is no id, by the number.
+        """Find a phone line by the provider's id or, if there is no id, by its phone number.
 
-        If the event has both an id and a number, and the line is not stored, add the line.
+        If the line is not stored, and the event has both an id and exactly one phone number of
+        ours, add the line.
         """
         if phone_number_id is None:
             return await lines.find_line_by_number(self._uow, numbers=own) if own else None

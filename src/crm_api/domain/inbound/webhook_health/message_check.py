@@ -24,7 +24,7 @@ from crm_api.platform.database import UnitOfWork, typed_row
 from crm_api.platform.settings import Settings
 
 MARK = "Webhook check"
-"""Start of every test message; the silence check ignores the events of test messages."""
+"""Every test message begins with this text. The silence check ignores events of such messages."""
 WITHIN = timedelta(minutes=2)
 _SENT = {AttemptStatus.SENT, AttemptStatus.DELIVERED}
 _UNCLEAR = {AttemptStatus.CALLING, AttemptStatus.UNKNOWN, AttemptStatus.PARKED}
@@ -120,7 +120,7 @@ async def begin_message_check(
 
 
 async def _find_line(uow: UnitOfWork, name: str) -> Line | None:
-    """Return the phone line with this id, id of the provider, or number; None if there is none."""
+    """Find a phone line by its id, its id at the provider, or its phone number."""
     try:
         number = parse_phone(name)
     except InvalidPhoneError:

@@ -92,5 +92,5 @@ class WebhookRedelivery(Base):
     webhook_id: Mapped[str]
     provider_event_id: Mapped[str | None]
     times: Mapped[int] = mapped_column(SmallInteger)
-    """How often the delivery was requested again."""
+    """The number of times that we asked the provider to repeat the delivery."""
     asked_at: Mapped[datetime]

@@ -30,8 +30,8 @@ LOOKS_BACK = timedelta(hours=30)
 """How far back the log is read. The provider stops retrying a delivery 27 h 35 min after its first
 try, and checks are an hour apart."""
 LATE = timedelta(minutes=10)
-"""A delivery that is older than this has failed at least three times. A single failure may only
-mean that this service restarted."""
+"""A delivery that is still retried is reported only if it is older than this: it has then failed at
+least three times. A younger delivery may have failed once, because this service restarted."""
 MOST_REQUESTED = 200
 """Maximum number of redeliveries that one check requests; the next check continues."""
 WORKING_SECONDS = 30.0

@@ -188,7 +188,7 @@ async def find_waiting_check(
 async def conclude_check(
     uow: UnitOfWork, check: WebhookHealthCheck, result: CheckResult, *, now: datetime
 ) -> None:
-    """Store the result of a check; raise an alert about a new failure, or resolve it on success.
+    """Store the result of a check; raise an alert if it failed, resolve the alert if it passed.
 
     If the previous check of this kind failed at the same step, no new alert is raised.
     """

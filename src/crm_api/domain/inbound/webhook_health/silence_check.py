@@ -65,9 +65,10 @@ class SilenceJudgement:
     """Result of comparing a silence with earlier weeks.
 
     Attributes:
-        counts: The number of slots with an event in each earlier week, newest week first.
-        chance: The probability of a span without events if nothing is wrong; None if the silence
-            was not judged.
+        counts: For each earlier week, newest first: the number of ten-minute slots of the same time
+            span in which an event arrived.
+        chance: The probability that no event arrives in such a time span if nothing is wrong; None
+            if the silence was not judged.
         why_not: Why the silence was not judged; None if it was judged.
     """
 
@@ -149,9 +150,15 @@ def earlier_spans(
 
 
 def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> SilenceJudgement:
-    """Judge a silence by the counts of earlier weeks, newest week first.
+    """Judge whether a silence is unusual, compared with earlier weeks.
 
     A silence on a holiday is not judged, because the compared weeks have too few similar days.
+
+    Args:
+        counts: For each earlier week, newest first: the number of ten-minute slots of the same time
+            span in which an event arrived.
+        now: The end of the silence.
+        zone: The IANA time zone that decides whether today is a holiday.
     """
     slots, chance, why_not = tuple(counts), None, None
     if len(slots) < FEWEST_WEEKS:
@@ -164,12 +171,14 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 
 
 def chance_of_none(counts: Sequence[int]) -> float:
-    """Return the probability that no slot has an event, given the counts of comparable spans.
+    """Return the probability that no event arrives in a time span.
 
-    For Poisson counts with Jeffreys' prior, the next count is 0 with probability
-    ``(n / (n + 1)) ** (sum + 1/2)``, for ``n`` spans. So an alarm is less likely if few spans are
-    known. The counts vary more than Poisson counts, because campaigns run only in some weeks. So
-    the sum is divided by the ratio of the variance of the counts to the variance of Poisson counts.
+    The probability is computed from ``n`` counts: the number of ten-minute slots with an event in
+    the same span of each earlier week. For Poisson counts with Jeffreys' prior, the next count is 0
+    with probability ``(n / (n + 1)) ** (sum + 1/2)``. So an alarm is less likely if few earlier
+    weeks are known. The counts vary more than Poisson counts, because campaigns run only in some
+    weeks. So the sum is divided by the ratio of two variances: that of the counts, and that of
+    Poisson counts.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

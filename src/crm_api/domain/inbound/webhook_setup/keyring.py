@@ -65,7 +65,7 @@ class KeyRing:
         self.loads = 0
 
     async def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Verified:
-        """Verify the signature of one webhook; if no key matches, read the saved keys and retry.
+        """Verify one webhook; if no key matches, read the saved keys and verify again.
 
         Raises:
             SignatureError: The signature does not prove that the provider sent the webhook.

@@ -66,7 +66,8 @@ async def _try_family(
 ) -> str:
     """Register the webhook of a family; return a sentence about the result.
 
-    A refusal of a family that only some plans have is no error; the sentence then says so.
+    The provider may refuse a family that only some plans have. This raises no error: the sentence
+    then says that the family is not registered.
     """
     try:
         return await _replace(place, family, events, old)

@@ -45,7 +45,8 @@ class WebhookAddress:
         url: The address at which events are received.
         secret: The key that encrypts the signing keys.
         given: The signing keys in the settings.
-        is_real: Whether the real provider is used, which cannot reach local addresses.
+        is_real: True for the real provider, which cannot reach local addresses; False for the
+            sandbox.
         now: Returns the current time.
     """
 
