@@ -132,7 +132,9 @@ def _minute(instant: datetime) -> datetime:
 async def own_run_times(
     uow: UnitOfWork, *, now: datetime, webhooks_checked_at: datetime | None = None
 ) -> dict[str, datetime]:
-    """Return the next run of each job that works daily or hourly; other jobs work every minute.
+    """Return when each job that works daily or hourly is due next.
+
+    The other jobs are left out, because they work every minute.
 
     While the sandbox clock is moved, it stops at each of these times, so that the job runs.
 
