@@ -227,10 +227,11 @@ def _paths() -> Paths:
 
 
 class CrmApi(FastAPI):
-    """The FastAPI application; usual webhooks of the provider do not pass through its middlewares.
+    """The FastAPI application, with a faster way for the provider's webhooks.
 
-    A ``QuickReceiver`` handles these webhooks, because that is faster. ``routers/http/openapi``
-    completes the OpenAPI document of the application.
+    A ``QuickReceiver`` handles a valid webhook without the middlewares. All other requests pass
+    through the middlewares. ``routers/http/openapi`` completes the OpenAPI document of the
+    application.
     """
 
     def __init__(self, *, is_secure: bool, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
@@ -246,7 +247,7 @@ class CrmApi(FastAPI):
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document; it is built when this method is called first."""
+        """Return the OpenAPI document; the first call builds it."""
         if self.openapi_schema is None:
             self.openapi_schema = enrich(super().openapi(), own_routes())
         return self.openapi_schema
@@ -388,7 +389,7 @@ def attach(
     intake: EventIntake,
     refusals: RefusalAlerts,
 ) -> None:
-    """Store the objects that routes and middlewares use in the application's state.
+    """Store in the application's state the objects that routes and middlewares use.
 
     Examples are the database and the job queue. The lifespan calls this function. Tests call it
     with their own objects.

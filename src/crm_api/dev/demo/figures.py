@@ -51,7 +51,7 @@ class FigureCheck:
     Attributes:
         name: Name of the measure.
         figure: The figure as a text to print.
-        counted: The numerator of the figure.
+        counted: The numerator of the figure, as the API returns it.
         rows: The numerator, counted in the records that the API lists for the figure.
         recorded: The numerator that the demo expects from its own counts or from the campaign's
             statistics; None if it has no expected value.

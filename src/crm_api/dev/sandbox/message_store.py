@@ -48,8 +48,9 @@ class StoredMessage:
 class Conversation:
     """A conversation, that is, the messages and calls between a phone line and people.
 
-    ``seq`` is the position of the conversation's newest message or call among those of all
-    conversations. The list of conversations is sorted by ``seq``.
+    The messages and calls of all conversations are numbered in the order in which they are added.
+    ``seq`` is the number of the conversation's newest message or call. The list of conversations is
+    sorted by ``seq``.
     """
 
     seq: int

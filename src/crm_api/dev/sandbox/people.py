@@ -41,8 +41,8 @@ class Step:
         text: The text of a reply.
         error_code: The error code of a failed message.
         times: How many times the event is sent; the real provider sometimes repeats events.
-        on_text: After which message to the phone number the step happens: 1 means only after the
-            first message, 2 only after the second. None means after every message.
+        on_text: If it is 1, the step happens only after the first message to the phone number; if
+            it is 2, only after the second, and so on. None means after every message.
         answered: For a call: True if it is answered.
     """
 
@@ -83,7 +83,8 @@ class People:
     def script_of(self, number: str) -> tuple[Step, ...] | None:
         """Return the script for a phone number; None if there is none.
 
-        If the phone number has no script of its own, the script of its longest prefix applies.
+        If the phone number has no script of its own, the script with the longest matching prefix
+        applies.
         """
         if number in self.scripts:
             return self.scripts[number]

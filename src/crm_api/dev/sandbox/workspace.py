@@ -32,7 +32,7 @@ class Workspace:
         self.timeline = Timeline(config.clock)
         self.config = config = replace(config, clock=self.timeline.now)
         self.is_moving = False
-        """True while time is being moved; then there is no rate limit."""
+        """True while the clock is being moved; meanwhile no rate limit applies."""
         self.store = MessageStore(config.journal)
         self.people = People()
         self.faults = Faults(config.seed)

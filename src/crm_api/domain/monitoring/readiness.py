@@ -23,13 +23,14 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: The earliest of the times at which the scheduled jobs last worked. None
-            if no scheduled job has run.
+        jobs_covered_until: Each scheduled job that has run has a time at which it last worked; this
+            is the earliest of these times. None if no scheduled job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if none runs.
         oldest_event_at: The earliest due time of the received events that wait; None if no event
             waits. It may be in the future.
-        webhooks_fail: True if the last webhook health check of at least one kind failed.
+        webhooks_fail: There are several kinds of webhook health checks. True if, for at least one
+            kind, the last finished check has failed.
         down: The outside systems that are considered down.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.
@@ -83,9 +84,9 @@ async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[s
 
     Only parts whose state is in the database are included.
 
-    ``migrations`` is ``ok``, or a text with both revisions. Every other part is ``ok`` or
-    ``degraded``. ``jobs`` is degraded if a scheduled job is overdue; ``GET /v1/scheduled-jobs``
-    shows which one.
+    ``migrations`` is ``ok`` if the database has the revision ``head``, otherwise a sentence with
+    ``head`` and the revision of the database. Every other part is ``ok`` or ``degraded``. ``jobs``
+    is degraded if a scheduled job is overdue; ``GET /v1/scheduled-jobs`` shows which one.
 
     Args:
         head: The schema revision that this release needs.

@@ -386,7 +386,7 @@ Step = Annotated[
         "so on.",
     ),
 ]
-"""Query parameter: the step of a campaign, which is the first message or a follow-up."""
+"""Query parameter: a step of a campaign; 0 is the first message, 1 the first follow-up."""
 
 
 async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:

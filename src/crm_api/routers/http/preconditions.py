@@ -247,7 +247,7 @@ class UnsatisfiableRangeError(ValueError):
 
 
 def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
-    """Read a ``Range`` header; return the first byte and the byte after the last.
+    """Return the position of the first byte of a ``Range`` header, and of the last byte plus 1.
 
     None means the whole file. That is also the result for several ranges and for an invalid header,
     because a server may ignore ranges (RFC 9110, 14.2). werkzeug's ``parse_range_header`` is

@@ -36,7 +36,7 @@ class Manifest(BaseModel):
 
     format: Literal[1]
     made_at: Instant
-    """The time to which the data belong; later changes are not in the backup."""
+    """The time of the data: changes after this time are not in the backup."""
     program: str
     """The version of crm-api that made the backup."""
     revision: str
@@ -174,7 +174,11 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Raise the error of the thread, if any, because it has caused the caller's error."""
+        """Wait until the thread has ended; if it has failed, raise its error as a ``BackupError``.
+
+        The thread's failure also causes an error in the caller, but only the thread's error says
+        the reason.
+        """
         self._thread.join()
         failure = self._failure
         if isinstance(failure, pyrage.DecryptError):

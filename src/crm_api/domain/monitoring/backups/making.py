@@ -110,8 +110,8 @@ async def make(
         settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time of the data. Pass the current time, except if the database was restored
-            to an earlier time.
+        made_at: The time of the data. Pass the current time. If the database was restored to an
+            earlier time, pass that time.
         report: Receives sentences about the progress.
 
     Raises:

@@ -40,8 +40,8 @@ _WAITING_FILES = text("""
 Digests = dict[str, tuple[int, str]]
 """For each table, by its name: the number of rows, and the sum of the digests of the rows.
 
-A sequence is also an item. Its key is ``sequence`` followed by the name of the sequence. Its values
-are the last value of the sequence and an empty text.
+A sequence has an entry too. The key of the entry is ``sequence`` followed by the name of the
+sequence. The values are the last value of the sequence and an empty text.
 """
 
 

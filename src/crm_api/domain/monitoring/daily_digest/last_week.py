@@ -22,8 +22,8 @@ class WeekFigures:
     Attributes:
         since: The midnight at which the first day begins.
         until: The midnight at which the last day ends.
-        revenue_attributed: The revenue that campaigns have earned. None while it is not computed
-            yet which campaigns earned it.
+        revenue_attributed: The revenue that campaigns have earned. None until the service has
+            computed which revenue came from campaigns.
     """
 
     since: datetime

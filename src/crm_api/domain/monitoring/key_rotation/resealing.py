@@ -1,4 +1,4 @@
-"""Count the encrypted values in the database by key, and encrypt them with the current key."""
+"""Encrypt stored values again with the current key, and count the values that each key decrypts."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class SealedRows:
 
 
 async def count_sealed_rows(session: AsyncSession, *, secret: Secret) -> list[SealedRows]:
-    """Count the encrypted values of each table by the key that decrypts them."""
+    """For each table, count the encrypted values that each key decrypts."""
     found = []
     for column in SEALED_COLUMNS:
         counted = SealedRows(table=column.table)

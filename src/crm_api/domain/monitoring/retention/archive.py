@@ -1,6 +1,7 @@
 """Write a month of a table to the archive store as compressed CSV, and check it by reading it back.
 
-An archived month has two files: ``webhook_event/2024-11.csv.gz`` with the rows, and
+A *month* of a table is the partition with the rows of one calendar month (see ``months.py``). An
+archived month has two files: ``webhook_event/2024-11.csv.gz`` with the rows, and
 ``webhook_event/2024-11.json`` with the number of rows and the digest of the CSV. The JSON file is
 written last, so its existence shows that the CSV file is complete. If a month is archived again,
 the new files have the same content as the old files.

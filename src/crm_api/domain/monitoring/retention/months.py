@@ -54,7 +54,8 @@ async def add_next_month(uow: UnitOfWork, table: MonthlyTable, *, now: datetime)
     """Create the month after the newest month, if it is at most ``AHEAD`` months from now.
 
     Returns:
-        True if a month was created; False if the months up to that time exist already.
+        True if a month was created; False if the month that is ``AHEAD`` months from now exists
+        already.
     """
     months = await list_months(uow.session, table)
     newest = max(month.first_day for month in months)
@@ -134,11 +135,12 @@ _DELETE_PROVIDER_IDS = """
 
 
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
-    """Delete the provider ids of the next rows of the month from the table ``MonthlyTable.key``.
+    """Delete the stored provider ids of one batch of rows of a month.
 
-    Each call deletes one batch. The caller must do this while the month is attached, so that no
-    stored id refers to a missing row. Without its stored id, an event that the provider delivers
-    again would count as new. But the provider repeats events only for days, not for months.
+    The ids are stored in the table ``MonthlyTable.key``. The caller must do this while the month is
+    attached, so that no stored id refers to a missing row. If the provider delivered an event of
+    the month again later, the event would count as new. This does not happen, because the provider
+    repeats events only for days, not for months.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -177,7 +179,7 @@ DELETE_UNUSED_MEDIA = text("""
 
 
 async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
-    """Delete the links from messages of the month to media, for one batch of messages per call.
+    """Delete the links from the month's messages to media files; one call handles one batch.
 
     The rows of media files that no message uses any more are deleted too. If the month is a
     partition of received events, nothing is deleted, because events have no media.

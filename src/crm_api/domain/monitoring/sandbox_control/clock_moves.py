@@ -31,8 +31,8 @@ from crm_api.platform.settings import Settings, SettingsError
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-"""A worker owns a move for this time after each step, by the machine's clock. If the worker dies,
-another worker continues the move when this time is over."""
+"""After each step, a worker owns the move for this time, which the machine's clock measures. If the
+worker dies, another worker continues the move when this time is over."""
 FARTHEST = timedelta(days=366)
 """The longest move."""
 
@@ -101,7 +101,7 @@ _TAKE = text("""
 
 
 async def take_clock_move(uow: UnitOfWork) -> TakenMove | None:
-    """Reserve a move that no other worker owns; None if there is none."""
+    """Reserve and return a move that no other worker owns; None if there is no such move."""
     found = await uow.session.execute(_TAKE, {"holder": uuid4(), "lease": LEASE})
     return typed_row(TakenMove, found.first())
 

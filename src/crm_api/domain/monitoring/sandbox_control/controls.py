@@ -51,7 +51,7 @@ class SandboxControls:
         self._url = url
 
     async def move_time(self, ahead: timedelta, *, is_moving: bool) -> timedelta | None:
-        """Set the clock of the sandbox, and wait until its due webhooks are delivered.
+        """Set the clock of the sandbox, and wait until the webhooks that become due are delivered.
 
         Args:
             ahead: How far the sandbox clock is ahead of the machine's clock. It never decreases.

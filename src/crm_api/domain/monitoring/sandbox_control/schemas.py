@@ -374,7 +374,7 @@ class ClockMove(RequestModel):
 
 
 class ClockMoveRead(ReadModel):
-    """The current move of the sandbox clock; if it is not moving, the last move.
+    """The current move of the sandbox clock, or the last move if the clock is not moving.
 
     Attributes:
         from_at: The sandbox time before the move.

@@ -113,7 +113,7 @@ async def store_job_at_work(uow: UnitOfWork, *, name: str, now: datetime) -> Non
 
 
 def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
-    """Return whether a job is late, because it last worked more than ``LATE_AFTER`` ago."""
+    """Return whether a job is late, that is, whether it last worked over ``LATE_AFTER`` ago."""
     return now - covered_until > LATE_AFTER
 
 
@@ -132,13 +132,15 @@ def _minute(instant: datetime) -> datetime:
 async def own_run_times(
     uow: UnitOfWork, *, now: datetime, webhooks_checked_at: datetime | None = None
 ) -> dict[str, datetime]:
-    """Return the next run of each job that works daily or hourly; other jobs work every minute.
+    """Return when each job that works daily or hourly is due next.
 
-    The sandbox clock stops at these times while it is moved.
+    The other jobs are left out, because they work every minute.
+
+    While the sandbox clock is moved, it stops at each of these times, so that the job runs.
 
     Args:
         webhooks_checked_at: When the next check of webhook health is due; None leaves out the job
-            of this check.
+            ``check_webhook_health``.
     """
     times = {
         "reconcile_openphone": _next_hour(now, RECONCILED_AT_HOUR),
@@ -159,8 +161,8 @@ async def list_jobs(
     Jobs that have never run are included.
 
     Args:
-        webhooks_checked_at: When the next check of webhook health is due. If None, the next run of
-            the job of this check is in the next minute.
+        webhooks_checked_at: When the next check of webhook health is due. If None, the job
+            ``check_webhook_health`` is listed as due in the next minute.
     """
     known = {job.name: job for job in await uow.session.scalars(select(ScheduledJob))}
     own = await own_run_times(uow, now=now, webhooks_checked_at=webhooks_checked_at)

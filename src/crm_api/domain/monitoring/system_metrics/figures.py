@@ -23,7 +23,7 @@ from crm_api.platform.database import UnitOfWork
 STATEMENT_SECONDS = 2.0
 """The time limit of each statement, so that metrics never load the database for longer."""
 MOST_COUNTED = 100_000
-"""The number at which counting stops."""
+"""The count of waiting rows stops at this number; a larger number is shown as this number."""
 MOST_LINES = 200
 
 
@@ -54,8 +54,8 @@ class LineToday:
 
     Attributes:
         is_blocked: True if the provider refuses the line.
-        sent: The messages that the line has sent today, in the time zone of the line.
-        left: The campaign messages that the line may still send today.
+        sent: The number of messages that the line has sent today, in the time zone of the line.
+        left: The number of campaign messages that the line may still send today.
     """
 
     id: UUID

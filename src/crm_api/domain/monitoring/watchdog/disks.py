@@ -17,8 +17,8 @@ LEAST_SHARE = 0.10
 ENOUGH_BYTES = 20 * GIB
 """A disk with this much free space is not low, whatever its size is."""
 LEAST_SHARE_OF_FILES = 0.05
-"""A disk is also low if it has room for few new files: fewer than this share of the largest number
-of files. Without room for new files, free space cannot be used."""
+"""A disk is also low if it can hold too few more files: less than this share of ``files_total``.
+Without room for new files, free space cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Disk:
         free: The free bytes.
         total: All bytes.
         files_free: How many more files the file system can hold.
-        files_total: The largest number of files; 0 if it has no such limit.
+        files_total: The largest number of files on the file system; 0 if there is no such limit.
     """
 
     path: Path

@@ -63,7 +63,11 @@ WAITING_QUOTES = text(f"""
 
 
 async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[WaitingQuote]:
-    """Return the approved quotes without an appointment after two days, oldest approval first."""
+    """Return the approved quotes that have waited for an appointment for two days or longer.
+
+    Quotes that were approved over a year ago are left out. The oldest approval comes first. At most
+    ``MOST_ALERTS`` quotes are returned.
+    """
     values = {"before": now - SCHEDULED_WITHIN, "since": now - NOT_OLDER, "most": MOST_ALERTS}
     return typed_rows(WaitingQuote, await uow.session.execute(WAITING_QUOTES, values))
 
@@ -74,7 +78,10 @@ grow, so this takes about an hour."""
 
 
 async def check_calendars(uow: UnitOfWork, *, now: datetime) -> None:
-    """Raise an alert for each calendar that has failed for about an hour; resolve the others."""
+    """Raise an alert for each calendar that has failed for about an hour.
+
+    The alerts of all other calendars are resolved.
+    """
     failing = await uow.session.scalars(
         select(CalendarAccount)
         .where(CalendarAccount.failures >= MOST_FAILURES)

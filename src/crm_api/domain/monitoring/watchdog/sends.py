@@ -80,8 +80,9 @@ class MessageCount:
 
     Attributes:
         texts: The number of messages.
-        since: When the first of them was due, was sent to the provider, or was accepted; None
-            if there is no message.
+        since: The time of the first message; None if there is no message. Depending on the check,
+            this is when the message was due, was sent to the provider, or was accepted by the
+            provider.
     """
 
     texts: int

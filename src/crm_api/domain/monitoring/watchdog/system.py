@@ -168,8 +168,10 @@ async def check_clock(uow: UnitOfWork, *, wall: datetime, now: datetime) -> None
     Workers check their clocks themselves.
 
     Args:
-        wall: The real time by this machine's clock, even if the sandbox clock was moved.
-        now: The current time.
+        wall: The time of this machine's clock, which is compared with the database's clock. It is
+            the real time, even if the sandbox clock was moved.
+        now: The time at which the alert is raised or resolved. It is the time of the sandbox clock
+            if that clock was moved.
     """
     skew = await readiness.clock_skew(uow, now=wall)
     subject = f"{disks.subject_prefix()}web process"

@@ -65,7 +65,8 @@ class Problem(DocumentedModel):
 
 
 KNOWN = ("missing_credentials", "invalid_credentials", "api_key_expired", "api_key_revoked")
-"""Error codes of refused API keys. The code of a refused access token is ``session_over``."""
+"""Error codes for a missing, unknown, expired or revoked API key. If an access token is refused,
+the code is ``session_over``."""
 _LONGEST_NAME = 60
 _PARAMETER = re.compile(r"\{(\w+)[}:]")
 _COLLECTION = re.compile(r"/([a-z-]+)s/\{")

@@ -69,15 +69,17 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
     """Return the name of the field with the value of a path parameter; None if there is none.
 
-    This is the field with the name of the parameter, or else ``id``. For an inner item, ``id`` is
-    used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``. The reason:
-    an operation that adds an inner item often returns the outer item, whose ``id`` would be wrong.
+    This is the field with the name of the parameter, or else ``id``. If ``is_inner`` is True,
+    ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
+    The reason: an operation that adds an item to another item often returns the other item, whose
+    ``id`` would be wrong.
 
     Args:
         document: The OpenAPI document.
         schema: The schema of the item.
         parameter: The path parameter.
-        is_inner: True if the path of the operation contains the id of an outer item.
+        is_inner: True if the path contains the id of another item before the parameter, as in
+            ``/v1/lists/{list_id}/contacts/{contact_id}``.
     """
     properties = _named(document, schema).get("properties", {})
     if parameter in properties:
