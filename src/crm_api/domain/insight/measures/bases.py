@@ -10,6 +10,7 @@ value ``infinity`` marks records for which this has no meaning.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -17,6 +18,7 @@ from enum import StrEnum
 from crm_api.domain.campaigns.models import MESSAGE_HOUR, REPLY_MICROSECONDS
 from crm_api.domain.campaigns.preview.message_sums import SEGMENT_PRICE
 from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
+from crm_api.domain.insight.measures.dimensions import OF_TIME, PLACES, Dimension
 from crm_api.domain.insight.measures.reply_models import REPLIES_UNTIL
 
 MICROSECONDS = 1_000_000
@@ -93,7 +95,8 @@ class Stored:
             were stored.
         until: The SQL of the instant before which all records are stored. ``current`` and ``rest``
             use it as the parameter ``:settled``. None if they do not need it.
-        is_of_places: Whether the table is read only for breakdowns by ZIP, city or source.
+        breakdowns: The breakdowns for which the table is read, if no filter selects campaigns; the
+            element None stands for figures without a breakdown. None reads the table always.
     """
 
     source: str
@@ -101,7 +104,7 @@ class Stored:
     current: str
     rest: str
     until: str | None = None
-    is_of_places: bool = False
+    breakdowns: Collection[Dimension | None] | None = None
 
     @property
     def records(self) -> str:
@@ -263,7 +266,7 @@ def replies(*, among: str, ripe: timedelta) -> Base:
                $period(st.at)$""",
         rest=" UNION ALL ".join(f"{base.sql} AND {one}" for one in rest),
         until=REPLIES_UNTIL,
-        is_of_places=True,
+        breakdowns=(None, *OF_TIME, *PLACES),
     )
     return replace(base, stored=stored)
 

@@ -81,9 +81,9 @@ class InsightQuestion:
     def stored(self) -> Stored | None:
         """The table of stored records to read; None if the records are read with ``base.sql``."""
         found = self.base.stored
-        if found is None or not found.is_of_places or self.is_placed:
+        if found is None or found.breakdowns is None:
             return found
-        return None
+        return found if self.by in found.breakdowns and not self.is_of_campaign else None
 
     @property
     def is_placed(self) -> bool:

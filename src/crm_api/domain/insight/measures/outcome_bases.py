@@ -1,6 +1,7 @@
 """The bases of outcomes, and of the credits of outcomes to messages."""
 
 from crm_api.domain.insight.measures.bases import Base, Stored
+from crm_api.domain.insight.measures.dimensions import PLACES
 
 SHARE = "round(k.numerator::numeric / k.denominator, 6)"
 # Reversed outcomes and reversals are left out.
@@ -34,7 +35,7 @@ def outcomes(kind: str) -> Base:
         columns=f"st.id, {_stored('outcome', 'st.amount_cents')}",
         current=f"st.kind = '{kind}' AND {_CURRENT}",
         rest=select(_CHANGED),
-        is_of_places=True,
+        breakdowns=PLACES,
     )
     return Base(sql=select("outcome o"), has_campaign=False, stored=stored)
 
@@ -67,7 +68,7 @@ def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
         columns=f"k.id, {_stored('credit', amount)}",
         current=f"st.kind = '{kind}' AND {among} AND {_CURRENT}",
         rest=select(_CHANGED),
-        is_of_places=True,
+        breakdowns=PLACES,
     )
     return Base(sql=select("outcome o"), stored=stored)
 
