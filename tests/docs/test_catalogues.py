@@ -14,7 +14,7 @@ def test_catalogue_is_what_the_code_has(page: Path) -> None:
 def test_catalogues_name_what_callers_meet() -> None:
     text = "".join(catalogues().values())
 
-    assert "| `contact_exists` | Another contact already has this number" in text
+    assert "| `contact_exists` | Another contact already has this phone number" in text
     assert "Another contact has this number. Change that contact" in text
     assert "| `campaign_id` | id or null | The id of the campaign to which the message " in text
     assert "| `malformed` |" not in text
