@@ -227,10 +227,10 @@ def _paths() -> Paths:
 
 
 class CrmApi(FastAPI):
-    """The FastAPI application, with a faster way for the provider's webhooks.
+    """The FastAPI application; it handles the provider's webhooks without the middlewares.
 
-    A ``QuickReceiver`` handles a valid webhook without the middlewares. All other requests pass
-    through the middlewares. ``routers/http/openapi`` completes the OpenAPI document of the
+    A ``QuickReceiver`` stores each valid webhook and responds, which is faster. All other requests
+    pass through the middlewares. ``routers/http/openapi`` completes the OpenAPI document of the
     application.
     """
 

@@ -171,7 +171,7 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 
 
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
-    """Return the lines of the report about webhooks. Each fault has a command that repairs it."""
+    """Return the report's lines about webhooks. A line about a fault says how to repair it."""
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
         for one in found.findings
@@ -192,7 +192,7 @@ def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
 
 
 def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
-    """Return the result of the check of the provider, which is one line of the report.
+    """Return the report's line about the provider, from a response of the provider.
 
     Args:
         settings: The settings.

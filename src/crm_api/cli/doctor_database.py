@@ -101,7 +101,7 @@ async def check_consent(settings: Settings) -> list[Check]:
 
 
 def judge_chain(found: ChainVerification) -> list[Check]:
-    """Return the lines of the report about the consent history, from its verification."""
+    """Return the report's lines about the consent history, from the result of its verification."""
     checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
     if found.faults > len(found.findings):
         advice = f"there are {found.faults - len(found.findings)} more faults of the history"

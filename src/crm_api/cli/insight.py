@@ -1,4 +1,4 @@
-"""`crm-api insight`: print figures, compute credits, and verify the stored credits."""
+"""`crm-api insight`: print figures, and credit outcomes (such as payments) to messages."""
 
 import asyncio
 from dataclasses import replace
@@ -64,7 +64,7 @@ def show(
     zone: Annotated[str, typer.Option("--timezone", help="An IANA time zone.")] = "UTC",
     data_dir: DataDir = None,
 ) -> None:
-    """Print the figures of a measure as a table, with intervals and bars."""
+    """Print the figures of a measure as a table, with 95 % intervals and a bar for each figure."""
     if not isinstance(context.obj, str):
         raise typer.BadParameter("name a measure, such as `crm-api insight reply_rate`")
     if not is_time_zone(zone):
@@ -78,7 +78,7 @@ def show(
 
 @cli.command()
 def compute(version: Version = None, data_dir: DataDir = None) -> None:
-    """Compute all credits again, and store them with digests of the inputs and of the result."""
+    """Credit all outcomes to messages again; store the credits, and hashes to verify them."""
     run = asyncio.run(_compute(_settings(data_dir), version))
     typer.echo(
         f"{run.outcomes} outcomes were credited by version {run.rules_version} of the rules.\n"
@@ -88,7 +88,7 @@ def compute(version: Version = None, data_dir: DataDir = None) -> None:
 
 @cli.command()
 def verify(version: Version = None, data_dir: DataDir = None) -> None:
-    """Verify the stored credits: compute the last run again, and compare all digests."""
+    """Verify the stored credits: compute the last run again, and compare all hashes."""
     found = asyncio.run(_verify(_settings(data_dir), version))
     if found is None:
         typer.echo("No run is stored yet. Run `crm-api insight compute`.", err=True)

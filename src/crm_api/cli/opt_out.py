@@ -1,4 +1,4 @@
-"""`crm-api opt-out`: show how the service reads a reply, and measure how often it is right."""
+"""`crm-api opt-out`: show whether a reply counts as an opt-out, and count the mistakes."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ _MEANING = {
 
 @cli.callback()
 def opt_out() -> None:
-    """Show how the service reads replies, and measure how often it is right."""
+    """Show whether the service takes a reply as an opt-out, and measure how often it is right."""
 
 
 @cli.command("read")
@@ -51,7 +51,7 @@ def read(
         default=False, help="The previous message ended in a question mark."
     ),
 ) -> None:
-    """Print how the service reads a reply: result, scores, and the most important words."""
+    """Print whether a reply counts as an opt-out: result, scores, and the most important words."""
     context = Context(is_sale=sale, is_question=question)
     reading = read_reply(text, context)
     model = current_model()
@@ -84,7 +84,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Measure the model on replies about which a person decided, and list the misread replies."""
+    """Compare the model with people's decisions on replies, and list the misread replies."""
     examples = asyncio.run(collect_examples(data_dir))
     if export is not None:
         export_examples(examples, export)

@@ -46,7 +46,7 @@ class OneWriteProtocol(HttpToolsProtocol):
     """
 
     def on_headers_complete(self) -> None:
-        """Begin to handle a request. Its response is written to a ``_JoinedHead``."""
+        """Begin to handle a request. Its response is sent with the head and body joined."""
         super().on_headers_complete()
         cycle = self.cycle
         # The task of the request runs later, so nothing is written yet.
@@ -74,7 +74,7 @@ class _JoinedHead:
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        """Hold the head of a response. Send it together with the next data."""
+        """Send data of a response. A head waits for the next data; both are sent together."""
         cycle = self._cycle
         if cycle is not None:
             if self._head is not None:

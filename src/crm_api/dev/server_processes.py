@@ -297,7 +297,6 @@ def make_folder(folder: Path, account: Account) -> None:
 
     If the folder exists, all its files are given to this user account.
 
-
     Raises:
         StartError: The folder cannot be created, or belongs to another user.
     """

@@ -243,8 +243,8 @@ def require_free_port(host: str, port: int, *, takes: str) -> None:
     Args:
         host: The address to listen on.
         port: The port.
-        takes: Text for the error message: which process needs the port, and which setting changes
-            the port.
+        takes: The end of the error message. It says which process uses the port, and which setting
+            changes the port.
 
     Raises:
         StartError: The port is in use or not allowed, or the host is not an address of this

@@ -115,7 +115,7 @@ class Sandbox:
         return int(messages[-1]["seq"]) if messages else 0
 
     def stats(self) -> JSON:
-        """Return the sandbox's counts of accepted messages, replies, stops and webhooks."""
+        """Return the sandbox's counts: accepted messages, replies, opt-out replies and webhooks."""
         return self._get("/sandbox/stats")
 
     def _get(self, path: str, **query: int) -> JSON:

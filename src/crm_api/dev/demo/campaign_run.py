@@ -309,7 +309,7 @@ class _Watch:
         self._moved_at = time.monotonic()
 
     def update(self, *state: object) -> None:
-        """Compare the state with that of the previous call.
+        """Compare ``state``, such as the number of processed rows, with the previous call's.
 
         Raises:
             DemoError: The state has not changed for ``STALL_SECONDS``.

@@ -35,7 +35,7 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """True if all values are equal, including ``wanted``; a value of None does not count."""
+        """True if all values are equal, including ``wanted``; values of None are ignored."""
         known = {
             value
             for value in (self.stats, self.store, self.sandbox, self.wanted)

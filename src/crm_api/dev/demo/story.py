@@ -1,8 +1,8 @@
 """Record the results of the demo's campaign: appointments, quotes, jobs and payments.
 
 The demo records results only for people whose replies show interest. It uses the public API, as an
-office does. Then it compares each figure of the API with two other counts: one of the records that
-the API lists for the figure, and one of the results that the demo recorded.
+office does. Then it compares each figure of the API with two counts: the number of records that the
+API lists for the figure, and the number of results that the demo recorded.
 """
 
 from collections import Counter

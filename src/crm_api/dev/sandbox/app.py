@@ -84,9 +84,9 @@ class Sandbox(Starlette):
 def create_sandbox(config: SandboxConfig | None = None) -> Sandbox:
     """Return a sandbox.
 
-    The first event starts the sandbox's background tasks, so the tasks also run if no server runs
-    the ASGI lifespan. A caller that does not run the lifespan must await
-    ``sandbox.workspace.stop()`` at the end.
+    The sandbox's background tasks start when they are first needed, not in the ASGI lifespan. So
+    the tasks also run if no server runs the lifespan. A caller that does not run the lifespan must
+    await ``sandbox.workspace.stop()`` at the end.
     """
     return Sandbox(config or SandboxConfig())
 
@@ -174,7 +174,7 @@ def server_config(
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """A running sandbox; ``app`` runs in another thread, so change it only over HTTP."""
+    """A running sandbox. ``app`` runs in another thread, so change ``app`` only over HTTP."""
 
     url: str
     app: Sandbox

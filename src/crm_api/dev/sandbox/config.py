@@ -48,14 +48,14 @@ class OwnLine:
 class PeopleWeights:
     """What people do with a message: the share of people for each action, from 0 to 1.
 
-    For all other people, the message is only delivered. The action depends only on the person's
-    phone number and on the seed, so the action is the same in every run.
+    All other people get the message and do nothing. The action depends only on the person's phone
+    number and on the seed, so the action is the same in every run.
 
     Attributes:
         reply: Share of people who reply.
         stop: Share of people who ask to stop.
-        failed: Share of phone numbers to which messages fail.
-        undelivered: Share of phone numbers to which messages are not delivered.
+        failed: Share of people to whom every message fails.
+        undelivered: Share of people to whom every message is sent, but not delivered.
     """
 
     reply: float = 0.12
@@ -76,7 +76,8 @@ class SandboxConfig:
             gives it ``signing_key``, for receivers that accept only this key. A rotated key is
             always new.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What people without a script do. ``silent`` means that they do nothing.
+        people: What a person does if no script is set for the person's phone number: the share of
+            people for each action, or ``silent`` if all people do nothing.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including those of webhook retries; 0 removes them.
         delivered_after_seconds: Shortest and longest time until a message is delivered.

@@ -136,9 +136,9 @@ async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
     """Move the sandbox's clock.
 
     The request body is ``{shift_seconds, is_moving?}``. ``shift_seconds`` is how far the clock is
-    ahead of real time. Planned events that are due by the new time are sent. The response follows
-    when these events are delivered, or after ``DELIVERED_SECONDS``. While ``is_moving`` is true,
-    the rate limit is off.
+    ahead of real time. Planned events that are due by the new time are sent. The endpoint responds
+    when these events are delivered, but after at most ``DELIVERED_SECONDS``. ``is_moving`` is true
+    while the caller moves the clock repeatedly; then the rate limit is off.
     """
     body = await read_json(request)
     workspace.is_moving = bool(body.get("is_moving", False))
@@ -182,7 +182,8 @@ async def add_fault(workspace: Workspace, request: Request) -> dict[str, Any]:
     """Add a fault.
 
     The request body is ``{kind, on?, number?, count? or probability?, retry_after?, delay?}``.
-    Without ``count`` and ``probability``, the fault happens once.
+    ``faults.Fault`` describes the fields. Without ``count`` and ``probability``, the fault happens
+    once.
     """
     body = await read_json(request)
     kind = FaultKind(str(body["kind"]))

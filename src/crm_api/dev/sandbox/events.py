@@ -92,7 +92,7 @@ def deep_link(phone_number_id: str, conversation: str, activity: str) -> str:
 def dated_envelope(
     event_id: str, kind: str, at: datetime, *, resource: Payload, context: Payload, link: str
 ) -> Payload:
-    """Return an event in the format of 2026-03-30; its resource is the message or call."""
+    """Return an event in the format of 2026-03-30. ``resource`` is the event's message or call."""
     return {
         "id": event_id,
         "apiVersion": "2026-03-30",
@@ -105,7 +105,7 @@ def dated_envelope(
 def legacy_envelope(
     event_id: str, kind: str, at: datetime, *, content: Payload, link: str
 ) -> Payload:
-    """Return an event in the legacy format (v4); its object is the message or call."""
+    """Return an event in the legacy format (v4). ``content`` is the event's message or call."""
     return {
         "id": event_id,
         "object": "event",

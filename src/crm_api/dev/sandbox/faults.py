@@ -40,7 +40,9 @@ class Fault:
 
     @property
     def is_after(self) -> bool:
-        """True if the sandbox accepts the message, and only the response to the request goes wrong.
+        """True if the fault happens after the sandbox has accepted the message.
+
+        Then only the response to the request goes wrong.
 
         Such a fault has no effect on requests that read.
         """

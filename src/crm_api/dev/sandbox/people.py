@@ -36,11 +36,12 @@ class Step:
     """One action of a person, or one status of the message to the person.
 
     Attributes:
-        do: What happens.
-        after: Seconds from the acceptance of the message to the action.
+        do: The action of the person, or the new status of the message.
+        after: Seconds from the acceptance of the message to this step.
         text: The text of a reply.
         error_code: The error code of a failed message.
-        times: How many times the event is sent; the real provider sometimes repeats events.
+        times: For a status: how many times its event is sent. The real provider sometimes repeats
+            events.
         on_text: If it is 1, the step happens only after the first message to the phone number; if
             it is 2, only after the second, and so on. None means after every message.
         answered: For a call: True if it is answered.
@@ -74,7 +75,7 @@ class People:
         self._texts: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Delete all scripts and blocks, and the records of who has replied."""
+        """Delete all scripts, all blocks of phone numbers, and the records of who has replied."""
         self.scripts.clear()
         self.blocked.clear()
         self._answered.clear()

@@ -145,10 +145,10 @@ async def _accept(workspace: Workspace, body: bytes) -> ASGIApp:
 
 
 def refusal_of_read(workspace: Workspace, request: Request) -> ASGIApp | None:
-    """Check a request to the provider's API that does not send a message.
+    """Return the error response to a request that does not send a message; None if it is accepted.
 
-    Return None if the request is accepted. Otherwise return the error response: because of a wrong
-    API version, a wrong key, the rate limit, or a simulated fault.
+    The request is refused if its API version or its key is wrong, if the rate limit is exceeded, or
+    if a simulated fault applies.
     """
     is_dated = not request.url.path.startswith("/v1/")
     if is_dated and request.headers.get("quo-api-version") != API_VERSION:

@@ -112,7 +112,7 @@ def raw_json_answer(body: bytes, status: int) -> Response:
 
 
 def not_found(code: str) -> Response:
-    """Return a 404 response with the provider's error code."""
+    """Return a 404 response. ``code`` is the provider's error code in the body."""
     return raw_json_answer(problem(404, code, "Not Found", "Not found"), 404)
 
 

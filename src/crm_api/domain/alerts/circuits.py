@@ -134,8 +134,8 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
 def on_trial(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
     """Return the state of the circuit on trial: one more failure opens it again.
 
-    The number of failures is set to at least 1, because ``record_answer`` closes only a circuit
-    that has failures.
+    The stored number of failures is one less than ``opens_after``, but never 0. With 0 failures,
+    ``record_answer`` would not close the circuit.
     """
     failures = max(1, circuit.opens_after - 1)
     return replace(state, failures=failures, opened_at=None, trial_at=now, last_failed_at=now)
@@ -187,9 +187,9 @@ async def record_answer(
     """Record that a call was answered: close the circuit and resolve its alert.
 
     Args:
-        is_proof: True if the call proves that the system works again. False for a simpler kind of
-            call, such as a request that only reads. Such a call resets the number of failures of a
-            closed circuit, but does not close a circuit that is open or on trial.
+        is_proof: True if the call proves that the system works again. False if it does not, such as
+            a request that only reads. With False, the number of failures of a closed circuit is
+            reset to 0, but a circuit that is open or on trial is not closed.
     """
     values = {"name": circuit.name, "is_proof": is_proof}
     closed = (await uow.session.execute(CLOSE, values)).one_or_none()
@@ -238,7 +238,7 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit that has been on trial for ``TRIAL_LASTS`` without a failed call."""
+    """Close a circuit that is still on trial after ``TRIAL_LASTS``, because no call decided it."""
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at
     if state.is_open or passed_at is None or now - passed_at < TRIAL_LASTS:

@@ -54,8 +54,9 @@ class NoticePolicy:
         quiet: After a report, the same alert is not reported again for this time.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: After the report that an alert was resolved, the same alert is not
-            reported as open again for this time.
+        quiet_after_over: The quiet time after the report that an alert was resolved, if it is
+            shorter than ``quiet``. If the same alert opens again, it is reported only after this
+            time.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
@@ -195,8 +196,8 @@ SETTLE = text("""
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
     """Record that the claimed news was reported, and end the claim.
 
-    For each alert, the count that it had at the claim is stored as reported. So if the problem
-    happened again after the claim, this is reported later.
+    For each alert, the count of the claim is stored, not the present count. So if the problem
+    happened again after the claim, a later report includes this.
     """
     await uow.session.execute(
         SETTLE,

@@ -35,8 +35,10 @@ class VariantRead(ReadModel):
         body: The message body, in Liquid.
         template_id: The template from which the body was copied; null if the body was not copied.
         template_version: The version of that template; null if it is not known.
-        weight: The share of the recipients that get this variant, in percent.
-        for_known: True if only people who were in touch with the company before get this variant.
+        weight: The share of this variant, in percent, when recipients are divided among the
+            variants. It is 0 for a variant with ``for_known``, which is not part of this division.
+        for_known: True if this variant is for the people who were in touch with the company before,
+            and only for them.
     """
 
     model_config = example(

@@ -61,7 +61,7 @@ async def queue_mail(
 async def claim_mail(uow: UnitOfWork, *, now: datetime) -> OutgoingMail | None:
     """Claim (reserve) the mail that has been due for the longest time; None if no mail is due.
 
-    A due mail that has expired is deleted instead.
+    If a due mail has expired, it is deleted, and the next due mail is claimed.
     """
     due = (
         select(OutgoingMail.id)

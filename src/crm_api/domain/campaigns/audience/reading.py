@@ -61,7 +61,7 @@ class AudiencePerson(ContactValues):
 
     @property
     def step(self) -> int:
-        """Return 0, because a preview renders first messages."""
+        """The step of the campaign whose message is rendered: always 0, the first message."""
         return 0
 
 

@@ -34,12 +34,12 @@ class AudienceConditions:
     """SQL conditions on ``contact c`` that differ between audiences; empty for most audiences.
 
     Attributes:
-        named: The condition that a contact is in the segment that is the audience; empty if the
-            audience is a list or contacts by id.
-        left_out: The condition that a contact is in none of the excluded segments; empty if no
-            segment is excluded.
-        exclusions: The keys of ``EXCLUSIONS`` for which the audience excludes anything, in the
-            order of ``EXCLUSIONS``.
+        named: If the audience is a segment: the condition that a contact is in this segment. Empty
+            if the audience is a list or contacts by id.
+        left_out: The condition that a contact is not in an excluded segment. Empty if no segment is
+            excluded.
+        exclusions: The kinds of exclusion that the audience uses, such as contacts or lists, as
+            keys of ``EXCLUSIONS`` and in their order.
     """
 
     named: str = ""
@@ -162,9 +162,10 @@ def assess(
     each: str = "",
     flags_filter: str = "",
 ) -> str:
-    """Return the CTEs ``audience``, ``flags`` and ``assessed``; ``assessed`` has the verdicts.
+    """Return the CTEs that select the people of an audience and decide their verdicts.
 
-    A flag of a phone number, such as an opt-out, can prevent campaign messages to this number.
+    The CTEs are ``audience``, ``flags`` and ``assessed``. ``flags`` has the flags of phone numbers,
+    such as opt-outs, that can prevent messages. ``assessed`` has one verdict for each person.
 
     Args:
         conditions: The conditions of the audience.
@@ -172,8 +173,8 @@ def assess(
         people: The table, or a sub-select, of the contacts that are checked.
         each: Text that is added to each sub-select: ``OFFSET 0`` makes PostgreSQL run the
             sub-select once per person; with an empty text, PostgreSQL may use a join instead.
-        flags_filter: A condition that restricts the flags of phone numbers to the people of one
-            page; with an empty text, the flags of all phone numbers are read.
+        flags_filter: A condition for ``flags``, which limits it to the phone numbers of one page.
+            With an empty text, the flags of all phone numbers are read.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
     left_out = f"AND {conditions.left_out}" if conditions.left_out else ""
@@ -316,7 +317,10 @@ class WeighedVariant(Protocol):
 
     @property
     def weight(self) -> int:
-        """The share of the people that get the variant, in percent."""
+        """The variant's share, in percent, when people are divided among the variants.
+
+        It is 0 for a variant with ``for_known``.
+        """
 
     @property
     def for_known(self) -> bool:
@@ -324,7 +328,10 @@ class WeighedVariant(Protocol):
 
 
 def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:
-    """Return the bind values of ``VARIANT_OF_PERSON`` for variants in the order of position."""
+    """Return the bind values of ``VARIANT_OF_PERSON``, the SQL that assigns variants to people.
+
+    The variants must be in the order of position.
+    """
     known = [position for position, variant in enumerate(variants) if variant.for_known]
     return {
         "thresholds": variant_thresholds([variant.weight for variant in variants]),

@@ -88,19 +88,19 @@ async def store_next_chunk(
     stored, call ``refresh_statistics`` in a separate unit of work.
 
     Contacts and list members that were added after the start request are left out. Other changes,
-    such as exclusions, deletions and flags, are considered if they are stored before the chunk. An
-    opt-out that is stored at the same time as the chunk does not see the person's new row, and so
-    cannot cancel it. The person still gets no message, because opt-outs are checked again before
-    each message is sent.
+    such as exclusions, deletions and flags, are considered if they are stored before the chunk. If
+    an opt-out is stored at the same time as the chunk, it cannot cancel the person's new row,
+    because it does not see this row yet. The person still gets no message, because opt-outs are
+    checked again before each message is sent.
 
     Args:
         uow: The unit of work.
         campaign_id: The campaign.
         limit: The maximum number of people.
         now: The present instant.
-        begin_next: A function that is called before the chunk is inserted, if more people may
-            follow after the chunk. Its argument is the id of the last contact in the chunk. The
-            function may begin ``store_chunk_ahead`` in another transaction.
+        begin_next: A function that starts the next chunk, for example with ``store_chunk_ahead`` in
+            another transaction. It is called before this chunk is inserted, but only if more people
+            may follow. Its argument is the id of the last contact in this chunk.
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another
@@ -150,8 +150,8 @@ async def store_chunk_ahead(
         after: The contact after which the chunk begins.
         limit: The maximum number of people.
         now: The present instant.
-        is_turn: Awaited after the insert. True once the other chunk is committed; False if it
-            was rolled back.
+        is_turn: Resolves when the other transaction has ended: to True if it was committed, to
+            False if it was rolled back. This function awaits it after the insert.
 
     Raises:
         ChunkOvertakenError: The check failed, or the other chunk was rolled back. The caller must

@@ -1,4 +1,4 @@
-"""Convert a campaign request to columns, and find the faults that need no database."""
+"""Convert a campaign request to column values, and find faults without reading the database."""
 
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -59,7 +59,7 @@ def _stored_follow_up(given: FollowUp) -> Columns:
 
 
 def columns_of_campaign(campaign: Campaign) -> Columns:
-    """Return the values of a stored campaign, by column, that a request can set."""
+    """Return the columns of a stored campaign that a request can set, with their values."""
     names = columns_of_request(_EXAMPLE, only_given=False)
     return {name: getattr(campaign, name) for name in names}
 
@@ -76,7 +76,7 @@ def find_faults(columns: Columns, variants: list[Variant]) -> list[FieldProblem]
 
 
 def refuse_faults(problems: list[FieldProblem]) -> None:
-    """Raise an error if there are problems.
+    """Raise an error if ``problems`` lists any faults of a campaign.
 
     Raises:
         InvalidCampaignError: ``problems`` is not empty.
@@ -176,7 +176,7 @@ def _schedule_faults(columns: Columns) -> list[FieldProblem]:
 
 
 def find_date_faults(columns: Columns, *, now: datetime) -> list[FieldProblem]:
-    """Return a problem for ``start_at`` and for ``end_at`` if they are in the past.
+    """Return one fault each if ``start_at`` or ``end_at`` is in the past.
 
     Columns that are missing or None are not checked.
     """

@@ -27,8 +27,9 @@ async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignU
     """For each variant and follow-up that has a ``template_id``, copy the body of the template.
 
     ``template_version`` is set to the version that was copied. If the request has both a body and a
-    ``template_id``, the body of the request is kept. If this body is not the body of that template
-    version, ``template_id`` and ``template_version`` are set to None.
+    ``template_id``, the body of the request is kept. ``template_id`` and ``template_version`` are
+    then set to None if the template does not exist, or if its body differs from the body of the
+    request.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

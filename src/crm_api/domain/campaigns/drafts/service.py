@@ -188,8 +188,8 @@ async def clone_campaign(
 ) -> CampaignDetail:
     """Store a new draft with the content of another campaign. That campaign may have any status.
 
-    The authors of the copy are the authors of the original and ``author_id``. The copy is not
-    approved.
+    ``author_id``, the key or user who makes the copy, and all authors of the original become
+    authors of the copy. The copy is not approved.
 
     ``start_at`` and ``end_at`` are not copied if they are in the past, because a draft with such
     dates cannot be started.

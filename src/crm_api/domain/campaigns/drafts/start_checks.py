@@ -77,7 +77,8 @@ async def find_start_problems(
 ) -> list[CrmError]:
     """Return all errors for which ``check_start`` would refuse the start, not only the first.
 
-    After an ``InvalidCampaignError``, no further check is made.
+    If a check finds an ``InvalidCampaignError``, this error is the last in the list. The later
+    checks are not made, because they could need data that is missing.
     """
     problems: list[CrmError] = []
     for check in _checks(uow, detail, sender=sender, rules=rules, now=now):
@@ -152,7 +153,11 @@ async def _require_reachable_person(
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def reachable_zone_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that finds the zone key of one person who may get a message."""
+    """Return the statement that finds one person who may get a message, and reads the zone key.
+
+    A zone key consists of the states and time zones that are possible for a person. People whose
+    zone key is in the parameter ``shut`` are ignored.
+    """
     return text(f"""
         WITH {assess_audience(conditions)}
         SELECT s.zone_key FROM assessed s
@@ -210,7 +215,10 @@ class _Hours:
         return opening is not None and (self.end_at is None or opening < self.end_at)
 
     def never_open(self, zone_keys: Sequence[str]) -> FieldProblem:
-        """Return the problem that explains why no message may ever be sent to these zone keys."""
+        """Return why no message may ever be sent to people with these zone keys, as a field error.
+
+        A zone key consists of the states and time zones that are possible for a person.
+        """
         openings = [
             opening for zone_key in zone_keys if (opening := self._first(zone_key)) is not None
         ]

@@ -132,11 +132,12 @@ RECIPIENT_FACTS = text(f"""
 class RecipientFacts(ContactValues):
     """A recipient, with the campaign, the line, and the results of the rules that a claim checks.
 
-    An attempt is unclear if it is not known whether its message was sent. An attribute of the type
-    bool is True if the sentence about it is true.
+    An attempt is unclear if it is not known whether its message was sent. The text of a bool
+    attribute says what True means.
 
     Attributes:
-        is_known: The variant is the one for people who were in touch before.
+        is_known: The recipient's variant is the one for people who were in touch with the company
+            before; None if no variant is assigned.
         kind: Whom the campaign is for.
         name: The name of the line.
         number: The phone number of the line.
@@ -150,9 +151,10 @@ class RecipientFacts(ContactValues):
         number_rules: The rules about the recipient's phone number, such as an opt-out, that prevent
             campaign messages.
         ended_by: Why the person gets no more follow-ups; None if further follow-ups are sent.
-        is_kept: It is unclear whether an earlier message to the number was sent. The attempt to
-            send it must be settled before the next message.
-        kept_until: When the newest unclear attempt to the number stops preventing a message.
+        is_kept: An earlier attempt to send a message to the number is unclear. The next message
+            waits until it is settled.
+        kept_until: The latest time until which such an attempt prevents the next message, possibly
+            in the past; None if there is no such attempt.
         was_contacted: The campaign skips or reviews people who got a message before, and this
             person got one.
         was_texted_lately: Another campaign sent to the number in the last ``min_days_between``

@@ -30,9 +30,10 @@ class RecipientCase:
         campaign_used: The number of today's messages that count for the daily limit of the
             campaign.
         line_used: The number of today's messages that count for the daily limit of the line.
-        carriers: How much of each carrier budget is left today; None if there are no budgets.
-        carrier: The carrier of the recipient's number, by the name that the budgets use.
-        call: The longest time that a request to the provider may take.
+        carriers: How much of each carrier's budget (its daily limit for the company) is left today;
+            None if no carrier has a budget.
+        carrier: The name of the mobile carrier of the recipient's number, as in ``carriers``.
+        call: The longest time that the request which sends the message may take.
     """
 
     facts: RecipientFacts

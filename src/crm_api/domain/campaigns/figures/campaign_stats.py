@@ -141,7 +141,10 @@ def _variant_stats(variant: CampaignVariant, rows: Iterable[RecipientCount]) -> 
 
 
 def sum_outcomes(rows: Sequence[RecipientCount]) -> MessageOutcomes:
-    """Add up counts, which may be of several variants and campaigns, and compute the rates."""
+    """Add up the counts of recipients, and compute the rates.
+
+    The counts may belong to several variants or campaigns.
+    """
     by_status = _by_status(rows)
     sent = _reached(by_status)
     delivered = by_status[MembershipStatus.DELIVERED]

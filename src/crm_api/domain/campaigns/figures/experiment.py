@@ -238,8 +238,9 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
         limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1, which no rate
             exceeds.
 
-    Source: the ratio is from A. Wald, "Sequential Tests of Statistical Hypotheses", 1945. The
-    source of this module shows that the test may be repeated while the counts grow.
+    Source: the ratio is from A. Wald, "Sequential Tests of Statistical Hypotheses", 1945. That the
+    test may be repeated while the counts grow follows from the paper named at the top of this
+    module.
     """
     if limit >= 1:
         return -math.inf

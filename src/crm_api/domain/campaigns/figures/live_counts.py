@@ -1,4 +1,4 @@
-"""Read the recipient counts of several campaigns for live progress, and merge stored counts."""
+"""Read the recipient counts of campaigns, to show progress live; merge the stored counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,8 +81,8 @@ dozen rows."""
 
 
 async def compact_tallies(uow: UnitOfWork) -> None:
-    """Merge rows of ``campaign_tally`` for each campaign that has many of them.
+    """Merge the rows of ``campaign_tally`` for each campaign that has many of them.
 
-    The sums do not change.
+    The table stores changes of recipient counts. The sum of the changes stays the same.
     """
     await uow.session.execute(COMPACT, {"rows": COMPACT_ABOVE})

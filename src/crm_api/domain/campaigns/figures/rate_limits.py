@@ -53,8 +53,8 @@ class RateCounts:
     def with_counts(self, *, failed: int, opted_out: int) -> "RateCounts":
         """Return a copy of the counts with the given numbers of failures and opt-outs.
 
-        A message that is no longer counted as failed is counted as sent, so the number of all
-        messages does not change.
+        If ``failed`` is lower than before, the messages in the difference are counted as sent. So
+        the number of all messages does not change.
         """
         return RateCounts(
             texts=max(0, self.texts + self.failed - failed), failed=failed, opted_out=opted_out

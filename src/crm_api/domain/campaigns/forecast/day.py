@@ -1,8 +1,9 @@
 """Compute, for one day of a forecast, how many messages a campaign sends, to whom, and how fast.
 
-Counts of messages and people may have fractions, so that the parts of a count add up to the whole
-count. Less than half a message counts as no message. Instants are Unix timestamps. A place is a
-group of zone keys with the same hours.
+Counts of messages and people may be fractions: when a count is divided, the parts are not rounded.
+Less than half a message counts as no message. Instants are Unix timestamps. A zone key consists of
+the states and the time zones that are possible for a person. A place is a group of zone keys with
+the same hours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,7 +44,7 @@ class Cohort:
         self.total = self.size = 0.0
 
     def add(self, place: int, texts: float) -> None:
-        """Add ``texts`` people who wait in a place. Each of them waits for one message."""
+        """Add people who wait in a place: one person for each of ``texts`` messages."""
         waiting = self.shares[place] * self.people[place] + texts
         self.people[place] += texts
         self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
@@ -70,10 +71,10 @@ class Cohort:
     def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` people who wait in these places.
 
-        People who became due earlier are removed first. In each place, people become due at a
-        constant rate. So the place where the largest share still waits has the people who became
-        due first, for example because it was closed until now. People are removed there until the
-        share is as low as in the next place, and then in both places.
+        People who became due earlier are removed first. They are in the place where the largest
+        share of the people still waits, because people become due at a constant rate in each place.
+        So people are removed from this place until its share is as low as the second largest share,
+        then from both places, and so on.
 
         Returns:
             Pairs of a place and the number of people that were removed there.
@@ -105,9 +106,11 @@ class Pace:
 
     A place closes when sending to it must stop for the day. With even spreading, the messages of a
     day are spread over the time until all places are closed. On a shared line, a campaign begins
-    with an equal share of the line. It sends faster when other campaigns have no more messages to
-    send. ``eagerness``, from 0 to 1, is the sending rate at the beginning, divided by the mean
-    rate; 1 means a constant rate.
+    with an equal share of the line. When other campaigns have no more messages to send, this
+    campaign sends faster.
+
+    ``eagerness`` is the sending rate at the beginning of the day, divided by the mean rate of the
+    day. It is above 0 and at most 1. With 1, the rate is constant.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -198,10 +201,11 @@ class SharedDay:
 
     @property
     def eagerness(self) -> float:
-        """The campaign's equal share of the line, divided by ``allowance``: from 0.05 to 1.
+        """The campaign's rate at the start of the day, divided by its mean rate: from 0.05 to 1.
 
-        At the start of the day, all active campaigns get equal shares of the line. Later, this
-        campaign gets more if other campaigns do not use their whole shares.
+        At the start of the day, all active campaigns get equal shares of the line. If other
+        campaigns do not use their whole shares, this campaign sends faster later in the day, and
+        the value is below 1.
         """
         takers = 1 + sum(campaigns for wanted, campaigns in self.demands if wanted > 0)
         turn, allowance = min(self.own, self.room / takers), self.allowance

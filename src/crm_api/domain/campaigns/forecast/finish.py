@@ -3,13 +3,14 @@
 P50 and P90 are instants. The last message is sent before P50 with a probability of 50 %, and before
 P90 with a probability of 90 %. P50 is simulated with the means of the random quantities: replies,
 repeated messages, and messages of the line outside campaigns. P90 is simulated with a larger number
-of messages. The real number exceeds this number with a probability of only 10 % (by a normal
+of messages, which the real number exceeds with a probability of only 10 % (by a normal
 approximation).
 
-The rule that delays the last message most is the binding rule. To find the binding rule, the plan
-is simulated once for each rule, without this rule. The results are compared. The binding rule is
-the rule whose removal lets most people get their messages before the campaign ends. If no removal
-changes this number of people, it is the rule whose removal makes the last message earliest.
+The rule that delays the campaign most is the binding rule. To find it, the plan is simulated once
+for each rule, without this rule, and the results are compared. Without the binding rule, the
+largest number of people get their messages before the campaign ends. If this number is the same
+without any of the rules, the binding rule is the one without which the last message is sent
+earliest.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,7 @@
-"""Compute the hours in which each zone key is open, for each day of one year.
+"""Compute, for each day of one year, the hours in which people of each zone key may get messages.
 
-The hours follow from the same windows and legal rules that the planner uses.
+A zone key consists of the states and the time zones that are possible for a person. The hours
+follow from the same windows and legal rules that the planner uses.
 """
 
 from collections import defaultdict

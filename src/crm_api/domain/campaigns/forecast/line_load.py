@@ -193,7 +193,7 @@ CARRIERS = text("""
 async def read_carrier_limits(
     uow: UnitOfWork, campaign: Campaign, *, now: datetime
 ) -> list[CarrierLimit]:
-    """Return the limits that carrier budgets set for the campaign.
+    """Return the campaign's limits from carrier budgets, the daily limits of mobile carriers.
 
     The list is empty if the settings have no carrier budgets, or if the audience is not completely
     stored, as for a draft.

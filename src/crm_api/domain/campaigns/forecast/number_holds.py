@@ -30,8 +30,8 @@ class TextedNumber:
         due_at: When the message is due.
         last_other: The instant of the newest message of another campaign; None if there is none.
         texted: The instants of all campaign messages in the period of the rules, newest first.
-        read: The number of all recipients that the query examined, the same in each row. Some of
-            these recipients got no message, so they are not in the result of the query.
+        read: The number of all recipients that the query read. It is the same in each row. It can
+            be larger than the number of rows, because recipients who got no message have no row.
     """
 
     step: int
