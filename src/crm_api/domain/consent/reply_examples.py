@@ -43,7 +43,7 @@ _OFFICE = ("manual", "provider")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastEntry:
-    """The last consent entry about a number with a certain action.
+    """The last consent entry of a certain action (such as an opt-out) about a number.
 
     Attributes:
         activity_id: The message that contains the decision; None if there is none.

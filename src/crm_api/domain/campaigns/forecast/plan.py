@@ -119,7 +119,7 @@ class Plan:
         ramp_started_on: The first day of the ramp plan; None if it has not begun.
         rivals: The other campaigns that send on the line.
         per_second: The number of messages that the provider accepts in a second.
-        others_a_day: The mean number of messages a day on the line that belong to no campaign.
+        others_a_day: The mean number of messages a day that the line sends outside campaigns.
         carriers: The limits set by the carrier budgets.
         workload: The mean number of messages per recipient and step. It is above 1 because an
             unclear message is sometimes sent twice.
