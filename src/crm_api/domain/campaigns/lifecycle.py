@@ -254,8 +254,8 @@ async def complete_finished_campaigns(
 
     If the ``end_at`` of a campaign has passed, its waiting recipients are first cancelled with the
     reason ``campaign_ended``. One run cancels at most ``at_once`` recipients. If more recipients
-    remain, another run of the job is requested. A campaign with a request in progress is completed
-    only after the result of the request is recorded.
+    remain, another run of the job is requested. A campaign is not completed while it is not known
+    whether one of its messages was sent.
     """
     if await end_overdue(uow.session, limit=at_once, now=now):
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))

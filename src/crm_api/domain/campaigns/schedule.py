@@ -31,7 +31,8 @@ def resolve_zones(
     Args:
         campaign_timezone: An IANA name, ``recipient``, or None for the time zone of the line.
         line_timezone: An IANA name.
-        zone_key: State and time zones of the recipient. It is used only for ``recipient``.
+        zone_key: State and time zones of the recipient. They are used only if ``campaign_timezone``
+            is ``recipient``.
     """
     if campaign_timezone is None:
         return (line_timezone,)

@@ -60,8 +60,8 @@ EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these va
 class MessageBody(RequestModel):
     """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
 
-    Exception: a response of the API contains both fields and ``template_version`` if the body was
-    copied. A client may send such a variant or follow-up back unchanged.
+    Exception: If a body was copied from a template, a response of the API contains ``body``,
+    ``template_id`` and ``template_version``. A client may send these three fields back unchanged.
     """
 
     body: Body = Field(default="", description="The message body, in Liquid.")
@@ -96,10 +96,11 @@ class Variant(MessageBody):
 
     Attributes:
         name: The name of the variant, unique in its campaign.
-        weight: The share of the recipients that get this variant, in percent. The weights of all
-            variants add up to 100.
-        for_known: True if, in a campaign of the kind ``mixed``, only people who were in touch with
-            the company before get this variant. Its weight is then 0.
+        weight: The share of this variant, in percent, when the recipients are divided among the
+            variants. The weights of all variants add up to 100. A variant that is ``for_known``
+            does not take part in the division, so its weight is 0.
+        for_known: True if the variant is only for people who were in touch with the company before.
+            All of these people get it. Only a campaign of the kind ``mixed`` has such a variant.
     """
 
     name: Name

@@ -89,8 +89,8 @@ async def start_campaign(
         InvalidTransitionError: The campaign is not a draft.
         ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
-        InvalidCampaignError: A date has passed; or a list, a segment or a campaign that the
-            audience names was deleted; or the campaign could never send.
+        InvalidCampaignError: ``start_at`` or ``end_at`` is in the past; or a list, a segment or a
+            campaign that the audience names was deleted; or the campaign could never send.
         MissingIdentificationError: A first message does not name the sender, or does not say how
             to opt out.
     """

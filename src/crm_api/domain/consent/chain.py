@@ -41,10 +41,10 @@ class ChainedEntry(NamedTuple):
     claimed_at: datetime | None
 
     def canonical(self) -> bytes:
-        """Return the bytes that are hashed: the columns as a JSON array without spaces, in UTF-8.
+        """Return the bytes that are hashed: the columns of the entry as JSON, in UTF-8.
 
-        Digests and hashes are written in hexadecimal. Times are in UTC, with microseconds and
-        ``+00:00``.
+        The JSON is an array without spaces. Digests and hashes are written in hexadecimal. Times
+        are in UTC, with microseconds and ``+00:00``.
         """
         if self.claimed_at is None:
             return self.canonical_without_claim()

@@ -37,7 +37,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentState:
-    """The two flags that decisions set on a number; at most one of them is true."""
+    """Whether a number is opted out or on hold; at most one of the two is true."""
 
     opted_out: bool = False
     on_hold: bool = False
@@ -70,12 +70,15 @@ class ConsentState:
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
     """Return the state after a new decision, which may be older than stored decisions.
 
+    Normally, the stored decisions result in the present state. Then the new state is the result of
+    all decisions, in the order in which they were made. Otherwise, a flag was set without a
+    decision, and only a decision may remove this flag. Then the stored decisions are ignored, and
+    the new decision is applied to the present state.
+
     Args:
         said: The stored decisions, in the order of arrival.
         new: The new decision.
-        now: The state that the number's current flags show. If ``said`` does not lead to this
-            state, a flag was set without a decision. Only a decision may remove such a flag. So
-            ``new`` is then applied to ``now``, and ``said`` is ignored.
+        now: The present state, as the number's flags show it.
     """
     decisions = list(said)
     if state_after(decisions) != now:

@@ -57,7 +57,8 @@ class ReadExample:
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
-        is_sale: True if a person of the office wrote ``previous``.
+        is_sale: True if a person of the office wrote ``previous``. The conversation is then treated
+            as one about a sale.
         label: Whether the reply asked for no more messages, as a person decided.
         decision: What this person decided about the phone number, a ``ConsentAction``.
         read_as: The reader's result when the reply arrived, a ``ReplyKind``.

@@ -187,10 +187,10 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 
 
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
-    """Add a fault to ``found`` for each entry without a link that is older than ``LINKED_WITHIN``.
+    """Add a fault to ``found`` for entries without a link that are older than ``LINKED_WITHIN``.
 
-    Such an entry shows that the end of the chain was removed. At most ``SHOWN_FINDINGS`` entries
-    are reported.
+    Such an entry shows that the end of the chain was removed. There is one fault for each of these
+    entries, but at most ``SHOWN_FINDINGS`` faults.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:

@@ -215,14 +215,16 @@ _EVIDENCE_OF_MESSAGES = text("""
 async def evidence_of_messages(
     session: AsyncSession, messages: Mapping[str, bytes]
 ) -> dict[str, dict[str, Any]]:
-    """Return the evidence in the consent entries about messages, by message id at the provider.
+    """Return the evidence of the consent entries that belong to messages.
 
-    The provider's message id is in the evidence of an entry. The search uses this id, because the
-    entry has no other message id if the phone line of the message was unknown. A message without a
-    consent entry is missing in the result.
+    The entries are found by the provider's message id, which their evidence contains. The column
+    ``activity_id`` is not used, because it is null if the phone line of the message was unknown.
 
     Args:
         messages: Maps the provider's id of each message to the hash of the sender's phone number.
+
+    Returns:
+        The evidence by the provider's message id. A message without a consent entry is left out.
     """
     values = {"hashes": list(messages.values()), "message_ids": list(messages)}
     found = await session.execute(_EVIDENCE_OF_MESSAGES, values)

@@ -1,9 +1,9 @@
 """Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision may give the id of the reply to which it belongs. Without an id:
+A decision may give the id of the reply to which it belongs. A decision without an id belongs to no
+reply if it comes from a web form, a phone call or a similar source. A decision without an id that a
+user or an API client made belongs to a reply in these cases:
 
-- A decision from a web form, a phone call or a similar source belongs to no reply. All following
-  cases are about decisions by a user or an API client.
 - If the number is on hold, the decision belongs to the reply that put the number on hold.
 - An opt-out of a number that is not opted out belongs to the newest reply of the last 30 days.
 - An opt-in of an opted-out number belongs to the reply that opted the number out, if that happened
@@ -43,7 +43,7 @@ _OFFICE = ("manual", "provider")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastEntry:
-    """The last consent entry about a number with a certain action.
+    """The last consent entry of a certain action (such as an opt-out) about a number.
 
     Attributes:
         activity_id: The message that contains the decision; None if there is none.
@@ -60,7 +60,8 @@ class DecidedReply:
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
-        is_sale: True if a person of the office wrote ``previous``.
+        is_sale: True if a person of the office wrote ``previous``. The conversation is then treated
+            as one about a sale.
         has_entry: True if the reply has an entry in the consent history.
         reading: The reader's result when the reply arrived; None if it was not stored.
     """
@@ -161,8 +162,8 @@ async def keep_reply_example(
     replaces the label.
 
     A reply that was read without the model, such as "STOP", is stored only in two cases: the
-    decision gives the id of the reply, or the number is on hold. Without this rule, a later opt-in
-    would label a correct reading of "STOP" as wrong.
+    decision gives the id of the reply, or the number is on hold. Otherwise, if a person who sent
+    "STOP" opts in later, the correct reading of "STOP" would get the label of a wrong reading.
 
     Args:
         action: The decision.

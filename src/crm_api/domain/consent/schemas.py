@@ -109,7 +109,7 @@ class ConsentEntryRead(ReadModel):
         claimed_at: When the message was sent, by the provider's clock; null if the decision does
             not come from a message.
         occurred_at: The earlier of two times: when the decision was made, and when it was received.
-            The history is applied in the order of this time.
+            Decisions are applied in the order of this time.
         created_at: When the decision was stored.
     """
 

@@ -56,8 +56,9 @@ async def check_start(
         now: The present instant.
 
     Raises:
-        InvalidCampaignError: A date has passed; or a list, a segment or a campaign that the
-            audience names was deleted; or the campaign's hours and the legal hours never overlap.
+        InvalidCampaignError: ``start_at`` or ``end_at`` is in the past; or a list, a segment or a
+            campaign that the audience names was deleted; or the campaign's hours and the legal
+            hours never overlap.
         MissingIdentificationError: A first message does not name the sender, or does not say how
             to opt out.
         ApprovalNeededError: The company requires an approval, and the campaign has none.

@@ -78,9 +78,10 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierLimit:
-    """The daily limit that a carrier's budget sets for the campaign.
+    """The daily limit that the budget of a mobile carrier sets for the campaign.
 
-    The assumption is that no other campaign uses this budget.
+    A budget is the number of message segments a day that the company may send to this carrier. The
+    assumption is that no other campaign uses this budget.
 
     Attributes:
         carrier: The name of the carrier.
@@ -118,7 +119,7 @@ class Plan:
         ramp_started_on: The first day of the ramp plan; None if it has not begun.
         rivals: The other campaigns that send on the line.
         per_second: The number of messages that the provider accepts in a second.
-        others_a_day: The mean number of messages a day on the line that belong to no campaign.
+        others_a_day: The mean number of messages a day that the line sends outside campaigns.
         carriers: The limits set by the carrier budgets.
         workload: The mean number of messages per recipient and step. It is above 1 because an
             unclear message is sometimes sent twice.
@@ -167,9 +168,10 @@ class Plan:
         )
 
     def texts_from(self, step: int) -> float:
-        """Return the expected number of messages to a person who waits for this step.
+        """Return the expected number of messages to a person who waits for the step ``step``.
 
-        Follow-ups are included; repeated messages are not.
+        The follow-ups after this step are included. Messages that are sent twice, because it was
+        unclear whether they were sent, count once.
         """
         steps = range(len(self.follow_ups) + 1 - step)
         return sum((1 - self.reply_share) ** number for number in steps)

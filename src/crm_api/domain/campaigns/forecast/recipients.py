@@ -55,7 +55,7 @@ class People:
         is_sampled: True if the groups were estimated from a sample.
         statuses: For a campaign, the number of recipients per status, over all steps. For a draft,
             the number of people per verdict: the status or the skip reason that they would get.
-        reached: The number of messages that were sent.
+        reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of these messages that got a reply.
     """
 
@@ -79,7 +79,13 @@ class StepCount:
 
 @dataclass(frozen=True, slots=True)
 class AudienceCount:
-    """The number of contacts of an audience with one zone key and one verdict."""
+    """The number of contacts of an audience with one zone key and one verdict.
+
+    Attributes:
+        verdict: The status or the skip reason that these contacts would get at a start.
+        zone_key: The states and the time zones that are possible for these contacts.
+        people: The number of these contacts.
+    """
 
     verdict: str
     zone_key: str
@@ -223,7 +229,8 @@ async def count_places(
 ) -> list[Waiting]:
     """Count waiting people by step and zone key, at most ``most`` in each zone key.
 
-    Each group also has the first and the last instant at which its people are due.
+    Each group of people with the same step and zone key also has the first and the last instant at
+    which its people are due.
     """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
@@ -232,7 +239,11 @@ async def count_places(
 async def sample_places(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> list[Waiting]:
-    """Count waiting people by step and zone key, on a sample of the table's pages."""
+    """Count the waiting people in a sample of the recipients, by step and zone key.
+
+    The sample is about ``SAMPLED_PAGES`` pages of the table ``campaign_membership``. The counts are
+    those of the sample, not estimates for all recipients.
+    """
     values = {"campaign_id": campaign_id, "pages": SAMPLED_PAGES, "now": now}
     return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
 
@@ -263,14 +274,15 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return waiting recipients with the campaign messages that their phone numbers got recently.
+    """Return the waiting recipients whose message may have to wait.
 
-    Recipients who are due, and whose phone numbers got no message, are left out.
+    These are the recipients who are not due yet, and the recipients whose phone number got campaign
+    messages in the last ``hours`` hours. Each recipient is returned with these messages.
 
     Args:
         session: The session.
         campaign: The campaign.
-        hours: The length of the period that ends now, in hours.
+        hours: The length of the period, in hours, in which earlier messages are searched.
         is_sampled: True if only a sample of the recipients is read. With or without a sample, at
             most ``COUNTED`` recipients are read.
         now: The present instant.
@@ -322,7 +334,10 @@ async def _read_audience(session: AsyncSession, campaign: Campaign, *, now: date
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def count_by_zone_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that counts the people of an audience by verdict and zone key."""
+    """Return the statement that counts the people of an audience by verdict and zone key.
+
+    A verdict is the status or the skip reason that a person would get at a start.
+    """
     return text(f"""
         WITH {assess_audience(conditions)}
         SELECT s.verdict, s.zone_key, count(*) AS people
@@ -334,6 +349,8 @@ async def count_audience(
     session: AsyncSession, *, campaign: Campaign, sample: Sequence[UUID] | None, now: datetime
 ) -> list[AudienceCount]:
     """Count an audience by verdict and zone key, as if the campaign started now.
+
+    A verdict is the status or the skip reason that a person would get at this start.
 
     Args:
         session: The session.

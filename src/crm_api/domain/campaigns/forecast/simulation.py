@@ -34,7 +34,10 @@ def simulate(plan: Plan) -> Outcome:
 
 
 def calendar_of(plan: Plan) -> Calendar:
-    """Return the calendar of a plan. It is cached by first day, hours and zone keys."""
+    """Return the calendar of a plan: the hours of each day of a year in which it may send.
+
+    The calendar is cached by first day, hours and zone keys.
+    """
     zone = ZoneInfo(plan.hours.line_timezone)
     return calendar_for(plan.hours, plan.zone_keys, plan.begins.astimezone(zone).date())
 
@@ -64,7 +67,12 @@ class _Queue:
         insort(self.cohorts, cohort, key=lambda one: one.due_from)
 
     def due(self, places: Sequence[int], at: float) -> float:
-        """Return the number of people who wait in these places and are due at an instant."""
+        """Return the number of people in the queue who wait in some places and are due.
+
+        Args:
+            places: The numbers of the places. A place is a group of zone keys with the same hours.
+            at: The instant at which the people are due, as a Unix timestamp.
+        """
         due = (one for one in self.cohorts if one.due_from < at)
         return sum(min(one.waiting(places), one.due(at)) for one in due)
 

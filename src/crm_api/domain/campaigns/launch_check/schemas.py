@@ -13,7 +13,8 @@ class LaunchProblem(ReadModel):
     """A reason why the start of the campaign would be refused.
 
     Attributes:
-        code: The code of the error that the start would return, or of one of its ``errors``.
+        code: The code of the error that the start would return. If this error has a list
+            ``errors``, it is the code of one item of this list.
         pointer: The JSON pointer of the field of the campaign that must change; null if no field
             must change.
         detail: What is wrong, and what to do.

@@ -216,7 +216,7 @@ def _line_limit(campaign: _RunningCampaign, *, now: datetime) -> int:
 
 
 class PacedCampaign(Protocol):
-    """A row that has the columns of a campaign's pacing settings and of its ``campaign_pace``."""
+    """A row with a campaign's pacing settings, and with the columns of its ``campaign_pace``."""
 
     @property
     def pacing_mode(self) -> str:
@@ -240,7 +240,9 @@ class PacedCampaign(Protocol):
 
 
 def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
-    """Return the pacing of a campaign, with a new random factor if its mode is ``even``.
+    """Return the pacing of a campaign.
+
+    In the mode ``even``, the pacing has a new random factor for the time between two messages.
 
     Args:
         campaign: The row of the campaign.

@@ -209,7 +209,8 @@ async def render_audience(
     """Add the messages of the first ``most`` people of the audience to ``sums``.
 
     Returns:
-        The number of all people of the audience by verdict.
+        The number of people in the whole audience, by verdict. A verdict is the status or the skip
+        reason that a person would get at a start.
     """
     async with aclosing(_read(uow, subject, chosen=None, most=most, now=now)) as batches:
         async for batch in batches:
@@ -245,7 +246,8 @@ def count_recipients(
     """Return what happens to the people of an audience.
 
     Args:
-        verdicts: The number of people by verdict.
+        verdicts: The number of people by verdict. A verdict is the status or the skip reason that
+            a person would get at a start.
         failures: The number of people whose message cannot be rendered, by verdict and error code.
     """
     skipped: Counter[str] = Counter(

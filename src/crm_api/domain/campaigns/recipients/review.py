@@ -151,8 +151,8 @@ async def review_recipients(
 class StoredDecisions:
     """The numbers of recipients in review that were found, approved and rejected.
 
-    The found recipients that were neither approved nor rejected were skipped or put on hold because
-    of a rule, such as an opt-out.
+    A rule, such as an opt-out, can prevent an approval. Then the recipient is skipped or put on
+    hold, and counts only as found.
     """
 
     found: int

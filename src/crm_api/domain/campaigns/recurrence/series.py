@@ -38,7 +38,7 @@ def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iter
     """Yield the occurrences of a repeated campaign after ``after`` and up to ``until``, in order.
 
     The first occurrence, which is the start of the campaign itself, is left out. Nothing is yielded
-    if the series is paused, or if the rule cannot be computed from the campaign's start.
+    if the series is paused, or if the rule is invalid.
     """
     if campaign.recurrence is None or campaign.recurrence["paused"]:
         return
@@ -58,7 +58,10 @@ def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
 
 
 def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
-    """Return the values of an occurrence that differ from the first campaign of the series."""
+    """Return the columns of an occurrence at ``at`` that are not copied from the first campaign.
+
+    The first campaign of the series is ``campaign``. Its other content is copied without a change.
+    """
     local = at.astimezone(_zone(campaign))
     first, end_at = begins_at(campaign), campaign.end_at
     suffix = f" ({local:%Y-%m-%d})"

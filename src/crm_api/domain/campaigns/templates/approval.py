@@ -36,7 +36,7 @@ async def submit_template(
 
     Raises:
         TemplateNotFoundError: The template does not exist.
-        TemplateChangedError: The version in ``body`` is not the newest one.
+        TemplateChangedError: The request names a version that is not the newest one.
     """
     template, version = await _lock_newest(uow, template_id, wanted=body.version, now=now)
     if version.status in {TemplateStatus.DRAFT, TemplateStatus.REJECTED}:
@@ -55,7 +55,7 @@ async def approve_template(
 
     Raises:
         TemplateNotFoundError: The template does not exist.
-        TemplateChangedError: The version in ``body`` is not the newest one.
+        TemplateChangedError: The request names a version that is not the newest one.
         OwnApprovalError: The caller wrote the version.
         TemplateNotSubmittedError: The version is not submitted.
     """
@@ -82,7 +82,7 @@ async def reject_template(
 
     Raises:
         TemplateNotFoundError: The template does not exist.
-        TemplateChangedError: The version in ``body`` is not the newest one.
+        TemplateChangedError: The request names a version that is not the newest one.
         TemplateNotSubmittedError: The version is not submitted.
     """
     template, version = await _lock_newest(uow, template_id, wanted=body.version, now=now)

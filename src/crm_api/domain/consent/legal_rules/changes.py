@@ -222,7 +222,10 @@ def _read(
 
 
 def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
-    """Return the API's name for a rule book; ``file`` for a rule file, whose path is not shown."""
+    """Return the name of a rule book in the API: ``us``, ``none`` or ``file``.
+
+    Every rule file of an operator has the name ``file``, because the API does not show its path.
+    """
     if book.name == NO_RULES.name:
         return "none"
     return "us" if book.name == SHIPPED else "file"

@@ -105,13 +105,17 @@ class Model:
             )
 
     def find(self, hashes: Hashes) -> tuple[Rows, npt.NDArray[np.int64]]:
-        """Find the features that the model knows.
+        """Find which features of replies the model knows.
 
         The upper half of a hash selects a small bucket of features, which is searched from its
         beginning. A binary search over all features took longer than all other steps of a reading.
 
+        Args:
+            hashes: The hashes of the features to find.
+
         Returns:
-            The rows of the known features in ``weights``, and their indices in ``hashes``.
+            For each known feature, its row in ``weights``. Then, for each known feature, its index
+            in the argument ``hashes``.
         """
         begins, largest = self._buckets
         rows = begins[hashes >> _BUCKET_BITS]
@@ -149,9 +153,10 @@ class Scores:
         values: One row per occurrence, one column per hidden unit: the weight with which the
             occurrence counts for the unit. Multiplied by the scale of the unit, it is what the
             occurrence adds to the value of the unit.
-        factors: For each reply, hidden unit and each of the first two outputs: the factor that
-            converts a number of ``values`` to a part of the output's score. The factor is 0 if the
-            unit is not active.
+        factors: A factor for each reply, each hidden unit and each of the outputs ``asks_to_stop``
+            and ``needs_a_person``. A number of ``values`` times this factor is what the occurrence
+            adds to the score of the output through this unit. The factor is 0 if the unit is not
+            active.
     """
 
     analyses: Sequence[Analysis]
@@ -162,7 +167,10 @@ class Scores:
 
     @cached_property
     def parts(self) -> npt.NDArray[np.float64]:
-        """One row per occurrence: what it adds to the score of each of the first two outputs."""
+        """What each occurrence of a feature adds to two scores.
+
+        One row per occurrence, one column each for ``asks_to_stop`` and ``needs_a_person``.
+        """
         factors = self.factors[self.known.owners]
         parts: npt.NDArray[np.float64] = np.einsum("ou,ouk->ok", self.values, factors)
         return parts
@@ -177,11 +185,11 @@ class Scores:
 
     @cached_property
     def words(self) -> npt.NDArray[np.float64]:
-        """How much each word adds to the scores of the first two outputs.
+        """How much each word adds to the scores of ``asks_to_stop`` and ``needs_a_person``.
 
-        The array has one row per output and one column per word: first all words of the first
-        reply, then those of the second reply, and so on. If a feature has several words, its part
-        is divided equally among these words.
+        The array has one row for each of these two outputs and one column per word: first all words
+        of the first reply, then those of the second reply, and so on. If a feature has several
+        words, what it adds is divided equally among these words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

@@ -41,11 +41,13 @@ async def read_preferences(uow: UnitOfWork, *, user_id: UUID) -> UserPreferences
 async def update_preferences(
     uow: UnitOfWork, changes: PreferencesUpdate, *, user_id: UUID, now: datetime
 ) -> UserPreferences | None:
-    """Change preferences of a user; return all preferences.
-
-    Return None if ``changes`` is empty and the user has never changed a preference.
+    """Change preferences of a user.
 
     A field that is left out keeps its value. This is also true for each field of ``notices``.
+
+    Returns:
+        All preferences of the user. None if ``changes`` is empty and the user has never changed a
+        preference.
     """
     values = changes.model_dump(exclude_unset=True)
     if "notices" in values:
@@ -125,10 +127,11 @@ async def list_saved_views(
 ) -> Page[SavedView]:
     """Return a page of a user's saved views, newest first.
 
-    If ``viewed`` is not None, only the views of this list are returned.
+    If ``viewed`` is not None, only views that filter the list ``viewed`` are returned.
 
     Raises:
-        InvalidCursorError: The cursor does not belong to this list.
+        InvalidCursorError: The cursor is not from a list of this user's saved views, or was made
+            with another value of ``viewed``.
     """
     cursors = Cursors("saved views", user_id=user_id, viewed=viewed)
     statement = saved_views_statement(

@@ -26,10 +26,10 @@ def require_first_owner_token(token: str, expected: Iterable[str]) -> None:
 
     Args:
         token: The token from the link.
-        expected: The tokens of the secret keys (``Settings.first_owner_tokens``).
+        expected: The valid tokens, one for each secret key (``Settings.first_owner_tokens``).
 
     Raises:
-        TicketOverError: The token does not belong to any of the secret keys.
+        TicketOverError: The token is not one of the valid tokens.
     """
     if not any(hmac.compare_digest(token.encode(), one.encode()) for one in expected):
         raise TicketOverError

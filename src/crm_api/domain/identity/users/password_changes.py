@@ -62,9 +62,9 @@ async def request_password_reset(
 async def make_reset_link(
     uow: UnitOfWork, *, user_id: UUID, actor: str, now: datetime
 ) -> tuple[User, str]:
-    """Create a token to reset the password of an active user, and record this in the audit log.
+    """Create a token to reset the password of an active user, at the request of an owner.
 
-    An owner has asked for the token. Earlier tokens of the user become invalid.
+    The request is recorded in the audit log. Earlier tokens of the user become invalid.
 
     Raises:
         UserNotFoundError: No user has this id, or the user is not active.

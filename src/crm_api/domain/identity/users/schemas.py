@@ -225,7 +225,7 @@ class PasswordResetWay(ReadModel):
 
 
 class PasswordResetLink(ReadModel):
-    """The token to reset a user's password; null if this service has mailed the link."""
+    """A new link to reset a password: its token, or null if this service has mailed the link."""
 
     model_config = example(reset_token=None)
 
@@ -355,7 +355,11 @@ class TokenRead(ReadModel):
 
     @classmethod
     def of(cls, tokens: SessionTokens, *, in_cookie: bool) -> Self:
-        """Build the API model from the tokens; leave out a refresh token that is in the cookie."""
+        """Build the API model from the tokens.
+
+        If ``in_cookie`` is True, the response sends the refresh token in a cookie, and the model
+        does not contain this token.
+        """
         return cls(
             access_token=tokens.access,
             expires_in=int(ACCESS_FOR.total_seconds()),

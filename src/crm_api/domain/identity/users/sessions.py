@@ -106,8 +106,8 @@ async def begin_session(
 ) -> SessionTokens:
     """Begin a session after the password was verified. The sign-in no longer counts as failed.
 
-    The user's row is locked until the commit. So if the password or the status is changed at the
-    same time, the change is made after the commit and also ends this session.
+    The user's row is locked until the commit. If another transaction changes the password or the
+    status at the same time, it waits for this commit, and then also ends this session.
 
     Args:
         uow: The unit of work. The caller commits it.

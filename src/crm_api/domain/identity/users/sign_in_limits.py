@@ -81,10 +81,10 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The first and the second counter of the module's list; only the first counter if the
-            address is known for the account.
-        shared: The third counter of the module's list; None if the address is known for the
-            account.
+        own: The counters of the account: the counter at this address and the counter at all
+            addresses that are not known. If the address is known, only the first of the two.
+        shared: The counter of the address, which other accounts share; None if the address is known
+            for the account.
     """
 
     user: User | None

@@ -1,8 +1,8 @@
 """Read a contact file in chunks without blocking the event loop.
 
-A thread reads a small file. A thread that parses a large file would hold the interpreter's lock and
-delay the event loop. So a separate process reads a large file. While the worker stores a chunk, the
-process already reads the next chunk.
+A small file is read in a thread. A large file is read in a separate process, because a thread would
+hold the interpreter's lock and delay the event loop. While the worker stores a chunk, the process
+already reads the next chunk.
 """
 
 import asyncio

@@ -51,7 +51,9 @@ class ColumnGuess:
 def rate_column(
     column: str, target: str | None, told_by: ColumnBasis, values: Sequence[str]
 ) -> ColumnGuess:
-    """Rate the field of a column by the share of sample values that look like the field's values.
+    """Rate how well the values of a column fit the field that was found for the column.
+
+    The rating depends on the share of the sample values that look like values of the field.
 
     Args:
         values: The column's values in the sample, blank ones included.

@@ -61,8 +61,8 @@ class Provider:
 
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
-        around: Opens the context in which the requests are made. If the context cannot be opened,
-            no request is made.
+        around: Returns the context manager in which all requests are made. If entering it fails, no
+            request is made.
     """
 
     lists: Listing

@@ -187,5 +187,8 @@ async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None
 
 
 async def plan_merge(session: AsyncSession, *, on_duplicate: OnDuplicate) -> None:
-    """Plan a result for each staged person without a result; write it to ``import_plan``."""
+    """Decide what the import does with each staged person, and write it to ``import_plan``.
+
+    People who are already in ``import_plan`` are left out.
+    """
     await session.execute(_PLAN[on_duplicate])

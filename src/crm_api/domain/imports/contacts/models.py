@@ -22,7 +22,7 @@ class ImportSourceKind(StrEnum):
 
 
 class ImportContent(StrEnum):
-    """What the rows of an import are."""
+    """What each row of an import describes: a contact; or an outcome, a quote or an invoice."""
 
     CONTACTS = "contacts"
     OUTCOMES = "outcomes"

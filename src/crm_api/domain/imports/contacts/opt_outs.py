@@ -79,7 +79,11 @@ class OptOutRow:
 
 
 def consent_field(column: str) -> str | None:
-    """Return the consent field for a column name; None if the column is not about opt-outs."""
+    """Return the field of a column that says who must not get messages.
+
+    Returns:
+        ``DO_NOT_CONTACT`` or ``OPTED_OUT``; None if the name of the column says neither.
+    """
     key = _key(column)
     if _NOT_A_FLAG.search(key):
         return None

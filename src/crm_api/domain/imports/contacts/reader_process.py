@@ -33,8 +33,8 @@ class Order:
         """Open the file after its first ``start`` rows.
 
         Returns:
-            Two values: the opened file, and its number of rows. The number is None unless ``start``
-            is 0.
+            Two values: the opened file, and its number of rows. If ``start`` is not 0, the rows are
+            not counted, and the number is None.
 
         Raises:
             ImportFileError: The file cannot be read as CSV.

@@ -87,8 +87,8 @@ class RowProblem:
 class RowResult:
     """The content of a row.
 
-    If the file has columns for two people and the row has no phone number, the result has neither
-    people nor problems.
+    A row without a phone number is normally a problem. But if the file has columns for two people,
+    such a row is skipped: it has neither people nor problems.
     """
 
     people: list[PersonRow]
