@@ -85,8 +85,9 @@ class ImportColumnRead(ReadModel):
         column: The name of the column in the file.
         field: The field to which the column is imported; null if the column is left out.
         confidence: How certain the field is: ``high``, ``medium`` or ``low``.
-        fits: The percentage of the first values that look like values of this field; null if values
-            of this field have no typical form.
+        fits: The percentage of the column's values in the first rows that look like values of this
+            field; null if values of this field have no typical form, or if these rows have no value
+            in the column.
         examples: Up to two values of the column.
     """
 
@@ -285,13 +286,12 @@ class UndoRequest(DryRunRequest):
 
 
 class UndoneImportRead(ImportRead, DryRunRead):
-    """The import that is being undone.
+    """The import that is being undone. ``undo`` is the progress of the undo.
 
-    Two responses have ``counts``: the response to a dry run of the undo, and the response to a
-    request that contains the ``token`` from this dry run. In ``counts``, ``removed``, ``restored``
-    and ``memberships_removed`` are the numbers of contacts and list memberships that the undo
-    reverts; ``left_edited`` and ``left_in_use`` are the numbers of contacts that the undo does not
-    change. ``undo`` is the progress of the undo.
+    ``counts`` is in the response to a dry run of the undo, and in the response to a request with
+    the ``token`` of this dry run. It contains five numbers: ``removed``, ``restored`` and
+    ``memberships_removed`` count the contacts and list memberships that the undo reverts.
+    ``left_edited`` and ``left_in_use`` count the contacts that the undo does not change.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.

@@ -35,11 +35,15 @@ def uploads_folder(data_dir: Path) -> Path:
 def upload_path(
     data_dir: Path, import_id: UUID, kind: ImportContent = ImportContent.CONTACTS
 ) -> Path:
-    """Return the path of an import's own file.
+    """Return the path of the file that was uploaded for an import.
 
-    An import that commits a dry run has no file of its own. It reads the file of the dry run. A
-    file of outcomes has another name, because a worker of a release without outcomes must not read
-    the file as contacts. Such a worker finds no file, so the import fails with an error sentence.
+    An import that commits a dry run has no uploaded file. It reads the file of the dry run: see
+    ``rows_path``.
+
+    The name of a file of contacts ends in ``.csv``, the name of a file of outcomes in
+    ``.outcomes.csv``. The reason is that older releases do not know outcomes and must not read them
+    as contacts. A worker of an older release does not find the file, so the import fails with an
+    error sentence.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"
@@ -152,7 +156,10 @@ async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) ->
 
 
 async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:
-    """Return whether the file of an import is still needed, for this import or for a commit.
+    """Return whether the file of an import is still needed.
+
+    The file of a dry run is also needed after the dry run has completed, because an import that
+    commits the dry run reads this file.
 
     Raises:
         ImportNotFoundError: No import has this id.

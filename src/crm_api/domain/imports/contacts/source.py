@@ -36,8 +36,9 @@ class ContactChunk:
         duplicates: The number of people who were left out, because their phone number is also in an
             earlier row.
         invalid: The number of rows from which no person could be read.
-        properties: The properties of all rows, also of rows whose people were left out.
-        opt_outs: The people who must not get messages, also if they are not in ``records``.
+        properties: The properties (houses) of all rows, also of rows whose people were left out.
+        opt_outs: The cells that forbid messages to a person, and cells with an unclear meaning.
+            They may belong to people who are not in ``records``.
         repeats: For each of the first ``MAX_REPEATS`` duplicates: its line number in the file, and
             the line number of the earlier row with the same phone number.
     """

@@ -1,8 +1,10 @@
-"""SQL for one chunk of an import: write contacts as planned, count results, store the changes.
+"""SQL for one chunk of an import: write the contacts, count the results, store the changes.
 
-The statements are listed in the order in which they are executed. A *staged* person is a row of
-the temporary table ``import_person``; a *planned* person is a row of ``import_plan``, which
-``merge_plan`` has written.
+The statements are listed in the order in which they are executed. They use two temporary tables:
+
+- ``import_person`` has a row for each person of the chunk. Such a person is called *staged*.
+- ``import_plan`` has a row for each person whose result ``merge_plan`` has decided, such as
+  ``created`` or ``updated``. Such a person is called *planned*.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,16 +44,20 @@ deadlock."""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
-    """Lock the contacts that have the number of a staged person, in the order of their numbers.
+    """Lock the contacts of the staged people, in the order of their phone numbers.
 
-    Deleted contacts are locked too.
+    A contact belongs to a staged person if both have the same phone number. Deleted contacts are
+    locked too.
     """
     await session.execute(LOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class PersonWithoutZone:
-    """A planned person whose zone key depends on both the file's address and the stored address."""
+    """A planned person whose zone key depends on both the file's address and the stored address.
+
+    The zone key says in which states and time zones the person may be (``kit/zones.py``).
+    """
 
     position: int
     timezone: str | None
@@ -135,9 +141,10 @@ DROP_LOST = text("""
 
 
 async def drop_lost_people(session: AsyncSession) -> int:
-    """Remove the planned people whose number another transaction just inserted; return the count.
+    """Remove planned people whose contact another transaction just inserted; return the count.
 
-    The next ``plan_merge`` plans them as people with an existing contact.
+    The caller then calls ``plan_merge`` again. It plans these people as people with an existing
+    contact.
     """
     return _count(await session.execute(DROP_LOST))
 

@@ -135,7 +135,8 @@ async def _undo(
 async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
     """Claim an undo that no worker has claimed; return None if there is none.
 
-    If there are several, claim the undo on which no worker has worked for the longest time.
+    If there are several, claim the one that has waited the longest since a worker last worked on
+    it.
     """
     waiting = (
         select(ContactImport.id)
@@ -254,11 +255,12 @@ async def restore_contacts(
 ) -> list[str | None]:
     """Restore the previous values of contacts that were not edited after the chunk was stored.
 
-    ``updated_at`` is restored too. So the contacts do not count as edited if an earlier import is
-    undone later.
+    ``updated_at`` also gets its previous value. Otherwise the contacts would count as edited, and a
+    later undo of an earlier import would not change them.
 
     Returns:
-        One entry for each restored contact: its phone number if its zone key changed, else None.
+        One entry for each restored contact: its phone number if the restore changed its zone key,
+        None if the zone key is the same.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
     return list(await session.scalars(_RESTORE, values))
@@ -327,7 +329,8 @@ async def remove_contacts(
     A contact that waits for the message of a campaign gets the status ``skipped`` in this campaign.
 
     Args:
-        zone_keys: Maps the id of each contact to remove to the new zone key of the contact.
+        zone_keys: The ids of the contacts, each with its new zone key. This key follows from the
+            phone number alone, because the address is deleted.
     """
     values: dict[str, Any] = {"ids": list(zone_keys), "zone_keys": list(zone_keys.values())}
     await session.execute(_REMOVE, values | {"now": now})

@@ -110,6 +110,10 @@ _COUNT = text(f"""
 
 
 async def count_undo(uow: UnitOfWork, row: ContactImport) -> dict[str, int]:
-    """Count what an undo would revert and what it would not change; the keys are ``COUNTS``."""
+    """Count what an undo would revert, and what it would not change.
+
+    Returns:
+        A number for each name in ``COUNTS``, such as ``removed`` or ``left_edited``.
+    """
     values = {"import_id": row.id, "list_id": row.list_id, "own_reason": flag_reason(row.id)}
     return dict((await uow.session.execute(_COUNT, values)).mappings().one())

@@ -262,15 +262,17 @@ def _added(
 def convert_attributes(
     records: Sequence[Record], defined: Definitions, mapping: Mapping[str, str | None]
 ) -> tuple[Sequence[Record], list[RowProblem]]:
-    """Convert attributes to the types of their custom fields.
+    """Convert the values of custom fields to the types of these fields.
 
     A value that cannot be converted is left out.
 
     Args:
-        mapping: The field of each column. It is used to name the column in a problem.
+        mapping: The field of each column of the file. It is used to find the column of a value that
+            is left out.
 
     Returns:
-        The records with converted attributes, and a problem for each value that was left out.
+        The records with the converted values, and a ``RowProblem`` for each cell of the file whose
+        value was left out.
     """
     # Most files use no custom field; their attributes need no parsing.
     marks = [f'"{name}":' for name in defined.by_name]

@@ -39,12 +39,13 @@ class ImportKind(Generic[ImportRow]):
 
     Attributes:
         job: The job that runs imports of this kind.
-        list_name: The name of the list of these imports; page cursors of the list contain this
-            name.
+        list_name: The name of the list of these imports. Page cursors contain this name, so that a
+            cursor from another list is refused.
         not_found: Builds the error for an unknown id.
         has_ended: Builds the error for a request to cancel an import that has ended; the argument
             is the status of the import.
-        emit_progress: Records the progress of an import as an event, in the transaction.
+        emit_progress: Stores an event about the progress of an import, in the transaction that
+            stores the progress.
     """
 
     table: type[ImportRow]

@@ -49,8 +49,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of listed messages just outside the span. Such a message does not count as
-            absent.
+        near: The ids of messages that earlier batches listed with a time near the end of this span.
+            If such a message is stored with a time in this span, it does not count as absent.
     """
 
     lines: Sequence[str]
@@ -83,9 +83,10 @@ class Batch:
     Attributes:
         nameless: The number of items without an id.
         pages: The number of pages that were read.
-        span: The time span whose messages the batch contains completely; None if the
-            messages were read conversation by conversation.
-        threads: The message or call lists that the batch contains completely.
+        span: The time span whose messages the batch contains completely; None if there is no such
+            span, because the lists of single conversations were read.
+        threads: The lists that the batch contains completely. Each has the messages, or the calls,
+            between one phone line and one person.
         unread: For each conversation that could not be read, the reason.
     """
 

@@ -104,9 +104,10 @@ async def compare_batch(
     stored items that the provider does not list.
 
     Args:
-        since: The start of the period for ``batch.threads``: a stored item that is missing in these
-            lists counts as absent only if it happened after this time. None means no start.
-        until: The end of the period for ``batch.threads``.
+        since: The start of the period in which the lists ``batch.threads`` are compared. A stored
+            item of this period that is missing in its list counts as absent. None: the period has
+            no start.
+        until: The end of this period.
         now: The current time. It decides whether missing parts of a call are still fetched.
     """
     found = Difference()

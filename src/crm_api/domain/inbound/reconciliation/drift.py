@@ -57,7 +57,7 @@ class DriftExample:
     why: str | None = None
 
     def shown(self) -> Document:
-        """Return the example as JSON, without members that are None."""
+        """Return the example as JSON, without fields that are None."""
         written = {
             "id": self.id,
             "kind": self.kind,

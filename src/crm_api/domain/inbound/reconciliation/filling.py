@@ -57,9 +57,9 @@ class ExtrasReader:
         self.missed: list[DriftExample] = []
 
     async def fetch(self, asked: CallToRead) -> list[ListedItem]:
-        """Fetch the missing parts of a call; return a list with the call to store.
+        """Fetch the missing parts of a call; return the call to store, as a list of one item.
 
-        The list is empty if nothing about the call is new.
+        The list is empty if there is nothing new to store.
         """
         call_id = id_of(asked.call.item) or ""
         extras = await self._extras(call_id, asked.extras)

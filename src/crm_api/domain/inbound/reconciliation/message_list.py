@@ -48,7 +48,7 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages of the message list until the list ends or the time is up.
 
     Args:
-        after: The changes to the position after the last page. With them, the position is the start
+        after: The values that are set in ``position`` after the last page. They make it the start
             of the next stage.
 
     Returns:
@@ -130,10 +130,13 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set the time span whose messages the batch contains completely.
 
     A message that is stored in this span but not listed counts as absent. The list is newest first,
-    so the next batch has older messages. The span of the last batch begins at the ``since`` of the
-    run. The span of every other batch begins ``SKEW`` after the oldest message of the batch. Stored
-    messages from before this start are compared with the next batch. For this comparison, the
-    position stores the ids of the messages near the start.
+    so the next batch has older messages.
+
+    The span of the last batch begins at the ``since`` of the run. The span of every other batch
+    begins ``SKEW`` after the oldest message of the batch, because the stored time of a message may
+    differ from the listed time by ``SKEW``. Older stored messages are compared with the next batch.
+    This batch may have listed some of them already. So the position stores the ids of the listed
+    messages near the start of the span.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

@@ -32,8 +32,8 @@ class RequestPace:
     """Reserves start times of requests from the shared limiter.
 
     Only a few start times are reserved ahead, so that sends do not wait long for a start time.
-    While a campaign runs or a message is queued, the time between two requests is at least twice
-    the spacing of the rate limit. So half of the rate stays free for sends.
+    While a campaign runs or a message is queued, the time between two requests is at least twice as
+    long as the rate limit requires. So half of the rate stays free for sends.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class RequestPace:
 
         Args:
             seconds: The length of the pause.
-            asked_seconds: The length that the provider asked for, if it is longer than ``seconds``.
+            asked_seconds: The length that the provider asked for; None if it is not longer than
+                ``seconds``.
         """
         self._left = 0
         async with self._new_uow() as uow:

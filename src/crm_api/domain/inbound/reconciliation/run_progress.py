@@ -147,7 +147,7 @@ async def postpone_run(
 ) -> timedelta | None:
     """Postpone a run because the provider could not be read.
 
-    If this was failure number ``MOST_FAILURES`` in a row, mark the run as failed instead.
+    If this has happened ``MOST_FAILURES`` times in a row, mark the run as failed instead.
 
     Returns:
         How long to wait; None if the run has failed for good.

@@ -134,8 +134,8 @@ class Backlog:
 
     Attributes:
         made_at: When the next run was created; None if there is no unfinished run.
-        due_at: The earliest time at which a waiting event is or was due; it can be in the future.
-            None if no event waits.
+        due_at: The earliest time, in the past or in the future, at which a waiting event is to be
+            applied. None if no event waits.
     """
 
     made_at: datetime | None

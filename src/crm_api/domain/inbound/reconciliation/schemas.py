@@ -13,8 +13,9 @@ class ReconciliationCreate(RequestModel):
     """The time span to compare.
 
     Attributes:
-        since: The start of the time span. By default, the span overlaps the completed runs by 24
-            hours. If no run has completed, the span has no start by default.
+        since: The start of the time span. By default, it is 24 hours before the time up to which
+            completed runs have compared everything, or 24 hours before ``until`` if that is
+            earlier. If no run has completed, the span has no start by default.
         until: The end of the time span; by default, now.
     """
 

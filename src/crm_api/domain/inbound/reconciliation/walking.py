@@ -12,10 +12,11 @@ The position of a run is JSON, and any worker can continue from it::
 - ``token``, ``pages``: The token of the next page (null for the first page), and the number of
   pages that were read.
 - ``edge``: The end of the time span of the next batch; newer messages were compared already.
-- ``near``: Maps the ids of listed messages near the edge to their times.
+- ``near``: Maps the ids of listed messages whose time is near ``edge`` to their times.
 - ``reached``: The time of the oldest message that was read.
-- ``below``, ``begun_below``: Set if the provider refused the token. The reading then begins again
-  with the messages before ``below``. ``begun_below`` is the value that ``reached`` had then.
+- ``below``, ``begun_below``: Present after the provider refused a page token. The reading then
+  begins again without a token, with the messages before ``below``. ``begun_below`` is the value
+  that ``reached`` had at that time. So the reading begins again only once at the same message.
 - ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
   all messages.
 - ``done``: The ids of the conversations of the current page that were read.

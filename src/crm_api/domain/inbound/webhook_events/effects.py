@@ -63,8 +63,8 @@ async def apply_facts(
     events that happened before the erasure are skipped.
 
     Args:
-        events: The events, as ``bound_event`` returned them. So no time in an event is later than
-            the receipt of the event.
+        events: The events. ``bound_event`` must have replaced their times that are later than the
+            receipt of the event.
         now: The database's time of this transaction.
 
     Raises:

@@ -1,7 +1,7 @@
 """Convert the bytes of a webhook delivery into the row to store; the event's data is not read.
 
-Only the outermost members are read: ``{"id": "EV…", "type": "message.received", …}``, or the same
-members inside one wrapper: ``{"object": {"id": "EV…", "type": …}}``.
+Only the outermost fields are read: ``{"id": "EV…", "type": "message.received", …}``, or the same
+fields inside one wrapper: ``{"object": {"id": "EV…", "type": …}}``.
 """
 
 import hashlib

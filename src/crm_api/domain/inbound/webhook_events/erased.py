@@ -36,9 +36,9 @@ async def leave_out_erased(
 ) -> list[ProviderEvent]:
     """Return the events, except those that happened before the person in them was erased.
 
-    If a call began before the erasure, all its events are left out. A message that is left out adds
-    an entry to the consent history if it opts out, opts in or is doubtful. The entry has no message
-    body.
+    If a call began before the erasure, all its events are left out. If a received message is left
+    out, but the person opts out or opts in with it, or may want no more messages, an entry is added
+    to the consent history. The entry has no message body.
 
     If an erased person has newer events, these events are returned, and the phone number gets its
     flags again: ``do_not_contact``, and the opt-out or hold. So no message is sent to the number.

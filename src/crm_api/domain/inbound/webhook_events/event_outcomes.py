@@ -90,8 +90,8 @@ def failed_outcome(
     """Return the state after a failed try: a later retry, or dead after the last retry.
 
     Args:
-        means: The mean wait after the first failure, the second failure, and so on. An event has as
-            many retries as there are waits.
+        means: The mean waits before the first retry, the second retry, and so on. The number of
+            waits is the maximum number of retries.
     """
     attempts = claimed.attempts + 1
     is_last = attempts > len(means)

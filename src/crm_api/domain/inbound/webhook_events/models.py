@@ -40,7 +40,8 @@ WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 class WebhookEvent(Base):
     """One received event. It is stored before it is acknowledged.
 
-    The table has a partition for each month. The time in an event's id decides its partition.
+    The table has a partition for each month. The id of an event contains a time, which decides the
+    partition of the event.
     """
 
     __tablename__ = "webhook_event"

@@ -37,8 +37,8 @@ async def apply_plain_messages(
     """Store the plain messages among ``texts``, with a few SQL statements for all of them.
 
     A plain message is older than ``PAST_AFTER``, has exactly one other party and no media, and does
-    not concern consent. The other party is not one of our lines, never got a message from us, has
-    no deleted contact, and was never erased.
+    not concern consent. The other party is not one of our lines, never got a message from us, is
+    not a deleted contact, and was never erased.
 
     Args:
         now: The database's time of this transaction, used as the time of receipt.

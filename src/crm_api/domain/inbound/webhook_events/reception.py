@@ -21,9 +21,10 @@ class Reception:
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
         times: Time limits of sends.
-        resend_unclear: Value of ``resend_unclear`` for a line that is added because of an event.
-        retry_means: The mean wait after the first failure, the second failure, and so on. An event
-            has as many retries as there are waits.
+        resend_unclear: If an event names a new phone line, the line is stored with this value in
+            its column ``resend_unclear``.
+        retry_means: The mean waits before the first retry, the second retry, and so on. The number
+            of waits is the maximum number of retries.
     """
 
     business_name: str | None

@@ -60,7 +60,10 @@ class NewReply:
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that are neither about consent, nor HELP, nor only a reaction."""
+    """Return the messages that neither concern consent nor ask for HELP.
+
+    Messages that are only a reaction, such as a "liked", are left out too.
+    """
     return [
         UnattendedMessage(
             line_id=one.line.id,

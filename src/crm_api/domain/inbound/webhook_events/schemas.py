@@ -125,7 +125,7 @@ class ReplayRequest(DryRunRequest):
     def content(self) -> Any:  # noqa: ANN401 - JSON
         """Return the selection as JSON.
 
-        A dry run may have no selection. Then the result selects all events.
+        A dry run may contain no conditions. The result is then ``{"all": true}``.
         """
         return super().content() or {"all": True}
 

@@ -1,7 +1,7 @@
 """List received events and their errors, and replay events: one, a selection, or all.
 
-A replay of an event that was already applied changes nothing, because its rows exist already and a
-status is never replaced by an earlier one.
+A replay of an event that was already applied changes nothing: the message or call of the event is
+stored already, and its status is never replaced by an earlier status.
 """
 
 from collections.abc import Sequence
@@ -93,7 +93,9 @@ REPLAY_EVENT = text("""
 
 
 async def replay_event(uow: UnitOfWork, *, event_id: UUID, now: datetime) -> None:
-    """Schedule one event again with all its retries, whatever its status, and wake the worker.
+    """Schedule one event again, whatever its status, and wake the worker.
+
+    The event gets all its retries again: the count of its attempts becomes 0.
 
     Raises:
         WebhookEventNotFoundError: No received event has this id.

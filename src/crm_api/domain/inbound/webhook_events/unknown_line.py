@@ -82,14 +82,14 @@ async def apply_decision_on_unknown_line(
 async def decided_before(
     uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
 ) -> dict[str, bool]:
-    """Find the messages whose decision was applied earlier, while their phone line was unknown.
+    """Find the messages whose consent decision was applied while their phone line was unknown.
 
     Args:
         senders: Maps the provider's id of each message to the sender's phone number.
 
     Returns:
-        By message id: True if the decision set a flag, False if the number already had the flag. A
-        message without an earlier decision is missing.
+        By message id: True if the decision set a flag (opt-out or hold) of the phone number, False
+        if the number already had this flag. A message without an earlier decision is missing.
     """
     hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)

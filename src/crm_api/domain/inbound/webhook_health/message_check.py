@@ -72,10 +72,7 @@ class MessageProgress:
 
     @property
     def sent_at(self) -> datetime | None:
-        """When the request to send the message was about to begin.
-
-        None if the message was certainly not sent.
-        """
+        """When the sending of the message began; None if the message was certainly not sent."""
         return self.called_at if self.attempt_status in _MAY_HAVE_LEFT else None
 
 

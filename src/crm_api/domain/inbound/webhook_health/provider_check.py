@@ -61,7 +61,7 @@ class DeliveryLog:
         given_up: The deliveries that the provider no longer retries.
         waiting: The number of deliveries that are still retried and are older than ``LATE``.
         is_complete: Whether every log could be read to its end.
-        held: The number of deliveries in ``given_up`` whose event is stored in this service.
+        held: The number of deliveries in ``given_up`` whose event this service has already.
         requested: The number of deliveries that this check requested again.
         under_way: The number of deliveries that were requested less than an hour ago, or are left
             for the next check.

@@ -173,12 +173,16 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 def chance_of_none(counts: Sequence[int]) -> float:
     """Return the probability that no event arrives in a time span.
 
-    The probability is computed from ``n`` counts: the number of ten-minute slots with an event in
-    the same span of each earlier week. For Poisson counts with Jeffreys' prior, the next count is 0
-    with probability ``(n / (n + 1)) ** (sum + 1/2)``. So an alarm is less likely if few earlier
-    weeks are known. The counts vary more than Poisson counts, because campaigns run only in some
-    weeks. So the sum is divided by the ratio of two variances: that of the counts, and that of
-    Poisson counts.
+    This is the probability that the count of this week is 0, given the ``counts`` of the earlier
+    weeks. For Poisson counts with Jeffreys' prior, it is ``(n / (n + 1)) ** (sum + 1/2)``. So an
+    alarm is less likely if few earlier weeks are known.
+
+    The counts vary more than Poisson counts, because campaigns run only in some weeks. So ``sum``
+    is divided by the factor by which the variance of the counts exceeds that of Poisson counts.
+
+    Args:
+        counts: For each of the ``n`` earlier weeks: the number of ten-minute slots of the same time
+            span in which an event arrived.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

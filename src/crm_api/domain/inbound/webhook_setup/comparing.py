@@ -74,8 +74,8 @@ class Keys:
     Attributes:
         saved: The ids of the webhooks whose current key is saved.
         accepted: All accepted keys, decoded to bytes.
-        has_given: Whether the settings contain keys. The settings do not say to which webhook a key
-            belongs.
+        has_given: True if the settings contain signing keys. It is not known to which webhook such
+            a key belongs.
     """
 
     saved: frozenset[str]
@@ -108,10 +108,11 @@ class Registration:
 
     Attributes:
         url: Our address.
-        ours: The webhooks that point to our address, of both schemes.
+        ours: The webhooks that point to our address: webhooks of API version 2026-03-30, and legacy
+            webhooks.
         foreign: The webhooks that point to other addresses.
-        dated_is_known: Whether the provider supports webhooks of API version 2026-03-30; some
-            hosts have only legacy webhooks.
+        dated_is_known: True if the provider supports webhooks of API version 2026-03-30; False if
+            it supports only legacy webhooks.
     """
 
     url: str
@@ -121,11 +122,15 @@ class Registration:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The faults to repair; empty if the newest scheme in use delivers all needed events."""
+        """The faults to repair; empty if our webhooks deliver all needed events.
+
+        Legacy webhooks are only examined if no webhook of API version 2026-03-30 points to our
+        address.
+        """
         return tuple(_findings(self))
 
     def of(self, scheme: SignatureScheme) -> tuple[OurWebhook, ...]:
-        """Return our webhooks of one scheme."""
+        """Return our webhooks that are of this kind: legacy, or API version 2026-03-30."""
         return tuple(one for one in self.ours if one.scheme is scheme)
 
 
@@ -168,7 +173,12 @@ def is_same_address(one: str, other: str) -> bool:
 
 
 def wanted_events(webhook: RegisteredWebhook | None, *, offered: frozenset[str]) -> list[str]:
-    """Return the event types to request, sorted: ``offered``, and those of the existing webhook."""
+    """Return the event types to request for a webhook, sorted.
+
+    Args:
+        webhook: The existing webhook; its event types are kept. None for a new webhook.
+        offered: The event types to add.
+    """
     return sorted(offered.union(webhook.events if webhook is not None else ()))
 
 

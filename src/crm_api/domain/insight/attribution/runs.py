@@ -36,7 +36,10 @@ an outcome. So outcomes that were created up to this long before the run are che
 
 @dataclass(frozen=True, kw_only=True)
 class CreditRow:
-    """A credit as it is stored. If ``membership_id`` is None, it is the remainder."""
+    """A stored part of an outcome: a credit of a message, or the remainder.
+
+    In the remainder, which no message earned, ``membership_id`` is None.
+    """
 
     outcome_id: UUID
     membership_id: UUID | None
@@ -303,7 +306,7 @@ EPOCH = "1900-01-01T00:00:00+00:00"
 
 
 async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> None:
-    """Credit the outcomes that were recorded since the last run, so that figures are complete.
+    """Compute the missing credits of outcomes that were recorded since the last run.
 
     Raises:
         CreditsNotComputedError: More than ``AT_ONCE`` outcomes have no credits.

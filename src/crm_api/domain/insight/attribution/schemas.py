@@ -22,9 +22,10 @@ WindowHours = Annotated[int, Field(strict=True, ge=0, le=MOST_HOURS)]
 
 
 class AttributionWindows(RequestModel):
-    """For each class of touch, how many hours after the touch an outcome may happen.
+    """Within how many hours after a reply, a call or a delivery an outcome is credited.
 
-    A touch is a reply, a call or a delivery after a message of a campaign.
+    The reply, call or delivery belongs to a message of a campaign. The outcome is credited to this
+    message.
 
     Attributes:
         replied: Hours after the person's reply to a message; 0 turns the class off.
@@ -46,7 +47,7 @@ class AttributionRulesCreate(RequestModel):
 
     Attributes:
         model: How an outcome is divided among the messages that may be credited.
-        windows: How long after a touch an outcome may happen.
+        windows: Within how many hours after a reply, a call or a delivery an outcome is credited.
     """
 
     model_config = example(model="linear", windows=WINDOWS)
@@ -64,9 +65,10 @@ class AttributionRulesCreate(RequestModel):
 
 
 class AttributionWindowsRead(ReadModel):
-    """For each class of touch, how many hours after the touch an outcome may happen.
+    """Within how many hours after a reply, a call or a delivery an outcome is credited.
 
-    A touch is a reply, a call or a delivery after a message of a campaign.
+    The reply, call or delivery belongs to a message of a campaign. The outcome is credited to this
+    message.
 
     Attributes:
         replied: Hours after the person's reply to a message.
@@ -87,7 +89,7 @@ class AttributionRulesRead(ReadModel):
     Attributes:
         version: The number of the version. The version with the highest number is the current one.
         model: How an outcome is divided among the messages that may be credited.
-        windows: How long after a touch an outcome may happen.
+        windows: Within how many hours after a reply, a call or a delivery an outcome is credited.
         created_by: Who added the version.
     """
 
@@ -113,11 +115,11 @@ class AttributionRulesRead(ReadModel):
 
 
 class CreditSumRead(ReadModel):
-    """Credited people and money.
+    """People and money whose credits are counted together, for example those of one campaign.
 
     Attributes:
-        people: The number of people with an outcome that is credited at least in part.
-        cents: The sum of the parts of the amounts, in cents.
+        people: The number of people for whom an outcome, or a part of an outcome, is credited.
+        cents: The credited money, in cents: the sum of the credited parts of the amounts.
     """
 
     model_config = example(people=14, cents=1850000)

@@ -132,8 +132,8 @@ async def read_outcomes(
         session: The session.
         ids: The ids of the outcomes.
         as_of: Later messages, replies and calls are left out.
-        rules: The rules that will use the touches. Deliveries are left out if none of the
-            rules credits them.
+        rules: The versions of the rules for which the touches are read. Touches of the class
+            ``delivered`` are left out if no version credits them.
     """
     wanted = {"ids": list(ids)}
     outcomes = {

@@ -55,18 +55,19 @@ async def count_cohorts(
 
     Args:
         session: The session.
-        wanted: Which people are followed.
+        wanted: The people to follow: their period and filters.
         stage: The stage that is counted.
         bucket: The period of a cohort: a day, a week or a month.
         zone: The time zone in which these periods begin.
-        step_days: ``days`` of the first cell of a cohort. From one cell to the next, ``days`` grows
-            by the same number.
+        step_days: The value of ``days`` in the first cell of a cohort. The second cell has twice
+            this value, the third cell three times, and so on.
         steps: The number of cells of a cohort.
         now: The present instant.
 
     Raises:
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
+        TooManyRecordsError: Reading the records took longer than the time limit. The transaction
+            cannot be used any more.
     """
     wanted.check()
     at = time_of(stage)

@@ -53,7 +53,8 @@ async def count_funnel(
 
     Raises:
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
+        TooManyRecordsError: Reading the records took longer than the time limit. The transaction
+            cannot be used any more.
     """
     wanted.check()
     statement = text(f"""

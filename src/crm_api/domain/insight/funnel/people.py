@@ -75,8 +75,9 @@ def time_of(stage: Stage) -> str | None:
     """Return the SQL expression for the instant at which a person reached a stage.
 
     In the expression, ``f`` is the row of the person in the common table ``first`` (``first_sql``).
-    The result is None for the stages that are outcomes. Their instants are in the common table
-    ``later`` (``later_sql``).
+
+    Return None if the stage is an outcome, such as ``quote_sent``. The instants of these stages are
+    in the common table ``later`` (``later_sql``).
     """
     place = _TIMES.get(stage)
     return None if place is None else f"f.times[{place}]"
@@ -86,8 +87,9 @@ def first_sql(wanted: MessagedPeople) -> str:
     """Return the SQL of the common table ``first``: people with their first message of the period.
 
     A merged duplicate and its primary contact are one person. ``times`` is an array of the instants
-    at which the message was sent, delivered and replied to. The last two may be NULL. The first
-    message of a person has the smallest array, so ``min`` finds it without a sort.
+    at which the message was sent, delivered and replied to. The last two may be NULL. The earliest
+    message of a person has the smallest array, because ``sent_at`` is the first element. So ``min``
+    finds this message without a sort.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]
@@ -115,8 +117,8 @@ def first_sql(wanted: MessagedPeople) -> str:
 def later_sql() -> str:
     """Return the SQL of the common tables that follow ``first``. The last one is ``later``.
 
-    For each person of ``first`` and each stage that is an outcome, ``later`` has the first instant
-    after the message at which the outcome happened.
+    Some stages are outcomes, such as ``quote_sent``. If a person of ``first`` reached such a stage
+    after the message, ``later`` has a row with the instant of the first such outcome.
     """
     return """
     happened AS MATERIALIZED (

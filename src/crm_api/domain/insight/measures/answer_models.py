@@ -18,9 +18,9 @@ ANSWERS_UNTIL = (
 class InsightAnswer(Placed, Base):
     """An answer of a user to a person, and how long the person had waited for it.
 
-    Only the job ``settle_answers`` writes this table. It has the answers before
-    ``InsightAnswerUntil.until`` as they were when the job last ran. ``InsightAnswerChange`` lists
-    the conversations that changed since then.
+    Only the job ``settle_answers`` writes this table. It has all answers that were sent before
+    ``InsightAnswerUntil.until``. ``InsightAnswerChange`` lists the conversations that changed after
+    the job last ran, so their answers here may be out of date.
     """
 
     __tablename__ = "insight_answer"

@@ -1,12 +1,13 @@
-"""The bases of measures: each base is a kind of record to count, with the SQL that selects it.
+"""The bases of measures. A base is an SQL query whose rows are the records that a measure counts.
 
-Each SQL statement has the same columns, so that all measures and breakdowns are compiled in the
-same way: ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``,
-``variant``, ``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``. Each statement
-contains the conditions on ``at`` itself, so that PostgreSQL can use an index for them.
+All bases have the same columns, so that all measures and breakdowns are compiled in the same way:
+``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
+``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``. The conditions that limit ``at``
+to a period are inside the query, so that PostgreSQL can use an index for them.
 
-From the instant ``ripe_at``, a record is ripe: it can no longer be added to the numerator. The
-value ``infinity`` marks records for which this has no meaning.
+From the instant ``ripe_at``, a record is ripe: it can no longer be added to the numerator. Before
+this instant, it is reported as unripe. A record with the value ``infinity`` is never reported as
+unripe.
 """
 
 import re
@@ -48,7 +49,7 @@ class RecordKind(StrEnum):
 
 
 class RecordPart(StrEnum):
-    """The part of a figure that a record belongs to, if the figure divides two measures."""
+    """The part of a quotient of two measures to which a record belongs."""
 
     NUMERATOR = "numerator"
     DENOMINATOR = "denominator"
@@ -62,14 +63,16 @@ class KeptSums:
     records.
 
     Attributes:
-        records: The SQL of the number of records.
-        counted: The SQL of the number of records in the numerator.
-        amount: The SQL of the sum of the amounts.
+        records: The SQL expression for the number of records that a row ``t`` counts.
+        counted: The SQL expression for the number of these records in the numerator.
+        amount: The SQL expression for the sum of their amounts.
         is_first_step: Whether only messages of the first step count if the caller names no step.
         ripe: How long after its time a record may still be added to the numerator; None if the
             numerator never changes later.
-        rows: SQL that selects the records that the sums count, with the columns of a base.
-        beside: SQL that selects the records for which no sums are kept; None if there are none.
+        rows: SQL that selects the same records one by one, with the columns of a base. It is used
+            for the parts of a period for which the sums cannot be used.
+        beside: SQL that selects the other records of the base, which the table does not count; None
+            if there are none.
     """
 
     records: str
@@ -89,14 +92,16 @@ class Stored:
 
     Attributes:
         source: The SQL of the table ``st`` and its joins.
-        columns: The SQL of the columns of a base (see the docstring of the module).
-        current: The SQL condition of the rows that are up to date and in the period.
-        rest: SQL that selects the records that are not stored yet, or that were changed after they
-            were stored.
+        columns: The SQL that selects the columns of a base (listed at the top of this module) from
+            ``st``.
+        current: The SQL condition for the rows to read: they are up to date and in the period.
+        rest: SQL that selects the other records from their original tables: records that are not
+            stored yet, or that were changed after they were stored.
         until: The SQL of the instant before which all records are stored. ``current`` and ``rest``
             use it as the parameter ``:settled``. None if they do not need it.
-        breakdowns: The breakdowns for which the table is read, if no filter selects campaigns; the
-            element None stands for figures without a breakdown. None reads the table always.
+        breakdowns: The table is read only for these breakdowns, and only without a filter by
+            campaign, phone line, list or step. An element None means figures without a breakdown.
+            If ``breakdowns`` itself is None, the table is always read.
     """
 
     source: str
@@ -113,13 +118,14 @@ class Stored:
 
     @property
     def unplaced(self) -> str:
-        """The SQL of the records without a stored place, with the columns of a base."""
+        """The SQL of the records whose ZIP, city and source are not stored, as a base."""
         return self._select(self.columns, "NOT st.is_placed")
 
     def placed(self, by: str) -> str:
-        """Return the SQL of the records with a stored place.
+        """Return the SQL of the records whose ZIP, city and source are stored.
 
-        The column ``place`` is the key of the breakdown ``by``.
+        Besides the columns of a base, it has the column ``place``: the key of the breakdown ``by``,
+        which is ``zip``, ``city`` or ``source``.
         """
         return f"""
         SELECT {self.columns}, st.{by} AS place FROM {self.source}
@@ -135,15 +141,17 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A kind of record to count.
+    """The records that a measure counts (the base of the measure), and how to read them fast.
 
     Attributes:
-        sql: SQL that selects the records, with the columns in the docstring of the module.
-            ``in_period`` replaces ``$period(…)$`` in it by the conditions on the period.
+        sql: The SQL query for the records, with the columns that are listed at the top of this
+            module. ``in_period`` replaces ``$period(…)$`` in the query by the conditions on the
+            period.
         has_campaign: Whether the records belong to a campaign, variant and step.
         has_person: Whether the records belong to a person.
-        kept: How to compute figures from the kept sums; None if no sums of the records are kept.
-        stored: The table in which a job stores the same records for figures; None if there is none.
+        kept: How to compute figures from sums that triggers keep; None if no sums are kept.
+        stored: A table with copies of the records, from which figures are read faster; None if
+            there is none.
     """
 
     sql: str
@@ -163,9 +171,9 @@ _IN_PERIOD = "$period(coalesce(m.sent_at, m.due_at))$"
 def in_period(sql: str, *, since: str | None, until: str | None) -> str:
     """Return the SQL of a base with the conditions that limit its records to a period.
 
-    The conditions replace each ``$period(…)$``, which names the column to limit. A missing bound
-    adds no condition. With a condition that is always true, the planner of PostgreSQL would expect
-    too few records.
+    The conditions replace each ``$period(…)$``, which names the column to limit. If a bound is
+    None, there is no condition for it. A condition that is always true would not do: with it, the
+    planner of PostgreSQL would expect too few records.
 
     Args:
         sql: The SQL of a base.
@@ -186,7 +194,7 @@ def messages(
     ripe: timedelta,
     amount: str = "CAST(NULL AS numeric)",
 ) -> Base:
-    """Return the base of messages to recipients.
+    """Return the base (the query) that selects campaign messages to recipients.
 
     Args:
         counted: The SQL condition of the messages in the numerator.
@@ -194,7 +202,7 @@ def messages(
         first_step: True: if the caller names no step, count only the first message of a campaign,
             so that each person counts once.
         ripe: How long a message may still be added to the numerator after it was sent.
-        amount: The SQL of the amount of a message.
+        amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
     hours = ripe // timedelta(hours=1)
@@ -220,7 +228,7 @@ def kept_messages(
     kept_records: str,
     kept_counted: str,
 ) -> Base:
-    """Return the base of messages to recipients, with figures from the kept sums.
+    """Return a base like ``messages``, but with figures from the kept sums (``insight_tally``).
 
     Args:
         counted: The SQL condition of the messages in the numerator.
@@ -228,8 +236,9 @@ def kept_messages(
         first_step: True: if the caller names no step, count only the first message of a campaign,
             so that each person counts once.
         ripe: How long a message may still be added to the numerator after it was sent.
-        kept_records: The SQL of the number of messages that a row of the kept sums counts.
-        kept_counted: The SQL of the number of these messages in the numerator.
+        kept_records: The SQL expression for the number of messages that a row of ``insight_tally``
+            counts.
+        kept_counted: The SQL expression for the number of these messages in the numerator.
     """
     base = messages(counted=counted, among=among, first_step=first_step, ripe=ripe)
     kept = KeptSums(
@@ -243,10 +252,12 @@ def kept_messages(
 
 
 def replies(*, among: str, ripe: timedelta) -> Base:
-    """Return the base of first messages with a reply. The amount is the time until the reply.
+    """Return the base (the query) that selects the first messages of campaigns that got a reply.
+
+    The column ``amount`` is the time from the message to its reply, in microseconds.
 
     Args:
-        among: The SQL condition of the messages.
+        among: The SQL condition for the messages to select.
         ripe: How long after a message its reply may still come.
     """
     base = messages(
@@ -302,12 +313,12 @@ tables suggest another plan.
 
 
 def select_answers(columns: str, *, source: str = "activity a", among: str = "") -> str:
-    """Return the SQL of the answers of users.
+    """Return the SQL that selects the answers of users to messages of people.
 
     Args:
-        columns: The columns to select. They can use ``a``, which is the answer, and ``w.at``, the
-            instant of the person's first unanswered message.
-        source: The SQL of the messages ``a``.
+        columns: The columns to select. They can use two aliases: ``a`` is the message that is the
+            answer, and ``w.at`` is the instant of the person's first unanswered message.
+        source: The SQL of the messages among which the answers are searched, with the alias ``a``.
         among: Additional SQL conditions.
     """
     return f"SELECT {columns} FROM {source} {_ASKED} {among}"

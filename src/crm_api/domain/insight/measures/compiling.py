@@ -74,7 +74,7 @@ class InsightQuestion:
 
     @property
     def base(self) -> Base:
-        """The kind of records that are counted, with their SQL."""
+        """The SQL query (``Base``) that selects the records that this question counts."""
         return self.measure.base_for(self.by, is_of_campaign=self.is_of_campaign)
 
     @property
@@ -87,7 +87,7 @@ class InsightQuestion:
 
     @property
     def is_placed(self) -> bool:
-        """Whether the stored records contain the key of the breakdown: ZIP, city or source."""
+        """Whether the breakdown is by ZIP, city or source: a stored record contains its key."""
         return self.by in PLACES and not self.is_of_campaign
 
     @property
@@ -114,11 +114,11 @@ class InsightQuestion:
 
     @property
     def needs_credits(self) -> bool:
-        """Whether the numerator or the denominator is computed from credits of outcomes."""
+        """Whether the figures are computed from credits, such as 1/3 of an outcome."""
         return any(":rules_version" in one.base.sql for one in self.parts)
 
     def in_period(self, sql: str) -> str:
-        """Return the SQL of a base, limited to the period that the caller asked for."""
+        """Return the SQL query of a ``Base``, limited to the period of this question."""
         return in_period(
             sql,
             since=None if self.since is None else ":since",
@@ -185,10 +185,12 @@ class InsightQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledQuestion:
-    """A question as SQL: a relation with key, label and bucket, and the values of its parameters.
+    """A question as SQL.
 
     Attributes:
-        relation: The SQL of the relation. Each of its rows is a record, or a sum of records.
+        relation: The SQL of a subquery. Each of its rows is a record or a sum of records, with the
+            key and the label of its breakdown and the beginning of its bucket.
+        values: The values of the SQL parameters.
     """
 
     relation: str
@@ -253,7 +255,11 @@ def _shown_amount(question: InsightQuestion) -> str:
 
 
 def select_from(question: InsightQuestion, columns: str, source: str) -> str:
-    """Return the SQL that selects columns of records or sums, and adds key, label and bucket."""
+    """Return the SQL that selects ``columns`` from ``source``, with three additional columns.
+
+    These are ``key`` and ``label`` of the breakdown, and ``bucket_start``. The rows of ``source``
+    are records or sums of records.
+    """
     breakdown = Breakdown(key="CAST(NULL AS text)")
     if question.by is not None:
         breakdown = BREAKDOWNS[question.by]

@@ -55,11 +55,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The sums over the records of a group.
+    """The sums over the records of one figure: of the total, or of one key and bucket.
 
     Attributes:
-        divided: If the measure divides two other measures: the sum of the numerator.
-        divided_records: In this case, the number of records of the numerator.
+        divided: For a quotient of two measures: the sum of the amounts in the numerator.
+        divided_records: For a quotient of two measures: the number of records in the numerator.
         settled: The instant before which the stored sums or the stored records are complete.
     """
 
@@ -176,7 +176,8 @@ async def compute_figures(
         BreakdownError: The measure does not allow the breakdown or the filter.
         PeriodError: The period ends before it begins.
         TooManyFiguresError: The breakdown has too many rows.
-        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
+        TooManyRecordsError: Reading the records took longer than the time limit. The transaction
+            cannot be used any more.
     """
     question.check()
     async with limited(session, seconds=seconds):

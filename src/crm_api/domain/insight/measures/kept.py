@@ -46,11 +46,12 @@ _FIRST_YEAR = 2000
 class Pieces:
     """The SQL from which one part of the figures is computed: the numerator or the denominator.
 
-    Each figure is the sum over ``sums`` and ``rows``.
+    A figure is the sum of all rows of these queries.
 
     Attributes:
-        sums: SQL that selects sums with the columns of ``_SUMS``.
-        rows: SQL that selects records with the columns of a base.
+        sums: The query that selects the kept sums of whole hours and days.
+        rows: The queries that select the records that these sums do not count, with the columns of
+            a ``Base``.
         values: The values of the SQL parameters.
     """
 

@@ -36,11 +36,13 @@ def has_place(question: InsightQuestion) -> bool:
 class PeoplePieces:
     """The SQL from which one part of the figures is computed: the numerator or the denominator.
 
-    Each figure is the sum over ``relations`` and ``rows``.
+    A figure is the sum of all rows of these queries.
 
     Attributes:
-        relations: SQL with part, records, counted, amount, unripe, at, key, label, bucket_start.
-        rows: SQL that selects records with the columns of a base.
+        relations: The queries that select sums, with the columns part, records, counted, amount,
+            unripe, at, key, label and bucket_start.
+        rows: The queries that select the records that these sums do not count, with the columns of
+            a ``Base``.
         values: The values of the SQL parameters.
     """
 

@@ -15,7 +15,7 @@ NOBODY = UUID(int=0)
 
 
 class TallyGrain(StrEnum):
-    """What a row of ``insight_tally`` counts.
+    """Which period and which messages a row of ``insight_tally`` counts.
 
     Attributes:
         ALL: An hour of all messages together, also those without a campaign.
@@ -32,11 +32,12 @@ _ZERO = text("0")
 
 
 class InsightTally(Base):
-    """A change to the number of messages, replies and accepted attempts of an hour or a day.
+    """Changes of the numbers of messages, replies and accepted attempts in an hour or a day.
 
     Triggers (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``) run
-    after each SQL statement. They append its changes as rows of all three grains, with negative
-    numbers for decreases. So the sums equal the counts of the records in every snapshot.
+    after each SQL statement. They append the changes of the statement three times: for an hour of
+    all messages, for an hour of one campaign, and for a day of one campaign (``TallyGrain``). A
+    decrease has negative numbers. So the sums equal the counts of the records in every snapshot.
 
     - A message counts at the instant when it was sent or, if it failed, when it was due.
     - An attempt that the provider accepted has a price. It counts at the instant when it was

@@ -1,4 +1,8 @@
-"""The bases of outcomes, and of the credits of outcomes to messages."""
+"""SQL queries for measures of outcomes.
+
+One query selects outcomes. The other selects credits: a credit is the share of an outcome that a
+message earned, or the remainder that no message earned.
+"""
 
 from crm_api.domain.insight.measures.bases import Base, Stored
 from crm_api.domain.insight.measures.dimensions import PLACES
@@ -17,7 +21,7 @@ _CURRENT = """(st.id IN (SELECT c.outcome_id FROM insight_outcome_change c)) IS 
 
 
 def outcomes(kind: str) -> Base:
-    """Return the base of outcomes of one kind."""
+    """Return the base (the query) that selects the outcomes of one kind."""
 
     def select(source: str) -> str:
         return f"""
@@ -41,12 +45,14 @@ def outcomes(kind: str) -> Base:
 
 
 def credits_of(kind: str, *, amount: str, among: str = "true") -> Base:
-    """Return the base of the credits of outcomes of one kind.
+    """Return the base (the query) that selects the credits of the outcomes of one kind.
+
+    A credit is the share of an outcome that a message earned, or the remainder.
 
     Args:
         kind: The kind of the outcomes.
-        amount: The SQL of the number that is summed: the cents, or the share.
-        among: The SQL condition of the credits.
+        amount: The SQL expression for the column ``amount``: the cents or the share of a credit.
+        among: The SQL condition for the credits to select.
     """
 
     def select(source: str) -> str:

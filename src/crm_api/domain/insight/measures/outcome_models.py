@@ -1,4 +1,4 @@
-"""The tables with a copy of each outcome that counts, so that figures are read fast."""
+"""The tables with copies of all outcomes that were not reversed, so that figures are read fast."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from crm_api.platform.database import Base
 
 
 class InsightOutcome(Placed, Base):
-    """A copy of an outcome that was not reversed, with the place of its person.
+    """A copy of an outcome that was not reversed, with the ZIP and city of its person.
 
     Only the job ``settle_outcomes`` writes this table. It has the outcomes as they were when the
     job last ran. ``InsightOutcomeChange`` lists the outcomes that are new, or changed since then.

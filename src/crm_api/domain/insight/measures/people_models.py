@@ -13,14 +13,14 @@ from crm_api.platform.database import Base
 
 
 class PlaceGrain(StrEnum):
-    """What a row of ``insight_person_tally`` counts: a day, or a month, in UTC."""
+    """The period that a row of ``insight_person_tally`` counts: a day or a month, in UTC."""
 
     DAY = "day"
     MONTH = "month"
 
 
 class PlaceDimension(StrEnum):
-    """The breakdowns whose sums are kept."""
+    """The breakdowns for which ``insight_person_tally`` has sums."""
 
     ZIP = Dimension.ZIP.value
     CITY = Dimension.CITY.value
@@ -105,11 +105,11 @@ class InsightPersonChange(_Counts, Base):
 
 
 class InsightPersonMove(Base):
-    """The former place of a person whose place has changed.
+    """The place (ZIP, city and source) that a person had before a change.
 
-    A row trigger appends it (``migrations/objects/note_moved_person.sql``). The sums of a person
-    are at the place in the oldest row of the person. Until the job has moved the sums, figures and
-    their records count the person at this former place.
+    A row trigger appends it (``migrations/objects/note_moved_person.sql``). The sums still count
+    the person at the place in the person's oldest row, until the job has moved the sums. Until
+    then, lists of records count the person at this place too.
     """
 
     __tablename__ = "insight_person_move"

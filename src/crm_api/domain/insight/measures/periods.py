@@ -54,5 +54,5 @@ def ceil_month(at: datetime) -> datetime:
 
 
 def between(rows: str, period: Period, values: Values) -> str:
-    """Return the SQL of a base, limited to a period."""
+    """Return the SQL query of a ``Base``, limited to a period."""
     return in_period(rows, since=values.name(period.since), until=values.name(period.until))
