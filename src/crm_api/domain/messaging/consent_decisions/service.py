@@ -107,9 +107,9 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Allow messages to a number again: remove its flags ``opted_out`` and ``opt_out_hold``.
 
-    Campaign recipients that were held continue; recipients that were skipped stay skipped. Every
-    opt-in gets a history entry. A message from the person opts in only the number that sent it. A
-    user's decision opts in all numbers of the contact.
+    Campaign recipients with the status ``held`` may get their messages again. Recipients with the
+    status ``skipped`` stay skipped. Every opt-in gets a history entry. A message from the person
+    opts in only the number that sent it. A user's decision opts in all numbers of the contact.
 
     Returns:
         True if the number was opted out or on hold before, and now is neither.
@@ -141,7 +141,9 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 
 
 async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """End the hold of a number because the reply was not an opt-out; held recipients continue.
+    """End the hold of a number, because a user decided that the reply was not an opt-out.
+
+    Campaign recipients with the status ``held`` may get their messages again.
 
     Returns:
         False if the number was not on hold; then its history gets no entry.
