@@ -68,9 +68,9 @@ async def write_csv(
 async def end_of_page(
     session: AsyncSession, ordered: Select[*tuple[Any, ...]]
 ) -> tuple[Any, ...] | None:
-    """Return the last row of the first page of ``ordered``.
+    """Return the last row of a page: of the first ``PAGE`` rows that ``ordered`` selects.
 
-    Return None if ``ordered`` has fewer than ``PAGE`` rows; then no further page follows.
+    Return None if ``ordered`` selects fewer than ``PAGE`` rows; then no further page follows.
     """
     last = (await session.execute(ordered.offset(PAGE - 1).limit(1))).one_or_none()
     return None if last is None else tuple(last)

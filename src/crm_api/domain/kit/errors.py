@@ -21,7 +21,7 @@ class CrmError(Exception):
         example: The arguments of an example for the documentation. None if the constructor needs no
             arguments, or if the docstring of the class is the ``detail`` of the example.
         detail: What happened and what to do next. It has no secrets and no data of other people.
-        extras: Further members of the problem document, for example ``contact_id``.
+        extras: Further fields of the problem document, for example ``contact_id``.
     """
 
     code: ClassVar[str] = "error"

@@ -43,12 +43,12 @@ def example_id(thing: str) -> str:
 def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     """Return the pydantic configuration that gives a model an example.
 
-    The example of a request has only the given fields. In the example of a response, every field
-    that is not given gets a value that depends on the name and the type of the field.
+    The example of a request has only the fields of ``bases`` and ``fields``. The example of a
+    response has all fields: every other field gets a value that depends on its name and its type.
 
     Args:
         bases: Models whose example fields are copied.
-        fields: The given fields that are not copied from ``bases``, as JSON values.
+        fields: Further fields of the example, as JSON values. They override fields of ``bases``.
     """
     given: dict[str, Any] = {}
     for base in bases:

@@ -10,7 +10,7 @@ from crm_api.domain.kit.errors import FieldProblem, InvalidError
 
 
 def pointer_to(path: Sequence[int | str]) -> str:
-    """Return the JSON pointer for a path of member names and list positions."""
+    """Return the JSON pointer for a path of field names and list positions."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
@@ -39,7 +39,8 @@ def read_form(
     """Validate the fields of a form or of a JSON object. A blank text counts as a missing field.
 
     Raises:
-        InvalidError: Some fields are not valid. The exception has the class ``error``.
+        InvalidError: Some fields are not valid. The exception is an instance of ``error``, a
+            subclass of ``InvalidError``.
     """
     given = {
         name: value

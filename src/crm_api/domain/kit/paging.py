@@ -94,7 +94,7 @@ class Cursors:
         return key, row_id
 
     def write(self, key: datetime | str, row_id: UUID) -> str:
-        """Make the cursor that continues after the row with this key and id."""
+        """Make the cursor that continues after the row with this sort value (``key``) and id."""
         first = key.isoformat() if isinstance(key, datetime) else key
         raw = json.dumps([self._digest, first, row_id.hex], ensure_ascii=False)
         return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")

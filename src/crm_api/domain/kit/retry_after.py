@@ -25,7 +25,7 @@ class RetryAfter:
 
     @property
     def is_cut(self) -> bool:
-        """True if the service asked for a longer wait than ``seconds``."""
+        """True if the wait was cut to the limit: the service asked for more than ``seconds``."""
         return self.asked_seconds > self.seconds
 
 

@@ -70,9 +70,9 @@ def retrying(
 ) -> AsyncRetrying:
     """Return an object that calls a function again while the function raises ``busy``.
 
-    After a response with status 429, the policy is ``THROTTLED``; after another failure, it is
-    ``UNAVAILABLE``. The last error is raised after the last try, or at once if the service asks for
-    a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``.
+    The policies ``THROTTLED`` (after a response with status 429) and ``UNAVAILABLE`` (after another
+    failure) give the number of tries and the waits. The last error is raised after the last try, or
+    at once if the service asks for a wait of more than ``LONGEST_RETRY_AFTER_SECONDS``.
 
     Args:
         busy: The errors after which the function is repeated; all others are raised at once.

@@ -41,7 +41,7 @@ class Window:
 
     @classmethod
     def of(cls, days: Iterable[str], start: time, end: time) -> "Window":
-        """Make a window from day names in any order."""
+        """Make a window from its hours, and from the names of its days in any order."""
         return cls(days=frozenset(days), start=start, end=end)
 
 
@@ -94,8 +94,8 @@ def day_span(window: Window, zone: str, day: date) -> Span | None:
 
     When the clock is set back, one hour occurs twice. If the window starts in that hour, it opens
     in the second occurrence of the hour. If the window ends in that hour, it closes in the first
-    occurrence. So no time outside the window is open. If no open time would remain, the window
-    opens in the first occurrence.
+    occurrence. So no time outside the window is open. Exception: if the window starts and ends in
+    that hour, this would leave no open time. Then the window opens in the first occurrence.
     """
     if DAYS[day.weekday()] not in window.days:
         return None

@@ -47,8 +47,9 @@ MOVES = text("""
 async def place_records(uow: UnitOfWork, *, most: int = MOST, most_moves: int = MOST_MOVES) -> bool:
     """Add the place of the person to the records that have no place yet.
 
-    The added place is the place at which the sums by place count the person. So while this
-    transaction is open, no other transaction adds places, and ``settle_people`` does not run.
+    The added place is the place at which ``insight_person_tally`` (the sums by place) counts the
+    person. To keep the two equal, no other transaction adds places while this transaction is open,
+    and ``settle_people`` does not run.
 
     Returns:
         Whether there may be more records without a place.

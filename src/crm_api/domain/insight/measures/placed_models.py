@@ -10,7 +10,8 @@ class Placed:
     Only the job ``place_records`` writes the place. After ``settle_people`` has moved the sums of a
     person to another place, a trigger on ``insight_person_move``
     (``migrations/objects/forget_places.sql``) clears the stored places of the person. So a stored
-    place is always the place at which the sums by place count the person.
+    place is always the place at which ``insight_person_tally`` (the sums by place) counts the
+    person.
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -46,8 +46,8 @@ class Measure:
         by_campaign: The records for breakdowns by campaign, if these differ from ``base``.
         by: The allowed breakdowns.
         is_sum: True: the amounts of the records are summed. False: the records are counted.
-        divided: The two measures whose figures are divided: numerator and denominator; None: no
-            figures are divided.
+        divided: For a quotient of two measures, such as the cost per reply: the numerator and the
+            denominator. None for all other measures.
     """
 
     name: str

@@ -18,9 +18,9 @@ REPLIES_UNTIL = (
 class InsightReply(Placed, Base):
     """A first message of a campaign to which the person replied, and the time until the reply.
 
-    Only the job ``settle_replies`` writes this table. It has the messages before
-    ``InsightReplyUntil.until`` as they were when the job last ran. ``InsightReplyChange`` lists the
-    messages that changed since then.
+    Only the job ``settle_replies`` writes this table. The table contains messages that were sent
+    before ``InsightReplyUntil.until``, as they were when the job last ran. ``InsightReplyChange``
+    lists the messages that changed since then.
     """
 
     __tablename__ = "insight_reply"

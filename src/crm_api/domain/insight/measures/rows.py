@@ -45,8 +45,8 @@ class Record:
 
     Attributes:
         counted: Whether it counts in the numerator; None if the figure is not a rate.
-        amount: Cents, seconds or a share, as the unit of the measure says; None for rates and
-            counts.
+        amount: Cents, seconds or a share of an outcome, as the unit of the measure says; None for
+            rates and counts.
         part: ``numerator`` or ``denominator`` of two measures that are divided; None otherwise.
     """
 
@@ -87,7 +87,8 @@ async def list_records(
         BreakdownError: The measure does not allow the breakdown or the filter.
         InvalidCursorError: The cursor does not belong to this list.
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The time limit is over. The transaction cannot be used any more.
+        TooManyRecordsError: The records could not be read within ``LONGEST_SECONDS``. The
+            transaction cannot be used any more.
     """
     wanted.question.check()
     cursors = Cursors(

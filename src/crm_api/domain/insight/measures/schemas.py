@@ -73,7 +73,8 @@ class FigureRead(ReadModel):
     """One figure: for one key of the breakdown, for one bucket, for both, or the total.
 
     Attributes:
-        key: The key of the breakdown, such as the id of a campaign; null if the records have none.
+        key: The key of the breakdown, such as the id of a campaign; null for the total, and for
+            records without a key.
         label: The key in words, such as the name of a campaign.
         bucket_start: The beginning of the bucket; null without buckets.
         numerator: The numerator; null for a median.
@@ -86,8 +87,9 @@ class FigureRead(ReadModel):
             are always enough.
         enough_at: When there will be enough records at the present pace; null if there are enough
             now, or if the pace is not known.
-        unripe: The number of records that are so young that they may still count: for replies,
-            messages of the last 72 hours; for deliveries, messages of the last 24 hours.
+        unripe: The number of records that are so young that the numerator may still include them
+            later: for replies, messages of the last 72 hours; for deliveries, messages of the last
+            24 hours.
         rows_url: The path of the request that lists the records of the figure. Add `limit` and
             `cursor`.
     """
@@ -216,7 +218,7 @@ class RecordRead(ReadModel):
 
     @classmethod
     def of(cls, record: Record, names: Mapping[UUID, PersonName] | None) -> "RecordRead":
-        """Build the response. If ``names`` is None, it leaves out the contact."""
+        """Build the response. If ``names`` is None, the response does not contain the contact."""
         shown = cls.model_validate(record)
         if names is None or record.contact_id is None:
             return shown.model_copy(update={"contact_id": None})

@@ -1,4 +1,8 @@
-"""Store the answers of whole hours, and store answers of changed conversations again."""
+"""Copy the answers of users to ``insight_answer``, from which figures read them fast.
+
+The job copies the answers of whole hours. If a conversation changes later, the job copies the
+answers of this conversation again.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,12 +87,12 @@ class _Next:
 async def settle_answers(
     uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Store the answers of the next hours. Store the answers of changed conversations again.
+    """Copy the answers of the next hours; copy the answers of changed conversations again.
 
     Only one transaction does so at a time.
 
     Returns:
-        Whether there may be more to store.
+        Whether there may be more to copy.
     """
     session = uow.session
     if not await may_settle(session, "insight_answer"):
@@ -117,8 +121,9 @@ _NOTE = """
 async def forget_answers_of_month(session: AsyncSession, name: str) -> None:
     """Delete the stored answers of one month, after the partition of its messages was detached.
 
-    Answers of later months can belong to the same conversations. Figures compute such answers from
-    the messages until the job has stored them again.
+    Answers in later months can depend on the detached messages, if they belong to the same
+    conversations. So the job stores these answers again. Until then, figures compute them from the
+    messages.
     """
     await session.execute(text(_FORGET.format(name=name)))
     await session.execute(text(_NOTE.format(name=name)))

@@ -1,4 +1,7 @@
-"""Store the outcomes that count, and store changed outcomes again."""
+"""Copy outcomes to ``insight_outcome``, from which figures read them fast.
+
+Reversals and reversed outcomes are not copied, because the measures leave them out.
+"""
 
 from typing import Any
 
@@ -37,12 +40,12 @@ STORE = text("""
 
 
 async def settle_outcomes(uow: UnitOfWork, *, most: int = MOST) -> bool:
-    """Store new outcomes, and store changed outcomes again.
+    """Copy new outcomes to ``insight_outcome``, and copy changed outcomes again.
 
     Only one transaction does so at a time.
 
     Returns:
-        Whether there may be more to store.
+        Whether there may be more to copy.
     """
     session = uow.session
     if not await may_settle(session):

@@ -1,6 +1,9 @@
-"""Add hours and late changes to the sums by place, and move the sums of people to new places.
+"""Keep the sums of messages by the place of the person (``insight_person_tally``).
 
-The figures stay the same.
+A place is a ZIP, a city or a source. The job adds the messages of whole hours. If a message of an
+added hour changes (a late change), the job adds the change. If a person has a new place, the job
+moves the person's messages to the sums of the new place. The figures are the same before and after
+a run: they compute from the records what the sums lack.
 """
 
 from dataclasses import dataclass
@@ -143,7 +146,7 @@ class _Next:
 
 
 async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
-    """Add the next hours and the late changes, and move the sums of people to their new places.
+    """Add the next hours and the late changes to the sums, and move people to their new places.
 
     Only one transaction does so at a time.
 

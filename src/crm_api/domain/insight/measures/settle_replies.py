@@ -1,4 +1,8 @@
-"""Store the replies to first messages hour by hour, and store changed replies again."""
+"""Copy the replies to first messages to ``insight_reply``, from which figures read them fast.
+
+The job copies the replies to the messages of whole hours. If a message or its reply changes later,
+the job copies the reply again.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,12 +79,12 @@ class _Next:
 async def settle_replies(
     uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Store the replies to the messages of the next hours. Store changed replies again.
+    """Copy the replies to the messages of the next hours; copy changed replies again.
 
     Only one transaction does so at a time.
 
     Returns:
-        Whether there may be more to store.
+        Whether there may be more to copy.
     """
     session = uow.session
     if not await may_settle(session):

@@ -16,8 +16,9 @@ async def may_settle(session: AsyncSession, name: str = ALL) -> bool:
 
     Args:
         session: The session.
-        name: The name of the lock that the job takes in earlier releases. So a process of an
-            earlier release cannot run the same job at the same time.
+        name: The name of a second lock. In earlier releases, the job takes only this lock. So
+            during an update, a process of an earlier release cannot run the same job at the same
+            time.
     """
     for one in dict.fromkeys((name, ALL)):
         if not await session.scalar(_LOCK, {"name": one}):

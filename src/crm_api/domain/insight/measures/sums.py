@@ -1,4 +1,8 @@
-"""Compile a question to SQL that computes the sums for its figures."""
+"""Make the SQL that computes the sums for the figures of a question.
+
+A *question* is a measure with a breakdown, a period and filters, such as "reply rate by city in
+May".
+"""
 
 from datetime import datetime
 from typing import Any
@@ -35,11 +39,11 @@ def compile_sums(
     Each row has the number of ``records``, how many are ``counted``, their ``amount``, how many are
     ``unripe``, and the first instant ``at``.
 
-    - Where sums are kept, a row is the sum of an hour or a day.
+    - Where sums are kept in a table, a row is the sum of an hour, a day or a month.
     - Elsewhere, a row is the sum of the records that have the same values in all columns that the
       question needs, such as the campaign or the hour. So names are looked up for few rows.
-    - For a median, a row has the amounts of its records as an array. If ``is_unfolded`` returns
-      True, each record is a row instead.
+    - For a median, a row has the amounts of its records as an array. Exception: if ``is_unfolded``
+      returns True, each record is a row of its own.
 
     Args:
         question: The question.
@@ -120,7 +124,7 @@ def _placed(part: InsightQuestion, part_of: str, stored: Stored) -> list[str]:
 
 
 def is_unfolded(part: InsightQuestion) -> bool:
-    """Return whether each record of a median is a row of its own, with the column ``time``."""
+    """Return whether the SQL of a median has one row per record, with the column ``time``."""
     return part.measure.unit is Unit.SECONDS and part.stored is not None and part.is_placed
 
 

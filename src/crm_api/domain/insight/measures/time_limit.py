@@ -29,15 +29,16 @@ async def limited(
     The limit and the settings last until the end of the transaction.
 
     - A sort or grouping may use 16 MB, so that 200,000 times stay in memory.
-    - People are looked up in order. So the cache of look-ups is off: the cache would take a fifth
-      of the time and never be of use.
+    - The SQL statements look up people in the order of their ids. So PostgreSQL's cache of look-ups
+      (memoize) is off: the cache would take a fifth of the time and never be of use.
     - To start parallel workers takes 13 ms of CPU. So only statements that read millions of rows
       use them.
 
     Args:
         session: The session.
         seconds: How long a statement may take.
-        is_unordered: Use bitmap scans, which read rows in the order of the pages of the table.
+        is_unordered: Turn off index scans, which read rows in the order of an index. PostgreSQL
+            then uses bitmap scans, which read rows in the order in which the table stores them.
 
     Raises:
         TooManyRecordsError: A statement took longer. The transaction cannot be used any more.

@@ -90,9 +90,10 @@ class TodayTasks(ReadModel):
     """Open tasks that are due before the end of the day: yours, and those without an assignee.
 
     Attributes:
-        due: The number of these tasks, including the overdue tasks.
-        overdue: The number of these tasks that were due before now.
-        first: Up to 20 of these tasks, the earliest due first.
+        due: The number of your open tasks, and of those without an assignee, that are due before
+            the end of the day. Overdue tasks are included.
+        overdue: The number of tasks in `due` that were due before now.
+        first: Up to 20 of the tasks in `due`, the earliest due first.
     """
 
     model_config = example(due=4, overdue=1)

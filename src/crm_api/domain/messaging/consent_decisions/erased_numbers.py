@@ -46,7 +46,7 @@ async def keep_consent_state(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append the opt-outs and holds that the flags of the numbers show, but their histories lack.
+    """Add to the consent history the opt-outs and holds that only the flags of numbers show.
 
     Call this before an erasure deletes the flags. After that, only the history shows whether the
     number is opted out or on hold. The caller has locked consent decisions about the numbers.
@@ -99,11 +99,12 @@ async def keep_late_decision(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Append to the history the decision of a message that arrived after its sender was erased.
+    """Record the decision that a message contains, if it arrived after its sender was erased.
 
-    The message was written before the erasure. The entry does not contain the text of the message.
-    If the message already has an entry, nothing happens. If the number is in use again, its flags
-    are set according to the decision. The caller has locked consent decisions about the number.
+    The message was written before the erasure. Its decision, such as an opt-out, is appended to the
+    consent history of the number, without the text of the message. If the message already has an
+    entry, nothing happens. If the number is in use again, its flags are set according to the
+    decision. The caller has locked consent decisions about the number.
 
     Args:
         at: The earlier of two times: when the message was written, and when it was received.

@@ -104,9 +104,9 @@ async def follow_decision(
     """Derive the consent of a number from its history and a new decision, and set its flags.
 
     If the number is opted out or on hold afterwards, its waiting messages are withdrawn. Otherwise,
-    held campaign recipients with this number continue. Before the call, the caller locks consent
-    decisions about the number (``service.lock_decisions``). After the call, the caller appends the
-    history entry.
+    campaign recipients with this number that had the status ``held`` may get their messages again.
+    Before the call, the caller locks consent decisions about the number
+    (``service.lock_decisions``). After the call, the caller appends the history entry.
 
     Returns:
         The consent of the number before and after the decision.

@@ -57,9 +57,10 @@ class DecisionDetails(TypedDict):
             component that decided.
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
-        activity_id: The id of the message that contains the decision.
+        activity_id: The id of the message that contains the decision, or from which it was learned.
         message_id: The id of the reply about which a user decided; None if the user gave no id.
-        at: When the person decided; ``now`` if missing. The person's message may arrive much later.
+        at: When the person decided; if missing, the value of ``now`` is used. The two differ if the
+            person's message arrives late.
         claimed_at: When the message was written, by the provider's clock. A time in the future is
             not corrected.
         now: The database's time of the transaction. The clock of a web host or worker may be wrong,
@@ -106,9 +107,9 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Allow messages to a number again: remove its flags ``opted_out`` and ``opt_out_hold``.
 
-    Campaign recipients that were held continue; recipients that were skipped stay skipped. Every
-    opt-in gets a history entry. A message from the person opts in only the number that sent it. A
-    user's decision opts in all numbers of the contact.
+    Campaign recipients with the status ``held`` may get their messages again. Recipients with the
+    status ``skipped`` stay skipped. Every opt-in gets a history entry. A message from the person
+    opts in only the number that sent it. A user's decision opts in all numbers of the contact.
 
     Returns:
         True if the number was opted out or on hold before, and now is neither.
@@ -125,9 +126,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    If the number is opted out, it does not get the flag of a hold, but the decision is still
-    written to its history. Reason: an opt-in that the person sent before this decision may arrive
-    late and end the opt-out. The entry in the history then puts the number on hold.
+    If the number is opted out, the flag ``opt_out_hold`` is not set, but the hold is written to the
+    history of the number. Reason: an opt-in that the person sent before the hold may arrive later
+    and end the opt-out. Then the entry in the history puts the number on hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -140,7 +141,9 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 
 
 async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """End the hold of a number because the reply was not an opt-out; held recipients continue.
+    """End the hold of a number, because a user decided that the reply was not an opt-out.
+
+    Campaign recipients with the status ``held`` may get their messages again.
 
     Returns:
         False if the number was not on hold; then its history gets no entry.
@@ -188,10 +191,10 @@ async def add_flag(
 
 
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
-    """Set ``invalid_number``, because messages to the number fail; skip waiting recipients.
+    """Set the flag ``invalid_number``; skip campaign recipients who wait for a message.
 
-    This is not a consent decision. So the consent history gets no entry, and the contact's other
-    numbers do not change.
+    Call this if messages to the number fail. This is not a consent decision. So the consent history
+    gets no entry, and the contact's other numbers do not change.
     """
     flag = FlagType.INVALID_NUMBER
     await flags.set_flag(uow.session, phone=phone, flag=flag, reason=reason, now=now)

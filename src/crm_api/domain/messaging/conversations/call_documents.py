@@ -1,9 +1,9 @@
 """Merge the provider's events about one call into one document.
 
 Events may arrive in any order and more than once, and the document must always be the same. So
-every member is merged by a rule that ignores the order: the earliest beginning, the latest end, the
-longest list, the union of recordings, the string that is later in the alphabet. An example of the
-document::
+every field has a rule whose result does not depend on the order of the events: the earliest
+beginning, the latest end, the longest list, the union of recordings. For other texts, the text that
+is later in alphabetical order is kept. An example of the document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -118,10 +118,10 @@ def placed_at(document: Document) -> datetime | None:
 
 
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
-    """Return when something last happened in a call; the call's conversation stores this time.
+    """Return the time of the last event of a call: the later of ``event_at`` and the stored time.
 
-    A call has no conversation until an event names the other party. Until then, the document keeps
-    the time of the last event. The result is the later of this time and ``event_at``.
+    The conversation of the call stores the result. As long as no event has named the other party,
+    the call has no conversation. Until then, the call's document stores the time.
 
     Args:
         known: The stored document of the call, before the event is added.
@@ -135,7 +135,7 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
 
 
 def is_contact(document: Document) -> bool:
-    """Return True if the person called the company or answered its call."""
+    """Return True if the person was in contact with the company: called it or answered its call."""
     return document.get("direction") == "incoming" or "answered_at" in document
 
 

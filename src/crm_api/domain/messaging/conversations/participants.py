@@ -23,7 +23,10 @@ ConversationKey = tuple[UUID, str]
 # While a batch is applied, the number of each sender is needed several times.
 @lru_cache(maxsize=4_096)
 def as_phone(identifier: str) -> str | None:
-    """Return the identifier as a number in E.164; None if it is a short code, a name or similar."""
+    """Return the identifier of a person or sender as a phone number in E.164.
+
+    None if the identifier is a short code, a name or something similar.
+    """
     try:
         return parse_phone(identifier)
     except InvalidPhoneError:

@@ -1,6 +1,6 @@
 """Store many past messages from the provider's lists with few SQL statements.
 
-Storing the messages one by one would give the same result.
+The result is the same as if the messages were stored one by one.
 """
 
 from collections.abc import Mapping, Sequence

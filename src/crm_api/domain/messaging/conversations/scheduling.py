@@ -46,8 +46,9 @@ async def choose_departure(
         OutsideWindowError: The message has no ``send_at``, and its ``undo_seconds`` end outside
             legal hours.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``reply.move`` is
-            False, or the rules allow no message within two weeks.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message could not be
+            moved to the next legal time: ``reply.move`` is False, or no time within two weeks is
+            legal.
     """
     undo_until = now + timedelta(seconds=reply.undo_seconds)
     if reply.send_at is None:

@@ -200,7 +200,7 @@ class MessageRead(ReadModel):
         origin: What created the message.
         phone: The phone number of the other party.
         body: The text of the message; null if it was erased.
-        media: The files of the message. Each item has the members `url`, `type`, `media_id`,
+        media: The files of the message. Each item has the fields `url`, `type`, `media_id`,
             `status`, `content_type`, `size_bytes`, `error_code` and `error`. When the file is
             stored, `media_id` is set; open the file with `GET /v1/media/{media_id}`. `url` is the
             address of the file at the provider; for a file that a user sent, it is the path of the
@@ -297,16 +297,16 @@ class CallRead(ReadModel):
         forwarded_from: The phone number from which the call was forwarded; null if it was not.
         forwarded_to: The phone number to which the call was forwarded; null if it was not.
         menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
-            Each item has the members `at`, `selection` and `name`.
+            Each item has the fields `at`, `selection` and `name`.
         recording: The first item of `recordings`; null if there is no recording.
-        recordings: The recordings of the call. Each item has the provider's members, and also the
-            members that an item in the `media` of a message has.
-        voicemail: The voicemail of the call; null if there is none. It has the provider's members,
-            and also the members that an item in the `media` of a message has.
-        summary: The provider's summary of the call, with the members `text` and `next_steps`; null
+        recordings: The recordings of the call. Each item has the fields that the provider gives,
+            and also the fields of an item in the `media` of a message.
+        voicemail: The voicemail of the call; null if there is none. It has the fields that the
+            provider gives, and also the fields of an item in the `media` of a message.
+        summary: The provider's summary of the call, with the fields `text` and `next_steps`; null
             if there is none.
         transcript: What was said in the call, in order; null if there is no transcript. Each item
-            has the member `content` and, if known, `start` and `end` in seconds from the start of
+            has the field `content` and, if known, `start` and `end` in seconds from the start of
             the call.
         provider_call_id: The provider's id of the call.
         occurred_at: When the call began, by the provider's clock.

@@ -1,4 +1,7 @@
-"""List and read messages and calls, find conversations, and settle unclear messages."""
+"""List and read messages and calls, find conversations, and settle unclear messages.
+
+To settle an unclear message is to decide whether it was sent.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -103,7 +106,8 @@ async def settle_message(
 
     Raises:
         MessageNotFoundError: No message has this id.
-        NotParkedError: The message is not waiting for a user to settle it.
+        NotParkedError: The message has no parked attempt, that is, no unclear attempt that waits
+            for a user's decision.
     """
     await get_message(uow, message_id)
     await settle_by_hand.settle_message(

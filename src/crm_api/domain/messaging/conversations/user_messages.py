@@ -69,8 +69,9 @@ async def queue_user_message(
         MediaNotSupportedError: The message has files, and the provider cannot send them.
         UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``reply.move`` is
-            False, or the rules allow no message within two weeks.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message could not be
+            moved to the next legal time: ``reply.move`` is False, or no time within two weeks is
+            legal.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:

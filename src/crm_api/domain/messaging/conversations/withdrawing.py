@@ -18,7 +18,7 @@ async def withdraw_user_message(uow: UnitOfWork, message_id: UUID, *, now: datet
     Raises:
         MessageNotFoundError: No message has this id.
         MessageNotManualError: The message was not written by a user of this API.
-        MessageLeftError: The message does not wait any more.
+        MessageLeftError: The message was sent, failed or is being sent.
     """
     if await withdraw_by_hand.withdraw_message(uow, message_id=message_id, now=now):
         return

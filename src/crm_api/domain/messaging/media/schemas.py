@@ -126,12 +126,12 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its fetch.
 
-    The provider may report the same file a second time with another URL. Then one of the fetches
-    has a URL that is not in ``items``. The file of such a fetch is appended to the list if it is
-    stored and not in the list yet.
+    A fetch belongs to the item with the same URL. The provider may report a file a second time with
+    another URL, so there may be a fetch whose URL is not in ``items``. The file of such a fetch is
+    appended to the list if it is stored and not in the list yet.
 
     Args:
-        items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All members
+        items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields
             are copied to the result.
         fetches: The fetches of the message or call.
     """

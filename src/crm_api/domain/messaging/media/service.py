@@ -50,7 +50,7 @@ SHOWN_FETCHES = text("""
 async def read_shown_fetches(
     uow: UnitOfWork, *, activity_ids: Sequence[UUID]
 ) -> dict[UUID, list[ShownFetch]]:
-    """Return the fetches of each message or call, by its id, oldest fetch first."""
+    """Return the fetches by the id of their message or call, oldest fetch first."""
     found: dict[UUID, list[ShownFetch]] = defaultdict(list)
     if activity_ids:
         rows = await uow.session.execute(SHOWN_FETCHES, {"activity_ids": list(activity_ids)})

@@ -105,7 +105,8 @@ class MediaStore:
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the exception types for an ``except`` clause around an access to the store.
 
-    These are the exceptions that are raised if the store cannot be used, and ``others``.
+    These are the exceptions that are raised if the store cannot be used, and the types in
+    ``others``.
     """
     from obstore.exceptions import BaseError  # noqa: PLC0415 - as in ``open_store``
 

@@ -15,8 +15,8 @@ THE_ROW = 1
 class CompanySettings(Base):
     """The settings that an administrator can change at run time; no row means no setting.
 
-    A worker that claims messages locks this row while it counts carrier budgets. So two workers
-    never count the same budget at the same time.
+    A worker that claims messages locks this row while it computes what is left of the carrier
+    budgets. So two workers never both use the same remaining segments.
     """
 
     __tablename__ = "company_settings"

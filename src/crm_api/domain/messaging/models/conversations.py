@@ -266,9 +266,9 @@ class ConversationRead(Base):
 class ConversationTally(Base):
     """A change in the number of conversations that are not done.
 
-    The sums of the rows are the counts of the inbox. Triggers only append rows, so transactions
-    that change different conversations never wait for each other. ``office.inbox.tallies`` merges
-    the rows.
+    The numbers of conversations in the inbox are the sums over the column ``conversations``.
+    Triggers only append rows, so transactions that change different conversations never wait for
+    each other. ``office.inbox.tallies`` merges the rows.
     """
 
     __tablename__ = "conversation_tally"

@@ -54,7 +54,8 @@ class Holdout(Base):
 class HoldoutPerson(Base):
     """A person who was assigned to a group of a holdout when a message was due.
 
-    All assigned people count, whatever happens later (intention to treat).
+    A comparison of the groups includes all assigned people, whatever happens to them later
+    (intention to treat).
     """
 
     __tablename__ = "holdout_person"

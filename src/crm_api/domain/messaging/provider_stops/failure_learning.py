@@ -67,8 +67,9 @@ MARK_LEARNED = text("""
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
     """Evaluate all new failures of one number; each failure is evaluated once.
 
-    If a failure has a stop code, the number is opted out. If it has a landline code, the line type
-    is stored. After enough permanent failures, the number is marked as invalid.
+    If a failure has a stop code, the number is opted out. If a failure has a landline code, the
+    line type of the number is stored. After enough permanent failures, the number is marked as
+    invalid.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.

@@ -153,7 +153,7 @@ async def show_claimed(
     line_id: UUID,
     now: datetime,
 ) -> None:
-    """Set claimed recipients to ``sending``, and write their messages to the timeline."""
+    """Set the status of claimed recipients to ``sending``; write their messages to the timeline."""
     phones = [one.phone for one in claimed]
     contact_ids = [one.contact_id for one in claimed]
     opened = await session.execute(

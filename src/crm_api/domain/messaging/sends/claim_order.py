@@ -118,8 +118,9 @@ class PlannedAttempt:
             recipient's legal hours or of the campaign's hours, whichever is earlier.
         max_recent: How many campaign messages the law allows for the number in ``recent_hours``
             hours; None for no limit.
-        activity_id: The id of the message; None before the insert. If an earlier attempt was made
-            for the message, the id of that message; otherwise equal to ``attempt_id``.
+        activity_id: The id of the message; None before the insert. The first attempt gives its own
+            id (``attempt_id``) to the message. Later attempts for the message have the same
+            ``activity_id``.
     """
 
     attempt_id: UUID

@@ -1,7 +1,7 @@
 """End the follow-ups of a recipient when the person replies or phones the company.
 
-This happens in the transaction that applies the event. The statement ``derive.DERIVE`` creates the
-next step of a recipient when a message is recorded as sent.
+This happens in the transaction that applies the event of the reply or call. Another module creates
+follow-ups: when a message is recorded as sent, ``derive.DERIVE`` creates the recipient's next step.
 """
 
 from collections.abc import Mapping
@@ -118,11 +118,11 @@ async def end_all_follow_ups(
     The function has three steps. (1) Lock the recipients. Another transaction may record a message
     as sent and so create the recipient's next step. Because of the lock, the later of the two
     transactions sees the changes of the earlier one. (2) End the follow-ups. (3) Release the claims
-    of these recipients. If claims were released first, a claim that is not committed yet would be
-    missed (Sending, rule 10).
+    of these recipients. This is the last step: the lock waits for claims that are not committed
+    yet, so only a later step finds them (Sending, rule 10).
 
     Args:
-        heard: When each person last replied or called, by number.
+        heard: When each person last replied or called, by the person's phone number.
     """
     if not heard:
         return

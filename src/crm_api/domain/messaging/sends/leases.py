@@ -73,6 +73,6 @@ NEXT_LEASE = text("""
 
 
 async def next_lease_end(uow: UnitOfWork) -> datetime | None:
-    """Return when the next lease of a claim or request ends; None if there is no lease."""
+    """Return the earliest end of all leases; None if no claim or request has a lease."""
     end: datetime | None = await uow.session.scalar(NEXT_LEASE)
     return end

@@ -87,12 +87,14 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: For an inferred outcome: the status that the attempt had when the outcome was
-            inferred. The outcome is written only if the attempt still has this status. None for a
-            fact: a fact is written whatever the attempt's status is (Sending, rule 6).
+        seen: The status that the attempt had when this outcome was concluded, for example from a
+            look-up. The outcome is written only if the attempt still has this status. None if the
+            outcome is a fact, such as the provider's response: a fact is written whatever the
+            attempt's status is (Sending, rule 6).
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
-        is_matched: True if the id was found by matching; False if the provider's response gave it.
+        is_matched: True if ``message_id`` was found by a comparison of messages with attempts;
+            False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message without giving an id.
@@ -120,8 +122,9 @@ class ChangedAttempt:
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: True if the row of the message was not updated yet, because the message has
-            several attempts.
+        is_to_show: True if the SQL statement ``RECORD`` did not update the row of the message, for
+            example because the message has several attempts. Then the SQL statement ``SHOW``
+            updates the row.
     """
 
     id: UUID

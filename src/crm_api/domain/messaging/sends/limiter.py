@@ -156,12 +156,12 @@ requests would all start at once."""
 
 
 class CallStarts:
-    """The start times that one run of the dispatcher has reserved and not yet used.
+    """Start times for requests that one run of the dispatcher has reserved and not yet used.
 
     Args:
         limiter: The limiter that all workers with one API key of the provider share.
-        gate_size: The largest number of attempts that one gate checks. At least this many start
-            times are reserved at once.
+        gate_size: The largest number of attempts that the gate checks at once. Each reservation has
+            at least this many start times.
     """
 
     def __init__(self, limiter: Limiter, gate_size: int) -> None:
