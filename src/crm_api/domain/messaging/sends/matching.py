@@ -132,7 +132,7 @@ class MatchCandidates:
 
     @property
     def why(self) -> str:
-        """The error code that the attempt gets if these candidates do not settle it."""
+        """The error code of the attempt if it is parked because no candidate settles it."""
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
         )
@@ -182,7 +182,7 @@ class _StoredMessage:
     user_id: str | None
 
     def facts(self, unknown: UnknownAttempt) -> MessageFacts:
-        """Return the message as the provider would list it."""
+        """Return this stored message in the form of an entry of the provider's message list."""
         return MessageFacts(
             provider_message_id=self.openphone_id,
             direction="outgoing",

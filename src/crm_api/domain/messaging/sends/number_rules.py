@@ -38,7 +38,10 @@ from crm_api.domain.messaging.models.sends import SendKind
 
 
 class NumberRule(StrEnum):
-    """A fact about a number that stops messages to it; users see the value as the reason."""
+    """A fact about a phone number that stops messages to the number.
+
+    Users see the value, such as ``opted_out``, as the reason why a message was not sent.
+    """
 
     OPTED_OUT = "opted_out"
     CONTACT_DELETED = "contact_deleted"

@@ -107,8 +107,9 @@ STILL_PARKED = text("""
 
 
 async def find_still_parked(uow: UnitOfWork, *, ids: Sequence[UUID]) -> set[UUID]:
-    """Return the ids of campaigns, messages and lines in ``ids`` that have a parked attempt.
+    """Return those of ``ids`` that have a parked attempt.
 
-    The id of a line is returned only if the parked attempt is outside campaigns.
+    ``ids`` can contain ids of campaigns, messages and phone lines. A campaign or a message has the
+    parked attempts that belong to it. A phone line has only the parked attempts outside campaigns.
     """
     return set((await uow.session.execute(STILL_PARKED, {"ids": list(ids)})).scalars())

@@ -114,11 +114,14 @@ async def claim_queued(
     """Claim up to ``limit`` queued messages, except those to numbers with an open attempt.
 
     If a rule about the number stops a message, the message is marked as failed. Outside legal
-    hours, a message is postponed to the next legal hours. Three kinds are not postponed:
-    confirmations, responses to HELP, and test messages to one of our lines. An away reply, or a
-    message for a time that a user chose, fails if the next legal hours begin after its latest
-    instant. For a line on trial, one message at a time is claimed. The caller must commit before it
-    sends the claimed messages.
+    hours, a message is postponed to the next legal hours. There are two exceptions:
+
+    - Confirmations, responses to HELP, and test messages to one of our lines are not postponed.
+    - Away replies, and messages for a time that a user chose, have a latest instant of sending
+      (``QueuedMessage.latest``). If the next legal hours begin later, the message fails.
+
+    For a line on trial, one message at a time is claimed. The caller must commit before it sends
+    the claimed messages.
 
     Args:
         media_link: Returns the URL from which the provider downloads a file of a message. None if

@@ -246,10 +246,11 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses whose message ids were matched to other attempts by mistake.
 
-    A response is a fact and a match is only inferred, so the message belongs to the attempt of the
-    response (Sending, rule 6). The matched attempt loses the message and becomes ``unknown`` again.
-    If the number has another open attempt now, the matched attempt is parked instead, with an
-    alert. The correction is written to the audit log.
+    Two attempts have the same message id: the attempt of the response, and an attempt to which the
+    message was matched by its text and time. The response is certain, and the match may be wrong,
+    so the attempt of the response keeps the message (Sending, rule 6). The matched attempt loses
+    the message and becomes ``unknown`` again. If the number has another open attempt now, the
+    matched attempt is parked instead, with an alert. The correction is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(
@@ -310,7 +311,8 @@ async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now
     """Record responses without their text, because the database cannot store the text.
 
     If the provider accepted the message, the result is recorded as unclear, with the mark that the
-    provider accepted the message without an id. Other responses keep their kind.
+    provider accepted the message without an id. Other responses keep their kind, such as refused.
+    In both cases the error code becomes ``not_storable``.
     """
     await record_answers(uow, [_without_text(item) for item in batch], now=now)
 

@@ -28,7 +28,10 @@ READ_REPLY_ZONE = text(f"""
 
 
 class NumberZone(Protocol):
-    """A row of a query that selects a phone number and the columns of ``NUMBER_ZONE``."""
+    """A phone number with the facts that decide its legal hours.
+
+    It is a row of a query that selects the number and the columns of ``NUMBER_ZONE``.
+    """
 
     @property
     def phone(self) -> str:

@@ -145,7 +145,11 @@ async def count_sent_today(
 async def count_campaign_sent_today(
     session: AsyncSession, *, campaign_id: UUID, line_id: UUID, times: SendTimes, now: datetime
 ) -> tuple[int, int]:
-    """Return how many messages the provider may have accepted today: of a campaign, of its line."""
+    """Return how many messages the provider may have accepted today.
+
+    Returns:
+        Two numbers: the messages of the campaign, and all messages of its line.
+    """
     rows = await count_usage(
         session, line_ids=[line_id], campaign_id=campaign_id, grace=times.grace_seconds, now=now
     )
@@ -190,9 +194,10 @@ the next merge."""
 
 
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
-    """Merge the tally rows of lines that have too many rows (``COMPACT_ABOVE``).
+    """Merge the rows of ``send_tally`` and ``carrier_tally``, the tables of message counts.
 
-    Rows of these lines that are older than three days are deleted. The tally rows of carriers are
-    merged in the same way. The sums of the last three days do not change.
+    The rows of a line are merged if the line has too many rows (``COMPACT_ABOVE``). Merged rows
+    that are older than three days are deleted. The sums of the last three days do not change. The
+    rows of all carriers are merged in the same way.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

@@ -25,15 +25,15 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A message or call that this transaction has stored, with ``asked_at`` if it needs an answer.
+    """A message or call that this transaction has stored, and whether it needs an answer.
 
     Attributes:
         at: When the message or call happened, by the provider's clock.
         needs_answer: False if the message or call needs no answer, for example because it is an
             opt-out.
         campaign_id: The campaign to which the message replies; None if there is none.
-        received: The facts of a received message with which the conversation must be updated. None
-            if the conversation was already updated, and for calls.
+        received: Facts of a received message that must still be stored in its conversation. None if
+            they are already stored, and for calls.
     """
 
     conversation_id: UUID
@@ -101,11 +101,16 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    The state of each conversation becomes ``waiting``, even if it was ``done`` or ``snoozed``.
-    Exceptions: a message or call does not wait if it needs no answer, if a later answer was given
-    outside of this service, or if the sender is blocked. The statement also updates the
-    conversations with the times, contacts and provider ids of received messages. The caller must
-    lock the conversations.
+    The state of each conversation becomes ``waiting``, even if it was ``done`` or ``snoozed``. A
+    message or call does not have this effect in three cases:
+
+    - It needs no answer.
+    - The sender is blocked.
+    - A later answer was given outside of this service. Then a conversation in the state ``done``
+      becomes ``open``, and other states do not change.
+
+    The function also stores the times, contacts and provider ids of received messages in their
+    conversations. The caller must lock the conversations.
     """
     if not asked:
         return

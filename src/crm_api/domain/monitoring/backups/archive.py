@@ -174,10 +174,10 @@ class _Cipher:
             self.raise_its_own()
 
     def raise_its_own(self) -> None:
-        """Wait until the thread has ended; if it has failed, raise its error as a ``BackupError``.
+        """Wait for the cipher thread; if the thread has failed, raise a ``BackupError``.
 
-        The thread's failure also causes an error in the caller, but only the thread's error says
-        the reason.
+        If the thread fails, the code that reads or writes the archive gets an error too. But only
+        the error of the thread says the reason.
         """
         self._thread.join()
         failure = self._failure

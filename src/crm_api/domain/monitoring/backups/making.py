@@ -82,8 +82,8 @@ class Snapshot:
 def choose_target(wanted: Path, *, made_at: datetime) -> Path:
     """Return the path of the backup file.
 
-    If ``wanted`` is a folder, this is a new file in the folder, named after the time ``made_at``.
-    Otherwise it is ``wanted``.
+    If ``wanted`` is a folder, return the path of a new file in this folder. The name of the file
+    contains the time ``made_at``. Otherwise return ``wanted``.
 
     Raises:
         BackupError: The file already exists.
@@ -110,8 +110,8 @@ async def make(
         settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time of the data. Pass the current time. If the database was restored to an
-            earlier time, pass that time.
+        made_at: The time from which the data are: usually the current time. If the database was
+            restored to its state at an earlier time, this is the earlier time.
         report: Receives sentences about the progress.
 
     Raises:

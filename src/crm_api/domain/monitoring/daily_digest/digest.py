@@ -22,9 +22,9 @@ class MessageFigures:
         sent: The number of messages that the provider accepted.
         delivered: The number of these messages that are delivered by now.
         failed: The number of these messages that failed by now.
-        received: The number of replies.
-        answered: The number of people who replied.
-        opted_out: The number of people who replied and opted out in the period.
+        received: The number of messages that people sent to the company.
+        answered: The number of people who sent these messages.
+        opted_out: The number of these people who were also opted out in the period.
     """
 
     name: str | None
@@ -165,7 +165,8 @@ async def read_digest(
 
     Args:
         zone: The time zone in which the mail shows days.
-        figures: The numbers about the current state of the service.
+        figures: The current state of the service in numbers, such as parked attempts and open
+            alerts.
     """
     session = uow.session
     span = {"since": since, "until": until}

@@ -18,9 +18,9 @@ class SealedColumn:
     """A column with encrypted values.
 
     Attributes:
-        about: The SQL expression for the associated data of the encryption, a text. A value can be
-            decrypted only with the same text. If the text contains the id of the row, a value that
-            is copied to another row cannot be decrypted.
+        about: The SQL expression of a text that is the associated data of the encryption: a value
+            can be decrypted only with the text with which it was encrypted. In most columns, the
+            text contains an id of the row, so a value cannot be moved to another row.
     """
 
     table: str

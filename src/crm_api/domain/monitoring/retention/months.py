@@ -138,9 +138,10 @@ async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> 
     """Delete the stored provider ids of one batch of rows of a month.
 
     The ids are stored in the table ``MonthlyTable.key``. The caller must do this while the month is
-    attached, so that no stored id refers to a missing row. If the provider delivered an event of
-    the month again later, the event would count as new. This does not happen, because the provider
-    repeats events only for days, not for months.
+    attached, so that no stored id refers to a missing row.
+
+    The ids are needed only to recognise events that the provider delivers again. The provider does
+    this for days, not for months, so the ids of an old month can be deleted.
 
     Args:
         after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
@@ -202,7 +203,10 @@ _DELETE_EXAMPLES = """
 
 
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
-    """Delete the examples for the reply reader that were made from replies of the month."""
+    """Delete the examples that were made from replies of the month.
+
+    The reply reader, which finds the class of a reply, uses these examples.
+    """
     if month.table is ACTIVITY:
         await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))
 

@@ -134,9 +134,8 @@ async def own_run_times(
 ) -> dict[str, datetime]:
     """Return when each job that works daily or hourly is due next.
 
-    The other jobs are left out, because they work every minute.
-
-    While the sandbox clock is moved, it stops at each of these times, so that the job runs.
+    The other jobs are left out, because they work every minute. A move of the sandbox clock makes a
+    step to each of the returned times, so that the jobs run.
 
     Args:
         webhooks_checked_at: When the next check of webhook health is due; None leaves out the job

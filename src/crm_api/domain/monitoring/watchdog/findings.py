@@ -73,7 +73,8 @@ async def settle_alerts(
     Args:
         kind: The kind of the alerts.
         found: The problems that the check has found now.
-        patience: An alert is raised only when every check has found the problem for this long.
+        patience: How long a problem must last before its alert is raised. A problem lasts while
+            every check finds it.
         among: The check covers only alerts whose subject has this prefix. Other alerts do not
             change.
     """

@@ -26,8 +26,9 @@ class Selected:
     Attributes:
         count: The number of conversations.
         digest: A hash of each conversation's id, its state, the time since which the person waits,
-            and the time of the last message from the person. The real request must have the same
-            digest as its dry run. So a change never hides a message that arrived after the dry run.
+            and the time of the last message from the person. A request that is not a dry run is
+            refused if its digest differs from the digest of its dry run. Then, for example, a new
+            message has arrived that the user has not seen.
     """
 
     count: int

@@ -104,7 +104,10 @@ class BulkChange(RequestModel):
         return self
 
     def of_one(self) -> ConversationUpdate:
-        """Return the change as the request body for one conversation, without the tag."""
+        """Return the request body that makes this change in one conversation.
+
+        ``add_tag`` is left out, because it changes the contact, not the conversation.
+        """
         given = self.model_fields_set - {"add_tag"}
         return ConversationUpdate.model_validate({name: getattr(self, name) for name in given})
 

@@ -25,8 +25,8 @@ class WantedState:
     Attributes:
         state: The new state; None if the request names no state.
         snoozed_until: When a snoozed conversation comes back; None for the other states.
-        is_awake: Whether the request only ends a snooze: it names no state, and
-            ``snoozed_until`` is null.
+        is_awake: True if the request ends a snooze and sets no state: it contains ``snoozed_until``
+            with the value null, and no ``state``.
     """
 
     state: ConversationState | None
@@ -164,7 +164,8 @@ def state_values(
         wanted: The state that the request sets.
         state: The present state of the conversation.
         waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The locked conversation, with the time of the last message that the person sent.
+        heard: The locked conversation. If ``waiting_since`` is None, the new state ``waiting``
+            counts from the last message that the person sent.
         now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:

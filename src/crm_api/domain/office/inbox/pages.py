@@ -83,7 +83,8 @@ class _Page:
     def by_numbers(self) -> str:
         """Return the query that looks up the conversations of the phone numbers in ``flagged``.
 
-        Without ``OFFSET 0``, PostgreSQL would read all conversations.
+        The subquery ends with ``OFFSET 0``, so that PostgreSQL runs it separately for each phone
+        number and line. Otherwise PostgreSQL would read all conversations.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:

@@ -71,5 +71,8 @@ FORGET_PRESENCE = text("""
 
 
 async def forget_presence(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete the events of presence that are older than ``KEPT_FOR``. No stream needs them."""
+    """Delete the events about presence that are older than ``KEPT_FOR``.
+
+    An event stream that reconnects needs only newer ones.
+    """
     await uow.session.execute(FORGET_PRESENCE, {"before": now - KEPT_FOR})

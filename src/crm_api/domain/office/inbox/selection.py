@@ -62,8 +62,8 @@ class InboxFilter:
     """A filter for conversations. A field that is None does not filter.
 
     Attributes:
-        states: Only these states. Empty means ``TO_WORK_ON`` if ``is_unread`` is True or
-            ``assignee`` is set; otherwise all states.
+        states: Only conversations in these states. Empty means all states, with an exception: if
+            ``is_unread`` is True or ``assignee`` is set, only the states ``waiting`` and ``open``.
         assignee: The id of the user who is responsible, or ``NOBODY``.
         is_unread: True: only conversations with messages that the caller has not read. False: only
             the others.
@@ -129,7 +129,7 @@ class Order:
 
     @property
     def words(self) -> str:
-        """The SQL of this order after ORDER BY, for a query with the columns ``key`` and ``id``."""
+        """The SQL text after ``ORDER BY``, for a query with the columns ``key`` and ``id``."""
         way = "DESC" if self.is_descending else "ASC"
         return f"key {way}, id {way}"
 
@@ -163,9 +163,10 @@ NOT_WAITING = Order(
 def flagged(wanted: InboxFilter) -> str:
     """Return the query for the phone numbers that have the flag of a filter.
 
-    The flag is in a subquery, which hides its value from PostgreSQL's planner. So the planner makes
-    one plan for all flags. But without the value, the planner does not know which partial index has
-    the flag. Therefore the query also contains the condition of that index.
+    The flag is in a subquery, so that PostgreSQL's planner does not see which flag it is, and makes
+    one plan for all flags. There are two partial indexes, each for some of the flags. The query
+    contains the condition of the index that has the wanted flag, so that the planner can choose
+    this index.
     """
     is_suppressing = one_of("f.flag_type", SUPPRESSING_FLAGS)
     part = is_suppressing if wanted.flag in SUPPRESSING_FLAGS else f"({is_suppressing}) IS FALSE"
@@ -179,9 +180,9 @@ def flagged(wanted: InboxFilter) -> str:
 def has_flag(wanted: InboxFilter) -> str:
     """Return the SQL condition that ``k.phone`` has the flag of a filter.
 
-    Without ``IS TRUE``, PostgreSQL would join all conversations with all flags. With it, PostgreSQL
-    reads the phone numbers with the flag once. It then reads conversations in order until the page
-    is full.
+    Because of ``IS TRUE``, PostgreSQL reads the phone numbers with the flag once, and then reads
+    conversations in order until the page is full. Without ``IS TRUE``, PostgreSQL would use a join,
+    which reads all conversations.
     """
     return f"(k.phone IN ({flagged(wanted)})) IS TRUE"
 

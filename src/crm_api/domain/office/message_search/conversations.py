@@ -29,9 +29,10 @@ MOST_NAMED = 200
 class ConversationSearch:
     """Finds the conversations that match the terms of a search.
 
-    A conversation matches if the person's name or phone number contains all terms. It also matches
-    if it has a message for which each term is in the message, or in the name or phone number of the
-    message's person. Only messages that people wrote are searched.
+    A conversation can match in two ways. The first: the name and phone number of the person, taken
+    together, contain all terms. The second: the conversation has a message in which all terms
+    occur. A term that occurs in the person's name or phone number need not occur in the message.
+    Only messages that people wrote are searched.
     """
 
     def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:

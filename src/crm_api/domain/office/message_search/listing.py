@@ -38,9 +38,9 @@ class MessagePosition:
     """Where a page ended.
 
     Attributes:
-        is_similar: The page ended among the messages that have only similar words.
-        after: The last message of the page. If few messages match: the last message that was read.
-            This message need not match.
+        is_similar: True if the last message of the page has only similar words.
+        after: The last message of the page. If the search for matches ended before the page was
+            full, this is the last message that was read, even if it does not match.
     """
 
     is_similar: bool
@@ -105,7 +105,11 @@ async def find_messages(
     begin: MessagePosition | None,
     limit: int,
 ) -> FoundMessages:
-    """Find up to ``limit`` messages after the position ``begin``; None: from the list's start."""
+    """Find up to ``limit`` messages.
+
+    Args:
+        begin: Where the previous page ended; None for the first page.
+    """
     after = None if begin is None else begin.after
     if not selection.terms:
         return await _next_in_order(session, selection, after=after, limit=limit)

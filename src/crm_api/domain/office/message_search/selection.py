@@ -98,9 +98,9 @@ class MessageSelection:
     Attributes:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
-        people: For each term, people whose names or phone numbers contain the term. If a term has
-            more people than were looked up, the messages of the other people are found only among
-            the newest messages.
+        people: For each term, people whose names or phone numbers contain the term. Only a limited
+            number of people is looked up. If a term has more people, the messages of the others are
+            found only among the newest messages.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 

@@ -48,9 +48,10 @@ async def with_similar_words(
     1. The index searches all messages at once. If this ends in ``FIRST_SECONDS``, it is the result.
     2. Otherwise the newest ``WINDOW`` messages are compared. If they fill the page, it is complete.
     3. Otherwise the index searches in the steps of ``SPANS``: first the messages that were stored
-       last, then older ones. The instant of a message is never later than the time at which it was
-       stored. So the page is complete as soon as it is full and all its messages are newer than the
-       time back to which the index has searched. After ``SECONDS``, older messages are left out.
+       last, then older ones. After each step, the page is complete if it is full and all its
+       messages are newer than the start of the searched time. Reason: no message is stored before
+       its own instant, so the messages that were stored earlier are all older. After ``SECONDS``,
+       the search ends, and older messages are left out.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

@@ -29,10 +29,11 @@ class Term:
     """A part of a search text.
 
     Attributes:
-        patterns: LIKE patterns. At least one must match the folded text of a message with a space
-            before the text.
-        word: The folded word, if similar words may match too; None for numbers, short words and
-            phrases.
+        patterns: LIKE patterns. At least one must match. They are compared with a space followed by
+            the message's text after ``fold`` (no accents, apostrophes or capitals). The space makes
+            it possible to match the start of a word at the start of the message.
+        word: The word after ``fold``, if similar words may match too; None for numbers, short words
+            and phrases.
     """
 
     patterns: tuple[str, ...]

@@ -30,8 +30,9 @@ class EventFilter:
     An event is serialised only once for all listeners with equal filters.
 
     Attributes:
-        types: Event types that pass if the event belongs to no campaign.
-        campaign_types: Event types that pass if the event belongs to a campaign.
+        types: The event types that the caller gets for events that do not belong to a campaign.
+        campaign_types: The event types that the caller gets for events that belong to a campaign.
+            These can be more, because the scope ``campaigns:read`` allows them.
         campaign_id: Only events of this campaign pass; None means that any event can pass.
         reads_messages: True if events about received messages get phone number, contact and first
             words.

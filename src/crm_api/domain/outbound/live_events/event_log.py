@@ -132,10 +132,11 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """The limits of the readable part of the log, as the database returns them.
+    """The two ends of the readable part of the log, as the database returns them.
 
     Attributes:
-        final: The oldest transaction that may still write events.
+        final: The oldest transaction that may still write events. Earlier transactions have ended,
+            so they write no more events.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """
@@ -260,8 +261,9 @@ async def forget_old_events(
 ) -> int:
     """Delete the oldest events that are older than ``KEPT_FOR``; return how many were deleted.
 
-    If this database is a copy from another server, it may contain events whose positions this
-    server has not reached yet. Those events are deleted too, but they are not counted.
+    A position contains a transaction number of the database server. If the database was copied from
+    another server, it may contain events with higher numbers than this server has used so far. They
+    are deleted too, but they are not counted.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

@@ -48,7 +48,7 @@ READ_DETAILS = text("""
 async def read_message_details(
     session: AsyncSession, *, message_ids: Sequence[UUID]
 ) -> dict[UUID, dict[str, Any]]:
-    """Return the details of messages, by message id, as members of an event's ``data``."""
+    """Return the details of messages, by message id, as fields of an event's ``data``."""
     if not message_ids:
         return {}
     found = await session.execute(READ_DETAILS, {"ids": list(message_ids)})

@@ -77,10 +77,11 @@ _COLLECT = {
 async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: datetime) -> None:
     """Store the notices that are missing, one for each subject, user and channel.
 
-    A subject is a conversation, a note or a task. A conversation that waits for an answer, or a
-    note with a mention, causes a notice if the user has not read it when the user's delay is over.
-    A task causes a notice when it is due. If another worker collects notices at the same time, this
-    function does nothing.
+    A subject is a conversation that waits for an answer, a note that mentions the user, or a due
+    task. For a conversation or a note, each user has a delay in minutes. If the user has not read
+    the conversation or note after this delay, a notice is stored. For a task, the notice is stored
+    when the task is due. If another worker collects notices at the same time, this function does
+    nothing.
     """
     if not await uow.session.scalar(LOCK_COLLECTION):
         return

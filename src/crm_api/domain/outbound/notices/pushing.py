@@ -167,7 +167,7 @@ class PushResult:
 
     @property
     def is_over(self) -> bool:
-        """Whether the subscription must be deleted."""
+        """Whether the subscription is no longer usable, so that it must be deleted."""
         return self.is_refused or self.status in GONE
 
     @property
@@ -191,10 +191,11 @@ async def record_push(
 ) -> None:
     """Store the results of a claimed push, and delete the subscriptions that have ended.
 
-    If the push was accepted for at least one device, its notices get the outcome ``sent``. A
-    repetition would show the push twice on that device. If the push was accepted for no device, but
-    may be accepted later, it is repeated after a wait. The wait grows with each attempt, and there
-    are at most ``MOST_ATTEMPTS`` attempts. Otherwise the notices get the outcome ``failed``.
+    If the push was accepted for at least one device, its notices get the outcome ``sent``, and the
+    push is not repeated, because that device would show it twice. If the push was accepted for no
+    device, but may be accepted later, it is repeated after a wait. The wait grows with each
+    attempt, and there are at most ``MOST_ATTEMPTS`` attempts. Otherwise the notices get the outcome
+    ``failed``.
     """
     over = [one.subscription_id for one in results if one.is_over]
     if over:

@@ -32,8 +32,8 @@ class ClaimedDelivery:
 
     Attributes:
         attempts: The number of attempts before this one.
-        claims: How often the delivery was reserved, including this time. If the delivery is
-            reserved again, a result with an older number is not stored.
+        claims: How often the delivery was reserved, including this time. A result is stored only if
+            the delivery was not reserved again, that is, if this number has not changed.
     """
 
     id: UUID
@@ -60,7 +60,7 @@ class DeliveryResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryTry:
-    """The result of an attempt, as it is stored."""
+    """An attempt to deliver, with the result in the form in which it is stored."""
 
     claimed: ClaimedDelivery
     status: DeliveryStatus

@@ -76,7 +76,7 @@ class EndpointQueue:
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
     def note(self, reply: EndpointAnswer) -> None:
-        """Update ``is_stuck`` from the response to a request."""
+        """Set ``is_stuck``: True if there was no response, or the response asked for a pause."""
         self.is_stuck = reply.status is None or reply.hold is not None
 
 

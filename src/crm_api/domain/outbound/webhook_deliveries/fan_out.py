@@ -90,7 +90,8 @@ class NewDelivery:
     """One event for one endpoint.
 
     Attributes:
-        number: The position of the event's ``EventContent`` in the list of contents, from 1.
+        number: Identifies the ``EventContent`` of the event. It is the position, from 1, in the
+            list of contents that the statement ``ADD_DELIVERIES`` gets.
     """
 
     endpoint_id: UUID
@@ -149,7 +150,11 @@ class FannedOutPage:
 
 
 async def adopt_cursor(uow: UnitOfWork) -> None:
-    """Create the cursor, or reset it if the database was copied from another server."""
+    """Make the cursor in the log valid for this database server.
+
+    Create the cursor if it does not exist. If the database was copied from another server, set the
+    cursor to the current end of the log, and let endpoints get all events after it.
+    """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)
 

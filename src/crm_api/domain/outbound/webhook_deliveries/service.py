@@ -184,8 +184,8 @@ async def forget_old_deliveries(
 ) -> int:
     """Delete a batch of old deliveries; return the number of deleted rows.
 
-    If no old delivery is left, delete the expired secrets instead, and the endpoints that a caller
-    has deleted and that have no more deliveries.
+    If no old delivery is left, delete two other kinds of rows: expired signing secrets, and the
+    rows of deleted endpoints that have no more deliveries.
     """
     values = {"before": now - KEPT_FOR, "limit": limit}
     gone = (await uow.session.execute(FORGET, values)).all()

@@ -56,7 +56,7 @@ class EndpointAnswers:
         arrived: The endpoints that accepted at least one delivery.
         failed: The endpoints that accepted no delivery.
         gone: The endpoints that responded with 410 (Gone).
-        holds: The endpoints that asked for a pause, and when it ends.
+        holds: For each endpoint that asked for a pause: when the pause ends.
     """
 
     arrived: frozenset[UUID] = frozenset()
