@@ -75,10 +75,10 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that are not loaded although a duplicate of them is loaded.
+        """Return the ids of contacts that must still be loaded because of a merged duplicate.
 
-        The caller must load these contacts too, because a change of a merged duplicate applies to
-        the contact that it was merged into.
+        A change of a merged duplicate applies to the contact that it was merged into. If the
+        duplicate is loaded and this contact is not, the caller must load the contact too.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()

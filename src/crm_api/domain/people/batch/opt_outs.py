@@ -106,8 +106,9 @@ async def opt_out_many(
 class Named(NamedTuple):
     """A contact that a request names by an id or a phone number.
 
-    The id or the number may be that of a duplicate that was merged into the contact. So this class
-    has the id of the contact, and the id and number of the row that the request names.
+    The id or the number in the request may be that of a duplicate that was merged into the contact.
+    In this case, ``named_id`` and ``named_phone`` are those of the duplicate. Otherwise they are
+    those of the contact.
     """
 
     named_id: UUID

@@ -77,7 +77,7 @@ class DeleteItem(RequestModel):
 
 @dataclass(frozen=True)
 class FaultyItem:
-    """An item that does not fit its schema; its JSON pointers are relative to the item."""
+    """An item that does not fit its schema; the JSON pointers of its faults begin at the item."""
 
     faults: list[FieldProblem]
 

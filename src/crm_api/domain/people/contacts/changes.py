@@ -114,7 +114,10 @@ async def update_contact_by_hand(
 async def update_contact(
     uow: UnitOfWork, changes: ContactUpdate, *, contact_id: UUID, now: datetime
 ) -> FlaggedContact:
-    """Change fields of a contact; copy a new phone number or zone key to its campaign recipients.
+    """Change fields of a contact, and update its campaign recipients.
+
+    A new phone number or zone key is copied to the contact's recipients. The zone key decides at
+    which hours messages may be sent.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -245,10 +248,10 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 
 
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
-    """Clear a contact, remove it from lists and properties, and skip its waiting campaign messages.
+    """Delete a contact: remove it from lists and properties, skip its waiting campaign messages.
 
-    The phone number, its flags and its consent history stay stored, so that an opt-out still
-    applies.
+    The personal fields are cleared. The phone number, its flags and its consent history stay
+    stored, so that an opt-out still applies.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

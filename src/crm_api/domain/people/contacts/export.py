@@ -203,7 +203,7 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
 
 
 async def end_of(session: AsyncSession, search: Search) -> Position | None:
-    """Return the position of the last row of a page; None if no further page follows."""
+    """Return the position of the last contact of a page; None if no further page follows."""
     key = search.order.key(Contact)
     ordered = (
         select(key, Contact.id).where(*search.span()).order_by(*search.order.by(key, Contact.id))
@@ -217,7 +217,8 @@ async def attribute_names(
 ) -> set[str]:
     """Fetch the names of all attributes that occur on a page of contacts.
 
-    The page ends at the position ``end``; None: it ends with the last contact.
+    ``end`` is the position of the last contact of the page. If it is None, the page contains all
+    remaining contacts.
     """
     names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
     statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
@@ -263,7 +264,7 @@ async def copy_people(
 async def copy_page(
     session: AsyncSession, search: Search, *, end: Position | None, attributes: Sequence[str]
 ) -> bytes:
-    """Return the CSV rows of the contacts in a page, which ends at ``end``."""
+    """Return the CSV rows of the contacts in a page; ``end`` is the position of the last one."""
     order = search.order.by(search.order.key(Contact), Contact.id)
     # Join flags and lists instead of using sub-selects, because ``cell`` reads its column several
     # times.

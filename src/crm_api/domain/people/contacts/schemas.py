@@ -190,7 +190,7 @@ class ContactCreate(RequestModel):
     attributes: Attributes = Field(default_factory=dict)
 
     def columns(self) -> dict[str, Any]:
-        """Return the values of the new contact, by column of ``contact``."""
+        """Return the values of the new contact, by name of the column in the table ``contact``."""
         values = self.model_dump(exclude={"address"})
         return values | (self.address or AddressFields()).model_dump()
 
@@ -198,8 +198,8 @@ class ContactCreate(RequestModel):
 class ContactUpdate(RequestModel):
     """The fields of a contact to change. A field that is left out does not change; null clears it.
 
-    ``address`` and ``attributes`` are merged with the stored values: a member that is left out does
-    not change, and null removes a member.
+    ``address`` and ``attributes`` are merged with the stored values: an entry that is left out does
+    not change, and null removes an entry.
 
     Attributes:
         phone: The new phone number, in any format that is usual in the US or Canada.
@@ -231,7 +231,7 @@ class ContactUpdate(RequestModel):
         return attributes if attributes is None else check_attributes(attributes)
 
     def columns(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the new values that differ from the stored ones, by column of ``contact``.
+        """Return the values that differ from the stored ones, by column of the table ``contact``.
 
         Raises:
             PydanticCustomError: The merged attributes exceed the limits.

@@ -128,8 +128,9 @@ async def fetch_contacts(
     """Fetch up to ``limit`` contacts that match a filter, after the position ``after``.
 
     Args:
-        patterns: For each term of ``wanted.q``, its patterns. A contact must match at least one
-            pattern of every term.
+        wanted: The filter.
+        patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
+            contact must match at least one pattern of every term.
         window: The number of contacts to read in order before looking up all matches.
     """
     search = Search(wanted, patterns, order, after, now)
@@ -227,9 +228,10 @@ class Search:
     def near(self, size: int) -> Select[Any]:
         """Select the matches among the next ``size`` contacts in order.
 
-        The limit is a subquery, so that PostgreSQL does not know its value and expects a tenth of
-        all contacts. With a known limit and without statistics, PostgreSQL expects fewer contacts
-        than the limit, and sorts all contacts: 1.5 s for a million.
+        ``size`` is passed as a subquery in LIMIT, so that PostgreSQL does not know the value. It
+        then expects a tenth of all contacts, and reads them in order from the index. If it knew the
+        value and had no statistics, it would expect fewer contacts than ``size``. It would then
+        sort all contacts, which takes 1.5 s for a million.
         """
         window = (
             select(Contact)
@@ -248,12 +250,14 @@ class Search:
     def far(self, limit: int) -> Select[Any]:
         """Look up all matches, and select the first ``limit`` of them in order.
 
-        ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order. The indexes on words,
-        tags, lists and flags also contain deleted contacts. If the filter can use one of these
-        indexes, the inner statement returns deleted contacts too, and the outer statement leaves
-        them out. If the inner statement left them out, PostgreSQL without statistics would expect
-        that almost all contacts are deleted. It would then first read all contacts that are not
-        deleted (40 to 1,000 ms for a million).
+        A first statement (``found``) finds the matches, and a second one (``first``) sorts them.
+        ``MATERIALIZED`` keeps PostgreSQL from reading the contacts in order.
+
+        The indexes on words, tags, lists and flags also contain deleted contacts. If the filter can
+        use one of these indexes, the second statement leaves out the deleted contacts. The first
+        statement does not, because of a wrong estimate: without statistics, PostgreSQL expects that
+        almost all contacts are deleted. It would first read all contacts that are not deleted (40
+        to 1,000 ms for a million) instead of the index of the filter.
         """
         is_live, *span = self.span()
         is_late = (
@@ -281,7 +285,11 @@ class Search:
         )
 
     def span(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that the index on the sort column can check."""
+        """Return the conditions that limit the part of the sort column's index that is read.
+
+        They are: the contact is not deleted, its sort value is in the range of the filter, and it
+        follows the position.
+        """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
 

@@ -228,7 +228,7 @@ async def fetch_list_members(
 async def fetch_list_member_ids(
     session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
-    """Fetch up to ``limit`` contacts of a list: for each, when it was added, and its id.
+    """Fetch up to ``limit`` pairs of a list: when a contact was added, and the contact's id.
 
     The contact that was added last comes first.
     """

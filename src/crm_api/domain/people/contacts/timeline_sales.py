@@ -80,7 +80,7 @@ class TimelineOutcome(ReadModel):
         amount_cents: The amount in cents; null if it has none.
         currency: The currency of the amount.
         source: Who or what recorded the outcome: `person`, `import`, `calendar` or `api`.
-        reversed: True if the outcome was reversed; then it does not count.
+        reversed: True if the outcome was reversed; reports then leave it out.
     """
 
     model_config = example(

@@ -30,10 +30,11 @@ class AttributeProblem:
     detail: str
 
     def at(self, pointer: str) -> FieldProblem:
-        """Return the problem as a member of an API response.
+        """Return the problem as an entry of ``errors`` in an error response.
 
         Args:
-            pointer: The JSON pointer of the object that contains the attributes.
+            pointer: The JSON pointer of the object in the request that contains the contact's
+                attributes.
         """
         name = self.name.replace("~", "~0").replace("/", "~1")
         return FieldProblem(pointer=f"{pointer}/{name}", code=self.code, detail=self.detail)

@@ -51,7 +51,7 @@ class CustomFieldCreate(RequestModel):
 
 
 class CustomFieldUpdate(RequestModel):
-    """A change of a custom field. A member that is left out keeps its value.
+    """A change of a custom field. A value that is not given does not change.
 
     The name cannot change, because segments refer to it.
 

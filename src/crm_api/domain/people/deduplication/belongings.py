@@ -184,8 +184,8 @@ async def return_children(
 ) -> None:
     """Move everything that belonged to a duplicate from the primary contact back to the duplicate.
 
-    All messages to and from the duplicate's number also move. Conversations that began with this
-    number after the merge also move.
+    All messages to and from the duplicate's phone number also move. Conversations with this number
+    also move if they began after the merge.
 
     Args:
         of: The primary contact.

@@ -30,9 +30,10 @@ async def share_consent(
 ) -> None:
     """If one of the contacts has a flag that stops messages, set this flag on all of ``phones``.
 
-    A number may belong to a duplicate that was merged into one of the contacts earlier. The flags
-    of such a number are not copied to other numbers. So a contact that opted in again after the
-    earlier merge stays opted in.
+    Only the flags of the contacts' own numbers are copied. ``phones`` may also contain numbers of
+    duplicates that were merged into the contacts earlier; the flags of these numbers are not
+    copied. The reason: if a contact opted in again after the earlier merge, the duplicate's number
+    may still be opted out, but the contact must stay opted in.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

@@ -47,8 +47,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The values of the primary now.
         before: The values of the primary before the merge.
         after: The values of the primary after the merge.
-        others: The duplicates of the other merges into the primary. These merges are not undone, so
-            values that come from these duplicates stay.
+        others: The values of duplicates that other merges merged into the primary. These merges are
+            not undone. So tags and attributes that such a duplicate had stay.
     """
     changes = {
         name: before[name]

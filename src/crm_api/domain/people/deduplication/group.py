@@ -28,8 +28,8 @@ class Group:
     """Contacts to merge, whose rows are locked.
 
     Attributes:
-        aliases: The duplicates that were merged into these contacts before, by the id of the
-            duplicate. Each value is a pair: the id of the contact, and the number of the duplicate.
+        aliases: The duplicates that were merged into these contacts before. Each key is the id of
+            a duplicate. Each value is the id of the contact, and the number of the duplicate.
     """
 
     primary: Contact
@@ -43,9 +43,10 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The id of a contact, by its own id and by the ids of its earlier duplicates.
+        """The ids of the contacts to merge, by every id that leads to them.
 
-        So each contact has one entry for itself, and one entry for each of its duplicates.
+        Each contact has one entry with its own id as key, and one entry for each duplicate that was
+        merged into it before, with the id of the duplicate as key.
         """
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}
@@ -146,13 +147,12 @@ async def find_aliases(session: AsyncSession, *, ids: Collection[UUID]) -> set[U
 async def point_aliases(
     session: AsyncSession, *, ids: Collection[UUID], to: UUID, only_of: UUID | None = None
 ) -> None:
-    """Mark contacts as merged into another contact.
+    """Store that these duplicates are now merged into the contact ``to``.
 
     Args:
-        ids: The contacts, which are deleted duplicates.
-        to: The contact that they are merged into after this call.
-        only_of: Change only those of the contacts that are now merged into this contact; None:
-            change all.
+        ids: The ids of the duplicates.
+        to: The id of the contact.
+        only_of: If given, change only duplicates that were merged into this contact until now.
     """
     statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
     if only_of is not None:

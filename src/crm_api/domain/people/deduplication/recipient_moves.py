@@ -112,9 +112,12 @@ async def apply_verdict(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Skip, end and move recipients as ``verdict`` says. The caller must have locked their rows.
+    """Skip, end and move the recipients that ``verdict`` lists.
+
+    The caller must have locked the rows of these recipients.
 
     Args:
+        verdict: The ids of the recipients, by kind of change; ``judge_tracks`` computes it.
         contact_id: The primary contact.
         phone: The number of the primary contact.
         zone_key: The zone key of the primary contact.

@@ -45,7 +45,10 @@ class MergedContactRead(ContactRead, DryRunRead):
 
     @classmethod
     def after(cls, found: FlaggedContact, merge: ContactMerge | None) -> Self:
-        """Build the response from the primary contact and the merge; None if nothing was merged."""
+        """Build the response from the primary contact and the merge.
+
+        ``merge`` is None if nothing was merged.
+        """
         return cls(
             **ContactRead.of(found).model_dump(),
             merge_id=merge.id if merge else None,

@@ -53,8 +53,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The primary's own recipients, in those campaigns in which the merge moved
-            recipients to the primary.
+        member_ids: The recipients that the primary had before the merge. Only campaigns in which
+            the merge moved other recipients to the primary are included.
     """
 
     before: dict[str, Any]

@@ -62,8 +62,7 @@ def judge_tracks(
 
     Args:
         members: The recipients, including those of other contacts at the same numbers.
-        heads: The ids of the contacts to merge. The keys are their own ids and the ids of their
-            earlier duplicates.
+        heads: The id of the contact to merge, by each id of a contact or of its earlier duplicates.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

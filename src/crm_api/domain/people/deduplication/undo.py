@@ -36,10 +36,11 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     """Restore the duplicates of a merge.
 
     They get back their fields, lists, notes, tasks, appointments, quotes, invoices and
-    conversations, and the messages to and from their phone numbers. They also get back their
-    campaign recipients, with one exception. If a message to one of a duplicate's recipients was, or
-    may have been, sent to a number that is not the duplicate's, the recipients of this duplicate in
-    this campaign stay with the primary.
+    conversations, and the messages to and from their phone numbers.
+
+    They also get back their campaign recipients, with one exception. A campaign message may have
+    been sent to another number than the duplicate's, for example to the primary's number. Then all
+    recipients of this duplicate in this campaign stay with the primary.
 
     Raises:
         MergeNotFoundError: No merge has this id.

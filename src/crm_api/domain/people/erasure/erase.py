@@ -171,7 +171,7 @@ MERGED = text("SELECT d.id, d.phone FROM contact d WHERE d.merged_into = :contac
 
 
 async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID, str]:
-    """Return the duplicates that were merged into a contact: the phone number by duplicate id."""
+    """Return the phone numbers of the duplicates merged into a contact, by id of the duplicate."""
     rows = await session.execute(MERGED, {"contact_id": contact_id})
     return {row.id: row.phone for row in rows}
 
@@ -205,7 +205,10 @@ FORMER_NUMBERS = text("""
 
 
 async def fetch_former_numbers(session: AsyncSession, *, ids: Sequence[UUID]) -> list[str]:
-    """Return earlier phone numbers of these contacts, unless another contact has them now."""
+    """Return earlier phone numbers of these contacts.
+
+    Numbers that another contact has now are left out.
+    """
     return list(await session.scalars(FORMER_NUMBERS, {"ids": list(ids)}))
 
 
@@ -253,7 +256,7 @@ UNDER_WAY = text("""
 
 
 async def count_open_attempts(session: AsyncSession, *, phones: Sequence[str]) -> int:
-    """Count the send attempts to these phone numbers that are not settled yet."""
+    """Count the send attempts to these phone numbers whose result is not known yet."""
     return int(await session.scalar(UNDER_WAY, {"phones": list(phones)}) or 0)
 
 

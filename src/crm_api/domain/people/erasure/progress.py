@@ -49,9 +49,9 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove data that no index finds, and the database rows of the person's files.
+    """Remove the data that the erasure request left, and the database rows of the person's files.
 
-    To find data without an index, whole tables are read. So a job does this, not the request.
+    No index helps to find this data, so whole tables are read. This takes too long for a request.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.
@@ -86,10 +86,10 @@ FORMER_MEMBERSHIPS = text("""
 
 
 async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
-    """Remove data that the request of the erasure did not remove, because there is no index for it.
+    """Remove data that the erasure request did not remove, because no index helps to find it.
 
-    This removes the contact's values from the stored changes of imports, and the contact's earlier
-    phone numbers from campaign recipients.
+    Two things are removed. The first is the contact's old values, which each import stores so that
+    it can be undone. The second is the contact's earlier phone numbers in campaign recipients.
     """
     await session.execute(ERASE_CHANGES, {"contact_id": contact_id})
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
@@ -146,9 +146,10 @@ async def record_removed_objects(uow: UnitOfWork, *, erasure_id: UUID, now: date
 async def continue_sweep(
     uow: UnitOfWork, *, erasure_id: UUID, now: datetime, secret: bytes
 ) -> bool:
-    """Search the next part of the tables for data about the person, and replace it.
+    """Search the next part of the tables for data about the person, and replace the data found.
 
-    After the last part, complete the erasure or plan another search.
+    After the last part, the erasure is completed, with two exceptions. If the search found data, or
+    if received events or files of the person are not processed yet, another search is planned.
 
     Returns:
         True if the caller should call this function again now.

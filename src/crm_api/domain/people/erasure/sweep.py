@@ -117,7 +117,15 @@ def table_searches() -> list[TableSearch]:
 async def search_pages(
     session: AsyncSession, one: TableSearch, *, block: int, terms: SearchTerms, before: datetime
 ) -> tuple[int, bool]:
-    """Search ``BLOCKS`` pages of a table, from the page ``block`` on; change the rows that match.
+    """Search a part of a table, and change the rows that match.
+
+    Args:
+        session: An open session.
+        one: The statement that searches the table.
+        block: The number of the first database page (block) to search. ``BLOCKS`` pages are
+            searched.
+        terms: The texts that identify the person.
+        before: The instant of the erasure request.
 
     Returns:
         The number of rows that named the person, and whether the table has more pages.

@@ -43,9 +43,9 @@ _RETURN_LOOKUPS = text("""
 class Budget:
     """Counts paid look-ups and limits them to a daily budget; use it in an ``async with`` block.
 
-    Several tasks may share one object. A look-up is counted before it is made, so that every
-    look-up is counted. Look-ups are counted in lots: if a worker is killed, up to ``LOT`` look-ups
-    are counted that were not made.
+    Several tasks may share one object. Look-ups are counted before they are made, so that every
+    look-up is counted. One statement counts ``LOT`` look-ups in advance, and the unused look-ups
+    are subtracted at the end. So if a worker is killed, the count may be too high by up to ``LOT``.
     """
 
     def __init__(

@@ -114,7 +114,7 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add ``count`` to the number of answered look-ups of the run, and renew the lease.
+    """Add ``count`` to the number of answered look-ups of the run, and extend the worker's claim.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -131,7 +131,9 @@ async def advance(
     position: UUID,
     now: datetime,
 ) -> None:
-    """Store that a page of contacts was checked; reset the count of failures, and renew the lease.
+    """Store that a page of contacts was checked; reset the count of failures.
+
+    The worker's claim on the run is extended.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

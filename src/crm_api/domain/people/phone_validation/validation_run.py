@@ -1,6 +1,6 @@
 """Work on a validation run: find the line types of its phone numbers, page by page.
 
-Some line types are known from the range of the number. The paid service is asked for the others.
+The first digits of some numbers show their line type. The paid service is asked for the others.
 """
 
 import asyncio

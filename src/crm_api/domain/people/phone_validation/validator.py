@@ -51,12 +51,12 @@ _UNKNOWN = LineTypeAnswer(line_type=LineType.UNKNOWN)
 
 
 class OfflineValidator:
-    """Finds toll-free, premium and some VoIP phone numbers by their range, without a request."""
+    """Finds toll-free, premium and some VoIP numbers by their first digits, without a request."""
 
     source = "offline"
 
     async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type that the number's range shows.
+        """Return the line type that the first digits of the number show.
 
         This is ``unknown`` for most US and Canadian phone numbers.
         """

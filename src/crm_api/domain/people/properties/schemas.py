@@ -89,8 +89,8 @@ class PropertyCreate(RequestModel):
 class PropertyUpdate(RequestModel):
     """The fields of a property to change. A field that is left out keeps its value; null clears it.
 
-    In ``address`` and ``attributes`` too, members that are left out keep their values, and null
-    removes a member.
+    ``address`` and ``attributes`` are merged with the stored values: an entry that is left out does
+    not change, and null removes an entry.
 
     Attributes:
         year_built: The year in which the property was built.
@@ -217,7 +217,10 @@ class ImportedProperty:
 
     @classmethod
     def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Make a property from the role names of a file; an unknown role becomes ``other``."""
+        """Make a property from the role names in a file.
+
+        A role name that is not known becomes the role ``other``.
+        """
         known = set(PropertyRole)
         return cls(
             people=[

@@ -66,7 +66,7 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
     The segments are locked against changes until the transaction ends.
 
     Args:
-        named: The id of a segment, by its JSON pointer in the request.
+        named: The ids of the segments. Each key is the JSON pointer of the id in the request.
     """
     if not named:
         return []

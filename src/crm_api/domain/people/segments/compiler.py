@@ -1,9 +1,9 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
-For each contact a rule is true or false, never unknown: if the contact has no value, the rule is
-false and the negated rule is true. So this module negates a group by negating each of its rules and
-exchanging AND and OR. A rule whose SQL may be NULL is negated with ``IS NOT TRUE``. There is never
-a NOT before a group, because PostgreSQL makes better plans for AND and OR.
+If a contact has no value for a rule, the rule is false and the negated rule is true. The SQL of
+some rules is NULL in this case; these rules are negated with ``IS NOT TRUE``. A group is negated
+without a NOT before the group: each of its rules is negated, and AND and OR are exchanged. The
+reason: PostgreSQL makes better plans for AND and OR.
 """
 
 from dataclasses import dataclass

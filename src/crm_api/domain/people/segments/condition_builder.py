@@ -39,8 +39,8 @@ class ConditionBuilder:
 def word_condition(op: str, subject: str, texts: Sequence[str]) -> str:
     """Return a condition that compares strings; it ignores case but not accents.
 
-    The database converts the stored and the given string to lower case, so that the rules of the
-    database apply to both.
+    The database converts the stored and the given string to lower case, so that the same rules
+    apply to both.
     """
     lower = [f"lower({text})" for text in texts]
     subject = f"lower({subject})"

@@ -63,7 +63,7 @@ def flag_exists(builder: ConditionBuilder, condition: str) -> str:
     """Return the SQL condition that the contact's phone number has an active flag.
 
     Args:
-        condition: Which flags count, as SQL that begins with AND; empty for all flags.
+        condition: SQL that begins with AND and limits the flags to look for; empty: any flag.
     """
     return builder.exists(
         "contact_flag f WHERE f.phone = c.phone"
@@ -159,7 +159,7 @@ def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
 
     Args:
         builder: Collects the bind values.
-        wanted: Contains the campaign and the step; its status and replies are not used here.
+        wanted: The campaign and the step. The fields ``status`` and ``replied`` are not used here.
     """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"

@@ -49,7 +49,8 @@ async def explain_rules(
 ) -> list[RuleVerdict]:
     """Evaluate a tree of rules for one contact, and return a verdict for each rule and group.
 
-    The verdict of a group comes before the verdicts of its members. The contact must exist.
+    The verdict of a group comes before the verdicts of the rules and groups in it. The contact must
+    exist.
     """
     rules = list(rules_of(node))
     builder = ConditionBuilder(now=now, prefix="rule", by_person=True)

@@ -29,7 +29,7 @@ class SegmentDistance(RequestModel):
 
 
 class SegmentMembership(RequestModel):
-    """Selects recipients of a campaign. A member that is left out does not limit the selection.
+    """Selects recipients of a campaign. A field that is not given does not limit the selection.
 
     Attributes:
         campaign_id: The id of the campaign.

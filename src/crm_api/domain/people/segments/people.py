@@ -55,7 +55,7 @@ async def list_people(
 
 @dataclass(frozen=True, slots=True)
 class MatchingContact:
-    """A contact that matches a segment, with the values by which lists of contacts are ordered."""
+    """The id of a contact that matches a segment, and when the contact was created."""
 
     id: UUID
     created_at: datetime

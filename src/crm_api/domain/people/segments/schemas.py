@@ -229,7 +229,7 @@ class SegmentExplanation(ReadModel):
 
     Attributes:
         is_in: Whether the contact is in the segment.
-        nodes: The result of every rule and group; a group comes before its members.
+        nodes: The result of every rule and group; a group comes before the rules in it.
     """
 
     model_config = example(is_in=True)

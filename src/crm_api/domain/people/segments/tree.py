@@ -47,7 +47,9 @@ class Rule:
         pointer: JSON pointer of the rule, for problems and explanations.
         attribute: The name of the attribute; None if the field is not an attribute.
         op: The positive operator; ``ne`` in a request becomes ``eq`` with ``is_negated``.
-        given: The operator in the request; ``given_value`` is the value in the request.
+        given: The operator as written in the request.
+        given_value: The value as written in the request.
+        value: The value after its conversion to the type of the field.
     """
 
     pointer: str

@@ -65,7 +65,7 @@ class PeopleFilter(RequestModel):
     flag: FlagName | None = None
 
     def wanted(self) -> ContactFilter:
-        """Return the equivalent filter of the contact list."""
+        """Return the same conditions as a ``ContactFilter``."""
         return ContactFilter(**self.model_dump())
 
 

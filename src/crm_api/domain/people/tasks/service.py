@@ -120,12 +120,12 @@ def tasks_statement(
 
 @dataclass(frozen=True, kw_only=True)
 class DueTasks:
-    """The due tasks of a user, and the due tasks without an assignee.
+    """Open tasks that are due before an instant and assigned to one user or to nobody.
 
     Attributes:
-        due: The number of due tasks, including overdue tasks.
-        overdue: The number of tasks that were due before now.
-        first: Some of these tasks, the earliest due first.
+        due: The number of these tasks, including the overdue tasks.
+        overdue: The number of open tasks that were due before now.
+        first: Some of the tasks that ``due`` counts, the earliest due first.
     """
 
     due: int
@@ -158,7 +158,10 @@ async def read_due_tasks(
 
 
 def due_for(user_id: UUID | None) -> ColumnElement[bool]:
-    """Return the condition that a task is assigned to this user or to nobody."""
+    """Return the SQL condition for tasks that are assigned to this user or to nobody.
+
+    With None, it selects only tasks that are assigned to nobody.
+    """
     of_nobody = Task.assignee_id.is_(None)
     return of_nobody if user_id is None else or_(of_nobody, Task.assignee_id == user_id)
 
@@ -166,7 +169,7 @@ def due_for(user_id: UUID | None) -> ColumnElement[bool]:
 def count_due_statement(
     wanted: TaskFilter, whose: ColumnElement[bool], *, now: datetime
 ) -> Select[int, int]:
-    """Return the statement that counts tasks, and the overdue tasks among them."""
+    """Return the statement that counts matching tasks (``due``) and overdue ones (``overdue``)."""
     is_overdue = and_(*_conditions(TaskFilter(is_overdue=True), now=now))
     return select(
         func.count().label("due"), func.count().filter(is_overdue).label("overdue")

@@ -54,8 +54,8 @@ class SendAnswer:
             ``timeout``.
         detail: A short reason without phone numbers; None for an accepted message.
         provider_user_id: Id of the provider's user that sent the message.
-        no_id: The provider accepted the message but returned no readable id. The attempt must
-            never be settled as not sent.
+        no_id: True if the provider accepted the message but returned no readable id. Such an
+            attempt must never be recorded as not sent.
         scope: For ACCOUNT_REFUSED: whether the refusal stops the phone line or the campaign.
         reason: For ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
