@@ -147,7 +147,7 @@ async def copy_people(session: AsyncSession, people: int) -> None:
 
 
 async def test_work_that_needs_a_session_asks_for_a_direct_connection(pooler: Pooler) -> None:
-    with pytest.raises(SettingsError, match="CRM_DATABASE_DIRECT_URL is needed"):
+    with pytest.raises(SettingsError, match="set CRM_DATABASE_DIRECT_URL"):
         await require_direct(settings_of(pooler))
 
     past = await require_direct(settings_of(pooler, database_direct_url=pooler.direct_url))

@@ -74,7 +74,7 @@ def claim(path: Path) -> Iterator[Claim]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Convert an OSError of the block to a StartError with a message of one line.
+    """Replace an OSError that the ``with`` block raises by a StartError with a message of one line.
 
     Raises:
         StartError: The disk is full, or the directory cannot be read or written.
@@ -174,7 +174,7 @@ def announce(path: Path, variables: Mapping[str, str]) -> None:
 
     Args:
         path: The data directory.
-        variables: The settings, as values by the names of environment variables.
+        variables: The settings: the name of each environment variable with its value.
     """
     write_secret(path / _RUNNING, "\n".join(f"{name}={value}" for name, value in variables.items()))
 

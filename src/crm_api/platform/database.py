@@ -127,11 +127,11 @@ class UnitOfWork:
             self._jobs.append(job)
 
     async def commit_each(self) -> None:
-        """Commit every statement separately, without BEGIN and COMMIT, which saves two round trips.
+        """Commit every statement separately. Without BEGIN and COMMIT, two round trips are saved.
 
         Use this method for a change that consists of one statement and must be fast. The caller
-        must call it before the first statement. The method has no effect if the session was created
-        on a connection instead of an engine, as in tests.
+        must call it before the first statement. The method has no effect in tests, because their
+        session uses one connection instead of an engine.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return
@@ -183,15 +183,15 @@ class UnitOfWork:
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
-        """Return a new unit of work on the same database. Its job requests go to ``queue``."""
+        """Return a new unit of work on the same database; ``queue`` gets its job requests."""
         return UnitOfWork(self._sessions, queue)
 
     def held(self, begin: Callable[["UnitOfWork"], Awaitable[None]]) -> "HeldUnitOfWork":
         """Return a new unit of work on the same database; it commits only when ``commit`` runs.
 
         Args:
-            begin: Called and awaited at the beginning of the transaction, with the new unit of
-                work.
+            begin: Async function that runs first in the transaction; its argument is the new unit
+                of work.
         """
         return HeldUnitOfWork(self._sessions, self._queue, begin)
 
@@ -275,10 +275,9 @@ def create_engine(
         database_url: ``postgresql+asyncpg://…``.
         pool_size: The largest number of connections in the pool.
         application: Application name in ``pg_stat_activity``.
-        statement_seconds: Timeout of each statement in the server; None sets no timeout. If no
-            response has arrived two seconds after this timeout, this process raises TimeoutError
-            and closes the connection. The network may have dropped the connection without any
-            notice.
+        statement_seconds: Seconds after which the server ends a statement; None sets no timeout. If
+            no response has arrived two seconds later, the connection is probably lost. This process
+            then raises TimeoutError and closes the connection.
         ping: True tests a pooled connection each time before it is used.
     """
     engine = create_async_engine(

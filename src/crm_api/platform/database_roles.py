@@ -126,8 +126,9 @@ async def renew(connection: AsyncConnection) -> bool:
 async def is_limited(connection: AsyncConnection) -> bool:
     """Return True if the service cannot change the append-only tables.
 
-    This is true in two cases: the role of this connection does not own the tables, or the role of
-    the service and the role for reports both exist.
+    This is true in two cases. First, the role of this connection does not own the tables. Second,
+    both group roles exist, so the service can log in with a limited role, although the role of this
+    connection owns the tables.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}

@@ -5,12 +5,12 @@ database. With the sandbox, time can be moved forward. The table ``sandbox_clock
 row, which stores how far the sandbox's time is ahead of the machine's clock. Until the first move
 of time, the table is empty.
 
-- SQL statements use ``DATABASE_NOW``, which adds the value of the row.
+- SQL statements use ``DATABASE_NOW``: the database's clock plus the value in the row.
 - Python code calls ``clock.now()``; ``clock_follower`` updates it when the row changes.
-- ``workers/sandbox_time.py`` changes the row in steps. After each step it moves the clock of the
-  provider's sandbox, which is a separate clock.
-- When the clock of the provider's sandbox is moved, the sandbox runs the events that become due, in
-  the order of their times (``dev/sandbox/timeline.py``).
+- ``workers/sandbox_time.py`` changes the row in steps. The program that simulates the provider (the
+  provider's sandbox) has a clock too. After each step, the worker also moves this clock.
+- When its clock is moved, the provider's sandbox runs the events that become due, in the order of
+  their times (``dev/sandbox/timeline.py``).
 """
 
 from datetime import datetime
@@ -64,7 +64,7 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
 
 
 async def date_events(session: AsyncSession) -> None:
-    """Enable the trigger that gives new rows of the event log the sandbox's time as timestamp."""
+    """Make a trigger set the timestamp of new rows of the event log to the sandbox's time."""
     await session.execute(_DATE_EVENTS)
 
 

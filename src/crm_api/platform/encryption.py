@@ -22,11 +22,10 @@ class UnsealError(Exception):
 
 
 class Secret(bytes):
-    """The root secret of the service, together with the current and the earlier secret keys.
+    """The root secret of the service (the bytes), and the secret keys that encrypt stored values.
 
-    The bytes of this object are the root secret. Stored hashes were computed with the root secret
-    and cannot be computed again. So the root secret stays the same when the operator replaces
-    ``CRM_SECRET_KEY``.
+    The operator can replace the secret key (``CRM_SECRET_KEY``), but the root secret then stays the
+    same: stored hashes were computed with the root secret and cannot be computed again.
 
     Attributes:
         seals: The secret keys. The first one is the current key, which encrypts and decrypts. The

@@ -1,4 +1,4 @@
-"""The names of background jobs, and the interface of the queue by which code requests their runs.
+"""The names of background jobs, and the interface of the queue that requests runs of the jobs.
 
 An entry of the queue is called a nudge: a request to run the function of a job soon. A nudge
 contains no data, because the function reads its work from the database. A lost, late or repeated

@@ -79,7 +79,10 @@ class _Handler(logging.StreamHandler[TextIO]):
         self._flushing: asyncio.AbstractEventLoop | None = None
 
     def hold(self, line: str) -> None:
-        """Write a complete line at the end of this turn of the event loop; without a loop, now."""
+        """Keep a complete line in memory, and write it at the end of this turn of the event loop.
+
+        If no event loop is running, write the line at once.
+        """
         self._held.append(line)
         try:
             loop = asyncio.get_running_loop()
@@ -91,12 +94,12 @@ class _Handler(logging.StreamHandler[TextIO]):
             loop.call_soon(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the held lines, then this line."""
+        """Write the lines that ``hold`` keeps, then this line."""
         self._write_held()
         super().emit(record)
 
     def flush(self) -> None:
-        """Write the held lines. When the process ends, ``logging.shutdown`` calls this method."""
+        """Write the lines that ``hold`` keeps; ``logging.shutdown`` calls this at the end."""
         with self.lock or nullcontext():
             self._write_held()
             # `configure` may replace a handler whose target is closed.

@@ -199,7 +199,7 @@ async def require_direct(settings: Settings) -> str:
         return url
     if pooled:
         raise SettingsError(
-            "CRM_DATABASE_DIRECT_URL is needed, because CRM_DATABASE_URL leads to a pooler and "
-            "this command needs a session; set it to the address of the database server"
+            "CRM_DATABASE_URL leads to a pooler, but this command needs a session; set "
+            "CRM_DATABASE_DIRECT_URL to the address of the database server"
         )
     return url

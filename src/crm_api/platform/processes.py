@@ -35,8 +35,8 @@ class Account:
     Attributes:
         kind: ``same`` uses the parent's user. ``switch`` changes to another user, which only root
             can do. ``namespace`` uses the parent's user with another id in a user namespace.
-        uid: The user id that the child sees as its own.
-        gid: The group id that the child sees as its own.
+        uid: The user id of the child, as the child itself sees it.
+        gid: The group id of the child, as the child itself sees it.
     """
 
     kind: Literal["same", "switch", "namespace"]
@@ -45,7 +45,7 @@ class Account:
 
     @property
     def file_owner(self) -> tuple[int, int]:
-        """User and group id of the files that the child creates, as this process sees them."""
+        """User id and group id that this process sees on files that the child creates."""
         if self.kind == "switch":
             return self.uid, self.gid
         return os.geteuid(), os.getegid()

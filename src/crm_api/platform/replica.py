@@ -138,7 +138,10 @@ def open_replica(settings: Settings, primary: SessionFactory, queue: JobQueue) -
 
 
 class ReadingUnitOfWork(UnitOfWork):
-    """Unit of work that reads from the replica, or if that is unreachable, from the primary."""
+    """Unit of work that reads from the replica.
+
+    If the replica is unreachable when the transaction begins, it reads from the primary.
+    """
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue, *, replica: Replica) -> None:
         super().__init__(sessions, queue)

@@ -41,7 +41,10 @@ _STEP = "traceparent"
 
 
 def current_cause() -> dict[str, str]:
-    """Return the ids of the current request and span; empty if there are none."""
+    """Return the ids of the current request and span (the cause of later jobs).
+
+    The result is empty if there are none.
+    """
     bound = structlog.contextvars.get_contextvars()
     ids = {name: bound[name] for name in _CARRIED if name in bound}
     step = tracing.traceparent()
@@ -49,10 +52,10 @@ def current_cause() -> dict[str, str]:
 
 
 def cause_of_nudge(job: JobName) -> dict[str, str]:
-    """Return the ids that a nudge for this job carries.
+    """Return the ids to store in a nudge (a request to run a job): the result of ``current_cause``.
 
-    If a job requests its own next run, the nudge carries no ids. Otherwise a job that continues for
-    days would log the id of the first request during all these days.
+    If a job requests its own next run, the result is empty. Otherwise a job that continues for days
+    would log the id of the first request during all these days.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()
@@ -60,7 +63,10 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """Use the ids of a cause in the block: for log lines, for the trace, and for nudges."""
+    """Use the ids in ``cause`` for the log lines, the trace and the nudges of the block.
+
+    The ids are those of the request that caused the current job (see ``current_cause``).
+    """
     cause = cause or {}
     known = {name: cause[name] for name in _CARRIED if name in cause}
     with structlog.contextvars.bound_contextvars(**known), tracing.within(cause.get(_STEP)):

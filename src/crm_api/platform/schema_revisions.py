@@ -91,8 +91,9 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the revision of the oldest release whose code still runs on this code's schema.
 
-    This is the release before this code. The later migrations only add to the schema of that
-    release, so the code of that release still runs.
+    This is the last release with another schema. The migrations since then only add to the schema
+    of that release, so its code still runs. If there is no such release, return the newest
+    revision.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -133,12 +133,15 @@ class SettingFields(BaseModel):
 
     @property
     def provider_on_loopback(self) -> bool:
-        """True if the provider's URL leads to this machine; then time limits may be shorter."""
+        """True if the provider's URL leads to this machine, as in tests and demos."""
         return is_on_loopback(self.provider_url)
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds after which a message counts as not sent if the provider does not list it."""
+        """Minimum seconds from a send attempt until its message can count as not sent.
+
+        The message then counts as not sent if the provider does not list it.
+        """
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)
         return 10.0 if self.uses_sandbox and self.provider_on_loopback else 600.0
@@ -184,7 +187,7 @@ class SettingFields(BaseModel):
 
     @property
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
-        """Average waits before the second, third … try to deliver an event to an endpoint."""
+        """Average waits between the tries to deliver an event to an endpoint, in their order."""
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 
     @property

@@ -135,7 +135,7 @@ class Settings(SettingFields):
         return self.redis_url
 
     def knowing(self, secret: bytes) -> Self:
-        """Return a copy of the settings with ``secret``, the root secret from the database."""
+        """Return a copy of the settings that contains the root secret from the database."""
         made = self.model_copy()
         made._secret = secret  # noqa: SLF001 - its own class, and the object is not shared yet
         return made
@@ -143,9 +143,9 @@ class Settings(SettingFields):
     def require_secret_key(self) -> bytes:
         """Return the root secret, or the current secret key if the root secret was not read yet.
 
-        If ``knowing`` has set the root secret, the result is a ``Secret``, which also contains the
-        secret keys. The current secret key equals the root secret, unless the operator has replaced
-        ``CRM_SECRET_KEY`` since the root secret was stored.
+        The root secret is known only in settings that ``knowing`` returned. The result is then a
+        ``Secret``, which also contains the secret keys. The root secret equals the current secret
+        key, unless the operator has replaced ``CRM_SECRET_KEY`` since the root secret was stored.
 
         Raises:
             SettingsError: There is no secret key.
@@ -186,7 +186,7 @@ class Settings(SettingFields):
         return (self.sandbox_signing_key(),) if self.uses_sandbox else ()
 
     def refuse_without_signing_key(self) -> NoReturn:
-        """Raise the error for a real API key without a webhook signing key.
+        """Raise an error: a real API key is set, but there is no signing key for webhooks.
 
         Raises:
             SettingsError: Always; the message says how to get a signing key.

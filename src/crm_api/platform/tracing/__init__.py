@@ -88,7 +88,8 @@ def span(
     """Record the block as a span; an exception that leaves the block marks the span as failed.
 
     Args:
-        name: Name of the span, from a small set: it may contain templates, but no ids.
+        name: Name of the span. The number of different names must be small, so a name may contain
+            the template of a path, but no ids.
         kind: Role of this process, such as client or server.
         attributes: Attributes that are known when the span begins.
         parent: A ``traceparent`` from another process; None uses the current span as parent.
@@ -126,7 +127,10 @@ def fail(span: Span, kind: str) -> None:
 
 
 def within(traceparent: str | None) -> AbstractContextManager[None]:
-    """Make a span of another process the parent of the spans in the block; None changes nothing."""
+    """Make a span of another process the parent of the spans in the block.
+
+    If ``traceparent`` is None, the spans keep their usual parent.
+    """
     if _provider is None or traceparent is None:
         return nullcontext()
     return _continued(traceparent)

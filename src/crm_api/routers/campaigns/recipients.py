@@ -1,4 +1,4 @@
-"""Routes of a campaign's recipients: list, review, explain, settle."""
+"""Routes that list, review and explain a campaign's recipients, and settle unknown outcomes."""
 
 from typing import Annotated
 from uuid import UUID
@@ -165,8 +165,9 @@ async def review_recipients(
 ) -> ReviewRead:
     """Approve or reject recipients that are in review.
 
-    A recipient is in review if the person got a message before this campaign.
-    `GET /v1/campaigns/{campaign_id}/recipients?status=review` lists these recipients.
+    A recipient in review waits for this decision, because the person already got a message, for
+    example from an earlier campaign. `GET /v1/campaigns/{campaign_id}/recipients?status=review`
+    lists these recipients.
     """
 
     async def act() -> ReviewRead:

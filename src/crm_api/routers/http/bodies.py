@@ -180,11 +180,13 @@ def _check_kind(scope: Scope, kind: str) -> None:
 
 
 def giving(body: bytes | None, receive: Receive) -> Receive:
-    """Return a ``receive`` function that delivers the body, and then all later ASGI messages.
+    """Return an ASGI ``receive`` function, whose first result is the body that was already read.
+
+    Its further results come from ``receive``.
 
     Args:
         body: The complete body of the request; None if the client disconnected.
-        receive: The function that delivers the later messages.
+        receive: The ``receive`` function of the server.
     """
     message: Message = (
         {"type": "http.disconnect"}

@@ -115,7 +115,7 @@ async def send_asset(request: Request) -> Response:
 
 
 async def on_unknown_path(request: Request, error: Exception) -> Response:
-    """Return the response to an error of the framework, usually a problem document.
+    """Return the response to an HTTPException, such as 404: usually a problem document.
 
     For an unknown address, a browser gets the page of the console with status 404. The page says
     that the address does not exist. For an address of the API or of a file, the response is always
@@ -136,13 +136,13 @@ _AREAS_OF_THE_API = frozenset(
 
 
 class ConsoleRoute(Route):
-    """A route that adds itself to the ASGI scope, as FastAPI's own routes do.
+    """A route of the console. It stores itself in the ASGI scope, as FastAPI's own routes do.
 
-    The log line of the request takes the path of the route from the scope.
+    The access log reads the path of the route from there.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the route matches, and what to add to the ASGI scope."""
+        """Return whether the route matches, and the entries to add to the ASGI scope."""
         match, found = super().matches(scope)
         return match, {**found, "route": self}
 

@@ -139,8 +139,8 @@ State = Annotated[AppState, Depends(app_state)]
 async def new_uow(request: Request, state: State) -> UnitOfWork:
     """Return the unit of work of a request; the route opens it.
 
-    For a request that changes data, this is the unit of work of its ``Exchange``. This unit of work
-    commits the change together with the stored response (see ``preconditions``).
+    For a request that changes data, the unit of work commits the change together with the stored
+    response; the ``Exchange`` of the request creates this unit of work (see ``preconditions``).
     """
     exchange: Exchange | None = request.scope.get(EXCHANGE)
     uow = state.new_uow() if exchange is None else exchange.unit_of_work()
@@ -226,7 +226,7 @@ async def identify(scope: AsgiScope) -> Caller:
 
 
 async def look_up(scope: AsgiScope) -> Identified:
-    """Look up the caller in the database, even if the request has a stored result."""
+    """Look up the caller in the database, even if an earlier look-up for this request is stored."""
     at = time.monotonic()  # before the statement, so that the result is never older than ``at``
     try:
         return Identified(caller=await _find(scope), error=None, at=at)

@@ -39,11 +39,11 @@ _BOTH = 2
 
 
 class EventContext:
-    """The ids of an event's line, conversation, user and contacts.
+    """The ids of the phone line, conversation, user and contacts that an event names.
 
     Each id is read from the event's content, or, if the content lacks it, from the event's context.
-    The ids of the line and the conversation may also come from the event's link into the provider's
-    app.
+    If both lack the id of the phone line or of the conversation, this id is read from the event's
+    link to the provider's app.
     """
 
     def __init__(self, content: Json, envelope_data: Json) -> None:

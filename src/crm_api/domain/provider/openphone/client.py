@@ -128,11 +128,10 @@ class OpenPhoneClient:
         Args:
             sender: The line's ``PN…`` id or its phone number.
             media_urls: The URLs of the files to send. OpenPhone documents no field for files. So
-                the field is sent only to the sandbox, or if the setting
-                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The field has the same form as for received
-                files.
-            gate: The clocks, read just before the SQL statement that allows this attempt (the
-                gate).
+                pass files only if the provider is the sandbox, or if the setting
+                ``CRM_OPENPHONE_SENDS_MEDIA`` is on. The request then contains the files in the same
+                form as received messages do.
+            gate: The time just before the SQL statement that allows this attempt (the gate).
             call_timeout: Seconds for the whole request.
             call_start: Maximum seconds from the gate until the request body is sent.
 
@@ -188,8 +187,8 @@ class OpenPhoneClient:
     ) -> AsyncIterator[MessageFacts]:
         """Yield every message between a line and one person, from all pages, newest first.
 
-        If the iteration ends without an error, the provider's list has no further message. After an
-        error, a message that was not yielded may exist.
+        If the iteration ends without an error, all messages of the provider's list were yielded.
+        After an error, some messages may be missing.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.

@@ -36,10 +36,10 @@ class MessageFacts:
         from_number: The sender's number in E.164, or another identifier of the sender. It can be
             None only if the message is outgoing.
         to_numbers: The recipients; several for a group. Can be empty in an event.
-        created_at: When the message was created, by the provider's clock. If this time is later
-            than the receipt, ``bound_event`` replaces it by the time of receipt.
-        claimed_at: The provider's own value of ``created_at``; None before ``bound_event`` has set
-            it.
+        created_at: When the message was created, by the provider's clock. ``bound_event`` replaces
+            this time if it is later than the time at which this service received the event.
+        claimed_at: The value of ``created_at`` that the provider sent. ``bound_event`` sets it;
+            before that, it is None.
     """
 
     provider_message_id: str
@@ -284,10 +284,10 @@ class ProviderProblem:
 
 
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:
-    """Return the event; decisive times that are later than the receipt become ``received_at``.
+    """Return the event, with times after ``received_at`` replaced by ``received_at``.
 
-    The decisive times are: when a message was created or changed, when a call began, and when the
-    event happened.
+    These times are checked: when a message was created or changed, when a call began, and when the
+    event happened. The provider's clock may be wrong.
 
     Args:
         received_at: When the event was stored, by the database's clock.
@@ -304,9 +304,9 @@ def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent
 
 
 def bound_message(facts: MessageFacts, *, received_at: datetime) -> MessageFacts:
-    """Return the message with bounded times: a time after ``received_at`` becomes ``received_at``.
+    """Return the message, with times after ``received_at`` replaced by ``received_at``.
 
-    ``claimed_at`` keeps the provider's own value of ``created_at``.
+    ``claimed_at`` keeps the value of ``created_at`` that the provider sent.
     """
     return replace(
         facts,

@@ -2,8 +2,8 @@
 
 A list shows how a call ended. The call's recordings, voicemail, summary and transcript are fetched
 separately. The call and these parts are converted to events, so that the code for webhook events
-can process them. The stored call is the same if the webhooks themselves also arrive, before or
-after.
+can process them. The webhooks of the same call may also arrive, earlier or later. This does not
+change the stored call.
 """
 
 from collections.abc import Iterator

@@ -52,8 +52,10 @@ class ReadClient:
         Args:
             path: The path of the list.
             query: The query parameters of the first page.
-            sent: The name of the query parameter that contains the token.
-            given: The name of the response member that contains the next token.
+            sent: The name of the query parameter in which this client sends the token of the wanted
+                page.
+            given: The name of the field of a response in which the provider gives the token of the
+                next page.
             headers: Further headers of each request.
 
         Raises:

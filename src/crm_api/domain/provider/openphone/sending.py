@@ -108,8 +108,8 @@ async def send_once(
     """Send the request once and return its result; a failure is returned, not raised.
 
     Args:
-        transport: Sends the request. It is called without an ``httpx.AsyncClient``, whose
-            redirects, cookies and authentication a send must not use.
+        transport: Sends the request. No ``httpx.AsyncClient`` is used, because it could follow
+            redirects, and add cookies and authentication.
         call_timeout: Seconds for the whole request, from the wait for a connection to the last byte
             of the response.
 

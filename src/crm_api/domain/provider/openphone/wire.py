@@ -65,7 +65,9 @@ _KINDS = (
 
 
 def parse_event(payload: object) -> ProviderEvent:
-    """Parse a webhook event of the legacy or the 2026-03-30 system, in each of their JSON versions.
+    """Parse a webhook event of the legacy system or of the 2026-03-30 system.
+
+    All versions of the provider's JSON are accepted.
 
     Raises:
         UnreadableEventError: The payload is not an event, or lacks a required value; the detail

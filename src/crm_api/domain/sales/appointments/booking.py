@@ -263,8 +263,9 @@ async def lock_appointment(uow: UnitOfWork, *, appointment_id: UUID) -> Appointm
 def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]]:
     """Return SQL conditions for the appointments that overlap a period.
 
-    The lower bound of the start follows from the longest duration (``LONGEST``). With this bound,
-    PostgreSQL reads only a small part of the index of starts.
+    An appointment lasts at most ``LONGEST``. So an overlapping appointment starts less than
+    ``LONGEST`` before the period. With this condition, PostgreSQL reads only a small part of the
+    index of starts.
     """
     return [
         Appointment.starts_at < ends_at,
@@ -276,7 +277,10 @@ def overlaps(starts_at: datetime, ends_at: datetime) -> list[ColumnElement[bool]
 def overlap_statement(
     *, assignee_id: UUID, starts_at: datetime, ends_at: datetime, except_id: UUID
 ) -> Select[UUID]:
-    """Return the statement that finds the first appointment of an assignee in a period.
+    """Return the statement that finds an appointment of an assignee that overlaps a period.
+
+    It returns the id of the earliest of these appointments. Only booked and held appointments are
+    considered.
 
     Args:
         assignee_id: The user.

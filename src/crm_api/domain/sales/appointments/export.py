@@ -49,7 +49,7 @@ HEADER = tuple(_COLUMNS)
 def export_appointments(
     new_uow: UnitOfWorkFactory, wanted: AppointmentFilter
 ) -> AsyncIterator[bytes]:
-    """Yield the parts of a CSV file with all wanted appointments, the earliest start first."""
+    """Yield the parts of a CSV file with the appointments that match, the earliest start first."""
 
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
         rows = appointments_statement(wanted, after=after, limit=None)

@@ -102,7 +102,7 @@ async def read_holidays(uow: UnitOfWork) -> frozenset[date]:
 
 
 async def read_office_times(uow: UnitOfWork) -> OfficeTimes | None:
-    """Return the office hours and holidays of the company; None without office hours."""
+    """Return the office hours and holidays of the company; None if no office hours are set."""
     stored = await uow.session.scalar(select(CompanySettings.office_hours))
     if stored is None:
         return None
@@ -130,17 +130,18 @@ async def find_free_times(
     assignee_id: UUID | None,
     shortest: timedelta,
 ) -> list[Span]:
-    """Return the periods in the working hours in which the wanted users are free, earliest first.
+    """Return the free periods in the working hours, the earliest first.
 
-    Users are busy during their appointments and the recurring events of their calendars.
+    A user is busy during the user's appointments and the recurring events of the user's calendar.
 
     Args:
         uow: The unit of work.
         hours: When appointments may take place.
         begin: The start of the search.
         end: The end of the search; at most 62 days after ``begin``.
-        assignee_id: The user who must be free; None: all users must be free.
-        shortest: The shortest period that is returned.
+        assignee_id: The user who must be free. None: all users must be free, and there must be no
+            appointment without an assignee.
+        shortest: The minimum duration of a returned period.
 
     Raises:
         FreeTimesRangeError: The period is empty, or longer than 62 days.

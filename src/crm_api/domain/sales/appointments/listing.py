@@ -26,8 +26,9 @@ class AppointmentFilter:
     """Which appointments a list contains. A field that is None does not filter.
 
     Attributes:
-        starting: Only appointments that end after this instant.
-        ending: Only appointments that begin before this instant.
+        starting: The start of a period. Only appointments that end after it match.
+        ending: The end of the period. Only appointments that begin before it match. With both
+            values, exactly the appointments that overlap the period match.
         assignee: The id of a user, or ``NOBODY``.
     """
 

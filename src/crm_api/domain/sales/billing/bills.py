@@ -54,9 +54,11 @@ class BillKind(Generic[Bill]):
     Attributes:
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
         table: The class of the table.
-        missing: The error if the quote or invoice does not exist.
-        taken: The error if another quote or invoice already has the same number.
-        outcomes: The kind of outcome that is recorded for a status. Other statuses record none.
+        missing: The class of the error that is raised if the quote or invoice does not exist.
+        taken: The class of the error that is raised if another quote or invoice has the same
+            number.
+        outcomes: Maps a status to the kind of outcome that is recorded when a quote or invoice gets
+            this status. No outcome is recorded for a status that is not a key.
     """
 
     name: str
@@ -133,7 +135,10 @@ async def change_bill(
     recorder: Recorder,
     now: datetime,
 ) -> Bill:
-    """Change a quote or an invoice; record the outcome of a new status, and correct old outcomes.
+    """Change a quote or an invoice.
+
+    If the status is new, record its outcome. If a value changes that the recorded outcomes contain,
+    correct these outcomes.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

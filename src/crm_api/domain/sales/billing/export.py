@@ -38,7 +38,7 @@ HEADER = (
 def export_bills(
     new_uow: UnitOfWorkFactory, kind: BillKind[Bill], wanted: BillFilter
 ) -> AsyncIterator[bytes]:
-    """Yield the parts of a CSV file with all wanted quotes or invoices, the newest first."""
+    """Yield the parts of a CSV file with the quotes or invoices that match, the newest first."""
     table = kind.table
     columns: list[SQLColumnExpression[Any]] = [
         row_id(table.id),

@@ -65,11 +65,11 @@ class Changes:
     """What has changed in a calendar.
 
     Attributes:
-        changed: The version of each event that is new or different, by path.
+        changed: The paths of the new and the changed events, each with the event's version.
         deleted: The paths of events that were deleted.
         token: The sync token for the next request (RFC 6578); None if the server has no tokens.
-        is_whole: True: ``changed`` has all events of the calendar. Known events that are not in
-            ``changed`` were deleted.
+        is_whole: True if ``changed`` lists all events of the calendar, not only the changed ones.
+            Then a known event that is missing in ``changed`` was deleted.
     """
 
     changed: dict[str, str | None] = field(default_factory=dict)

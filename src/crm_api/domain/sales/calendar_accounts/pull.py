@@ -75,7 +75,7 @@ async def read_known_events(uow: UnitOfWork, *, account_id: UUID) -> dict[str, K
 
 
 def hrefs_to_read(changes: Changes, known: dict[str, KnownEvent], *, now: datetime) -> list[str]:
-    """Return the sorted paths of the events to read: those whose present version is not known.
+    """Return the sorted paths of the events to read: new events and events that have changed.
 
     Recurring events are also read again from time to time, because their occurrences are computed
     for a limited period.

@@ -1,8 +1,9 @@
 """Write changed appointments to a calendar, and delete events that must not be in it any more.
 
 Each event is written in three steps: store the intent, send the request, store the response. If the
-response is lost, the next synchronisation finds the event by its UID. The event has the times of
-the intent, so it does not count as moved by a person, and it is not created twice.
+response is lost, the next synchronisation finds the event by its UID, so the event is not created
+twice. The stored intent contains the start and the end of the event. The event in the calendar
+still has them, so it does not count as moved by a person.
 """
 
 from dataclasses import dataclass

@@ -97,9 +97,9 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the associated data of an encrypted password.
+    """Return the purpose of an account's encrypted password: the argument ``about`` of ``seal``.
 
-    With this data, the password of one account cannot be decrypted as that of another account.
+    Because of it, the password of one account cannot be decrypted as that of another account.
     """
     return f"calendar account {account_id}"
 

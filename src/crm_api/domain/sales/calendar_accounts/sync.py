@@ -43,8 +43,8 @@ async def synchronise(
     """Apply the changes of a claimed calendar, write changed appointments to it, end the claim.
 
     No transaction is open while the server is called. If a run ends early, the next run starts at
-    the last sync token that was stored, and changes nothing twice. An error of the server is stored
-    in the account.
+    the last sync token that was stored. It may read some events again, but it does not apply a
+    change twice. An error of the server is stored in the account.
 
     Args:
         new_uow: Opens a transaction.

@@ -142,7 +142,10 @@ async def read_entries(
 
 
 def feed_statement(*, assignee_id: UUID | None, now: datetime) -> Select[*tuple[Any, ...]]:
-    """Return the statement that reads the appointments of a feed, the latest first."""
+    """Return the statement that reads the appointments of a feed, the latest first.
+
+    If there are more than ``MOST_ENTRIES`` appointments, the earliest ones are left out.
+    """
     statement = entries_statement().where(
         Appointment.starts_at > now - PAST, Appointment.starts_at < now + FUTURE
     )

@@ -131,8 +131,9 @@ def write_calendar(
         entries: The appointments.
         name: The name that calendar programs show; None: the file has no name of its own.
         busy_only: Leave out the kind, the person, the location and the note.
-        uid: The UID of the event, if a person made the event in a calendar; only for a single
-            entry. None: each event has the UID that this service gives to its appointment.
+        uid: The UID of the event. Give it only for a single entry, and only if the event was
+            created in a calendar program, which chose the UID. None: each event gets the UID that
+            ``uid_of`` returns for its appointment.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
 

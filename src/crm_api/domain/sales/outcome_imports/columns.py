@@ -49,7 +49,8 @@ def detect_columns(
     Args:
         header: The column names of the file.
         sample: The first rows of the file.
-        overrides: The user's mapping. The columns in it get the fields that the user chose.
+        overrides: The fields that the user chose, by column name. They replace the fields that
+            would be found automatically; None means that the column is not imported.
 
     Raises:
         InvalidMappingError: The overrides name an unknown column or field, or a field twice.

@@ -237,7 +237,8 @@ class OutcomeSourceFile:
 def values_hash(new: NewOutcome) -> bytes:
     """Return the SHA-256 of the values of an outcome.
 
-    Two rows of the file without an id are the same outcome if this hash is the same.
+    A row without an external id is identified by this hash. So two such rows with the same hash are
+    the same outcome.
     """
     values = (new.phone, new.kind, new.name, new.amount_cents, new.occurred_at.isoformat())
     return hashlib.sha256(repr(values).encode()).digest()

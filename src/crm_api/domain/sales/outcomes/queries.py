@@ -48,7 +48,7 @@ class OutcomeFilter:
     Attributes:
         contact_id: The id of the contact, or of a duplicate that was merged into it.
         is_reversed: True: only reversed outcomes and reversals. False: only the other outcomes,
-            which count.
+            which statistics count.
         occurred_before: Only outcomes before this instant.
         occurred_after: Only outcomes at or after this instant.
     """

@@ -120,7 +120,8 @@ async def correct_outcomes(
     Args:
         uow: The unit of work.
         subject: The appointment, quote or invoice with its new values.
-        occurred: The new instants of outcomes, by status. The other outcomes keep their instants.
+        occurred: When the outcomes happened, by status, if this has changed. Outcomes of other
+            statuses keep their instants.
         recorder: Who records.
         now: The present instant.
 

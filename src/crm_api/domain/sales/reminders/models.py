@@ -90,7 +90,10 @@ class ReminderRule(Base):
 
 
 class AppointmentReminder(Base):
-    """A reminder of an appointment. If the appointment is moved, a rule makes another reminder."""
+    """A reminder of an appointment that a rule made for one start of the appointment.
+
+    If the appointment is moved, the rule makes another reminder for the new start.
+    """
 
     __tablename__ = "appointment_reminder"
     __table_args__ = (

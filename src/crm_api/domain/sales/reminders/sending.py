@@ -97,7 +97,11 @@ class _StoppedError(Exception):
 async def decide_reminder(
     uow: UnitOfWork, due: DueReminder, *, rules: RuleBook, business: Business, now: datetime
 ) -> ReminderStatus | None:
-    """Queue, postpone or skip one reminder. Return the decision; None if it is no longer due."""
+    """Queue, postpone or skip one reminder. Return the decision, which is the new status.
+
+    Return None, without a decision, if the reminder is no longer due. For example, the appointment
+    was moved or cancelled meanwhile.
+    """
     try:
         message = await _queue_reminder(uow, due, rules=rules, business=business, now=now)
     except _StoppedError as stop:
