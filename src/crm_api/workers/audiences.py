@@ -1,5 +1,7 @@
 """Store the audiences of started campaigns as recipients, chunk by chunk.
 
+The audience is the people whom the campaign selects. Each of them becomes a recipient.
+
 The job ``write_audiences`` is separate from the job that sends, because a million people take many
 seconds, and other campaigns must continue to send during that time.
 """

@@ -93,10 +93,12 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
     """Do everything that must be done before messages are sent.
 
-    - If a line was blocked and its test is due, let it send again, but one message at a time.
+    - If a phone line is blocked and its wait has ended, put it on trial: the line sends again, but
+      one message at a time.
     - Store the first chunks of new audiences.
-    - Put recipients back in the queue after their hold has ended, or after the budget of their
-      carrier has room again.
+    - Put recipients back in the queue if their phone number is no longer on hold.
+    - Put recipients back in the queue if they waited because the daily budget of their phone
+      carrier was used up, and this budget has room again.
     - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
@@ -132,9 +134,11 @@ async def _restore_unheld(deps: Deps) -> None:
 
 
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
-    """Stop variants that are harmful or that lost, and pause campaigns with rates above a limit.
+    """Check the figures of running campaigns; stop variants and pause campaigns if necessary.
 
-    The rates are the shares of failed messages and of opt-outs.
+    A variant is stopped if the A/B test shows that people opt out more often after this variant, or
+    that another variant gets more replies. A campaign is paused if its share of failed messages or
+    of opt-outs is above a limit.
     """
     while True:
         async with deps.new_uow() as uow:
@@ -155,7 +159,7 @@ async def drain_campaigns(
     Args:
         deps: The dependencies of the worker.
         limit: The time limit; None uses the time limit of the job.
-        check_every: How often the rates are checked.
+        check_every: The time between two checks of the rates.
     """
     dispatcher = Dispatcher(
         new_uow=deps.new_uow,
@@ -251,11 +255,11 @@ class _ClaimSource:
         """
 
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:
-        """Claim up to ``limit`` recipients of the next campaign, and commit.
+        """Claim (reserve) up to ``limit`` recipients of the next campaign, and commit.
 
         Returns:
-            The claimed attempts. Empty if nothing more may be sent now, the time limit is reached,
-            or the host's clock is wrong.
+            One attempt to send for each claimed recipient. Empty if nothing more may be sent now,
+            the time limit is reached, or the host's clock is wrong.
         """
         while not self._limit.is_over():
             if not self._orders and not self._claimed_since_plan:

@@ -48,7 +48,7 @@ class Deps:
         queue: The queue of nudges in Redis. A nudge is a request to run a job soon.
         provider: Client for the provider's API.
         limiter: Rate limit for requests to the provider, shared by all workers.
-        times: Time limits for sending messages.
+        times: Durations that limit the steps of sending, such as the lease of a claim.
         rules: The legal rules that apply.
         secret: The root secret of the service.
         circuit: Circuit breaker that stops requests while the provider is down; None if there is no

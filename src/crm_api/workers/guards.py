@@ -58,7 +58,7 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
 
     Args:
         uow: An open transaction.
-        of: The owner of the other clock: ``database`` or ``provider``.
+        of: The other clock: ``database`` or ``provider``.
         skew: The difference between the clocks.
     """
     await alerts.raise_alert(

@@ -1,4 +1,4 @@
-"""Job of insight: compute which messages get credit for outcomes, and merge stored sums."""
+"""Job of insight: compute which messages get credit for outcomes, and update stored statistics."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ LINE_EVERY = 20_000
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Update the stored sums and records of statistics, and compute all credits if this is due.
+    """Update the stored data of statistics, and compute all credits if the computation is due.
 
-    A credit is the part of an outcome, such as a paid invoice, that one campaign message gets. All
-    credits are computed if the last computation is a day old, or if many outcomes have no credits.
+    A credit is the part of an outcome, such as a paid invoice, that one campaign message gets. The
+    computation is due if the last one is a day old, or if many outcomes have no credits yet.
 
     Returns:
         The number of outcomes, for the log; None if credits were not computed.

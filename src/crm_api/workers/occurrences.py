@@ -10,7 +10,7 @@ from crm_api.workers.deps import TimeLimit, deps_of
 
 
 async def draft_occurrences(ctx: dict[str, Any]) -> Mapping[str, int]:
-    """Draft the occurrences of repeated campaigns that start in the next two weeks."""
+    """For each repeated campaign, draft the occurrences whose start is in the next two weeks."""
     deps = deps_of(ctx)
     drafted = 0
     if not await guards.clock_agrees(deps):

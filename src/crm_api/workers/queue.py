@@ -114,7 +114,7 @@ def messaging(name: str, job_id: str, *, operation: str, kind: str) -> dict[str,
         name: Name of the job.
         job_id: arq's id of the queued job.
         operation: Name of the operation: ``nudge`` or ``run``.
-        kind: Type of the operation by OpenTelemetry: ``send`` or ``process``.
+        kind: Type of the operation in OpenTelemetry's conventions: ``send`` or ``process``.
     """
     return {
         "messaging.system": "redis",

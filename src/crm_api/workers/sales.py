@@ -21,10 +21,11 @@ LOST_KEY = (
 
 
 async def send_reminders(ctx: dict[str, Any]) -> Mapping[str, int]:
-    """Decide about all reminders that are due; safe to run twice.
+    """Queue, postpone or skip each reminder that is due; safe to run twice.
 
     Returns:
-        The number of reminders for each decision.
+        The number of reminders for each new status: ``queued``, ``waiting`` (postponed) or
+        ``skipped``. A status without reminders is left out.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

@@ -238,9 +238,9 @@ class MoveRun:
 
 
 async def keep_sandbox_in_time(deps: Deps) -> None:
-    """Set the sandbox's clock every few seconds.
+    """Set the clock of the sandbox process to this service's moved time, every few seconds.
 
-    The reason: after a restart of the sandbox, its clock shows the real time.
+    This is needed because after a restart of the sandbox process, its clock shows the real time.
     """
     async with open_controls(deps.settings.provider_url) as controls:
         while True:
@@ -284,9 +284,9 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store when the job must run; if a time is stored already, keep the earlier time.
 
-        A nudge for the job of the webhook health check is ignored if the nudge has no delay. The
-        job itself sends such a nudge when it orders a check, and then it does this check in the
-        same run.
+        A nudge without delay for the job ``check_webhook_health`` is ignored. The job itself sends
+        such a nudge when it orders a check. The nudge is not needed, because the same run of the
+        job also makes the check.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -339,10 +339,10 @@ class MovedSchedule:
         await outbound.deliver_webhooks(ctx, for_seconds=DELIVERING_SECONDS, stays=False)
 
     async def next_due(self, *, now: datetime) -> datetime:
-        """Return when the next job is due. The jobs of campaigns are ignored.
+        """Return when the next job is due. The sending times of campaigns are not considered.
 
-        Work that was due at ``now`` or earlier is ignored too, because its job has already tried to
-        do it and could not finish. The job tries again in the next step.
+        Work that was due at ``now`` or earlier is not considered either, because its job has
+        already tried to do this work and could not finish. The job tries again in the next step.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

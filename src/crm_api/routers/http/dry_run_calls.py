@@ -19,7 +19,8 @@ class CallMaker:
 
     Attributes:
         name: Method and path of the request.
-        secret: The root secret, with the secret keys that encrypt the token of a dry run.
+        secret: A ``Secret``: the root secret and the secret keys. A secret key encrypts the token
+            of a dry run.
     """
 
     name: str

@@ -1,8 +1,10 @@
 """Hide from marketers the fields that their role does not show.
 
 A marketer sees no amounts of money, and only the first name and the city of people. The responses
-of all operations pass through this module, so that a new operation hides the same fields. Scopes
-and ``MASKED`` decide which operations a marketer may call.
+of all operations pass through this module, so that a new operation hides the same fields. This
+module does not decide which operations a marketer may call. That depends on the marketer's scopes,
+and on ``MASKED`` in ``domain.identity.users.models``, a set of further operations that a marketer
+may call.
 """
 
 import csv

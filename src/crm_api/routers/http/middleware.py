@@ -112,12 +112,13 @@ class RequestMiddleware:
 
 
 def request_id_of(given: bytes) -> tuple[str, str]:
-    """Return the id of a request, and the same id as log lines show it.
+    """Return the id of a request, and the id without personal data, for log lines.
+
+    Without a usable id from the client, an id is generated. A generated id contains no personal
+    data. It is not masked, because masking takes longer than writing the log line.
 
     Args:
-        given: The id that the client sent; empty if it sent none. Personal data in it are masked
-            for log lines. A generated id has no such data and is not masked, because masking takes
-            longer than writing the line.
+        given: The id that the client sent; empty if the client sent none.
     """
     if ACCEPTED.fullmatch(given):
         request_id = given.decode()

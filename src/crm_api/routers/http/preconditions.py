@@ -247,12 +247,13 @@ class UnsatisfiableRangeError(ValueError):
 
 
 def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
-    """Return the position of the first byte of a ``Range`` header, and of the last byte plus 1.
+    """Return the range of bytes that a ``Range`` header requests, as ``(start, end)``.
 
-    None means the whole file. That is also the result for several ranges and for an invalid header,
-    because a server may ignore ranges (RFC 9110, 14.2). werkzeug's ``parse_range_header`` is
-    not used, for two reasons. It refuses ``bytes=-1000`` (the last 1,000 bytes) if the file is
-    shorter, and it reads ``bytes=-0`` as the whole file.
+    ``start`` is the position of the first byte in the file, from 0. ``end`` is the position of the
+    last byte plus 1. None means the whole file. That is also the result for several ranges and for
+    an invalid header, because a server may ignore ranges (RFC 9110, 14.2). werkzeug's
+    ``parse_range_header`` is not used, for two reasons. It refuses ``bytes=-1000`` (the last 1,000
+    bytes) if the file is shorter, and it reads ``bytes=-0`` as the whole file.
 
     Args:
         header: The value of the header; None if the request does not have it.

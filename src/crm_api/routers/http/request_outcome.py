@@ -121,8 +121,8 @@ class Handled:
 def route_of(scope: Scope) -> str:
     """Return the path template of a request's route, and store it for the log line.
 
-    If a middleware copies the scope, pass the copy to this function, because the framework writes
-    the route only into the copy.
+    ``scope`` is the ASGI scope. If a middleware copies the ASGI scope, pass the copy to this
+    function, because the framework writes the route only into the copy.
     """
     found: str | None = getattr(scope.get("route"), "path_format", None)
     handled: Handled | None = scope.get(HANDLED)

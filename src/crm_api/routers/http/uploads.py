@@ -81,7 +81,10 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
 
 
 def check_file(upload: Upload) -> None:
-    """Check that a form contains a file if its source is ``file``, and no file otherwise.
+    """Check that the form of an import contains a file if and only if its source needs a file.
+
+    The field ``source`` of the form says from where the import reads. The source ``openphone``
+    needs no file. Any other value, and a form without ``source``, needs a file.
 
     Raises:
         ImportOptionError: The file is missing, or there is a file but the source is ``openphone``.
@@ -153,7 +156,7 @@ class _Parts:
         self._value = bytearray()
 
     def callbacks(self) -> "MultipartCallbacks":
-        """Return the methods of this object as callbacks for the parser."""
+        """Return the functions that the multipart parser calls while it reads a form."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._add_header_name,

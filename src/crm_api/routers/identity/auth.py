@@ -43,10 +43,10 @@ COOKIE_PATH = "/v1/auth"
 
 
 def as_form(schema: str) -> dict[str, Any]:
-    """Return the part of the OpenAPI document that allows the body to be sent as a form, too.
+    """Return the addition to an operation of the OpenAPI document that allows a form as its body.
 
     Args:
-        schema: The name of the component that describes the body.
+        schema: The name of the schema that describes the form, in ``components/schemas``.
     """
     content = {FORM: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"content": content}}

@@ -1,4 +1,4 @@
-"""Routes of the own settings of each user: preferences and saved views."""
+"""Routes with which users read and change their own preferences and saved views."""
 
 from typing import Annotated
 from uuid import UUID

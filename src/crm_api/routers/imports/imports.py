@@ -259,7 +259,10 @@ async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Impo
 
 @router.get("/{import_id}")
 async def get_import(import_id: UUID, uow: Uow, _caller: Reader) -> ImportDetail:
-    """Return an import: its progress, the field of each column, and examples of changes."""
+    """Return an import: its progress, and the field to which each column of the file is imported.
+
+    The response also has examples of contacts that the import creates or changes.
+    """
     async with uow:
         row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     return ImportDetail.model_validate(row)

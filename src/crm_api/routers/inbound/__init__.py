@@ -1,1 +1,1 @@
-"""Routes of received webhooks, their health checks and the reconciliation."""
+"""Routes of received webhooks, webhook health checks, and reconciliation with the provider."""

@@ -81,8 +81,9 @@ class EventIntake:
 
         Args:
             event: The event.
-            cause: The ids of the request that delivered the event. The worker's job gets the ids of
-                one of the stored deliveries, so that the logs show why the job runs.
+            cause: The ids of the request that delivered the event. The logs show them as the reason
+                why the worker's job runs. If one run of the job serves several deliveries, the logs
+                show the ids of only one of these requests.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries wait for it.

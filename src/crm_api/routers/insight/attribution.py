@@ -1,4 +1,7 @@
-"""Routes of attribution rules and of the credits of outcomes."""
+"""Routes of attribution rules and of credits.
+
+A credit is the share of an outcome, such as a paid invoice, that a message gets.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -40,7 +43,7 @@ async def add_attribution_rules(
 ) -> AttributionRulesRead:
     """Add a version of the attribution rules. It becomes the current version.
 
-    Earlier versions stay, so figures under these versions can still be computed.
+    Earlier versions are kept, so that you can still request figures that use an earlier version.
     """
     async with uow:
         added = await rules.add_rules(
@@ -71,7 +74,8 @@ async def preview_attribution_rules(
 ) -> AttributionPreviewRead:
     """Compare new attribution rules with the current version. Nothing is changed.
 
-    The response shows how many people and cents are credited under the current and the new rules.
+    For the current and for the new rules, the response shows the number of people and the amount of
+    money that each campaign gets credit for.
     """
     async with uow:
         found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())

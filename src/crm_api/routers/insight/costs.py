@@ -23,7 +23,7 @@ Writer = Annotated[Caller, require(Scope.INSIGHT_WRITE)]
     openapi_extra=fails_with("campaign_not_found", "list_not_found", "other_currency"),
 )
 async def enter_cost(body: CostCreate, uow: Uow, caller: Writer) -> CostRead:
-    """Enter the cost of a list, of hours of work, or of something else.
+    """Enter a cost: the price of a contact list, hours of work, or something else.
 
     The cost of messages is computed, so do not enter it.
     """

@@ -1,4 +1,4 @@
-"""Routes of the funnel and of cohorts."""
+"""Routes that count how many people reach a stage, such as a reply, after their first message."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -38,7 +38,7 @@ async def people_of(
         Query(description="Count only people who got a message of a campaign to this list."),
     ] = None,
 ) -> MessagedPeople:
-    """Build the filter of the people to follow from the query parameters."""
+    """Build the filter for the people of a funnel or of cohorts from the query parameters."""
     return MessagedPeople(
         since=start_of(since, zone) or BEGINNING,
         until=start_of(to, zone) or END,
@@ -61,7 +61,7 @@ async def get_funnel(
         int, Query(ge=1, le=365, description="How many days each person is followed.")
     ] = 30,
 ) -> FunnelRead:
-    """Return how many people reach each stage after their first message.
+    """Return how many people reach each stage (such as a reply) after their first message.
 
     Each person is followed for `window_days` days after this message. People for whom these days
     are not over yet are left out.
@@ -88,9 +88,11 @@ async def get_cohorts(
     ] = 7,
     steps: Annotated[int, Query(ge=1, le=52, description="The number of cells of a cohort.")] = 8,
 ) -> CohortsRead:
-    """Follow the people of each day, week or month after their first message.
+    """Count the people who reach a stage, for each day, week or month of their first message.
 
-    A cell has no figure until its days are over for all people of the cohort.
+    A cohort is the people who got their first message in the same period. Each of its cells counts
+    those who reached the stage within a number of days. A cell has no figure until these days are
+    over for all people of the cohort.
     """
     async with uow:
         now = await uow.database_now()

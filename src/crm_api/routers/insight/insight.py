@@ -1,4 +1,4 @@
-"""Routes of measures: the list of measures, their figures, and the records of each figure."""
+"""Routes to list measures, compute their figures, and list the records that a figure counts."""
 
 from datetime import datetime
 from typing import Annotated
@@ -129,9 +129,10 @@ Question = Annotated[InsightQuestion, Depends(question_of)]
 async def with_rules(
     uow: UnitOfWork, question: InsightQuestion, *, now: datetime
 ) -> InsightQuestion:
-    """Return the question with the version of the attribution rules that it uses.
+    """Return the question, completed with the version of the attribution rules that it uses.
 
-    If its figures need credits, compute the credits of outcomes that have none yet.
+    If the measure counts credits (shares of outcomes that are credited to messages), first compute
+    the credits of outcomes for which this was not done yet.
     """
     rules = await find_rules(uow, version=question.rules_version or None)
     question = InsightQuestion(**{**vars(question), "rules_version": rules.version})
@@ -149,7 +150,10 @@ async def list_measures(_caller: Reader) -> MeasureList:
 
 @router.get("", openapi_extra=REFUSALS)
 async def get_insight(uow: Uow, asked: Question, _caller: Reader) -> InsightRead:
-    """Return the figures of a measure, with intervals, and whether you can rely on them."""
+    """Return the figures of a measure, and for each figure whether you can rely on it.
+
+    Rates have a 95 % interval.
+    """
     async with uow:
         now = await uow.database_now()
         question = await with_rules(uow, asked, now=now)

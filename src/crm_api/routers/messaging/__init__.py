@@ -1,1 +1,1 @@
-"""HTTP routes for conversations, messages, calls, media, lines and the company's settings."""
+"""HTTP routes for conversations, messages, calls, media, phone lines and company settings."""

@@ -79,7 +79,7 @@ async def write_draft(
 ) -> DraftRead:
     """Store your draft (an unsent message) in a conversation; it replaces an earlier draft.
 
-    The draft is deleted when you send a message to this phone number from this line.
+    The draft is deleted when you send a message in this conversation.
     """
     async with uow:
         draft = await drafts.write_draft(

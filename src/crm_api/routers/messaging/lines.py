@@ -55,8 +55,8 @@ async def list_lines(uow: Uow, state: State, page: Paging, _caller: Reader) -> P
 async def sync_lines(uow: Uow, state: State, _caller: Writer) -> PageRead[LineRead]:
     """Add all phone numbers of the OpenPhone workspace as lines.
 
-    For a line that already exists, only the phone number is updated. Its name and limits do not
-    change.
+    If OpenPhone has changed the phone number of a line that already exists, the line gets the new
+    number. The line's name and limits do not change.
     """
     numbers = await provider_lines.read_provider_numbers(state.provider)
     async with uow:

@@ -75,7 +75,7 @@ class Conditions(BaseModel):
     )
 
     def has(self, etag: str) -> bool:
-        """Return True if the client already has this version: ``If-None-Match`` names it."""
+        """Return True if the client has this version: ``If-None-Match`` has ``etag`` or ``*``."""
         listed = (self.if_none_match or "").split(",")
         return not {"*", etag}.isdisjoint(one.strip().removeprefix("W/") for one in listed)
 

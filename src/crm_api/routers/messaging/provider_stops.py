@@ -1,4 +1,4 @@
-"""HTTP routes for numbers that the provider refuses, because people opted out at the provider."""
+"""HTTP routes for the stop list: phone numbers that the provider refuses because of an opt-out."""
 
 from typing import Annotated
 from uuid import UUID
@@ -38,10 +38,11 @@ async def list_provider_stops(
         Query(description="Only entries for this phone number, in E.164 or another usual format."),
     ] = None,
 ) -> PageRead[ProviderStopRead]:
-    """List the numbers that the provider refuses because of an opt-out, newest first.
+    """List the phone numbers that the provider refuses because of an opt-out, newest first.
 
-    When the provider refuses a number, this service opts the number out too. So the default status,
-    `open`, lists the numbers that were opted in again in this service but not at the provider.
+    Each refused number has an entry in this list. When the provider refuses a number, this service
+    opts the number out too. Later, the number may be opted in again in this service, while the
+    provider still refuses it. The default status, `open`, lists only such numbers.
     """
     async with uow:
         found = await stops.list_provider_stops(
@@ -62,10 +63,11 @@ async def list_provider_stops(
 async def resolve_provider_stop(
     stop_id: UUID, uow: Uow, caller: Writer, body: ProviderStopResolve | None = None
 ) -> ProviderStopRead:
-    """Resolve an entry. Do this when the provider sends to the number again.
+    """Resolve an entry of the list of refused phone numbers.
 
-    The consent of the number does not change. If the provider refuses the number again, a new
-    entry is created and the number is opted out again.
+    Do this when the provider sends to the phone number again. The consent of the number does not
+    change. If the provider refuses the number again, a new entry is created and the number is opted
+    out again.
     """
     async with uow:
         row = await stops.resolve_provider_stop(

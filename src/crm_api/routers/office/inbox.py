@@ -139,7 +139,8 @@ async def count_conversations(uow: ListUow, caller: Reader) -> ConversationCount
     """Count conversations: those in each state, the unread ones, your own, and the unassigned ones.
 
     `unread`, `mine` and `unassigned` count only conversations in the states `waiting` and `open`.
-    Each count is the length of the list of conversations with the same filter.
+    Each count equals the number of conversations that `GET /v1/conversations` lists with the same
+    filter.
     """
     async with uow:
         counts = await tallies.count_conversations(uow, caller_id=UUID(caller.id))
@@ -206,10 +207,10 @@ async def mark_conversation_read(
 async def report_presence(
     conversation_id: UUID, body: PresenceReport, uow: Uow, caller: Reader
 ) -> None:
-    """Report to other users that you view a conversation or write in it, valid for 15 seconds.
+    """Report to other users that you view a conversation or write in it.
 
-    The event `conversation.presence` of `GET /v1/events` has your id and name, the activity, and
-    the time until which it is valid.
+    The report is valid for 15 seconds. The event `conversation.presence` of `GET /v1/events` has
+    your id and name, the activity, and the time until which the report is valid.
     """
     async with uow:
         await presence.report_presence(

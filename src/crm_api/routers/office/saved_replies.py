@@ -133,8 +133,8 @@ async def use_saved_reply(
 ) -> SavedReplyUsed:
     """Apply the effects of a saved reply to a conversation, all or none. This sends no message.
 
-    The contact gets the tag, the conversation gets the state, and the last message of the person
-    gets the class.
+    The effects are set in the field `then` of the saved reply: a tag for the contact, a state for
+    the conversation, and a reply class for the last message of the person.
     """
     async with uow:
         done = await apply_saved_reply(

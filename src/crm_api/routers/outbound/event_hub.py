@@ -89,7 +89,14 @@ def select_events(
     found: Sequence[LoggedEvent],
     detailed: Mapping[UUID, LoggedEvent],
 ) -> list[LoggedEvent]:
-    """Return the events that pass a filter, with details if the caller may read messages."""
+    """Return the events that pass a filter, in their order.
+
+    Args:
+        event_filter: The filter. It also says whether its callers may read messages.
+        found: The events, as the log has them.
+        detailed: Events with the details of their messages, by message id. If the callers may read
+            messages, these events replace the events of the log.
+    """
     return [
         detailed.get(event.subject_id, event)
         if event_filter.reads_messages and event.subject_id is not None
@@ -160,7 +167,7 @@ class EventHub:
             await asyncio.gather(task, return_exceptions=True)
 
     async def wake(self) -> None:
-        """If the hub has no position yet, set its position to the end of the log."""
+        """Prepare for a listener: if the hub has no position yet, set it to the end of the log."""
         async with self._reading:
             if self._position is None:
                 async with self.new_uow() as uow:
@@ -168,9 +175,10 @@ class EventHub:
 
     @contextmanager
     def listening(self, event_filter: EventFilter) -> Iterator[StreamListener]:
-        """Register a listener while a block runs; it gets no events until ``is_live`` is set.
+        """Register a listener until the ``with`` block ends.
 
-        Call ``wake()`` just before the block, and do not await anything between the two.
+        The listener gets no events until its ``is_live`` is True. Call ``wake()`` just before the
+        ``with`` block, and do not await anything between ``wake()`` and the block.
         """
         listener = StreamListener(event_filter)
         self._listeners.setdefault(event_filter, set()).add(listener)
@@ -210,11 +218,16 @@ class EventHub:
     async def read_details(
         self, uow: UnitOfWork, found: Sequence[LoggedEvent], filters: Iterable[EventFilter]
     ) -> dict[UUID, LoggedEvent]:
-        """Return the ``message.received`` events in ``found``, by message id, with details added.
+        """Return the ``message.received`` events in ``found``, by message id, with their details.
 
-        The details are phone number, contact and first words. Each filter belongs to one or more
-        callers. If none of these callers may read messages, the details are not read, and the
-        result is empty.
+        The details are the message's phone number, contact and first words. If no caller may read
+        messages, the details are not read, and the result is empty.
+
+        Args:
+            uow: An open transaction.
+            found: Events of the log.
+            filters: The filters of all callers. A filter says whether its callers may read
+                messages.
         """
         if not any(one.reads_messages for one in filters):
             return {}

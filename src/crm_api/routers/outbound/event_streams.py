@@ -160,11 +160,11 @@ class AccessChecks:
 
 
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """Return a function that opens the context in which a stream of the caller is sent.
+    """Return a function whose context manager guards the caller's access while a stream is sent.
 
-    The context ends the stream when the credentials are no longer valid or when their scopes have
-    changed. While the database is unavailable, the stream stays open. This is safe, because no
-    event can be read during that time.
+    The context manager ends the stream when the caller's credentials are no longer valid or when
+    their scopes have changed. While the database is unavailable, the stream stays open. This is
+    safe, because no event can be read during that time.
     """
 
     async def is_valid() -> bool:

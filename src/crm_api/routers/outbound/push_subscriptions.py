@@ -35,9 +35,10 @@ async def read_push_key(state: State, _caller: SignedIn) -> PushKeyRead:
 async def create_push_subscription(
     body: PushSubscriptionCreate, uow: Uow, state: State, caller: SignedIn
 ) -> PushSubscriptionRead:
-    """Show your notices on a device. New keys for a stored endpoint replace its old keys.
+    """Show your notices on a device.
 
-    If you have more than 20 devices, the oldest one is removed. The field `notices`
+    The field `endpoint` identifies the device. If the device is already stored, its keys are
+    replaced. If you have more than 20 devices, the oldest one is removed. The field `notices`
     of your preferences contains what you are notified of.
     """
     async with uow:

@@ -82,7 +82,7 @@ class BatchResult(DryRunRead):
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome], *, path: str) -> Self:
-        """Make the response from the outcomes of the items."""
+        """Make the response from the results of the items, in the order of the request."""
         results = [
             ItemResult.of(index, outcome, path=path) for index, outcome in enumerate(outcomes)
         ]

@@ -203,7 +203,7 @@ async def update_contact(
 ) -> ContactRead:
     """Change some fields of a contact. Null clears a field.
 
-    In `address` and `attributes`, members that are left out keep their values.
+    In `address` and `attributes`, fields that you do not send keep their values.
     """
     async with uow:
         contact = await contact_changes.update_contact_by_hand(
@@ -318,7 +318,7 @@ async def list_flags(
 async def add_flag(
     contact_id: UUID, body: FlagCreate, uow: Uow, state: State, caller: Writer
 ) -> ContactRead:
-    """Set a flag on this contact's number. `opted_out` is the same as an opt-out."""
+    """Set a flag on this contact's number. Setting `opted_out` opts the number out."""
     async with uow:
         contact = await decisions.add_flag(
             uow,
@@ -345,7 +345,7 @@ async def remove_flag(
     state: State,
     caller: Writer,
 ) -> None:
-    """Remove a flag from this contact's number. For `opted_out`, this is an opt-in."""
+    """Remove a flag from this contact's number. Removing `opted_out` opts the number in."""
     async with uow:
         await decisions.remove_flag(
             uow,

@@ -42,7 +42,11 @@ async def create_custom_field(
     *,
     dry_run: DryRun = False,
 ) -> CustomFieldRead | CustomFieldFitRead:
-    """Create a custom field. All values that contacts already have must fit its type."""
+    """Create a custom field.
+
+    Contacts may already have values in `attributes` under the name of the new field. All these
+    values must fit the type of the field.
+    """
     async with uow:
         if dry_run:
             response.status_code = 200
@@ -86,7 +90,7 @@ async def get_custom_field(field_id: UUID, uow: Uow, _caller: Reader) -> CustomF
 async def update_custom_field(
     field_id: UUID, body: CustomFieldUpdate, uow: Uow, _caller: Writer, *, dry_run: DryRun = False
 ) -> CustomFieldRead | CustomFieldFitRead:
-    """Change a custom field. All values that contacts already have must fit the changed field."""
+    """Change a custom field. All values that contacts have in this field must fit the change."""
     async with uow:
         if dry_run:
             return CustomFieldFitRead.model_validate(

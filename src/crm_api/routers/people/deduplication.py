@@ -136,7 +136,10 @@ async def get_merge(merge_id: UUID, uow: Uow, _caller: Reader) -> MergeRead:
     openapi_extra=fails_with("merge_not_undoable", "merge_undone"),
 )
 async def undo_merge(merge_id: UUID, uow: Uow, caller: Writer) -> MergeRead:
-    """Undo a merge: restore the duplicates. Later edits stay. Opted-out numbers stay opted out."""
+    """Undo a merge: restore the duplicates. Opted-out numbers stay opted out.
+
+    Edits of the primary contact after the merge are not undone.
+    """
     async with uow:
         merge = await undo.undo_merge(
             uow, merge_id=merge_id, actor=caller.name, now=await uow.database_now()

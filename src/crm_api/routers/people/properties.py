@@ -115,7 +115,7 @@ async def update_property(
 ) -> PropertyRead:
     """Change some fields of a property. Null clears a field.
 
-    In `address` and `attributes`, members that are left out keep their values.
+    In `address` and `attributes`, fields that you do not send keep their values.
     """
     async with uow:
         found = await properties.update_property(
@@ -138,7 +138,7 @@ async def delete_property(property_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def attach_contact(
     property_id: UUID, body: PropertyContactAdd, uow: Uow, _caller: Writer
 ) -> PropertyRead:
-    """Attach a contact to a property. If the contact is already attached, change its role."""
+    """Attach a contact to a property, or change the role of an attached contact."""
     async with uow:
         found = await properties.attach_contact(uow, body, property_id=property_id, now=clock.now())
     return PropertyRead.of(found)

@@ -74,6 +74,6 @@ async def get_calendar_account(account_id: UUID, uow: Uow, _caller: Reader) -> C
 
 @router.delete("/{account_id}", status_code=204)
 async def delete_calendar_account(account_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete a calendar account. Its events and the appointments stay as they are."""
+    """Delete a calendar account. The events in its calendar and the appointments do not change."""
     async with uow:
         await service.delete_account(uow, account_id=account_id)

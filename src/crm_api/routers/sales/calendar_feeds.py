@@ -1,4 +1,7 @@
-"""Routes of calendar feeds, and of the calendars at their secret addresses."""
+"""Routes that manage calendar feeds, and the route that calendar programs read.
+
+A calendar feed is a secret address at which a calendar program reads appointments.
+"""
 
 from http import HTTPStatus
 from typing import Annotated

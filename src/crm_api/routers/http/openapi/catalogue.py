@@ -23,9 +23,9 @@ class ProblemKind:
         code: Stable code for programs.
         title: Short text for people; it is the same in every response with this code.
         status: HTTP status of the response.
-        meaning: What the code means, independent of a single request.
+        meaning: What the code means, in words that fit every request.
         detail: An example of the text in a response; it says what to do next.
-        extras: Example values of the other members of the problem document.
+        extras: Example values of the additional fields that some error responses have.
     """
 
     code: str

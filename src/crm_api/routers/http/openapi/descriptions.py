@@ -140,7 +140,8 @@ def _with_values(text: str, attributes: dict[str, str]) -> str:
 def describe_answers(document: Node) -> None:
     """Describe each response that has no description.
 
-    If the model of the response body has a description, the response gets its first paragraph.
+    The text is the first paragraph of the description of the body's model. If this model has no
+    description, the text is a fixed sentence.
     """
     for _, _, operation in operations(document):
         for answer in operation["responses"].values():

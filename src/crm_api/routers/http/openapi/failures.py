@@ -41,7 +41,7 @@ class Problem(DocumentedModel):
     """An error response (RFC 9457).
 
     Programs should use ``code``, which is stable. ``detail`` says what happened and what to do
-    next. Some errors have further members, such as ``contact_id``.
+    next. Some errors have further fields, such as ``contact_id``.
 
     Attributes:
         type: A URN that ends with the value of ``code``.

@@ -118,7 +118,7 @@ def complete_headers(path: str, method: str, operation: Node, *, is_read: bool) 
         path: The path of the route.
         method: The HTTP method in lower case.
         operation: The operation to complete.
-        is_read: True if the path also has GET, because then its resource has an ETag.
+        is_read: True if the path has a GET operation. Then the resource at the path has an ETag.
     """
     sent = _sent(path, method, operation, is_read=is_read)
     if sent is not None:

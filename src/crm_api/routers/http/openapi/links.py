@@ -8,9 +8,10 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 def link_operations(document: Node) -> None:
-    """Add links to responses: from an id to its operations, and from a page to the next page.
+    """Add links to responses, so that a client finds the operations that can follow.
 
-    The links of an id lead to the operations that have the id in their path.
+    If a response contains the id of an item, links lead to the operations that have this id in
+    their path. If a response is a page of a list, a link leads to the next page.
     """
     for path, method, operation in operations(document):
         for status, answer in operation["responses"].items():
