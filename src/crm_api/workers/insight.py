@@ -54,4 +54,4 @@ async def _merge_sums(deps: Deps) -> None:
 
 def _log_progress(outcomes: int) -> None:
     if outcomes % LINE_EVERY == 0:
-        log.info("credits of outcomes computed so far", outcomes=outcomes)
+        log.info("computation of credits in progress", outcomes=outcomes)

@@ -42,7 +42,10 @@ class Upload:
 
 
 def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: datetime) -> bool:
-    """Run the whole demo; return True if all figures agree and all recipients have a final status.
+    """Run the whole demo; return whether it ended well.
+
+    It ended well if statistics, database and sandbox have the same counts, and all recipients have
+    a final status.
 
     Raises:
         DemoError: The API refuses a request, or there is no progress for ``STALL_SECONDS``.

@@ -54,10 +54,10 @@ class ReplyReading:
 
     @classmethod
     def of(cls, evidence: dict[str, Any], *, message_id: UUID | None) -> Self | None:
-        """Build the reading from the evidence of a consent entry.
+        """Return how the reader understood a reply, from the evidence of a consent entry.
 
         Returns:
-            The reading; None if the evidence lacks a field, because another release wrote it.
+            The reading; None if another release wrote the evidence, and it lacks a field.
         """
         names = {field.name for field in fields(cls)} - {"message_id"}
         if not names <= evidence.keys():

@@ -107,8 +107,8 @@ class VariantStats(MessageOutcomes):
     Attributes:
         name: The name of the variant.
         stopped_at: When an A/B test stopped the variant; null if it is still sent.
-        stopped_reason: ``harmful`` if more people opted out than after another variant, ``lost`` if
-            another variant got more replies; null if the variant is still sent.
+        stopped_reason: ``harmful`` if more people opted out after this variant than after another,
+            ``lost`` if another variant got more replies; null if the variant is still sent.
     """
 
     model_config = example(MessageOutcomes, name="Short")

@@ -94,7 +94,10 @@ class Calendar:
 
 @lru_cache(maxsize=32)
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
-    """Return the calendar of these hours and zone keys. It is cached for later requests."""
+    """Return the times of a year at which messages are allowed, by these hours and zone keys.
+
+    The result is cached for later requests.
+    """
     zone = ZoneInfo(hours.line_timezone)
     midnights = [
         datetime.combine(first + timedelta(days=day), time(), zone) for day in range(YEAR + 1)

@@ -36,9 +36,9 @@ an outcome. So outcomes that were created up to this long before the run are che
 
 @dataclass(frozen=True, kw_only=True)
 class CreditRow:
-    """A stored part of an outcome: a credit of a message, or the remainder.
+    """A stored share of an outcome: the credit of one message, or the remainder.
 
-    In the remainder, which no message earned, ``membership_id`` is None.
+    The remainder is the share that is credited to no message. Its ``membership_id`` is None.
     """
 
     outcome_id: UUID

@@ -34,7 +34,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class MessagedPeople:
-    """Which people are followed. A field that is None does not filter.
+    """A filter: the people whom the funnel counts. A field that is None does not filter.
 
     Attributes:
         since: Only first messages at or after this instant.

@@ -140,8 +140,8 @@ class InsightQuestion:
             )
         if self.is_of_campaign and not all(one.base.has_campaign for one in self.parts):
             raise BreakdownError(
-                f"The measure {self.measure.name} does not belong to campaigns. Leave the filters "
-                "by campaign, line, list and step out."
+                f"The measure {self.measure.name} does not belong to campaigns. Leave out the "
+                "filters by campaign, line, list and step."
             )
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise PeriodError

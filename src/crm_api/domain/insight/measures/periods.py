@@ -20,7 +20,7 @@ class Period:
 
 @dataclass(kw_only=True)
 class Values:
-    """The instants in an SQL text, by the name of their parameter, such as ``numerator_2``."""
+    """The instants to bind to an SQL statement, by parameter name, such as ``numerator_2``."""
 
     part: str
     found: dict[str, Any] = field(default_factory=dict)

@@ -186,7 +186,7 @@ HEADER = tuple(one.name for one in fields(Record))
 def export_records(
     new_uow: UnitOfWorkFactory, wanted: FigureRows, *, shows_people: bool
 ) -> AsyncIterator[bytes]:
-    """Yield the parts of a CSV file with all records of a figure, the oldest first.
+    """Yield a CSV file in parts. It has all records that a figure counts, from old to new.
 
     The ids of contacts are left out unless ``shows_people`` is True.
     """

@@ -128,6 +128,9 @@ OF_NUMBER = text("""
 
 
 async def derive_waiting_of_number(session: AsyncSession, *, phone: str, now: datetime) -> None:
-    """Derive who waits, after the flag ``blocked_sender`` of a number was set or removed."""
+    """Compute again which people with a phone number wait for an answer.
+
+    The caller has set or removed the flag ``blocked_sender`` of the number.
+    """
     found = await session.scalars(OF_NUMBER, {"phone": phone})
     await derive_waiting(session, list(found), now=now)

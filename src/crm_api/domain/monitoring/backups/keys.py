@@ -88,6 +88,7 @@ def read_identities(
         found = []
     if not found:
         raise BackupError(
-            f"{path} has no secret key of age; use the file that `crm-api backup --new-key` wrote"
+            f"{path} has no secret key of the encryption tool `age`; use the file that "
+            "`crm-api backup --new-key` wrote"
         )
     return found

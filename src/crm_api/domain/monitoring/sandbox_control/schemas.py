@@ -285,7 +285,7 @@ class FaultCreate(RequestModel):
 
     kind: FaultKind = Field(
         description="What goes wrong: an error response, a broken or slow connection, or a webhook "
-        "that is lost, late or sent twice. With `_after`, the message is accepted before the fault."
+        "that is lost, late or sent twice. A kind that ends in `_after` first accepts the message."
     )
     on: Literal["send", "read"] = Field(
         default="send",

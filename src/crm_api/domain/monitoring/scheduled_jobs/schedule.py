@@ -118,9 +118,9 @@ def is_overdue(covered_until: datetime, *, now: datetime) -> bool:
 
 
 def count_missed_minutes(covered_until: datetime, *, now: datetime) -> int:
-    """Count the whole minutes since ``covered_until`` in which a job did not begin.
+    """Count the whole minutes since ``covered_until`` in which a job should have begun but did not.
 
-    The current minute does not count.
+    A job should begin in each minute. The current minute does not count.
     """
     return max(0, (_minute(now) - _minute(covered_until)) // MINUTE - 1)
 
