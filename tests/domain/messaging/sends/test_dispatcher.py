@@ -402,8 +402,8 @@ async def test_two_dispatchers_together_keep_the_rate(
 
     starts.sort()
     assert len(starts) == 40
-    # 40 a second make 39 spacings of 25 ms. One gate of calls may start late, none starts early.
-    assert starts[-1] - starts[0] >= 0.8
+    # 40 a second make 39 spacings of 25 ms. A call may start late, and none starts early.
+    assert starts[-1] - begun >= 0.9
     # Each half second has at most the calls of the rate plus one gate of each worker.
     busiest = max(sum(start <= other < start + 0.5 for other in starts) for start in starts)
     assert busiest <= 20 + 2 * 16

@@ -16,9 +16,9 @@ RECIPIENT = "age129ztnhxcgdxsxxvuzuwravymtr4jfzm9c0c7h9u8swfnnjl63gys5u2jcq"
     [
         ([], "FILE or --recipient is missing"),
         (["file"], "FILE or --recipient is missing"),
-        (["file", "--recipient", RECIPIENT, "--as-of", "yesterday"], "--as-of takes a time"),
-        (["file", "--recipient", RECIPIENT, "--as-of", "2999-01-01T00:00Z"], "--as-of takes"),
-        (["file", "--recipient", RECIPIENT, "--as-of", "2026-01-01T00:00"], "--as-of takes"),
+        (["file", "--recipient", RECIPIENT, "--as-of", "yesterday"], "--as-of must be a time"),
+        (["file", "--recipient", RECIPIENT, "--as-of", "2999-01-01T00:00Z"], "--as-of must be"),
+        (["file", "--recipient", RECIPIENT, "--as-of", "2026-01-01T00:00"], "--as-of must be"),
     ],
 )
 def test_missing_or_wrong_argument_is_reported(
