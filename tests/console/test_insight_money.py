@@ -142,6 +142,8 @@ async def test_result_shows_its_credits_and_is_reversed(
     earned = service.api("GET", f"/outcomes/{made['id']}/credits?rules=1")
     async with visit(f"/insight?part=outcomes&kind=invoice_paid&{PERIOD}&rules=1") as page:
         row = page.locator(f"[data-row='{made['id']}']")
+        assert made["first_name"]
+        await expect(row).to_contain_text(made["first_name"])
         await row.get_by_role("button", name="Credits of Invoice paid").click()
         shares = page.get_by_role("dialog").locator("[data-credit]")
         await shares.first.wait_for()

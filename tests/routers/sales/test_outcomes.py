@@ -266,14 +266,17 @@ async def test_list_is_also_a_table(client: httpx.AsyncClient, key_with: KeyWith
 
 
 async def test_caller_without_contacts_sees_no_person(
-    client: httpx.AsyncClient, key_with: KeyWith
+    client: httpx.AsyncClient, session: AsyncSession, key_with: KeyWith
 ) -> None:
-    made = await recorded(client, phone=number(1), external_id="INV-1")
+    contact = await make_contact(session, phone=number(1), first_name="Ada", last_name="Bell")
+    made = await recorded(client, contact_id=str(contact.id), external_id="INV-1")
     headers = await key_with(Scope.INSIGHT_READ)
 
     seen = (await client.get(f"/v1/outcomes/{made['id']}", headers=headers)).json()
 
-    assert (seen["phone"], seen["contact_id"], seen["external_id"]) == (None, None, None)
+    named = ("contact_id", "phone", "first_name", "last_name", "external_id")
+    assert [made[one] for one in named] == [str(contact.id), number(1), "Ada", "Bell", "INV-1"]
+    assert [seen[one] for one in named] == [None] * 5
     assert seen["amount_cents"] == 185_000
 
 

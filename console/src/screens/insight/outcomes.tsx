@@ -80,7 +80,7 @@ export function Outcomes() {
                       {one.reversed_by_id && <Badge tone="warn">{t("Reversed")}</Badge>}
                     </td>
                     <td className="end">{one.amount_cents === null ? "" : cents(one.amount_cents)}</td>
-                    <td>{one.contact_id ? <Link to="/contacts/$id" params={{ id: one.contact_id }}>{phone(one.phone)}</Link> : one.phone ? phone(one.phone) : ""}</td>
+                    <td>{one.contact_id ? <Link to="/contacts/$id" params={{ id: one.contact_id }}>{[one.first_name, one.last_name].filter(Boolean).join(" ") || phone(one.phone)}</Link> : one.phone ? phone(one.phone) : ""}</td>
                     <td>{sourceName(one.source)} <span className="faint"><Actor who={one.recorded_by} /></span></td>
                     <td className="end">
                       {may("insight:write") && !one.reverses_id && !one.reversed_by_id && (
@@ -111,7 +111,7 @@ function Credits({ outcome, zone, rules, onClose }: { outcome: OutcomeRead; zone
   const found = query.data;
   return (
     <Dialog wide title={t("Who earned: {name}", { name: outcomeName(outcome.kind, outcome.name) })} onClose={onClose} footer={<Button onClick={onClose}>{t("Close")}</Button>}>
-      <p className="faint">{when(outcome.occurred_at, zone)}{outcome.amount_cents === null ? "" : ` · ${cents(outcome.amount_cents)}`}{found ? ` · ${t("Rules {version}", { version: found.rules_version })}` : ""}</p>
+      <p className="faint">{when(outcome.occurred_at, zone)}{outcome.amount_cents === null ? "" : ` · ${cents(outcome.amount_cents)}`}{found ? ` · ${t("Attribution rules, version {version}", { version: found.rules_version })}` : ""}</p>
       {query.isPending && <Loading lines={3} />}
       {query.isLoadingError && <Failed error={query.error} again={() => void query.refetch()} />}
       {found && (

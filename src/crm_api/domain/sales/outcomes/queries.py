@@ -22,6 +22,8 @@ class FoundOutcome:
         contact_id: The present contact of the person; None if there is none.
         phone: The phone number of the person; None after an erasure, and for a deleted contact.
         reversed_by_id: The id of the reversal of this outcome; None if it was not reversed.
+        first_name: The first name of the contact; None if there is no contact or no name.
+        last_name: The last name of the contact; None if there is no contact or no name.
     """
 
     id: UUID
@@ -39,6 +41,8 @@ class FoundOutcome:
     contact_id: UUID | None
     phone: str | None
     external_id: str | None
+    first_name: str | None
+    last_name: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,8 @@ class OutcomeFilter:
 _OUTCOMES = """
     SELECT o.id, o.kind, o.name, o.amount_cents, o.currency, o.occurred_at, o.source,
            o.property_id, o.reverses_id, r.id AS reversed_by_id, o.recorded_by, o.created_at,
-           c.id AS contact_id, coalesce(s.phone, c.phone) AS phone, s.external_id
+           c.id AS contact_id, coalesce(s.phone, c.phone) AS phone, s.external_id,
+           c.first_name, c.last_name
     FROM outcome o
     LEFT JOIN outcome r ON r.reverses_id = o.id
     LEFT JOIN outcome_subject s ON s.outcome_id = coalesce(o.reverses_id, o.id)

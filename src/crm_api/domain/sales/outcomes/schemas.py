@@ -78,6 +78,8 @@ class OutcomeRead(ReadModel):
         reverses_id: The id of the outcome that this one reverses; null if it is not a reversal.
         reversed_by_id: The id of the reversal of this outcome; null if it was not reversed.
         recorded_by: Who recorded it: the name of an API key, or the e-mail address of a user.
+        first_name: The first name of the contact; null like `contact_id`, or if it has none.
+        last_name: The last name of the contact; null like `contact_id`, or if it has none.
     """
 
     model_config = example(
@@ -109,13 +111,14 @@ class OutcomeRead(ReadModel):
     reversed_by_id: Id | None
     recorded_by: str
     created_at: Instant
+    first_name: str | None
+    last_name: str | None
 
     @classmethod
     def of(cls, found: FoundOutcome, *, shows_people: bool) -> Self:
-        """Build the response. It has contact and phone number only if ``shows_people`` is True."""
+        """Build the response. It names the person only if ``shows_people`` is True."""
         shown = cls.model_validate(found)
         if shows_people:
             return shown
-        return shown.model_copy(
-            update={"contact_id": None, "phone": None, "property_id": None, "external_id": None}
-        )
+        hidden = ("contact_id", "phone", "first_name", "last_name", "property_id", "external_id")
+        return shown.model_copy(update=dict.fromkeys(hidden))
