@@ -222,7 +222,7 @@ async def test_list_that_cannot_be_read_again_stays(visit: Visit, service: Servi
         await expect(page.get_by_text("This could not be loaded")).to_have_count(0)
         await page.unroute("**/v1/conversations?*")
         writes(service, WRITER, "I am still here")
-        await expect(page.get_by_text("I am still here")).to_be_visible()
+        await expect(page.get_by_text("I am still here")).to_be_visible(timeout=60_000)
 
 
 @pytest.mark.timeout(180)
