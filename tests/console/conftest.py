@@ -17,6 +17,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.clients import node
 from tests.console.story import write_story
 from tests.dev.test_up import Run, free_port, up
+from tests.missing_tools import end_without
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -71,9 +72,7 @@ Visit = Callable[..., AbstractAsyncContextManager[Page]]
 def chromium() -> str:
     """Return the path of Chromium; skip the journeys, or fail in the CI run, if there is none."""
     if shutil.which(CHROMIUM) is None:
-        if "CRM_TESTS_NEED_CHROMIUM" in os.environ:
-            pytest.fail("Chromium is not installed: apt-get install chromium")
-        pytest.skip("Chromium is not installed (apt-get install chromium)")
+        end_without("Chromium is not installed (apt-get install chromium)")
     return CHROMIUM
 
 
@@ -202,7 +201,7 @@ def visit(service: Service, browser: Browser) -> Visit:
 async def assert_accessible(page: Page) -> None:
     """Fail if axe-core finds a violation on the page."""
     if not AXE.exists():
-        pytest.skip("axe-core is not installed (`make test` installs it)")
+        end_without("axe-core is not installed (`make test` installs it)")
     # A box gets its place in the order of the keyboard in the frame after its content has changed.
     frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
     await page.evaluate(frames)

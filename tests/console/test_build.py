@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.clients import node
 from tests.console.build import BUILT, build
+from tests.missing_tools import end_without
 
 from crm_api.routers.http.console_pages import PAGES
 
@@ -28,7 +29,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.timeout(300)
 def test_committed_output_is_what_the_source_gives(tmp_path: Path) -> None:
     if (reason := node.why_not(node.CONSOLE)) is not None:
-        pytest.skip(reason)
+        end_without(reason)
 
     build(tmp_path / "built")
 

@@ -10,8 +10,9 @@ from tests.factories import make_campaign, make_contact, make_line, make_list, m
 
 from crm_api.domain.alerts.models import Alert
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.media import Media, MediaFetch
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 
 PEOPLE = 6

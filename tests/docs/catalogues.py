@@ -19,7 +19,7 @@ from tests.docs.pages import DOCS
 import crm_api
 from crm_api.domain.kit.event_log.event_types import EventType
 from crm_api.domain.kit.vocabulary import meanings
-from crm_api.domain.messaging.models.conversations import MessageStatus
+from crm_api.domain.messaging.models.timeline import MessageStatus
 from crm_api.domain.messaging.sends.vocabulary import PauseReason, SkipReason, StopRule
 from crm_api.domain.monitoring.system_metrics.families import collect
 from crm_api.domain.monitoring.system_metrics.figures import Figures

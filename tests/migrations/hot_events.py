@@ -16,7 +16,7 @@ from crm_api.domain.inbound.webhook_events.stored_events import EventSelection
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.conversations import call_events, reply_context
 from crm_api.domain.messaging.conversations import service as activity
-from crm_api.domain.messaging.models.conversations import Origin
+from crm_api.domain.messaging.models.timeline import Origin
 from crm_api.domain.monitoring import readiness
 
 

@@ -10,7 +10,7 @@ from tests.migrations.hot import PLACE, Hot, sql
 from tests.migrations.support import Call
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
-from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.office.message_search.conversations import named_conversations
 from crm_api.domain.office.message_search.people import TermPeople, find_people
 from crm_api.domain.office.message_search.selection import MessageFilter, MessageSelection

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from tests.factories import make_contact, make_line, number
 
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.sales.appointments import booking
 from crm_api.domain.sales.calendar_accounts import service
 from crm_api.domain.sales.calendar_accounts.schemas import CalendarAccountCreate

@@ -33,6 +33,7 @@ from crm_api.domain.messaging.models import (
     number_failures,
     provider_stops,
     sends,
+    timeline,
 )
 from crm_api.domain.monitoring.key_rotation import models as key_rotation
 from crm_api.domain.monitoring.sandbox_control import models as sandbox_control
@@ -111,6 +112,7 @@ MODULES = (
     scheduled_jobs,
     segments,
     sends,
+    timeline,
     tags,
     tasks,
     user_notices,

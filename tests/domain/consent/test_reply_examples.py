@@ -29,7 +29,7 @@ from crm_api.domain.consent.reply_reader.classifier import current_model
 from crm_api.domain.consent.reply_reader.reader import read_reply
 from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.inbound.webhook_events import unknown_line
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.contacts import decisions
 from crm_api.domain.people.erasure import erase as erasure
 from crm_api.domain.people.models.contacts import Contact

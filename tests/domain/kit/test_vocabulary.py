@@ -7,7 +7,7 @@ import pytest
 from crm_api.domain.campaigns.forecast.finish import Binding
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass, ReplyClassSource
 from crm_api.domain.kit.vocabulary import meanings
-from crm_api.domain.messaging.models.conversations import MessageStatus
+from crm_api.domain.messaging.models.timeline import MessageStatus
 from crm_api.domain.messaging.sends.number_rules import NumberRule
 from crm_api.domain.messaging.sends.vocabulary import (
     CampaignStatus,

@@ -12,7 +12,7 @@ from tests.domain.campaigns.audiences import written
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform.database import UnitOfWork
 
 NEW = {"name": "New", "weight": 60, "body": "Hi, Main line here. Reply STOP to opt out."}

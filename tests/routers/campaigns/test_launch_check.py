@@ -16,7 +16,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list, n
 
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 

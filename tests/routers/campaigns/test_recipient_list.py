@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 
 PEOPLE: Mapping[str, dict[str, Any]] = {
     "Ada Rossi": {"status": "delivered", "replied_at": NOW, "opted_out_at": NOW},

@@ -18,8 +18,8 @@ from tests.factories import make_line
 from crm_api.domain.consent import linking
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 

@@ -22,8 +22,8 @@ from tests.domain.inbound.webhook_events.support import (
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 

@@ -26,9 +26,10 @@ from tests.routers.identity.test_auth import active, bearer, signed_in
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.inbound.webhook_health.models import WebhookHealthCheck
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.media import MediaFetch
 from crm_api.domain.messaging.models.provider_stops import ProviderStop
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.scheduled_jobs.models import WorkerHeartbeat
 from crm_api.domain.outbound.webhook_deliveries.models import WebhookDelivery
 from crm_api.domain.people.deduplication import candidates

@@ -14,7 +14,7 @@ from tests.routers.scopes import ASKED
 
 from crm_api.domain.identity.users import sessions
 from crm_api.domain.identity.users.models import MASKED, SCOPES_OF, User, UserRole, UserStatus
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.routers.http.masking import CsvMask, EventMask
@@ -168,12 +168,14 @@ async def test_what_a_marketer_sees(
     assert recipient["status"] == "delivered"
     (outcome,) = (await read("/v1/outcomes"))["data"]
     assert (outcome["kind"], outcome["amount_cents"]) == ("invoice_paid", None)
+    assert [outcome[name] for name in ("first_name", "last_name", "phone")] == [None] * 3
     replies = (await read("/v1/insight", measure="reply_rate"))["total"]
     assert (replies["value"], replies["numerator"]) == ("1.0000", 1)
     money = (await read("/v1/insight", measure="revenue", by="city"))["rows"][0]
     assert [money[name] for name in ("value", "numerator", "key")] == [None, None, "Quincy"]
     (row,) = (await read("/v1/insight/rows", measure="revenue"))["data"]
     assert (row["amount"], row["contact_id"]) == (None, None)
+    assert (row["kind"], row["last_name"]) == ("outcome", None)
     (cost,) = (await read("/v1/costs"))["data"]
     assert (cost["kind"], cost["amount_cents"]) == ("list_price", None)
     today = await read("/v1/today")

@@ -18,7 +18,8 @@ from tests.routers.imports.test_imports import run
 
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.kit import csv_export
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.settings import Settings
 from crm_api.routers.http.csv_answers import preference

@@ -9,7 +9,7 @@ from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.models.contacts import Contact
 
 DAY = timedelta(days=1)

@@ -24,8 +24,9 @@ from tests.factories import make_contact, make_line
 from tests.routers.identity.test_auth import EMAIL, active, bearer, signed_in
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 

@@ -10,7 +10,8 @@ from tests.conftest import UNKNOWN_ID
 from tests.routers.identity.test_auth import active
 from tests.routers.messaging.test_drafts import conversation
 
-from crm_api.domain.messaging.models.conversations import Activity, ConversationNote
+from crm_api.domain.messaging.models.conversations import ConversationNote
+from crm_api.domain.messaging.models.timeline import Activity
 
 
 async def test_note_mentions_users_and_is_never_sent(

@@ -22,8 +22,9 @@ from tests.fakes import RecordingQueue
 
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import JobName

@@ -28,8 +28,8 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRule
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.kit.schemas import format_instant
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends import queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.platform.database import UnitOfWorkFactory

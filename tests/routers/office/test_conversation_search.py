@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, make_line, number
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 
 

@@ -16,8 +16,8 @@ from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, number
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.office.message_search import listing, similar_words
 from crm_api.domain.office.message_search.selection import MessageSelection
 from crm_api.domain.people.models.contacts import Contact

@@ -15,7 +15,7 @@ from tests.factories import make_contact, number
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.event_log.event_types import EventType
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
 from crm_api.platform.database import UnitOfWork

@@ -23,7 +23,7 @@ from crm_api.domain.consent.models import ReplyExample
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventKey
 from crm_api.domain.insight.measures.answer_models import InsightAnswer
 from crm_api.domain.messaging.media.store import path_of
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.retention import archive, months
 from crm_api.domain.monitoring.retention.archive import ArchiveFailedError
 from crm_api.domain.monitoring.retention.tables import ACTIVITY, WEBHOOK_EVENT, Month, month_of

@@ -60,10 +60,13 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
+    With ``first_name``, the object is a contact, and only known fields are visible. With ``kind``
+    too, it is a record, such as an outcome, that names its person.
+
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.
     """
-    if "first_name" in names:
+    if "first_name" in names and "kind" not in names:
         return set(names) - SHOWN_OF_PERSON
     hidden = set(HIDDEN)
     if "phone" in names or ("type" in names and "at" in names):

@@ -24,7 +24,7 @@ from crm_api.domain.messaging.conversations.schemas import (
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files
 from crm_api.domain.messaging.media.service import ShownFetch
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list

@@ -13,7 +13,7 @@ from crm_api.domain.messaging.conversations import service as activity
 from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files
-from crm_api.domain.messaging.models.conversations import Direction, MessageStatus
+from crm_api.domain.messaging.models.timeline import Direction, MessageStatus
 from crm_api.domain.office.message_search.export import export_found_messages
 from crm_api.domain.office.message_search.listing import list_messages
 from crm_api.domain.office.message_search.selection import MessageFilter

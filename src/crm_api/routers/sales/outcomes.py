@@ -57,6 +57,8 @@ OUTCOMES_AS_CSV = csv_list(
         "reversed_by_id": "",
         "recorded_by": "shop",
         "created_at": "2026-11-30T15:04:05.000Z",
+        "first_name": "Ada",
+        "last_name": "Bell",
     }
 )
 

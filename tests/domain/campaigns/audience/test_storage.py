@@ -20,8 +20,8 @@ from crm_api.domain.campaigns.audience.storage import (
 from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership, CampaignVariant
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.models.contacts import Contact
 
 

@@ -21,7 +21,7 @@ from crm_api.domain.campaigns.preview.schemas import CampaignPreview, DraftPrevi
 from crm_api.domain.campaigns.templates.message_composer import MessageComposer
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.kit.message_segments import Encoding
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends import claim as claiming
 from crm_api.domain.messaging.sends.claim_order import ClaimOrder
 from crm_api.domain.messaging.sends.pacing import Burst

@@ -9,7 +9,7 @@ from tests.domain.messaging.sends.ledger import Ledger, after
 from tests.factories import number
 
 from crm_api.domain.campaigns.recipients import review
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends import claim
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWorkFactory

@@ -18,9 +18,9 @@ from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.messaging.conversations import user_messages
 from crm_api.domain.messaging.conversations.errors import OutsideWindowError, RecipientOptedOutError
 from crm_api.domain.messaging.conversations.schemas import ReplyCreate
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendAttempt, SendKind
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends import queue, queued_claim
 from crm_api.platform.database import UnitOfWorkFactory
 

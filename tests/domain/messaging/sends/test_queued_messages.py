@@ -12,9 +12,9 @@ from tests.fakes import RecordingQueue
 
 from crm_api.domain.consent.legal_rules.loader import load_rules
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends import queue as send_queue
 from crm_api.domain.messaging.sends import queued_claim, record
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt

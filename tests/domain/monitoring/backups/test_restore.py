@@ -17,9 +17,9 @@ from tests.conftest import NOW, SECRET
 from tests.factories import make_campaign, make_contact, make_line, make_member, number
 
 from crm_api.domain.messaging.media.store import MediaStore
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.media import Media
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.backups import archive, making, restoring
 from crm_api.domain.monitoring.backups.errors import BackupError
 from crm_api.platform import migration_runner, schema_revisions

@@ -17,8 +17,8 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import Circuit
 from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.scheduled_jobs import heartbeats, schedule
 from crm_api.domain.monitoring.scheduled_jobs.heartbeats import WorkerProcess
 from crm_api.domain.monitoring.system_metrics import figures as metrics

@@ -12,7 +12,7 @@ from tests.domain.outbound.webhook_deliveries.support import House, NewUow
 from tests.factories import make_contact, number
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.outbound.webhook_deliveries.models import WebhookDelivery
 from crm_api.platform.ids import new_id
 

@@ -15,7 +15,8 @@ from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.kit.paging import InvalidCursorError
 from crm_api.domain.kit.phone import InvalidPhoneError
 from crm_api.domain.messaging.conversations.participants import find_or_add_contact
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import decisions
 from crm_api.domain.people.contacts import service as contacts

@@ -24,7 +24,6 @@ from crm_api.domain.inbound.webhook_events.models import WebhookEvent
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.messaging.models.conversations import (
-    Activity,
     Conversation,
     ConversationDraft,
     ConversationNote,
@@ -34,6 +33,7 @@ from crm_api.domain.messaging.models.media import Media, MediaFetch
 from crm_api.domain.messaging.models.number_failures import FailureKind, NumberFailure
 from crm_api.domain.messaging.models.provider_stops import ProviderStop
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus, WebhookDelivery
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.notes import ContactNote

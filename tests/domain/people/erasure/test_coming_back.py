@@ -26,7 +26,7 @@ from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
 from crm_api.domain.messaging.consent_decisions import suppression
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.provider.openphone.facts import (
     CallFacts,

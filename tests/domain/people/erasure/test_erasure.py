@@ -31,8 +31,9 @@ from crm_api.domain.consent.models import ConsentEntry, ContactFlag, ErasedNumbe
 from crm_api.domain.imports.contacts.models import ContactImport, ContactImportChunk
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent
 from crm_api.domain.messaging.media.store import MediaStore
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.erasure import sweep
 from crm_api.domain.people.erasure.search_terms import SearchTerms
 from crm_api.domain.people.models.contacts import Contact

@@ -14,8 +14,9 @@ from tests.factories import make_campaign, make_line, number
 
 from crm_api.domain.campaigns.models import CampaignMembership
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.messaging.models.conversations import Activity, Conversation
+from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList, ContactListMember
 from crm_api.domain.people.segments.compiler import compile_filter

@@ -16,7 +16,7 @@ from crm_api.domain.consent.legal_rules.loader import load_rules
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.queued_claim import claim_queued
 from crm_api.domain.people.contacts.changes import delete_contact
 from crm_api.domain.sales.appointments import booking

@@ -190,8 +190,8 @@ async def _read_occurrences(
     ]
     known = {(one.series_id, one.at) for one in found}
     for first in await uow.session.scalars(series_statement()):
-        # All occurrences before the next one were drafted or left out. If there is no draft of such
-        # an occurrence, it is not shown.
+        # All occurrences before the next one were drafted or left out. An occurrence that was left
+        # out is not shown.
         drafted_until = (first.next_occurrence_at or now) - timedelta(microseconds=1)
         later = occurrences(first, after=drafted_until, until=period.ends_at)
         found += [

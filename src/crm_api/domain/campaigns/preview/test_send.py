@@ -27,9 +27,9 @@ from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.conversations.errors import LineCannotSendError, OutsideWindowError
 from crm_api.domain.messaging.conversations.user_messages import require_sendable
 from crm_api.domain.messaging.lines import service as lines
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.queue import queue_message
 from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_test_hours
 from crm_api.platform.database import UnitOfWork

@@ -23,8 +23,8 @@ from crm_api.domain.campaigns.errors import InvalidCampaignError
 from crm_api.domain.campaigns.models import CampaignMembership
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.sends import AttemptStatus, SendAttempt
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, SkipReason
 from crm_api.domain.people.contacts.search_patterns import search_patterns
 from crm_api.domain.people.models.contacts import Contact

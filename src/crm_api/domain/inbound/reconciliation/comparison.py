@@ -8,7 +8,7 @@ import sqlalchemy
 
 from crm_api.domain.inbound.reconciliation.batch import Batch, ListedCall, ListedItem, Span
 from crm_api.domain.messaging.conversations.call_documents import merge_call, rank_status
-from crm_api.domain.messaging.models.conversations import ActivityKind, Direction
+from crm_api.domain.messaging.models.timeline import ActivityKind, Direction
 from crm_api.domain.messaging.sends.report import RANKS
 from crm_api.domain.provider.openphone.errors import UnreadableEventError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent

@@ -20,7 +20,7 @@ from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
 from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.inbound.webhook_events.unknown_line import apply_decision_on_unknown_line
 from crm_api.domain.kit.errors import CrmError
-from crm_api.domain.messaging.models.conversations import ActivityKind
+from crm_api.domain.messaging.models.timeline import ActivityKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
 from crm_api.domain.provider.openphone.json_values import instant, mapping, text
 from crm_api.domain.provider.openphone.listing import CallExtras, Listing

@@ -30,8 +30,8 @@ from crm_api.domain.messaging.conversations.received_messages import (
     sender_of,
     store_received_messages,
 )
-from crm_api.domain.messaging.models.conversations import Direction
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.messaging.sends.follow_ups import end_all_follow_ups
 from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
 from crm_api.domain.messaging.sends.report import (

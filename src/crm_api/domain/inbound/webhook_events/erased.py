@@ -14,7 +14,7 @@ from crm_api.domain.consent.reply_reader.reader import ReplyKind, read_reply
 from crm_api.domain.messaging.consent_decisions import erased_numbers, suppression
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.conversations.participants import as_phone
-from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.provider.openphone.facts import ProviderEvent
 from crm_api.platform.database import UnitOfWork
 

@@ -9,8 +9,8 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.messaging.conversations.participants import as_phone
 from crm_api.domain.messaging.lines import service as lines
-from crm_api.domain.messaging.models.conversations import Direction
 from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.provider.openphone.facts import CallFacts, MessageFacts
 from crm_api.platform.database import UnitOfWork
 

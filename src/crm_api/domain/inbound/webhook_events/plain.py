@@ -21,7 +21,7 @@ from crm_api.domain.messaging.conversations import past_messages
 from crm_api.domain.messaging.conversations.participants import as_phone
 from crm_api.domain.messaging.conversations.past_messages import PastMessage
 from crm_api.domain.messaging.lines import service as lines
-from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.messaging.sends.report import RANKS
 from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork

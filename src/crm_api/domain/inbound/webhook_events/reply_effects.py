@@ -19,9 +19,9 @@ from crm_api.domain.messaging.consent_decisions.together import NumberDecision, 
 from crm_api.domain.messaging.conversations.away_replies import UnattendedMessage
 from crm_api.domain.messaging.conversations.received_messages import StoredMessage
 from crm_api.domain.messaging.conversations.reply_context import was_sent_lately
-from crm_api.domain.messaging.models.conversations import Origin
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.models.timeline import Origin
 from crm_api.domain.messaging.sends.queue import NewMessage, find_stopping_rules, queue_messages
 from crm_api.domain.messaging.sends.replies import RepliedTo
 from crm_api.domain.provider.openphone.facts import MessageFacts

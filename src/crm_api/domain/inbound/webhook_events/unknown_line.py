@@ -20,7 +20,7 @@ from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.conversations.participants import as_phone, find_or_add_contacts
-from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent, bound_event
 from crm_api.platform.database import UnitOfWork
 

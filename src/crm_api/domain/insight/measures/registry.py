@@ -41,7 +41,7 @@ class Measure:
     Attributes:
         definition: What the measure is, in a sentence.
         numerator: What is counted or summed, in words.
-        denominator: The whole of which the numerator is a part, in words; None if there is none.
+        denominator: The total that the numerator is a part of, in words; None if there is none.
         base: The records that are counted.
         by_campaign: The records for breakdowns by campaign, if these differ from ``base``.
         by: The allowed breakdowns.

@@ -25,7 +25,7 @@ class MeasureRead(ReadModel):
         name: The name of the measure.
         definition: The definition, in a sentence.
         numerator: What is counted or summed.
-        denominator: The whole of which the numerator is a part; null if there is none.
+        denominator: The total that the numerator is a part of; null if there is none.
         unit: The unit of the figures.
         by: The allowed values of `by`.
     """

@@ -4,16 +4,13 @@ The job copies the answers of whole hours. If a conversation changes later, the 
 answers of this conversation again.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.insight.measures.answer_models import ANSWERS_UNTIL
 from crm_api.domain.insight.measures.bases import select_answers
-from crm_api.domain.insight.measures.settling import may_settle
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.domain.insight.measures.settling import may_settle, next_step
+from crm_api.platform.database import UnitOfWork
 
 MOST = 20_000
 """One step reads whole hours. It ends, at the latest, with the hour in which it has read more
@@ -77,13 +74,6 @@ PASS = text("""
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class _Next:
-    since: datetime
-    until: datetime
-    has_changes: bool
-
-
 async def settle_answers(
     uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
 ) -> bool:
@@ -97,8 +87,8 @@ async def settle_answers(
     session = uow.session
     if not await may_settle(session, "insight_answer"):
         return False
-    step = typed_rows(_Next, await session.execute(NEXT, {"most": most}))[0]
-    if step.since == step.until and not step.has_changes:
+    step = await next_step(session, NEXT, most=most)
+    if step is None:
         return False
     period = {"since": step.since, "until": step.until}
     taken = (await session.execute(TAKE, {**period, "most": most_changes})).one()

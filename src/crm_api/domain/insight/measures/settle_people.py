@@ -6,14 +6,11 @@ moves the person's messages to the sums of the new place. The figures are the sa
 a run: they compute from the records what the sums lack.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from sqlalchemy import text
 
 from crm_api.domain.insight.measures.people_models import UNTIL
-from crm_api.domain.insight.measures.settling import may_settle
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.domain.insight.measures.settling import may_settle, next_step
+from crm_api.platform.database import UnitOfWork
 
 MOST = 200_000
 """One statement adds whole hours. It ends, at the latest, with the hour in which it has added more
@@ -138,13 +135,6 @@ ADD = text(f"""
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class _Next:
-    since: datetime
-    until: datetime
-    has_changes: bool
-
-
 async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
     """Add the next hours and the late changes to the sums, and move people to their new places.
 
@@ -156,8 +146,8 @@ async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
     session = uow.session
     if not await may_settle(session):
         return False
-    step = typed_rows(_Next, await session.execute(NEXT, {"most": most}))[0]
-    if step.since == step.until and not step.has_changes:
+    step = await next_step(session, NEXT, most=most)
+    if step is None:
         return False
     values = {
         "since": step.since,

@@ -4,15 +4,12 @@ The job copies the replies to the messages of whole hours. If a message or its r
 the job copies the reply again.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from sqlalchemy import text
 
 from crm_api.domain.campaigns.models import MESSAGE_HOUR, REPLY_MICROSECONDS
 from crm_api.domain.insight.measures.reply_models import REPLIES_UNTIL
-from crm_api.domain.insight.measures.settling import may_settle
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.domain.insight.measures.settling import may_settle, next_step
+from crm_api.platform.database import UnitOfWork
 
 MOST = 20_000
 """One step stores whole hours. It ends, at the latest, with the hour in which it has stored more
@@ -69,13 +66,6 @@ PASS = text("""
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class _Next:
-    since: datetime
-    until: datetime
-    has_changes: bool
-
-
 async def settle_replies(
     uow: UnitOfWork, *, most: int = MOST, most_changes: int = MOST_CHANGES
 ) -> bool:
@@ -89,8 +79,8 @@ async def settle_replies(
     session = uow.session
     if not await may_settle(session):
         return False
-    step = typed_rows(_Next, await session.execute(NEXT, {"most": most}))[0]
-    if step.since == step.until and not step.has_changes:
+    step = await next_step(session, NEXT, most=most)
+    if step is None:
         return False
     ids = await session.scalar(TAKE, {"most": most_changes})
     await session.execute(STORE, {"since": step.since, "until": step.until, "ids": ids})

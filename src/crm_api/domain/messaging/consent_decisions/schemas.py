@@ -6,7 +6,7 @@ from crm_api.domain.consent.models import ConsentAction, ConsentSource
 from crm_api.domain.kit.examples import DIGEST, example
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
-from crm_api.domain.messaging.models.conversations import Direction, MessageStatus, Origin
+from crm_api.domain.messaging.models.timeline import Direction, MessageStatus, Origin
 
 
 class ProvenMessage(ReadModel):

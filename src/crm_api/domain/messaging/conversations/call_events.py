@@ -19,9 +19,9 @@ from crm_api.domain.messaging.conversations.participants import (
 )
 from crm_api.domain.messaging.media import fetching
 from crm_api.domain.messaging.media.fetching import FileAddress
-from crm_api.domain.messaging.models.conversations import Direction
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
 from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.domain.provider.openphone.facts import CallFacts

@@ -17,7 +17,7 @@ from crm_api.domain.kit.csv_export import (
     write_csv,
 )
 from crm_api.domain.messaging.conversations.service import get_conversation
-from crm_api.domain.messaging.models.conversations import Activity, ActivityKind
+from crm_api.domain.messaging.models.timeline import Activity, ActivityKind
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 Position = tuple[datetime, UUID]

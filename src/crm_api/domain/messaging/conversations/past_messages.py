@@ -18,7 +18,7 @@ from crm_api.domain.messaging.conversations.participants import (
     TouchedConversation,
     touch_conversations,
 )
-from crm_api.domain.messaging.models.conversations import Direction
+from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
 from crm_api.domain.messaging.waiting.derive import derive_waiting
 from crm_api.domain.provider.openphone.facts import MessageFacts

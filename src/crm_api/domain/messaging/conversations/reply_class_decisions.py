@@ -14,7 +14,7 @@ from crm_api.domain.messaging.consent_decisions.service import DecisionDetails
 from crm_api.domain.messaging.conversations.errors import MessageNotReceivedError
 from crm_api.domain.messaging.conversations.participants import as_phone
 from crm_api.domain.messaging.conversations.service import get_message
-from crm_api.domain.messaging.models.conversations import Activity, Direction
+from crm_api.domain.messaging.models.timeline import Activity, Direction
 from crm_api.platform.database import UnitOfWork
 
 WRONG_NUMBER = "a reply came from a wrong number"

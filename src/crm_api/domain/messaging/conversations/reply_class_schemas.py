@@ -8,7 +8,7 @@ from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass, ReplyC
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.schemas import ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 
 
 class ReplyClassWrite(RequestModel):

@@ -15,10 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.consent.reply_reader.analysis import Context
 from crm_api.domain.consent.reply_reader.reader import NO_CONTEXT
 from crm_api.domain.messaging.company.office_hours import AwaySettings
-from crm_api.domain.messaging.models.conversations import (
-    Activity,
-    Origin,
-)
+from crm_api.domain.messaging.models.timeline import Activity, Origin
 from crm_api.domain.messaging.sends.replies import REPLIED_TO, RepliedTo
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork

@@ -15,7 +15,7 @@ from crm_api.domain.messaging.conversations.reply_class_schemas import ReplyClas
 from crm_api.domain.messaging.media.schemas import show, show_call
 from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.media.uploads import MOST_FILES
-from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus, Origin
+from crm_api.domain.messaging.models.timeline import Activity, Direction, MessageStatus, Origin
 from crm_api.domain.messaging.sends.attempts import ShownAttempt, TryOutcome
 
 LONGEST_TEXT = 1600

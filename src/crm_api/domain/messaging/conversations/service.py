@@ -15,13 +15,8 @@ from crm_api.domain.messaging.conversations.errors import (
     ConversationNotFoundError,
     MessageNotFoundError,
 )
-from crm_api.domain.messaging.models.conversations import (
-    Activity,
-    ActivityKind,
-    Conversation,
-    Direction,
-    Origin,
-)
+from crm_api.domain.messaging.models.conversations import Conversation
+from crm_api.domain.messaging.models.timeline import Activity, ActivityKind, Direction, Origin
 from crm_api.domain.messaging.sends import attempts, settle_by_hand
 from crm_api.domain.messaging.sends.attempts import ShownAttempt
 from crm_api.platform.database import UnitOfWork

@@ -18,9 +18,9 @@ from crm_api.domain.messaging.conversations.participants import find_or_add_cont
 from crm_api.domain.messaging.conversations.scheduling import choose_departure
 from crm_api.domain.messaging.conversations.schemas import ReplyCreate
 from crm_api.domain.messaging.media.uploads import attach_files, describe_uploads
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.number_rules import NumberRule
 from crm_api.domain.messaging.sends.queue import (
     NewMessage,

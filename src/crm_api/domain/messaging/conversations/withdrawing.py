@@ -5,7 +5,7 @@ from uuid import UUID
 
 from crm_api.domain.messaging.conversations.errors import MessageLeftError, MessageNotManualError
 from crm_api.domain.messaging.conversations.service import get_message
-from crm_api.domain.messaging.models.conversations import Activity, MessageStatus, Origin
+from crm_api.domain.messaging.models.timeline import Activity, MessageStatus, Origin
 from crm_api.domain.messaging.sends import withdraw_by_hand
 from crm_api.platform.database import UnitOfWork
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.number_rules import NumberRule, stopping_rule_of
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from crm_api.domain.messaging.conversations.errors import MessageNotFoundError
 from crm_api.domain.messaging.conversations.own_changes import emit_own_change
 from crm_api.domain.messaging.conversations.service import get_conversation
-from crm_api.domain.messaging.models.conversations import Activity, ActivityKind
+from crm_api.domain.messaging.models.timeline import Activity, ActivityKind
 from crm_api.platform.database import UnitOfWork
 
 MARK = text("""

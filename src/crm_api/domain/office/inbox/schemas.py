@@ -9,11 +9,8 @@ from crm_api.domain.kit.examples import CAMPAIGN, NOW, REPLY, example, example_i
 from crm_api.domain.kit.fields import RequestInstant
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
-from crm_api.domain.messaging.models.conversations import (
-    ConversationState,
-    Direction,
-    MessageStatus,
-)
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.messaging.models.timeline import Direction, MessageStatus
 from crm_api.domain.office.inbox.presence import PresenceActivity
 from crm_api.domain.office.inbox.rows import InboxRow
 

@@ -10,7 +10,7 @@ from sqlalchemy.types import Uuid
 
 from crm_api.domain.kit.csv_export import copy_rows, write_csv
 from crm_api.domain.messaging.conversations.exporting import COLUMNS, HEADER
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.office.message_search.listing import (
     MessagePosition,
     find_messages,

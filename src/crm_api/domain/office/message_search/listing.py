@@ -9,7 +9,7 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.paging import Cursors, InvalidCursorError, Page
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.office.message_search.people import find_people
 from crm_api.domain.office.message_search.selection import (
     MessageFilter,

@@ -41,7 +41,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
-from crm_api.domain.messaging.models.conversations import Activity, Direction, MessageStatus
+from crm_api.domain.messaging.models.timeline import Activity, Direction, MessageStatus
 from crm_api.domain.office.message_search.people import NOBODY, TermPeople
 from crm_api.domain.office.message_search.terms import Term
 from crm_api.domain.people.models.contacts import Contact

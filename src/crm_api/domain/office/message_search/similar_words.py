@@ -9,7 +9,7 @@ from sqlalchemy import Select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.messaging.models.conversations import Activity
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.office.message_search.selection import MessageSelection, Position
 from crm_api.platform import clock
 from crm_api.platform.ids import smallest_id_at

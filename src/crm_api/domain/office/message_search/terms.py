@@ -41,7 +41,7 @@ class Term:
 
 
 def parse_terms(text: str) -> list[Term]:
-    """Split a search text into terms, all of which must be found. An empty text has no term.
+    """Split a search text into terms. A result must contain all terms. An empty text has no term.
 
     Words after the tenth and phrases after the fifth are ignored.
 

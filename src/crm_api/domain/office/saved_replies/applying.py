@@ -12,7 +12,8 @@ from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.conversations.participants import as_phone
 from crm_api.domain.messaging.conversations.reply_class_decisions import decide_reply_class
 from crm_api.domain.messaging.conversations.service import get_conversation
-from crm_api.domain.messaging.models.conversations import Activity, ConversationState
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.office.inbox.changes import update_conversation
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.office.saved_replies.service import read_saved_reply

@@ -17,11 +17,8 @@ from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.kit.examples import NOW, REPLY, example
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
-from crm_api.domain.messaging.models.conversations import (
-    ConversationState,
-    Direction,
-    MessageStatus,
-)
+from crm_api.domain.messaging.models.conversations import ConversationState
+from crm_api.domain.messaging.models.timeline import Direction, MessageStatus
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
 from crm_api.domain.sales.appointments.models import AppointmentStatus
 

@@ -1,4 +1,4 @@
-"""Read which users get notices, and of which kinds."""
+"""Read which kinds of notices each user gets."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -19,7 +19,7 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files, show, show_call
 from crm_api.domain.messaging.media.service import ShownFetch
-from crm_api.domain.messaging.models.conversations import Direction, MessageStatus, Origin
+from crm_api.domain.messaging.models.timeline import Direction, MessageStatus, Origin
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, SkipReason
 from crm_api.domain.people.contacts.service import fetch_numbers, get_contact
 from crm_api.domain.people.contacts.timeline_sales import (

@@ -21,9 +21,9 @@ from crm_api.domain.identity.users.models import User
 from crm_api.domain.kit.contact_columns import ContactValues
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.messaging.models.conversations import Activity
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
+from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.number_rules import NumberRule
 from crm_api.domain.messaging.sends.queue import find_stopping_rule, queue_message
 from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_test_hours
