@@ -54,3 +54,5 @@ async def test_link_to_a_new_password_is_printed_for_an_active_user_only(
             text("SELECT token_hash FROM user_ticket WHERE purpose = 'password_reset'")
         )
         assert kept.all() == [hash_token(token)]
+        noted = text("SELECT actor FROM audit_log WHERE action = 'make_reset_link'")
+        assert (await connection.scalars(noted)).all() == ["command line"]

@@ -16,6 +16,7 @@ from tests.workers.imports.test_imports import Storage, WorkerDeps
 from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts import settling, undo
 from crm_api.domain.imports.contacts.chunk_reader import THREAD_BYTES
+from crm_api.domain.imports.contacts.source import CHUNK_ROWS
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
@@ -115,6 +116,17 @@ async def test_lines_that_repeat_a_number_are_named(importer: Importer) -> None:
     ]
     assert len(dry["repeated_lines"]) == 100
     assert made["repeated_lines"] == dry["repeated_lines"]
+
+
+async def test_repeated_lines_of_several_chunks_have_one_bound(importer: Importer) -> None:
+    first = [f"617555{at:04d}" for at in range(CHUNK_ROWS - 80)]
+    rows = [*first[:80], *first, *first[:80]]
+
+    dry = await importer.upload("\n".join(["phone", *rows]), dry_run="true")
+
+    assert dry["duplicates_in_file"] == 160
+    assert len(dry["repeated_lines"]) == 100
+    assert dry["repeated_lines"][-1] == {"line": CHUNK_ROWS + 21, "first_line": 21}
 
 
 async def test_dry_run_shows_what_a_commit_does(importer: Importer) -> None:
