@@ -8,7 +8,7 @@ from tests.migrations.filling import NOON, made_id, phone_of
 from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 
 from crm_api.domain.insight.attribution import runs, touches
-from crm_api.domain.insight.costs.service import costs_statement
+from crm_api.domain.insight.costs import costs_statement
 from crm_api.domain.insight.funnel.funnel import count_funnel
 from crm_api.domain.insight.funnel.people import MessagedPeople
 from crm_api.domain.insight.holdouts.service import holdouts_statement

@@ -14,8 +14,8 @@ from crm_api.domain.inbound.reconciliation import models as reconciliation
 from crm_api.domain.inbound.webhook_events import models as webhook_events
 from crm_api.domain.inbound.webhook_health import models as webhook_health
 from crm_api.domain.inbound.webhook_setup import models as webhook_setup
+from crm_api.domain.insight import costs
 from crm_api.domain.insight.attribution import models as attribution
-from crm_api.domain.insight.costs import models as costs
 from crm_api.domain.insight.measures import answer_models as answers
 from crm_api.domain.insight.measures import models as measures
 from crm_api.domain.insight.measures import outcome_models as measured_outcomes

@@ -14,7 +14,7 @@ from tests.conftest import NOW
 from tests.factories import make_campaign, make_line, make_list, number
 
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.insight.costs.models import CostEntry
+from crm_api.domain.insight.costs import CostEntry
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.models.contacts import Contact

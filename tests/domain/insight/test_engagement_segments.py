@@ -11,7 +11,7 @@ from tests.conftest import NOW
 from tests.domain.insight.history import History
 
 from crm_api.domain.consent.models import ContactFlag
-from crm_api.domain.insight.engagement.service import read_engagement
+from crm_api.domain.insight.engagement import read_engagement
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.segments.compiler import compile_filter
 from crm_api.domain.people.segments.condition_builder import ConditionBuilder

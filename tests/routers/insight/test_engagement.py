@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.routers.insight.story import DAY, Story, bought
 
-from crm_api.domain.insight.engagement.score import (
+from crm_api.domain.insight.engagement import (
     EngagementFacts,
     score_engagement,
 )

@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.insight.costs import service
-from crm_api.domain.insight.costs.schemas import CostCreate, CostRead
+from crm_api.domain.insight import costs
+from crm_api.domain.insight.costs import CostCreate, CostRead
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
 from crm_api.routers.http.route_notes import fails_with
@@ -28,7 +28,7 @@ async def enter_cost(body: CostCreate, uow: Uow, caller: Writer) -> CostRead:
     The cost of messages is computed, so do not enter it.
     """
     async with uow:
-        made = await service.enter_cost(
+        made = await costs.enter_cost(
             uow, body, created_by=caller.name, now=await uow.database_now()
         )
     return CostRead.model_validate(made)
@@ -38,7 +38,7 @@ async def enter_cost(body: CostCreate, uow: Uow, caller: Writer) -> CostRead:
 async def list_costs(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CostRead]:
     """List costs, the latest first."""
     async with uow:
-        found = await service.list_costs(uow, cursor=page.cursor, limit=page.limit)
+        found = await costs.list_costs(uow, cursor=page.cursor, limit=page.limit)
     return PageRead(
         data=[CostRead.model_validate(one) for one in found.data], next_cursor=found.next_cursor
     )
@@ -48,11 +48,11 @@ async def list_costs(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CostRe
 async def get_cost(cost_id: UUID, uow: Uow, _caller: Reader) -> CostRead:
     """Return one cost."""
     async with uow:
-        return CostRead.model_validate(await service.read_cost(uow, cost_id=cost_id))
+        return CostRead.model_validate(await costs.read_cost(uow, cost_id=cost_id))
 
 
 @router.delete("/{cost_id}", status_code=204)
 async def delete_cost(cost_id: UUID, uow: Uow, _caller: Writer) -> None:
     """Delete a cost that was entered by mistake."""
     async with uow:
-        await service.delete_cost(uow, cost_id=cost_id)
+        await costs.delete_cost(uow, cost_id=cost_id)

@@ -6,8 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.insight.engagement.schemas import EngagementRead, EngagementReasonRead
-from crm_api.domain.insight.engagement.service import read_engagement
+from crm_api.domain.insight.engagement import EngagementRead, EngagementReasonRead, read_engagement
 from crm_api.routers.http.deps import Caller, ListUow, require
 
 router = APIRouter(prefix="/v1/contacts", tags=["insight"])

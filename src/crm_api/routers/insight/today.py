@@ -5,8 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from crm_api.domain.insight.today.schemas import TodayRead
-from crm_api.domain.insight.today.service import Viewer, read_today
+from crm_api.domain.insight.today import TodayRead, Viewer, read_today
 from crm_api.domain.kit.fields import TimeZoneName
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock

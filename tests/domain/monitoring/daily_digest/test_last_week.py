@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.routers.insight.story import Story, bought
 
-from crm_api.domain.insight.costs.models import CostEntry
+from crm_api.domain.insight.costs import CostEntry
 from crm_api.domain.monitoring.daily_digest.digest import Digest
 from crm_api.domain.monitoring.daily_digest.digest_mail import write_digest_mail
 from crm_api.domain.monitoring.daily_digest.last_week import WeekFigures, read_week

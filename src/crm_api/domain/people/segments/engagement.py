@@ -3,7 +3,7 @@
 The score is computed at each use, because points for the last reply decrease with time. Most
 contacts never replied and bought nothing, so their score is 0. Three look-ups in indexes are enough
 to recognise such a contact. The score is computed only for the other contacts.
-``domain/insight/engagement/score.py`` computes the same points in Python, with their reasons;
+``domain/insight/engagement.py`` computes the same points in Python, with their reasons;
 ``tests/domain/insight/test_engagement_segments.py`` compares both.
 """
 

@@ -1,8 +1,18 @@
-"""Compute a score of how engaged a person is, with the reasons. A pure function."""
+"""How engaged a contact is: a score from 0 to 100, with its reasons."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import text
+
+from crm_api.domain.kit.examples import NOW, example
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
+from crm_api.domain.kit.vocabulary import Vocabulary
+from crm_api.domain.people.contacts.service import get_contact
+from crm_api.platform.database import UnitOfWork, typed_row
 
 HALF_LIFE = timedelta(days=30)
 """In this time, the points for the last reply or call fall to half."""
@@ -124,3 +134,107 @@ def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]
         EngagementReason(factor=factor, points=points, because=because, count=count)
         for factor, points, because, count in found
     ]
+
+
+OPTED_OUT = "opted_out"
+
+# The contact and the duplicates that were merged into it.
+FACTS = text("""
+    WITH person AS MATERIALIZED (
+        SELECT c.id, c.phone FROM contact c WHERE c.id = :contact_id
+        UNION ALL
+        SELECT c.id, c.phone FROM contact c WHERE c.merged_into = :contact_id
+    ), heard AS MATERIALIZED (
+        SELECT a.kind, a.occurred_at FROM person p
+        JOIN activity a ON a.contact_id = p.id AND a.direction = 'incoming'
+    ), outcome_of AS MATERIALIZED (
+        SELECT o.kind FROM person p
+        JOIN outcome_subject s ON s.contact_id = p.id
+        JOIN outcome o ON o.id = s.outcome_id
+        WHERE NOT EXISTS (SELECT FROM outcome r WHERE r.reverses_id = o.id)
+    )
+    SELECT (SELECT max(h.occurred_at) FROM heard h) AS last_heard_at,
+           (SELECT count(*) FROM heard h WHERE h.kind = 'message') AS replies,
+           (SELECT count(*) FROM outcome_of o
+            WHERE o.kind IN ('appointment_booked', 'appointment_held', 'quote_sent',
+                             'quote_approved')) AS appointments,
+           (SELECT count(*) FROM outcome_of o
+            WHERE o.kind IN ('job_done', 'invoice_paid')) AS bought,
+           (SELECT count(*) FROM person p JOIN campaign_membership m ON m.phone = p.phone
+            WHERE m.status IN ('sent', 'delivered')
+              AND m.sent_at > coalesce((SELECT max(h.occurred_at) FROM heard h), '-infinity'))
+               AS ignored
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    last_heard_at: datetime | None
+    replies: int
+    appointments: int
+    bought: int
+    ignored: int
+
+
+async def read_engagement(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> Engagement:
+    """Return the engagement of a contact, computed now.
+
+    Raises:
+        ContactNotFoundError: The contact does not exist or was deleted.
+    """
+    found = await get_contact(uow, contact_id=contact_id, now=now)
+    rows = await uow.session.execute(FACTS, {"contact_id": found.contact.id})
+    facts = typed_row(_Facts, rows.one())
+    return score_engagement(
+        EngagementFacts(
+            last_heard_at=facts.last_heard_at,
+            replies=facts.replies,
+            appointments=facts.appointments,
+            bought=facts.bought,
+            ignored=facts.ignored,
+            is_opted_out=OPTED_OUT in found.flags,
+        ),
+        now=now,
+    )
+
+
+class EngagementReasonRead(ReadModel):
+    """A part of the score: a factor, with its points and a reason.
+
+    Attributes:
+        factor: The factor.
+        points: The points; negative if they lower the score.
+        because: The reason for the points, in a sentence.
+        count: The number that `because` states: the days for `recent`, a count for the other
+            factors. Null if the sentence states no number. A client that writes the sentence in
+            another language can use this number.
+    """
+
+    model_config = example(
+        factor="replies", points=10, because="The person replied 2 times.", count=2
+    )
+
+    factor: Annotated[str, Vocabulary(EngagementFactor)]
+    points: int
+    because: str
+    count: int | None
+
+
+class EngagementRead(ReadModel):
+    """How engaged a person is, with its reasons.
+
+    Attributes:
+        contact_id: The id of the contact.
+        score: The sum of the points, limited to 0 to 100.
+        grade: `A` for a score of 80 or more, `B` from 60, `C` from 40, `D` from 20, otherwise `E`.
+        reasons: The factors that have points.
+        as_of: When the score was computed.
+    """
+
+    model_config = example(score=50, grade="C", as_of=NOW)
+
+    contact_id: Id
+    score: int
+    grade: str
+    reasons: list[EngagementReasonRead]
+    as_of: Instant

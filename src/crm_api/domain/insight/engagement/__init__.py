@@ -1,1 +1,0 @@
-"""Engagement of a contact: a score with its reasons."""

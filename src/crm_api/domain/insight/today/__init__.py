@@ -1,1 +1,0 @@
-"""The first screen of the console, in one response: what waits, what is due and what runs."""
