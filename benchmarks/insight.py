@@ -28,11 +28,11 @@ from benchmarks.stage import postgres_cpu, say
 from benchmarks.web import ADMIN_KEY, cpu_seconds, environment_of, free_port, listening
 from crm_api.dev.embedded_servers import servers
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
-from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
 from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.insight.measures.update_sums import MOST_MERGED, merge_hour_sums
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.migration_runner import upgrade
-from crm_api.workers.insight import SETTLING
+from crm_api.workers.insight import UPDATES
 
 MESSAGES, OUTCOMES, ROUNDS, CALLS = 5_000_000, 100_000, 3, 20
 FIGURE_MS, TODAY_MS, CREDITS_A_SECOND, CREDITS_MB = 100.0, 50.0, 1_667.0, 200.0
@@ -154,15 +154,15 @@ def _headers(key: str) -> dict[str, str]:
 
 async def _merge(url: str) -> None:
     async with open_engine(url, pool_size=1) as engine:
-        uow, merged = UnitOfWork(session_factory(engine), NO_QUEUE), MOST
-        while merged == MOST:
+        uow, merged = UnitOfWork(session_factory(engine), NO_QUEUE), MOST_MERGED
+        while merged == MOST_MERGED:
             async with uow:
-                merged = await merge_tally(uow)
-        for settle in SETTLING:
+                merged = await merge_hour_sums(uow)
+        for update in UPDATES:
             is_more = True
             while is_more:
                 async with uow:
-                    is_more = await settle(uow)
+                    is_more = await update(uow)
     # Autovacuum does so within minutes.
     await population.settle(url)
 

@@ -10,19 +10,14 @@ from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 from crm_api.domain.insight.attribution import runs, touches
 from crm_api.domain.insight.costs import costs_statement
 from crm_api.domain.insight.funnel.funnel import count_funnel
-from crm_api.domain.insight.funnel.people import MessagedPeople
+from crm_api.domain.insight.funnel.people import PeopleFilter
 from crm_api.domain.insight.holdouts.service import holdouts_statement
-from crm_api.domain.insight.measures import (
-    merge_tally,
-    place_records,
-    settle_answers,
-    settle_replies,
-)
-from crm_api.domain.insight.measures.compiling import END, InsightQuestion
+from crm_api.domain.insight.measures import copy_records, update_sums
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
+from crm_api.domain.insight.measures.figure_request import END, FigureRequest
 from crm_api.domain.insight.measures.figures import compute_figures
+from crm_api.domain.insight.measures.records import RecordRequest, list_records
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.rows import FigureRows, list_records
 from crm_api.domain.people.erasure.removal import ERASE_OUTCOMES
 from crm_api.domain.sales.outcomes.queries import ONE_OUTCOME, OutcomeFilter, outcomes_statement
 
@@ -33,16 +28,16 @@ def _page(name: str, indexes: set[str], wanted: OutcomeFilter) -> Hot:
 
 
 def _figure(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
-    question = InsightQuestion(measure=MEASURES[measure], **wanted)
-    return Hot(name, indexes, lambda s: compute_figures(s, question, now=NOON))
+    request = FigureRequest(measure=MEASURES[measure], **wanted)
+    return Hot(name, indexes, lambda s: compute_figures(s, request, now=NOON))
 
 
 def _rows(name: str, indexes: set[str], measure: str, **wanted: Any) -> Hot:
-    question = InsightQuestion(measure=MEASURES[measure], **wanted)
+    request = FigureRequest(measure=MEASURES[measure], **wanted)
     return Hot(
         name,
         indexes,
-        lambda s: list_records(s, FigureRows(question=question), cursor=None, limit=50),
+        lambda s: list_records(s, RecordRequest(request=request), cursor=None, limit=50),
     )
 
 
@@ -51,7 +46,7 @@ FORGET = """
     UPDATE insight_{one} k SET is_placed = false, zip = NULL, city = NULL, source = NULL
     WHERE k.contact_id = ANY(CAST(:ids AS uuid[])) AND k.is_placed
 """
-MONTH = MessagedPeople(since=NOON - timedelta(days=30), until=END)
+MONTH = PeopleFilter(since=NOON - timedelta(days=30), until=END)
 OUTCOMES = [
     _figure(
         "a figure by days",
@@ -85,7 +80,9 @@ OUTCOMES = [
     Hot(
         "stored answers of changed conversations",
         {"idx_insight_answer_conversation"},
-        lambda s: s.execute(settle_answers.TAKE, {"since": NOON, "until": NOON, "most": 100}),
+        lambda s: s.execute(
+            copy_records.TAKE_ANSWER_CHANGES, {"since": NOON, "until": NOON, "most": 100}
+        ),
     ),
     _figure(
         "the time to an answer by ZIP",
@@ -100,7 +97,7 @@ OUTCOMES = [
         "replies that a job stores",
         {"idx_campaign_membership_reply_time", "pk_campaign_membership"},
         sql(
-            settle_replies.STORE,
+            copy_records.STORE_REPLIES,
             since=NOON - timedelta(hours=9),
             until=NOON,
             ids=[made_id("membership", 7)],
@@ -113,7 +110,7 @@ OUTCOMES = [
             sql(statement, most=20),
         )
         for one, statement in zip(
-            ("answer", "outcome", "reply"), place_records.STATEMENTS, strict=True
+            ("answer", "outcome", "reply"), copy_records.ADD_PLACES, strict=True
         )
     ),
     *(
@@ -144,7 +141,7 @@ OUTCOMES = [
     Hot(
         "sums that wait to be merged",
         {"idx_insight_tally_fresh", "idx_insight_tally_campaign|idx_insight_tally_grain"},
-        lambda s: s.execute(merge_tally.MERGE, {"limit": 50}),
+        lambda s: s.execute(update_sums.MERGE, {"limit": 50}),
     ),
     _page(
         "all outcomes, the latest first",

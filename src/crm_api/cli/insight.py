@@ -1,8 +1,10 @@
 """`crm-api insight`: print figures, and credit outcomes (such as payments) to messages."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 import typer.core
@@ -14,11 +16,10 @@ from crm_api.domain.insight.attribution.errors import RulesNotFoundError
 from crm_api.domain.insight.attribution.models import AttributionRun
 from crm_api.domain.insight.attribution.rules import find_rules
 from crm_api.domain.insight.attribution.runs import Verification
-from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
-from crm_api.domain.insight.measures.figures import Figures, compute_figures
+from crm_api.domain.insight.measures.figure_request import FigureRequest
+from crm_api.domain.insight.measures.figures import Figure, Figures, compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.table import draw_figures
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.kit.zones import is_time_zone
 from crm_api.platform import logs
@@ -41,6 +42,9 @@ class _Measures(typer.core.TyperGroup):
 
 LONGEST_SECONDS = 600.0
 """The time limit for reading the records of a measure, in seconds."""
+WIDEST_LABEL = 32
+BAR = 24
+_BLOCKS = " ▏▎▍▌▋▊▉█"
 cli = typer.Typer(cls=_Measures, no_args_is_help=True, add_completion=False)
 Version = Annotated[
     int | None, typer.Option("--rules", help="The version of the attribution rules.")
@@ -69,9 +73,9 @@ def show(
         raise typer.BadParameter("name a measure, such as `crm-api insight reply_rate`")
     if not is_time_zone(zone):
         raise typer.BadParameter("give an IANA time zone, such as America/New_York")
-    question = InsightQuestion(measure=MEASURES[context.obj], by=by, bucket=bucket, zone=zone)
-    found = asyncio.run(_figures(_settings(data_dir), question))
-    typer.echo(question.measure.definition)
+    request = FigureRequest(measure=MEASURES[context.obj], by=by, bucket=bucket, zone=zone)
+    found = asyncio.run(_figures(_settings(data_dir), request))
+    typer.echo(request.measure.definition)
     for line in draw_figures(found, zone=zone):
         typer.echo(line)
 
@@ -115,6 +119,56 @@ def verify(version: Version = None, data_dir: DataDir = None) -> None:
     raise typer.Exit(1)
 
 
+def draw_figures(figures: Figures, *, zone: str) -> Iterator[str]:
+    """Yield the lines of a table: the rows, then the total.
+
+    If a row has too few records to rely on it, it is marked with ``*``.
+    """
+    shown = [*figures.rows, figures.total]
+    labels = [_label(one, zone=zone) for one in figures.rows] + ["total"]
+    numbers = [_number(one) for one in shown]
+    spans = ["" if one.low is None else f"{one.low}-{one.high}" for one in shown]
+    counts = ["" if one.denominator is None else str(one.denominator) for one in shown]
+    widths = [max(map(len, column)) for column in (labels, numbers, spans, counts)]
+    largest = max((_size(one) for one in figures.rows), default=0.0)
+    for place, one in enumerate(shown):
+        mark = " " if one.is_enough else "*"
+        cells = (
+            labels[place].ljust(widths[0]),
+            numbers[place].rjust(widths[1]) + mark,
+            spans[place].ljust(widths[2]),
+            counts[place].rjust(widths[3]),
+        )
+        bar = _bar(_size(one), largest) if one is not figures.total else ""
+        yield "  ".join((*cells, bar)).rstrip()
+
+
+def _label(figure: Figure, *, zone: str) -> str:
+    parts = []
+    if figure.bucket_start is not None:
+        parts.append(f"{figure.bucket_start.astimezone(ZoneInfo(zone)):%Y-%m-%d}")
+    if figure.label is not None or figure.bucket_start is None:
+        parts.append((figure.label or "(none)")[:WIDEST_LABEL])
+    return " ".join(parts)
+
+
+def _number(figure: Figure) -> str:
+    return "-" if figure.value is None else str(figure.value)
+
+
+def _size(figure: Figure) -> float:
+    return max(0.0, float(figure.value or 0))
+
+
+def _bar(size: float, largest: float) -> str:
+    """Return a bar of at most ``BAR`` characters; its length is exact to 1/8 of a character."""
+    if largest <= 0:
+        return ""
+    eighths = round(size / largest * BAR * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_BLOCKS[rest] if rest else "")
+
+
 def _settings(data_dir: DataDir) -> Settings:
     settings = load_settings(data_dir=data_dir)
     logs.configure(settings.log_format, "WARNING", process="insight")
@@ -125,20 +179,18 @@ def _show_progress(outcomes: int) -> None:
     typer.echo(f"{outcomes:,} outcomes", err=True)
 
 
-async def _figures(settings: Settings, question: InsightQuestion) -> Figures:
+async def _figures(settings: Settings, request: FigureRequest) -> Figures:
     async with open_engine(settings.require_database_url(), pool_size=1) as engine:
         uow = UnitOfWork(session_factory(engine), NO_QUEUE)
         async with uow:
             try:
                 now = await uow.database_now()
                 rules = await find_rules(uow, version=None)
-                question = replace(question, rules_version=rules.version)
-                question.check()
-                if question.needs_credits:
+                request = replace(request, rules_version=rules.version)
+                request.check()
+                if request.needs_credits:
                     await runs.fill_credits(uow, rules, now=now)
-                return await compute_figures(
-                    uow.session, question, now=now, seconds=LONGEST_SECONDS
-                )
+                return await compute_figures(uow.session, request, now=now, seconds=LONGEST_SECONDS)
             except CrmError as error:
                 raise typer.BadParameter(error.detail) from error
 

@@ -16,11 +16,7 @@ from crm_api.domain.inbound.webhook_health import models as webhook_health
 from crm_api.domain.inbound.webhook_setup import models as webhook_setup
 from crm_api.domain.insight import costs
 from crm_api.domain.insight.attribution import models as attribution
-from crm_api.domain.insight.measures import answer_models as answers
 from crm_api.domain.insight.measures import models as measures
-from crm_api.domain.insight.measures import outcome_models as measured_outcomes
-from crm_api.domain.insight.measures import people_models as measured_people
-from crm_api.domain.insight.measures import reply_models as replies
 from crm_api.domain.kit.audit_log import models as audit_log
 from crm_api.domain.kit.event_log import models as event_log
 from crm_api.domain.kit.idempotency import models as idempotency
@@ -67,7 +63,6 @@ from crm_api.platform.database import Base
 
 MODULES = (
     alerts,
-    answers,
     api_keys,
     appointments,
     attribution,
@@ -93,8 +88,6 @@ MODULES = (
     lines,
     lists,
     measures,
-    measured_outcomes,
-    measured_people,
     media,
     notes,
     number_failures,
@@ -106,7 +99,6 @@ MODULES = (
     provider_stops,
     reconciliation,
     reminders,
-    replies,
     sandbox_control,
     saved_replies,
     scheduled_jobs,

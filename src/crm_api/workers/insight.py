@@ -5,16 +5,21 @@ from typing import Any
 import structlog
 
 from crm_api.domain.insight.attribution import runs
-from crm_api.domain.insight.measures.merge_tally import MOST, merge_tally
-from crm_api.domain.insight.measures.place_records import place_records
-from crm_api.domain.insight.measures.settle_answers import settle_answers
-from crm_api.domain.insight.measures.settle_outcomes import settle_outcomes
-from crm_api.domain.insight.measures.settle_people import settle_people
-from crm_api.domain.insight.measures.settle_replies import settle_replies
+from crm_api.domain.insight.measures.copy_records import (
+    add_places,
+    copy_answers,
+    copy_outcomes,
+    copy_replies,
+)
+from crm_api.domain.insight.measures.update_sums import (
+    MOST_MERGED,
+    merge_hour_sums,
+    update_place_sums,
+)
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
-SETTLING = (settle_people, settle_answers, settle_replies, settle_outcomes, place_records)
+UPDATES = (update_place_sums, copy_answers, copy_replies, copy_outcomes, add_places)
 """The functions that store the sums and records from which statistics are computed, in the order in
 which they are called. Each function is called again until it returns False."""
 LINE_EVERY = 20_000
@@ -31,7 +36,7 @@ async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
         The number of outcomes, for the log; None if credits were not computed.
     """
     deps = deps_of(ctx)
-    await _merge_sums(deps)
+    await _update_stored_data(deps)
     async with deps.new_uow() as uow:
         now = await uow.database_now()
         if not await runs.is_run_due(uow, now=now):
@@ -40,16 +45,16 @@ async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
     return {"outcomes": run.outcomes}
 
 
-async def _merge_sums(deps: Deps) -> None:
-    limit, merged = TimeLimit(deps), MOST
-    while merged == MOST and not limit.is_over():
+async def _update_stored_data(deps: Deps) -> None:
+    limit, merged = TimeLimit(deps), MOST_MERGED
+    while merged == MOST_MERGED and not limit.is_over():
         async with deps.new_uow() as uow:
-            merged = await merge_tally(uow)
-    for settle in SETTLING:
+            merged = await merge_hour_sums(uow)
+    for update in UPDATES:
         is_more = True
         while is_more and not limit.is_over():
             async with deps.new_uow() as uow:
-                is_more = await settle(uow)
+                is_more = await update(uow)
 
 
 def _log_progress(outcomes: int) -> None:

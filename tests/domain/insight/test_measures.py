@@ -17,11 +17,16 @@ from tests.domain.insight.history import History
 from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
 from crm_api.domain.insight.attribution.rules import add_rules, find_rules
 from crm_api.domain.insight.attribution.runs import fill_credits
-from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
+from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.figures import Figure, Figures, Number, compute_figures
+from crm_api.domain.insight.measures.records import (
+    Record,
+    RecordRequest,
+    list_records,
+    records_statement,
+)
 from crm_api.domain.insight.measures.registry import MEASURES, Measure, Unit
-from crm_api.domain.insight.measures.rows import FigureRows, Record, list_records, records_statement
 from crm_api.platform.database import UnitOfWorkFactory, typed_rows
 
 SEED = int(os.environ.get("INSIGHT_SEED", randrange(10**6)))  # noqa: S311 - a test's
@@ -31,14 +36,14 @@ ZONE = "America/New_York"
 
 
 async def figures_of(session: AsyncSession, measure: str, **wanted: object) -> Figures:
-    question = InsightQuestion(measure=MEASURES[measure], zone=ZONE, **wanted)  # type: ignore[arg-type]
-    return await compute_figures(session, question, now=NOW)
+    request = FigureRequest(measure=MEASURES[measure], zone=ZONE, **wanted)  # type: ignore[arg-type]
+    return await compute_figures(session, request, now=NOW)
 
 
 def check(figure: Figure, rows: list[Record], measure: Measure) -> None:
     """Assert that a figure is the count or the sum of its rows."""
-    if measure.divided is not None:
-        numerator, denominator = measure.divided
+    if measure.quotient_of is not None:
+        numerator, denominator = measure.quotient_of
         below = [one for one in rows if one.part == "denominator"]
         above = [Decimal(one.amount or 0) for one in rows if one.part == "numerator"]
         assert figure.numerator == sum(above)
@@ -96,7 +101,7 @@ TALLIES = """
 """
 
 
-async def tallies_of(session: AsyncSession, wanted: FigureRows) -> list[Tally]:
+async def tallies_of(session: AsyncSession, wanted: RecordRequest) -> list[Tally]:
     statement, values = records_statement(wanted, after=None, limit=None)
     return typed_rows(Tally, await session.execute(text(TALLIES.format(records=statement)), values))
 
@@ -105,10 +110,10 @@ def check_tallies(figure: Figure, found: list[Tally], measure: Measure) -> None:
     """Assert that a figure is the count or the sum of its records, as the database counts them."""
     parts = {one.part: one for one in found}
     below = parts.get("denominator", NO_RECORDS)
-    if measure.divided is not None:
+    if measure.quotient_of is not None:
         above = parts.get("numerator", NO_RECORDS)
         assert figure.numerator == (above.amount or 0)
-        is_amount = measure.divided[1].is_sum or below.amounts
+        is_amount = measure.quotient_of[1].is_sum or below.amounts
         counted = (below.amount or 0) if is_amount else below.records
         assert abs(decimal(figure.denominator) - counted) < Decimal("0.001")
     elif measure.unit is Unit.RATE:
@@ -147,16 +152,14 @@ async def test_every_figure_is_its_rows(
         assert measure.by
         for by in [None, *sorted(measure.by)]:
             print(f"{measure.name} by {by}, {model}")  # noqa: T201 - what failed
-            question = InsightQuestion(
-                measure=measure, by=by, zone=ZONE, rules_version=rules.version
-            )
-            found = await compute_figures(session, question, now=NOW)
+            request = FigureRequest(measure=measure, by=by, zone=ZONE, rules_version=rules.version)
+            found = await compute_figures(session, request, now=NOW)
             sums[measure.name, by] = {one.key: decimal(one.value) for one in found.rows} | {
                 "total": decimal(found.total.value)
             }
-            tallies = await tallies_of(session, FigureRows(question=question))
+            tallies = await tallies_of(session, RecordRequest(request=request))
             check_tallies(found.total, [one for one in tallies if one.is_total], measure)
-            _check_rows(found, tallies, question)
+            _check_rows(found, tallies, request)
     _check_money(sums)
 
 
@@ -187,20 +190,20 @@ async def test_every_figure_is_the_list_of_its_rows(
     async with new_uow() as uow:
         await fill_credits(uow, await find_rules(uow, version=None), now=NOW)
 
-    async def rows_of(question: InsightQuestion, **of_figure: Any) -> list[Record]:
-        wanted = FigureRows(question=question, **of_figure)
+    async def rows_of(request: FigureRequest, **of_figure: Any) -> list[Record]:
+        wanted = RecordRequest(request=request, **of_figure)
         page = await list_records(session, wanted, cursor=None, limit=EVERYTHING)
         return page.data
 
     for measure in MEASURES.values():
         by = min(measure.by)
         print(f"{measure.name} by {by}")  # noqa: T201 - what failed
-        question = InsightQuestion(measure=measure, by=by, zone=ZONE)
-        found = await compute_figures(session, question, now=NOW)
-        check(found.total, await rows_of(question), measure)
+        request = FigureRequest(measure=measure, by=by, zone=ZONE)
+        found = await compute_figures(session, request, now=NOW)
+        check(found.total, await rows_of(request), measure)
         for figure in found.rows[:2]:
-            check(figure, await rows_of(question, key=figure.key or ""), measure)
-        monthly = InsightQuestion(measure=measure, bucket=Bucket.MONTH, zone=ZONE)
+            check(figure, await rows_of(request, key=figure.key or ""), measure)
+        monthly = FigureRequest(measure=measure, bucket=Bucket.MONTH, zone=ZONE)
         months = (await compute_figures(session, monthly, now=NOW)).rows
         for figure in months:
             rows = await rows_of(monthly, bucket_start=figure.bucket_start)
@@ -208,10 +211,10 @@ async def test_every_figure_is_the_list_of_its_rows(
         assert len(months) > 1
 
 
-def _check_rows(found: Figures, tallies: list[Tally], question: InsightQuestion) -> None:
+def _check_rows(found: Figures, tallies: list[Tally], request: FigureRequest) -> None:
     """Assert that each row of a breakdown is its records, and that the rows sum to the total."""
-    measure = question.measure
-    if question.by is None:
+    measure = request.measure
+    if request.by is None:
         assert found.rows == []
         return
     own: dict[str | None, list[Tally]] = defaultdict(list)

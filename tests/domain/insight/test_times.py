@@ -18,9 +18,9 @@ from tests.domain.insight.history import History
 
 from crm_api.domain.insight.funnel.cohorts import count_cohorts
 from crm_api.domain.insight.funnel.funnel import count_funnel
-from crm_api.domain.insight.funnel.people import MessagedPeople, Stage
-from crm_api.domain.insight.measures.compiling import BEGINNING, InsightQuestion
+from crm_api.domain.insight.funnel.people import PeopleFilter, Stage
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
+from crm_api.domain.insight.measures.figure_request import BEGINNING, FigureRequest
 from crm_api.domain.insight.measures.figures import compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
 
@@ -104,9 +104,9 @@ class Followed:
 
 
 async def test_median_times_are_those_of_lifelines(session: AsyncSession, history: History) -> None:
-    question = InsightQuestion(measure=MEASURES["time_to_reply"], by=Dimension.CAMPAIGN)
+    request = FigureRequest(measure=MEASURES["time_to_reply"], by=Dimension.CAMPAIGN)
 
-    found = await compute_figures(session, question, now=NOW)
+    found = await compute_figures(session, request, now=NOW)
 
     waited: dict[str, list[timedelta]] = defaultdict(list)
     for key, time in await session.execute(REPLIES):
@@ -128,7 +128,7 @@ async def test_funnel_is_that_of_lifelines(session: AsyncSession, days: int) -> 
     await followed.read(session)
 
     found = await count_funnel(
-        session, MessagedPeople(since=BEGINNING, until=NOW), window=window, now=NOW
+        session, PeopleFilter(since=BEGINNING, until=NOW), window=window, now=NOW
     )
 
     ripe = [one for one, sent_at in followed.sent.items() if sent_at + window <= NOW]
@@ -147,7 +147,7 @@ async def test_ripe_cohorts_are_those_of_lifelines(session: AsyncSession, stage:
 
     cells = await count_cohorts(
         session,
-        MessagedPeople(since=BEGINNING, until=NOW),
+        PeopleFilter(since=BEGINNING, until=NOW),
         stage=stage,
         bucket=Bucket.WEEK,
         zone="UTC",

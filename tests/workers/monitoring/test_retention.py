@@ -21,7 +21,7 @@ from tests.workers.drain import make_deps
 
 from crm_api.domain.consent.models import ReplyExample
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventKey
-from crm_api.domain.insight.measures.answer_models import InsightAnswer
+from crm_api.domain.insight.measures.models import InsightAnswer
 from crm_api.domain.messaging.media.store import path_of
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.retention import archive, months

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Query
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.funnel.cohorts import count_cohorts
 from crm_api.domain.insight.funnel.funnel import count_funnel
-from crm_api.domain.insight.funnel.people import MessagedPeople, Stage
+from crm_api.domain.insight.funnel.people import PeopleFilter, Stage
 from crm_api.domain.insight.funnel.schemas import CohortsRead, FunnelRead
-from crm_api.domain.insight.measures.compiling import BEGINNING, END
 from crm_api.domain.insight.measures.dimensions import Bucket
+from crm_api.domain.insight.measures.figure_request import BEGINNING, END
 from crm_api.routers.http.deps import Caller, ListUow, require
 from crm_api.routers.http.query_parameters import QueryZone, start_of
 from crm_api.routers.http.route_notes import fails_with
@@ -37,9 +37,9 @@ async def people_of(
         UUID | None,
         Query(description="Count only people who got a message of a campaign to this list."),
     ] = None,
-) -> MessagedPeople:
+) -> PeopleFilter:
     """Build the filter for the people of a funnel or of cohorts from the query parameters."""
-    return MessagedPeople(
+    return PeopleFilter(
         since=start_of(since, zone) or BEGINNING,
         until=start_of(to, zone) or END,
         campaign_id=campaign_id,
@@ -48,7 +48,7 @@ async def people_of(
     )
 
 
-People = Annotated[MessagedPeople, Depends(people_of)]
+People = Annotated[PeopleFilter, Depends(people_of)]
 
 
 @router.get("/funnel", openapi_extra=fails_with("invalid_period", "too_many_records"))

@@ -10,17 +10,17 @@ from pydantic import AfterValidator
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.attribution.rules import find_rules
 from crm_api.domain.insight.attribution.runs import fill_credits
-from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.errors import MeasureNotFoundError
+from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.figures import compute_figures
-from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.rows import (
-    FigureRows,
+from crm_api.domain.insight.measures.records import (
+    RecordRequest,
     export_records,
     list_records,
     read_names,
 )
+from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.domain.insight.measures.schemas import (
     FigureRead,
     InsightRead,
@@ -65,7 +65,7 @@ To = Annotated[
 ]
 
 
-async def question_of(
+async def figure_request_of(
     measure: Annotated[
         str,
         Query(
@@ -99,8 +99,8 @@ async def question_of(
         Query(ge=0, le=20, description="Count only records of this step of the campaigns."),
     ] = None,
     rules: RulesVersion = None,
-) -> InsightQuestion:
-    """Build the question (measure, breakdown, period, filters) from the query parameters.
+) -> FigureRequest:
+    """Build the request (measure, breakdown, period, filters) from the query parameters.
 
     Raises:
         MeasureNotFoundError: No measure has this name.
@@ -108,7 +108,7 @@ async def question_of(
     found = MEASURES.get(measure)
     if found is None:
         raise MeasureNotFoundError
-    return InsightQuestion(
+    return FigureRequest(
         measure=found,
         by=by,
         since=start_of(since, zone),
@@ -123,23 +123,21 @@ async def question_of(
     )
 
 
-Question = Annotated[InsightQuestion, Depends(question_of)]
+WantedFigures = Annotated[FigureRequest, Depends(figure_request_of)]
 
 
-async def with_rules(
-    uow: UnitOfWork, question: InsightQuestion, *, now: datetime
-) -> InsightQuestion:
-    """Return the question, completed with the version of the attribution rules that it uses.
+async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) -> FigureRequest:
+    """Return the request, completed with the version of the attribution rules that it uses.
 
     If the measure counts credits (shares of outcomes that are credited to messages), first compute
     the credits of outcomes for which this was not done yet.
     """
-    rules = await find_rules(uow, version=question.rules_version or None)
-    question = InsightQuestion(**{**vars(question), "rules_version": rules.version})
-    question.check()
-    if question.needs_credits:
+    rules = await find_rules(uow, version=request.rules_version or None)
+    request = FigureRequest(**{**vars(request), "rules_version": rules.version})
+    request.check()
+    if request.needs_credits:
         await fill_credits(uow, rules, now=now)
-    return question
+    return request
 
 
 @router.get("/measures")
@@ -149,24 +147,24 @@ async def list_measures(_caller: Reader) -> MeasureList:
 
 
 @router.get("", openapi_extra=REFUSALS)
-async def get_insight(uow: Uow, asked: Question, _caller: Reader) -> InsightRead:
+async def get_insight(uow: Uow, wanted: WantedFigures, _caller: Reader) -> InsightRead:
     """Return the figures of a measure, and for each figure whether you can rely on it.
 
     Rates have a 95 % interval.
     """
     async with uow:
         now = await uow.database_now()
-        question = await with_rules(uow, asked, now=now)
-        found = await compute_figures(uow.session, question, now=now)
+        request = await with_rules(uow, wanted, now=now)
+        found = await compute_figures(uow.session, request, now=now)
     return InsightRead(
-        measure=question.measure.name,
-        definition=question.measure.definition,
-        unit=question.measure.unit,
-        by=question.by,
-        bucket=question.bucket,
-        timezone=question.zone,
+        measure=request.measure.name,
+        definition=request.measure.definition,
+        unit=request.measure.unit,
+        by=request.by,
+        bucket=request.bucket,
+        timezone=request.zone,
         as_of=now,
-        rules_version=question.rules_version,
+        rules_version=request.rules_version,
         total=FigureRead.of(found.total),
         rows=rows_of(found),
     )
@@ -200,7 +198,7 @@ async def list_insight_rows(
     uow: Uow,
     state: State,
     page: Paging,
-    asked: Question,
+    wanted: WantedFigures,
     as_csv: WantsCsv,
     caller: Reader,
     key: Annotated[
@@ -231,14 +229,14 @@ async def list_insight_rows(
     """
     shows_people = caller.may(Scope.CONTACTS_READ)
     async with uow:
-        question = await with_rules(uow, asked, now=await uow.database_now())
-        wanted = FigureRows(question=question, key=key, bucket_start=bucket_start)
+        request = await with_rules(uow, wanted, now=await uow.database_now())
+        records = RecordRequest(request=request, key=key, bucket_start=bucket_start)
         if not as_csv:
-            found = await list_records(uow.session, wanted, cursor=page.cursor, limit=page.limit)
+            found = await list_records(uow.session, records, cursor=page.cursor, limit=page.limit)
             names = await read_names(uow.session, found.data) if shows_people else None
     if as_csv:
-        rows = export_records(state.new_uow, wanted, shows_people=shows_people)
-        return csv_answer(rows, name=question.measure.name)
+        rows = export_records(state.new_uow, records, shows_people=shows_people)
+        return csv_answer(rows, name=request.measure.name)
     return PageRead(
         data=[RecordRead.of(one, names) for one in found.data],
         next_cursor=found.next_cursor,

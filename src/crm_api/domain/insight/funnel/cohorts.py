@@ -7,15 +7,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.insight.funnel.people import (
-    MessagedPeople,
+    PeopleFilter,
     Stage,
-    first_sql,
-    later_sql,
+    first_message_sql,
+    outcome_stage_sql,
     time_of,
 )
 from crm_api.domain.insight.measures.dimensions import Bucket
-from crm_api.domain.insight.measures.kept import has_whole_hours
-from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
+from crm_api.domain.insight.measures.hour_sums import has_whole_hours
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limit_time
 from crm_api.platform.database import typed_rows
 
 MOST_COHORTS = 200
@@ -42,7 +42,7 @@ class CohortCell:
 
 async def count_cohorts(
     session: AsyncSession,
-    wanted: MessagedPeople,
+    wanted: PeopleFilter,
     *,
     stage: Stage,
     bucket: Bucket,
@@ -71,9 +71,9 @@ async def count_cohorts(
     """
     wanted.check()
     at = time_of(stage)
-    tables, reached = first_sql(wanted), f"SELECT f.sent_at, {at} AS at FROM first f"
+    tables, reached = first_message_sql(wanted), f"SELECT f.sent_at, {at} AS at FROM first f"
     if at is None:
-        tables += f", {later_sql()}"
+        tables += f", {outcome_stage_sql()}"
         reached = "SELECT l.sent_at, l.at FROM later l WHERE l.stage = :stage"
     # People are first counted by hour, so that the time zone is applied to hours, not to people.
     # Column `place` is the number of the first cell in which a person has reached the stage.
@@ -112,5 +112,5 @@ async def count_cohorts(
         "now": now,
         **({"stage": stage.value} if at is None else {}),
     }
-    async with limited(session, seconds=LONGEST_SECONDS, is_unordered=True):
+    async with limit_time(session, seconds=LONGEST_SECONDS, is_unordered=True):
         return typed_rows(CohortCell, await session.execute(statement, values))

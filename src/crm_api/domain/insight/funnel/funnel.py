@@ -10,13 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.insight.funnel.people import (
-    MessagedPeople,
+    PeopleFilter,
     Stage,
-    first_sql,
-    later_sql,
+    first_message_sql,
+    outcome_stage_sql,
     time_of,
 )
-from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limit_time
 from crm_api.platform.database import typed_rows
 
 
@@ -47,7 +47,7 @@ def _within(name: str, stage: Stage) -> str:
 
 
 async def count_funnel(
-    session: AsyncSession, wanted: MessagedPeople, *, window: timedelta, now: datetime
+    session: AsyncSession, wanted: PeopleFilter, *, window: timedelta, now: datetime
 ) -> Funnel:
     """Return how many people reached each stage within ``window`` of their first message.
 
@@ -58,7 +58,7 @@ async def count_funnel(
     """
     wanted.check()
     statement = text(f"""
-        WITH {first_sql(wanted)}, {later_sql()}, counted AS (
+        WITH {first_message_sql(wanted)}, {outcome_stage_sql()}, counted AS (
             SELECT count(*) FILTER (WHERE f.sent_at > :ripe_until) AS unripe,
                    count(*) FILTER (WHERE f.sent_at <= :ripe_until) AS messaged,
                    {_within("delivered", Stage.DELIVERED)},
@@ -75,7 +75,7 @@ async def count_funnel(
         GROUP BY l.stage
     """)
     values = {**wanted.values(), "window": window, "ripe_until": now - window}
-    async with limited(session, seconds=LONGEST_SECONDS, is_unordered=True):
+    async with limit_time(session, seconds=LONGEST_SECONDS, is_unordered=True):
         found = typed_rows(_Count, await session.execute(statement, values))
     counts = {one.stage: one.people for one in found}
     return Funnel(

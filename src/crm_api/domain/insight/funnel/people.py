@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from crm_api.domain.insight.measures.compiling import BEGINNING, END
 from crm_api.domain.insight.measures.errors import PeriodError
+from crm_api.domain.insight.measures.figure_request import BEGINNING, END
 
 
 class Stage(StrEnum):
@@ -33,7 +33,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MessagedPeople:
+class PeopleFilter:
     """A filter: the people whom the funnel counts. A field that is None does not filter.
 
     Attributes:
@@ -57,7 +57,7 @@ class MessagedPeople:
             raise PeriodError
 
     def values(self) -> dict[str, Any]:
-        """Return the values of the SQL parameters of ``first_sql`` and ``later_sql``."""
+        """Return the values of the SQL parameters of these two functions."""
         wanted = {name: getattr(self, name) for name in _FILTERS}
         given = {name: one for name, one in wanted.items() if one is not None}
         return {"since": self.since, "until": self.until, **given}
@@ -74,16 +74,17 @@ _TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 def time_of(stage: Stage) -> str | None:
     """Return the SQL expression for the instant at which a person reached a stage.
 
-    In the expression, ``f`` is the row of the person in the common table ``first`` (``first_sql``).
+    In the expression, ``f`` is the row of the person in the common table ``first``, which
+    ``first_message_sql`` makes.
 
     Return None if the stage is an outcome, such as ``quote_sent``. The instants of these stages are
-    in the common table ``later`` (``later_sql``).
+    in the common table ``later`` (``outcome_stage_sql``).
     """
     place = _TIMES.get(stage)
     return None if place is None else f"f.times[{place}]"
 
 
-def first_sql(wanted: MessagedPeople) -> str:
+def first_message_sql(wanted: PeopleFilter) -> str:
     """Return the SQL of the common table ``first``: people with their first message of the period.
 
     A merged duplicate and its primary contact are one person. ``times`` is an array of the instants
@@ -114,7 +115,7 @@ def first_sql(wanted: MessagedPeople) -> str:
     )"""
 
 
-def later_sql() -> str:
+def outcome_stage_sql() -> str:
     """Return the SQL of the common tables that follow ``first``. The last one is ``later``.
 
     Some stages are outcomes, such as ``quote_sent``. If a person of ``first`` reached such a stage

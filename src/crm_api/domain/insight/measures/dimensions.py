@@ -129,7 +129,7 @@ _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Breakdown:
+class BreakdownSql:
     """The SQL of a dimension.
 
     Attributes:
@@ -146,55 +146,55 @@ class Breakdown:
 
 
 BREAKDOWNS = {
-    Dimension.CAMPAIGN: Breakdown(
+    Dimension.CAMPAIGN: BreakdownSql(
         key="CAST(b.campaign_id AS text)", joins=_CAMPAIGN, label="g.name"
     ),
-    Dimension.VARIANT: Breakdown(
+    Dimension.VARIANT: BreakdownSql(
         key="b.campaign_id || '/' || b.variant",
         joins=f"""{_CAMPAIGN}
         LEFT JOIN campaign_variant w ON w.campaign_id = b.campaign_id AND w.position = b.variant""",
         label="g.name || ': ' || w.name",
     ),
-    Dimension.STEP: Breakdown(key="CAST(b.step AS text)"),
-    Dimension.LIST: Breakdown(
+    Dimension.STEP: BreakdownSql(key="CAST(b.step AS text)"),
+    Dimension.LIST: BreakdownSql(
         key=LIST_KEY,
         joins=f"{_CAMPAIGN} LEFT JOIN contact_list i ON CAST(i.id AS text) = {LIST_KEY}",
         label="i.name",
     ),
-    Dimension.LINE: Breakdown(
+    Dimension.LINE: BreakdownSql(
         key="CAST(g.line_id AS text)",
         joins=f"{_CAMPAIGN} LEFT JOIN line n ON n.id = g.line_id",
         label="n.name",
     ),
-    Dimension.ZIP: Breakdown(key=f"left({_placed('postal_code')}, 5)", joins=_PLACE),
-    Dimension.CITY: Breakdown(key=_placed("city"), joins=_PLACE),
-    Dimension.YEAR_BUILT_BAND: Breakdown(
+    Dimension.ZIP: BreakdownSql(key=f"left({_placed('postal_code')}, 5)", joins=_PLACE),
+    Dimension.CITY: BreakdownSql(key=_placed("city"), joins=_PLACE),
+    Dimension.YEAR_BUILT_BAND: BreakdownSql(
         key=f"""CASE WHEN {_YEAR} < 1900 THEN 'before 1900'
         ELSE {_YEAR} / 20 * 20 || '-' || {_YEAR} / 20 * 20 + 19 END""",
         joins=_PROPERTY,
     ),
-    Dimension.VALUE_BAND: Breakdown(
+    Dimension.VALUE_BAND: BreakdownSql(
         key=f"""CASE WHEN {_VALUE} < 250000 THEN 'under 250,000'
         WHEN {_VALUE} < 500000 THEN '250,000-499,999' WHEN {_VALUE} < 750000 THEN '500,000-749,999'
         WHEN {_VALUE} < 1000000 THEN '750,000-999,999'
         WHEN {_VALUE} >= 1000000 THEN '1,000,000 and more' END""",
         joins=_PROPERTY,
     ),
-    Dimension.OWNER_OCCUPIED: Breakdown(
+    Dimension.OWNER_OCCUPIED: BreakdownSql(
         key=f"""CASE WHEN {_OWNER} IN ('1', 'yes', 'true', 'y') THEN 'yes'
         WHEN {_OWNER} IN ('0', 'no', 'false', 'n') THEN 'no' END""",
         joins=_PROPERTY,
     ),
-    Dimension.HOUR: Breakdown(key=f"CAST(CAST(extract(hour FROM {_LOCAL}) AS integer) AS text)"),
-    Dimension.WEEKDAY: Breakdown(
+    Dimension.HOUR: BreakdownSql(key=f"CAST(CAST(extract(hour FROM {_LOCAL}) AS integer) AS text)"),
+    Dimension.WEEKDAY: BreakdownSql(
         key=f"CAST(CAST(extract(isodow FROM {_LOCAL}) AS integer) AS text)",
         labels=dict(zip("1234567", calendar.day_name, strict=True)),
     ),
-    Dimension.HOUR_OF_WEEK: Breakdown(
+    Dimension.HOUR_OF_WEEK: BreakdownSql(
         key=f"to_char({_LOCAL}, 'ID/HH24')", label=f"to_char({_LOCAL}, 'FMDay HH24:00')"
     ),
     # The messages of a merged duplicate belong to the contact that it was merged into.
-    Dimension.REPLY_CLASS: Breakdown(
+    Dimension.REPLY_CLASS: BreakdownSql(
         key="q.reply_class",
         joins=f"""{_PERSON}
         LEFT JOIN LATERAL (
@@ -203,5 +203,5 @@ BREAKDOWNS = {
               AND a.kind = 'message' AND a.direction = 'incoming'
             ORDER BY a.occurred_at, a.id LIMIT 1) q ON true""",
     ),
-    Dimension.SOURCE: Breakdown(key=f"coalesce(b.source, {_placed('source')})", joins=_PLACE),
+    Dimension.SOURCE: BreakdownSql(key=f"coalesce(b.source, {_placed('source')})", joins=_PLACE),
 }

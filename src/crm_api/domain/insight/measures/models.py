@@ -1,4 +1,11 @@
-"""The table of kept sums: with them, figures over millions of messages are computed fast."""
+"""Tables from which figures are read fast: stored sums, and copies of records.
+
+- Sums by hour and day: ``InsightTally``. Triggers keep these sums up to date.
+- Sums by place: ``InsightPersonTally``. A job keeps these sums up to date.
+- Copies of records: ``InsightReply``, ``InsightAnswer``, ``InsightOutcome``. A job copies them.
+
+The place of a person is the person's ZIP, city and source. All times of the day are in UTC.
+"""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,20 +14,22 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Integer, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from crm_api.domain.insight.measures.dimensions import Dimension
 from crm_api.domain.kit.checks import one_of
 from crm_api.platform.database import Base
 
-NOBODY = UUID(int=0)
-"""The campaign id in rows that belong to no campaign, or to all campaigns."""
+NO_CAMPAIGN = UUID(int=0)
+"""The campaign id in rows that count all campaigns together, or attempts without a campaign."""
+_ZERO = text("0")
 
 
-class TallyGrain(StrEnum):
+class TallyGranularity(StrEnum):
     """Which period and which messages a row of ``insight_tally`` counts.
 
     Attributes:
-        ALL: An hour of all messages together, also those without a campaign.
-        DAY: A day, in UTC, of one campaign.
-        HOUR: An hour of one campaign.
+        ALL: An hour, all messages together: those of every campaign and those without a campaign.
+        DAY: A day, the messages of one campaign.
+        HOUR: An hour, the messages of one campaign.
     """
 
     ALL = "all"
@@ -28,27 +37,43 @@ class TallyGrain(StrEnum):
     HOUR = "hour"
 
 
-_ZERO = text("0")
+class _CountColumns:
+    """The numbers of messages and accepted attempts that a row of stored sums counts."""
+
+    sent: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Messages that were sent or delivered."""
+    delivered: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    failed: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    replied: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Sent or delivered messages to which the person replied."""
+    interested: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Sent or delivered messages to which the person replied with interest."""
+    opted_out: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Sent or delivered messages after which the person opted out by a reply."""
+    accepted: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Attempts that the provider accepted."""
+    segments: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
+    """Segments of these attempts. Each segment has a price."""
 
 
-class InsightTally(Base):
-    """Changes of the numbers of messages, replies and accepted attempts in an hour or a day.
+class InsightTally(_CountColumns, Base):
+    """A change of the numbers of messages and accepted attempts in an hour or a day, or their sum.
 
-    Triggers (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``) run
-    after each SQL statement. They append the changes of the statement three times: for an hour of
-    all messages, for an hour of one campaign, and for a day of one campaign (``TallyGrain``). A
-    decrease has negative numbers. So the sums equal the counts of the records in every snapshot.
+    After each SQL statement that changes messages or attempts, triggers append its changes to this
+    table (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``). They
+    append the changes three times, once for each ``TallyGranularity``. A decrease has negative
+    numbers. So the sum of all rows of an hour always equals the number of its messages.
 
-    - A message counts at the instant when it was sent or, if it failed, when it was due.
-    - An attempt that the provider accepted has a price. It counts at the instant when it was
-      accepted, in the step and variant of its recipient (``move_costs_of_recipient.sql``).
+    - A message counts in the hour when it was sent or, if it failed, when it was due.
+    - An attempt counts in the hour when the provider accepted it. It counts in the step and variant
+      of its recipient (``move_costs_of_recipient.sql``).
 
-    A job merges the rows.
+    A job merges the rows of an hour into one row.
     """
 
     __tablename__ = "insight_tally"
     __table_args__ = (
-        CheckConstraint(one_of("grain", TallyGrain), name="grain"),
+        CheckConstraint(one_of("grain", TallyGranularity), name="grain"),
         Index("idx_insight_tally_grain", "grain", "at"),
         Index("idx_insight_tally_campaign", "campaign_id", "grain", "at"),
         Index("idx_insight_tally_fresh", "id", postgresql_where=text("NOT is_merged")),
@@ -56,27 +81,311 @@ class InsightTally(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     grain: Mapped[str]
+    """A ``TallyGranularity``."""
     campaign_id: Mapped[UUID]
-    """``NOBODY`` in the grain ``all``, and for attempts without a campaign."""
+    """``NO_CAMPAIGN`` in the granularity ``all``, and for attempts without a campaign."""
     step: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
     """-1 for accepted attempts without a recipient."""
     variant: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
-    """0 in the grain ``all``; -1 for accepted attempts without a recipient."""
+    """0 in the granularity ``all``; -1 for accepted attempts without a recipient."""
     at: Mapped[datetime]
     """The beginning of the hour or the day."""
-    sent: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Messages that were sent or delivered."""
-    delivered: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    failed: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    replied: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Sent or delivered messages whose person replied."""
-    opted_out: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Sent or delivered messages whose person opted out."""
-    interested: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Sent or delivered messages whose person replied with interest."""
-    accepted: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Accepted attempts."""
-    segments: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Segments of accepted attempts."""
     is_merged: Mapped[bool] = mapped_column(server_default=text("false"))
-    """True: the row is a sum of changes. False: it is a change that is not merged yet."""
+    """True: the row is the sum of merged changes. False: it is one change."""
+
+
+class PlaceGranularity(StrEnum):
+    """The period that a row of ``insight_person_tally`` counts: a day or a month."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
+class PlaceDimension(StrEnum):
+    """The breakdowns for which ``insight_person_tally`` has sums."""
+
+    ZIP = Dimension.ZIP.value
+    CITY = Dimension.CITY.value
+    SOURCE = Dimension.SOURCE.value
+
+
+PLACE_SUMS_UNTIL = (
+    "coalesce((SELECT u.until FROM insight_person_until u), CAST('1900-01-01Z' AS timestamptz))"
+)
+"""SQL: the instant before which the sums by place count all messages and attempts."""
+
+
+class InsightPersonTally(_CountColumns, Base):
+    """The numbers of messages and accepted attempts of a day or a month, by the person's place.
+
+    Only the job ``update_place_sums`` writes this table. A row counts the messages and attempts
+    before ``InsightPersonUntil.until``, as they were when the job last ran. Later changes are in
+    ``InsightPersonChange`` and ``InsightPersonMove``.
+    """
+
+    __tablename__ = "insight_person_tally"
+    __table_args__ = (
+        CheckConstraint(one_of("dimension", PlaceDimension), name="dimension"),
+        CheckConstraint(one_of("grain", PlaceGranularity), name="grain"),
+        Index(
+            "uq_insight_person_tally",
+            *("dimension", "grain", "at", "is_first", "key"),
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index(
+            "idx_insight_person_tally_month",
+            "dimension",
+            "at",
+            postgresql_include=[
+                *("is_first", "key", "first_at", "sent", "delivered", "failed", "replied"),
+                *("interested", "opted_out", "accepted", "segments"),
+            ],
+            postgresql_where=text("grain = 'month'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    dimension: Mapped[str]
+    """A ``PlaceDimension``."""
+    key: Mapped[str | None]
+    """The ZIP, the city or the source."""
+    grain: Mapped[str]
+    """A ``PlaceGranularity``."""
+    at: Mapped[datetime]
+    """The beginning of the day or the month."""
+    is_first: Mapped[bool]
+    """True: the row counts messages of the first step. False: other messages, or attempts."""
+    first_at: Mapped[datetime]
+    """The instant of the earliest message or attempt that the row counts."""
+
+
+class InsightPersonChange(_CountColumns, Base):
+    """A change of a message or attempt that was more than an hour old. The sums lack this change.
+
+    A decrease has negative numbers. Row triggers append the change
+    (``migrations/objects/note_late_message.sql``, ``note_late_cost.sql``). The job
+    ``update_place_sums`` adds it to the sums by place and deletes it here.
+    """
+
+    __tablename__ = "insight_person_change"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    contact_id: Mapped[UUID | None]
+    is_first: Mapped[bool] = mapped_column(server_default=text("false"))
+    at: Mapped[datetime]
+    """When the message was sent (if it failed: due), or when the attempt was accepted."""
+
+
+class InsightPersonMove(Base):
+    """The place (ZIP, city and source) that a person had before it changed.
+
+    A row trigger appends it (``migrations/objects/note_moved_person.sql``). The sums by place still
+    count the person at the place in the person's oldest row, until the job ``update_place_sums``
+    has moved them. Until then, lists of records use this former place too.
+    """
+
+    __tablename__ = "insight_person_move"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    contact_id: Mapped[UUID]
+    postal_code: Mapped[str | None]
+    city: Mapped[str | None]
+    source: Mapped[str | None]
+
+
+class InsightPersonUntil(Base):
+    """The instant before which the sums by place count everything. The table has at most one row.
+
+    The sums are in ``InsightPersonTally``.
+    """
+
+    __tablename__ = "insight_person_until"
+    __table_args__ = (CheckConstraint("id = 1", name="id"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    until: Mapped[datetime]
+
+
+class PlaceColumns:
+    """The place of the person, stored with a copied record: ZIP, city and source.
+
+    Only the job ``add_places`` writes these columns. It writes the place at which the sums by place
+    (``insight_person_tally``) count the person. When the sums move the person to another place, a
+    trigger clears the columns (``migrations/objects/forget_places.sql``).
+    """
+
+    is_placed: Mapped[bool] = mapped_column(server_default=text("false"))
+    """False until the job has stored the place. Until then, figures look up the person."""
+    zip: Mapped[str | None]
+    city: Mapped[str | None]
+    source: Mapped[str | None]
+
+
+class InsightOutcome(PlaceColumns, Base):
+    """A copy of an outcome that was not reversed, with the ZIP and city of its person.
+
+    Only the job ``copy_outcomes`` writes this table. ``InsightOutcomeChange`` lists the outcomes
+    that changed after the job last ran. ``source`` is where the outcome comes from.
+    """
+
+    __tablename__ = "insight_outcome"
+    __table_args__ = (
+        Index(
+            "idx_insight_outcome_zip",
+            "kind",
+            "zip",
+            postgresql_include=["at", "amount_cents", "id"],
+            postgresql_where=text("is_placed"),
+        ),
+        Index("idx_insight_outcome_contact", "contact_id"),
+        Index("idx_insight_outcome_unplaced", "id", postgresql_where=text("NOT is_placed")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The id of the outcome."""
+    contact_id: Mapped[UUID | None]
+    kind: Mapped[str]
+    at: Mapped[datetime]
+    """When the outcome happened."""
+    amount_cents: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class InsightOutcomeChange(Base):
+    """An outcome that is new, was reversed, or now belongs to another person.
+
+    Row triggers append it (``migrations/objects/note_outcome.sql``, ``note_subject.sql``). The job
+    ``copy_outcomes`` copies the outcome again and deletes the row.
+    """
+
+    __tablename__ = "insight_outcome_change"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    outcome_id: Mapped[UUID]
+
+
+REPLIES_UNTIL = (
+    "coalesce((SELECT u.until FROM insight_reply_until u), CAST('1900-01-01Z' AS timestamptz))"
+)
+"""SQL: the instant before which ``insight_reply`` has all messages with a reply."""
+
+
+class InsightReply(PlaceColumns, Base):
+    """A copy of a first message of a campaign that got a reply, with the time until the reply.
+
+    Only the job ``copy_replies`` writes this table. The table has the messages that were sent
+    before ``InsightReplyUntil.until``. ``InsightReplyChange`` lists the messages that changed after
+    the job last ran.
+    """
+
+    __tablename__ = "insight_reply"
+    __table_args__ = (
+        Index(
+            "idx_insight_reply_zip",
+            "zip",
+            "waited",
+            postgresql_include=["at", "id"],
+            postgresql_where=text("is_placed"),
+        ),
+        Index("idx_insight_reply_contact", "contact_id"),
+        Index("idx_insight_reply_unplaced", "id", postgresql_where=text("NOT is_placed")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The id of the message in ``campaign_membership``."""
+    contact_id: Mapped[UUID]
+    at: Mapped[datetime]
+    """When the message was sent."""
+    waited: Mapped[int] = mapped_column(BigInteger)
+    """Microseconds from the message to the reply."""
+
+
+class InsightReplyChange(Base):
+    """A message that changed, or whose reply changed, more than 73 hours after it was sent.
+
+    Row triggers append it (``migrations/objects/note_late_reply.sql``). The job ``copy_replies``
+    copies the message again and deletes the row.
+    """
+
+    __tablename__ = "insight_reply_change"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    membership_id: Mapped[UUID]
+
+
+class InsightReplyUntil(Base):
+    """The instant before which ``InsightReply`` has all messages. The table has at most one row."""
+
+    __tablename__ = "insight_reply_until"
+    __table_args__ = (CheckConstraint("id = 1", name="id"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    until: Mapped[datetime]
+
+
+ANSWERS_UNTIL = (
+    "coalesce((SELECT u.until FROM insight_answer_until u), CAST('1900-01-01Z' AS timestamptz))"
+)
+"""SQL: the instant before which ``insight_answer`` has all answers."""
+
+
+class InsightAnswer(PlaceColumns, Base):
+    """A copy of an answer of a user to a person, with the time that the person had waited.
+
+    Only the job ``copy_answers`` writes this table. The table has the answers that were sent before
+    ``InsightAnswerUntil.until``. ``InsightAnswerChange`` lists the conversations that changed after
+    the job last ran.
+    """
+
+    __tablename__ = "insight_answer"
+    __table_args__ = (
+        Index(
+            "idx_insight_answer_at",
+            "at",
+            postgresql_include=["waited", "contact_id", "conversation_id"],
+        ),
+        Index("idx_insight_answer_conversation", "conversation_id"),
+        Index(
+            "idx_insight_answer_zip",
+            "zip",
+            "waited",
+            postgresql_include=["at", "conversation_id"],
+            postgresql_where=text("is_placed"),
+        ),
+        Index("idx_insight_answer_contact", "contact_id"),
+        Index("idx_insight_answer_unplaced", "id", postgresql_where=text("NOT is_placed")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The id of the message in ``activity``."""
+    conversation_id: Mapped[UUID]
+    contact_id: Mapped[UUID | None]
+    at: Mapped[datetime]
+    """When the answer was sent."""
+    waited: Mapped[int] = mapped_column(BigInteger)
+    """Microseconds from the person's first unanswered message to the answer."""
+
+
+class InsightAnswerChange(Base):
+    """A conversation in which a message changed when the message was more than an hour old.
+
+    Row triggers append it (``migrations/objects/note_late_answer.sql``). The job ``copy_answers``
+    copies the answers of the conversation again and deletes the row.
+    """
+
+    __tablename__ = "insight_answer_change"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    conversation_id: Mapped[UUID]
+    at: Mapped[datetime]
+    """When the changed message was sent or received. Earlier answers are not affected."""
+
+
+class InsightAnswerUntil(Base):
+    """The instant before which ``InsightAnswer`` has all answers. The table has at most one row."""
+
+    __tablename__ = "insight_answer_until"
+    __table_args__ = (CheckConstraint("id = 1", name="id"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    until: Mapped[datetime]

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from crm_api.domain.insight.measures import bases, outcome_bases
-from crm_api.domain.insight.measures.bases import Base
+from crm_api.domain.insight.measures import queries
 from crm_api.domain.insight.measures.dimensions import (
     OF_CAMPAIGN,
     OF_PERSON,
@@ -13,6 +12,7 @@ from crm_api.domain.insight.measures.dimensions import (
     OF_TIME,
     Dimension,
 )
+from crm_api.domain.insight.measures.record_query import RecordQuery
 
 
 class Unit(StrEnum):
@@ -46,8 +46,8 @@ class Measure:
         by_campaign: The records for breakdowns by campaign, if these differ from ``base``.
         by: The allowed breakdowns.
         is_sum: True: the amounts of the records are summed. False: the records are counted.
-        divided: For a quotient of two measures, such as the cost per reply: the numerator and the
-            denominator. None for all other measures.
+        quotient_of: The numerator and the denominator of a quotient of two measures, such as the
+            cost per reply. None for all other measures.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Measure:
     numerator: str
     denominator: str | None
     unit: Unit
-    base: Base
+    query: RecordQuery
     by: frozenset[Dimension]
-    by_campaign: Base | None = None
+    by_campaign: RecordQuery | None = None
     is_sum: bool = False
-    divided: "tuple[Measure, Measure] | None" = None
+    quotient_of: "tuple[Measure, Measure] | None" = None
 
-    def base_for(self, by: Dimension | None, *, is_of_campaign: bool) -> Base:
+    def query_for(self, by: Dimension | None, *, is_of_campaign: bool) -> RecordQuery:
         """Return the records for a breakdown.
 
         Args:
@@ -70,7 +70,7 @@ class Measure:
         """
         if self.by_campaign is not None and (is_of_campaign or by in OF_CAMPAIGN):
             return self.by_campaign
-        return self.base
+        return self.query
 
 
 _REACHED = "m.status IN ('sent', 'delivered')"
@@ -88,7 +88,7 @@ def _people(
     numerator: str,
     counted: str,
     *,
-    kept: str,
+    sum_of_counted: str,
 ) -> Measure:
     return Measure(
         name=name,
@@ -96,32 +96,34 @@ def _people(
         numerator=numerator,
         denominator="people who got a message of the campaign",
         unit=Unit.RATE,
-        base=bases.kept_messages(
+        query=queries.messages_with_sums(
             counted=counted,
-            among=_REACHED,
+            where=_REACHED,
             first_step=True,
-            ripe=_72_HOURS,
-            kept_records="t.sent",
-            kept_counted=kept,
+            ripe_after=_72_HOURS,
+            sum_of_records="t.sent",
+            sum_of_counted=sum_of_counted,
         ),
         by=_OF_MESSAGE,
     )
 
 
-def _of_tried(name: str, definition: str, numerator: str, counted: str, *, kept: str) -> Measure:
+def _of_tried(
+    name: str, definition: str, numerator: str, counted: str, *, sum_of_counted: str
+) -> Measure:
     return Measure(
         name=name,
         definition=definition,
         numerator=numerator,
         denominator="messages that were sent or failed",
         unit=Unit.RATE,
-        base=bases.kept_messages(
+        query=queries.messages_with_sums(
             counted=counted,
-            among=_TRIED,
+            where=_TRIED,
             first_step=False,
-            ripe=_24_HOURS,
-            kept_records="t.sent + t.failed",
-            kept_counted=kept,
+            ripe_after=_24_HOURS,
+            sum_of_records="t.sent + t.failed",
+            sum_of_counted=sum_of_counted,
         ),
         by=_OF_MESSAGE,
     )
@@ -135,8 +137,8 @@ def _outcomes(name: str, kind: str, what: str) -> Measure:
         numerator=f"outcomes of the kind {kind}",
         denominator=None,
         unit=Unit.COUNT,
-        base=outcome_bases.outcomes(kind),
-        by_campaign=outcome_bases.credits_of(kind, amount=outcome_bases.SHARE),
+        query=queries.outcomes(kind),
+        by_campaign=queries.credits_of(kind, amount=queries.SHARE),
         by=_OF_OUTCOME,
     )
 
@@ -151,13 +153,13 @@ _PLAIN: dict[str, Measure] = {
             numerator="messages that were sent or delivered",
             denominator=None,
             unit=Unit.COUNT,
-            base=bases.kept_messages(
+            query=queries.messages_with_sums(
                 counted="true",
-                among=_REACHED,
+                where=_REACHED,
                 first_step=False,
-                ripe=timedelta(),
-                kept_records="t.sent",
-                kept_counted="t.sent",
+                ripe_after=timedelta(),
+                sum_of_records="t.sent",
+                sum_of_counted="t.sent",
             ),
             by=_OF_MESSAGE,
         ),
@@ -166,14 +168,14 @@ _PLAIN: dict[str, Measure] = {
             "Messages of campaigns that were delivered, of those that were sent or failed.",
             "messages that were delivered",
             "m.status = 'delivered'",
-            kept="t.delivered",
+            sum_of_counted="t.delivered",
         ),
         _of_tried(
             "failure_rate",
             "Messages of campaigns that failed, of those that were sent or failed.",
             "messages that failed",
             "m.status = 'failed'",
-            kept="t.failed",
+            sum_of_counted="t.failed",
         ),
         _people(
             "reply_rate",
@@ -182,7 +184,7 @@ _PLAIN: dict[str, Measure] = {
             "step.",
             "people who replied",
             "m.replied_at IS NOT NULL",
-            kept="t.replied",
+            sum_of_counted="t.replied",
         ),
         _people(
             "interested_rate",
@@ -190,7 +192,7 @@ _PLAIN: dict[str, Measure] = {
             "reply, of the people who got its first message.",
             "people with a reply of the class interested",
             "m.replied_at IS NOT NULL AND m.is_interested",
-            kept="t.interested",
+            sum_of_counted="t.interested",
         ),
         _people(
             "opt_out_rate",
@@ -198,7 +200,7 @@ _PLAIN: dict[str, Measure] = {
             "message.",
             "people who opted out",
             "m.opted_out_at IS NOT NULL",
-            kept="t.opted_out",
+            sum_of_counted="t.opted_out",
         ),
         Measure(
             name="replies",
@@ -206,13 +208,13 @@ _PLAIN: dict[str, Measure] = {
             numerator="people who replied",
             denominator=None,
             unit=Unit.COUNT,
-            base=bases.kept_messages(
+            query=queries.messages_with_sums(
                 counted="true",
-                among=f"{_REACHED} AND m.replied_at IS NOT NULL",
+                where=f"{_REACHED} AND m.replied_at IS NOT NULL",
                 first_step=True,
-                ripe=_72_HOURS,
-                kept_records="t.replied",
-                kept_counted="t.replied",
+                ripe_after=_72_HOURS,
+                sum_of_records="t.replied",
+                sum_of_counted="t.replied",
             ),
             by=_OF_MESSAGE,
         ),
@@ -223,9 +225,9 @@ _PLAIN: dict[str, Measure] = {
             numerator="seconds from the message to the reply",
             denominator="people who replied",
             unit=Unit.SECONDS,
-            base=bases.replies(
-                among=f"{_REACHED} AND m.replied_at IS NOT NULL AND m.replied_at >= m.sent_at",
-                ripe=_72_HOURS,
+            query=queries.replies(
+                where=f"{_REACHED} AND m.replied_at IS NOT NULL AND m.replied_at >= m.sent_at",
+                ripe_after=_72_HOURS,
             ),
             by=_OF_MESSAGE,
         ),
@@ -236,7 +238,7 @@ _PLAIN: dict[str, Measure] = {
             numerator="seconds from the person's message to the answer",
             denominator="answers of users",
             unit=Unit.SECONDS,
-            base=bases.ANSWERS,
+            query=queries.ANSWERS,
             by=OF_PERSON | OF_TIME,
         ),
         _outcomes("appointments", "appointment_booked", "Appointments that were booked."),
@@ -249,8 +251,8 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices",
             denominator=None,
             unit=Unit.CENTS,
-            base=outcome_bases.outcomes(PAID),
-            by_campaign=outcome_bases.credits_of(PAID, amount="k.cents"),
+            query=queries.outcomes(PAID),
+            by_campaign=queries.credits_of(PAID, amount="k.cents"),
             by=_OF_OUTCOME,
             is_sum=True,
         ),
@@ -261,9 +263,7 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices that are credited to messages",
             denominator=None,
             unit=Unit.CENTS,
-            base=outcome_bases.credits_of(
-                PAID, amount="k.cents", among="k.membership_id IS NOT NULL"
-            ),
+            query=queries.credits_of(PAID, amount="k.cents", where="k.membership_id IS NOT NULL"),
             by=_OF_OUTCOME,
             is_sum=True,
         ),
@@ -274,7 +274,7 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of paid invoices that are credited to no message",
             denominator=None,
             unit=Unit.CENTS,
-            base=outcome_bases.credits_of(PAID, amount="k.cents", among="k.membership_id IS NULL"),
+            query=queries.credits_of(PAID, amount="k.cents", where="k.membership_id IS NULL"),
             by=OF_PERSON | OF_TIME,
             is_sum=True,
         ),
@@ -285,7 +285,7 @@ _PLAIN: dict[str, Measure] = {
             numerator="cents of messages and entered costs",
             denominator=None,
             unit=Unit.CENTS,
-            base=bases.COSTS,
+            query=queries.COSTS,
             by=_ALL,
             is_sum=True,
         ),
@@ -293,36 +293,36 @@ _PLAIN: dict[str, Measure] = {
 }
 
 
-def _divided(
+def _quotient(
     name: str, definition: str, numerator: str, denominator: str, unit: Unit = Unit.CENTS
 ) -> Measure:
-    parts = _PLAIN[numerator], _PLAIN[denominator]
+    operands = _PLAIN[numerator], _PLAIN[denominator]
     return Measure(
         name=name,
         definition=definition,
-        numerator=parts[0].numerator,
-        denominator=parts[1].numerator,
+        numerator=operands[0].numerator,
+        denominator=operands[1].numerator,
         unit=unit,
-        base=parts[1].base,
-        by=parts[0].by & parts[1].by,
-        divided=parts,
+        query=operands[1].query,
+        by=operands[0].by & operands[1].by,
+        quotient_of=operands,
     )
 
 
 MEASURES: dict[str, Measure] = _PLAIN | {
     one.name: one
     for one in (
-        _divided(
+        _quotient(
             "cost_per_reply", "The cost, divided by the people who replied.", "cost", "replies"
         ),
-        _divided(
+        _quotient(
             "cost_per_appointment",
             "The cost, divided by the appointments that were booked.",
             "cost",
             "appointments",
         ),
-        _divided("cost_per_job", "The cost, divided by the jobs that were done.", "cost", "jobs"),
-        _divided(
+        _quotient("cost_per_job", "The cost, divided by the jobs that were done.", "cost", "jobs"),
+        _quotient(
             "return",
             "The money that messages earned by the attribution rules, divided by the cost.",
             "revenue_attributed",

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from pydantic import Field
 
-from crm_api.domain.insight.measures.bases import RecordKind, RecordPart
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figures import Figure, Figures, Number
+from crm_api.domain.insight.measures.record_query import Operand, RecordKind
+from crm_api.domain.insight.measures.records import PersonName, Record
 from crm_api.domain.insight.measures.registry import Measure, Unit
-from crm_api.domain.insight.measures.rows import PersonName, Record
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, NOW, example, example_id
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
@@ -214,7 +214,7 @@ class RecordRead(ReadModel):
     campaign_id: Id | None
     step: int | None
     outcome_id: Id | None
-    part: Annotated[str, Vocabulary(RecordPart, "InsightRecordPart")] | None
+    part: Annotated[str, Vocabulary(Operand, "InsightOperand")] | None
 
     @classmethod
     def of(cls, record: Record, names: Mapping[UUID, PersonName] | None) -> "RecordRead":

@@ -21,7 +21,7 @@ _CANCELED = "57014"
 
 
 @asynccontextmanager
-async def limited(
+async def limit_time(
     session: AsyncSession, *, seconds: float, is_unordered: bool = False
 ) -> AsyncIterator[None]:
     """Limit the time of each statement in the block, and change settings of PostgreSQL.

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
 from crm_api.domain.insight.attribution.rules import find_rules
 from crm_api.domain.insight.attribution.runs import fill_credits
-from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.figures import Figure, compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.platform.database import UnitOfWork
@@ -43,7 +43,7 @@ async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetim
     # Seven local days: in a week with a change of the clocks, this is an hour more or less.
     since = (local - timedelta(days=DAYS)).astimezone(UTC)
     rules = await find_rules(uow, version=None)
-    asked = InsightQuestion(
+    request = FigureRequest(
         measure=MEASURES["messages"],
         since=since,
         until=until,
@@ -52,8 +52,8 @@ async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetim
     )
 
     async def figure_of(measure: str) -> Figure:
-        question = replace(asked, measure=MEASURES[measure])
-        return (await compute_figures(uow.session, question, now=now)).total
+        own = replace(request, measure=MEASURES[measure])
+        return (await compute_figures(uow.session, own, now=now)).total
 
     attributed = None
     try:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.insight.measures.settle_answers import forget_answers_of_month
+from crm_api.domain.insight.measures.copy_records import delete_answer_copies_of_month
 from crm_api.domain.kit.audit_log.recording import note_decision
 from crm_api.domain.monitoring.retention.archive import Archived
 from crm_api.domain.monitoring.retention.tables import ACTIVITY, Month, MonthlyTable, month_of
@@ -226,7 +226,7 @@ async def detach_month(uow: UnitOfWork, month: Month, *, now: datetime) -> bool:
             await step.rollback()
             return False
         if month.table is ACTIVITY:
-            await forget_answers_of_month(uow.session, month.name)
+            await delete_answer_copies_of_month(uow.session, month.name)
     await alerts.resolve_alert(uow, kind=AlertKind.MONTH_NOT_DROPPED, subject=month.name, now=now)
     return True
 

@@ -11,20 +11,20 @@ from tests.conftest import NOW
 from tests.domain.insight.history import History
 from tests.domain.insight.test_measures import SEED, check
 
-from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.errors import TooManyRecordsError
+from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.figures import compute_figures
-from crm_api.domain.insight.measures.kept import has_whole_hours
-from crm_api.domain.insight.measures.merge_tally import merge_tally
+from crm_api.domain.insight.measures.hour_sums import has_whole_hours
+from crm_api.domain.insight.measures.records import RecordRequest, list_records
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.rows import FigureRows, list_records
+from crm_api.domain.insight.measures.update_sums import merge_hour_sums
 from crm_api.platform.database import UnitOfWorkFactory
 
-KEPT = sorted(
+SUMMED = sorted(
     one.name
     for one in MEASURES.values()
-    if any(part.base.kept for part in InsightQuestion(measure=one).parts)
+    if any(own.query.stored_sums for own in FigureRequest(measure=one).operands.values())
 )
 EVERYTHING = 10**6
 AGO = {
@@ -94,10 +94,10 @@ async def test_figure_is_its_rows_in_every_period(session: AsyncSession, zone: s
     await made_history(session)
     for since, until in ((None, None), (NOW - AGO["a month ago"], None), *_pairs()):
         for name, by, bucket in _some(zone, seed=f"{SEED} {since} {until}"):
-            question = InsightQuestion(
+            request = FigureRequest(
                 measure=MEASURES[name], by=by, bucket=bucket, zone=zone, since=since, until=until
             )
-            await check_rows(session, question)
+            await check_rows(session, request)
 
 
 def _pairs() -> list[tuple[datetime, datetime]]:
@@ -112,7 +112,7 @@ def _pairs() -> list[tuple[datetime, datetime]]:
 def _some(zone: str, *, seed: str) -> list[tuple[str, Dimension | None, Bucket | None]]:
     chance = Random(f"{zone} {seed}")  # noqa: S311 - a test's
     found = []
-    for name in KEPT:
+    for name in SUMMED:
         by = chance.choice([None, *sorted(MEASURES[name].by)])
         found.append((name, by, chance.choice([None, *Bucket])))
     return found
@@ -127,28 +127,33 @@ async def test_figure_is_its_rows_with_every_filter(session: AsyncSession) -> No
         "list_id": campaign.audience["list_id"],
         "step": 1,
     }
-    for name, (key, value) in product(KEPT, filters.items()):
-        if not all(one.base.has_campaign for one in InsightQuestion(measure=MEASURES[name]).parts):
+    for name, (key, value) in product(SUMMED, filters.items()):
+        if not all(
+            own.query.has_campaign
+            for own in FigureRequest(measure=MEASURES[name]).operands.values()
+        ):
             continue
         for by in (None, Dimension.CAMPAIGN, Dimension.HOUR):
-            question = InsightQuestion(
+            request = FigureRequest(
                 measure=MEASURES[name], by=by, zone="America/New_York", **{key: value}
             )
-            await check_rows(session, question)
+            await check_rows(session, request)
 
 
-async def check_rows(session: AsyncSession, question: InsightQuestion) -> None:
-    found = await compute_figures(session, question, now=NOW)
-    page = await list_records(session, FigureRows(question=question), cursor=None, limit=EVERYTHING)
-    check(found.total, page.data, question.measure)
-    if question.by is not None and question.bucket is None:
+async def check_rows(session: AsyncSession, request: FigureRequest) -> None:
+    found = await compute_figures(session, request, now=NOW)
+    page = await list_records(
+        session, RecordRequest(request=request), cursor=None, limit=EVERYTHING
+    )
+    check(found.total, page.data, request.measure)
+    if request.by is not None and request.bucket is None:
         assert {one.key for one in found.rows} == {one.key for one in page.data}
         for figure in found.rows:
             own = [one for one in page.data if one.key == figure.key]
-            check(figure, own, question.measure)
-    kept = question.base.kept
-    if question.measure.divided is None and kept is not None and kept.ripe is not None:
-        young = [one for one in page.data if one.at > NOW - kept.ripe]
+            check(figure, own, request.measure)
+    sums = request.query.stored_sums
+    if request.measure.quotient_of is None and sums is not None and sums.ripe_after is not None:
+        young = [one for one in page.data if one.at > NOW - sums.ripe_after]
         assert found.total.unripe == len(young)
 
 
@@ -171,7 +176,7 @@ async def test_merged_sums_are_the_same(session: AsyncSession, new_uow: UnitOfWo
     merged = 0
     for _ in range(200):
         async with new_uow() as uow:
-            found = await merge_tally(uow, most=50)
+            found = await merge_hour_sums(uow, most=50)
         merged += found
         if not found:
             break
@@ -191,10 +196,10 @@ async def test_merged_sums_are_the_same(session: AsyncSession, new_uow: UnitOfWo
 
 async def test_figure_that_takes_too_long_says_what_to_narrow(session: AsyncSession) -> None:
     await made_history(session, messages=2000)
-    question = InsightQuestion(measure=MEASURES["reply_rate"], by=Dimension.YEAR_BUILT_BAND)
+    request = FigureRequest(measure=MEASURES["reply_rate"], by=Dimension.YEAR_BUILT_BAND)
 
     with pytest.raises(TooManyRecordsError, match="shorter period"):
-        await compute_figures(session, question, now=NOW, seconds=0.001)
+        await compute_figures(session, request, now=NOW, seconds=0.001)
 
 
 def test_zone_with_whole_hours() -> None:

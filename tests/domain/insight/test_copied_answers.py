@@ -8,24 +8,25 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.insight.history import History
-from tests.domain.insight.test_kept_sums import check_rows
+from tests.domain.insight.test_hour_sums import check_rows
 from tests.domain.insight.test_measures import SEED
 
-from crm_api.domain.insight.measures.bases import ANSWERS, in_period
-from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.copy_records import copy_answers
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
+from crm_api.domain.insight.measures.figure_request import FigureRequest
+from crm_api.domain.insight.measures.queries import ANSWERS
+from crm_api.domain.insight.measures.record_query import in_period
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.settle_answers import settle_answers
 from crm_api.platform.database import UnitOfWorkFactory
 
 MEASURE = MEASURES["time_to_answer"]
-QUESTIONS = (
-    InsightQuestion(measure=MEASURE),
-    InsightQuestion(measure=MEASURE, by=Dimension.ZIP),
-    InsightQuestion(measure=MEASURE, by=Dimension.HOUR, zone="America/New_York"),
-    InsightQuestion(measure=MEASURE, by=Dimension.WEEKDAY, zone="Asia/Kolkata"),
-    InsightQuestion(measure=MEASURE, bucket=Bucket.WEEK, by=Dimension.CITY),
-    InsightQuestion(
+REQUESTS = (
+    FigureRequest(measure=MEASURE),
+    FigureRequest(measure=MEASURE, by=Dimension.ZIP),
+    FigureRequest(measure=MEASURE, by=Dimension.HOUR, zone="America/New_York"),
+    FigureRequest(measure=MEASURE, by=Dimension.WEEKDAY, zone="Asia/Kolkata"),
+    FigureRequest(measure=MEASURE, bucket=Bucket.WEEK, by=Dimension.CITY),
+    FigureRequest(
         measure=MEASURE, since=NOW - timedelta(days=40, minutes=7), until=NOW - timedelta(days=9)
     ),
 )
@@ -81,15 +82,15 @@ async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
     await session.commit()
     for _ in range(1000):
         async with new_uow() as uow:
-            if not await settle_answers(uow, most=10, most_changes=7):
+            if not await copy_answers(uow, most=10, most_changes=7):
                 break
     assert (await session.execute(DIFFERENCES)).all() == []
     assert await session.scalar(STORED) == await session.scalar(DUE)
 
 
 async def check_figures(session: AsyncSession) -> None:
-    for question in QUESTIONS:
-        await check_rows(session, question)
+    for request in REQUESTS:
+        await check_rows(session, request)
 
 
 async def made_history(session: AsyncSession) -> History:

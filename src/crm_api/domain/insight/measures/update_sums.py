@@ -1,31 +1,126 @@
-"""Keep the sums of messages by the place of the person (``insight_person_tally``).
+"""Keep stored sums up to date: merge the sums of hours and days, and update the sums by place.
 
-A place is a ZIP, a city or a source. The job adds the messages of whole hours. If a message of an
-added hour changes (a late change), the job adds the change. If a person has a new place, the job
-moves the person's messages to the sums of the new place. The figures are the same before and after
-a run: they compute from the records what the sums lack.
+- ``merge_hour_sums`` makes the rows of ``insight_tally`` fewer. The sums stay the same.
+- ``update_place_sums`` adds messages and attempts to ``insight_person_tally``, the sums by place.
+
+Figures are the same before and after a run, because they read what the sums lack from the records.
 """
 
-from sqlalchemy import text
+from dataclasses import dataclass
+from datetime import datetime
 
-from crm_api.domain.insight.measures.people_models import UNTIL
-from crm_api.domain.insight.measures.settling import may_settle, next_step
-from crm_api.platform.database import UnitOfWork
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-MOST = 200_000
+from crm_api.domain.insight.measures.models import PLACE_SUMS_UNTIL
+from crm_api.platform.database import UnitOfWork, typed_row
+
+_COUNTS = (
+    *("sent", "delivered", "failed", "replied", "interested", "opted_out", "accepted", "segments"),
+)
+LOCK_MERGE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('merge_insight_tally', 0))")
+_HOUR_KEY = "t.grain, t.campaign_id, t.step, t.variant, t.at"
+_SUMS = ", ".join(f"sum(t.{one})" for one in _COUNTS)
+# `OFFSET 0` makes PostgreSQL look up each key in the index, whatever its statistics are.
+MERGE = text(f"""
+    WITH fresh AS MATERIALIZED (
+        SELECT t.id, {_HOUR_KEY} FROM insight_tally t
+        WHERE NOT t.is_merged ORDER BY t.id LIMIT :limit
+    ), wanted AS (
+        SELECT f.id FROM fresh f
+        UNION ALL
+        SELECT m.id FROM (SELECT DISTINCT {_HOUR_KEY} FROM fresh t) k
+        CROSS JOIN LATERAL (
+            SELECT t.id FROM insight_tally t
+            WHERE t.campaign_id = k.campaign_id AND t.grain = k.grain AND t.at = k.at
+              AND t.step = k.step AND t.variant = k.variant AND t.is_merged OFFSET 0) m
+    ), gone AS (
+        DELETE FROM insight_tally t WHERE t.id = ANY(ARRAY(SELECT w.id FROM wanted w))
+        RETURNING t.*
+    ), merged AS (
+        INSERT INTO insight_tally (grain, campaign_id, step, variant, at, {", ".join(_COUNTS)},
+            is_merged)
+        SELECT {_HOUR_KEY}, {_SUMS}, true FROM gone t GROUP BY {_HOUR_KEY}
+        HAVING {" OR ".join(f"sum(t.{one}) <> 0" for one in _COUNTS)}
+    )
+    SELECT count(*) FROM fresh
+""")
+MOST_MERGED = 20_000
+"""The largest number of rows that one statement merges."""
+
+
+async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
+    """Merge new rows into the sums of their hour or day; return how many new rows were merged.
+
+    Only one transaction merges at a time. If another transaction is merging, the result is 0.
+    """
+    if not await uow.session.scalar(LOCK_MERGE):
+        return 0
+    return int(await uow.session.scalar(MERGE, {"limit": most}) or 0)
+
+
+SUMS_LOCK = "insight_person_tally"
+"""The lock that all these jobs take. In earlier releases, only ``update_place_sums`` takes it."""
+_TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+async def may_run(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
+    """Take the locks of a job until the end of the transaction; return whether the job may run.
+
+    Only one of these jobs runs at a time. So ``add_places`` stores no place while
+    ``update_place_sums`` moves the sums of people, and no two jobs wait for each other's rows.
+
+    Args:
+        session: The session.
+        name: The name of a second lock. In earlier releases, the job takes only this lock. So
+            during an update, a process of an earlier release cannot run the same job at the same
+            time.
+    """
+    for one in dict.fromkeys((name, SUMS_LOCK)):
+        if not await session.scalar(_TAKE_LOCK, {"name": one}):
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class HourStep:
+    """The next hours that a job stores.
+
+    Attributes:
+        since: The instant before which all records are stored.
+        until: The instant before which all records are stored after this step.
+        has_changes: Whether stored records have changed and must be stored again.
+    """
+
+    since: datetime
+    until: datetime
+    has_changes: bool
+
+
+async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
+    """Return the next step of a job; None if there is nothing to store.
+
+    Args:
+        session: The session, with the locks of ``may_run``.
+        statement: Selects ``since``, ``until`` and ``has_changes``. Its parameter is ``most``.
+        most: The number of records after which a step ends with the hour.
+    """
+    step = typed_row(HourStep, (await session.execute(statement, {"most": most})).one())
+    return step if step.since < step.until or step.has_changes else None
+
+
+MOST_MESSAGES = 200_000
 """One statement adds whole hours. It ends, at the latest, with the hour in which it has added more
 messages than this."""
 MOST_PEOPLE = 500
 """One statement moves the sums of at most this number of people to their new places."""
 _MOST_STEPS = 21
 """The largest number of steps of a campaign: the first message and 20 follow-ups."""
-_TALLIED = ("sent", "delivered", "failed", "replied", "interested", "opted_out")
-_COUNTS = (*_TALLIED, "accepted", "segments")
 
 # A trigger does not append the change of a message that is at most an hour older than the beginning
 # of the transaction. So an hour is added only when no transaction is open that began less than an
 # hour after it. `now()` is the clock of the triggers, even if a sandbox has its own time.
-NEXT = text(f"""
+NEXT_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
         date_trunc('hour', (
@@ -39,7 +134,7 @@ NEXT = text(f"""
          ORDER BY coalesce(m.sent_at, m.due_at) OFFSET :most LIMIT 1))) AS until,
         EXISTS (SELECT FROM insight_person_change c WHERE c.at < u.until)
             OR EXISTS (SELECT FROM insight_person_move) AS has_changes
-    FROM (SELECT {UNTIL} AS until) u
+    FROM (SELECT {PLACE_SUMS_UNTIL} AS until) u
 """)
 _MESSAGE = """m.contact_id, {is_old} AS is_old, m.step = 0 AS is_first,
             coalesce(m.sent_at, m.due_at) AS at,
@@ -135,7 +230,7 @@ ADD = text(f"""
 """)
 
 
-async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
+async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bool:
     """Add the next hours and the late changes to the sums, and move people to their new places.
 
     Only one transaction does so at a time.
@@ -144,9 +239,9 @@ async def settle_people(uow: UnitOfWork, *, most: int = MOST) -> bool:
         Whether there may be more to add.
     """
     session = uow.session
-    if not await may_settle(session):
+    if not await may_run(session):
         return False
-    step = await next_step(session, NEXT, most=most)
+    step = await next_hours(session, NEXT_HOURS, most=most)
     if step is None:
         return False
     values = {

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from crm_api.cli.insight import draw_figures
 from crm_api.domain.insight.measures.figures import Figure, Figures
-from crm_api.domain.insight.measures.table import draw_figures
 
 ROW = Figure(
     key="a",

@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.insight.test_kept_sums import AGO, CHANGES, KEPT, check_rows, made_history
+from tests.domain.insight.test_hour_sums import AGO, CHANGES, SUMMED, check_rows, made_history
 
-from crm_api.domain.insight.measures.compiling import InsightQuestion
 from crm_api.domain.insight.measures.dimensions import Dimension
-from crm_api.domain.insight.measures.people_models import PlaceDimension
+from crm_api.domain.insight.measures.figure_request import FigureRequest
+from crm_api.domain.insight.measures.models import PlaceDimension
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.settle_people import settle_people
+from crm_api.domain.insight.measures.update_sums import update_place_sums
 from crm_api.platform.database import UnitOfWorkFactory
 
 PLACES = [Dimension(one.value) for one in PlaceDimension]
@@ -64,7 +64,7 @@ async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory, *, most: int
     await session.commit()
     for _ in range(1000):
         async with new_uow() as uow:
-            if not await settle_people(uow, most=most):
+            if not await update_place_sums(uow, most=most):
                 break
     assert await session.scalar(WAITING) == 0
     assert (await session.execute(DIFFERENCES)).all() == []
@@ -78,12 +78,12 @@ PERIODS = (
 
 
 async def check_figures(session: AsyncSession, chance: Random) -> None:
-    for name in KEPT:
+    for name in SUMMED:
         since, until = chance.choice(PERIODS)
-        question = InsightQuestion(
+        request = FigureRequest(
             measure=MEASURES[name], by=chance.choice(PLACES), since=since, until=until
         )
-        await check_rows(session, question)
+        await check_rows(session, request)
 
 
 @pytest.mark.parametrize("change", [*CHANGES, *MOVES])

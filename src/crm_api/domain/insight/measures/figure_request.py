@@ -1,7 +1,6 @@
-"""Compile a question, such as "reply rate by city in May", to SQL.
+"""Which figures a caller wants, such as "reply rate by city in May", and the SQL of their records.
 
-A question says which figures a caller wants: a measure, a breakdown, a period and filters.
-Figures, lists of records and CSV files use the same definition of the measure.
+Figures, lists of records and CSV files are all compiled from the same record query.
 """
 
 from dataclasses import dataclass, replace
@@ -10,22 +9,22 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from crm_api.domain.insight.measures.bases import (
-    MICROSECONDS,
-    Base,
-    RecordPart,
-    Stored,
-    in_period,
-)
 from crm_api.domain.insight.measures.dimensions import (
     BREAKDOWNS,
     LIST_KEY,
     PLACES,
-    Breakdown,
+    BreakdownSql,
     Bucket,
     Dimension,
 )
 from crm_api.domain.insight.measures.errors import BreakdownError, PeriodError
+from crm_api.domain.insight.measures.queries import MICROSECONDS
+from crm_api.domain.insight.measures.record_query import (
+    Operand,
+    RecordCopies,
+    RecordQuery,
+    in_period,
+)
 from crm_api.domain.insight.measures.registry import Measure, Unit
 from crm_api.domain.kit.schemas import format_instant
 
@@ -41,14 +40,14 @@ _FILTERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class InsightQuestion:
+class FigureRequest:
     """Which figures of a measure are wanted. A filter that is None does not filter.
 
     Attributes:
         by: The breakdown; None: no breakdown.
         since: The first instant of the period.
         until: The end of the period, exclusive.
-        bucket: The length of the periods of a series of figures; None: no series.
+        bucket: Compute a figure for each day, week or month; None: no series.
         zone: The IANA time zone of buckets, hours and weekdays.
         rules_version: The version of the attribution rules.
     """
@@ -73,52 +72,49 @@ class InsightQuestion:
         )
 
     @property
-    def base(self) -> Base:
-        """The SQL query (``Base``) that selects the records that this question counts."""
-        return self.measure.base_for(self.by, is_of_campaign=self.is_of_campaign)
+    def query(self) -> RecordQuery:
+        """The record query: SQL that selects the records that the figures count."""
+        return self.measure.query_for(self.by, is_of_campaign=self.is_of_campaign)
 
     @property
-    def stored(self) -> Stored | None:
-        """The table of stored records to read; None if the records are read with ``base.sql``."""
-        found = self.base.stored
+    def copies(self) -> RecordCopies | None:
+        """The table with copies of the records, if it can be read instead of ``query.sql``."""
+        found = self.query.copies
         if found is None or found.breakdowns is None:
             return found
         return found if self.by in found.breakdowns and not self.is_of_campaign else None
 
     @property
-    def is_placed(self) -> bool:
-        """Whether the breakdown is by ZIP, city or source: a stored record contains its key."""
+    def is_by_place(self) -> bool:
+        """Whether the breakdown is by ZIP, city or source: a copy of a record has its key."""
         return self.by in PLACES and not self.is_of_campaign
 
     @property
     def is_by_share(self) -> bool:
         """Whether a record counts as its share of an outcome, such as 1/3, and not as 1."""
-        return self.base is self.measure.by_campaign and not self.measure.is_sum
+        return self.query is self.measure.by_campaign and not self.measure.is_sum
 
     @property
-    def parts(self) -> "list[InsightQuestion]":
-        """For a quotient of two measures, the questions of the denominator and of the numerator.
+    def operands(self) -> "dict[Operand, FigureRequest]":
+        """For a quotient of two measures: a request for the denominator, one for the numerator.
 
-        For other measures, the list contains only this question.
+        For other measures: only this request, as the denominator.
         """
-        if self.measure.divided is None:
-            return [self]
-        numerator, denominator = self.measure.divided
-        return [replace(self, measure=denominator), replace(self, measure=numerator)]
-
-    @property
-    def denominator(self) -> "InsightQuestion":
-        """For a quotient of two measures, the question of the denominator; else this question."""
-        divided = self.measure.divided
-        return self if divided is None else replace(self, measure=divided[1])
+        if self.measure.quotient_of is None:
+            return {Operand.DENOMINATOR: self}
+        numerator, denominator = self.measure.quotient_of
+        return {
+            Operand.DENOMINATOR: replace(self, measure=denominator),
+            Operand.NUMERATOR: replace(self, measure=numerator),
+        }
 
     @property
     def needs_credits(self) -> bool:
         """Whether the figures are computed from credits, such as 1/3 of an outcome."""
-        return any(":rules_version" in one.base.sql for one in self.parts)
+        return any(":rules_version" in one.query.sql for one in self.operands.values())
 
     def in_period(self, sql: str) -> str:
-        """Return the SQL query of a ``Base``, limited to the period of this question."""
+        """Return the SQL of a record query, limited to the period of this request."""
         return in_period(
             sql,
             since=None if self.since is None else ":since",
@@ -126,7 +122,7 @@ class InsightQuestion:
         )
 
     def check(self) -> None:
-        """Raise an error if the measure cannot answer the question.
+        """Raise an error if the measure cannot give these figures.
 
         Raises:
             BreakdownError: The measure does not allow the breakdown or the filter.
@@ -138,7 +134,9 @@ class InsightQuestion:
                 f"The measure {self.measure.name} cannot be broken down by {self.by}. It allows: "
                 f"{', '.join(allowed)}."
             )
-        if self.is_of_campaign and not all(one.base.has_campaign for one in self.parts):
+        if self.is_of_campaign and not all(
+            one.query.has_campaign for one in self.operands.values()
+        ):
             raise BreakdownError(
                 f"The measure {self.measure.name} does not belong to campaigns. Leave out the "
                 "filters by campaign, line, list and step."
@@ -165,14 +163,12 @@ class InsightQuestion:
         return f"/v1/insight/rows?{query}"
 
     def rows_url_of(self, key: str | None, bucket_start: datetime | None, *, total_url: str) -> str:
-        """Return the URL path of the request that lists the records behind one figure.
-
-        The figure is selected by its key, its bucket, or both.
+        """Return the URL path of the request that lists the records of one figure.
 
         Args:
             key: The key of the figure: a value of the breakdown, such as a ZIP. None if the records
                 of the figure have no such value.
-            bucket_start: The beginning of the bucket; None if there are no buckets.
+            bucket_start: The beginning of the figure's bucket; None if there are no buckets.
             total_url: The result of ``rows_url``, which the caller computes once for all figures.
         """
         given = {}
@@ -184,8 +180,8 @@ class InsightQuestion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompiledQuestion:
-    """A question as SQL.
+class CompiledSql:
+    """The SQL that selects the records of some figures, or sums of these records.
 
     Attributes:
         relation: The SQL of a subquery. Each of its rows is a record or a sum of records, with the
@@ -197,81 +193,89 @@ class CompiledQuestion:
     values: dict[str, Any]
 
 
-PARTS = (RecordPart.DENOMINATOR, RecordPart.NUMERATOR)
-
-
-def compile_question(question: InsightQuestion) -> CompiledQuestion:
-    """Return the records of a question as an SQL relation, and the values of its parameters.
+def compile_records(request: FigureRequest) -> CompiledSql:
+    """Return the SQL that selects the records of the requested figures, one row for each record.
 
     The column ``part`` says whether a record belongs to the numerator or the denominator.
     """
     relations = [
-        select_from(
-            part,
-            f"""'{part_of}' AS part, b.id, b.kind, b.at, b.counted, {_shown_amount(part)} AS amount,
+        select_with_key(
+            own,
+            f"""'{operand}' AS part, b.id, b.kind, b.at, b.counted, {_shown_amount(own)} AS amount,
             b.ripe_at, b.campaign_id, b.step, b.contact_id, b.outcome_id""",
-            part.in_period(part.base.sql),
+            own.in_period(own.query.sql),
         )
-        for part_of, part in zip(PARTS, question.parts, strict=False)
+        for operand, own in request.operands.items()
     ]
-    return join_relations(question, relations)
+    return unite(request, relations)
 
 
-def join_relations(
-    question: InsightQuestion,
+def unite(
+    request: FigureRequest,
     relations: list[str],
     *,
     values: dict[str, Any] | None = None,
-) -> CompiledQuestion:
-    """Combine relations with UNION ALL, and add the values of the parameters in their SQL."""
+) -> CompiledSql:
+    """Combine queries with UNION ALL, and add the values of the SQL parameters that they use.
+
+    Args:
+        request: Gives the values of the period, the time zone and the filters.
+        relations: The queries, each in parentheses.
+        values: The values of other SQL parameters.
+    """
     relation = " UNION ALL ".join(relations)
     known: dict[str, Any] = {
-        "since": question.since,
-        "until": question.until,
-        "zone": question.zone,
-        "all_steps": question.by is Dimension.STEP or question.step is not None,
-        "rules_version": question.rules_version,
-        **{name: getattr(question, name) for name in _FILTERS},
+        "since": request.since,
+        "until": request.until,
+        "zone": request.zone,
+        "all_steps": request.by is Dimension.STEP or request.step is not None,
+        "rules_version": request.rules_version,
+        **{name: getattr(request, name) for name in _FILTERS},
         **(values or {}),
     }
-    return CompiledQuestion(
+    return CompiledSql(
         relation=relation,
         values={name: one for name, one in known.items() if f":{name}" in relation},
     )
 
 
-def amount_of(question: InsightQuestion) -> str:
-    """Return the SQL of the amount of a record, or of a sum; NULL if no amounts are counted."""
-    measure = question.measure
-    has_amount = measure.is_sum or measure.unit is Unit.SECONDS or question.is_by_share
+def amount_of(request: FigureRequest) -> str:
+    """Return the SQL of the amount of a record or of a sum; NULL if the measure has no amounts."""
+    measure = request.measure
+    has_amount = measure.is_sum or measure.unit is Unit.SECONDS or request.is_by_share
     return "b.amount" if has_amount else "CAST(NULL AS numeric)"
 
 
-def _shown_amount(question: InsightQuestion) -> str:
+def _shown_amount(request: FigureRequest) -> str:
     """Return the SQL of the amount of a record in cents, seconds or shares."""
-    amount = amount_of(question)
-    is_time = question.measure.unit is Unit.SECONDS
+    amount = amount_of(request)
+    is_time = request.measure.unit is Unit.SECONDS
     return f"CAST({amount} AS numeric) / {MICROSECONDS}" if is_time else amount
 
 
-def select_from(question: InsightQuestion, columns: str, source: str) -> str:
-    """Return the SQL that selects ``columns`` from ``source``, with three additional columns.
+def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
+    """Return the query that selects ``columns`` from ``source``, with three additional columns.
 
-    These are ``key`` and ``label`` of the breakdown, and ``bucket_start``. The rows of ``source``
-    are records or sums of records.
+    These are ``key`` and ``label`` of the breakdown, and ``bucket_start``. The filters of the
+    request are applied.
+
+    Args:
+        request: The figures that are wanted.
+        columns: The columns, with the alias ``b`` for a row of ``source``.
+        source: A query whose rows are records or sums of records.
     """
-    breakdown = Breakdown(key="CAST(NULL AS text)")
-    if question.by is not None:
-        breakdown = BREAKDOWNS[question.by]
+    breakdown = BreakdownSql(key="CAST(NULL AS text)")
+    if request.by is not None:
+        breakdown = BREAKDOWNS[request.by]
     filters = [
-        condition for name, condition in _FILTERS.items() if getattr(question, name) is not None
+        condition for name, condition in _FILTERS.items() if getattr(request, name) is not None
     ]
     joins = breakdown.joins
     if filters and _CAMPAIGN_JOIN not in joins:
         joins = f"{_CAMPAIGN_JOIN} {joins}"
     bucket = "CAST(NULL AS timestamptz)"
-    if question.bucket is not None:
-        bucket = bucket_of(question.bucket)
+    if request.bucket is not None:
+        bucket = bucket_start_of(request.bucket)
     where = f"WHERE {' AND '.join(filters)}" if filters else ""
     return f"""
         (SELECT {columns},
@@ -283,6 +287,6 @@ def select_from(question: InsightQuestion, columns: str, source: str) -> str:
     """
 
 
-def bucket_of(bucket: Bucket) -> str:
+def bucket_start_of(bucket: Bucket) -> str:
     """Return the SQL expression for the instant at which the bucket of the record ``b`` begins."""
     return f"date_trunc('{bucket.value}', b.at, CAST(:zone AS text))"

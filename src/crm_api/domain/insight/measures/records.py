@@ -12,10 +12,10 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.insight.measures.compiling import InsightQuestion, compile_question
+from crm_api.domain.insight.measures.figure_request import FigureRequest, compile_records
 from crm_api.domain.insight.measures.figures import Number, number_of
 from crm_api.domain.insight.measures.registry import Unit
-from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limited
+from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limit_time
 from crm_api.domain.kit.csv_export import PAGE, csv_safe, write_csv
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import format_instant
@@ -25,7 +25,7 @@ Place = tuple[datetime, UUID]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FigureRows:
+class RecordRequest:
     """The figure whose records are wanted.
 
     Attributes:
@@ -34,7 +34,7 @@ class FigureRows:
         bucket_start: The beginning of the figure's bucket; None for all buckets.
     """
 
-    question: InsightQuestion
+    request: FigureRequest
     key: str | None = None
     bucket_start: datetime | None = None
 
@@ -79,7 +79,7 @@ class _Row:
 
 
 async def list_records(
-    session: AsyncSession, wanted: FigureRows, *, cursor: str | None, limit: int
+    session: AsyncSession, wanted: RecordRequest, *, cursor: str | None, limit: int
 ) -> Page[Record]:
     """Return a page of the records from which a figure is computed, the oldest first.
 
@@ -90,15 +90,15 @@ async def list_records(
         TooManyRecordsError: The records could not be read within ``LONGEST_SECONDS``. The
             transaction cannot be used any more.
     """
-    wanted.question.check()
+    wanted.request.check()
     cursors = Cursors(
         "insight rows",
-        measure=wanted.question.measure.name,
-        question={**vars(wanted.question), "measure": None},
+        measure=wanted.request.measure.name,
+        question={**vars(wanted.request), "measure": None},
         key=wanted.key if wanted.key != "" else "no key",
         bucket_start=wanted.bucket_start,
     )
-    async with limited(session, seconds=LONGEST_SECONDS):
+    async with limit_time(session, seconds=LONGEST_SECONDS):
         rows = await _fetch(session, wanted, after=cursors.read(cursor), limit=limit + 1)
     return cursors.page(rows, limit=limit, position=lambda one: (one.at, one.id))
 
@@ -127,21 +127,21 @@ async def read_names(session: AsyncSession, records: Sequence[Record]) -> dict[U
 
 
 async def _fetch(
-    session: AsyncSession, wanted: FigureRows, *, after: Place | None, limit: int
+    session: AsyncSession, wanted: RecordRequest, *, after: Place | None, limit: int
 ) -> list[Record]:
     statement, values = records_statement(wanted, after=after, limit=limit)
     rows = typed_rows(_Row, await session.execute(text(statement), values))
-    return [_record(row, wanted.question) for row in rows]
+    return [_record(row, wanted.request) for row in rows]
 
 
 def records_statement(
-    wanted: FigureRows, *, after: Place | None, limit: int | None
+    wanted: RecordRequest, *, after: Place | None, limit: int | None
 ) -> tuple[str, dict[str, Any]]:
     """Return the SQL that selects the records of a figure, and the values of the SQL parameters.
 
     If ``limit`` is None, the SQL selects all records.
     """
-    compiled = compile_question(wanted.question)
+    compiled = compile_records(wanted.request)
     values: dict[str, Any] = {**compiled.values, "limit": limit}
     conditions = []
     if wanted.key is not None:
@@ -163,8 +163,8 @@ def records_statement(
     return statement, values
 
 
-def _record(row: _Row, question: InsightQuestion) -> Record:
-    unit = question.measure.unit
+def _record(row: _Row, request: FigureRequest) -> Record:
+    unit = request.measure.unit
     return Record(
         id=row.id,
         kind=row.kind,
@@ -176,7 +176,7 @@ def _record(row: _Row, question: InsightQuestion) -> Record:
         campaign_id=row.campaign_id,
         step=row.step,
         outcome_id=row.outcome_id,
-        part=None if question.measure.divided is None else row.part,
+        part=None if request.measure.quotient_of is None else row.part,
     )
 
 
@@ -184,7 +184,7 @@ HEADER = tuple(one.name for one in fields(Record))
 
 
 def export_records(
-    new_uow: UnitOfWorkFactory, wanted: FigureRows, *, shows_people: bool
+    new_uow: UnitOfWorkFactory, wanted: RecordRequest, *, shows_people: bool
 ) -> AsyncIterator[bytes]:
     """Yield a CSV file in parts. It has all records that a figure counts, from old to new.
 

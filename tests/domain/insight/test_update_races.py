@@ -7,25 +7,27 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import text
 from tests.domain.insight.history import History
-from tests.domain.insight.test_kept_sums import check_rows
+from tests.domain.insight.test_hour_sums import check_rows
 from tests.domain.insight.test_measures import SEED
 
-from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.copy_records import (
+    add_places,
+    copy_answers,
+    copy_outcomes,
+    copy_replies,
+)
 from crm_api.domain.insight.measures.dimensions import PLACES
-from crm_api.domain.insight.measures.place_records import place_records
+from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.settle_answers import settle_answers
-from crm_api.domain.insight.measures.settle_outcomes import settle_outcomes
-from crm_api.domain.insight.measures.settle_people import settle_people
-from crm_api.domain.insight.measures.settle_replies import settle_replies
+from crm_api.domain.insight.measures.update_sums import update_place_sums
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 Settle = Callable[[UnitOfWork], Awaitable[bool]]
 JOBS: tuple[Settle, ...] = (
-    *(settle_people, settle_answers, settle_replies, settle_outcomes, place_records),
+    *(update_place_sums, copy_answers, copy_replies, copy_outcomes, add_places),
 )
-QUESTIONS = [
-    InsightQuestion(measure=MEASURES[name], by=by)
+REQUESTS = [
+    FigureRequest(measure=MEASURES[name], by=by)
     for name in ("time_to_answer", "time_to_reply", "revenue", "replies")
     for by in PLACES
 ]
@@ -79,8 +81,8 @@ async def settle_all(new_uow: UnitOfWorkFactory) -> None:
 
 async def check_figures(new_uow: UnitOfWorkFactory) -> None:
     async with new_uow() as uow:
-        for question in QUESTIONS:
-            await check_rows(uow.session, question)
+        for request in REQUESTS:
+            await check_rows(uow.session, request)
 
 
 @pytest.mark.parametrize(("first", "second"), [*zip(JOBS, JOBS, strict=True), *pairwise(JOBS)])
@@ -97,7 +99,7 @@ async def test_one_transaction_settles_at_a_time(
 
 @pytest.mark.parametrize(
     ("settle", "lock"),
-    [(settle_people, "insight_person_tally"), (settle_answers, "insight_answer")],
+    [(update_place_sums, "insight_person_tally"), (copy_answers, "insight_answer")],
 )
 async def test_job_of_the_release_before_is_waited_for(
     committed_uow: UnitOfWorkFactory, settle: Settle, lock: str

@@ -8,28 +8,27 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.insight.history import History
-from tests.domain.insight.test_kept_people import MOVES
-from tests.domain.insight.test_kept_sums import check_rows
+from tests.domain.insight.test_hour_sums import check_rows
 from tests.domain.insight.test_measures import SEED
+from tests.domain.insight.test_place_sums import MOVES
 
 from crm_api.domain.insight.attribution.rules import find_rules
 from crm_api.domain.insight.attribution.runs import fill_credits
-from crm_api.domain.insight.measures.compiling import InsightQuestion
+from crm_api.domain.insight.measures.copy_records import add_places, copy_outcomes
 from crm_api.domain.insight.measures.dimensions import PLACES, Bucket, Dimension
-from crm_api.domain.insight.measures.place_records import place_records
+from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.settle_outcomes import settle_outcomes
-from crm_api.domain.insight.measures.settle_people import settle_people
+from crm_api.domain.insight.measures.update_sums import update_place_sums
 from crm_api.platform.database import UnitOfWorkFactory
 
 NAMES = (
     *("appointments", "revenue", "revenue_attributed", "revenue_unattributed", "return"),
     "cost_per_job",
 )
-QUESTIONS = (
-    *(InsightQuestion(measure=MEASURES[name], by=by) for name in NAMES for by in PLACES),
-    InsightQuestion(measure=MEASURES["revenue"], by=Dimension.ZIP, bucket=Bucket.WEEK),
-    InsightQuestion(
+REQUESTS = (
+    *(FigureRequest(measure=MEASURES[name], by=by) for name in NAMES for by in PLACES),
+    FigureRequest(measure=MEASURES["revenue"], by=Dimension.ZIP, bucket=Bucket.WEEK),
+    FigureRequest(
         measure=MEASURES["revenue_attributed"],
         by=Dimension.ZIP,
         since=NOW - timedelta(days=50),
@@ -112,11 +111,11 @@ async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
     for _ in range(1000):
         is_more = False
         async with new_uow() as uow:
-            is_more |= await settle_people(uow, most=40)
+            is_more |= await update_place_sums(uow, most=40)
         async with new_uow() as uow:
-            is_more |= await settle_outcomes(uow, most=7)
+            is_more |= await copy_outcomes(uow, most=7)
         async with new_uow() as uow:
-            is_more |= await place_records(uow, most=9)
+            is_more |= await add_places(uow, most=9)
         if not is_more:
             break
     assert (await session.execute(STORED)).all() == (await session.execute(DUE)).all()
@@ -124,8 +123,8 @@ async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
 
 
 async def check_figures(session: AsyncSession) -> None:
-    for question in QUESTIONS:
-        await check_rows(session, question)
+    for request in REQUESTS:
+        await check_rows(session, request)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -8,31 +8,29 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.insight.history import History
-from tests.domain.insight.test_kept_people import MOVES
-from tests.domain.insight.test_kept_sums import EVERYTHING, check_rows
+from tests.domain.insight.test_copied_answers import made_history
+from tests.domain.insight.test_hour_sums import EVERYTHING, check_rows
 from tests.domain.insight.test_measures import SEED
-from tests.domain.insight.test_stored_answers import made_history
+from tests.domain.insight.test_place_sums import MOVES
 
-from crm_api.domain.insight.measures.compiling import InsightQuestion, compile_question
+from crm_api.domain.insight.measures.copy_records import add_places, copy_answers, copy_replies
 from crm_api.domain.insight.measures.dimensions import PLACES, Bucket, Dimension
+from crm_api.domain.insight.measures.figure_request import FigureRequest, compile_records
 from crm_api.domain.insight.measures.figures import compute_figures
-from crm_api.domain.insight.measures.place_records import place_records
+from crm_api.domain.insight.measures.records import RecordRequest, list_records
 from crm_api.domain.insight.measures.registry import MEASURES
-from crm_api.domain.insight.measures.rows import FigureRows, list_records
-from crm_api.domain.insight.measures.settle_answers import settle_answers
-from crm_api.domain.insight.measures.settle_people import settle_people
-from crm_api.domain.insight.measures.settle_replies import settle_replies
+from crm_api.domain.insight.measures.update_sums import update_place_sums
 from crm_api.platform.database import UnitOfWorkFactory
 
 REPLY = MEASURES["time_to_reply"]
 ANSWER = MEASURES["time_to_answer"]
-QUESTIONS = (
-    *(InsightQuestion(measure=REPLY, by=by) for by in (None, *PLACES, Dimension.CAMPAIGN)),
-    *(InsightQuestion(measure=ANSWER, by=by) for by in PLACES),
-    InsightQuestion(measure=REPLY, by=Dimension.ZIP, step=1),
-    InsightQuestion(measure=REPLY, by=Dimension.CITY, bucket=Bucket.WEEK, zone="Asia/Kolkata"),
-    InsightQuestion(measure=REPLY, by=Dimension.ZIP, since=NOW - timedelta(days=40, minutes=7)),
-    InsightQuestion(
+REQUESTS = (
+    *(FigureRequest(measure=REPLY, by=by) for by in (None, *PLACES, Dimension.CAMPAIGN)),
+    *(FigureRequest(measure=ANSWER, by=by) for by in PLACES),
+    FigureRequest(measure=REPLY, by=Dimension.ZIP, step=1),
+    FigureRequest(measure=REPLY, by=Dimension.CITY, bucket=Bucket.WEEK, zone="Asia/Kolkata"),
+    FigureRequest(measure=REPLY, by=Dimension.ZIP, since=NOW - timedelta(days=40, minutes=7)),
+    FigureRequest(
         measure=REPLY,
         by=Dimension.ZIP,
         since=NOW - timedelta(days=50),
@@ -85,29 +83,29 @@ async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
     for _ in range(1000):
         is_more = False
         async with new_uow() as uow:
-            is_more |= await settle_people(uow, most=40)
+            is_more |= await update_place_sums(uow, most=40)
         async with new_uow() as uow:
-            is_more |= await settle_replies(uow, most=10, most_changes=7)
+            is_more |= await copy_replies(uow, most=10, most_changes=7)
         async with new_uow() as uow:
-            is_more |= await settle_answers(uow, most=10, most_changes=7)
+            is_more |= await copy_answers(uow, most=10, most_changes=7)
         async with new_uow() as uow:
-            is_more |= await place_records(uow, most=9)
+            is_more |= await add_places(uow, most=9)
         if not is_more:
             break
     for measure, table in ((REPLY, "insight_reply"), (ANSWER, "insight_answer")):
-        assert await differences(session, InsightQuestion(measure=measure), table) == []
+        assert await differences(session, FigureRequest(measure=measure), table) == []
         for by in PLACES:
-            question = InsightQuestion(measure=measure, by=by)
-            assert await differences(session, question, table, f"k.{by}") == []
+            request = FigureRequest(measure=measure, by=by)
+            assert await differences(session, request, table, f"k.{by}") == []
     counts = (await session.execute(COUNTS)).one()
     assert (counts.unplaced, counts.changed) == (0, 0)
 
 
 async def differences(
-    session: AsyncSession, question: InsightQuestion, table: str, key: str = "NULL"
+    session: AsyncSession, request: FigureRequest, table: str, key: str = "NULL"
 ) -> list[object]:
     """Return what differs between records before the settled instant and the stored rows."""
-    compiled = compile_question(question)
+    compiled = compile_records(request)
     found = await session.execute(
         text(f"""
             WITH due AS (
@@ -127,8 +125,8 @@ async def differences(
 
 
 async def check_figures(session: AsyncSession) -> None:
-    for question in QUESTIONS:
-        await check_rows(session, question)
+    for request in REQUESTS:
+        await check_rows(session, request)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -204,12 +202,14 @@ async def test_young_messages_are_counted_as_unripe(
     history = History(session, seed=SEED)
     await history.write(people=90, messages=300, outcomes=5)
     await settle(session, new_uow)
-    question = InsightQuestion(measure=REPLY, by=Dimension.ZIP)
+    request = FigureRequest(measure=REPLY, by=Dimension.ZIP)
     as_of = NOW - timedelta(days=20)
 
-    found = await compute_figures(session, question, now=as_of)
+    found = await compute_figures(session, request, now=as_of)
 
-    page = await list_records(session, FigureRows(question=question), cursor=None, limit=EVERYTHING)
+    page = await list_records(
+        session, RecordRequest(request=request), cursor=None, limit=EVERYTHING
+    )
     young = [one for one in page.data if one.at > as_of - timedelta(hours=72)]
     assert 0 < len(young) < len(page.data)
     assert found.total.unripe == sum(one.unripe for one in found.rows) == len(young)
@@ -220,18 +220,18 @@ async def test_nothing_is_placed_while_many_moves_wait(
 ) -> None:
     await made_history(session)
     async with new_uow() as uow:
-        await settle_answers(uow)
+        await copy_answers(uow)
     moved = await session.execute(text(MOVES[0]))
     await session.commit()
 
     async with new_uow() as uow:
-        is_more = await place_records(uow, most_moves=moved.rowcount - 1)  # type: ignore[attr-defined]
+        is_more = await add_places(uow, most_moves=moved.rowcount - 1)  # type: ignore[attr-defined]
 
     counts = (await session.execute(COUNTS)).one()
     assert not is_more
     assert counts.unplaced == counts.stored > 0
     async with new_uow() as uow:
-        assert await place_records(uow, most_moves=moved.rowcount)  # type: ignore[attr-defined]
+        assert await add_places(uow, most_moves=moved.rowcount)  # type: ignore[attr-defined]
     # Until the sums are moved, people count at the former place.
     await check_figures(session)
 

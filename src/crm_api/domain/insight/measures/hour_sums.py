@@ -1,0 +1,285 @@
+"""Compute figures from the stored sums of hours and days, and from the remaining records.
+
+The sums are the table ``insight_tally``. Triggers add each change of a record to the sums. The
+sums give whole hours; the records give the parts of an hour at both ends of a period.
+
+``place_sums`` does the same for breakdowns by ZIP, city and source.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from crm_api.domain.insight.measures.dimensions import (
+    BREAKDOWNS,
+    OF_CAMPAIGN,
+    OF_PERSON,
+    OF_REPLY,
+    OF_TIME,
+    Dimension,
+)
+from crm_api.domain.insight.measures.figure_request import (
+    BEGINNING,
+    END,
+    FigureRequest,
+    bucket_start_of,
+)
+from crm_api.domain.insight.measures.models import NO_CAMPAIGN, TallyGranularity
+from crm_api.domain.insight.measures.record_query import StoredSums, in_period
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_FIRST_YEAR = 2000
+DAY_SUMS_AFTER = timedelta(days=30)
+"""Sums of whole days are read only for days that are older than this. For later days, sums of hours
+are read, because ``enough_at`` is computed from the hour of the first record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """A period from ``since`` until ``until``, exclusive."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(kw_only=True)
+class BoundInstants:
+    """The instants that are bound to an SQL statement.
+
+    Attributes:
+        prefix: The beginning of the name of each SQL parameter, such as ``numerator``.
+        values: The instants, by the name of the parameter, such as ``numerator_2``.
+    """
+
+    prefix: str
+    values: dict[str, datetime] = field(default_factory=dict)
+
+    def bind(self, value: datetime) -> str:
+        """Add an instant as a new SQL parameter; return the SQL expression of this parameter."""
+        name = f"{self.prefix}_{len(self.values)}"
+        self.values[name] = value
+        return f"CAST(:{name} AS timestamptz)"
+
+    def limit(self, sql: str, period: Period) -> str:
+        """Return the SQL of a record query, limited to a period."""
+        return in_period(sql, since=self.bind(period.since), until=self.bind(period.until))
+
+
+def floor_time(at: datetime, unit: timedelta) -> datetime:
+    """Return the beginning of the hour or the day (UTC) of an instant."""
+    return at - (at - _EPOCH) % unit
+
+
+def ceil_time(at: datetime, unit: timedelta) -> datetime:
+    """Return the first beginning of an hour or a day (UTC) at or after an instant."""
+    return at + (_EPOCH - at) % unit
+
+
+@lru_cache(maxsize=512)
+def has_whole_hours(zone: str) -> bool:
+    """Return whether each full hour of a time zone has been a full hour of UTC since 2000."""
+    found = ZoneInfo(zone)
+    years = range(_FIRST_YEAR, datetime.now(UTC).year + 2)
+    instants = (datetime(year, month, 1, tzinfo=UTC) for year in years for month in (1, 7))
+    return all(not (one.astimezone(found).utcoffset() or HOUR) % HOUR for one in instants)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HourSumsSql:
+    """The SQL from which a figure is computed: it is the sum of all rows of these queries.
+
+    Attributes:
+        sums: The query that selects stored sums of hours and days.
+        records: The queries that select the records that ``sums`` does not count, with the columns
+            of a record query.
+        values: The values of the SQL parameters.
+    """
+
+    sums: str
+    records: list[str]
+    values: dict[str, datetime]
+
+
+def compile_hour_sums(request: FigureRequest, prefix: str, *, now: datetime) -> HourSumsSql | None:
+    """Return the SQL that reads the figures from stored sums; None if no sums can be used.
+
+    Args:
+        request: The figures that are wanted. Their measure is not a quotient.
+        prefix: The beginning of the names of the SQL parameters, such as ``numerator``. It makes
+            the names unique in a statement that computes a quotient.
+        now: The present instant.
+    """
+    stored = request.query.stored_sums
+    if stored is None or not _can_use_sums(request):
+        return None
+    whole = Period(since=request.since or BEGINNING, until=request.until or END)
+    hours = Period(since=ceil_time(whole.since, HOUR), until=floor_time(whole.until, HOUR))
+    if hours.since >= hours.until:
+        return None
+    instants = BoundInstants(prefix=prefix)
+    edges = [
+        Period(since=whole.since, until=hours.since),
+        Period(since=hours.until, until=whole.until),
+    ]
+    ripening = ripening_period(hours, stored, unit=HOUR, now=now)
+    if ripening is not None:
+        edges.append(ripening)
+    records = [instants.limit(stored.summed_records, one) for one in edges if one.since < one.until]
+    if stored.other_records is not None:
+        records.append(request.in_period(stored.other_records))
+    sums = _sums(request, stored, hours, ripening, instants, now=now)
+    return HourSumsSql(sums=sums, records=records, values=instants.values)
+
+
+def _can_use_sums(request: FigureRequest) -> bool:
+    if request.by in OF_PERSON | OF_REPLY:
+        return False
+    return not _needs_hours(request) or has_whole_hours(request.zone)
+
+
+def _needs_hours(request: FigureRequest) -> bool:
+    return request.bucket is not None or request.by in OF_TIME
+
+
+def ripening_period(
+    period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
+) -> Period | None:
+    """Return the past hour (or day) whose records become ripe during the present hour (or day).
+
+    A ripe record can no longer be added to the numerator. Some records of the returned hour are
+    ripe and some are not. So the caller must count the records of this hour one by one.
+
+    Args:
+        period: The period of the stored sums.
+        stored: The stored sums.
+        unit: An hour or a day.
+        now: The present instant.
+
+    Returns:
+        None if the hour is not in ``period``, or if the records are ripe from the beginning.
+    """
+    if stored.ripe_after is None:
+        return None
+    since = floor_time(now - stored.ripe_after, unit)
+    is_inside = period.since <= since < period.until
+    return Period(since=since, until=min(since + unit, period.until)) if is_inside else None
+
+
+def count_unripe(stored: StoredSums, instants: BoundInstants, *, now: datetime) -> str:
+    """Return the SQL expression for the number of unripe records that stored sums ``t`` count.
+
+    An unripe record is so young that it may still be added to the numerator.
+    """
+    if stored.ripe_after is None:
+        return "0"
+    ripe = instants.bind(now - stored.ripe_after)
+    return f"sum(CASE WHEN t.at >= {ripe} THEN {stored.records} ELSE 0 END)"
+
+
+def leave_out(period: Period, instants: BoundInstants) -> str:
+    """Return the SQL condition, with a leading AND, that leaves out the stored sums of a period."""
+    since, until = instants.bind(period.since), instants.bind(period.until)
+    return f" AND (t.at < {since} OR t.at >= {until})"
+
+
+def _sums(
+    request: FigureRequest,
+    stored: StoredSums,
+    hours: Period,
+    ripening: Period | None,
+    instants: BoundInstants,
+    *,
+    now: datetime,
+) -> str:
+    """Return the query that selects the sums of ``hours``, without the hour ``ripening``."""
+    by = request.by
+    is_of_campaign = request.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}
+    needs_hours = _needs_hours(request)
+    conditions = _conditions(request, stored, is_of_campaign=is_of_campaign)
+    if ripening is not None:
+        conditions += leave_out(ripening, instants)
+    sources = " UNION ALL ".join(
+        f"SELECT t.* FROM insight_tally t WHERE t.grain = '{granularity}' "
+        f"AND t.at >= {instants.bind(one.since)} AND t.at < {instants.bind(one.until)} {conditions}"
+        for granularity, one in _periods(
+            hours, is_of_campaign=is_of_campaign, needs_hours=needs_hours, now=now
+        )
+    )
+    groups = [
+        name
+        for name, is_wanted in (
+            ("t.campaign_id", is_of_campaign),
+            ("t.variant", by is Dimension.VARIANT),
+            ("t.step", by is Dimension.STEP),
+        )
+        if is_wanted
+    ]
+    if needs_hours:
+        groups += _time_keys(request)
+    unripe = count_unripe(stored, instants, now=now)
+    campaign = f"nullif(t.campaign_id, '{NO_CAMPAIGN}')" if is_of_campaign else "CAST(NULL AS uuid)"
+    step = "CAST(:step AS smallint)" if request.step is not None else "CAST(NULL AS smallint)"
+    variant = "nullif(t.variant, -1)" if "t.variant" in groups else "CAST(NULL AS smallint)"
+    if "t.step" in groups:
+        step = "nullif(t.step, -1)"
+    grouped = f"GROUP BY {', '.join(groups)}" if groups else ""
+    return f"""
+        SELECT sum({stored.records}) AS records, sum({stored.counted}) AS counted,
+               CAST(sum({stored.amount}) AS numeric) AS amount, {unripe} AS unripe,
+               min(t.at) FILTER (WHERE {stored.records} <> 0) AS at,
+               {campaign} AS campaign_id,
+               {variant} AS variant,
+               {step} AS step,
+               CAST(NULL AS uuid) AS list_id
+        FROM ({sources}) t CROSS JOIN LATERAL (SELECT t.at) b
+        {grouped}
+        HAVING sum({stored.records}) <> 0
+    """
+
+
+def _time_keys(request: FigureRequest) -> list[str]:
+    """Return the SQL expressions by which the hours ``b.at`` are grouped.
+
+    They are the bucket, and the key of a breakdown by hour or weekday.
+    """
+    keys = []
+    if request.bucket is not None:
+        keys.append(bucket_start_of(request.bucket))
+    if request.by in OF_TIME and request.by is not None:
+        keys.append(BREAKDOWNS[request.by].key)
+    return keys
+
+
+def _conditions(request: FigureRequest, stored: StoredSums, *, is_of_campaign: bool) -> str:
+    found = []
+    if is_of_campaign and request.campaign_id is not None:
+        found.append("AND t.campaign_id = :campaign_id")
+    if request.step is not None:
+        found.append("AND t.step = :step")
+    elif stored.is_first_step and request.by is not Dimension.STEP:
+        found.append("AND t.step = 0")
+    return " ".join(found)
+
+
+def _periods(
+    hours: Period, *, is_of_campaign: bool, needs_hours: bool, now: datetime
+) -> Iterator[tuple[TallyGranularity, Period]]:
+    """Yield the periods whose sums are read, and whether each is read by hour or by day.
+
+    Together, the periods cover ``hours``.
+    """
+    if not is_of_campaign:
+        yield TallyGranularity.ALL, hours
+        return
+    first = ceil_time(hours.since, DAY)
+    last = min(floor_time(hours.until, DAY), floor_time(now - DAY_SUMS_AFTER, DAY))
+    if needs_hours or first >= last:
+        yield TallyGranularity.HOUR, hours
+        return
+    if hours.since < first:
+        yield TallyGranularity.HOUR, Period(since=hours.since, until=first)
+    yield TallyGranularity.DAY, Period(since=first, until=last)
+    yield TallyGranularity.HOUR, Period(since=last, until=hours.until)
