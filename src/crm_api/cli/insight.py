@@ -41,7 +41,7 @@ class _Measures(typer.core.TyperGroup):
 
 
 LONGEST_SECONDS = 600.0
-"""The time limit for reading the records of a measure, in seconds."""
+"""The time limit of each statement that reads records, in seconds."""
 WIDEST_LABEL = 32
 BAR = 24
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -120,9 +120,9 @@ def verify(version: Version = None, data_dir: DataDir = None) -> None:
 
 
 def draw_figures(figures: Figures, *, zone: str) -> Iterator[str]:
-    """Yield the lines of a table: the rows, then the total.
+    """Yield the lines of a table: a line for each key and bucket, then the total.
 
-    If a row has too few records to rely on it, it is marked with ``*``.
+    A ``*`` marks a figure that has too few records to rely on it.
     """
     shown = [*figures.rows, figures.total]
     labels = [_label(one, zone=zone) for one in figures.rows] + ["total"]
@@ -161,7 +161,7 @@ def _size(figure: Figure) -> float:
 
 
 def _bar(size: float, largest: float) -> str:
-    """Return a bar of at most ``BAR`` characters; its length is exact to 1/8 of a character."""
+    """Return a bar of at most ``BAR`` characters. Its length is exact to 1/8 of a character."""
     if largest <= 0:
         return ""
     eighths = round(size / largest * BAR * 8)

@@ -1,4 +1,4 @@
-"""Job of insight: compute which messages get credit for outcomes, and update stored statistics."""
+"""The job of insight: update stored sums and copies of records, and compute credits of outcomes."""
 
 from typing import Any
 
@@ -20,20 +20,20 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
 UPDATES = (update_place_sums, copy_answers, copy_replies, copy_outcomes, add_places)
-"""The functions that store the sums and records from which statistics are computed, in the order in
-which they are called. Each function is called again until it returns False."""
+"""The functions that update the sums by place and the copies of records. The job calls them in this
+order, each one until it returns False."""
 LINE_EVERY = 20_000
-"""The number of outcomes after which a run writes its progress to the log."""
+"""The job writes its progress to the log each time it has credited this number of outcomes."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Update the stored data of statistics, and compute all credits if the computation is due.
+    """Update stored sums and copies of records. Compute all credits again if this is due.
 
-    A credit is the part of an outcome, such as a paid invoice, that one campaign message gets. The
-    computation is due if the last one is a day old, or if many outcomes have no credits yet.
+    A credit is the share of an outcome, such as a paid invoice, that is credited to one message.
+    The computation is due if the last one is a day old, or if many outcomes have no credits yet.
 
     Returns:
-        The number of outcomes, for the log; None if credits were not computed.
+        The number of credited outcomes, for the log; None if credits were not computed.
     """
     deps = deps_of(ctx)
     await _update_stored_data(deps)

@@ -56,7 +56,7 @@ RULES = st.builds(
 
 @settings(deadline=None)
 @given(TOUCHES, RULES, st.randoms())
-def test_weights_and_remainder_sum_to_one_in_any_order(
+def test_weights_and_unattributed_share_sum_to_one_in_any_order(
     touches: list[Touch], used: RuleSet, chance: Random
 ) -> None:
     earned, rest = attribute(AT, touches, used)

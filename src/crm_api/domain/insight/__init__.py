@@ -1,1 +1,1 @@
-"""Find out what messages earn: attribution, measures, costs and holdouts."""
+"""Find out what messages earn: measures, attribution, costs, holdouts; and the first screen."""

@@ -1,4 +1,4 @@
-"""Costs that the office enters: prices of lists, hours of work, other costs."""
+"""Enter, list and delete costs: prices of lists, hours of work, other costs."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -51,7 +51,7 @@ class CostKind(StrEnum):
 
 
 class CostEntry(Base):
-    """A cost that was entered: for a campaign, for a list, or for all messages."""
+    """A cost that was entered, for a campaign, for a list, or for neither."""
 
     __tablename__ = "cost_entry"
     __table_args__ = (

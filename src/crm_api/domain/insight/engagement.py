@@ -46,7 +46,7 @@ class EngagementFactor(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementFacts:
-    """What is known of a person.
+    """What the score of a person is computed from.
 
     Attributes:
         last_heard_at: When the person last replied or called; None if never.
@@ -67,9 +67,10 @@ class EngagementFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EngagementReason:
-    """The points of a factor, and the reason as a sentence.
+    """The points of a factor, and the reason for them.
 
     Attributes:
+        because: The reason, in a sentence.
         count: The number that ``because`` states: the days for ``recent``, a count for the other
             factors; None if the sentence states no number.
     """
@@ -221,7 +222,7 @@ class EngagementReasonRead(ReadModel):
 
 
 class EngagementRead(ReadModel):
-    """How engaged a person is, with its reasons.
+    """How engaged a person is: a score, its grade and its reasons.
 
     Attributes:
         contact_id: The id of the contact.

@@ -1,4 +1,8 @@
-"""The first screen of the console, in one response: what waits, what is due and what runs today."""
+"""The first screen of the console, in one response: what waits, what is due and what runs today.
+
+Each part of the screen is read by a function of another package. For example, ``people.tasks``
+reads the due tasks. Only the parts are read for which the caller has the scope.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -168,7 +172,7 @@ MOST_ALERTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer:
-    """The caller who wants to see the first screen.
+    """The caller for whom the first screen is read.
 
     Attributes:
         id: The id of the user or the API key.
@@ -183,7 +187,7 @@ class Viewer:
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """A day in a time zone; it begins at ``start`` and is over at ``end``."""
+    """A day in a time zone, from ``start`` until ``end``, exclusive."""
 
     start: datetime
     end: datetime
@@ -208,7 +212,7 @@ async def read_today(
     Args:
         uow: The unit of work.
         viewer: The caller.
-        timezone: The IANA time zone of the day; None: the one in the caller's preferences.
+        timezone: The IANA time zone of the day; None: the time zone in the caller's preferences.
         times: When phone lines may send.
         now: The present instant.
     """

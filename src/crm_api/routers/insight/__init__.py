@@ -1,1 +1,1 @@
-"""Routes of insight: attribution, measures, costs and holdouts."""
+"""Routes of insight: measures, attribution, costs, holdouts, engagement and the first screen."""

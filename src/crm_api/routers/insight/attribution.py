@@ -1,6 +1,6 @@
 """Routes of attribution rules and of credits.
 
-A credit is the share of an outcome, such as a paid invoice, that a message gets.
+A credit is the share of an outcome, such as a paid invoice, that is credited to one message.
 """
 
 from typing import Annotated
@@ -74,8 +74,8 @@ async def preview_attribution_rules(
 ) -> AttributionPreviewRead:
     """Compare new attribution rules with the current version. Nothing is changed.
 
-    For the current and for the new rules, the response shows the number of people and the amount of
-    money that each campaign gets credit for.
+    For each campaign, the response has the people and the money that are credited to it under the
+    current rules, and those under the new rules.
     """
     async with uow:
         found = await preview.preview_rules(uow, body.rule_set(), now=await uow.database_now())

@@ -1,4 +1,4 @@
-"""Routes that count how many people reach a stage, such as a reply, after their first message."""
+"""Routes of the funnel and of cohorts: how many people reach a stage, such as a reply."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -58,13 +58,18 @@ async def get_funnel(
     _caller: Reader,
     *,
     window_days: Annotated[
-        int, Query(ge=1, le=365, description="How many days each person is followed.")
+        int,
+        Query(
+            ge=1,
+            le=365,
+            description="The length of the window after the first message of each person, in days.",
+        ),
     ] = 30,
 ) -> FunnelRead:
     """Return how many people reach each stage (such as a reply) after their first message.
 
-    Each person is followed for `window_days` days after this message. People for whom these days
-    are not over yet are left out.
+    A stage counts if the person reached it within `window_days` days after this message. People for
+    whom these days are not over yet are left out.
     """
     async with uow:
         now = await uow.database_now()
@@ -90,9 +95,9 @@ async def get_cohorts(
 ) -> CohortsRead:
     """Count the people who reach a stage, for each day, week or month of their first message.
 
-    A cohort is the people who got their first message in the same period. Each of its cells counts
-    those who reached the stage within a number of days. A cell has no figure until these days are
-    over for all people of the cohort.
+    A cohort is all people whose first message was sent in the same period. Each cell of a cohort
+    counts the people who reached the stage within a number of days after this message. A cell has
+    no figure until these days are over for all people of the cohort.
     """
     async with uow:
         now = await uow.database_now()

@@ -1,4 +1,4 @@
-"""Routes to list measures, compute their figures, and list the records that a figure counts."""
+"""Routes that list measures, compute figures of a measure, and list the records of a figure."""
 
 from datetime import datetime
 from typing import Annotated
@@ -100,7 +100,7 @@ async def figure_request_of(
     ] = None,
     rules: RulesVersion = None,
 ) -> FigureRequest:
-    """Build the request (measure, breakdown, period, filters) from the query parameters.
+    """Build the figure request (measure, breakdown, period, filters) from the query parameters.
 
     Raises:
         MeasureNotFoundError: No measure has this name.
@@ -127,10 +127,16 @@ WantedFigures = Annotated[FigureRequest, Depends(figure_request_of)]
 
 
 async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) -> FigureRequest:
-    """Return the request, completed with the version of the attribution rules that it uses.
+    """Return the figure request with the version of the attribution rules that it uses.
 
-    If the measure counts credits (shares of outcomes that are credited to messages), first compute
-    the credits of outcomes for which this was not done yet.
+    If the measure counts credits (shares of outcomes that are credited to messages), compute the
+    missing credits.
+
+    Raises:
+        BreakdownError: The measure does not allow the breakdown or the filter.
+        CreditsNotComputedError: Too many credits are missing.
+        PeriodError: The period ends before it begins.
+        RulesNotFoundError: There is no such version of the rules.
     """
     rules = await find_rules(uow, version=request.rules_version or None)
     request = FigureRequest(**{**vars(request), "rules_version": rules.version})
@@ -150,7 +156,7 @@ async def list_measures(_caller: Reader) -> MeasureList:
 async def get_insight(uow: Uow, wanted: WantedFigures, _caller: Reader) -> InsightRead:
     """Return the figures of a measure, and for each figure whether you can rely on it.
 
-    Rates have a 95 % interval.
+    A rate has a 95 % interval.
     """
     async with uow:
         now = await uow.database_now()
@@ -205,27 +211,28 @@ async def list_insight_rows(
         Annotated[str, AfterValidator(refuse_nul)] | None,
         Query(
             max_length=200,
-            description="The group whose records are listed: the `key` of a figure in the response "
-            "of `GET /v1/insight`. Give an empty text for the figure whose `key` is null. Without "
-            "this parameter, the records of all groups are listed.",
+            description="The `key` of the figure, from the response of `GET /v1/insight`. Give an "
+            "empty text for the figure whose `key` is null. Without this parameter, the records of "
+            "all keys are listed.",
             examples=[CAMPAIGN],
         ),
     ] = None,
     bucket_start: Annotated[
         RequestInstant | None,
         Query(
-            description="The beginning of the bucket of the figure.",
+            description="The `bucket_start` of the figure. Without this parameter, the records of "
+            "all buckets are listed.",
             examples=["2026-11-01T00:00:00Z"],
         ),
     ] = None,
 ) -> PageRead[RecordRead] | Response:
-    """List the records from which a figure is computed, the oldest first.
+    """List the records that a figure counts, the oldest first.
 
     The field `rows_url` of a figure is the path of this request.
 
-    For a rate, the list has the records of the denominator, and `counted` marks those of the
-    numerator. For a count, the figure is the number of records. For a sum, the figure is the sum of
-    `amount`. A CSV response contains all records.
+    For a rate, the list has the records of the denominator. `counted` is true for the records of
+    the numerator. For a count, the figure is the number of records. For a sum, the figure is the
+    sum of `amount`. A CSV response contains all records.
     """
     shows_people = caller.may(Scope.CONTACTS_READ)
     async with uow:

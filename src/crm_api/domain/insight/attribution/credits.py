@@ -1,8 +1,8 @@
 """Divide an outcome among the messages before it. Pure functions: no clock, no database.
 
-A touch is a message of a campaign with what the person did after it. A credit is the share of an
-outcome that a touch gets. All shares are exact fractions. The shares of an outcome and its
-remainder, which no message earned, sum to 1.
+A touch is a message of a campaign, and what the person did after it. A credit is the share of an
+outcome that is credited to one touch. All shares are exact fractions. If no touch is credited, the
+whole outcome is unattributed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from crm_api.domain.insight.attribution.models import AttributionModel, TouchCla
 HALF_LIFE = timedelta(days=7)
 """In the model ``time_decay``, each full period of this length halves the weight of a touch."""
 MOST_HALVINGS = 52
-"""A weight is halved at most this number of times, so that the fractions fit in 64 bits. The
-longest window is a year, which has 52 half-lives."""
+"""A weight is halved at most this number of times. So the shares are fractions that fit in 64 bits.
+The longest window is a year, which has 52 half-lives."""
 _STRENGTH = {TouchClass.REPLIED: 0, TouchClass.CALLED: 1, TouchClass.DELIVERED: 2}
 """The strength of each class; the smallest number is the strongest class. If a message has several
-classes, only the strongest counts. So a message never gets two credits of one outcome."""
+touches, only the strongest class counts. So a message gets at most one credit of an outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class RuleSet:
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
-        windows: For each class of touch, the hours after a touch in which an outcome is credited to
-            the touch. 0: touches of this class get no credit.
+        windows: For each class of touch: how many hours after the touch an outcome may happen to
+            be credited to it. 0: touches of this class get no credit.
     """
 
     version: int
@@ -46,7 +46,7 @@ class Touch:
     Attributes:
         membership_id: The id of the recipient of the message.
         touch_class: What the person did after the message.
-        at: When the person did it: replied, called or got the message.
+        at: When the person replied, called or got the message.
     """
 
     membership_id: UUID
@@ -59,7 +59,11 @@ class Touch:
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
-    """The share of an outcome that a touch gets; ``weight`` is above 0 and at most 1."""
+    """The share of an outcome that is credited to a touch.
+
+    Attributes:
+        weight: The share: above 0, at most 1.
+    """
 
     touch: Touch
     weight: Fraction
@@ -68,10 +72,10 @@ class Credit:
 def attribute(
     occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet
 ) -> tuple[list[Credit], Fraction]:
-    """Return the credits of an outcome, the oldest touch first, and the remainder.
+    """Return the credits of an outcome, the oldest touch first, and the unattributed share.
 
-    The weights of the credits and the remainder sum to exactly 1. The remainder is 1 if there are
-    no credits, otherwise 0. The order of ``touches`` has no effect.
+    The weights of the credits sum to exactly 1, and the unattributed share is 0. If there are no
+    credits, the unattributed share is 1. The order of ``touches`` has no effect.
     """
     counted = _eligible(occurred_at, touches, rules)
     if not counted:
@@ -100,7 +104,7 @@ def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -
 
 
 def _order(touch: Touch) -> tuple[datetime, int, str, int, str]:
-    """Return the key that sorts touches by time; at the same time, the stronger class is later."""
+    """Return the key that sorts touches by time. At the same instant, a stronger class is later."""
     strength = -_STRENGTH[touch.touch_class]
     return touch.at, strength, str(touch.campaign_id), touch.step, str(touch.membership_id)
 
@@ -122,10 +126,10 @@ def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionMo
 
 
 def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
-    """Divide an amount by shares that sum to 1; the parts sum to the amount.
+    """Divide an amount in cents by shares that sum to 1. The returned parts sum to the amount.
 
-    Each part is rounded down. The cents that are left go to the parts that lost the largest
-    fractions. If two parts lost the same fraction, the first one gets the cent.
+    Each part is rounded down. Then one cent is added to as many parts as cents are left. The parts
+    that lost the largest fraction of a cent come first; of two equal fractions, the first one.
     """
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]

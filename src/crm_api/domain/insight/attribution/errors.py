@@ -16,7 +16,7 @@ class RulesNotFoundError(NotFoundError):
 
 
 class NoWindowError(InvalidError):
-    """All windows of the rules are zero, so the rules would credit nothing."""
+    """All windows of the new rules are 0 hours, so the rules would credit no outcome."""
 
     code = "no_window"
     title = "No window"

@@ -1,4 +1,4 @@
-"""The tables of attribution rules, of computed credits, and of the runs that computed them."""
+"""Tables: versions of the attribution rules, stored credits, and the runs that computed them."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -23,7 +23,7 @@ from crm_api.platform.ids import new_id
 
 
 class AttributionModel(StrEnum):
-    """How an outcome is divided among the messages that may be credited.
+    """How an outcome is divided among several touches. A touch is a message with its effect.
 
     Attributes:
         LAST: The last touch gets the whole outcome.
@@ -53,9 +53,9 @@ class TouchClass(StrEnum):
 
 
 class AttributionRule(Base):
-    """A version of the attribution rules. A trigger refuses every change.
+    """A version of the attribution rules. A trigger refuses to change a row.
 
-    The table does not contain version 1, which is part of the code: ``rules.FIRST_RULES``.
+    The table does not contain version 1, which is a constant: ``rules.FIRST_RULES``.
     """
 
     __tablename__ = "attribution_rule"
@@ -64,17 +64,17 @@ class AttributionRule(Base):
     version: Mapped[int] = mapped_column(Integer, Identity(always=True, start=2), primary_key=True)
     model: Mapped[str]
     windows: Mapped[dict[str, Any]]
-    """For each ``TouchClass``, the hours after a touch in which an outcome may happen; 0 turns the
-    class off."""
+    """For each ``TouchClass``: how many hours after a touch an outcome may happen to be credited to
+    it. 0: touches of this class get no credit."""
     created_by: Mapped[str]
     created_at: Mapped[datetime]
 
 
 class OutcomeCredit(Base):
-    """A part of an outcome under one version of the rules: a credit of a message, or the remainder.
+    """A share of an outcome under one version of the rules: credited to one message, or to none.
 
-    For one outcome and version, the weights sum to 1, and the cents sum to the amount of the
-    outcome. The remainder, which no message earned, has no ``membership_id``.
+    The share is ``numerator`` / ``denominator``. For one outcome and version, the shares sum to 1,
+    and the cents sum to the amount of the outcome.
     """
 
     __tablename__ = "outcome_credit"
@@ -88,9 +88,9 @@ class OutcomeCredit(Base):
     outcome_id: Mapped[UUID] = mapped_column(ForeignKey("outcome.id", ondelete="CASCADE"))
     rules_version: Mapped[int] = mapped_column(Integer)
     run_id: Mapped[UUID | None]
-    """The run that computed the credit; None if the credit was computed outside a run."""
+    """The run that computed the credit; None if a request computed it between two runs."""
     membership_id: Mapped[UUID | None]
-    """The id of the recipient of the message; None for the remainder."""
+    """The id of the recipient of the message; None if the share is credited to no message."""
     campaign_id: Mapped[UUID | None]
     variant: Mapped[str | None]
     """The name of the variant."""
@@ -103,7 +103,7 @@ class OutcomeCredit(Base):
 
 
 class AttributionRun(Base):
-    """A computation of all credits under one version of the rules, with digests to verify it."""
+    """One computation of all credits under a version of the rules, with hashes to verify it."""
 
     __tablename__ = "attribution_run"
     __table_args__ = (Index("idx_attribution_run_version", "rules_version", "as_of"),)

@@ -27,7 +27,12 @@ NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS 
 
 @dataclass(kw_only=True)
 class CreditSum:
-    """The ids of the people with a credited outcome, and the credited amount in cents."""
+    """The people for whom outcomes are credited, and the credited money.
+
+    Attributes:
+        people: The ids of these people.
+        cents: The sum of the credited parts of the amounts, in cents.
+    """
 
     people: set[str] = field(default_factory=set)
     cents: int = 0
@@ -51,10 +56,11 @@ class RulesPreview:
         current_version: The version of the current rules.
         outcomes: The number of outcomes that were compared: at most the latest ``MOST_PREVIEWED``.
         people: The number of people for whom at least one credit would change.
-        cents: The cents that would move between two messages, or between a message and the
-            remainder.
+        cents: The cents that would move from one message to another, or between a message and the
+            unattributed money.
         attributed: The credits of all campaigns, under the current and under the new rules.
-        unattributed: The remainders, under the current and under the new rules.
+        unattributed: The shares that are credited to no message, under the current and under the
+            new rules.
         campaigns: Each campaign that has a credit under the current or the new rules.
     """
 
@@ -107,7 +113,7 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
 
 
 def _moved_cents(old: Iterable[CreditRow], new: Iterable[CreditRow]) -> int:
-    """Return the cents that would move between messages, or between a message and the remainder."""
+    """Return the cents that would move to another row: to another message, or to no message."""
     change: dict[UUID | None, int] = defaultdict(int)
     for row in new:
         change[row.membership_id] += row.cents or 0

@@ -38,9 +38,9 @@ FIRST_RULES = KnownRules(
     created_by="crm-api",
     created_at=datetime(2026, 11, 29, tzinfo=UTC),
 )
-"""Version 1: the last reply or call in the 90 days before the outcome gets the whole outcome. A
-message that was only delivered gets nothing. Otherwise messages would be credited with sales that
-would have happened without them."""
+"""Version 1: the last reply or call in the 90 days before an outcome gets the whole outcome. A
+message without a reply or call gets nothing: it would be credited with sales that would have
+happened without it."""
 
 
 async def add_rules(
@@ -51,7 +51,7 @@ async def add_rules(
     created_by: str,
     now: datetime,
 ) -> KnownRules:
-    """Add a version, which becomes the current one, and request the job that computes its credits.
+    """Add a version, which becomes the current one, and request a run of the job for its credits.
 
     Raises:
         NoWindowError: All windows are zero.

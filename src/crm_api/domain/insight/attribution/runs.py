@@ -1,4 +1,8 @@
-"""Compute the credits of all outcomes, store them with digests, and verify stored credits."""
+"""Compute and store the credits of outcomes, and verify stored credits.
+
+A credit is the share of an outcome that is credited to one message. A run computes all credits
+again, and stores hashes by which they can be verified later.
+"""
 
 import hashlib
 import json
@@ -29,16 +33,18 @@ outcomes are missing, the request fails, and the job computes the credits.
 EVERY = timedelta(hours=24)
 """How often the job computes all credits again."""
 OVERLAP = timedelta(minutes=10)
-"""An outcome may be committed up to this long after its ``created_at``. A run may miss such
-an outcome. So outcomes that were created up to this long before the run are checked again.
-"""
+"""An outcome is committed at most this long after its ``created_at``. So a run may miss an outcome
+that was created less than this long before the run. Such outcomes are checked again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreditRow:
-    """A stored share of an outcome: the credit of one message, or the remainder.
+    """A share of an outcome: the share that is credited to one message, or to no message.
 
-    The remainder is the share that is credited to no message. Its ``membership_id`` is None.
+    Attributes:
+        membership_id: The id of the recipient of the message; None if credited to no message.
+        numerator: The share is ``numerator`` / ``denominator``.
+        cents: The same share of the amount, in cents; None if the outcome has no amount.
     """
 
     outcome_id: UUID
@@ -53,12 +59,12 @@ class CreditRow:
 
 
 def credit_rows(outcome: CreditedOutcome, rules: RuleSet) -> list[CreditRow]:
-    """Return the credits and the remainder of an outcome, each with its part of the amount."""
-    earned, remainder = attribute(outcome.occurred_at, outcome.touches, rules)
+    """Return the shares of an outcome, each with its part of the amount. The shares sum to 1."""
+    earned, unattributed = attribute(outcome.occurred_at, outcome.touches, rules)
     shares = [one.weight for one in earned]
     parts: list[Credit | None] = [*earned]
-    if remainder:
-        shares.append(remainder)
+    if unattributed:
+        shares.append(unattributed)
         parts.append(None)
     cents: Sequence[int | None] = [None] * len(parts)
     if outcome.amount_cents is not None:
@@ -117,7 +123,7 @@ INSERT_CREDITS = text("""
 async def insert_credits(
     session: AsyncSession, rows: Sequence[CreditRow], *, version: int, run_id: UUID | None
 ) -> None:
-    """Store credits under a version of the rules; ``run_id`` is None if they belong to no run."""
+    """Store the credits of a version of the rules; ``run_id`` is None outside a run."""
     values: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
@@ -142,7 +148,12 @@ FORGET = text("DELETE FROM outcome_credit WHERE rules_version = :version")
 
 @dataclass(frozen=True, kw_only=True)
 class Digests:
-    """The result of a computation: the number of outcomes, and digests of inputs and credits."""
+    """The hashes of a computation of all credits, and the number of its outcomes.
+
+    Attributes:
+        inputs: The SHA-256 of the rules, the outcomes and their touches.
+        result: The SHA-256 of the credits.
+    """
 
     outcomes: int
     inputs: bytes
@@ -161,7 +172,7 @@ async def _keep_nothing(rows: Sequence[CreditRow], /) -> None:
 
 
 Progress = Callable[[int], None]
-"""Is called after each chunk with the number of outcomes that are credited so far."""
+"""A function that is called after each chunk, with the number of outcomes that are done so far."""
 
 
 def show_nothing(_outcomes: int, /) -> None:
@@ -176,7 +187,7 @@ async def compute(
     record: Recorder = _keep_nothing,
     progress: Progress = show_nothing,
 ) -> Digests:
-    """Compute the credits of all outcomes, chunk by chunk to save memory; return the digests.
+    """Compute the credits of all outcomes, in chunks to save memory; return the hashes.
 
     Args:
         session: The session.
@@ -217,7 +228,7 @@ def _input_of(outcome: CreditedOutcome) -> Iterator[object]:
 
 
 def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
-    """Return a sort key: by outcome, then by recipient, the remainder last.
+    """Return a sort key: by outcome, then by recipient; the share without a recipient is last.
 
     The query ``STORED`` has the same order.
     """
@@ -225,7 +236,7 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
 
 
 def digest_lines(rows: Iterable[CreditRow]) -> bytes:
-    """Convert credits to the bytes from which the digest of the result is computed.
+    """Convert credits to the bytes from which the hash of the result is computed.
 
     Args:
         rows: The credits, ordered by outcome.
@@ -255,7 +266,7 @@ def _written(parts: object) -> bytes:
 async def run_attribution(
     uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress = show_nothing
 ) -> AttributionRun:
-    """Compute all credits of a version again and replace the stored ones, in one transaction.
+    """Compute all credits of a version of the rules, and replace the stored ones.
 
     Raises:
         RulesNotFoundError: There is no such version.
@@ -306,7 +317,7 @@ EPOCH = "1900-01-01T00:00:00+00:00"
 
 
 async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> None:
-    """Compute the missing credits of outcomes that were recorded since the last run.
+    """Compute and store the credits of outcomes that were recorded since the last run.
 
     Raises:
         CreditsNotComputedError: More than ``AT_ONCE`` outcomes have no credits.
@@ -341,7 +352,7 @@ async def is_run_due(uow: UnitOfWork, *, now: datetime) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The comparison of a run with a second computation of the same credits.
+    """The result of a check: a run is compared with a second computation and the stored credits.
 
     Attributes:
         run: The run.

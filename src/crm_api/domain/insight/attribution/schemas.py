@@ -168,8 +168,8 @@ class AttributionPreviewRead(ReadModel):
         current_version: The version that the new rules are compared with.
         outcomes: The number of outcomes that were compared: at most the latest 5,000.
         people: The number of people for whom at least one credit would change.
-        cents: The cents that would move between two messages, or between a message and the
-            remainder.
+        cents: The cents that would move from one message to another, or between a message and the
+            unattributed money.
         attributed: The credits of all campaigns together.
         unattributed: The people and money that are credited to no campaign.
         campaigns: Each campaign that has a credit under the current or the new rules.
@@ -262,7 +262,7 @@ class OutcomeCreditsRead(ReadModel):
 
     @classmethod
     def of(cls, rows: list[CreditRow], *, outcome_id: object, version: int, now: datetime) -> Self:
-        """Build the response from the credits and the remainder of one outcome."""
+        """Build the response from the shares of one outcome."""
         rest = [row for row in rows if row.membership_id is None]
         has_amount = any(row.cents is not None for row in rows)
         return cls.model_validate(

@@ -1,4 +1,4 @@
-"""Read the outcomes to credit, with the messages, replies and calls of their people."""
+"""Read outcomes with their touches: the messages, replies and calls of the person before it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from crm_api.domain.insight.attribution.models import TouchClass
 from crm_api.platform.database import typed_rows
 
 CALL_WITHIN = timedelta(hours=72)
-"""A call counts for the last campaign message that the person got in this time before the call."""
+"""A call is a touch of the last campaign message in this time before the call."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Funnel and cohorts: the stages that people reach within N days of their first message."""
+"""Funnel and cohorts: how many people reach a stage within N days after their first message."""

@@ -1,4 +1,7 @@
-"""Follow the people of each day, week or month (a cohort) for the same number of days."""
+"""Count how many people of a cohort reach a stage within N days after their first message.
+
+A cohort is all people whose first message was sent in the same day, week or month.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,14 +26,14 @@ MOST_COHORTS = 200
 
 @dataclass(frozen=True, slots=True)
 class CohortCell:
-    """The people of a cohort who reached a stage within ``days`` of their first message.
+    """How many people of a cohort reached a stage within ``days`` after their first message.
 
     Attributes:
-        cohort_start: The beginning of the day, week or month.
+        cohort_start: The beginning of the day, week or month of the cohort.
         days: The length of the window after the first message of each person, in days.
         people: The number of people in the cohort.
-        reached: The number of them who reached the stage in this window.
-        is_ripe: Whether this window is over for all people of the cohort.
+        reached: The number of these people who reached the stage within the window.
+        is_ripe: Whether the window is over for all people of the cohort.
     """
 
     cohort_start: datetime
@@ -55,10 +58,10 @@ async def count_cohorts(
 
     Args:
         session: The session.
-        wanted: The people to follow: their period and filters.
+        wanted: The people who are counted.
         stage: The stage that is counted.
         bucket: The period of a cohort: a day, a week or a month.
-        zone: The time zone in which these periods begin.
+        zone: The IANA time zone in which these periods begin.
         step_days: The value of ``days`` in the first cell of a cohort. The second cell has twice
             this value, the third cell three times, and so on.
         steps: The number of cells of a cohort.

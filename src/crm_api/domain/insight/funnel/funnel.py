@@ -1,6 +1,6 @@
 """Count how many people reach each stage within a window after their first message.
 
-The window has the same length for everybody.
+The window has the same length for all people.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Funnel:
     """The number of people who reached each stage. Only people whose window is over are counted.
 
     Attributes:
-        people: By stage, the number of people who reached it within their window.
+        people: By stage: the number of people who reached the stage within their window.
         unripe: The number of people who are left out, because their window is not over.
     """
 
@@ -49,7 +49,7 @@ def _within(name: str, stage: Stage) -> str:
 async def count_funnel(
     session: AsyncSession, wanted: PeopleFilter, *, window: timedelta, now: datetime
 ) -> Funnel:
-    """Return how many people reached each stage within ``window`` of their first message.
+    """Return how many people reached each stage within ``window`` after their first message.
 
     Raises:
         PeriodError: The period ends before it begins.

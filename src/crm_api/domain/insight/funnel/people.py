@@ -1,4 +1,4 @@
-"""SQL for the people of a period: their first message, and when they reached later stages."""
+"""SQL for the first message of each person in a period, and when the person reached each stage."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from crm_api.domain.insight.measures.figure_request import BEGINNING, END
 
 
 class Stage(StrEnum):
-    """A stage that a person can reach after a message.
+    """A stage that a person can reach after a campaign message.
 
     Attributes:
         MESSAGED: The first message of a campaign was sent to the person.
@@ -34,11 +34,11 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleFilter:
-    """A filter: the people whom the funnel counts. A field that is None does not filter.
+    """Which people the funnel or the cohorts count. A field that is None does not filter.
 
     Attributes:
-        since: Only first messages at or after this instant.
-        until: Only first messages before this instant.
+        since: Only people whose first message was sent at or after this instant.
+        until: Only people whose first message was sent before this instant.
     """
 
     since: datetime
@@ -51,13 +51,13 @@ class PeopleFilter:
         """Raise an error if the period is empty.
 
         Raises:
-            PeriodError: The period does not end after it begins.
+            PeriodError: The period ends before it begins.
         """
         if self.since >= self.until:
             raise PeriodError
 
     def values(self) -> dict[str, Any]:
-        """Return the values of the SQL parameters of these two functions."""
+        """Return the values of the SQL parameters in the SQL of this module."""
         wanted = {name: getattr(self, name) for name in _FILTERS}
         given = {name: one for name, one in wanted.items() if one is not None}
         return {"since": self.since, "until": self.until, **given}
@@ -74,11 +74,12 @@ _TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 def time_of(stage: Stage) -> str | None:
     """Return the SQL expression for the instant at which a person reached a stage.
 
-    In the expression, ``f`` is the row of the person in the common table ``first``, which
-    ``first_message_sql`` makes.
+    In the expression, ``f`` is the row of the person in the common table ``first``
+    (``first_message_sql``).
 
-    Return None if the stage is an outcome, such as ``quote_sent``. The instants of these stages are
-    in the common table ``later`` (``outcome_stage_sql``).
+    Returns:
+        None if the stage is an outcome, such as ``quote_sent``. The instants of outcomes are in the
+        common table ``later`` (``outcome_stage_sql``).
     """
     place = _TIMES.get(stage)
     return None if place is None else f"f.times[{place}]"
@@ -87,10 +88,10 @@ def time_of(stage: Stage) -> str | None:
 def first_message_sql(wanted: PeopleFilter) -> str:
     """Return the SQL of the common table ``first``: people with their first message of the period.
 
-    A merged duplicate and its primary contact are one person. ``times`` is an array of the instants
-    at which the message was sent, delivered and replied to. The last two may be NULL. The earliest
-    message of a person has the smallest array, because ``sent_at`` is the first element. So ``min``
-    finds this message without a sort.
+    A merged duplicate and its primary contact are one person. The column ``times`` is an array of
+    the instants at which the message was sent, delivered and replied to. The last two may be NULL.
+    ``min`` finds the first message without a sort: it has the smallest array, because arrays are
+    compared by their first element.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]
@@ -116,10 +117,11 @@ def first_message_sql(wanted: PeopleFilter) -> str:
 
 
 def outcome_stage_sql() -> str:
-    """Return the SQL of the common tables that follow ``first``. The last one is ``later``.
+    """Return the SQL of the common table ``later``: when people reached stages that are outcomes.
 
-    Some stages are outcomes, such as ``quote_sent``. If a person of ``first`` reached such a stage
-    after the message, ``later`` has a row with the instant of the first such outcome.
+    Such a stage is, for example, ``quote_sent``. ``later`` has one row for each person and stage:
+    the instant of the first such outcome after the first message. The SQL reads ``first``, which
+    ``first_message_sql`` makes.
     """
     return """
     happened AS MATERIALIZED (

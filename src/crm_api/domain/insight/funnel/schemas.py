@@ -35,13 +35,13 @@ class FunnelStageRead(ReadModel):
 
 
 class FunnelRead(ReadModel):
-    """The stages that people reach within a window after their first message.
+    """How many people reach each stage within a window after their first message.
 
-    The window has the same length for everybody.
+    The window has the same length for all people.
 
     Attributes:
         as_of: When the figures were computed.
-        window_days: How many days each person is followed.
+        window_days: The length of the window in days.
         unripe: The number of people who are left out, because their window is not over.
         stages: The stages. A person counts in each stage that the person reached, in any order.
     """
@@ -73,17 +73,17 @@ class FunnelRead(ReadModel):
 
 
 class CohortCellRead(ReadModel):
-    """The people of a cohort who reached the stage within a number of days.
+    """How many people of a cohort reached the stage within `days` after their first message.
 
     Attributes:
-        days: The number of days after the first message of each person.
-        reached: The number of people who reached the stage in these days; null while `ripe` is
+        days: The length of the window after the first message of each person, in days.
+        reached: The number of people who reached the stage within the window; null while `ripe` is
             false.
         rate: `reached` divided by the number of people in the cohort, with four decimals; null
             while `ripe` is false.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
-        ripe: True when these days are over for all people of the cohort.
+        ripe: Whether the window is over for all people of the cohort.
     """
 
     model_config = example(days=7, reached=14, rate="0.0583", low="0.0351", high="0.0955")
@@ -110,12 +110,12 @@ class CohortCellRead(ReadModel):
 
 
 class CohortRead(ReadModel):
-    """The people who got their first message in the same day, week or month.
+    """A cohort: the people whose first message was sent in the same day, week or month.
 
     Attributes:
         cohort_start: The beginning of the day, week or month.
         people: The number of people in the cohort.
-        cells: The people who reached the stage, by number of days.
+        cells: How many people reached the stage, for each length of the window.
     """
 
     model_config = example(cohort_start=NOW, people=240)
@@ -126,7 +126,10 @@ class CohortRead(ReadModel):
 
 
 class CohortsRead(ReadModel):
-    """Cohorts, each followed for the same number of days.
+    """How many people of each cohort reached a stage, for several lengths of the window.
+
+    A cohort is all people whose first message was sent in the same day, week or month. The window
+    begins with this message.
 
     Attributes:
         as_of: When the figures were computed.

@@ -1,4 +1,4 @@
 """Holdouts: groups of people who get no campaign message, to measure the effect of messages.
 
-A holdout is planned with its cost and the date at which its result can be expected.
+The plan of a holdout says how many messages will not be sent, and when its result can be expected.
 """

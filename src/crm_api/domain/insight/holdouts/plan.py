@@ -1,4 +1,7 @@
-"""Estimate what a holdout costs, and when its result can be expected. Pure functions."""
+"""Estimate how many messages a holdout costs, and when its result can be expected.
+
+Pure functions.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,25 +12,24 @@ RATE_WITH, RATE_WITHOUT = 0.015, 0.01
 """The appointments per person that the plan assumes: with messages 1.5 %, without messages 1 %."""
 MOST_DAYS = 3650
 LOOKED_AT_OFTEN = 1.75
-"""A factor for the number of people. If the result of a test may be looked at every day, the test
-needs more people than a test whose result is looked at only once. With this factor, 80 of 100
-experiments find the difference between the two rates above. The factor was found by simulation, for
-holdouts of 10 %, 20 % and 50 %.
-"""
+"""A factor for the number of people. A test whose result may be looked at every day needs more
+people than a test whose result is looked at once. With this factor, 80 of 100 experiments find the
+difference between ``RATE_WITH`` and ``RATE_WITHOUT``. The factor was found by simulation, for
+holdouts of 10 %, 20 % and 50 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HoldoutPlan:
-    """What a holdout costs and when its result can be expected.
+    """How many messages a holdout costs, and when its result can be expected.
 
     Attributes:
-        people: The number of people who will have been assigned to a group by the end of the
-            holdout, at the present pace.
+        people: The number of people who will be assigned to one of the two groups until the end of
+            the holdout, at the present pace.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         needed_people: The number of people, in both groups together, that the comparison needs.
-        knows_at: When ``needed_people`` people will have been assigned; None if this takes more
-            than ten years.
+        knows_at: When ``needed_people`` people will be assigned; None if this takes more than ten
+            years.
     """
 
     people: int
@@ -37,14 +39,13 @@ class HoldoutPlan:
 
 
 def needed_in_held_group(percent: int) -> int:
-    """Return how many people must be held back to find the difference that the plan assumes.
+    """Return how many people must get no messages, so that the holdout shows their effect.
 
-    This is the difference between ``RATE_WITH`` and ``RATE_WITHOUT``. With this number of people, a
-    two-sided test at 5 % finds the difference in 80 of 100 experiments. The result of the test is
-    looked at only once.
+    With this number of people, a two-sided test at 5 % finds the difference between ``RATE_WITH``
+    and ``RATE_WITHOUT`` in 80 of 100 experiments. The result of the test is looked at only once.
 
     Args:
-        percent: How many of 100 people are held back.
+        percent: How many of 100 people get no messages.
 
     Source: normal approximation for two proportions with unequal groups, as in J. L. Fleiss,
     "Statistical Methods for Rates and Proportions", 3rd edition, chapter 4, read 2026-11-29.
@@ -61,7 +62,7 @@ def needed_in_held_group(percent: int) -> int:
 def plan_holdout(
     *, percent: int, starts_at: datetime, ends_at: datetime, people_per_day: float
 ) -> HoldoutPlan:
-    """Return the plan of a holdout if ``people_per_day`` new people are assigned each day."""
+    """Return the plan of a holdout in which ``people_per_day`` new people are assigned each day."""
     days = (ends_at - starts_at) / timedelta(days=1)
     people = math.floor(people_per_day * days)
     needed = math.ceil(LOOKED_AT_OFTEN * needed_in_held_group(percent) * 100 / percent)

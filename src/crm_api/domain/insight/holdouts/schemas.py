@@ -16,8 +16,8 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.holdouts import HoldoutScope
 
 FEWEST_WITH = 10
-"""``HoldoutLiftRead.enough`` is true only if at least this number of people, in both groups
-together, had an outcome."""
+"""``HoldoutLiftRead.enough`` is true only if at least this number of people had an outcome, in both
+groups together."""
 
 
 class HoldoutCreate(RequestModel):
@@ -28,7 +28,7 @@ class HoldoutCreate(RequestModel):
         percent: How many of 100 people get no campaign message: 1 to 50.
         from: The first day, in UTC. A past day means now.
         until: The day after the last day, in UTC.
-        scope: Whose first messages are held back: `cold` for people who were not contacted before,
+        scope: Whose first messages are not sent: `cold` for people who were not contacted before,
             or `all`.
     """
 
@@ -45,17 +45,20 @@ class HoldoutCreate(RequestModel):
 
 
 class HoldoutPlanRead(ReadModel):
-    """What a holdout costs and when its result can be expected, at the pace of the last 30 days.
+    """How many messages a holdout costs, and when its result can be expected.
+
+    Both are estimated from the pace of the last 30 days.
 
     Attributes:
-        people: The number of people who will have been assigned to a group by the end.
+        people: The number of people who will be assigned to one of the two groups until the end of
+            the holdout.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         needed_people: The number of people, in both groups together, that the comparison needs.
             With this number, 80 of 100 experiments find a difference between 1.5 % appointments
             with messages and 1 % without.
-        knows_at: When `needed_people` people will have been assigned; null if this takes more than
-            ten years.
+        knows_at: When `needed_people` people will be assigned; null if this takes more than ten
+            years.
     """
 
     model_config = example(people=45000, cost_messages=4500, needed_people=74000, knows_at=NOW)
@@ -109,7 +112,7 @@ class HoldoutLiftRead(ReadModel):
 
     Attributes:
         messaged: The group that gets messages.
-        held: The group that is held back.
+        held: The group that gets no messages.
         difference: The rate with messages minus the rate without, with four decimals; null if a
             group has no people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
@@ -156,7 +159,7 @@ class HoldoutRead(ReadModel):
         percent: How many of 100 people get no campaign message.
         from: When the holdout begins.
         until: When the holdout ends.
-        scope: Whose first messages are held back.
+        scope: Whose first messages are not sent.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
         knows_at: When the result can be expected; null if this takes more than ten years.

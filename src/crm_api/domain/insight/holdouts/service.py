@@ -23,11 +23,10 @@ _KEY_BYTES = 32
 _PACE_DAYS = 30
 USUAL_PER_DAY = 125
 """The number of new people a day that a plan assumes if no first messages were sent in the last 30
-days: the usual daily limit of a phone line."""
+days. It is the usual daily limit of a phone line."""
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext('holdout'), 0)")
-# The pace: the first messages of campaigns that were started in the last days. People who were held
-# back count too.
+# The number of people who got the first message of a campaign that was started after `since`.
 PACE = text("""
     SELECT (SELECT coalesce(sum(t.people), 0) FROM campaign_tally t JOIN campaign c
             ON c.id = t.campaign_id
@@ -106,7 +105,9 @@ async def plan_new_holdout(
     created_by: str,
     now: datetime,
 ) -> KnownHoldout:
-    """Store a holdout. If ``since`` is in the past, the holdout begins now.
+    """Store a new holdout and return it with its plan.
+
+    If ``since`` is in the past, the holdout begins now.
 
     Raises:
         HoldoutOverlapsError: The period overlaps that of another holdout.
@@ -143,7 +144,7 @@ async def plan_new_holdout(
 
 
 async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> KnownHoldout:
-    """Return a holdout with the comparison of its groups.
+    """Return a holdout, its plan, and the comparison of its groups.
 
     Raises:
         HoldoutNotFoundError: No holdout has this id.

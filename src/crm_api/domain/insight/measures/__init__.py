@@ -1,5 +1,19 @@
-"""Measures, such as the reply rate.
+"""Compute measures, such as the reply rate, from messages, replies, outcomes and costs.
 
-A measure has one definition. Its figures, intervals, records, CSV files and the sentence that
-explains it are all derived from this definition.
+- Measure: what is counted, summed or divided, in one definition (``registry``).
+- Figure: one number of a measure: for one key of a breakdown, for one bucket, or the total.
+- Breakdown (``by``): the property by which records are grouped, such as the campaign. The value of
+  this property is the key of a figure.
+- Bucket: a day, a week or a month of a series of figures.
+- Record: one thing that a figure counts: a message, an outcome, a credit, an answer or a cost.
+- Record query: the SQL whose rows are the records of a measure (``record_query``, ``queries``).
+- Figure request: which figures a caller wants (``figure_request``).
+- Ripe: a record is ripe when it can no longer be added to the numerator. For example, a message is
+  ripe for the reply rate after 72 hours.
+- Place: the ZIP, city and source of a person.
+- Stored sums and copies: tables that are faster to read than the records (``models``).
+
+A request goes from ``figure_request`` to ``figure_sums``, which makes the SQL from ``place_sums``,
+``hour_sums`` or the record query, and to ``figures``, which computes the figures. ``records`` lists
+the records of a figure. Jobs run ``update_sums`` and ``copy_records``.
 """

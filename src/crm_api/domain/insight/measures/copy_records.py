@@ -1,7 +1,8 @@
 """Copy answers, replies and outcomes to tables that are faster to read than the records.
 
-The tables are ``insight_answer``, ``insight_reply`` and ``insight_outcome``. The last job adds the
-place of the person (ZIP, city and source) to the copies.
+The tables are ``insight_answer``, ``insight_reply`` and ``insight_outcome``. If a record changes
+after it was copied, a trigger notes the change, and the job copies the record again. ``add_places``
+adds the place of the person (ZIP, city and source) to the copies.
 """
 
 from typing import Any
@@ -13,18 +14,18 @@ from crm_api.domain.campaigns.models import MESSAGE_HOUR, REPLY_MICROSECONDS
 from crm_api.domain.insight.measures.dimensions import BREAKDOWNS, PLACES, Dimension
 from crm_api.domain.insight.measures.models import ANSWERS_UNTIL, REPLIES_UNTIL
 from crm_api.domain.insight.measures.queries import select_answers
-from crm_api.domain.insight.measures.update_sums import may_run, next_hours
+from crm_api.domain.insight.measures.update_sums import next_hours, take_locks
 from crm_api.platform.database import UnitOfWork
 
 MOST_MESSAGES = 20_000
-"""One step reads whole hours. It ends, at the latest, with the hour in which it has read more
-messages than this."""
+"""One step copies whole hours. The last one is the hour in which the step exceeds this number of
+messages."""
 MOST_CHANGES = 2_000
-"""The largest number of changes that one step takes into account."""
+"""The largest number of noted changes of answers or replies that one step processes."""
 
-# An hour is stored when no transaction is open that began within an hour after it: each change of
-# it is then either visible or noted by the triggers (see ``update_place_sums``).
-NEXT_ANSWERS = text(f"""
+# An hour is copied when all transactions are over that began within an hour after it. Then each
+# change of the hour is either visible to this transaction or noted by the triggers.
+NEXT_ANSWER_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
         date_trunc('hour', (
@@ -39,7 +40,7 @@ NEXT_ANSWERS = text(f"""
         EXISTS (SELECT FROM insight_answer_change c WHERE c.at < u.until) AS has_changes
     FROM (SELECT {ANSWERS_UNTIL} AS until) u
 """)
-# A conversation whose change is not taken yet stays out of date, so the others are not affected.
+# Figures do not use the copies of a conversation whose change is still in the table of changes.
 TAKE_ANSWER_CHANGES = text("""
     WITH taken AS (
         DELETE FROM insight_answer_change c
@@ -77,7 +78,7 @@ STORE_ANSWERS = text(f"""
     SELECT f.* FROM found f
     ON CONFLICT (id) DO NOTHING
 """)
-PASS_ANSWERS = text("""
+SET_ANSWERS_UNTIL = text("""
     INSERT INTO insight_answer_until (id, until) VALUES (1, :until)
     ON CONFLICT (id) DO UPDATE SET until = excluded.until
 """)
@@ -86,7 +87,9 @@ PASS_ANSWERS = text("""
 async def copy_answers(
     uow: UnitOfWork, *, most: int = MOST_MESSAGES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy the answers of the next hours; copy the answers of changed conversations again.
+    """Copy the answers of the next hours to ``insight_answer``.
+
+    If a message of a conversation changed later, copy the answers of the conversation again.
 
     Only one transaction does so at a time.
 
@@ -94,20 +97,20 @@ async def copy_answers(
         Whether there may be more to copy.
     """
     session = uow.session
-    if not await may_run(session, "insight_answer"):
+    if not await take_locks(session, "insight_answer"):
         return False
-    step = await next_hours(session, NEXT_ANSWERS, most=most)
+    step = await next_hours(session, NEXT_ANSWER_HOURS, most=most)
     if step is None:
         return False
     period = {"since": step.since, "until": step.until}
     taken = (await session.execute(TAKE_ANSWER_CHANGES, {**period, "most": most_changes})).one()
     await session.execute(STORE_ANSWERS, {**period, "conversations": taken.conversations})
-    await session.execute(PASS_ANSWERS, {"until": step.until})
+    await session.execute(SET_ANSWERS_UNTIL, {"until": step.until})
     return True
 
 
-# Formatted with the name of a month, which consists of the table's name and a date.
-_FORGET_MONTH = "DELETE FROM insight_answer k WHERE k.id = ANY(ARRAY(SELECT a.id FROM {name} a))"
+# `{name}` is the name of the partition: the name of the table and a date.
+_DELETE_MONTH = "DELETE FROM insight_answer k WHERE k.id = ANY(ARRAY(SELECT a.id FROM {name} a))"
 _NOTE_MONTH = """
     INSERT INTO insight_answer_change (conversation_id, at)
     SELECT k.conversation_id, min(k.at) FROM insight_answer k
@@ -118,25 +121,28 @@ _NOTE_MONTH = """
 
 
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
-    """Delete the stored answers of one month, after the partition of its messages was detached.
+    """Delete the copies of the answers of one month, whose messages are being removed.
 
-    Answers in later months can depend on the detached messages, if they belong to the same
-    conversations. So the job stores these answers again. Until then, figures compute them from the
-    messages.
+    Later answers in the same conversations can depend on the removed messages. So these
+    conversations are noted as changed, and the job copies their answers again.
+
+    Args:
+        session: The session.
+        name: The name of the partition of the messages, which was detached.
     """
-    await session.execute(text(_FORGET_MONTH.format(name=name)))
+    await session.execute(text(_DELETE_MONTH.format(name=name)))
     await session.execute(text(_NOTE_MONTH.format(name=name)))
 
 
 MOST_REPLIES = 20_000
-"""One step copies whole hours. It ends, at the latest, with the hour in which it has copied more
-replies than this."""
+"""One step copies whole hours. The last one is the hour in which the step exceeds this number of
+replies."""
 _REPLIED = "m.status IN ('sent', 'delivered') AND m.replied_at IS NOT NULL"
 
-# A reply counts for 72 hours, so messages are stored after 74: few change later. An hour is stored
-# when no transaction is open that began within 73 hours after it: each change of it is then either
-# visible or noted by the triggers (see ``update_place_sums``).
-NEXT_REPLIES = text(f"""
+# A reply counts for 72 hours, so messages are copied after 74 hours: few change later. An hour is
+# copied when all transactions are over that began within 73 hours after it. Then each change of the
+# hour is either visible to this transaction or noted by the triggers.
+NEXT_REPLY_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '74 hours', 'UTC'),
         date_trunc('hour', (
@@ -150,7 +156,7 @@ NEXT_REPLIES = text(f"""
         EXISTS (SELECT FROM insight_reply_change) AS has_changes
     FROM (SELECT {REPLIES_UNTIL} AS until) u
 """)
-# A message with a change that is not taken yet stays out of date.
+# Figures do not use the copy of a message whose change is still in the table of changes.
 TAKE_REPLY_CHANGES = text("""
     WITH taken AS (
         DELETE FROM insight_reply_change c
@@ -167,7 +173,8 @@ _REPLY = f"""
         SELECT m.id, m.contact_id, m.sent_at, {REPLY_MICROSECONDS}
         FROM campaign_membership m
         WHERE {_REPLIED} AND m.replied_at >= m.sent_at AND m.step = 0"""
-# It sees all that `TAKE_REPLY_CHANGES` saw. A reply that both parts find is the same in both.
+# This statement sees at least what `TAKE_REPLY_CHANGES` saw. If both parts of the statement select
+# a reply, the two rows are equal.
 STORE_REPLIES = text(f"""
     INSERT INTO insight_reply (id, contact_id, at, waited)
     {_REPLY} AND {MESSAGE_HOUR} >= :since AND {MESSAGE_HOUR} < :until
@@ -175,7 +182,7 @@ STORE_REPLIES = text(f"""
     {_REPLY} AND m.id = ANY(CAST(:ids AS uuid[])) AND m.sent_at < :until
     ON CONFLICT (id) DO NOTHING
 """)
-PASS_REPLIES = text("""
+SET_REPLIES_UNTIL = text("""
     INSERT INTO insight_reply_until (id, until) VALUES (1, :until)
     ON CONFLICT (id) DO UPDATE SET until = excluded.until
 """)
@@ -184,7 +191,9 @@ PASS_REPLIES = text("""
 async def copy_replies(
     uow: UnitOfWork, *, most: int = MOST_REPLIES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy the replies to the messages of the next hours; copy changed replies again.
+    """Copy the messages of the next hours that got a reply to ``insight_reply``.
+
+    If such a message or its reply changed later, copy the message again.
 
     Only one transaction does so at a time.
 
@@ -192,20 +201,20 @@ async def copy_replies(
         Whether there may be more to copy.
     """
     session = uow.session
-    if not await may_run(session):
+    if not await take_locks(session):
         return False
-    step = await next_hours(session, NEXT_REPLIES, most=most)
+    step = await next_hours(session, NEXT_REPLY_HOURS, most=most)
     if step is None:
         return False
     ids = await session.scalar(TAKE_REPLY_CHANGES, {"most": most_changes})
     await session.execute(STORE_REPLIES, {"since": step.since, "until": step.until, "ids": ids})
-    await session.execute(PASS_REPLIES, {"until": step.until})
+    await session.execute(SET_REPLIES_UNTIL, {"until": step.until})
     return True
 
 
 MOST_OUTCOMES = 20_000
-"""The largest number of changes that one step takes into account."""
-# An outcome with a change that is not taken yet stays out of date.
+"""The largest number of noted changes of outcomes that one step processes."""
+# Figures do not use the copy of an outcome whose change is still in the table of changes.
 TAKE_OUTCOME_CHANGES = text("""
     WITH taken AS (
         DELETE FROM insight_outcome_change c
@@ -218,7 +227,8 @@ TAKE_OUTCOME_CHANGES = text("""
     )
     SELECT ARRAY(SELECT DISTINCT t.outcome_id FROM taken t) AS ids
 """)
-# It sees all that `TAKE_OUTCOME_CHANGES` saw. `OFFSET 0` forces one look-up for each outcome.
+# Reversals and reversed outcomes are not copied, because the measures leave them out. `OFFSET 0`
+# makes PostgreSQL look up the outcomes one by one.
 STORE_OUTCOMES = text("""
     INSERT INTO insight_outcome (id, contact_id, kind, at, amount_cents, source)
     SELECT o.id, s.contact_id, o.kind, o.occurred_at, o.amount_cents, o.source
@@ -241,7 +251,7 @@ async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
         Whether there may be more to copy.
     """
     session = uow.session
-    if not await may_run(session):
+    if not await take_locks(session):
         return False
     ids: list[Any] = await session.scalar(TAKE_OUTCOME_CHANGES, {"most": most}) or []
     if ids:
@@ -250,11 +260,11 @@ async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
 
 
 MOST_PLACES = 5_000
-"""The largest number of records of each table to which one step adds the place."""
+"""The largest number of copies in each table to which one step adds the place."""
 MOST_MOVES = 1_000
-"""The largest number of people with a changed place that may wait for ``update_place_sums``. While
-more of them wait, no places are added, because each record would be compared with all of them."""
-# For each table, the SQL of the source of a record. Only outcomes have a source of their own.
+"""No places are added while more than this number of moves (``InsightPersonMove``) wait for
+``update_place_sums``. Each copy would have to be compared with all these moves."""
+# For each table, the SQL of the source of a copy. Only outcomes have a source of their own.
 _SOURCES = {
     "insight_answer": "CAST(NULL AS text)",
     "insight_outcome": "k.source",
@@ -287,17 +297,16 @@ HAS_MANY_MOVES = text("""
 async def add_places(
     uow: UnitOfWork, *, most: int = MOST_PLACES, most_moves: int = MOST_MOVES
 ) -> bool:
-    """Add the place of the person to the records that have no place yet.
+    """Add the place of the person (ZIP, city and source) to copies that have no place yet.
 
-    The added place is the place at which ``insight_person_tally`` (the sums by place) counts the
-    person. To keep the two equal, no other transaction adds places while this transaction is open,
-    and ``update_place_sums`` does not run.
+    The added place is the place at which the sums by place (``insight_person_tally``) count the
+    person. So the sums are not updated while this transaction is open: it holds their lock.
 
     Returns:
-        Whether there may be more records without a place.
+        Whether there may be more copies without a place.
     """
     session = uow.session
-    if not await may_run(session):
+    if not await take_locks(session):
         return False
     if await session.scalar(HAS_MANY_MOVES, {"most": most_moves}):
         return False

@@ -13,7 +13,7 @@ class Dimension(StrEnum):
         CAMPAIGN: The campaign of the message.
         VARIANT: The variant of the campaign's first message.
         STEP: The step of the campaign: 0 is the first message.
-        LIST: The list that the campaign was sent to; no key if the campaign was sent to no list.
+        LIST: The list to which the campaign was sent; no key if the campaign was sent to no list.
         LINE: The phone line that sent the message.
         ZIP: The first five digits of the person's ZIP.
         CITY: The person's city.
@@ -23,7 +23,8 @@ class Dimension(StrEnum):
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
         HOUR_OF_WEEK: The day of the week and the hour in `timezone`: `1/09` is Monday, 9 to 10.
-        REPLY_CLASS: The class of the person's first reply to the campaign; no key without a reply.
+        REPLY_CLASS: The class of the person's first reply to the campaign; no key if the person did
+            not reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
 
@@ -58,15 +59,14 @@ OF_PERSON = frozenset(
     }
 )
 PLACES = (Dimension.ZIP, Dimension.CITY, Dimension.SOURCE)
-"""The breakdowns by the place of the person. A table of stored records has a column for each of
-them, with the name of the breakdown.
-"""
+"""The breakdowns by the place of the person. A table with copies of records has a column for each
+one, with the same name."""
 OF_REPLY = frozenset({Dimension.REPLY_CLASS})
 OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 
 
 class Bucket(StrEnum):
-    """The periods of a series, in `timezone`. A week begins on Monday."""
+    """The period of each figure of a series, in `timezone`. A week begins on Monday."""
 
     DAY = "day"
     WEEK = "week"
@@ -87,8 +87,8 @@ _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id AND e.created_at > '-inf
                    CASE WHEN d.id IS NULL THEN e.source ELSE d.source END AS source,
                    CASE WHEN d.id IS NULL THEN e.attributes ELSE d.attributes END AS attributes
         ) p"""
-# The place at which the kept sums count the person. For a short time after a change of the place,
-# this is the former place.
+# The place at which the sums by place count the person. For about a minute after a change, this is
+# the former place.
 _PLACE = f"""{_PERSON}
         LEFT JOIN (
             SELECT DISTINCT ON (v.contact_id) v.contact_id, v.postal_code, v.city, v.source
@@ -110,8 +110,8 @@ _PROPERTY = f"""{_PERSON}
 def _attribute(*names: str) -> str:
     """Return the SQL expression for the value of an attribute that can have several names.
 
-    The SQL looks for each name in the attributes of the property, and then for each name in those
-    of the contact. Its result is the first value that it finds.
+    The value is the first one that is found: for each name in the attributes of the property, then
+    for each name in the attributes of the contact.
     """
     found = [f"{of}.attributes ->> '{name}'" for of in ("y", "p") for name in names]
     return f"coalesce({', '.join(found)})"
@@ -130,13 +130,13 @@ _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ'
 
 @dataclass(frozen=True, kw_only=True)
 class BreakdownSql:
-    """The SQL of a dimension.
+    """The SQL of a breakdown.
 
     Attributes:
-        key: SQL expression of the key, a text or NULL; ``b`` is the record.
+        key: The SQL expression of the key, a text or NULL; ``b`` is the record.
         joins: The SQL joins that the key needs.
-        label: SQL expression of the label of the key, if the label is not the key itself.
-        labels: The label of each key, if the keys are always the same.
+        label: The SQL expression of the label of the key; NULL if the key is its own label.
+        labels: The label of each key, if the keys are always the same, such as weekdays.
     """
 
     key: str

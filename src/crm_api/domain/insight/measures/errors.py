@@ -25,7 +25,7 @@ class BreakdownError(InvalidError):
 
 
 class PeriodError(InvalidError):
-    """The period does not end after it begins."""
+    """The end of the period is not after its beginning."""
 
     code = "invalid_period"
     title = "Invalid period"
@@ -36,7 +36,7 @@ class PeriodError(InvalidError):
 
 
 class TooManyFiguresError(InvalidError):
-    """The breakdown has too many rows."""
+    """The request would return more than 2,000 figures."""
 
     code = "too_many_figures"
     title = "Too many figures"
@@ -50,7 +50,7 @@ class TooManyFiguresError(InvalidError):
 
 
 class TooManyRecordsError(InvalidError):
-    """The figure needs so many records that reading them would exceed the time limit."""
+    """Reading the records of the figure takes longer than the time limit."""
 
     code = "too_many_records"
     title = "Too many records"
@@ -58,6 +58,6 @@ class TooManyRecordsError(InvalidError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The figure must read too many records, because no sums are kept for this measure and "
-            "breakdown. Use a shorter period (`from`, `to`), or a filter such as `campaign_id`."
+            "The figure must read too many records, because no sums are stored for this measure "
+            "and breakdown. Use a shorter period (`from`, `to`), or a filter such as `campaign_id`."
         )

@@ -1,4 +1,4 @@
-"""Compute the figures of a measure, with intervals, and whether there are enough records."""
+"""Compute the figures of a measure, their 95 % intervals, and whether there are enough records."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,7 +37,9 @@ class Figure:
         is_enough: Whether there are enough records to rely on the figure.
         enough_at: When there will be enough records at the present pace; None if there are enough
             now, or if the instant is unknown.
-        unripe: The number of records that are so young that they may still change.
+        unripe: The number of records that are so young that they may still be added to the
+            numerator.
+        rows_url: The URL path of the request that lists the records of the figure.
     """
 
     key: str | None
@@ -56,12 +58,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class FigureSums:
-    """The sums over the records of one figure: of the total, or of one key and bucket.
+    """The sums from which one figure is computed: the total, or the figure of a key and bucket.
 
     Attributes:
+        records: The number of records; for a quotient of two measures: those of the denominator.
+        counted: The number of records in the numerator of a rate.
+        amount: The sum of the amounts of ``records``.
         numerator_amount: For a quotient of two measures: the sum of the amounts in the numerator.
         numerator_records: For a quotient of two measures: the number of records in the numerator.
-        stored_until: The instant before which the stored sums or the stored records are complete.
+        unripe: The number of records that may still be added to the numerator.
+        first_at: The instant of the earliest record.
+        stored_until: The instant before which the stored sums or the copies had all records when
+            the sums were read.
     """
 
     is_total: bool
@@ -81,7 +89,7 @@ class FigureSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The figures of a request: the total, and a row for each key and bucket."""
+    """The requested figures: the total, and a figure for each key and bucket."""
 
     total: Figure
     rows: list[Figure]
@@ -92,8 +100,8 @@ def _sum(column: str, operand: Operand | None = None) -> str:
     return f"CAST(coalesce(sum(x.{column}){of_operand}, 0) AS bigint)"
 
 
-# The empty grouping set is the total, which exists even without records. If the changes of a group
-# sum to no records, the group has no row.
+# The empty grouping set is the total, which exists even without records. A group whose records sum
+# to 0 has no row.
 _GROUPED = f"""
     SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
            CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN min(x.label) END AS label,
@@ -128,8 +136,8 @@ _MEDIANS = f"""
 """
 
 
-# The few arrays are sorted by key before they are unfolded, so that the many times need no sort. An
-# array becomes several rows. Only its first row has the label, `at` and `unripe` of the array.
+# Each array of times becomes several rows. The few arrays are sorted by key before, so that the
+# many rows need no sort. Only the first row of an array has its label, `at` and `unripe`.
 _SINGLE_TIMES = """
     SELECT r.key, r.bucket_start, unnest(r.amount) AS time, unnest(ARRAY[r.label]) AS label,
            unnest(ARRAY[r.at]) AS at, unnest(ARRAY[r.unripe]) AS unripe
@@ -139,7 +147,12 @@ _NEVER = "CAST('infinity' AS timestamptz)"
 
 
 def _medians(request: FigureRequest, relation: str) -> str:
-    """Return the statement that reads the median of all records, and of each key and bucket."""
+    """Return the statement that reads the median of all times, and of each key and bucket.
+
+    Args:
+        request: The medians that are wanted.
+        relation: The result of ``compile_sums``.
+    """
     names = ["key"] if request.by is not None else []
     if request.bucket is not None:
         names.append("bucket_start")
@@ -165,20 +178,20 @@ async def compute_figures(
     now: datetime,
     seconds: float = LONGEST_SECONDS,
 ) -> Figures:
-    """Return the figures of a request, in the order of buckets, then of keys.
+    """Return the requested figures, ordered by bucket, then by key.
 
     Args:
         session: The session.
-        request: The request.
+        request: The figures that are wanted.
         now: The present instant.
-        seconds: The time limit for reading records.
+        seconds: The time limit for each statement.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         PeriodError: The period ends before it begins.
         TooManyFiguresError: The breakdown has too many rows.
-        TooManyRecordsError: Reading the records took longer than the time limit. The transaction
-            cannot be used any more.
+        TooManyRecordsError: A statement took longer than ``seconds``. The transaction cannot be
+            used any more.
     """
     request.check()
     async with limit_time(session, seconds=seconds):
@@ -194,9 +207,9 @@ async def compute_figures(
 
 
 def _until(request: FigureRequest) -> str | None:
-    """Return the SQL of the instant before which all sums or records are stored.
+    """Return the SQL of the instant before which the stored sums or the copies have all records.
 
-    None if the figures of the request do not need this instant.
+    None if the figures do not need this instant.
     """
     if uses_place_sums(request):
         return PLACE_SUMS_UNTIL
@@ -206,7 +219,7 @@ def _until(request: FigureRequest) -> str | None:
 async def _read(
     session: AsyncSession, request: FigureRequest, *, now: datetime
 ) -> list[FigureSums]:
-    """Return the sums of the total, then of each key and bucket."""
+    """Return the sums of the total first, then those of each key and bucket."""
     stored_until = None
     until = _until(request)
     if until is not None:
@@ -219,7 +232,7 @@ async def _read(
         found = typed_rows(FigureSums, await session.execute(text(statement), compiled.values))
         if stored_until is None or found[0].stored_until == stored_until:
             return found
-        # The job, which runs once a minute, has added an hour since `stored_until` was read.
+        # The job, which runs once a minute, has stored an hour since `stored_until` was read.
         stored_until = found[0].stored_until
 
 
@@ -255,7 +268,7 @@ def _figure(sums: FigureSums, request: FigureRequest, *, now: datetime, total_ur
 def _numbers(
     sums: FigureSums, request: FigureRequest
 ) -> tuple[Number | None, Number | None, Number | None]:
-    """Return numerator, denominator and value of a figure."""
+    """Return the numerator, the denominator and the value of a figure."""
     unit = request.measure.unit
     if request.measure.quotient_of is not None:
         return _quotient(sums, request)
@@ -275,9 +288,9 @@ def _numbers(
 def _quotient(
     sums: FigureSums, request: FigureRequest
 ) -> tuple[Number | None, Number | None, Number | None]:
-    """Return numerator, denominator and quotient.
+    """Return the numerator, the denominator and the value of a quotient of two measures.
 
-    The quotient is in whole cents; for the unit ``ratio``, it is a decimal number.
+    The value is in whole cents; for the unit ``ratio``, it is a decimal number.
     """
     below = request.operands[Operand.DENOMINATOR]
     cents = int(sums.numerator_amount or 0)
@@ -293,26 +306,26 @@ def _quotient(
 
 
 def number_of(value: Decimal) -> Number:
-    """Return a whole number as an integer; another number as text with at most four decimals."""
+    """Return a whole number as an integer, another number as text with at most four decimals."""
     rounded = value.quantize(Decimal("0.0001")).normalize()
     return int(rounded) if rounded == rounded.to_integral_value() else f"{rounded:f}"
 
 
 def _is_enough(sums: FigureSums, request: FigureRequest) -> tuple[bool, int]:
-    """Return whether there are enough records, and how many are needed."""
+    """Return whether there are enough records to rely on a figure, and how many are needed."""
     unit = request.measure.unit
     if unit is Unit.RATE:
         needed = intervals.needed_records(sums.counted, sums.records)
         return intervals.is_rate_enough(sums.counted, sums.records), needed
     if unit is Unit.SECONDS or request.measure.quotient_of is not None:
-        return _outcomes_of(sums, request) >= intervals.FEWEST, intervals.FEWEST
+        return _deciding_records(sums, request) >= intervals.FEWEST, intervals.FEWEST
     return True, 0
 
 
-def _outcomes_of(sums: FigureSums, request: FigureRequest) -> int:
-    """Return the number of records that decides whether a figure is reliable.
+def _deciding_records(sums: FigureSums, request: FigureRequest) -> int:
+    """Return the number of records that decides whether there are enough.
 
-    For a ratio of money, it is the number of records of the numerator; for other figures, of all
-    records.
+    For a ratio of money, these are the records of the numerator. For other quotients, these are the
+    records of the denominator. For a median, these are all records.
     """
     return sums.numerator_records if request.measure.unit is Unit.RATIO else sums.records

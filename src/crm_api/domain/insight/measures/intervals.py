@@ -1,4 +1,4 @@
-"""Intervals of rates and of their differences, and tests for enough data. Pure functions."""
+"""95 % intervals of the difference of two rates, and tests for enough data. Pure functions."""
 
 import math
 from datetime import datetime, timedelta
@@ -9,14 +9,15 @@ from crm_api.domain.kit.intervals import NORMAL_95, wilson_interval
 FEWEST = 30
 """You can rely on a rate or a median only if it has at least this number of records."""
 WIDEST = 0.04
-"""You can rely on a rate only if its 95 % interval is at most 4 points wide, such as 2 % to 6 %."""
+"""You can rely on a rate only if its 95 % interval is at most 4 percentage points wide, such as 2 %
+to 6 %."""
 LONGEST_WAIT = timedelta(days=3650)
 
 
 def newcombe_interval(
     part: int, whole: int, other_part: int, other_whole: int
 ) -> tuple[float, float] | None:
-    """Return Newcombe's 95 % interval of ``part/whole - other_part/other_whole``.
+    """Return Newcombe's 95 % interval of ``part / whole - other_part / other_whole``.
 
     Returns:
         The lower and the upper bound, from -1 to 1; None if ``whole`` or ``other_whole`` is 0.
@@ -38,10 +39,10 @@ def newcombe_interval(
 def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int) -> bool:
     """Return whether two rates differ, by a test that may be repeated while the counts grow.
 
-    For 100 pairs of equal rates, the test wrongly shows a difference in at most 5, however often it
-    is repeated. In addition, Newcombe's interval must exclude 0, so that the result never
-    contradicts the interval on the screen. The interval alone is not enough: with a daily look for
-    a year, it would exclude 0 in about 40 of 100 such pairs.
+    Of 100 pairs of equal rates, the test wrongly shows a difference for at most 5 pairs, however
+    often it is repeated. In addition, Newcombe's interval must exclude 0. So the result never
+    contradicts the interval on the screen. The interval alone is not enough: if it is computed each
+    day for a year, it excludes 0 at least once for about 40 of 100 such pairs.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:
@@ -50,9 +51,7 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
 
 def is_rate_enough(part: int, whole: int) -> bool:
-    """Return whether a rate has 30 records or more and an interval of 4 points or less.
-
-    Only then can you rely on the rate.
+    """Return whether you can rely on a rate: 30 records or more, an interval of 4 points or less.
 
     If 100 rates are checked after each new record, at most 10 of the true rates are outside of
     their interval at the moment when this function first returns True.
@@ -64,8 +63,8 @@ def is_rate_enough(part: int, whole: int) -> bool:
 def needed_records(part: int, whole: int) -> int:
     """Return how many records a rate needs until you can rely on it, if the rate does not change.
 
-    The estimate adds four records, two of them in the numerator. So a rate of 0 does not count as
-    reliable too early.
+    The estimate adds four records, two of them in the numerator. Without them, a rate of 0 would
+    need too few records.
     """
     rate = (part + 2) / (whole + 4)
     return max(FEWEST, math.ceil(4 * NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))

@@ -1,4 +1,4 @@
-"""Read the records from which a figure is computed, as a list or as a CSV file."""
+"""Read the records that a figure counts, as a list or as a CSV file."""
 
 import csv
 import io
@@ -26,11 +26,12 @@ Place = tuple[datetime, UUID]
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRequest:
-    """The figure whose records are wanted.
+    """Which figure the records are wanted of.
 
     Attributes:
-        key: The key of the figure: a value of the breakdown, such as a ZIP. An empty text selects
-            the records without such a value; None selects the records of all keys.
+        request: The measure, the breakdown, the period and the filters of the figure.
+        key: The key of the figure, such as a ZIP. An empty text selects the records without a key;
+            None selects the records of all keys.
         bucket_start: The beginning of the figure's bucket; None for all buckets.
     """
 
@@ -41,13 +42,14 @@ class RecordRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A record from which a figure is computed.
+    """A record that a figure counts.
 
     Attributes:
-        counted: Whether it counts in the numerator; None if the figure is not a rate.
+        counted: Whether the record counts in the numerator; None if the figure is not a rate.
         amount: Cents, seconds or a share of an outcome, as the unit of the measure says; None for
             rates and counts.
-        part: ``numerator`` or ``denominator`` of two measures that are divided; None otherwise.
+        part: ``numerator`` or ``denominator``, if the figure is a quotient of two measures; None
+            otherwise.
     """
 
     id: UUID
@@ -81,17 +83,17 @@ class _Row:
 async def list_records(
     session: AsyncSession, wanted: RecordRequest, *, cursor: str | None, limit: int
 ) -> Page[Record]:
-    """Return a page of the records from which a figure is computed, the oldest first.
+    """Return a page of the records that a figure counts, the oldest first.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         InvalidCursorError: The cursor does not belong to this list.
         PeriodError: The period ends before it begins.
-        TooManyRecordsError: The records could not be read within ``LONGEST_SECONDS``. The
+        TooManyRecordsError: Reading the records took longer than ``LONGEST_SECONDS``. The
             transaction cannot be used any more.
     """
     wanted.request.check()
-    cursors = Cursors(
+    cursors = Cursors(  # a renamed argument would make the cursors of clients invalid
         "insight rows",
         measure=wanted.request.measure.name,
         question={**vars(wanted.request), "measure": None},
@@ -120,7 +122,7 @@ class PersonName:
 
 
 async def read_names(session: AsyncSession, records: Sequence[Record]) -> dict[UUID, PersonName]:
-    """Return the names of the people of some records, by the id of the contact."""
+    """Return the names of the people of the records, by the id of the contact."""
     ids = {one.contact_id for one in records if one.contact_id is not None}
     found = await session.execute(NAMES, {"ids": list(ids)})
     return {one.id: one for one in typed_rows(PersonName, found)}
@@ -137,9 +139,12 @@ async def _fetch(
 def records_statement(
     wanted: RecordRequest, *, after: Place | None, limit: int | None
 ) -> tuple[str, dict[str, Any]]:
-    """Return the SQL that selects the records of a figure, and the values of the SQL parameters.
+    """Return the SQL that selects the records of a figure, and the values of its parameters.
 
-    If ``limit`` is None, the SQL selects all records.
+    Args:
+        wanted: The figure.
+        after: The instant and id of the last record of the page before; None for the first page.
+        limit: The largest number of records; None for all records.
     """
     compiled = compile_records(wanted.request)
     values: dict[str, Any] = {**compiled.values, "limit": limit}
@@ -186,9 +191,9 @@ HEADER = tuple(one.name for one in fields(Record))
 def export_records(
     new_uow: UnitOfWorkFactory, wanted: RecordRequest, *, shows_people: bool
 ) -> AsyncIterator[bytes]:
-    """Yield a CSV file in parts. It has all records that a figure counts, from old to new.
+    """Yield a CSV file with all records that a figure counts, the oldest record first.
 
-    The ids of contacts are left out unless ``shows_people`` is True.
+    If ``shows_people`` is False, the ids of contacts are left out.
     """
 
     async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:

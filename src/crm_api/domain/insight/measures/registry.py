@@ -1,4 +1,4 @@
-"""The list of all measures, each with its name, definition, unit and records."""
+"""All measures, each with its name, definition, unit and record query."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,8 +19,8 @@ class Unit(StrEnum):
     """The unit of a figure.
 
     Attributes:
-        COUNT: A number of records. It can have decimals, because one outcome can be divided among
-            several campaigns.
+        COUNT: A number of records. The number can have decimals, because a campaign can get a share
+            of an outcome.
         RATE: A part of a whole, from 0 to 1.
         CENTS: Money, in cents of US dollars.
         SECONDS: The median of times, in seconds.
@@ -36,14 +36,15 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A measure, such as the reply rate.
+    """A measure, such as the reply rate. Figures are computed from its record query.
 
     Attributes:
         definition: What the measure is, in a sentence.
         numerator: What is counted or summed, in words.
         denominator: The total that the numerator is a part of, in words; None if there is none.
-        base: The records that are counted.
-        by_campaign: The records for breakdowns by campaign, if these differ from ``base``.
+        query: The record query: SQL whose rows are the records that the measure counts.
+        by_campaign: The record query for breakdowns and filters by campaign, if it differs from
+            ``query``.
         by: The allowed breakdowns.
         is_sum: True: the amounts of the records are summed. False: the records are counted.
         quotient_of: The numerator and the denominator of a quotient of two measures, such as the
@@ -62,7 +63,7 @@ class Measure:
     quotient_of: "tuple[Measure, Measure] | None" = None
 
     def query_for(self, by: Dimension | None, *, is_of_campaign: bool) -> RecordQuery:
-        """Return the records for a breakdown.
+        """Return the record query for a breakdown.
 
         Args:
             by: The breakdown.

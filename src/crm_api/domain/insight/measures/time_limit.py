@@ -1,4 +1,4 @@
-"""Limit the time of statements that read records, and raise an error when it is over."""
+"""A time limit for SQL statements that read many records."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.insight.measures.errors import TooManyRecordsError
 
 LONGEST_SECONDS = 10.0
-"""How long a request may read records; less than the general statement timeout of requests."""
+"""How long one statement may read records. The general statement timeout of requests is longer."""
 _LIMIT = text("""
     SELECT set_config('statement_timeout', :milliseconds, true),
            set_config('work_mem', '16MB', true), set_config('enable_memoize', 'off', true),
@@ -24,15 +24,15 @@ _CANCELED = "57014"
 async def limit_time(
     session: AsyncSession, *, seconds: float, is_unordered: bool = False
 ) -> AsyncIterator[None]:
-    """Limit the time of each statement in the block, and change settings of PostgreSQL.
+    """Limit the time of each statement in the block, and change settings of the planner.
 
     The limit and the settings last until the end of the transaction.
 
-    - A sort or grouping may use 16 MB, so that 200,000 times stay in memory.
-    - The SQL statements look up people in the order of their ids. So PostgreSQL's cache of look-ups
-      (memoize) is off: the cache would take a fifth of the time and never be of use.
-    - To start parallel workers takes 13 ms of CPU. So only statements that read millions of rows
-      use them.
+    - A sort or grouping may use 16 MB of memory, which is enough for 200,000 times.
+    - PostgreSQL's cache of look-ups (memoize) is off. The statements look up people in the order of
+      their ids. So the cache would never help, and it would take a fifth of the time.
+    - Parallel workers are used only by statements that read millions of rows. Their start takes
+      13 ms of CPU.
 
     Args:
         session: The session.
@@ -41,7 +41,8 @@ async def limit_time(
             then uses bitmap scans, which read rows in the order in which the table stores them.
 
     Raises:
-        TooManyRecordsError: A statement took longer. The transaction cannot be used any more.
+        TooManyRecordsError: A statement took longer than ``seconds``. The transaction cannot be
+            used any more.
     """
     await session.execute(_LIMIT, {"milliseconds": str(max(1, round(seconds * 1000)))})
     if is_unordered:

@@ -3,7 +3,7 @@
 - ``merge_hour_sums`` makes the rows of ``insight_tally`` fewer. The sums stay the same.
 - ``update_place_sums`` adds messages and attempts to ``insight_person_tally``, the sums by place.
 
-Figures are the same before and after a run, because they read what the sums lack from the records.
+A figure is the same before and after a run: it reads from the records what the sums lack.
 """
 
 from dataclasses import dataclass
@@ -50,9 +50,12 @@ MOST_MERGED = 20_000
 
 
 async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
-    """Merge new rows into the sums of their hour or day; return how many new rows were merged.
+    """Merge new rows of ``insight_tally`` into one row for each hour or day.
 
-    Only one transaction merges at a time. If another transaction is merging, the result is 0.
+    Only one transaction merges at a time.
+
+    Returns:
+        The number of new rows that were merged; 0 if another transaction is merging.
     """
     if not await uow.session.scalar(LOCK_MERGE):
         return 0
@@ -60,21 +63,21 @@ async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
 
 
 SUMS_LOCK = "insight_person_tally"
-"""The lock that all these jobs take. In earlier releases, only ``update_place_sums`` takes it."""
+"""The lock that every job takes that updates the sums by place or copies records. In earlier
+releases, only the job of the sums by place takes it."""
 _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
-async def may_run(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
+async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
     """Take the locks of a job until the end of the transaction; return whether the job may run.
 
-    Only one of these jobs runs at a time. So ``add_places`` stores no place while
-    ``update_place_sums`` moves the sums of people, and no two jobs wait for each other's rows.
+    The job may run if no other job has the lock ``SUMS_LOCK``. So ``add_places`` stores no place
+    while ``update_place_sums`` moves people to other sums. And no two jobs wait for each other.
 
     Args:
         session: The session.
-        name: The name of a second lock. In earlier releases, the job takes only this lock. So
-            during an update, a process of an earlier release cannot run the same job at the same
-            time.
+        name: The name of a second lock. In earlier releases, the job takes only this lock. With
+            it, the job does not run while a process of an earlier release runs the same job.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -84,12 +87,12 @@ async def may_run(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HourStep:
-    """The next hours that a job stores.
+    """The hours whose records a job adds or copies next.
 
     Attributes:
-        since: The instant before which all records are stored.
-        until: The instant before which all records are stored after this step.
-        has_changes: Whether stored records have changed and must be stored again.
+        since: The beginning of these hours. All earlier records are stored.
+        until: The end of these hours, exclusive.
+        has_changes: Whether earlier records have changed and must be stored again.
     """
 
     since: datetime
@@ -98,28 +101,28 @@ class HourStep:
 
 
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
-    """Return the next step of a job; None if there is nothing to store.
+    """Return the hours whose records a job stores next; None if there is nothing to store.
 
     Args:
-        session: The session, with the locks of ``may_run``.
+        session: The session, with the locks of ``take_locks``.
         statement: Selects ``since``, ``until`` and ``has_changes``. Its parameter is ``most``.
-        most: The number of records after which a step ends with the hour.
+        most: The step ends with the hour that contains the record with this number.
     """
     step = typed_row(HourStep, (await session.execute(statement, {"most": most})).one())
     return step if step.since < step.until or step.has_changes else None
 
 
 MOST_MESSAGES = 200_000
-"""One statement adds whole hours. It ends, at the latest, with the hour in which it has added more
-messages than this."""
+"""One step adds whole hours. The last one is the hour in which the step exceeds this number of
+messages."""
 MOST_PEOPLE = 500
-"""One statement moves the sums of at most this number of people to their new places."""
+"""One step moves at most this number of people to the sums of their new places."""
 _MOST_STEPS = 21
 """The largest number of steps of a campaign: the first message and 20 follow-ups."""
 
-# A trigger does not append the change of a message that is at most an hour older than the beginning
-# of the transaction. So an hour is added only when no transaction is open that began less than an
-# hour after it. `now()` is the clock of the triggers, even if a sandbox has its own time.
+# Triggers do not note a change of a message that is at most an hour older than the beginning of the
+# transaction. So an hour is added only when all transactions are over that began less than an hour
+# after it. `now()` is the clock of the triggers, even if a sandbox has its own time.
 NEXT_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
@@ -151,10 +154,10 @@ _ATTEMPT = """m.contact_id, {is_old}, false, a.accepted_at, 0, 0, 0, 0, 0, 0, {s
 _NEW = {"is_old": "false", "sign": "1"}
 _MOVED = {"is_old": "v.is_old", "sign": "v.sign"}
 _SIDES = "(VALUES (true, -1), (false, 1)) AS v (is_old, sign)"
-# The statement has one snapshot. For a moved person, the sums before `since` are at the former
-# place, and they lack the late changes. So the late changes are first added at the former place.
-# Then all records of the person are moved to the new place.
-ADD = text(f"""
+# The statement has one snapshot. A moved person counts in the sums of the former place, and these
+# sums lack the late changes. So the late changes are first added to the sums of the former place.
+# Then all records of the person are subtracted there, and added to the sums of the new place.
+ADD_TO_PLACE_SUMS = text(f"""
     WITH move AS MATERIALIZED (
         SELECT f.*, row_number() OVER (ORDER BY f.id) <= :people AS is_moved FROM (
             SELECT DISTINCT ON (v.contact_id) v.* FROM insight_person_move v
@@ -231,7 +234,11 @@ ADD = text(f"""
 
 
 async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bool:
-    """Add the next hours and the late changes to the sums, and move people to their new places.
+    """Update the sums by place: add the next hours, add late changes, and move people.
+
+    - Messages and attempts are added by whole hours.
+    - A late change is a change of a message or attempt of an hour that was added before.
+    - A person with a new ZIP, city or source is moved to the sums of the new place.
 
     Only one transaction does so at a time.
 
@@ -239,7 +246,7 @@ async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bo
         Whether there may be more to add.
     """
     session = uow.session
-    if not await may_run(session):
+    if not await take_locks(session):
         return False
     step = await next_hours(session, NEXT_HOURS, most=most)
     if step is None:
@@ -250,5 +257,5 @@ async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bo
         "people": MOST_PEOPLE,
         "steps": list(range(_MOST_STEPS)),
     }
-    await session.execute(ADD, values)
+    await session.execute(ADD_TO_PLACE_SUMS, values)
     return True
