@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from crm_api.domain.insight.attribution.credits import (
     RuleSet,
     Touch,
-    attribute,
     divide_cents,
+    divide_outcome,
 )
 from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
 
@@ -59,13 +59,13 @@ RULES = st.builds(
 def test_weights_and_unattributed_share_sum_to_one_in_any_order(
     touches: list[Touch], used: RuleSet, chance: Random
 ) -> None:
-    earned, rest = attribute(AT, touches, used)
+    earned, rest = divide_outcome(AT, touches, used)
     shuffled = list(touches)
     chance.shuffle(shuffled)
 
     assert sum((one.weight for one in earned), rest) == 1
     assert all(0 < one.weight <= 1 for one in earned)
-    assert attribute(AT, shuffled, used) == (earned, rest)
+    assert divide_outcome(AT, shuffled, used) == (earned, rest)
     for one in earned:
         window = timedelta(hours=used.windows[one.touch.touch_class])
         assert one.touch.at <= AT <= one.touch.at + window
@@ -101,7 +101,7 @@ def test_model(model: AttributionModel, weights: dict[int, str]) -> None:
     week = 24 * 7
     touches = [touch(1, hours=2 * week), touch(2, hours=week), touch(3, hours=1)]
 
-    earned, rest = attribute(AT, touches, rules(model))
+    earned, rest = divide_outcome(AT, touches, rules(model))
 
     assert {one.touch.membership_id.int: str(one.weight) for one in earned} == weights
     assert rest == 0
@@ -115,7 +115,7 @@ def test_window_begins_with_the_touch_and_ends_after_its_hours(
 ) -> None:
     used = rules(AttributionModel.LAST, {**dict.fromkeys(TouchClass, 0), TouchClass.REPLIED: 72})
 
-    earned, _ = attribute(AT, [touch(1, hours=hours)], used)
+    earned, _ = divide_outcome(AT, [touch(1, hours=hours)], used)
 
     assert bool(earned) is is_credited
 
@@ -124,7 +124,7 @@ def test_class_without_a_window_earns_nothing() -> None:
     """Not even at the instant of the outcome."""
     used = rules(AttributionModel.LAST, dict.fromkeys(TouchClass, 0))
 
-    earned, rest = attribute(AT, [touch(1, hours=0)], used)
+    earned, rest = divide_outcome(AT, [touch(1, hours=0)], used)
 
     assert (earned, rest) == ([], Fraction(1))
 
@@ -136,7 +136,7 @@ def test_a_message_is_credited_once_by_its_strongest_class() -> None:
         touch(1, hours=2, touch_class=TouchClass.CALLED),
     ]
 
-    earned, _ = attribute(AT, touches, rules(AttributionModel.LINEAR))
+    earned, _ = divide_outcome(AT, touches, rules(AttributionModel.LINEAR))
 
     assert [(one.touch.touch_class, one.weight) for one in earned] == [
         (TouchClass.REPLIED, Fraction(1))

@@ -102,7 +102,7 @@ class TodayPeople(ReadModel):
     """The people who wait for an answer.
 
     Attributes:
-        counts: The counts of the inbox.
+        counts: The numbers of conversations in the inbox.
         waiting_longest: Up to eight conversations whose people have waited longest.
     """
 

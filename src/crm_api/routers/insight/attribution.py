@@ -93,7 +93,7 @@ async def get_outcome_credits(
     """Return the messages that are credited with an outcome. The credits are computed now.
 
     For a reversed outcome, these are the credits that it would have without the reversal.
-    Statistics do not count such an outcome.
+    Figures do not count such an outcome.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

@@ -69,7 +69,7 @@ class Credit:
     weight: Fraction
 
 
-def attribute(
+def divide_outcome(
     occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet
 ) -> tuple[list[Credit], Fraction]:
     """Return the credits of an outcome, the oldest touch first, and the unattributed share.
@@ -91,7 +91,7 @@ def attribute(
 
 
 def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -> list[Touch]:
-    """Return the touches whose window contains the outcome, one per message, oldest first."""
+    """Return the touches whose window contains the outcome, one for each message, oldest first."""
     best: dict[UUID, Touch] = {}
     for touch in sorted(touches, key=_order):
         window = timedelta(hours=rules.windows[touch.touch_class])
@@ -128,8 +128,8 @@ def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionMo
 def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
     """Divide an amount in cents by shares that sum to 1. The returned parts sum to the amount.
 
-    Each part is rounded down. Then one cent is added to as many parts as cents are left. The parts
-    that lost the largest fraction of a cent come first; of two equal fractions, the first one.
+    Each part is rounded down. The cents that are left are added one by one to the parts that lost
+    the largest fractions. If two parts lost the same fraction, the first part gets the cent.
     """
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]

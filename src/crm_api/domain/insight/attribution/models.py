@@ -23,7 +23,9 @@ from crm_api.platform.ids import new_id
 
 
 class AttributionModel(StrEnum):
-    """How an outcome is divided among several touches. A touch is a message with its effect.
+    """How an outcome is divided among several touches.
+
+    A touch is a message of a campaign, and what the person did after it.
 
     Attributes:
         LAST: The last touch gets the whole outcome.
@@ -53,7 +55,7 @@ class TouchClass(StrEnum):
 
 
 class AttributionRule(Base):
-    """A version of the attribution rules. A trigger refuses to change a row.
+    """A version of the attribution rules. A trigger refuses every change of a row.
 
     The table does not contain version 1, which is a constant: ``rules.FIRST_RULES``.
     """

@@ -21,7 +21,7 @@ FIRST_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownRules:
+class AddedRules:
     """A version of the rules, with the time at which it was added and who added it."""
 
     rules: RuleSet
@@ -29,7 +29,7 @@ class KnownRules:
     created_at: datetime
 
 
-FIRST_RULES = KnownRules(
+FIRST_RULES = AddedRules(
     rules=RuleSet(
         version=FIRST_VERSION,
         model=AttributionModel.LAST,
@@ -50,8 +50,8 @@ async def add_rules(
     windows: dict[TouchClass, int],
     created_by: str,
     now: datetime,
-) -> KnownRules:
-    """Add a version, which becomes the current one, and request a run of the job for its credits.
+) -> AddedRules:
+    """Add a version of the rules, which becomes the current one. A job then computes its credits.
 
     Raises:
         NoWindowError: All windows are zero.
@@ -98,7 +98,7 @@ async def find_rules(uow: UnitOfWork, *, version: int | None) -> RuleSet:
     return FIRST_RULES.rules
 
 
-async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[KnownRules]:
+async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[AddedRules]:
     """Return a page of the versions, the newest first.
 
     Raises:
@@ -114,8 +114,8 @@ async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     )
 
 
-def _known(row: AttributionRule) -> KnownRules:
-    return KnownRules(
+def _known(row: AttributionRule) -> AddedRules:
+    return AddedRules(
         rules=RuleSet(
             version=row.version,
             model=AttributionModel(row.model),

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.insight.attribution.credits import Credit, RuleSet, attribute, divide_cents
+from crm_api.domain.insight.attribution.credits import Credit, RuleSet, divide_cents, divide_outcome
 from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
 from crm_api.domain.insight.attribution.models import AttributionRun
 from crm_api.domain.insight.attribution.rules import find_rules
@@ -60,7 +60,7 @@ class CreditRow:
 
 def credit_rows(outcome: CreditedOutcome, rules: RuleSet) -> list[CreditRow]:
     """Return the shares of an outcome, each with its part of the amount. The shares sum to 1."""
-    earned, unattributed = attribute(outcome.occurred_at, outcome.touches, rules)
+    earned, unattributed = divide_outcome(outcome.occurred_at, outcome.touches, rules)
     shares = [one.weight for one in earned]
     parts: list[Credit | None] = [*earned]
     if unattributed:
@@ -123,7 +123,7 @@ INSERT_CREDITS = text("""
 async def insert_credits(
     session: AsyncSession, rows: Sequence[CreditRow], *, version: int, run_id: UUID | None
 ) -> None:
-    """Store the credits of a version of the rules; ``run_id`` is None outside a run."""
+    """Store credits of a version of the rules; ``run_id`` is None if no run computed them."""
     values: dict[str, Any] = {
         "version": version,
         "run_id": run_id,
@@ -143,11 +143,11 @@ async def insert_credits(
 
 # With this lock, only one transaction at a time writes the credits of a version.
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext('outcome_credit'), :version)")
-FORGET = text("DELETE FROM outcome_credit WHERE rules_version = :version")
+DELETE_CREDITS = text("DELETE FROM outcome_credit WHERE rules_version = :version")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digests:
+class CreditHashes:
     """The hashes of a computation of all credits, and the number of its outcomes.
 
     Attributes:
@@ -160,14 +160,14 @@ class Digests:
     result: bytes
 
 
-class Recorder(Protocol):
-    """Receives the credits of each chunk of outcomes."""
+class StoreCredits(Protocol):
+    """A function that receives the credits of each chunk of outcomes, to store them."""
 
     async def __call__(self, rows: Sequence[CreditRow], /) -> None:
         """Receive the credits of a chunk."""
 
 
-async def _keep_nothing(rows: Sequence[CreditRow], /) -> None:
+async def _store_nothing(rows: Sequence[CreditRow], /) -> None:
     """Do not store the credits."""
 
 
@@ -179,21 +179,21 @@ def show_nothing(_outcomes: int, /) -> None:
     """Do not show the progress."""
 
 
-async def compute(
+async def compute_all_credits(
     session: AsyncSession,
     rules: RuleSet,
     *,
     as_of: datetime,
-    record: Recorder = _keep_nothing,
+    store: StoreCredits = _store_nothing,
     progress: Progress = show_nothing,
-) -> Digests:
+) -> CreditHashes:
     """Compute the credits of all outcomes, in chunks to save memory; return the hashes.
 
     Args:
         session: The session.
         rules: The version of the rules.
         as_of: Later outcomes, messages, replies and calls are left out.
-        record: Called with the credits of each chunk.
+        store: Called with the credits of each chunk.
         progress: Called after each chunk.
     """
     inputs, result = hashlib.sha256(), hashlib.sha256()
@@ -204,11 +204,11 @@ async def compute(
         rows = [row for one in outcomes for row in credit_rows(one, rules)]
         for one in outcomes:
             inputs.update(_written(list(_input_of(one))))
-        result.update(digest_lines(sorted(rows, key=_place)))
-        await record(rows)
+        result.update(hash_input(sorted(rows, key=_place)))
+        await store(rows)
         count, after = count + len(ids), ids[-1]
         progress(count)
-    return Digests(outcomes=count, inputs=inputs.digest(), result=result.digest())
+    return CreditHashes(outcomes=count, inputs=inputs.digest(), result=result.digest())
 
 
 def _input_of(outcome: CreditedOutcome) -> Iterator[object]:
@@ -235,7 +235,7 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
     return row.outcome_id, row.membership_id is None, row.membership_id or NO_ID
 
 
-def digest_lines(rows: Iterable[CreditRow]) -> bytes:
+def hash_input(rows: Iterable[CreditRow]) -> bytes:
     """Convert credits to the bytes from which the hash of the result is computed.
 
     Args:
@@ -274,21 +274,21 @@ async def run_attribution(
     rules = await find_rules(uow, version=version)
     session = uow.session
     await session.execute(LOCK, {"version": rules.version})
-    await session.execute(FORGET, {"version": rules.version})
+    await session.execute(DELETE_CREDITS, {"version": rules.version})
 
     run_id = new_id()
 
-    async def record(rows: Sequence[CreditRow], /) -> None:
+    async def store(rows: Sequence[CreditRow], /) -> None:
         await insert_credits(session, rows, version=rules.version, run_id=run_id)
 
-    digests = await compute(session, rules, as_of=now, record=record, progress=progress)
+    hashes = await compute_all_credits(session, rules, as_of=now, store=store, progress=progress)
     run = AttributionRun(
         id=run_id,
         rules_version=rules.version,
         as_of=now,
-        outcomes=digests.outcomes,
-        inputs_hash=digests.inputs,
-        result_hash=digests.result,
+        outcomes=hashes.outcomes,
+        inputs_hash=hashes.inputs,
+        result_hash=hashes.result,
     )
     session.add(run)
     await session.flush()
@@ -296,7 +296,7 @@ async def run_attribution(
 
 
 async def last_run(session: AsyncSession, *, version: int) -> AttributionRun | None:
-    """Return the last run under a version; None if there was none."""
+    """Return the last run of a version of the rules; None if there was no run."""
     statement = (
         select(AttributionRun)
         .where(AttributionRun.rules_version == version)
@@ -392,14 +392,14 @@ async def verify_run(
     run = await last_run(uow.session, version=rules.version)
     if run is None:
         return None
-    digests = await compute(uow.session, rules, as_of=run.as_of, progress=progress)
+    hashes = await compute_all_credits(uow.session, rules, as_of=run.as_of, progress=progress)
     stored = hashlib.sha256()
     result = await uow.session.stream(STORED, {"run_id": run.id})
     async for rows in result.partitions(CHUNK):
-        stored.update(digest_lines(typed_rows(CreditRow, rows)))
+        stored.update(hash_input(typed_rows(CreditRow, rows)))
     return Verification(
         run=run,
-        is_input_same=digests.inputs == run.inputs_hash,
-        is_result_same=digests.result == run.result_hash,
+        is_input_same=hashes.inputs == run.inputs_hash,
+        is_result_same=hashes.result == run.result_hash,
         is_stored_same=stored.digest() == run.result_hash,
     )

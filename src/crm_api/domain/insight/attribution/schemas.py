@@ -9,7 +9,7 @@ from pydantic import Field
 from crm_api.domain.insight.attribution.credits import RuleSet
 from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
 from crm_api.domain.insight.attribution.preview import CreditSum, RulesPreview
-from crm_api.domain.insight.attribution.rules import KnownRules
+from crm_api.domain.insight.attribution.rules import AddedRules
 from crm_api.domain.insight.attribution.runs import CreditRow
 from crm_api.domain.kit.examples import CAMPAIGN, NOW, example
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
@@ -102,7 +102,7 @@ class AttributionRulesRead(ReadModel):
     created_at: Instant
 
     @classmethod
-    def of(cls, known: KnownRules) -> Self:
+    def of(cls, known: AddedRules) -> Self:
         """Build the response from a version."""
         hours = {name.value: value for name, value in known.rules.windows.items()}
         return cls(
@@ -115,7 +115,7 @@ class AttributionRulesRead(ReadModel):
 
 
 class CreditSumRead(ReadModel):
-    """People and money whose credits are counted together, for example those of one campaign.
+    """The people and the money that are credited, for example to one campaign.
 
     Attributes:
         people: The number of people for whom an outcome, or a part of an outcome, is credited.

@@ -1,4 +1,4 @@
-"""Read outcomes with their touches: the messages, replies and calls of the person before it."""
+"""Read outcomes, each with its touches: earlier messages to the person, with replies and calls."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -19,8 +19,8 @@ class FunnelStageRead(ReadModel):
     Attributes:
         stage: The stage.
         people: The number of people who reached the stage within the window.
-        rate: `people` divided by the number of messaged people, with four decimals; null if there
-            are no messaged people.
+        rate: `people` divided by the `people` of the stage `messaged`, with four decimals; null if
+            that stage has no people.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the interval.
     """

@@ -15,7 +15,7 @@ class HoldoutNotFoundError(NotFoundError):
 
 
 class HoldoutOverlapsError(ConflictError):
-    """The period overlaps that of another holdout. ``holdout_id`` is the id of that holdout."""
+    """The period overlaps the period of another holdout, which has the id ``holdout_id``."""
 
     code = "holdout_overlaps"
     title = "Another holdout runs then"

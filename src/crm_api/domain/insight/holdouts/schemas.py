@@ -6,7 +6,7 @@ from pydantic import Field
 
 from crm_api.domain.campaigns.answers import format_rate
 from crm_api.domain.insight.holdouts.plan import HoldoutPlan
-from crm_api.domain.insight.holdouts.service import Comparison, KnownHoldout
+from crm_api.domain.insight.holdouts.service import Comparison, HoldoutResult
 from crm_api.domain.insight.measures.intervals import is_difference_shown, newcombe_interval
 from crm_api.domain.kit.examples import NOW, example
 from crm_api.domain.kit.fields import Name200, RequestDay
@@ -192,7 +192,7 @@ class HoldoutRead(ReadModel):
     created_at: Instant
 
     @classmethod
-    def of(cls, known: KnownHoldout) -> Self:
+    def of(cls, known: HoldoutResult) -> Self:
         """Build the response from a holdout."""
         holdout = known.holdout
         return cls.model_validate(

@@ -1,4 +1,8 @@
-"""Plan holdouts, list them, and compare their groups by intention to treat."""
+"""Plan holdouts, list them, and compare their two groups.
+
+A person counts in the group to which the person was assigned, whatever happened later (intention to
+treat).
+"""
 
 import os
 from collections.abc import Sequence
@@ -75,7 +79,7 @@ class Comparison:
         messaged: The number of people in the group that gets messages.
         messaged_with: The number of people in this group who had an outcome.
         held: The number of people in the group that gets no messages.
-        held_with: The number of people in this group who had an outcome.
+        held_with: The number of people in that group who had an outcome.
     """
 
     messaged: int
@@ -85,7 +89,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownHoldout:
+class HoldoutResult:
     """A holdout, its plan, and the comparison of its groups by kind of outcome."""
 
     holdout: Holdout
@@ -104,7 +108,7 @@ async def plan_new_holdout(
     scope: HoldoutScope,
     created_by: str,
     now: datetime,
-) -> KnownHoldout:
+) -> HoldoutResult:
     """Store a new holdout and return it with its plan.
 
     If ``since`` is in the past, the holdout begins now.
@@ -143,7 +147,7 @@ async def plan_new_holdout(
     return known
 
 
-async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> KnownHoldout:
+async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> HoldoutResult:
     """Return a holdout, its plan, and the comparison of its groups.
 
     Raises:
@@ -158,7 +162,7 @@ async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> K
 
 async def list_holdouts(
     uow: UnitOfWork, *, cursor: str | None, limit: int, now: datetime
-) -> Page[KnownHoldout]:
+) -> Page[HoldoutResult]:
     """Return a page of holdouts, the newest first.
 
     Raises:
@@ -184,7 +188,7 @@ def holdouts_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Se
 
 async def _known(
     uow: UnitOfWork, holdouts: Sequence[Holdout], *, now: datetime
-) -> list[KnownHoldout]:
+) -> list[HoldoutResult]:
     """Return holdouts with their plans and comparisons. Three statements read all of them."""
     if not holdouts:
         return []
@@ -205,7 +209,7 @@ async def _known(
         )
 
     return [
-        KnownHoldout(
+        HoldoutResult(
             holdout=one,
             plan=plan_holdout(
                 percent=one.percent,

@@ -1,6 +1,6 @@
 """Compute measures, such as the reply rate, from messages, replies, outcomes and costs.
 
-- Measure: what is counted, summed or divided, in one definition (``registry``).
+- Measure: what is counted, summed or divided. Each measure is defined once (``registry``).
 - Figure: one number of a measure: for one key of a breakdown, for one bucket, or the total.
 - Breakdown (``by``): the property by which records are grouped, such as the campaign. The value of
   this property is the key of a figure.
@@ -13,7 +13,8 @@
 - Place: the ZIP, city and source of a person.
 - Stored sums and copies: tables that are faster to read than the records (``models``).
 
-A request goes from ``figure_request`` to ``figure_sums``, which makes the SQL from ``place_sums``,
-``hour_sums`` or the record query, and to ``figures``, which computes the figures. ``records`` lists
-the records of a figure. Jobs run ``update_sums`` and ``copy_records``.
+How a figure is computed: ``figures`` runs the SQL that ``figure_sums`` makes for a figure request.
+This SQL reads stored sums (``place_sums``, ``hour_sums``), copies of records, or the records
+themselves. ``records`` lists the records of a figure. A job updates the stored sums
+(``update_sums``) and the copies (``copy_records``).
 """

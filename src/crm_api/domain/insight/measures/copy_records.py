@@ -18,8 +18,7 @@ from crm_api.domain.insight.measures.update_sums import next_hours, take_locks
 from crm_api.platform.database import UnitOfWork
 
 MOST_MESSAGES = 20_000
-"""One step copies whole hours. The last one is the hour in which the step exceeds this number of
-messages."""
+"""The largest number of messages that one step reads, rounded up to whole hours."""
 MOST_CHANGES = 2_000
 """The largest number of noted changes of answers or replies that one step processes."""
 
@@ -87,9 +86,10 @@ SET_ANSWERS_UNTIL = text("""
 async def copy_answers(
     uow: UnitOfWork, *, most: int = MOST_MESSAGES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy the answers of the next hours to ``insight_answer``.
+    """Copy answers of users to ``insight_answer``, for the next hours that are not copied yet.
 
-    If a message of a conversation changed later, copy the answers of the conversation again.
+    If a message in a conversation changed after the copy, copy the answers of the conversation
+    again.
 
     Only one transaction does so at a time.
 
@@ -135,8 +135,7 @@ async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> Non
 
 
 MOST_REPLIES = 20_000
-"""One step copies whole hours. The last one is the hour in which the step exceeds this number of
-replies."""
+"""The largest number of replies that one step copies, rounded up to whole hours."""
 _REPLIED = "m.status IN ('sent', 'delivered') AND m.replied_at IS NOT NULL"
 
 # A reply counts for 72 hours, so messages are copied after 74 hours: few change later. An hour is
@@ -191,9 +190,9 @@ SET_REPLIES_UNTIL = text("""
 async def copy_replies(
     uow: UnitOfWork, *, most: int = MOST_REPLIES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy the messages of the next hours that got a reply to ``insight_reply``.
+    """Copy messages that got a reply to ``insight_reply``, for the next hours not copied yet.
 
-    If such a message or its reply changed later, copy the message again.
+    If a message or its reply changed after the copy, copy the message again.
 
     Only one transaction does so at a time.
 
@@ -243,7 +242,7 @@ STORE_OUTCOMES = text("""
 
 
 async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
-    """Copy new outcomes to ``insight_outcome``, and copy changed outcomes again.
+    """Copy new outcomes to ``insight_outcome``. If an outcome changed, copy it again.
 
     Only one transaction does so at a time.
 
@@ -300,7 +299,7 @@ async def add_places(
     """Add the place of the person (ZIP, city and source) to copies that have no place yet.
 
     The added place is the place at which the sums by place (``insight_person_tally``) count the
-    person. So the sums are not updated while this transaction is open: it holds their lock.
+    person. So this transaction takes the lock of these sums: they do not change meanwhile.
 
     Returns:
         Whether there may be more copies without a place.

@@ -1,4 +1,4 @@
-"""The breakdowns of measures: the SQL of each key, and the labels of the keys."""
+"""The breakdowns by which figures can be grouped, such as campaign or ZIP, and their SQL."""
 
 import calendar
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ OF_TIME = frozenset({Dimension.HOUR, Dimension.WEEKDAY, Dimension.HOUR_OF_WEEK})
 
 
 class Bucket(StrEnum):
-    """The period of each figure of a series, in `timezone`. A week begins on Monday."""
+    """A series has a figure for each day, week or month in `timezone`. A week begins on Monday."""
 
     DAY = "day"
     WEEK = "week"

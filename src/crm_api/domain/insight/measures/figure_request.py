@@ -1,6 +1,7 @@
 """Which figures a caller wants, such as "reply rate by city in May", and the SQL of their records.
 
-Figures, lists of records and CSV files are all compiled from the same record query.
+Figures, lists of records and CSV files are all compiled from the same record query: the SQL whose
+rows are the records of a measure.
 """
 
 from dataclasses import dataclass, replace
@@ -86,7 +87,10 @@ class FigureRequest:
 
     @property
     def is_by_place(self) -> bool:
-        """Whether the breakdown is by ZIP, city or source: a copy of a record has its key."""
+        """Whether the breakdown is by ZIP, city or source, without a filter by campaign or step.
+
+        Copies of records have the keys of these breakdowns.
+        """
         return self.by in PLACES and not self.is_of_campaign
 
     @property
@@ -96,9 +100,9 @@ class FigureRequest:
 
     @property
     def operands(self) -> "dict[Operand, FigureRequest]":
-        """For a quotient of two measures: a request for the denominator, one for the numerator.
+        """For a quotient of two measures: a request for the denominator and one for the numerator.
 
-        For other measures: only this request, as the denominator.
+        For other measures: only this request, with the key ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}
@@ -110,7 +114,7 @@ class FigureRequest:
 
     @property
     def needs_credits(self) -> bool:
-        """Whether the figures are computed from credits, such as 1/3 of an outcome."""
+        """Whether the figures are computed from credits: shares of outcomes, such as 1/3."""
         return any(":rules_version" in one.query.sql for one in self.operands.values())
 
     def in_period(self, sql: str) -> str:

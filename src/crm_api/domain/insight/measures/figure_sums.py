@@ -98,10 +98,11 @@ _NULLS = {
 
 
 def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCopies) -> list[str]:
-    """Return two queries for a breakdown by place: one reads copies that have the stored place.
+    """Return two queries for a breakdown by place: ZIP, city or source.
 
-    The other one looks up the place of all other records. For a median, each row is a record.
-    Otherwise, each row is the sum of the records of a key.
+    The first query reads the copies with a stored place. The second query looks up the place of all
+    other records. For a median, each row is a record. Otherwise, each row is the sum of the records
+    of a key.
     """
     rest = request.in_period(copies.records_without_place)
     bucket = "CAST(NULL AS timestamptz)"
@@ -151,9 +152,10 @@ def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
 
 
 def _grouped(request: FigureRequest, records: str) -> str:
-    """Return the query that sums the records with the same values in the needed columns.
+    """Return the query that sums records, before their keys and labels are looked up.
 
-    Needed are the columns from which the key, the filters and the buckets are computed.
+    A sum contains the records with the same values in all columns from which the key, the filters
+    and the buckets are computed.
     """
     needed = _needed_columns(request)
     keys = [f"b.{name}" for name in needed]

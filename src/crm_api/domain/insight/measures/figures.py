@@ -189,7 +189,7 @@ async def compute_figures(
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         PeriodError: The period ends before it begins.
-        TooManyFiguresError: The breakdown has too many rows.
+        TooManyFiguresError: There would be more than ``MOST_FIGURES`` figures.
         TooManyRecordsError: A statement took longer than ``seconds``. The transaction cannot be
             used any more.
     """

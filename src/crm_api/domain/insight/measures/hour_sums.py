@@ -80,7 +80,10 @@ def ceil_time(at: datetime, unit: timedelta) -> datetime:
 
 @lru_cache(maxsize=512)
 def has_whole_hours(zone: str) -> bool:
-    """Return whether each full hour of a time zone has been a full hour of UTC since 2000."""
+    """Return whether each full hour of a time zone has been a full hour of UTC since 2000.
+
+    For example, this is not so in Asia/Kolkata (UTC+5:30).
+    """
     found = ZoneInfo(zone)
     years = range(_FIRST_YEAR, datetime.now(UTC).year + 2)
     instants = (datetime(year, month, 1, tzinfo=UTC) for year in years for month in (1, 7))

@@ -51,7 +51,9 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
 
 def is_rate_enough(part: int, whole: int) -> bool:
-    """Return whether you can rely on a rate: 30 records or more, an interval of 4 points or less.
+    """Return whether a rate has at least 30 records and an interval of at most 4 points.
+
+    Only then can you rely on the rate.
 
     If 100 rates are checked after each new record, at most 10 of the true rates are outside of
     their interval at the moment when this function first returns True.
@@ -63,8 +65,8 @@ def is_rate_enough(part: int, whole: int) -> bool:
 def needed_records(part: int, whole: int) -> int:
     """Return how many records a rate needs until you can rely on it, if the rate does not change.
 
-    The estimate adds four records, two of them in the numerator. Without them, a rate of 0 would
-    need too few records.
+    The estimate adds four records, two of them in the numerator. Without them, the estimate for a
+    rate of 0 would be too small.
     """
     rate = (part + 2) / (whole + 4)
     return max(FEWEST, math.ceil(4 * NORMAL_95**2 * rate * (1 - rate) / WIDEST**2))

@@ -4,7 +4,7 @@
 - Sums by place: ``InsightPersonTally``. A job keeps these sums up to date.
 - Copies of records: ``InsightReply``, ``InsightAnswer``, ``InsightOutcome``. A job copies them.
 
-The place of a person is the person's ZIP, city and source. All times of the day are in UTC.
+The place of a person is the person's ZIP, city and source. Hours, days and months are in UTC.
 """
 
 from datetime import datetime
@@ -57,12 +57,12 @@ class _CountColumns:
 
 
 class InsightTally(_CountColumns, Base):
-    """A change of the numbers of messages and accepted attempts in an hour or a day, or their sum.
+    """How the numbers of messages and accepted attempts of one hour or day changed.
 
-    After each SQL statement that changes messages or attempts, triggers append its changes to this
-    table (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``). They
-    append the changes three times, once for each ``TallyGranularity``. A decrease has negative
-    numbers. So the sum of all rows of an hour always equals the number of its messages.
+    A row is one change or a sum of changes. After each SQL statement that changes messages or
+    attempts, triggers append a row for each ``TallyGranularity``
+    (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``). A decrease has
+    negative numbers. So the sum of all rows of an hour equals the numbers of that hour.
 
     - A message counts in the hour when it was sent or, if it failed, when it was due.
     - An attempt counts in the hour when the provider accepted it. It counts in the step and variant
@@ -195,10 +195,7 @@ class InsightPersonMove(Base):
 
 
 class InsightPersonUntil(Base):
-    """The instant before which the sums by place count everything. The table has at most one row.
-
-    The sums are in ``InsightPersonTally``.
-    """
+    """The instant before which ``InsightPersonTally`` counts all records. At most one row."""
 
     __tablename__ = "insight_person_until"
     __table_args__ = (CheckConstraint("id = 1", name="id"),)

@@ -158,7 +158,7 @@ def _late_changes(
     conditions: str,
     instants: BoundInstants,
 ) -> str:
-    """Return the query that selects the sums of late changes, which the sums by place lack."""
+    """Return the query that sums changes of old messages, which the sums by place lack yet."""
     source = f"""
         SELECT {columns}, t.contact_id, CAST(NULL AS text) AS source
         FROM insight_person_change t

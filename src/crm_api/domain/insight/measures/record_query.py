@@ -9,8 +9,8 @@ columns, so that all measures and breakdowns are compiled in the same way:
 
 - ``counted``: whether the record counts in the numerator.
 - ``ripe_at``: the instant from which the record is ripe: it can no longer be added to the
-  numerator. Before this instant, figures report the record as unripe. They never do so if the value
-  is ``infinity``.
+  numerator. Before this instant, figures report the record as unripe. If the value is ``infinity``,
+  the record is never reported as unripe.
 """
 
 import re
@@ -53,10 +53,10 @@ class Operand(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSums:
-    """The SQL that computes figures from stored sums, which are up to date at every moment.
+    """SQL expressions that compute figures from stored sums instead of records.
 
-    Both tables of stored sums have the same columns: ``insight_tally`` and
-    ``insight_person_tally``. In the expressions, ``t`` is a row of one of them.
+    In the expressions, ``t`` is a row of ``insight_tally`` or ``insight_person_tally``. Both tables
+    have the same columns for counts.
 
     Attributes:
         records: The expression for the number of records that a row counts.

@@ -26,7 +26,7 @@ Place = tuple[datetime, UUID]
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRequest:
-    """Which figure the records are wanted of.
+    """The figure whose records are wanted.
 
     Attributes:
         request: The measure, the breakdown, the period and the filters of the figure.

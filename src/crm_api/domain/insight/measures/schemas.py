@@ -23,7 +23,7 @@ class MeasureRead(ReadModel):
 
     Attributes:
         name: The name of the measure.
-        definition: The definition, in a sentence.
+        definition: The definition of the measure, in a sentence.
         numerator: What is counted or summed.
         denominator: The total that the numerator is a part of; null if there is none.
         unit: The unit of the figures.
@@ -136,7 +136,7 @@ class InsightRead(ReadModel):
         definition: The definition of the measure, in a sentence.
         unit: The unit of the figures.
         by: The breakdown; null if none.
-        bucket: The periods; null if none.
+        bucket: The length of a bucket; null if no buckets were requested.
         timezone: The time zone of buckets, hours and weekdays.
         as_of: When the figures were computed.
         rules_version: The version of the attribution rules.
@@ -168,22 +168,22 @@ class InsightRead(ReadModel):
 
 
 class RecordRead(ReadModel):
-    """A record from which a figure is computed.
+    """A record that a figure counts.
 
     Attributes:
         kind: The kind of the record.
-        at: When it happened; for a message, when it was sent.
+        at: When the message was sent, or when the outcome, answer or cost happened.
         counted: For a rate: whether the record counts in the numerator; null for other units.
         amount: Cents, seconds or a share of an outcome, as the unit says; null for rates and
             counts.
-        key: The key of the breakdown.
+        key: The key of the breakdown, such as a ZIP; null if none.
         contact_id: The contact; null without the scope `contacts:read`.
         first_name: The contact's first name; null without the scope `contacts:read`.
         last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
         step: The step of the campaign; null if none.
         outcome_id: The outcome; null if the record belongs to none.
-        part: `numerator` or `denominator` of a figure that divides two measures; null otherwise.
+        part: `numerator` or `denominator`, if the figure divides two measures; null otherwise.
     """
 
     model_config = example(

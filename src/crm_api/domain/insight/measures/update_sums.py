@@ -1,6 +1,6 @@
 """Keep stored sums up to date: merge the sums of hours and days, and update the sums by place.
 
-- ``merge_hour_sums`` makes the rows of ``insight_tally`` fewer. The sums stay the same.
+- ``merge_hour_sums`` merges rows of ``insight_tally``, so that figures read fewer rows.
 - ``update_place_sums`` adds messages and attempts to ``insight_person_tally``, the sums by place.
 
 A figure is the same before and after a run: it reads from the records what the sums lack.
@@ -106,15 +106,14 @@ async def next_hours(session: AsyncSession, statement: TextClause, *, most: int)
     Args:
         session: The session, with the locks of ``take_locks``.
         statement: Selects ``since``, ``until`` and ``has_changes``. Its parameter is ``most``.
-        most: The step ends with the hour that contains the record with this number.
+        most: The largest number of records, rounded up to whole hours.
     """
     step = typed_row(HourStep, (await session.execute(statement, {"most": most})).one())
     return step if step.since < step.until or step.has_changes else None
 
 
 MOST_MESSAGES = 200_000
-"""One step adds whole hours. The last one is the hour in which the step exceeds this number of
-messages."""
+"""The largest number of messages that one step adds, rounded up to whole hours."""
 MOST_PEOPLE = 500
 """One step moves at most this number of people to the sums of their new places."""
 _MOST_STEPS = 21
