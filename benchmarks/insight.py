@@ -55,7 +55,7 @@ MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class TimedRequest:
     """A request, its name, and the largest wanted p95 in milliseconds.
 
     ``scope`` is that of the key that sends it. Records name their people only with
@@ -69,23 +69,23 @@ class Asked:
     scope: str = "admin"
 
 
-def questions() -> Iterator[Asked]:
+def timed_requests() -> Iterator[TimedRequest]:
     """Yield the requests: each measure by what it can be broken down, its rows, and the rest."""
     for measure in MEASURES.values():
         for name, values in BREAKDOWNS.items():
             if "by" in values and values["by"] not in measure.by:
                 continue
             wanted = {"measure": measure.name, "timezone": ZONE, **values}
-            yield Asked(
+            yield TimedRequest(
                 name=f"{measure.name} {name}", path="/v1/insight", values=wanted, wanted=FIGURE_MS
             )
     for name in ("messages", "reply_rate", "revenue"):
         values = {"measure": name, "timezone": ZONE}
-        yield Asked(
+        yield TimedRequest(
             name=f"rows of {name}", path="/v1/insight/rows", values=values, wanted=FIGURE_MS
         )
     for scope, people in (("admin", "with names"), ("insight:read", "without names")):
-        yield Asked(
+        yield TimedRequest(
             name=f"200 rows {people}",
             path="/v1/insight/rows",
             values={"measure": "reply_rate", "timezone": ZONE, "limit": "200"},
@@ -94,14 +94,14 @@ def questions() -> Iterator[Asked]:
         )
     since = (datetime.now(UTC) - timedelta(days=30)).date().isoformat()
     for name in ("funnel", "cohorts"):
-        yield Asked(
+        yield TimedRequest(
             name=f"{name} of a month",
             path=f"/v1/insight/{name}",
             values={"from": since},
             wanted=FIGURE_MS,
         )
-    yield Asked(name="holdouts", path="/v1/holdouts", values={}, wanted=FIGURE_MS)
-    yield Asked(name="today", path="/v1/today", values={}, wanted=TODAY_MS)
+    yield TimedRequest(name="holdouts", path="/v1/holdouts", values={}, wanted=FIGURE_MS)
+    yield TimedRequest(name="today", path="/v1/today", values={}, wanted=TODAY_MS)
 
 
 def main(
@@ -136,7 +136,7 @@ def main(
 
 def keys_of(client: httpx.Client) -> dict[str, str]:
     """Return an API key of each scope that requests need, made by the service."""
-    scopes = {one.scope for one in questions()} - {"admin"}
+    scopes = {one.scope for one in timed_requests()} - {"admin"}
     made = {
         scope: client.post(
             "/v1/api-keys", json={"name": scope, "scopes": [scope]}, headers=_headers(ADMIN_KEY)
@@ -204,27 +204,27 @@ def _credits(url: str, environment: dict[str, str]) -> Iterator[Figure]:
 def _round(
     client: httpx.Client, web: psutil.Process, url: str, calls: int, keys: dict[str, str]
 ) -> Iterator[Figure]:
-    for asked in questions():
+    for request in timed_requests():
         taken: list[float] = []
-        client.headers = httpx.Headers(_headers(keys[asked.scope]))
-        _ask(client, asked)  # a warm-up
+        client.headers = httpx.Headers(_headers(keys[request.scope]))
+        _ask(client, request)  # a warm-up
         cpu, database = cpu_seconds(web), postgres_cpu(url)
         for _ in range(calls):
-            taken.append(_ask(client, asked))
+            taken.append(_ask(client, request))
             if taken[-1] > SLOW_MS:
                 break
         cpu, database = cpu_seconds(web) - cpu, postgres_cpu(url) - database
         yield Figure(
-            name=f"{asked.name}, p50",
+            name=f"{request.name}, p50",
             value=statistics.median(taken),
             unit="ms",
             is_lower_better=True,
         )
         yield Figure(
-            name=f"{asked.name}, p95",
+            name=f"{request.name}, p95",
             value=sorted(taken)[int(len(taken) * 0.95)],
             unit="ms",
-            wanted=asked.wanted,
+            wanted=request.wanted,
             is_lower_better=True,
             cpu_ms=cpu / len(taken) * 1000,
             postgres_ms=database / len(taken) * 1000,
@@ -232,9 +232,9 @@ def _round(
     say("a round is over")
 
 
-def _ask(client: httpx.Client, asked: Asked) -> float:
+def _ask(client: httpx.Client, request: TimedRequest) -> float:
     begun = time.perf_counter()
-    answer = client.get(asked.path, params=asked.values)
+    answer = client.get(request.path, params=request.values)
     taken = (time.perf_counter() - begun) * 1000
     is_refused = answer.is_client_error and answer.json().get("code") == "too_many_records"
     if answer.is_error and not is_refused:

@@ -1,4 +1,4 @@
-"""The job of insight: it merges the kept sums and credits outcomes."""
+"""The job of insight: it merges the stored sums and credits outcomes."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ ROWS = text("""
     SELECT t.grain, count(*) AS rows, sum(t.sent) AS sent, bool_and(t.is_merged) AS is_merged
     FROM insight_tally t GROUP BY t.grain ORDER BY t.grain
 """)
-SETTLED = text("""
+STORED = text("""
     SELECT (SELECT count(*) FROM insight_person_until) + (SELECT count(*) FROM insight_answer_until)
         + (SELECT count(*) FROM insight_reply_until)
 """)
 
 
-async def test_job_merges_the_kept_sums(
+async def test_job_merges_the_stored_sums(
     ctx: dict[str, Any], committed_uow: UnitOfWorkFactory
 ) -> None:
     async with committed_uow() as uow:
@@ -31,5 +31,5 @@ async def test_job_merges_the_kept_sums(
 
     async with committed_uow() as uow:
         found = [tuple(row) for row in await uow.session.execute(ROWS)]
-        assert await uow.session.scalar(SETTLED) == 3
+        assert await uow.session.scalar(STORED) == 3
     assert found == [(grain, 1, 3, True) for grain in ("all", "day", "hour")]

@@ -78,7 +78,7 @@ CHANGES = (
 )
 
 
-async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
+async def update(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
     await session.commit()
     for _ in range(1000):
         async with new_uow() as uow:
@@ -105,7 +105,7 @@ async def test_figure_is_its_rows_after_every_write(
 ) -> None:
     await made_history(session)
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     assert await session.scalar(STORED) > 0
     assert await session.scalar(WAITING) == 0
     await check_figures(session)
@@ -113,7 +113,7 @@ async def test_figure_is_its_rows_after_every_write(
     await session.execute(text(change))
 
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)
 
 
@@ -121,12 +121,12 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
     session: AsyncSession, new_uow: UnitOfWorkFactory, client: httpx.AsyncClient
 ) -> None:
     history = await made_history(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
 
     await history.merge_and_erase(client, count=6)
 
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)
 
 

@@ -105,8 +105,8 @@ async def credit(new_uow: UnitOfWorkFactory) -> None:
         await fill_credits(uow, await find_rules(uow, version=None), now=NOW)
 
 
-async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
-    """Settle in small steps; check that what is stored are the outcomes that count."""
+async def update(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
+    """Update in small steps; check that the copies are the outcomes that count."""
     await session.commit()
     for _ in range(1000):
         is_more = False
@@ -133,7 +133,7 @@ async def test_figure_is_its_rows_after_every_write(
 ) -> None:
     await made_history(session, new_uow)
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)
 
     for one in change.split(";"):
@@ -142,7 +142,7 @@ async def test_figure_is_its_rows_after_every_write(
     await check_figures(session)
     await credit(new_uow)
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)
 
 
@@ -150,10 +150,10 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
     session: AsyncSession, new_uow: UnitOfWorkFactory, client: httpx.AsyncClient
 ) -> None:
     history = await made_history(session, new_uow)
-    await settle(session, new_uow)
+    await update(session, new_uow)
 
     await history.merge_and_erase(client, count=6)
 
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)

@@ -77,8 +77,8 @@ CHANGES = (
 )
 
 
-async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
-    """Settle everything in small steps; check that what is stored are the records."""
+async def update(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
+    """Update everything in small steps; check that what is stored are the records."""
     await session.commit()
     for _ in range(1000):
         is_more = False
@@ -104,7 +104,7 @@ async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
 async def differences(
     session: AsyncSession, request: FigureRequest, table: str, key: str = "NULL"
 ) -> list[object]:
-    """Return what differs between records before the settled instant and the stored rows."""
+    """Return what differs between records before the stored instant and the stored rows."""
     compiled = compile_records(request)
     found = await session.execute(
         text(f"""
@@ -136,14 +136,14 @@ async def test_figure_is_its_rows_after_every_write(
     history = History(session, seed=SEED)
     await history.write(people=90, messages=200, outcomes=5)
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     assert (await session.execute(COUNTS)).one().stored > 10
     await check_figures(session)
 
     await session.execute(text(change))
 
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)
 
 
@@ -152,12 +152,12 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
 ) -> None:
     history = History(session, seed=SEED)
     await history.write(people=90, messages=300, outcomes=5)
-    await settle(session, new_uow)
+    await update(session, new_uow)
 
     await history.merge_and_erase(client, count=6)
 
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)
 
 
@@ -166,13 +166,13 @@ async def test_removed_contact_has_no_place(
 ) -> None:
     history = History(session, seed=SEED)
     await history.write(people=60, messages=200, outcomes=5)
-    await settle(session, new_uow)
+    await update(session, new_uow)
 
     await session.execute(text("DELETE FROM property_contact"))
     await session.execute(text("DELETE FROM contact WHERE right(id::text, 1) > '7'"))
 
     await check_figures(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await check_figures(session)
 
 
@@ -186,7 +186,7 @@ async def test_reply_that_changes_soon_after_it_was_stored_is_noted(
     await session.execute(
         text("UPDATE campaign_membership SET replied_at = sent_at + interval '9 minutes'")
     )
-    await settle(session, new_uow)
+    await update(session, new_uow)
     assert await session.scalar(text("SELECT count(*) FROM insight_reply")) > 0
 
     await session.execute(
@@ -201,7 +201,7 @@ async def test_young_messages_are_counted_as_unripe(
 ) -> None:
     history = History(session, seed=SEED)
     await history.write(people=90, messages=300, outcomes=5)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     request = FigureRequest(measure=REPLY, by=Dimension.ZIP)
     as_of = NOW - timedelta(days=20)
 
@@ -240,7 +240,7 @@ async def test_move_that_the_release_before_takes_clears_the_stored_place(
     session: AsyncSession, new_uow: UnitOfWorkFactory
 ) -> None:
     await made_history(session)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     await session.execute(text(MOVES[0]))
 
     await session.execute(text("DELETE FROM insight_person_move"))

@@ -1,4 +1,4 @@
-"""The kept sums give the figures of the records, in every period, zone and filter."""
+"""The sums of hours and days give the figures of the records, in every period, zone and filter."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -57,8 +57,8 @@ DIFFERENCES = text("""
     HAVING sum(sent) <> 0 OR sum(delivered) <> 0 OR sum(failed) <> 0 OR sum(replied) <> 0
         OR sum(interested) <> 0 OR sum(opted_out) <> 0 OR sum(accepted) <> 0 OR sum(segments) <> 0
 """)
-# Each grain has the same sums.
-GRAINS = text("""
+# Each granularity has the same sums.
+GRANULARITIES = text("""
     SELECT count(DISTINCT (x.sent, x.delivered, x.failed, x.replied, x.interested,
                            x.opted_out, x.accepted, x.segments))
     FROM (SELECT t.grain, sum(t.sent) AS sent, sum(t.delivered) AS delivered,
@@ -165,7 +165,7 @@ async def test_sums_follow_every_write(session: AsyncSession, change: str) -> No
     await session.execute(text(change))
 
     assert (await session.execute(DIFFERENCES)).all() == []
-    assert await session.scalar(GRAINS) == 1
+    assert await session.scalar(GRANULARITIES) == 1
 
 
 async def test_merged_sums_are_the_same(session: AsyncSession, new_uow: UnitOfWorkFactory) -> None:
@@ -183,7 +183,7 @@ async def test_merged_sums_are_the_same(session: AsyncSession, new_uow: UnitOfWo
 
     assert merged
     assert (await session.execute(DIFFERENCES)).all() == []
-    assert await session.scalar(GRAINS) == 1
+    assert await session.scalar(GRANULARITIES) == 1
     rows = await session.scalar(text("SELECT count(*) FROM insight_tally"))
     cells = await session.scalar(
         text(

@@ -60,7 +60,7 @@ MOVES = (
 )
 
 
-async def settle(session: AsyncSession, new_uow: UnitOfWorkFactory, *, most: int = 150) -> None:
+async def update(session: AsyncSession, new_uow: UnitOfWorkFactory, *, most: int = 150) -> None:
     await session.commit()
     for _ in range(1000):
         async with new_uow() as uow:
@@ -91,11 +91,11 @@ async def test_figure_is_its_rows_after_every_write(
     session: AsyncSession, new_uow: UnitOfWorkFactory, change: str
 ) -> None:
     history = await made_history(session, messages=200)
-    await settle(session, new_uow)
+    await update(session, new_uow)
 
     await session.execute(text(change))
     await check_figures(session, history.chance)
-    await settle(session, new_uow)
+    await update(session, new_uow)
 
     await check_figures(session, history.chance)
 
@@ -104,7 +104,7 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
     session: AsyncSession, new_uow: UnitOfWorkFactory, client: httpx.AsyncClient
 ) -> None:
     history = await made_history(session, messages=300)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     first, second = (str(one["id"]) for one in history.chance.sample(history.contacts, 2))
 
     await history.merge_and_erase(client, count=3)
@@ -114,11 +114,11 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
     )
     await session.execute(text(MOVES[1]))
     await check_figures(session, history.chance)
-    await settle(session, new_uow)
+    await update(session, new_uow)
     if merged.is_success:
         undone = await client.post(f"/v1/contact-merges/{merged.json()['merge_id']}/undo")
         assert undone.is_success, undone.text
     await check_figures(session, history.chance)
-    await settle(session, new_uow)
+    await update(session, new_uow)
 
     await check_figures(session, history.chance)

@@ -75,7 +75,7 @@ def median_of(times: Iterable[timedelta]) -> float:
     return float(qth_survival_time(LOWER_MEDIAN, estimate))
 
 
-class Followed:
+class ReachedStages:
     """The people of the history, computed in Python from the tables."""
 
     def __init__(self) -> None:
@@ -124,26 +124,26 @@ async def test_median_times_are_those_of_lifelines(session: AsyncSession, histor
 @pytest.mark.parametrize("days", [1, 14, 45])
 async def test_funnel_is_that_of_lifelines(session: AsyncSession, days: int) -> None:
     window = timedelta(days=days)
-    followed = Followed()
-    await followed.read(session)
+    reached = ReachedStages()
+    await reached.read(session)
 
     found = await count_funnel(
         session, PeopleFilter(since=BEGINNING, until=NOW), window=window, now=NOW
     )
 
-    ripe = [one for one, sent_at in followed.sent.items() if sent_at + window <= NOW]
+    ripe = [one for one, sent_at in reached.sent.items() if sent_at + window <= NOW]
     assert found.people[Stage.MESSAGED] == len(ripe) > 0
-    assert found.unripe == len(followed.sent) - len(ripe)
+    assert found.unripe == len(reached.sent) - len(ripe)
     for stage in STAGES:
         part = found.people[stage] / len(ripe)
-        assert part == pytest.approx(followed.part_reached(stage, ripe, within=window), abs=1e-9)
+        assert part == pytest.approx(reached.part_reached(stage, ripe, within=window), abs=1e-9)
 
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("stage", STAGES)
 async def test_ripe_cohorts_are_those_of_lifelines(session: AsyncSession, stage: Stage) -> None:
-    followed = Followed()
-    await followed.read(session)
+    reached = ReachedStages()
+    await reached.read(session)
 
     cells = await count_cohorts(
         session,
@@ -157,7 +157,7 @@ async def test_ripe_cohorts_are_those_of_lifelines(session: AsyncSession, stage:
     )
 
     people: dict[datetime, list[UUID]] = defaultdict(list)
-    for one, sent_at in followed.sent.items():
+    for one, sent_at in reached.sent.items():
         monday = sent_at.date() - DAY * sent_at.weekday()
         people[datetime.combine(monday, datetime.min.time(), NOW.tzinfo)].append(one)
     ripe = [cell for cell in cells if cell.is_ripe]
@@ -167,6 +167,6 @@ async def test_ripe_cohorts_are_those_of_lifelines(session: AsyncSession, stage:
         cohort = people[cell.cohort_start]
         within = timedelta(days=cell.days)
         assert cell.people == len(cohort)
-        assert all(followed.sent[one] + within <= NOW for one in cohort)
-        part = followed.part_reached(stage, cohort, within=within)
+        assert all(reached.sent[one] + within <= NOW for one in cohort)
+        part = reached.part_reached(stage, cohort, within=within)
         assert cell.reached / cell.people == pytest.approx(part, abs=1e-9)

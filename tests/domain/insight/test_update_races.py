@@ -22,8 +22,8 @@ from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.domain.insight.measures.update_sums import update_place_sums
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
-Settle = Callable[[UnitOfWork], Awaitable[bool]]
-JOBS: tuple[Settle, ...] = (
+Update = Callable[[UnitOfWork], Awaitable[bool]]
+JOBS: tuple[Update, ...] = (
     *(update_place_sums, copy_answers, copy_replies, copy_outcomes, add_places),
 )
 REQUESTS = [
@@ -71,12 +71,12 @@ async def write(uow: UnitOfWork, what: str) -> None:
         await uow.session.execute(text(one))
 
 
-async def settle_all(new_uow: UnitOfWorkFactory) -> None:
-    for settle in JOBS:
+async def update_all(new_uow: UnitOfWorkFactory) -> None:
+    for update in JOBS:
         is_more = True
         while is_more:
             async with new_uow() as uow:
-                is_more = await settle(uow)
+                is_more = await update(uow)
 
 
 async def check_figures(new_uow: UnitOfWorkFactory) -> None:
@@ -86,8 +86,8 @@ async def check_figures(new_uow: UnitOfWorkFactory) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [*zip(JOBS, JOBS, strict=True), *pairwise(JOBS)])
-async def test_one_transaction_settles_at_a_time(
-    committed_uow: UnitOfWorkFactory, first: Settle, second: Settle
+async def test_one_transaction_updates_at_a_time(
+    committed_uow: UnitOfWorkFactory, first: Update, second: Update
 ) -> None:
     async with committed_uow() as running:
         await first(running)
@@ -98,11 +98,11 @@ async def test_one_transaction_settles_at_a_time(
 
 
 @pytest.mark.parametrize(
-    ("settle", "lock"),
+    ("update", "lock"),
     [(update_place_sums, "insight_person_tally"), (copy_answers, "insight_answer")],
 )
 async def test_job_of_the_release_before_is_waited_for(
-    committed_uow: UnitOfWorkFactory, settle: Settle, lock: str
+    committed_uow: UnitOfWorkFactory, update: Update, lock: str
 ) -> None:
     await write_history(committed_uow)
     async with committed_uow() as running:
@@ -110,25 +110,25 @@ async def test_job_of_the_release_before_is_waited_for(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))"), {"lock": lock}
         )
         async with committed_uow() as other:
-            is_more = await settle(other)
+            is_more = await update(other)
 
     assert not is_more
     async with committed_uow() as other:
-        assert await settle(other)
+        assert await update(other)
 
 
 async def test_two_workers_store_each_record_once(committed_uow: UnitOfWorkFactory) -> None:
     await write_history(committed_uow)
 
-    async def work(order: tuple[Settle, ...]) -> None:
+    async def work(order: tuple[Update, ...]) -> None:
         for _ in range(20):
-            for settle in order:
+            for update in order:
                 async with committed_uow() as uow:
-                    await settle(uow)
+                    await update(uow)
 
     await asyncio.gather(work(JOBS), work(JOBS[::-1]))
 
-    await settle_all(committed_uow)
+    await update_all(committed_uow)
     await check_figures(committed_uow)
     async with committed_uow() as uow:
         stored = (await uow.session.execute(STORED)).one()
@@ -136,38 +136,38 @@ async def test_two_workers_store_each_record_once(committed_uow: UnitOfWorkFacto
     assert min(stored.answers, stored.replies, stored.outcomes) > 0
 
 
-@pytest.mark.parametrize("is_settled", [False, True])
+@pytest.mark.parametrize("is_updated", [False, True])
 @pytest.mark.parametrize("what", WRITES)
-@pytest.mark.parametrize("settle", JOBS)
+@pytest.mark.parametrize("update", JOBS)
 async def test_figure_is_its_rows_after_a_write_while_a_job_runs(
-    committed_uow: UnitOfWorkFactory, settle: Settle, what: str, *, is_settled: bool
+    committed_uow: UnitOfWorkFactory, update: Update, what: str, *, is_updated: bool
 ) -> None:
     """The write commits between the statements of the job and its commit."""
     await write_history(committed_uow)
-    if is_settled:
-        await settle_all(committed_uow)
+    if is_updated:
+        await update_all(committed_uow)
     async with committed_uow() as running:
-        await settle(running)
+        await update(running)
         async with committed_uow() as writer:
             await write(writer, what)
 
     await check_figures(committed_uow)
-    await settle_all(committed_uow)
+    await update_all(committed_uow)
     await check_figures(committed_uow)
 
 
 @pytest.mark.parametrize("what", WRITES)
-@pytest.mark.parametrize("settle", JOBS)
+@pytest.mark.parametrize("update", JOBS)
 async def test_figure_is_its_rows_after_a_write_that_was_open_before_the_job(
-    committed_uow: UnitOfWorkFactory, settle: Settle, what: str
+    committed_uow: UnitOfWorkFactory, update: Update, what: str
 ) -> None:
     """The job runs while the write is not committed yet."""
     await write_history(committed_uow)
     async with committed_uow() as writer:
         await write(writer, what)
         async with committed_uow() as running:
-            await settle(running)
+            await update(running)
 
     await check_figures(committed_uow)
-    await settle_all(committed_uow)
+    await update_all(committed_uow)
     await check_figures(committed_uow)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.domain.insight.history import ATTEMPTS
 from tests.factories import make_list
 from tests.routers.insight.story import Story, bought
-from tests.routers.insight.test_insight import asked, opened
+from tests.routers.insight.test_insight import get_figures, opened
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -31,11 +31,11 @@ async def test_cost_is_entered_listed_and_deleted(
     assert (made["note"], made["currency"]) == ("2,400 rows", "USD")
     assert (await client.get("/v1/costs")).json()["data"] == [made]
     assert (await client.get(f"/v1/costs/{made['id']}")).json() == made
-    assert (await asked(client, "cost", by="list"))["rows"][0]["key"] == str(bought_list.id)
+    assert (await get_figures(client, "cost", by="list"))["rows"][0]["key"] == str(bought_list.id)
     assert (await client.delete(f"/v1/costs/{made['id']}")).status_code == 204
     again = await client.delete(f"/v1/costs/{made['id']}")
     assert (again.status_code, again.json()["code"]) == (404, "cost_not_found")
-    assert (await asked(client, "cost"))["total"]["value"] == 0
+    assert (await get_figures(client, "cost"))["total"]["value"] == 0
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,12 @@ async def test_costs_are_divided_by_what_they_brought(
     await bought(client, people[0], kind="invoice_paid", cents=30_000)
     await bought(client, people[3], kind="invoice_paid", cents=7_000)
 
-    segments = (await asked(client, "cost", campaign_id=str(autumn.id)))["total"]["value"] - 996
-    per_reply = await asked(client, "cost_per_reply", by="campaign")
-    per_job = await asked(client, "cost_per_job", campaign_id=str(autumn.id))
-    earned = (await asked(client, "return", campaign_id=str(autumn.id)))["total"]
+    segments = (await get_figures(client, "cost", campaign_id=str(autumn.id)))["total"][
+        "value"
+    ] - 996
+    per_reply = await get_figures(client, "cost_per_reply", by="campaign")
+    per_job = await get_figures(client, "cost_per_job", campaign_id=str(autumn.id))
+    earned = (await get_figures(client, "return", campaign_id=str(autumn.id)))["total"]
 
     assert segments == 2 + 3 + 1 + 2  # a cent each, by the last digits of the number
     rows = {one["label"]: one for one in per_reply["rows"]}
@@ -88,4 +90,4 @@ async def test_costs_are_divided_by_what_they_brought(
     assert earned["value"] == f"{30_000 / own:.4f}"
     parts = [one["part"] for one in await opened(client, earned)]
     assert sorted(set(parts)) == ["denominator", "numerator"]
-    assert (await asked(client, "cost_per_job"))["total"]["denominator"] == 1
+    assert (await get_figures(client, "cost_per_job"))["total"]["denominator"] == 1

@@ -15,7 +15,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def asked(client: httpx.AsyncClient, measure: str, **wanted: Any) -> Any:
+async def get_figures(client: httpx.AsyncClient, measure: str, **wanted: Any) -> Any:
     response = await client.get("/v1/insight", params={"measure": measure, **wanted})
     assert response.status_code == 200, response.text
     return response.json()
@@ -42,7 +42,7 @@ async def test_measures_are_listed_with_their_definitions(client: httpx.AsyncCli
     assert all(one["definition"].endswith(".") and one["by"] for one in found)
     for one in found:
         for by in one["by"]:
-            assert (await asked(client, one["name"], by=by))["total"] is not None
+            assert (await get_figures(client, one["name"], by=by))["total"] is not None
 
 
 async def test_reply_rate_is_that_of_the_statistics(
@@ -60,7 +60,7 @@ async def test_reply_rate_is_that_of_the_statistics(
     await story.sent(winter, await story.person(), days=1)
     await session.commit()
 
-    found = await asked(client, "reply_rate", by="campaign")
+    found = await get_figures(client, "reply_rate", by="campaign")
     stats = (await client.get(f"/v1/campaigns/{autumn.id}/stats")).json()
 
     rows = {one["label"]: one for one in found["rows"]}
@@ -68,10 +68,12 @@ async def test_reply_rate_is_that_of_the_statistics(
     assert rows["Autumn"]["numerator"] == stats["replied"] == 3
     assert (found["total"]["numerator"], found["total"]["denominator"]) == (3, 8)
     assert found["rules_version"] == 1
-    variants = (await asked(client, "reply_rate", by="variant", campaign_id=str(autumn.id)))["rows"]
+    variants = (await get_figures(client, "reply_rate", by="variant", campaign_id=str(autumn.id)))[
+        "rows"
+    ]
     assert [one["value"] for one in variants] == [one["response_rate"] for one in stats["variants"]]
     assert [one["label"] for one in variants] == ["Autumn: V0", "Autumn: V1"]
-    steps = (await asked(client, "reply_rate", by="step", campaign_id=str(autumn.id)))["rows"]
+    steps = (await get_figures(client, "reply_rate", by="step", campaign_id=str(autumn.id)))["rows"]
     assert [(one["key"], one["denominator"]) for one in steps] == [("0", 7), ("1", 4)]
 
 
@@ -85,7 +87,7 @@ async def test_figure_opens_into_its_rows(client: httpx.AsyncClient, session: As
         await bought(client, person, kind="invoice_paid", cents=1000 + place)
 
     for measure in ("reply_rate", "revenue", "revenue_attributed", "time_to_reply", "messages"):
-        found = await asked(client, measure, by="city")
+        found = await get_figures(client, measure, by="city")
         for figure in [*found["rows"], found["total"]]:
             rows = await opened(client, figure)
             assert len({one["id"] for one in rows}) == len(rows)
@@ -96,13 +98,15 @@ async def test_figure_opens_into_its_rows(client: httpx.AsyncClient, session: As
                 assert sum(one["counted"] for one in rows) == figure["numerator"]
             else:
                 assert len(rows) == (figure["denominator"] or figure["value"])
-    total = (await asked(client, "revenue"))["total"]
+    total = (await get_figures(client, "revenue"))["total"]
     csv = await client.get(total["rows_url"], headers={"Accept": "text/csv"})
     lines = csv.text.splitlines()
     assert len(lines) == 1 + 5
     assert sum(int(line.split(",")[4]) for line in lines[1:]) == total["value"] == 5010
     empty = next(
-        one for one in (await asked(client, "messages", by="city"))["rows"] if one["key"] is None
+        one
+        for one in (await get_figures(client, "messages", by="city"))["rows"]
+        if one["key"] is None
     )
     assert len(await opened(client, empty)) == 1
 
@@ -112,11 +116,11 @@ async def test_reversed_outcomes_leave_the_figures(client: httpx.AsyncClient) ->
     gone = await bought(client, phone="+16175550199", kind="invoice_paid", cents=900)
     await client.post(f"/v1/outcomes/{gone['id']}/reverse")
 
-    total = (await asked(client, "revenue"))["total"]
+    total = (await get_figures(client, "revenue"))["total"]
 
     assert total["value"] == 500
     assert [one["id"] for one in await opened(client, total)] == [kept["id"]]
-    assert (await asked(client, "revenue_unattributed"))["total"]["value"] == 500
+    assert (await get_figures(client, "revenue_unattributed"))["total"]["value"] == 500
 
 
 async def test_people_are_grouped_by_their_property(
@@ -134,7 +138,7 @@ async def test_people_are_grouped_by_their_property(
     await session.commit()
 
     async def keys(by: str) -> list[str | None]:
-        rows = (await asked(client, "messages", by=by))["rows"]
+        rows = (await get_figures(client, "messages", by=by))["rows"]
         assert all(one["value"] for one in rows)
         return [one["key"] for one in rows]
 
@@ -156,8 +160,8 @@ async def test_interest_is_that_of_the_reply_classes(
         await story.replied(autumn, person, days=2, reply_class=word)
     await session.commit()
 
-    found = await asked(client, "interested_rate")
-    by_class = (await asked(client, "reply_rate", by="reply_class"))["rows"]
+    found = await get_figures(client, "interested_rate")
+    by_class = (await get_figures(client, "reply_rate", by="reply_class"))["rows"]
 
     assert (found["total"]["numerator"], found["total"]["denominator"]) == (1, 3)
     assert [(one["key"], one["denominator"]) for one in by_class] == [
@@ -182,7 +186,7 @@ async def test_interest_follows_a_corrected_class(
             f"/v1/messages/{replies[place].id}/reply-class", json={"class": word}
         )
         assert answer.is_success, answer.text
-        return int((await asked(client, "interested_rate"))["total"]["numerator"])
+        return int((await get_figures(client, "interested_rate"))["total"]["numerator"])
 
     assert await choose(0, "interested") == 1
     assert await choose(1, "interested") == 1
@@ -201,10 +205,10 @@ async def test_list_is_that_of_the_campaign(
     await story.sent(autumn, await story.person(), days=2, replied=1)
     await session.commit()
 
-    rows = (await asked(client, "reply_rate", by="list"))["rows"]
+    rows = (await get_figures(client, "reply_rate", by="list"))["rows"]
 
     assert [(one["key"], one["label"]) for one in rows] == [(str(bought_list.id), "Bought")]
-    filtered = await asked(client, "messages", list_id=str(bought_list.id))
+    filtered = await get_figures(client, "messages", list_id=str(bought_list.id))
     assert filtered["total"]["value"] == 1
 
 
@@ -220,8 +224,10 @@ async def test_buckets_are_days_of_the_zone_and_young_records_are_marked(
     await session.commit()
 
     zone = {"timezone": "America/New_York", "bucket": "day"}
-    rows = (await asked(client, "messages", **zone))["rows"]
-    some = await asked(client, "messages", **{**zone, "from": "2026-11-01", "to": "2026-11-02"})
+    rows = (await get_figures(client, "messages", **zone))["rows"]
+    some = await get_figures(
+        client, "messages", **{**zone, "from": "2026-11-01", "to": "2026-11-02"}
+    )
 
     # The clocks changed on 1 November: this day has 25 hours.
     assert [(one["bucket_start"], one["value"]) for one in rows] == [
@@ -244,7 +250,9 @@ async def test_hours_of_the_week_are_those_of_the_zone(
         await story.sent(autumn, person, days=days, step=place)
     await session.commit()
 
-    rows = (await asked(client, "messages", by="hour_of_week", timezone="America/New_York"))["rows"]
+    rows = (await get_figures(client, "messages", by="hour_of_week", timezone="America/New_York"))[
+        "rows"
+    ]
 
     assert [(one["key"], one["label"]) for one in rows] == [
         ("1/09", "Monday 09:00"),
@@ -260,13 +268,13 @@ async def test_few_records_are_not_enough(client: httpx.AsyncClient, session: As
         await story.sent(autumn, await story.person(), days=1)
     await session.commit()
 
-    total = (await asked(client, "reply_rate"))["total"]
+    total = (await get_figures(client, "reply_rate"))["total"]
 
     assert (total["value"], total["low"]) == ("0.0000", "0.0000")
     assert float(total["high"]) > 0.5
     assert total["enough"] is False
     assert total["enough_at"] > at(NOW)
-    assert (await asked(client, "revenue"))["total"]["enough"] is True
+    assert (await get_figures(client, "revenue"))["total"]["enough"] is True
 
 
 async def test_median_is_enough_from_thirty_records_on(
@@ -278,10 +286,10 @@ async def test_median_is_enough_from_thirty_records_on(
         await story.sent(autumn, await story.person(), days=9, replied=8.5)
     await session.commit()
 
-    few = (await asked(client, "time_to_reply"))["total"]
+    few = (await get_figures(client, "time_to_reply"))["total"]
     await story.sent(autumn, await story.person(), days=9, replied=8.5)
     await session.commit()
-    enough = (await asked(client, "time_to_reply"))["total"]
+    enough = (await get_figures(client, "time_to_reply"))["total"]
 
     assert (few["denominator"], few["enough"]) == (29, False)
     assert (enough["denominator"], enough["enough"]) == (30, True)
@@ -301,7 +309,7 @@ async def test_median_is_enough_from_thirty_records_on(
         ({"measure": "messages", "until": "2026-11-02"}, 422, "unknown_parameter"),
     ],
 )
-async def test_invalid_question_is_refused(
+async def test_invalid_request_is_refused(
     client: httpx.AsyncClient, wanted: dict[str, Any], status: int, code: str
 ) -> None:
     for path in ("/v1/insight", "/v1/insight/rows"):
