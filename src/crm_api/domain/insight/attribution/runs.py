@@ -28,13 +28,12 @@ CHUNK = 2_000
 """The number of outcomes whose touches are read by one statement."""
 AT_ONCE = 2_000
 """A request computes the missing credits of at most this number of outcomes. If credits of more
-outcomes are missing, the request fails, and the job computes the credits.
-"""
+outcomes are missing, the request fails, and the job computes them."""
 EVERY = timedelta(hours=24)
 """How often the job computes all credits again."""
 OVERLAP = timedelta(minutes=10)
 """An outcome is committed at most this long after its ``created_at``. So a run may miss an outcome
-that was created less than this long before the run. Such outcomes are checked again."""
+that was created less than this long before the run. ``fill_credits`` finds such outcomes."""
 
 
 @dataclass(frozen=True, kw_only=True)

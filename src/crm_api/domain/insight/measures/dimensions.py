@@ -77,7 +77,7 @@ _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
 """SQL of the list of a record: the list of a cost, or the list to which the campaign was sent."""
 # The data of a merged duplicate are in the contact that it was merged into. The condition on
-# `created_at` is always true: it lets `idx_contact_person` be read.
+# `created_at` is always true: with it, PostgreSQL can use the index `idx_contact_person`.
 _PERSON = """LEFT JOIN contact e ON e.id = b.contact_id AND e.created_at > '-infinity'
         LEFT JOIN contact d ON d.id = e.merged_into AND d.created_at > '-infinity'
         CROSS JOIN LATERAL (

@@ -63,8 +63,8 @@ async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
 
 
 SUMS_LOCK = "insight_person_tally"
-"""The lock that every job takes that updates the sums by place or copies records. In earlier
-releases, only the job of the sums by place takes it."""
+"""Every job that updates the sums by place or copies records takes this lock. In earlier releases,
+only the job of the sums by place takes it."""
 _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
