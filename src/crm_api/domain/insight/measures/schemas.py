@@ -214,7 +214,7 @@ class RecordRead(ReadModel):
     campaign_id: Id | None
     step: int | None
     outcome_id: Id | None
-    part: Annotated[str, Vocabulary(Operand, "InsightOperand")] | None
+    part: Annotated[str, Vocabulary(Operand, "InsightRecordPart")] | None
 
     @classmethod
     def of(cls, record: Record, names: Mapping[UUID, PersonName] | None) -> "RecordRead":
