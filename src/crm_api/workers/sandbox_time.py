@@ -18,7 +18,7 @@ from crm_api.domain.campaigns.planning.next_send import find_next_send
 from crm_api.domain.inbound.webhook_health import service as webhook_health
 from crm_api.domain.inbound.webhook_health.message_check import OwnLines
 from crm_api.domain.kit.errors import CrmError
-from crm_api.domain.messaging.sends import leases, matching
+from crm_api.domain.messaging.sends import matching, settle
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.pacing import CATCH_UP
 from crm_api.domain.monitoring.sandbox_control.clock_moves import (
@@ -216,7 +216,7 @@ class MoveRun:
         """Wait, at most ``CALLS_END_SECONDS``, until no message is reserved or being sent."""
 
         async def none_is_open(uow: UnitOfWork) -> bool:
-            return await leases.next_lease_end(uow) is None
+            return await settle.next_lease_end(uow) is None
 
         await self._until(none_is_open, CALLS_END_SECONDS, poll_seconds=POLL_SECONDS * 50)
 

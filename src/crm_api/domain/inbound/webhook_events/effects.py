@@ -32,8 +32,7 @@ from crm_api.domain.messaging.conversations.received_messages import (
 )
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.timeline import Direction
-from crm_api.domain.messaging.sends.follow_ups import end_all_follow_ups
-from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
+from crm_api.domain.messaging.sends.replies import PersonReply, end_all_follow_ups, note_replies
 from crm_api.domain.messaging.sends.report import (
     OutgoingReport,
     apply_report,

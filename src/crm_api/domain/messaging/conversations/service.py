@@ -17,7 +17,7 @@ from crm_api.domain.messaging.conversations.errors import (
 )
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.timeline import Activity, ActivityKind, Direction, Origin
-from crm_api.domain.messaging.sends import attempts, settle_by_hand
+from crm_api.domain.messaging.sends import attempts, settle
 from crm_api.domain.messaging.sends.attempts import ShownAttempt
 from crm_api.platform.database import UnitOfWork
 
@@ -93,7 +93,7 @@ async def settle_message(
     uow: UnitOfWork,
     message_id: UUID,
     *,
-    outcome: settle_by_hand.SettledAs,
+    outcome: settle.SettledAs,
     actor: str,
     now: datetime,
 ) -> Activity:
@@ -105,9 +105,7 @@ async def settle_message(
             for a user's decision.
     """
     await get_message(uow, message_id)
-    await settle_by_hand.settle_message(
-        uow, message_id=message_id, outcome=outcome, actor=actor, now=now
-    )
+    await settle.settle_message(uow, message_id=message_id, outcome=outcome, actor=actor, now=now)
     uow.session.expire_all()
     return await get_message(uow, message_id)
 

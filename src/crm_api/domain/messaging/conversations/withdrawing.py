@@ -6,7 +6,7 @@ from uuid import UUID
 from crm_api.domain.messaging.conversations.errors import MessageLeftError, MessageNotManualError
 from crm_api.domain.messaging.conversations.service import get_message
 from crm_api.domain.messaging.models.timeline import Activity, MessageStatus, Origin
-from crm_api.domain.messaging.sends import withdraw_by_hand
+from crm_api.domain.messaging.sends import withdraw
 from crm_api.platform.database import UnitOfWork
 
 
@@ -20,12 +20,12 @@ async def withdraw_user_message(uow: UnitOfWork, message_id: UUID, *, now: datet
         MessageNotManualError: The message was not written by a user of this API.
         MessageLeftError: The message was sent, failed or is being sent.
     """
-    if await withdraw_by_hand.withdraw_message(uow, message_id=message_id, now=now):
+    if await withdraw.withdraw_message(uow, message_id=message_id, now=now):
         return
     message = await get_message(uow, message_id)
     if message.origin != Origin.MANUAL:
         raise MessageNotManualError
-    if message.error_code != withdraw_by_hand.WITHDRAWN:
+    if message.error_code != withdraw.WITHDRAWN:
         raise MessageLeftError(_why(message))
 
 

@@ -21,7 +21,7 @@ from crm_api.domain.alerts.circuits import Circuit
 from crm_api.domain.messaging.sends import gate
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.limiter import MOST_WAIT, CallStarts, Limiter
-from crm_api.domain.messaging.sends.outages import OutageWatch
+from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.recorder import DATABASE_ERRORS, Recorder
 from crm_api.domain.messaging.sends.times import SendTimes

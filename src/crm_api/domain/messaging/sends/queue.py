@@ -1,4 +1,7 @@
-"""Queue messages outside campaigns for sending; ``queued_claim.py`` claims them from the queue."""
+"""Queue messages outside campaigns for sending; ``queued_claim.py`` claims them from the queue.
+
+A message for later has a time of sending that a user chose (``scheduled_for``).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +17,27 @@ from crm_api.domain.messaging.sends.number_rules import NumberRule, stopping_rul
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
+
+LATEST_AFTER_SCHEDULE = timedelta(hours=48)
+"""A message for later may still be sent this long after the instant that the user chose (Invariant
+6). So the message is still sent after a day without legal hours, but not after the line was blocked
+for a week."""
+
+# Only instants within a short time are read, so the index on `send_after` finds few rows.
+NEXT_SCHEDULED = text("""
+    SELECT min(t.send_after) FROM activity t
+    WHERE t.status = 'queued' AND t.send_after > :now AND t.send_after <= :until
+      AND t.scheduled_for IS NOT NULL
+""")
+
+
+async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -> datetime | None:
+    """Return when the next message for later is due; None if none is due until ``now + within``."""
+    due: datetime | None = await uow.session.scalar(
+        NEXT_SCHEDULED, {"now": now, "until": now + within}
+    )
+    return due
+
 
 LONGEST_NUDGE = timedelta(minutes=1)
 """If a message becomes due only after more than this time, the job that sends it is not requested,

@@ -23,8 +23,8 @@ from crm_api.domain.messaging.sends.number_rules import (
     may_get_of,
     stopping_rule_of,
 )
+from crm_api.domain.messaging.sends.queue import LATEST_AFTER_SCHEDULE
 from crm_api.domain.messaging.sends.reply_hours import NUMBER_ZONE, hours_of, zone_key_of_number
-from crm_api.domain.messaging.sends.scheduled import LATEST_AFTER_SCHEDULE
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.waiting.derive import derive_waiting_of_messages
 from crm_api.platform.database import UnitOfWork, typed_rows

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from crm_api.domain.messaging.sends import matching, provider_pauses, record
 from crm_api.domain.messaging.sends.limiter import MOST_WAIT, Limiter
-from crm_api.domain.messaging.sends.outages import OutageWatch
+from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.platform import failpoints, instruments
