@@ -17,7 +17,7 @@ from tests.conftest import NOW
 from tests.docs.pages import DOCS
 
 import crm_api
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.vocabulary import meanings
 from crm_api.domain.messaging.models.timeline import MessageStatus
 from crm_api.domain.messaging.sends.vocabulary import PauseReason, SkipReason, StopRule

@@ -1,7 +1,7 @@
 """Import the modules of all tables, so that ``metadata`` is complete for migrations and tests."""
 
 from crm_api.domain.alerts import models as alerts
-from crm_api.domain.alerts.outgoing_mail import models as outgoing_mail
+from crm_api.domain.alerts import outgoing_mail
 from crm_api.domain.campaigns import models as campaigns
 from crm_api.domain.campaigns.templates import models as templates
 from crm_api.domain.consent import models as consent
@@ -21,9 +21,7 @@ from crm_api.domain.insight.measures import models as measures
 from crm_api.domain.insight.measures import outcome_models as measured_outcomes
 from crm_api.domain.insight.measures import people_models as measured_people
 from crm_api.domain.insight.measures import reply_models as replies
-from crm_api.domain.kit.audit_log import models as audit_log
-from crm_api.domain.kit.event_log import models as event_log
-from crm_api.domain.kit.idempotency import models as idempotency
+from crm_api.domain.kit import audit_log, event_log, idempotency
 from crm_api.domain.messaging.models import (
     company,
     conversations,

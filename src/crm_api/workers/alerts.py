@@ -8,10 +8,10 @@ from uuid import UUID
 import structlog
 
 from crm_api.domain.alerts import circuits
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.mail import MailNotSentError
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
 from crm_api.domain.inbound.webhook_events.reply_effects import DOUBTFUL_TEXT
 from crm_api.domain.inbound.webhook_events.stored_events import resolve_recovered_alerts
 from crm_api.domain.kit.errors import CrmError

@@ -13,8 +13,7 @@ from crm_api.domain.alerts import circuits
 from crm_api.domain.alerts.mail import Mailer, MailNotSentError
 from crm_api.domain.identity.users import sessions
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.kit.audit_log import recording
-from crm_api.domain.kit.idempotency import service as idempotency
+from crm_api.domain.kit import audit_log, idempotency
 from crm_api.domain.messaging.consent_decisions.flags import expire_flags
 from crm_api.domain.messaging.media import uploads
 from crm_api.domain.messaging.media.errors import MediaStoreUnavailableError
@@ -98,7 +97,7 @@ async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
     """
     limit = TimeLimit(deps)
     kept_for = timedelta(days=deps.settings.audit_log_days)
-    steps = CLEAN_UPS | {"audit log entries": partial(recording.clean_up, kept_for=kept_for)}
+    steps = CLEAN_UPS | {"audit log entries": partial(audit_log.clean_up, kept_for=kept_for)}
     for what, step in steps.items():
         total = 0
         count = 1

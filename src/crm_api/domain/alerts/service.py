@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import Alert, AlertStatus
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork

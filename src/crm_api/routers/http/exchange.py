@@ -15,9 +15,8 @@ from http import HTTPStatus
 from sqlalchemy import text
 from starlette.types import Message, Receive
 
-from crm_api.domain.kit.audit_log import recording
-from crm_api.domain.kit.idempotency import service as idempotency
-from crm_api.domain.kit.idempotency.service import Answer, Keyed
+from crm_api.domain.kit import audit_log, idempotency
+from crm_api.domain.kit.idempotency import Answer, Keyed
 from crm_api.platform import clock
 from crm_api.platform.database import HeldUnitOfWork, UnitOfWork, UnitOfWorkFactory
 
@@ -123,7 +122,7 @@ class Exchange:
             return
         if self.key is not None:
             await idempotency.store_answer(self._uow, self._keyed(self.key), answer)
-        await recording.note_request(
+        await audit_log.note_request(
             self._uow, status=answer.status, made_id=_made_id(answer), now=clock.now()
         )
         await self._uow.commit()

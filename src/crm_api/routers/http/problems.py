@@ -31,8 +31,8 @@ from crm_api.domain.kit.errors import (
     UnacceptableError,
     UnauthenticatedError,
     UnreadableKindError,
+    faults_of,
 )
-from crm_api.domain.kit.faults import faults_of
 from crm_api.routers.http.paths import paths_of
 from crm_api.routers.http.request_outcome import route_of
 

@@ -9,8 +9,7 @@ from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 from pydantic import BeforeValidator, TypeAdapter
 
-from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
-from crm_api.domain.kit.faults import pointer_to
+from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, pointer_to
 from crm_api.domain.kit.fields import RequestDay, RequestInstant, TimeZoneName
 from crm_api.routers.http.paths import paths_of
 

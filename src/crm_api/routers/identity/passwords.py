@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.users import (
     credentials,
     first_owner,

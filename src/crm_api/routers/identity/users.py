@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.identity.users import mailed_links, password_changes, sessions
 from crm_api.domain.identity.users import service as accounts

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LogPosition

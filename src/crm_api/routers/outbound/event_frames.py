@@ -8,7 +8,7 @@ import structlog
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.types import Send
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
 from crm_api.domain.outbound.live_events.streamed_events import EventRead
 from crm_api.routers.outbound.event_following import StreamMarks

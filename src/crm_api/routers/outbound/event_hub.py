@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from crm_api.domain.campaigns.figures import live_counts
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPage, LogPosition

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from crm_api.domain.campaigns.campaign_detail import read_campaign
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.event_log import LogPosition, parse_position
 from crm_api.domain.outbound.live_events.payloads import SCOPE_OF

@@ -13,7 +13,7 @@ from tests.conftest import NOW, SECRET
 
 from crm_api.cli.doctor_database import judge_secrets
 from crm_api.cli.findings import State
-from crm_api.domain.alerts.outgoing_mail import service as mailbox
+from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.all_tables import metadata
 from crm_api.domain.consent.models import hash_phone
 from crm_api.domain.inbound.webhook_setup import keys

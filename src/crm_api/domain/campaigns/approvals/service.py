@@ -20,7 +20,7 @@ from crm_api.domain.campaigns.errors import (
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.templates.models import TemplateStatus, TemplateVersion
 from crm_api.domain.campaigns.templates.versions import Author
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.company.service import is_approval_required
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork

@@ -15,7 +15,7 @@ from crm_api.domain.campaigns.recurrence.series import (
     next_occurrence,
     occurrence_columns,
 )
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 

@@ -17,7 +17,7 @@ from crm_api.domain.campaigns.figures.rate_limits import Evidence
 from crm_api.domain.campaigns.lifecycle import ACTOR
 from crm_api.domain.campaigns.models import StopReason
 from crm_api.domain.campaigns.schemas import ABTest
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 
 # If two workers stop variants at the same time, the second one waits here, and then gets only the

@@ -18,7 +18,7 @@ from crm_api.domain.identity.api_keys.errors import (
 )
 from crm_api.domain.identity.api_keys.models import ApiKey, KeyStatus, Scope
 from crm_api.domain.identity.api_keys.schemas import ApiKeyUpdate
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import format_instant

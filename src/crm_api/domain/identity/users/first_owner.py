@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.identity.users.errors import OwnerExistsError, TicketOverError
 from crm_api.domain.identity.users.models import User, UserRole, UserStatus
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 

@@ -7,15 +7,11 @@ from sqlalchemy import Select, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.identity.users import sessions
-from crm_api.domain.identity.users.errors import (
-    LastOwnerError,
-    UserExistsError,
-    UserNotFoundError,
-)
+from crm_api.domain.identity.users.errors import LastOwnerError, UserExistsError, UserNotFoundError
 from crm_api.domain.identity.users.mailed_links import INVITATION_FOR, create_ticket
 from crm_api.domain.identity.users.models import TicketPurpose, User, UserRole, UserStatus
 from crm_api.domain.identity.users.schemas import UserInvite, UserUpdate
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id

@@ -31,7 +31,7 @@ from crm_api.domain.identity.users.models import (
     UserSession,
     UserStatus,
 )
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.hot_reads import HotReads
 from crm_api.platform.ids import new_id

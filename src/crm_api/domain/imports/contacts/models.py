@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.imports.files.models import FileImport, FileImportError, ImportStatus
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 
 

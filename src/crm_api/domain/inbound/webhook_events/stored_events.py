@@ -27,11 +27,9 @@ from sqlalchemy import (
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.inbound.webhook_events import unknown_line
-from crm_api.domain.inbound.webhook_events.event_outcomes import (
-    EventOutcome,
-)
+from crm_api.domain.inbound.webhook_events.event_outcomes import EventOutcome
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventStatus
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.platform.database import UnitOfWork, typed_rows

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from crm_api.domain.inbound.webhook_setup import keys as key_store
 from crm_api.domain.inbound.webhook_setup.comparing import Keys, Registration, compare
 from crm_api.domain.inbound.webhook_setup.errors import AddressNotPublicError, KeyNotShownError
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.facts import RegisteredWebhook
 from crm_api.domain.provider.openphone.hooks import HookApi

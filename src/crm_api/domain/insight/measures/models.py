@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Integer, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 
 NOBODY = UUID(int=0)

@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.company.carriers import Budgets, Carrier
 from crm_api.domain.messaging.company.errors import SettingLockedError
 from crm_api.domain.messaging.company.office_hours import Holiday, OfficeHours

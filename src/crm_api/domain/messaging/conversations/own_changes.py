@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.platform.database import UnitOfWork
 
 # The fields of `emit_conversation_event.sql`, and the caller for whom the conversation changed.

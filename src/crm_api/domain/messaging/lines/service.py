@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.lines.errors import (
     LineExistsError,

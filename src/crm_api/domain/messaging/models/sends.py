@@ -4,18 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Computed,
-    Identity,
-    Index,
-    SmallInteger,
-    text,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Identity, Index, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 

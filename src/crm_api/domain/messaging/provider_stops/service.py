@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.models.provider_stops import ProviderStopStatus
 from crm_api.domain.messaging.provider_stops.errors import ProviderStopNotFoundError

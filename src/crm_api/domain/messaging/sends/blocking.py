@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.backoff import Backoff
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.provider.openphone.answers import SendAnswer

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from crm_api.domain.kit.retry_after import LONGEST_SECONDS
+from crm_api.domain.kit.backoff import LONGEST_SECONDS
 from crm_api.domain.provider.openphone.errors import OpenPhoneHeldError
 from crm_api.platform import clock, instruments
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory

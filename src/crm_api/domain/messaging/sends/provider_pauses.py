@@ -12,7 +12,7 @@ from crm_api.domain.alerts import circuits
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.circuits import Circuit
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.sends.limiter import LONGEST_PAUSE, PROVIDER, Limiter
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory

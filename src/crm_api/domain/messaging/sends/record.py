@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.models.number_failures import KIND_OF_CODE
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import (

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from crm_api.domain.alerts import service as alerts
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import ConflictError, Example
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import derive, record, report

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.kit.event_log.event_types import EventType
-from crm_api.domain.kit.event_log.recording import record_event
+from crm_api.domain.kit.event_log import EventType, record_event
 from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.platform.database import UnitOfWork
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from crm_api.domain.consent.models import SUPPRESSING_FLAGS
-from crm_api.domain.kit.checks import one_of
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.domain.messaging.models.conversations import ConversationState
 from crm_api.domain.office.inbox.errors import InvalidStatesError
 from crm_api.domain.office.inbox.rows import IS_UNREAD

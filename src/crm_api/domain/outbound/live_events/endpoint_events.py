@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, cast
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import ReadModel
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
 from crm_api.domain.outbound.live_events.payloads import PAYLOADS

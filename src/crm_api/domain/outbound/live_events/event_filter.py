@@ -7,7 +7,7 @@ from typing import Self
 from uuid import UUID
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent
 from crm_api.domain.outbound.live_events.payloads import SCOPE_OF
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, example, example_id
 from crm_api.domain.kit.schemas import Instant, ReadModel
 from crm_api.domain.outbound.live_events.facts import (

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.alerts.outgoing_mail.service import queue_mail
+from crm_api.domain.alerts.outgoing_mail import queue_mail
 from crm_api.domain.identity.preferences.notices import NoticeKind
 from crm_api.domain.outbound.notices.models import NoticeOutcome
 from crm_api.domain.outbound.notices.subjects import read_items

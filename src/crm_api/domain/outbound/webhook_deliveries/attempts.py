@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.outbound.live_events.message_details import read_message_details
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus

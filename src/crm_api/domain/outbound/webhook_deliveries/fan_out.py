@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.live_events.endpoint_events import (
     WebhookEventType,

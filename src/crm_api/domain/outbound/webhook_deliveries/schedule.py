@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from random import SystemRandom
 
-from crm_api.domain.kit.retry_after import read_retry_after
+from crm_api.domain.kit.backoff import read_retry_after
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
 
 WAITS = (

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select, text, tuple_, update
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.outbound.live_events.facts import WebhookTestFacts

@@ -16,8 +16,8 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
-from crm_api.domain.kit.audit_log.recording import note_decision
-from crm_api.domain.kit.event_log.event_types import EventType
+from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.outbound.live_events.endpoint_events import WebhookEventType
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
@@ -27,10 +27,7 @@ from crm_api.domain.outbound.webhook_endpoints.errors import (
     TooManyWebhookEndpointsError,
     WebhookEndpointNotFoundError,
 )
-from crm_api.domain.outbound.webhook_endpoints.models import (
-    WebhookEndpoint,
-    WebhookSecret,
-)
+from crm_api.domain.outbound.webhook_endpoints.models import WebhookEndpoint, WebhookSecret
 from crm_api.domain.outbound.webhook_endpoints.schemas import (
     WebhookEndpointCreate,
     WebhookEndpointUpdate,

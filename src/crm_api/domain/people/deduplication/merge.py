@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.messaging.consent_decisions import erased_numbers, suppression
 from crm_api.domain.messaging.consent_decisions import service as consent

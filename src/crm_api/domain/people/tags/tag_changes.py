@@ -8,7 +8,7 @@ from sqlalchemy import exists, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.audit_log.recording import note_decision
+from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import MAX_TAGS
 from crm_api.domain.people.models.contacts import Contact

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import httpx
 import orjson
 
-from crm_api.domain.kit.retry_after import read_http_date, read_retry_after
+from crm_api.domain.kit.backoff import read_http_date, read_retry_after
 from crm_api.domain.provider.openphone.json_values import first_text, identity, instant, mapping
 from crm_api.domain.provider.openphone.wire import parse_problem
 

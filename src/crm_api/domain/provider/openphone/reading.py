@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import httpx
 
-from crm_api.domain.kit.retry_after import read_retry_after
+from crm_api.domain.kit.backoff import read_retry_after
 from crm_api.domain.kit.retrying import retrying
 from crm_api.domain.provider.openphone.answers import read_json, server_date
 from crm_api.domain.provider.openphone.bounded import send_bounded

@@ -1,4 +1,4 @@
-"""Write the audit log: add an entry for each decision and for each request that changes data.
+"""The audit log: who changed what, and when.
 
 Some use cases (such as an opt-out) make a decision and write the entry for it themselves. If a
 request changes data without such an entry, a general entry is added directly before the commit, in
@@ -7,18 +7,147 @@ bodies, and no text except the names of API keys and users.
 """
 
 import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from sqlalchemy import func, select, text, tuple_
+from pydantic import Field
+from sqlalchemy import BigInteger, Identity, Index, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.audit_log.models import AuditEntry
-from crm_api.domain.kit.audit_log.schemas import AuditFilter
+from crm_api.domain.kit.examples import CAMPAIGN, example, example_id
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.platform.database import UnitOfWork
+from crm_api.domain.kit.schemas import Instant, ReadModel
+from crm_api.platform.database import Base, UnitOfWork
+
+
+class AuditEntry(Base):
+    """One action of a caller or of the service.
+
+    A trigger refuses every change of an entry, and the deletion of an entry younger than a year.
+    """
+
+    __tablename__ = "audit_log"
+    __table_args__ = (
+        Index("idx_audit_log_created", "created_at", "id"),
+        Index("idx_audit_log_subject", "subject", "created_at", "id"),
+        Index("idx_audit_log_actor", "actor", "created_at", "id"),
+        Index(
+            "idx_audit_log_actor_id",
+            "actor_id",
+            "created_at",
+            "id",
+            postgresql_where=text("actor_id IS NOT NULL"),
+        ),
+        Index("idx_audit_log_act", text("COALESCE(operation, action)"), "created_at", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    actor: Mapped[str]
+    actor_id: Mapped[str | None]
+    """The id of the API key or user; None if the service itself or a command acted."""
+    action: Mapped[str]
+    operation: Mapped[str | None]
+    """The operationId of the request that caused the action; None outside of requests."""
+    subject: Mapped[str]
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    request_id: Mapped[str | None]
+    address: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFilter:
+    """Selects entries of the audit log; a field that is None does not restrict the selection."""
+
+    actor: str | None = None
+    actor_id: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class AuditEntryRead(ReadModel):
+    """An entry of the audit log: who did what, when, to which resource, and from where."""
+
+    model_config = example(
+        id="48213",
+        actor_id=example_id("user"),
+        action="start_campaign",
+        subject=CAMPAIGN,
+        detail={"method": "POST", "route": "/v1/campaigns/{campaign_id}/start", "status": 200},
+        request_id="0b9f6c1f7a5d4c6f8e2d1c3b4a596877",
+        address="203.0.113.7",
+    )
+
+    id: Annotated[str, Field(description="The id of the entry. A later entry has a larger id.")]
+    created_at: Instant
+    actor: Annotated[
+        str,
+        Field(
+            description="Who acted: the name of an API key, the e-mail address of a user, or the "
+            "name of a part of the service."
+        ),
+    ]
+    actor_id: Annotated[
+        str | None,
+        Field(description="The id of the API key or user; null if the service or a command acted."),
+    ]
+    action: Annotated[
+        str,
+        Field(
+            description="The operationId of the request. If no request caused the entry: the "
+            "name of the decision."
+        ),
+    ]
+    decision: Annotated[
+        str | None,
+        Field(
+            description="The name of the decision that the request made; null if there is none, "
+            "or if `action` is its name."
+        ),
+    ]
+    subject: Annotated[
+        str | None,
+        Field(
+            description="The id of the resource that was changed or created; null if there is none."
+        ),
+    ]
+    detail: Annotated[
+        dict[str, Any],
+        Field(description="For a request: its route, status and ids. For a decision: its details."),
+    ]
+    request_id: Annotated[
+        str | None, Field(description="The X-Request-ID of the request; null if there was none.")
+    ]
+    address: Annotated[
+        str | None,
+        Field(
+            description="The network address of the sender of the request; null if there was none."
+        ),
+    ]
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> Self:
+        """Build the response from a stored entry."""
+        act = entry.operation or entry.action
+        return cls(
+            id=str(entry.id),
+            created_at=entry.created_at,
+            actor=entry.actor,
+            actor_id=entry.actor_id,
+            action=act,
+            decision=entry.action if entry.action != act else None,
+            subject=entry.subject or None,
+            detail=entry.detail,
+            request_id=entry.request_id,
+            address=entry.address,
+        )
+
 
 DELETED_AT_ONCE = 5_000
 """The largest number of entries that one clean-up deletes."""

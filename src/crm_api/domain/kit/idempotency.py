@@ -1,4 +1,7 @@
-"""Reserve the idempotency key of a request, and store the response in the same transaction."""
+"""Idempotency keys: a request that is repeated with the same key gets the first response again.
+
+The key is reserved, and the response is stored, in the transaction of the request.
+"""
 
 import hashlib
 import re
@@ -6,20 +9,103 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, text, update
+from sqlalchemy import (
+    CheckConstraint,
+    CursorResult,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    delete,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.kit.idempotency.errors import (
-    AnswerLostError,
-    InvalidKeyError,
-    KeyInUseError,
-    KeyReusedError,
-)
-from crm_api.domain.kit.idempotency.models import IdempotencyKey
-from crm_api.platform.database import UnitOfWork
+from crm_api.domain.kit.errors import ConflictError, InvalidError
+from crm_api.platform.database import Base, UnitOfWork
 from crm_api.platform.encryption import UnsealError, seal, unseal
+
+
+class IdempotencyKey(Base):
+    """An idempotency key of a caller, with its request and the response to the request.
+
+    In one transaction, the row is inserted, the request is carried out, and the response is stored
+    in the row. So a committed row always has its response, and a second request with the same key
+    waits for this transaction.
+    """
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (
+        CheckConstraint("length(key) BETWEEN 1 AND 255", name="key"),
+        Index("idx_idempotency_key_created", "created_at"),
+    )
+
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    """The caller who sent the key; another caller may use the same key."""
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of method, path with query, and body."""
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The encrypted body of the response. It may contain an API key that is shown only once."""
+    created_at: Mapped[datetime]
+
+
+class KeyReusedError(ConflictError):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency_key_reused"
+    title = "Idempotency key already used"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was already used with another method, path or body. Use a new "
+            "key for each new request, and repeat a key only with the same request."
+        )
+
+
+class KeyInUseError(ConflictError):
+    """The first request with this idempotency key is still being processed."""
+
+    code = "idempotency_key_in_use"
+    title = "Request is still being processed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is still being processed. Send it again in a few "
+            "seconds to get its response."
+        )
+
+
+class AnswerLostError(ConflictError):
+    """The response to the first request cannot be decrypted: ``CRM_SECRET_KEY`` has changed."""
+
+    code = "idempotent_answer_lost"
+    title = "Stored answer cannot be read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This request already got a response. CRM_SECRET_KEY has changed since then, so the "
+            "stored response cannot be read. Check what the first request did before you send the "
+            "request with a new key."
+        )
+
+
+class InvalidKeyError(InvalidError):
+    """The Idempotency-Key header is not a valid key."""
+
+    code = "invalid_idempotency_key"
+    title = "Invalid idempotency key"
+    pointer = "/Idempotency-Key"
+
+    def __init__(self) -> None:
+        detail = "An Idempotency-Key has 1 to 255 printable ASCII characters, such as a UUID."
+        super().__init__(detail)
+
 
 _WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
 _WAIT_AS_USUAL = text("SET LOCAL lock_timeout = DEFAULT")

@@ -4,16 +4,37 @@ A mail is stored in the same transaction as the change that is the reason for th
 """
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Index, LargeBinary, SmallInteger, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.alerts.outgoing_mail.models import OutgoingMail
 from crm_api.domain.kit.backoff import Backoff
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import Base, UnitOfWork
 from crm_api.platform.encryption import seal, unseal
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
+
+
+class OutgoingMail(Base):
+    """A mail to one person. It may contain a secret, so it is deleted from the table once sent."""
+
+    __tablename__ = "outgoing_mail"
+    __table_args__ = (Index("idx_outgoing_mail_due", "next_attempt_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    recipient: Mapped[str]
+    subject: Mapped[str]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    """The encrypted text. It may contain a token that gives access to an account."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    next_attempt_at: Mapped[datetime]
+    last_error: Mapped[str | None]
+    expires_at: Mapped[datetime]
+    """After this time the mail is useless, so it is deleted without being sent."""
+    created_at: Mapped[datetime]
+
 
 CLAIMED_FOR = timedelta(minutes=2)
 """How long a worker owns a claimed mail; longer than the mail server may take to accept it.
