@@ -16,8 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from crm_api.domain.alerts.mail import open_mailer
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.consent.legal_rules.rules import RuleBook, load_rules
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.key_usage import KeyUsage
 from crm_api.domain.inbound.webhook_setup.signing import open_key_ring
@@ -60,15 +59,7 @@ from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch
 from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
-from crm_api.routers.insight import (
-    attribution,
-    costs,
-    engagement,
-    funnel,
-    holdouts,
-    insight,
-    today,
-)
+from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight, today
 from crm_api.routers.messaging import (
     company_settings,
     conversations,

@@ -10,18 +10,13 @@ import typer
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api.cli.doctor_database import (
-    check_consent,
-    check_database,
-    check_pooler,
-    check_secrets,
-)
+from crm_api.cli.doctor_database import check_consent, check_database, check_pooler, check_secrets
 from crm_api.cli.doctor_workers import check_workers
 from crm_api.cli.findings import Check, State, show
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
 from crm_api.domain.alerts.mail import MailNotSentError, open_mailer
-from crm_api.domain.consent.legal_rules.loader import load_rules
+from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.inbound.webhook_health.message_check import OwnLines
 from crm_api.domain.inbound.webhook_health.service import MESSAGE_OFF_BECAUSE
 from crm_api.domain.inbound.webhook_setup.comparing import Registration

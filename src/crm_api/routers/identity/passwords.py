@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.users import (
     credentials,
-    first_owner,
     mailed_links,
     password_changes,
     sign_in_limits,
@@ -153,7 +152,7 @@ async def accept_invitation(
 async def check_first_owner(uow: Uow) -> FirstOwnerRead:
     """Show whether this service still waits for its first user."""
     async with uow:
-        return FirstOwnerRead(needed=await first_owner.is_first_owner_needed(uow))
+        return FirstOwnerRead(needed=await accounts.is_first_owner_needed(uow))
 
 
 @router.post(
@@ -169,17 +168,17 @@ async def create_first_owner(
     The link works while the service has no user. This request does not sign the owner in.
     """
     password = body.password.get_secret_value()
-    first_owner.require_first_owner_token(
+    accounts.require_first_owner_token(
         body.token.get_secret_value(), state.settings.first_owner_tokens()
     )
     async with uow:
-        if not await first_owner.is_first_owner_needed(uow):
+        if not await accounts.is_first_owner_needed(uow):
             raise OwnerExistsError
     credentials.check_password_strength(password, email=body.email, name=body.name)
     hashed = await state.passwords.hash_password(password)
     now = clock.wall_now()
     async with uow:
-        user = await first_owner.create_first_owner(
+        user = await accounts.create_first_owner(
             uow, email=body.email, name=body.name, password_hash=hashed, now=now
         )
         await sign_in_limits.remember_address(uow, user, address=client_address(request), now=now)

@@ -22,8 +22,7 @@ from crm_api.domain.campaigns.explain.explanation import Explanation
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.campaigns.forecast.schemas import ForecastRead
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.messaging.models.company import CompanySettings
 from crm_api.domain.messaging.models.lines import Line
 

@@ -27,8 +27,7 @@ from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.consent.models import ContactFlag, ErasedNumber, hash_phone
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.messaging.company.office_hours import AwaySettings

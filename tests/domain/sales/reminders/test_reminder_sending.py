@@ -12,8 +12,7 @@ from tests.conftest import NOW, SECRET
 from tests.domain.messaging.sends.ledger import BUSINESS, TIMES
 from tests.factories import make_contact, make_line, number
 
-from crm_api.domain.consent.legal_rules.loader import load_rules
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.models.timeline import Activity

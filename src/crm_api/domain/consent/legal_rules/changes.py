@@ -10,14 +10,29 @@ from pydantic import Field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.legal_rules.errors import EmptyRuleSpanError
-from crm_api.domain.consent.legal_rules.loader import SHIPPED
-from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, SHIPPED, RuleBook
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRule, ComplianceRulesRead
+from crm_api.domain.kit.errors import FieldProblem, InvalidError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.schemas import Id, ReadModel
 from crm_api.domain.kit.zones import parse_zone_key
 from crm_api.platform.database import UnitOfWork
+
+
+class EmptyRuleSpanError(InvalidError):
+    """The requested period has no day, because ``to`` is not later than ``from``."""
+
+    code = "empty_rule_span"
+    title = "Empty period"
+
+    def __init__(self) -> None:
+        detail = (
+            "The period from `from` to `to` has no day. Choose a `to` that is later than `from`."
+        )
+        super().__init__(
+            detail, errors=[FieldProblem(pointer="/to", code=self.code, detail=detail)]
+        )
+
 
 SAMPLE = 5
 MOST_PLACES = 50

@@ -7,8 +7,7 @@ from typing import Any
 
 from crm_api.domain.provider.openphone.facts import ProviderEvent
 from crm_api.domain.provider.openphone.json_values import mapping, text
-from crm_api.domain.provider.openphone.listed_calls import events_of_call
-from crm_api.domain.provider.openphone.listing import CallExtras
+from crm_api.domain.provider.openphone.listing import CallExtras, events_of_call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,7 @@ from crm_api.domain.messaging.sends.report import RANKS
 from crm_api.domain.provider.openphone.errors import UnreadableEventError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent
 from crm_api.domain.provider.openphone.json_values import instant, mapping, text
-from crm_api.domain.provider.openphone.listed_calls import has_ended
-from crm_api.domain.provider.openphone.listing import CallExtras
+from crm_api.domain.provider.openphone.listing import CallExtras, has_ended
 from crm_api.domain.provider.openphone.wire import parse_message
 from crm_api.platform.database import UnitOfWork, typed_rows
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.blocked_senders import is_blocked_sender
+from crm_api.domain.consent.queries import is_blocked_sender
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.lines import service as lines

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent.blocked_senders import is_blocked_sender
+from crm_api.domain.consent.queries import is_blocked_sender
 
 WAITS_FOR = timedelta(days=30)
 """If a message or call is stored later than this after it happened, it needs no answer. Otherwise

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.consent.blocked_senders import is_blocked_sender
+from crm_api.domain.consent.queries import is_blocked_sender
 from crm_api.domain.identity.preferences.notices import NoticeKind
 from crm_api.domain.outbound.notices.work_conditions import (
     IS_FOR_USER,
