@@ -6,7 +6,7 @@ from tests.conftest import NOW
 from tests.migrations.filling import LINE, NOON, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
-from crm_api.domain.messaging.conversations import collisions
+from crm_api.domain.messaging.conversations import user_messages
 from crm_api.domain.messaging.sends import (
     attempt_insertion,
     attempts,
@@ -349,7 +349,7 @@ SENDS = [
         "the answer that somebody else has just sent",
         {"uq_conversation_line_id_phone", "idx_activity_conversation"},
         sql(
-            collisions.FIND_OTHER_ANSWER,
+            user_messages.FIND_OTHER_ANSWER,
             line_id=LINE,
             phone=PHONE,
             sender_id=made_id("any", 1),

@@ -12,7 +12,8 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.kit.errors import CrmError
-from crm_api.domain.messaging.media import fetching, links
+from crm_api.domain.messaging.media import fetching
+from crm_api.domain.messaging.media import service as links
 from crm_api.domain.messaging.media.download import Downloader
 from crm_api.domain.messaging.media.fetching import ClaimedFetch, FetchResult
 from crm_api.domain.messaging.media.store import MediaStore
@@ -23,7 +24,7 @@ from crm_api.domain.messaging.sends.dispatcher import Dispatcher
 from crm_api.domain.messaging.sends.matching import UnknownAttempt
 from crm_api.domain.messaging.sends.queued_claim import MediaLink
 from crm_api.domain.messaging.sends.settle import ListedMessage, LookUp
-from crm_api.domain.messaging.waiting.derive import derive_waiting_of_attempts
+from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneDownError
 from crm_api.domain.provider.openphone.facts import MessageFacts

@@ -10,7 +10,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.identity.users.service import read_user
 from crm_api.domain.messaging.conversations import drafts, user_messages
 from crm_api.domain.messaging.conversations.schemas import MessageRead, ReplyCreate
-from crm_api.domain.messaging.conversations.withdrawing import withdraw_user_message
+from crm_api.domain.messaging.conversations.user_messages import withdraw_user_message
 from crm_api.domain.messaging.media.service import read_shown_fetches
 from crm_api.domain.messaging.sends.queue import Sender
 from crm_api.platform.database import UnitOfWork

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.messaging.media import links
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.file_types import extension_of, is_shown_inline
 from crm_api.domain.messaging.media.schemas import (
@@ -120,7 +119,7 @@ async def _may_open(
         MissingScopeError: The caller has no link and lacks the scope.
     """
     if expires is not None or signature is not None:
-        links.check_media_link(
+        media.check_media_link(
             state.secret,
             media_id=media_id,
             expires=expires or "",
@@ -210,7 +209,7 @@ async def make_link(
     """
     async with uow:
         found = await media.get_media(uow, media_id)
-    url, expires_at = links.make_media_link(
+    url, expires_at = media.make_media_link(
         state.secret,
         media_id=found.id,
         base_url=state.settings.public_base_url,

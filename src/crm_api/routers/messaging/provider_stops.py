@@ -9,7 +9,7 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import NOW
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.messaging.models.provider_stops import ProviderStopStatus
+from crm_api.domain.messaging.models.number_failures import ProviderStopStatus
 from crm_api.domain.messaging.provider_stops import service as stops
 from crm_api.domain.messaging.provider_stops.schemas import ProviderStopRead, ProviderStopResolve
 from crm_api.routers.http.deps import Caller, Paging, Uow, require

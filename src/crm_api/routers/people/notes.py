@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.people.notes import service as notes
-from crm_api.domain.people.notes.schemas import NoteCreate, NoteRead, NoteUpdate
+from crm_api.domain.people import notes
+from crm_api.domain.people.notes import NoteCreate, NoteRead, NoteUpdate
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
 

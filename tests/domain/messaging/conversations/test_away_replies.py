@@ -38,8 +38,7 @@ from crm_api.domain.messaging.conversations.away_replies import (
     UnattendedMessage,
     queue_away_replies,
 )
-from crm_api.domain.messaging.models.company import CompanySettings
-from crm_api.domain.messaging.models.lines import Line
+from crm_api.domain.messaging.models.lines import CompanySettings, Line
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.messaging.sends import gate, queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt

@@ -23,7 +23,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     NumberRule,
     stopping_rule,
 )
-from crm_api.domain.people.segments import audience as segments
+from crm_api.domain.people.segments import compiler as segments
 
 STATEMENTS_KEPT = 32
 """The number of built statements that are cached. Audiences without segments need only eight."""

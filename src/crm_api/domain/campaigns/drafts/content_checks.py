@@ -16,7 +16,7 @@ from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList
-from crm_api.domain.people.segments import audience as segments
+from crm_api.domain.people.segments import compiler as segments
 from crm_api.platform.database import UnitOfWork
 
 _SHOWN_FAULTS = 20

@@ -40,7 +40,7 @@ from crm_api.domain.messaging.sends.report import (
 )
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
-from crm_api.domain.messaging.waiting.asked import Asked, Received, note_asked
+from crm_api.domain.messaging.waiting import Asked, Received, note_asked
 from crm_api.domain.provider.openphone.facts import MessageFacts, ProviderEvent
 from crm_api.platform.database import UnitOfWork
 

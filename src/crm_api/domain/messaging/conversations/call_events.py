@@ -22,8 +22,7 @@ from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
 from crm_api.domain.messaging.models.timeline import Direction
-from crm_api.domain.messaging.waiting.asked import WAITS_FOR, Asked, note_asked
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import WAITS_FOR, Asked, derive_waiting, note_asked
 from crm_api.domain.provider.openphone.facts import CallFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id

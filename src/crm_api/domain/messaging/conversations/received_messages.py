@@ -21,8 +21,7 @@ from crm_api.domain.messaging.media.fetching import FileAddress
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.media import MediaKind
 from crm_api.domain.messaging.sends.replies import RepliedTo
-from crm_api.domain.messaging.waiting.asked import WAITS_FOR
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import WAITS_FOR, derive_waiting
 from crm_api.domain.provider.openphone.facts import MediaItem, MessageFacts
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id

@@ -8,8 +8,7 @@ from pydantic import Field
 from crm_api.domain.kit.examples import example, example_id
 from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
-from crm_api.domain.messaging.media.links import DEFAULT_SECONDS, LONGEST_SECONDS
-from crm_api.domain.messaging.media.service import ShownFetch
+from crm_api.domain.messaging.media.service import DEFAULT_SECONDS, LONGEST_SECONDS, ShownFetch
 from crm_api.domain.messaging.models.media import FetchStatus, MediaKind
 
 

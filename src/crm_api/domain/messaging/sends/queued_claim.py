@@ -18,15 +18,11 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import blocking
 from crm_api.domain.messaging.sends.carrier_budgets import segments_of
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.messaging.sends.number_rules import (
-    CODE_OF_RULE,
-    may_get_of,
-    stopping_rule_of,
-)
+from crm_api.domain.messaging.sends.number_rules import CODE_OF_RULE, may_get_of, stopping_rule_of
 from crm_api.domain.messaging.sends.queue import LATEST_AFTER_SCHEDULE
 from crm_api.domain.messaging.sends.reply_hours import NUMBER_ZONE, hours_of, zone_key_of_number
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.messaging.waiting.derive import derive_waiting_of_messages
+from crm_api.domain.messaging.waiting import derive_waiting_of_messages
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 

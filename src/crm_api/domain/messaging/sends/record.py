@@ -26,7 +26,7 @@ from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.held_message_ids import StrayMessage, UnboundAttempt
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome, ChangedAttempt
 from crm_api.domain.messaging.sends.parked_alerts import alert_parked
-from crm_api.domain.messaging.waiting.derive import derive_waiting, derive_waiting_of_attempts
+from crm_api.domain.messaging.waiting import derive_waiting, derive_waiting_of_attempts
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork
 

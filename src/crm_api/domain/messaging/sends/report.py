@@ -17,7 +17,7 @@ from crm_api.domain.messaging.sends import number_failures, record
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome
 from crm_api.domain.messaging.sends.matching import is_of_another_user, is_same_text
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import derive_waiting
 from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id

@@ -17,7 +17,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     stopping_rule,
     stopping_rule_of,
 )
-from crm_api.domain.messaging.waiting.derive import derive_waiting
+from crm_api.domain.messaging.waiting import derive_waiting
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 

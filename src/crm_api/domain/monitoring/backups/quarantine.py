@@ -19,8 +19,8 @@ from crm_api.domain.inbound.reconciliation import runs as reconciliation
 from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
 from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.messaging import waiting
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
-from crm_api.domain.messaging.waiting import derive as waiting
 from crm_api.domain.monitoring.backups.archive import Manifest
 from crm_api.platform.database import UnitOfWork, session_factory
 

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from crm_api.domain.messaging.conversations.drafts import emit_own_change
 from crm_api.domain.messaging.conversations.errors import MessageNotFoundError
-from crm_api.domain.messaging.conversations.own_changes import emit_own_change
 from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.domain.messaging.models.timeline import Activity, ActivityKind
 from crm_api.platform.database import UnitOfWork

@@ -23,10 +23,9 @@ from crm_api.domain.people.contacts.flagged import ALIAS, head_of
 from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate, FlaggedContact
 from crm_api.domain.people.contacts.service import get_contact, lock_contact
 from crm_api.domain.people.custom_fields import service as custom_fields
-from crm_api.domain.people.models.contacts import Contact
+from crm_api.domain.people.models.contacts import Contact, ContactNote
 from crm_api.domain.people.models.deduplication import ContactMerge
 from crm_api.domain.people.models.lists import ContactListMember
-from crm_api.domain.people.models.notes import ContactNote
 from crm_api.domain.people.models.properties import PropertyContact
 from crm_api.domain.people.models.tasks import Task
 from crm_api.platform.database import UnitOfWork

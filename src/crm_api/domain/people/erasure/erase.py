@@ -17,7 +17,7 @@ from crm_api.domain.messaging.consent_decisions import erased_numbers, suppressi
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
-from crm_api.domain.people.erasure.errors import OUTCOME_UNKNOWN, ErasureBlockedError
+from crm_api.domain.people.erasure.records import OUTCOME_UNKNOWN, ErasureBlockedError
 from crm_api.domain.people.erasure.removal import (
     delete_number_rows,
     drop_unused_properties,

@@ -11,7 +11,7 @@ from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Name200
 from crm_api.domain.kit.schemas import Id, Instant, JsonObject, ReadModel, RequestModel
 from crm_api.domain.people.contacts.schemas import ContactRead
-from crm_api.domain.people.models.segments import Segment
+from crm_api.domain.people.models.lists import Segment
 from crm_api.domain.people.segments.catalogue import SegmentFieldKind
 from crm_api.domain.people.segments.explanation import RuleVerdict
 from crm_api.domain.people.segments.language import SegmentFilter

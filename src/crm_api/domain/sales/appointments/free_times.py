@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select, text
 
 from crm_api.domain.messaging.company.office_hours import OfficeHours, open_spans
-from crm_api.domain.messaging.models.company import CompanySettings
+from crm_api.domain.messaging.models.lines import CompanySettings
 from crm_api.domain.sales.appointments.booking import overlaps
 from crm_api.domain.sales.appointments.errors import FreeTimesRangeError, WorkingHoursError
 from crm_api.domain.sales.appointments.models import BUSY, Appointment

@@ -1,19 +1,104 @@
-"""Add, list, change and delete notes about contacts."""
+"""Add, list, change and delete the notes of users about contacts."""
 
 from datetime import datetime
+from typing import Annotated, Self
 from uuid import UUID
 
+from pydantic import StrictBool
 from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.kit.errors import Example, NotFoundError
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.people.contacts import service as contacts
-from crm_api.domain.people.models.notes import ContactNote
-from crm_api.domain.people.notes.errors import NoteNotFoundError
-from crm_api.domain.people.notes.schemas import NoteCreate, NoteUpdate
+from crm_api.domain.people.models.contacts import ContactNote
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
+
+
+class NoteNotFoundError(NotFoundError):
+    """The contact has no note with this id."""
+
+    code = "note_not_found"
+    title = "Note not found"
+    example = Example(
+        "This contact has no note with this id. GET /v1/contacts/{contact_id}/notes lists its "
+        "notes."
+    )
+
+
+MAX_NOTE = 10_000
+"""The largest number of characters in a note."""
+
+NoteText = Annotated[str, Text(shortest=1, longest=MAX_NOTE, has_lines=True)]
+
+
+class NoteCreate(RequestModel):
+    """A new note about a contact.
+
+    Attributes:
+        body: The text of the note.
+        pinned: True: mark the note as important, so that it can be listed separately.
+    """
+
+    model_config = example(body="Works nights: call after four.", pinned=True)
+
+    body: NoteText
+    pinned: StrictBool = False
+
+
+class NoteUpdate(RequestModel):
+    """The fields of a note to change. A field that is left out keeps its value.
+
+    Attributes:
+        body: The text of the note.
+        pinned: True: mark the note as important, so that it can be listed separately.
+    """
+
+    model_config = example(pinned=False)
+
+    body: NoteText = ""
+    pinned: StrictBool = False
+
+
+class NoteRead(ReadModel):
+    """A note about a contact.
+
+    Attributes:
+        contact_id: The id of the contact that the note is about.
+        author: Who wrote the note: the name of an API key, or the e-mail address of a user.
+        body: The text of the note.
+        pinned: Whether the note is marked as important.
+    """
+
+    model_config = example(
+        author="olga@granite.example.com", body="Works nights: call after four.", pinned=True
+    )
+
+    id: Id
+    contact_id: Id
+    author: str
+    body: str
+    pinned: bool
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, note: ContactNote) -> Self:
+        """Build the response from a stored note."""
+        return cls(
+            id=note.id,
+            contact_id=note.contact_id,
+            author=note.author,
+            body=note.body,
+            pinned=note.is_pinned,
+            created_at=note.created_at,
+            updated_at=note.updated_at,
+        )
 
 
 async def add_note(
