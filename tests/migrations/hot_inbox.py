@@ -10,7 +10,7 @@ from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging import waiting
 from crm_api.domain.messaging.conversations import participants
 from crm_api.domain.messaging.models.conversations import ConversationState
-from crm_api.domain.office.inbox import listing, presence, snoozes, tallies
+from crm_api.domain.office.inbox import changes, listing, presence, tallies
 from crm_api.domain.office.inbox.selection import NOBODY, InboxFilter, InboxSort
 from crm_api.domain.people.erasure.removal import FORGET_READING
 
@@ -87,7 +87,7 @@ INBOX = [
     Hot(
         "snoozed conversations that are due",
         {"idx_conversation_snoozed"},
-        use_case(lambda uow: snoozes.wake_conversations(uow, limit=500, now=NOW)),
+        use_case(lambda uow: changes.wake_conversations(uow, limit=500, now=NOW)),
     ),
     Hot(
         "who waits after new messages",

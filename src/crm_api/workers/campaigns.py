@@ -1,4 +1,4 @@
-"""Jobs of campaigns: send the messages of running campaigns.
+"""Jobs of campaigns: send the messages of running campaigns, and draft repeated campaigns.
 
 The sending job also stores the first chunk of a new audience, which is the whole audience in most
 campaigns. The job in ``audiences.py`` stores the other chunks.
@@ -6,7 +6,7 @@ campaigns. The job in ``audiences.py`` stores the other chunks.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from crm_api.domain.campaigns.drafts.occurrences import draft_due_occurrences
 from crm_api.domain.campaigns.figures.circuit_breaker import check_figures
 from crm_api.domain.campaigns.figures.live_counts import compact_tallies
 from crm_api.domain.campaigns.lifecycle import begin_due_campaigns, complete_finished_campaigns
@@ -29,6 +30,23 @@ from crm_api.platform.jobs import Job, JobName
 from crm_api.workers import guards
 from crm_api.workers.audiences import store_first_chunks
 from crm_api.workers.deps import Deps, TimeLimit, deps_of
+
+
+async def draft_occurrences(ctx: dict[str, Any]) -> Mapping[str, int]:
+    """For each repeated campaign, draft the occurrences whose start is in the next two weeks."""
+    deps = deps_of(ctx)
+    drafted = 0
+    if not await guards.clock_agrees(deps):
+        return {"drafted": drafted}
+    limit = TimeLimit(deps)
+    while not limit.is_over():
+        async with deps.new_uow() as uow:
+            done = await draft_due_occurrences(uow, now=clock.now())
+        drafted += done.drafted
+        if done.series == 0:
+            break
+    return {"drafted": drafted}
+
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts import settling, write
+from crm_api.domain.imports.contacts import write
 from crm_api.domain.imports.contacts.chunk_reader import open_chunk_reader
 from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import ContactImport
@@ -45,8 +45,8 @@ def contact_work(
         )
 
     async def clean_after(chunk: ContactChunk) -> None:
-        if len(chunk.records) >= settling.MANY_PEOPLE:
-            await _try_to(settling.clean_search, new_uow)
+        if len(chunk.records) >= write.MANY_PEOPLE:
+            await _try_to(write.clean_search, new_uow)
 
     return ImportWork(
         kind=CONTACT_IMPORTS,
@@ -88,9 +88,9 @@ async def settle_contacts(new_uow: UnitOfWorkFactory, import_id: UUID) -> None:
         row = await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
         changed = 0 if row.dry_run else row.created + row.updated
     if changed:
-        await _try_to(settling.clean_search, new_uow)
-    if changed >= settling.ANALYZE_FROM:
-        await _try_to(settling.refresh_statistics, new_uow)
+        await _try_to(write.clean_search, new_uow)
+    if changed >= write.ANALYZE_FROM:
+        await _try_to(write.refresh_statistics, new_uow)
 
 
 async def _try_to(

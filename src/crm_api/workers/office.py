@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from crm_api.domain.office.inbox import presence, snoozes, tallies
+from crm_api.domain.office.inbox import changes, presence, tallies
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.deps import TimeLimit, deps_of
 
@@ -30,7 +30,7 @@ async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
     while not limit.is_over():
         async with deps.new_uow() as uow:
             now = await uow.database_now()
-            found = await snoozes.wake_conversations(uow, limit=AT_ONCE, now=now)
+            found = await changes.wake_conversations(uow, limit=AT_ONCE, now=now)
         woken += found
         if found < AT_ONCE:
             return {"conversations": woken} if woken else None

@@ -9,18 +9,12 @@ from decimal import Decimal
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    StrictBool,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StrictBool, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.campaigns.audience.schemas import Audience
 from crm_api.domain.campaigns.models import CampaignKind, PacingMode, PreviouslyContacted
-from crm_api.domain.campaigns.recurrence.schemas import Recurrence
+from crm_api.domain.campaigns.recurrence import Recurrence
 from crm_api.domain.campaigns.schedule import RECIPIENT
 from crm_api.domain.campaigns.templates.schemas import Body
 from crm_api.domain.campaigns.templates.template_text import remove_unsendable

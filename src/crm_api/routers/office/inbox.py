@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.office.inbox import changes, listing, presence, reading, tallies
+from crm_api.domain.office.inbox import changes, listing, presence, tallies
 from crm_api.domain.office.inbox.rows import read_row
 from crm_api.domain.office.inbox.schemas import (
     ConversationCounts,
@@ -195,7 +195,7 @@ async def mark_conversation_read(
 ) -> None:
     """Mark messages of a conversation as read by you: all messages, or those up to `message_id`."""
     async with uow:
-        await reading.mark_read(
+        await changes.mark_read(
             uow,
             conversation_id=conversation_id,
             caller_id=UUID(caller.id),

@@ -9,7 +9,7 @@ from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.office.inbox import bulk
-from crm_api.domain.office.inbox.bulk_schemas import ConversationsChanged, ConversationsUpdate
+from crm_api.domain.office.inbox.bulk import ConversationsChanged, ConversationsUpdate
 from crm_api.domain.office.inbox.errors import DryRunNeededError, TooManyConversationsError
 from crm_api.domain.office.inbox.selection import InboxAssignee, InboxFilter
 from crm_api.routers.http.deps import Caller, Uow, require

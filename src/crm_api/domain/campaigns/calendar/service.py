@@ -19,7 +19,7 @@ from crm_api.domain.campaigns.calendar.schemas import (
 from crm_api.domain.campaigns.errors import InvalidCampaignError
 from crm_api.domain.campaigns.forecast.service import plan_days
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.recurrence.series import occurrences
+from crm_api.domain.campaigns.recurrence import occurrences
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.models.lines import Line

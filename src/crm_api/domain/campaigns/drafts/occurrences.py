@@ -10,11 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.service import read_variants, store_variants
 from crm_api.domain.campaigns.models import Campaign
-from crm_api.domain.campaigns.recurrence.series import (
-    DRAFTED_AHEAD,
-    next_occurrence,
-    occurrence_columns,
-)
+from crm_api.domain.campaigns.recurrence import DRAFTED_AHEAD, next_occurrence, occurrence_columns
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id

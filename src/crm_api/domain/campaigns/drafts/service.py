@@ -17,7 +17,7 @@ from crm_api.domain.campaigns.drafts import content
 from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import CampaignNotEditableError
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
-from crm_api.domain.campaigns.recurrence.series import next_occurrence
+from crm_api.domain.campaigns.recurrence import next_occurrence
 from crm_api.domain.campaigns.schemas import LONGEST_NAME, CampaignCreate, CampaignUpdate, Variant
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.campaigns.approvals.service import require_approval
+from crm_api.domain.campaigns.approvals import require_approval
 from crm_api.domain.campaigns.audience.selection import (
     STATEMENTS_KEPT,
     AudienceConditions,
@@ -19,11 +19,7 @@ from crm_api.domain.campaigns.audience.selection import (
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
-from crm_api.domain.campaigns.errors import (
-    NO_RECIPIENTS,
-    EmptyAudienceError,
-    InvalidCampaignError,
-)
+from crm_api.domain.campaigns.errors import NO_RECIPIENTS, EmptyAudienceError, InvalidCampaignError
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
 from crm_api.domain.consent.legal_rules.rules import RuleBook

@@ -8,7 +8,7 @@ import orjson
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from crm_api.domain.imports.contacts.column_values import ColumnBasis
+from crm_api.domain.imports.contacts.columns import ColumnBasis
 from crm_api.domain.imports.contacts.errors import ImportOptionError
 from crm_api.domain.imports.contacts.models import (
     ImportContent,

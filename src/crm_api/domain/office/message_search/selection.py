@@ -42,8 +42,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.messaging.models.timeline import Activity, Direction, MessageStatus
-from crm_api.domain.office.message_search.people import NOBODY, TermPeople
-from crm_api.domain.office.message_search.terms import Term
+from crm_api.domain.office.message_search.terms import NOBODY, Term, TermPeople
 from crm_api.domain.people.models.contacts import Contact
 
 Position = tuple[datetime, UUID]

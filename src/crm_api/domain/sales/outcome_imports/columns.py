@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from crm_api.domain.imports.contacts.column_names import PHONE_RANK
-from crm_api.domain.imports.contacts.column_values import (
+from crm_api.domain.imports.contacts.columns import (
     MAJORITY,
+    PHONE_RANK,
     ColumnBasis,
     has_no_phones,
     is_phone,

@@ -7,6 +7,7 @@ bodies is an approved version of a template.
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import select, tuple_, update
@@ -19,11 +20,27 @@ from crm_api.domain.campaigns.errors import (
 )
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.templates.models import TemplateStatus, TemplateVersion
+from crm_api.domain.campaigns.templates.schemas import Note
 from crm_api.domain.campaigns.templates.versions import Author
 from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import BlankIsNull
+from crm_api.domain.kit.schemas import RequestModel
 from crm_api.domain.messaging.company.service import is_approval_required
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
+
+
+class CampaignApproval(RequestModel):
+    """An approval of a campaign.
+
+    Attributes:
+        note: A note for the audit log; null for none.
+    """
+
+    model_config = example(note="Checked with the owner.")
+
+    note: Annotated[Note | None, BlankIsNull] = None
 
 
 async def approve_campaign(

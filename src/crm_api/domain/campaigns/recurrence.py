@@ -1,4 +1,8 @@
-"""Read recurrence rules, and compute the instants at which a campaign is repeated.
+"""Campaigns that are repeated: recurrence rules, and the occurrences of a series.
+
+A campaign with a recurrence is the first of its series. Each later occurrence is a separate
+campaign: a draft with the content of the first campaign. Its ``start_at`` is the instant of the
+occurrence.
 
 Source: RFC 5545, sections 3.3.10 (recurrence rule) and 3.3.5 (local times at clock changes).
 """
@@ -8,9 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from itertools import islice
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
+from pydantic import AfterValidator, StrictBool
+from pydantic_core import PydanticCustomError
+
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import Text, TimeZoneName
+from crm_api.domain.kit.schemas import RequestModel
 
 LONGEST_RULE = 500
 LOOK_AHEAD = timedelta(days=5 * 366)
@@ -205,3 +217,97 @@ def _read_end(text: str) -> datetime | date:
     raise InvalidRuleError(
         "UNTIL must be a day such as 20271231, or a time such as 20271231T170000Z."
     )
+
+
+def _known_rule(value: str) -> str:
+    try:
+        RecurrenceRule.parse(value)
+    except InvalidRuleError as error:
+        raise PydanticCustomError("recurrence_rule", "{detail}", {"detail": str(error)}) from error
+    return value
+
+
+class Recurrence(RequestModel):
+    """How a campaign is repeated. A draft of each later occurrence is made two weeks ahead.
+
+    Attributes:
+        rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
+            ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign, and have the
+            same time of day, unless the rule has ``BYHOUR`` or ``BYMINUTE``. Without ``start_at``,
+            they are counted from the day on which the campaign was created, and begin at the start
+            of its window.
+        timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
+            change.
+        paused: While true, no further occurrence is drafted.
+    """
+
+    model_config = example(rrule="FREQ=WEEKLY;BYDAY=MO", timezone="America/New_York")
+
+    rrule: Annotated[str, Text(shortest=1, longest=LONGEST_RULE), AfterValidator(_known_rule)]
+    timezone: TimeZoneName
+    paused: StrictBool = False
+
+
+DRAFTED_AHEAD = timedelta(days=14)
+"""How long before its start an occurrence is drafted. So a series without an end has few drafts."""
+
+
+def begins_at(campaign: Campaign) -> datetime:
+    """Return the instant from which the occurrences of a repeated campaign are counted.
+
+    This is ``start_at``. If the campaign has no ``start_at``, it is the beginning of the window on
+    the day on which the campaign was created.
+    """
+    if campaign.start_at is not None:
+        return campaign.start_at
+    zone = _zone(campaign)
+    day = campaign.created_at.astimezone(zone).date()
+    return datetime.combine(day, campaign.window_start, zone).astimezone(UTC)
+
+
+def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Yield the occurrences of a repeated campaign after ``after`` and up to ``until``, in order.
+
+    The first occurrence, which is the start of the campaign itself, is left out. Nothing is yielded
+    if the series is paused, or if the rule is invalid.
+    """
+    if campaign.recurrence is None or campaign.recurrence["paused"]:
+        return
+    first = begins_at(campaign)
+    try:
+        rule = RecurrenceRule.parse(campaign.recurrence["rrule"])
+        for at in rule.occurrences(begins=first, until=until, zone=_zone(campaign)):
+            if at > first and at > after:
+                yield at
+    except InvalidRuleError:
+        return
+
+
+def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
+    """Return the first occurrence after an instant; None if the series ends or is paused."""
+    return next(occurrences(campaign, after=after, until=after + LOOK_AHEAD), None)
+
+
+def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
+    """Return the columns of an occurrence at ``at`` that are not copied from the first campaign.
+
+    The first campaign of the series is ``campaign``. Its other content is copied without a change.
+    """
+    local = at.astimezone(_zone(campaign))
+    first, end_at = begins_at(campaign), campaign.end_at
+    suffix = f" ({local:%Y-%m-%d})"
+    return {
+        "name": campaign.name[: _LONGEST_NAME - len(suffix)] + suffix,
+        "start_at": at,
+        "end_at": None if end_at is None else at + (end_at - first),
+        "series_id": campaign.id,
+        "occurrence_at": at,
+        "author_ids": campaign.author_ids,
+    }
+
+
+_LONGEST_NAME = 200
+
+
+def _zone(campaign: Campaign) -> ZoneInfo:
+    return ZoneInfo(campaign.recurrence["timezone"] if campaign.recurrence else "UTC")
