@@ -19,7 +19,7 @@ from crm_api.domain.alerts.mail import open_mailer
 from crm_api.domain.consent.legal_rules.rules import RuleBook, load_rules
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.key_usage import KeyUsage
-from crm_api.domain.inbound.webhook_setup.signing import open_key_ring
+from crm_api.domain.inbound.webhook_setup.keyring import open_key_ring
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.provider.openphone.client import open_provider
 from crm_api.platform import clock, metrics_export

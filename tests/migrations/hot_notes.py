@@ -9,8 +9,7 @@ from tests.migrations.hot import CONTACT, PLACE, Hot, sql
 from crm_api.domain.identity.preferences.service import saved_views_statement
 from crm_api.domain.messaging.conversations.notes import notes_statement
 from crm_api.domain.outbound.notices import collecting, mailing, pushing
-from crm_api.domain.outbound.web_push.models import PushSubscription
-from crm_api.domain.outbound.web_push.service import subscriptions_statement
+from crm_api.domain.outbound.web_push.service import PushSubscription, subscriptions_statement
 from crm_api.domain.people import notes
 from crm_api.domain.people.models.tasks import TaskStatus
 from crm_api.domain.people.tasks.service import (

@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from crm_api.cli.options import DataDir, load_settings
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.monitoring.key_rotation import resealing
 from crm_api.domain.monitoring.key_rotation.resealing import SealedRows
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret

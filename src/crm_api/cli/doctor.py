@@ -10,9 +10,16 @@ import typer
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api.cli.doctor_database import check_consent, check_database, check_pooler, check_secrets
-from crm_api.cli.doctor_workers import check_workers
-from crm_api.cli.findings import Check, State, show
+from crm_api.cli.doctor_checks import (
+    Check,
+    State,
+    check_consent,
+    check_database,
+    check_pooler,
+    check_secrets,
+    check_workers,
+    show,
+)
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.cli.webhooks import open_registrar
 from crm_api.domain.alerts.mail import MailNotSentError, open_mailer

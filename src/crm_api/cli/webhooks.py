@@ -13,9 +13,9 @@ from rich.table import Table
 from crm_api.cli.options import DataDir, load_settings
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, Fault, OurWebhook, Registration
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.inbound.webhook_setup.registering import Registrar
 from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
 from crm_api.domain.monitoring.key_rotation.root_secret import with_secret
 from crm_api.domain.provider.openphone.client import open_provider
 from crm_api.domain.provider.openphone.signature import SignatureScheme

@@ -13,7 +13,7 @@ from crm_api.domain.imports.do_not_contact import models as do_not_contact
 from crm_api.domain.inbound.reconciliation import models as reconciliation
 from crm_api.domain.inbound.webhook_events import models as webhook_events
 from crm_api.domain.inbound.webhook_health import models as webhook_health
-from crm_api.domain.inbound.webhook_setup import models as webhook_setup
+from crm_api.domain.inbound.webhook_setup import keys as webhook_setup
 from crm_api.domain.insight.attribution import models as attribution
 from crm_api.domain.insight.costs import models as costs
 from crm_api.domain.insight.measures import answer_models as answers
@@ -31,13 +31,13 @@ from crm_api.domain.messaging.models import (
     sends,
     timeline,
 )
-from crm_api.domain.monitoring.key_rotation import models as key_rotation
-from crm_api.domain.monitoring.sandbox_control import models as sandbox_control
+from crm_api.domain.monitoring.key_rotation import root_secret as key_rotation
+from crm_api.domain.monitoring.sandbox_control import clock_moves as sandbox_control
 from crm_api.domain.monitoring.scheduled_jobs import models as scheduled_jobs
-from crm_api.domain.monitoring.watchdog import models as watchdog
+from crm_api.domain.monitoring.watchdog import findings as watchdog
 from crm_api.domain.office.saved_replies import models as saved_replies
 from crm_api.domain.outbound.notices import models as user_notices
-from crm_api.domain.outbound.web_push import models as web_push
+from crm_api.domain.outbound.web_push import service as web_push
 from crm_api.domain.outbound.webhook_deliveries import models as webhook_deliveries
 from crm_api.domain.outbound.webhook_endpoints import models as webhook_endpoints
 from crm_api.domain.people.models import (
@@ -54,7 +54,7 @@ from crm_api.domain.people.models import (
 from crm_api.domain.sales.appointments import models as appointments
 from crm_api.domain.sales.billing import models as billing
 from crm_api.domain.sales.calendar_accounts import models as calendar_accounts
-from crm_api.domain.sales.calendars import feed_models as calendar_feeds
+from crm_api.domain.sales.calendars import feeds as calendar_feeds
 from crm_api.domain.sales.outcomes import models as outcomes
 from crm_api.domain.sales.reminders import models as reminders
 from crm_api.platform.database import Base

@@ -18,7 +18,7 @@ from crm_api.domain.inbound.reconciliation.pace import RequestPace
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.people.lists import service as lists
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
-from crm_api.domain.sales.outcome_imports import undo as outcome_undo
+from crm_api.domain.sales.outcome_imports import write as outcome_undo
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName

@@ -28,7 +28,7 @@ from crm_api.domain.imports.files.errors import FileTooLargeError
 from crm_api.domain.imports.files.workbook import convert, is_workbook
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.sales.outcome_imports import undo as outcome_undo
+from crm_api.domain.sales.outcome_imports import write as outcome_undo
 from crm_api.domain.sales.outcome_imports.source import MAX_FILE_BYTES as MAX_OUTCOME_BYTES
 from crm_api.domain.sales.outcome_imports.source import examine_outcomes
 from crm_api.platform.database import UnitOfWork

@@ -13,8 +13,8 @@ from crm_api.domain.kit.examples import CONTACT, example_id
 from crm_api.domain.kit.fields import ClockTime
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.appointments import booking, free_times, listing
-from crm_api.domain.sales.appointments.export import export_appointments
 from crm_api.domain.sales.appointments.free_times import WorkingHours
+from crm_api.domain.sales.appointments.listing import export_appointments
 from crm_api.domain.sales.appointments.models import AppointmentStatus
 from crm_api.domain.sales.appointments.schemas import (
     AppointmentCreate,

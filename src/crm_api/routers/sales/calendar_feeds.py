@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.calendars import feeds
-from crm_api.domain.sales.calendars.feed_schemas import (
+from crm_api.domain.sales.calendars.feeds import (
     CalendarFeedCreate,
     CalendarFeedCreated,
     CalendarFeedRead,

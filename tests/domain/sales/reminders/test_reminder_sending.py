@@ -20,8 +20,8 @@ from crm_api.domain.messaging.sends.queued_claim import claim_queued
 from crm_api.domain.people.contacts.changes import delete_contact
 from crm_api.domain.sales.appointments import booking
 from crm_api.domain.sales.reminders import rules, sending
-from crm_api.domain.sales.reminders.errors import InvalidReminderError
 from crm_api.domain.sales.reminders.models import AppointmentReminder
+from crm_api.domain.sales.reminders.rules import InvalidReminderError
 from crm_api.domain.sales.reminders.schemas import ReminderRuleCreate, ReminderRuleUpdate
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id

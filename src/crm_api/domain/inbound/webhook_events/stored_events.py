@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.inbound.webhook_events import unknown_line
+from crm_api.domain.inbound.webhook_events import lines
 from crm_api.domain.inbound.webhook_events.event_outcomes import EventOutcome
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventStatus
 from crm_api.domain.kit.audit_log import note_decision
@@ -221,7 +221,7 @@ async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
 
     Also resolve the alerts about unknown lines that have been stored since.
     """
-    await unknown_line.resolve_alerts_of_known_lines(uow, now=now)
+    await lines.resolve_alerts_of_known_lines(uow, now=now)
     open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)
     if not open_codes:
         return

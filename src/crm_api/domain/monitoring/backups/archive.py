@@ -24,7 +24,12 @@ import pyrage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm_api.domain.kit.schemas import Instant
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.platform.processes import StartError
+
+
+class BackupError(StartError):
+    """A backup cannot be made or restored, or a service cannot be moved to another database."""
+
 
 FORMAT: Literal[1] = 1
 

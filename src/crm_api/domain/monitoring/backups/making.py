@@ -19,10 +19,10 @@ from crm_api.domain.monitoring.backups.archive import (
     FORMAT,
     PART_BYTES,
     ArchiveWriter,
+    BackupError,
     Manifest,
     digest_of,
 )
-from crm_api.domain.monitoring.backups.errors import BackupError
 from crm_api.platform import schema_revisions
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct

@@ -17,7 +17,7 @@ from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.media.errors import MediaObjectMissingError
 from crm_api.domain.messaging.media.store import MediaStore
 from crm_api.domain.monitoring.backups import postgres
-from crm_api.domain.monitoring.backups.errors import BackupError
+from crm_api.domain.monitoring.backups.archive import BackupError
 from crm_api.domain.monitoring.backups.making import Report, Snapshot, list_tables, open_snapshot
 from crm_api.domain.monitoring.backups.restoring import is_empty, restore_media_file
 from crm_api.platform import migration_runner, schema_revisions

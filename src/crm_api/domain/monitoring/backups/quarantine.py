@@ -17,7 +17,7 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.inbound.reconciliation import runs as reconciliation
 from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging import waiting
 from crm_api.domain.messaging.sends.vocabulary import PauseReason

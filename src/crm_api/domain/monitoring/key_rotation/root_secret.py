@@ -3,17 +3,34 @@
 import asyncio
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import LargeBinary, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
-from crm_api.domain.inbound.webhook_setup.signing import NO_QUEUE
+from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.platform import clock
-from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.database import Base, UnitOfWork, open_engine, session_factory
 from crm_api.platform.encryption import Secret, UnsealError, seal, unseal
 from crm_api.platform.postgres import DATABASE_UNREACHABLE, unreachable_sentence
 from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings, SettingsError
+
+
+class RootSecret(Base):
+    """The root secret, encrypted with the secret key. The table has one row.
+
+    The keyed hashes and the consent chain are computed with the root secret. They cannot be
+    computed again with another secret, so the root secret stays the same when the secret key is
+    replaced. The root secret is the first secret key that the service used.
+    """
+
+    __tablename__ = "root_secret"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
 
 PATIENCE_SECONDS = 30.0
 """How long a process waits for a database that restarts. After this time the process ends, and the

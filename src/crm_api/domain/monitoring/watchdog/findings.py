@@ -10,10 +10,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import Base, UnitOfWork
+
+
+class Suspicion(Base):
+    """A problem that the last check of the watchdog found. If it persists, an alert is raised."""
+
+    __tablename__ = "suspicion"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
 
 STALE = timedelta(minutes=3)
 """Checks happen every minute. If the checks pause for longer than this, it is unknown whether a

@@ -1,4 +1,4 @@
-"""Read the log of events in order, and delete events after a week."""
+"""Read the log of events in order, as a client reads them; delete events after a week."""
 
 import re
 from collections.abc import Sequence
@@ -7,10 +7,35 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import text
 
 from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
+from crm_api.domain.kit.event_log import EventType
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+
+
+class EventRead(ReadModel):
+    """One event of an event stream.
+
+    Attributes:
+        type: The type of the event.
+        timestamp: When the event happened.
+        subject_id: The id of the message, call, conversation, campaign, import, contact, alert,
+            task or appointment that the event is about, depending on the type.
+        data: Ids and states, depending on the type. Only `message.received` also has `phone`,
+            `contact` and `body_preview`, if you have the scope `messages:read`.
+    """
+
+    type: EventType
+    timestamp: Instant
+    subject_id: Id | None
+    campaign_id: Id | None = Field(
+        description="The id of the campaign to which the event belongs; null if none."
+    )
+    data: dict[str, Any]
+
 
 KEPT_FOR = timedelta(days=7)
 PAGE = 1_000

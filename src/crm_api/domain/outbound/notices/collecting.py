@@ -12,9 +12,15 @@ from typing import Any
 from sqlalchemy import text
 
 from crm_api.domain.identity.preferences.notices import NoticeKind
-from crm_api.domain.outbound.notices.subjects import MENTION_UNREAD, TASK_DUE, WAITS_UNREAD
+from crm_api.domain.outbound.notices.subjects import (
+    LAST_HEARD,
+    MENTION_UNREAD,
+    READ_UNTIL,
+    TASK_DUE,
+    WAITING_SINCE,
+    WAITS_UNREAD,
+)
 from crm_api.domain.outbound.notices.watchers import Watcher
-from crm_api.domain.outbound.notices.work_conditions import LAST_HEARD, READ_UNTIL, WAITING_SINCE
 from crm_api.platform.database import UnitOfWork
 
 LOOK_BACK = timedelta(days=1)

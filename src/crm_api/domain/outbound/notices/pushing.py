@@ -19,8 +19,8 @@ from crm_api.domain.outbound.notices.models import NoticeOutcome
 from crm_api.domain.outbound.notices.subjects import read_items
 from crm_api.domain.outbound.notices.watchers import Watcher
 from crm_api.domain.outbound.notices.wording import write_push
-from crm_api.domain.outbound.web_push.models import PushSubscription
 from crm_api.domain.outbound.web_push.push_message import PushTarget
+from crm_api.domain.outbound.web_push.service import PushSubscription
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
